@@ -1,0 +1,3 @@
+"""kn-edit: git for the facts in a model."""
+
+__version__ = "0.1.0"

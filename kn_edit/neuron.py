@@ -1,0 +1,28 @@
+"""The name of a neuron, `L9.2141`: layer 9, intermediate unit 2141, both from 0."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from kn_edit.errors import NotANeuron
+
+_WRITTEN = re.compile(r"L(\d{1,6})\.(\d{1,9})")
+
+
+class NeuronId(NamedTuple):
+    """One FFN neuron of a model."""
+
+    layer: int
+    index: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}.{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> NeuronId:
+        """Read `L9.2141`. Raises NotANeuron."""
+        match = _WRITTEN.fullmatch(text.strip())
+        if match is None:
+            raise NotANeuron(text)
+        return cls(int(match[1]), int(match[2]))
