@@ -1,0 +1,119 @@
+"""The bytes of `kn-delta/1`: a safetensors file with one metadata key and one possible layout.
+
+Written here and not by the safetensors package, because the sha256 of these bytes is the id of
+an edit: the layout must not change with a version of a library. The package reads the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kn_edit.errors import InvalidDelta, NewerDeltaFormat
+
+FORMAT = "kn-delta/1"
+METADATA_KEY = "kn_edit"
+# In the order of the file: the wider type first, so that every tensor is aligned.
+PARTS = {
+    "index": ("I64", torch.int64),
+    "value": ("F32", torch.float32),
+    "mode": ("U8", torch.uint8),
+}
+
+
+def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+    """The file of these tensors, `parts[tensor][part]`, and this description."""
+    metadata = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    header: dict[str, object] = {"__metadata__": {METADATA_KEY: metadata}}
+    body: list[bytes] = []
+    end = 0
+    for part, (dtype, _) in PARTS.items():
+        for name in sorted(parts):
+            tensor = parts[name][part]
+            start, end = end, end + tensor.nbytes
+            header[f"{name}::{part}"] = {
+                "dtype": dtype,
+                "shape": list(tensor.shape),
+                "data_offsets": [start, end],
+            }
+            body.append(tensor.numpy().tobytes())
+    text = json.dumps(header, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(body)
+
+
+def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+    """Description and tensors of a file; each entry has its right type, shapes are the caller's.
+
+    Raises InvalidDelta or NewerDeltaFormat, whatever the bytes.
+    """
+    size = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or size > len(data) - 8:
+        raise InvalidDelta("it is cut short, or not a safetensors file")
+    header = _object(data[8 : 8 + size], "header")
+    body = data[8 + size :]
+    description = _description(header.pop("__metadata__", None))
+    names = description["axes"]
+    if header.keys() != {f"{name}::{part}" for name in names for part in PARTS}:
+        raise InvalidDelta("its tensors are not an index, a mode and a value for each named weight")
+    return description, {
+        name: {part: _tensor(header[f"{name}::{part}"], part, body) for part in PARTS}
+        for name in names
+    }
+
+
+def _description(metadata: object) -> dict[str, Any]:
+    if not isinstance(metadata, dict) or metadata.keys() != {METADATA_KEY}:
+        raise InvalidDelta(f"its metadata is not the one key {METADATA_KEY}")
+    description = _object(metadata[METADATA_KEY], "description")
+    found = description.get("format")
+    if isinstance(found, str) and found.startswith("kn-delta/") and found != FORMAT:
+        raise NewerDeltaFormat(found, FORMAT)
+    base, axes = description.get("base"), description.get("axes")
+    sound = (
+        found == FORMAT
+        and isinstance(base, dict)
+        and base.keys() == {"repo", "revision", "fingerprint"}
+        and isinstance(base["fingerprint"], str)
+        and all(base[key] is None or isinstance(base[key], str) for key in ("repo", "revision"))
+        and isinstance(axes, dict)
+        and all(name.isascii() and isinstance(axis, str) for name, axis in axes.items())
+    )
+    if not sound:
+        raise InvalidDelta("its description lacks the format, the base or the slot axes")
+    return description
+
+
+def _tensor(entry: object, part: str, body: bytes) -> Tensor:
+    dtype_name, dtype = PARTS[part]
+    if not isinstance(entry, dict) or entry.get("dtype") != dtype_name:
+        raise InvalidDelta(f"a tensor {part} is not of type {dtype_name}")
+    shape, offsets = entry.get("shape"), entry.get("data_offsets")
+    if not (_naturals(shape) and _naturals(offsets) and len(shape) <= 2 == len(offsets)):
+        raise InvalidDelta(f"the shape or place of a tensor {part} is not made of whole numbers")
+    count = 1
+    for length in shape:
+        count *= length
+    start, end = offsets
+    if count == 0 or not start < end <= len(body) or end - start != count * dtype.itemsize:
+        raise InvalidDelta(f"a tensor {part} is empty, cut short or of another size than it says")
+    # A copy: the buffer would be read-only and need not be aligned.
+    return torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(shape)
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+
+
+def _object(text: object, what: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise InvalidDelta(f"its {what} is not a JSON object")
+    return value
