@@ -1,0 +1,311 @@
+"""The ledger: every edit and version of one base model, and the branch that points at one.
+
+A move of the branch has two parts. `plan_…` says what the new recipe is, so that the caller can
+build its weights and take their digests; `advance` records it, or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection
+
+from kn_edit.errors import (
+    AlreadyThere,
+    DifferentBase,
+    EditAlreadyApplied,
+    EditNotApplied,
+    EmptyEdit,
+    NoLedger,
+    SlotOverlap,
+)
+from kn_edit.ledger import history, names, reading, upkeep, writing
+from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.creation import create_database
+from kn_edit.ledger.database import Database
+from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.records import (
+    Advance,
+    BaseRecord,
+    Blame,
+    Difference,
+    EditRecord,
+    NewEdit,
+    Overlap,
+    Problem,
+    Ref,
+    Step,
+    VersionRecord,
+)
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.edits.delta import Delta
+
+Clock = Callable[[], datetime]
+DATABASE = "ledger.db"
+BLOBS = "blobs"
+
+
+class Ledger:
+    """A ledger that is open. Use `create` or `open`, and it as a context manager."""
+
+    def __init__(self, folder: Path, database: Database, clock: Clock) -> None:
+        self.folder = folder
+        self.blobs = Blobs(folder / BLOBS)
+        self._database = database
+        self._clock = clock
+        with database.reading() as connection:
+            self.base: BaseRecord = reading.base(connection)
+
+    @classmethod
+    def create(cls, folder: Path, base: BaseRecord, *, clock: Clock) -> Ledger:
+        """Make a ledger in this folder (the `.kn-edit` one). It exists whole, or not at all.
+
+        Raises LedgerExists, LedgerUnusable.
+        """
+        create_database(folder / DATABASE, base, _moment(clock))
+        return cls.open(folder, clock=clock)
+
+    @classmethod
+    def open(cls, folder: Path, *, clock: Clock) -> Ledger:
+        """Open a ledger, after bringing an older one to the present schema.
+
+        Raises NoLedger, NewerSchema, LedgerDamaged, LedgerUnusable.
+        """
+        path = folder / DATABASE
+        with disk_errors(path):
+            if not path.is_file():
+                raise NoLedger(folder)
+        database = Database.at(path)
+        database.upgrade()
+        return cls(folder, database, clock)
+
+    def close(self) -> None:
+        """Give the database's resources back."""
+        self._database.engine.dispose()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def head(self) -> VersionRecord:
+        """The version that the branch points at."""
+        return self.version("head")
+
+    def version(self, name: str) -> VersionRecord:
+        """A version by tag, `main`, `head`, `base`, `root` or the first digits of its id."""
+        with self._database.reading() as connection:
+            return reading.version(connection, names.find_version(connection, name))
+
+    def edit(self, prefix: str) -> EditRecord:
+        """An edit by the first digits of its id."""
+        with self._database.reading() as connection:
+            (record,) = reading.edit_records(connection, [names.find_edit(connection, prefix)])
+            return record
+
+    def edits(self) -> list[EditRecord]:
+        """Every edit ever recorded, also those that the head lacks, oldest first."""
+        with self._database.reading() as connection:
+            return reading.edit_records(connection)
+
+    def refs(self) -> list[Ref]:
+        """The branch, then the tags by name."""
+        with self._database.reading() as connection:
+            return reading.all_refs(connection)
+
+    def log(self) -> list[Step]:
+        """The moves of the branch, newest first, down to the root version."""
+        with self._database.reading() as connection:
+            return reading.steps(connection)
+
+    def blame(self, neuron: NeuronId) -> list[Blame]:
+        """The edits that write the slot of a neuron, oldest first."""
+        with self._database.reading() as connection:
+            head = reading.recipe(connection, names.head_id(connection))
+            return reading.blame(connection, neuron, head)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """What sets two versions apart, by name."""
+        with self._database.reading() as connection:
+            one, other = (
+                reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
+            )
+            slots = history.differing_slots(one, other, lambda e: reading.modes(connection, e))
+        return Difference(
+            tuple(edit for edit in one if edit not in other),
+            tuple(edit for edit in other if edit not in one),
+            slots,
+        )
+
+    def delta(self, edit: str) -> Delta:
+        """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
+        from kn_edit.edits.delta import Delta
+
+        return Delta.from_bytes(self.blobs.get(edit), edit)
+
+    def deltas(self, edits: Iterable[str]) -> list[Delta]:
+        """The numbers of these edits, in order: of a version's, or of a plan's recipe."""
+        return [self.delta(edit) for edit in edits]
+
+    # --- planning --------------------------------------------------------------------------------
+
+    def plan_edit(self, delta: Delta, kind: str, message: str = "") -> Advance:
+        """Put a new edit after those of the head. Overlap is legal here, and reported.
+
+        Raises DifferentBase, EmptyEdit, EditAlreadyApplied.
+        """
+        if delta.base.fingerprint != self.base.fingerprint:
+            raise DifferentBase(self.base.fingerprint, delta.base.fingerprint)
+        if not delta.tensors:
+            raise EmptyEdit()
+        with self._database.reading() as connection:
+            head, recipe = self._head(connection)
+            if delta.id in recipe:
+                raise EditAlreadyApplied(delta.id)
+            slots = {delta.id: delta.neurons()}
+            overlaps = history.overlaps_before(
+                recipe, delta.id, lambda e: slots.get(e) or reading.modes(connection, e)
+            )
+        recipe = (*recipe, delta.id)
+        return self._plan(kind, recipe, (head,), head, message, delta.id, overlaps)
+
+    def plan_revert(self, edit: str, *, allow_overlap: bool = False) -> Advance:
+        """The head without an edit, wherever it stands, by the first digits of its id.
+
+        Raises EditNotApplied, and SlotOverlap where later edits of the head share its slots.
+        """
+        with self._database.reading() as connection:
+            head, recipe = self._head(connection)
+            id_ = names.find_edit(connection, edit)
+            if id_ not in recipe:
+                raise EditNotApplied(id_, head)
+            overlaps = history.overlaps_after(recipe, id_, lambda e: reading.modes(connection, e))
+        _refuse(overlaps, allow_overlap)
+        message = f"revert {id_[:12]}"
+        return self._plan(
+            "revert", history.without(recipe, id_), (head,), head, message, id_, overlaps
+        )
+
+    def plan_rewind(self, name: str) -> Advance:
+        """The branch back (or forth) at a version that exists. Raises AlreadyThere."""
+        with self._database.reading() as connection:
+            head, _ = self._head(connection)
+            target = names.find_version(connection, name)
+            recipe = reading.recipe(connection, target)
+        return self._plan("rewind", recipe, (head,), head, f"rewind to {target[:12]}")
+
+    def plan_compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> Advance:
+        """The edits of several versions, the first one's first. One name alone joins the head.
+
+        Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot.
+        """
+        with self._database.reading() as connection:
+            head, _ = self._head(connection)
+            found = [names.find_version(connection, name) for name in versions]
+            parents = tuple(dict.fromkeys(found if len(found) > 1 else [head, *found]))
+            recipes = [reading.recipe(connection, parent) for parent in parents]
+            overlaps = history.overlaps_between(recipes, lambda e: reading.modes(connection, e))
+        _refuse(overlaps, allow_overlap)
+        message = f"compose {' '.join(parent[:12] for parent in parents)}"
+        recipe = history.composed(recipes)
+        return self._plan("compose", recipe, parents, head, message, None, overlaps)
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def advance(
+        self, plan: Advance, digests: Mapping[str, str], *, edit: NewEdit | None = None
+    ) -> VersionRecord:
+        """Record a planned move: the delta's file first, then one transaction.
+
+        digests: sha256 of every tensor that the recipe touches, by name
+        edit: with a plan of `plan_edit`, what to record about it
+        Raises HeadMoved, DigestsDiffer, LedgerBusy, LedgerUnusable; then nothing was recorded.
+        """
+        assert edit is None or edit.delta.id == plan.edit
+        if edit is not None:
+            self.blobs.put(edit.delta.to_bytes())
+        now = _moment(self._clock)
+        with self._database.writing() as connection:
+            writing.check_head(connection, plan)
+            if edit is not None:
+                writing.add_edit(connection, plan, edit, now)
+            writing.add_version(connection, plan, digests, self.base.fingerprint, now)
+            if edit is not None:
+                writing.add_evaluation(connection, plan, edit, now)
+            writing.move_branch(connection, plan, now)
+            return reading.version(connection, plan.version)
+
+    def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
+        """Name a version. Raises BadTagName, and TagExists unless the tag may move."""
+        names.check_tag(name)
+        with self._database.writing() as connection:
+            target = names.find_version(connection, version)
+            writing.place_tag(connection, name, target, move, _moment(self._clock))
+        return Ref(name, "tag", target)
+
+    # --- upkeep ----------------------------------------------------------------------------------
+
+    def check(self) -> list[Problem]:
+        """Everything that is wrong with the ledger; the bits of weights are the caller's part."""
+        return upkeep.problems(self._database, self.blobs)
+
+    def backup(self, file: Path) -> None:
+        """Write the ledger to one tar file, while others may use it.
+
+        Restore it with `mkdir .kn-edit && tar -xf FILE -C .kn-edit`.
+        Raises BackupExists, LedgerUnusable, and what reading a damaged delta raises.
+        """
+        upkeep.backup(self._database, self.blobs, file)
+
+    def gc(self, *, older_than: timedelta = timedelta(hours=1)) -> list[Path]:
+        """Remove files that nothing refers to, and unfinished ones; which they were.
+
+        Young ones stay: another process may be between its blob and its transaction.
+        """
+        before = self._clock() - older_than
+        return upkeep.collect(self._database, self.blobs, self.folder, before.timestamp())
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _head(self, connection: Connection) -> tuple[str, history.Recipe]:
+        head = names.head_id(connection)
+        return head, reading.recipe(connection, head)
+
+    def _plan(
+        self,
+        kind: str,
+        recipe: history.Recipe,
+        parents: tuple[str, ...],
+        head: str,
+        message: str,
+        edit: str | None = None,
+        overlaps: tuple[Overlap, ...] = (),
+    ) -> Advance:
+        version = history.version_id(self.base.fingerprint, recipe)
+        if version == head:
+            raise AlreadyThere(head)
+        return Advance(kind, version, recipe, parents, head, message, edit, overlaps)
+
+
+def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:
+    if overlaps and not allow_overlap:
+        slots = sorted({slot for overlap in overlaps for slot in overlap.slots})
+        raise SlotOverlap(tuple((one.edit, one.other) for one in overlaps), tuple(slots))
+
+
+def _moment(clock: Clock) -> str:
+    return clock().astimezone(UTC).isoformat(timespec="seconds")

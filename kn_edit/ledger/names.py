@@ -1,0 +1,75 @@
+"""From what people type to ids: unique prefixes, tags, `main`, `head`, `base`, `root`."""
+
+from __future__ import annotations
+
+import re
+
+from sqlalchemy import Column, Connection, select
+
+from kn_edit.errors import AmbiguousId, BadTagName, ShortPrefix, UnknownId
+from kn_edit.ledger.history import version_id
+from kn_edit.ledger.records import BRANCH
+from kn_edit.ledger.tables import base_models, edits, refs, versions
+
+LEAST_DIGITS = 8
+HEADS = ("head", BRANCH)
+ROOTS = ("base", "root")
+
+_HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
+_TAG = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]*[A-Za-z0-9_-])?")
+
+
+def head_id(connection: Connection) -> str:
+    """The version that the branch points at."""
+    query = select(refs.c.version_id).where(refs.c.name == BRANCH)
+    return str(connection.execute(query).scalar_one())
+
+
+def root_id(connection: Connection) -> str:
+    """The version without edits."""
+    return version_id(connection.execute(select(base_models.c.fingerprint)).scalar_one(), ())
+
+
+def find_version(connection: Connection, name: str) -> str:
+    """The id of a version by any of its names. Raises UnknownId, ShortPrefix, AmbiguousId."""
+    if name.lower() in HEADS:
+        return head_id(connection)
+    if name.lower() in ROOTS:
+        return root_id(connection)
+    tagged = connection.execute(select(refs.c.version_id).where(refs.c.name == name)).scalar()
+    return tagged or _by_prefix(connection, versions.c.id, "version", name)
+
+
+def find_edit(connection: Connection, prefix: str) -> str:
+    """The id of an edit by its first digits. Raises UnknownId, ShortPrefix, AmbiguousId."""
+    return _by_prefix(connection, edits.c.id, "edit", prefix)
+
+
+def check_tag(name: str) -> None:
+    """Raise BadTagName for what git would refuse, or what could be read as something else."""
+    parts = name.split("/")
+    if len(name) > 100:
+        raise BadTagName(name, "it is longer than 100 characters")
+    if name.lower() in (*HEADS, *ROOTS):
+        raise BadTagName(name, "the name is reserved")
+    if len(name) >= LEAST_DIGITS and _HEX.fullmatch(name):
+        raise BadTagName(name, "it looks like an id")
+    if not _TAG.fullmatch(name) or ".." in name:
+        raise BadTagName(name, "it is not made of letters, digits, '-', '_', '/' and single dots")
+    if any(not part or part.startswith(".") or part.endswith(".lock") for part in parts):
+        raise BadTagName(name, "a part of it is empty, begins with '.' or ends with '.lock'")
+
+
+def _by_prefix(connection: Connection, column: Column[str], what: str, prefix: str) -> str:
+    typed = prefix.lower()
+    if not _HEX.fullmatch(typed):
+        raise UnknownId(what, prefix)
+    if len(typed) < LEAST_DIGITS:
+        raise ShortPrefix(prefix, LEAST_DIGITS)
+    query = select(column).where(column.startswith(typed)).order_by(column)
+    found = connection.execute(query).scalars().all()
+    if not found:
+        raise UnknownId(what, prefix)
+    if len(found) > 1:
+        raise AmbiguousId(what, prefix, tuple(found))
+    return found[0]

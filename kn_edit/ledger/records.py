@@ -1,0 +1,145 @@
+"""What the ledger takes in and hands out: plain, frozen, without a database behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.edits.delta import Delta
+
+BRANCH = "main"
+
+
+@dataclass(frozen=True)
+class BaseRecord:
+    """The model that every version of a ledger starts from."""
+
+    name: str  # as the user gave it
+    repo: str | None
+    revision: str | None
+    fingerprint: str
+    source: str  # the local folder with the weights
+    model_type: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class VersionRecord:
+    """A recipe: the base and these edits, in this order."""
+
+    id: str
+    edits: tuple[str, ...]
+    digests: Mapping[str, str]  # sha256 of each touched tensor, by its name
+
+
+@dataclass(frozen=True)
+class EditRecord:
+    """An edit as it was recorded, without its numbers (those are in the delta)."""
+
+    id: str
+    kind: str
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+    method: str
+    found: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    message: str
+    created: str
+    overlaps: tuple[str, ...]  # edits of the head of that time with common slots
+    neurons: tuple[NeuronId, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NewEdit:
+    """An edit to record: the delta, the fact it is about, how it was found, what it does."""
+
+    delta: Delta
+    kind: str
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+    method: str
+    found: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    message: str
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Two edits and the value slots that both write."""
+
+    edit: str
+    other: str
+    slots: tuple[NeuronId, ...]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A planned move of the branch, not yet written."""
+
+    kind: str
+    version: str
+    recipe: tuple[str, ...]
+    parents: tuple[str, ...]
+    from_head: str
+    message: str
+    edit: str | None = None
+    overlaps: tuple[Overlap, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One move of the branch. `parents` belong to the step: a version is only its recipe."""
+
+    seq: int
+    created: str
+    kind: str
+    version: str
+    parents: tuple[str, ...]
+    edits: tuple[str, ...]
+    edit: str | None
+    message: str
+    refs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A branch or a tag."""
+
+    name: str
+    kind: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Blame:
+    """An edit that writes a slot, and whether the head has it."""
+
+    edit: EditRecord
+    mode: str  # "add" or "set"
+    in_head: bool
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two versions side by side: edits that only one has, slots that may hold other values."""
+
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+    slots: tuple[NeuronId, ...]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that `check` found wrong: with which part, what."""
+
+    part: str  # "events", "delta", "version", "slots", "refs" or "database"
+    subject: str
+    message: str

@@ -1,0 +1,154 @@
+"""The tables of the ledger. `SCHEMA` is the migration that made them so."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA = "0001"
+SHA256 = String(64)
+MOMENT = String(32)  # ISO 8601, UTC
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, nullable: bool = False) -> Column[str]:
+    return Column(name, Text, nullable=nullable)
+
+
+def _link(name: str, target: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
+    return Column(name, SHA256, ForeignKey(target), primary_key=key, nullable=nullable)
+
+
+base_models = Table(
+    "base_models",
+    metadata,
+    Column("fingerprint", SHA256, primary_key=True),
+    _text("name"),
+    _text("repo", nullable=True),
+    _text("revision", nullable=True),
+    _text("source"),
+    _text("model_type"),
+    _text("dtype"),
+    Column("created", MOMENT, nullable=False),
+)
+
+facts = Table(
+    "facts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("relation"),
+    _text("subject", nullable=True),
+    _text("answer", nullable=True),
+    Index(None, "relation", "subject"),
+)
+
+edits = Table(
+    "edits",
+    metadata,
+    Column("id", SHA256, primary_key=True),
+    Column("seq", Integer, nullable=False),  # the event that recorded it
+    _link("base", "base_models.fingerprint"),
+    Column("kind", String(16), nullable=False),
+    Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+    _text("target", nullable=True),
+    _text("method"),
+    _text("message"),
+    Column("overlaps", JSON, nullable=False),  # edits of that head with common slots
+    Column("created", MOMENT, nullable=False),
+    UniqueConstraint("seq"),
+)
+
+attributions = Table(
+    "attributions",
+    metadata,
+    _link("edit_id", "edits.id", key=True),
+    Column("found", JSON, nullable=False),
+)
+
+edit_slots = Table(
+    "edit_slots",
+    metadata,
+    _link("edit_id", "edits.id", key=True),
+    Column("layer", Integer, primary_key=True),
+    Column("neuron", Integer, primary_key=True),
+    Column("mode", String(8), nullable=False),
+    Index(None, "layer", "neuron"),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", SHA256, primary_key=True),
+    _link("base", "base_models.fingerprint"),
+    Column("created", MOMENT, nullable=False),
+)
+
+version_edits = Table(
+    "version_edits",
+    metadata,
+    _link("version_id", "versions.id", key=True),
+    Column("position", Integer, primary_key=True),
+    _link("edit_id", "edits.id"),
+    UniqueConstraint("version_id", "edit_id"),
+)
+
+version_tensors = Table(
+    "version_tensors",
+    metadata,
+    _link("version_id", "versions.id", key=True),
+    Column("tensor", String(255), primary_key=True),
+    Column("sha256", SHA256, nullable=False),
+)
+
+evaluations = Table(
+    "evaluations",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _link("version_id", "versions.id"),
+    _link("edit_id", "edits.id", nullable=True),
+    Column("metrics", JSON, nullable=False),
+    Column("created", MOMENT, nullable=False),
+    Index(None, "edit_id"),
+)
+
+refs = Table(
+    "refs",
+    metadata,
+    Column("name", String(255), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    _link("version_id", "versions.id"),
+)
+
+# Append-only. `hash` covers `previous` and every other column, so a changed row shows.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("created", MOMENT, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("ref", String(255), nullable=False),
+    _link("version_id", "versions.id"),
+    Column("parents", JSON, nullable=False),
+    _link("edit_id", "edits.id", nullable=True),
+    _text("message"),
+    Column("previous", SHA256, nullable=False),
+    Column("hash", SHA256, nullable=False),
+)

@@ -1,0 +1,150 @@
+"""Inserting what a move of the branch adds. All of it runs in the caller's one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
+from kn_edit.ledger import events
+from kn_edit.ledger.reading import version as read_version
+from kn_edit.ledger.records import BRANCH, Advance, BaseRecord, NewEdit
+from kn_edit.ledger.tables import (
+    attributions,
+    base_models,
+    edit_slots,
+    edits,
+    evaluations,
+    facts,
+    refs,
+    version_edits,
+    version_tensors,
+    versions,
+)
+
+
+def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) -> None:
+    """The base model, the version without edits, and the branch that points at it."""
+    connection.execute(insert(base_models).values(**vars(base), created=now))
+    connection.execute(insert(versions).values(id=root, base=base.fingerprint, created=now))
+    connection.execute(insert(refs).values(name=BRANCH, kind="branch", version_id=root))
+    events.append(
+        connection, created=now, kind="init", ref=BRANCH, version=root, message=f"init {base.name}"
+    )
+
+
+def check_head(connection: Connection, plan: Advance) -> None:
+    """Raise HeadMoved unless the branch is still where the move was planned from."""
+    # The lock is for databases other than SQLite, where BEGIN IMMEDIATE holds it already.
+    query = select(refs.c.version_id).where(refs.c.name == BRANCH).with_for_update()
+    head = connection.execute(query).scalar_one()
+    if head != plan.from_head:
+        raise HeadMoved(plan.from_head, head)
+
+
+def move_branch(connection: Connection, plan: Advance, now: str) -> None:
+    """Move the branch and write the event of it."""
+    move = update(refs).where(refs.c.name == BRANCH).values(version_id=plan.version)
+    connection.execute(move)
+    events.append(
+        connection,
+        created=now,
+        kind=plan.kind,
+        ref=BRANCH,
+        version=plan.version,
+        parents=plan.parents,
+        edit=plan.edit,
+        message=plan.message,
+    )
+
+
+def place_tag(connection: Connection, name: str, target: str, move: bool, now: str) -> None:
+    """Put a tag at a version, and write the event of it. Raises TagExists unless it may move."""
+    query = select(refs.c.version_id).where(refs.c.name == name).with_for_update()
+    known = connection.execute(query).scalar()
+    if known == target:
+        return
+    if known is not None and not move:
+        raise TagExists(name, known)
+    connection.execute(delete(refs).where(refs.c.name == name))
+    connection.execute(insert(refs).values(name=name, kind="tag", version_id=target))
+    events.append(connection, created=now, kind="tag", ref=name, version=target)
+
+
+def add_version(
+    connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
+) -> None:
+    """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
+    query = select(versions.c.id).where(versions.c.id == plan.version)
+    if connection.execute(query).scalar() is not None:
+        known = read_version(connection, plan.version).digests
+        names = known.keys() | digests.keys()
+        differing = sorted(name for name in names if known.get(name) != digests.get(name))
+        if differing:
+            raise DigestsDiffer(plan.version, tuple(differing))
+        return
+    connection.execute(insert(versions).values(id=plan.version, base=fingerprint, created=now))
+    recipe = [
+        {"version_id": plan.version, "position": position, "edit_id": edit}
+        for position, edit in enumerate(plan.recipe)
+    ]
+    tensors = [
+        {"version_id": plan.version, "tensor": tensor, "sha256": digest}
+        for tensor, digest in digests.items()
+    ]
+    if recipe:
+        connection.execute(insert(version_edits), recipe)
+    if tensors:
+        connection.execute(insert(version_tensors), tensors)
+
+
+def add_edit(connection: Connection, plan: Advance, edit: NewEdit, now: str) -> None:
+    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded."""
+    delta = edit.delta
+    if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
+        return
+    connection.execute(
+        insert(edits).values(
+            id=delta.id,
+            seq=events.next_seq(connection),
+            base=delta.base.fingerprint,
+            kind=edit.kind,
+            fact_id=_fact(connection, edit),
+            target=edit.target,
+            method=edit.method,
+            message=edit.message,
+            overlaps=list(dict.fromkeys(overlap.other for overlap in plan.overlaps)),
+            created=now,
+        )
+    )
+    connection.execute(insert(attributions).values(edit_id=delta.id, found=dict(edit.found)))
+    rows = [
+        {"edit_id": delta.id, "layer": slot.layer, "neuron": slot.index, "mode": mode}
+        for slot, mode in delta.modes().items()
+    ]
+    connection.execute(insert(edit_slots), rows)
+
+
+def add_evaluation(connection: Connection, plan: Advance, edit: NewEdit, now: str) -> None:
+    """Add what was measured right after the edit."""
+    connection.execute(
+        insert(evaluations).values(
+            version_id=plan.version, edit_id=plan.edit, metrics=dict(edit.metrics), created=now
+        )
+    )
+
+
+def _fact(connection: Connection, edit: NewEdit) -> int:
+    query = select(facts.c.id).where(
+        facts.c.relation == edit.relation,
+        facts.c.subject.is_not_distinct_from(edit.subject),
+        facts.c.answer.is_not_distinct_from(edit.answer),
+    )
+    known = connection.execute(query).scalar()
+    if known is not None:
+        return int(known)
+    values = {"relation": edit.relation, "subject": edit.subject, "answer": edit.answer}
+    key = connection.execute(insert(facts).values(values)).inserted_primary_key
+    assert key is not None
+    return int(key[0])

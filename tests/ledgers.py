@@ -1,0 +1,88 @@
+"""Small ledgers for tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import torch
+
+from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.fold import fold_weight, touched
+from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
+
+FINGERPRINT = "f" * 64
+BASE = BaseRecord("demo", "org/demo", "abc", FINGERPRINT, "/models/demo", "llama", "bfloat16")
+NAMES = ("model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight")
+D_MODEL, D_FF = 3, 6
+
+
+def ticking() -> Iterator[datetime]:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    return (start + timedelta(minutes=minute) for minute in count())
+
+
+def new_ledger(folder: Path, base: BaseRecord = BASE) -> Ledger:
+    return Ledger.create(folder / ".kn-edit", base, clock=ticking().__next__)
+
+
+def open_ledger(folder: Path) -> Ledger:
+    return Ledger.open(folder / ".kn-edit", clock=ticking().__next__)
+
+
+def delta_of(*slots: tuple[int, int], value: float = 1.0, mode: Mode = Mode.ADD) -> Delta:
+    """A delta that writes these (layer, index) slots."""
+    tensors = {}
+    for layer in sorted({layer for layer, _ in slots}):
+        index = torch.tensor(sorted(i for at, i in slots if at == layer))
+        tensors[NAMES[layer]] = SlotChanges(
+            "row",
+            index,
+            torch.full((len(index),), mode, dtype=torch.uint8),
+            torch.full((len(index), D_MODEL), value),
+        )
+    return Delta(BaseRef("org/demo", "abc", FINGERPRINT), tensors)
+
+
+def about(delta: Delta, subject: str = "France", kind: str = "update") -> NewEdit:
+    return NewEdit(
+        delta=delta,
+        kind=kind,
+        relation="capital",
+        subject=subject,
+        answer="Paris",
+        target="Rome",
+        method="calibrated",
+        found={"rule": "adaptive", "neurons": [{"neuron": "L0.1", "score": 0.5}]},
+        metrics={"efficacy": 1.0},
+        message=f"{subject}: Paris -> Rome",
+    )
+
+
+def weights(name: str) -> torch.Tensor:
+    """The base weight of this name."""
+    return torch.arange(D_FF * D_MODEL, dtype=torch.bfloat16).reshape(D_FF, D_MODEL) + len(name)
+
+
+def digests(deltas: list[Delta]) -> dict[str, str]:
+    return {
+        name: hashlib.sha256(
+            fold_weight(weights(name), name, deltas).view(torch.int16).numpy().tobytes()
+        ).hexdigest()
+        for name in touched(deltas)
+    }
+
+
+def record(ledger: Ledger, delta: Delta, **facts: str) -> VersionRecord:
+    """Append an edit, as an update does."""
+    plan = ledger.plan_edit(delta, "update", "a change")
+    before = ledger.deltas(plan.recipe[:-1])
+    return ledger.advance(plan, digests([*before, delta]), edit=about(delta, **facts))
+
+
+def move(ledger: Ledger, plan: Advance) -> VersionRecord:
+    """Carry out a plan that adds no edit."""
+    return ledger.advance(plan, digests(ledger.deltas(plan.recipe)))

@@ -1,0 +1,220 @@
+"""Delta files on disk, crashes, checking, backups and tidying."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, record
+
+from kn_edit.errors import (
+    BackupExists,
+    DeltaDigestDiffers,
+    DeltaMissing,
+    ExitCode,
+    LedgerUnusable,
+)
+from kn_edit.ledger import writing
+
+A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
+NOW = timedelta(0)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with new_ledger(tmp_path) as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def grown(ledger):
+    """A ledger with two edits, a revert and a tag."""
+    record(ledger, A)
+    record(ledger, B)
+    ledger.tag("v1")
+    move(ledger, ledger.plan_revert(A.id))
+    return ledger
+
+
+def age(path, hours: float) -> None:
+    """Make a file look older than the clock of the tests, which begins in 2026."""
+    os.utime(path, (1_767_225_600 - 3600 * hours,) * 2)
+
+
+def alter(ledger, statement: str) -> None:
+    with closing(sqlite3.connect(ledger.folder / "ledger.db")) as plain, plain:
+        plain.execute(statement)
+
+
+# --- deltas --------------------------------------------------------------------------------------
+
+
+def test_a_delta_lies_under_its_digest(grown):
+    path = grown.folder / "blobs" / A.id[:2] / f"{A.id}.safetensors"
+    assert path.read_bytes() == A.to_bytes()
+
+
+def test_a_missing_delta_is_said(grown):
+    grown.blobs.path(A.id).unlink()
+    with pytest.raises(DeltaMissing) as caught:
+        grown.delta(A.id)
+    assert caught.value.exit_code == ExitCode.INTEGRITY
+
+
+def test_a_changed_delta_is_never_used(grown):
+    path = grown.blobs.path(A.id)
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DeltaDigestDiffers) as caught:
+        grown.delta(A.id)
+    assert caught.value.exit_code == ExitCode.INTEGRITY
+
+
+def test_storing_a_damaged_delta_again_repairs_it(grown):
+    grown.blobs.path(A.id).write_bytes(b"")
+    grown.blobs.put(A.to_bytes())
+    assert grown.delta(A.id).id == A.id
+
+
+def test_a_delta_that_cannot_be_written_stops_the_edit(ledger):
+    (ledger.folder / "blobs").write_text("in the way")
+    with pytest.raises(LedgerUnusable) as caught:
+        record(ledger, A)
+    assert caught.value.exit_code == ExitCode.DISK
+    assert ledger.edits() == []
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["check_head", "add_edit", "add_version", "move_branch"])
+def test_a_crash_after_the_blob_leaves_the_ledger_as_it_was(ledger, monkeypatch, step):
+    record(ledger, A)
+    before = (ledger.head(), ledger.log(), ledger.edits())
+    plan = ledger.plan_edit(B, "update")
+    done = getattr(writing, step)
+
+    def crash(*arguments):
+        done(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writing, step, crash)
+        with pytest.raises(KeyboardInterrupt):
+            ledger.advance(plan, digests([A, B]), edit=about(B))
+    assert (ledger.head(), ledger.log(), ledger.edits()) == before
+    assert ledger.check() == []
+    blob = ledger.blobs.path(B.id)
+    assert blob.exists()
+    assert ledger.gc() == []  # young: another process may be about to use it
+    age(blob, hours=1)
+    assert ledger.gc() == [blob]
+    assert not blob.exists()
+    assert ledger.delta(A.id).id == A.id
+
+
+# --- gc ------------------------------------------------------------------------------------------
+
+
+def test_gc_removes_old_unfinished_files_and_keeps_every_recorded_delta(grown):
+    unfinished = [grown.blobs.path(A.id).with_suffix(".1.2.tmp"), grown.folder / "ledger.db.1.tmp"]
+    for path in [*unfinished, grown.blobs.path(A.id), grown.blobs.path(B.id)]:
+        path.touch()
+        age(path, hours=2)
+    assert sorted(grown.gc()) == sorted(unfinished)
+    assert len(grown.deltas([A.id, B.id])) == 2
+
+
+def test_gc_removes_young_files_when_asked(ledger):
+    ledger.blobs.put(A.to_bytes())
+    age(ledger.blobs.path(A.id), hours=0.1)
+    assert ledger.gc() == []
+    assert ledger.gc(older_than=NOW) == [ledger.blobs.path(A.id)]
+
+
+def test_a_blob_that_is_stored_again_is_young_again(ledger):
+    ledger.blobs.put(A.to_bytes())
+    age(ledger.blobs.path(A.id), hours=5)
+    ledger.blobs.put(A.to_bytes())
+    assert ledger.gc() == []
+
+
+# --- check ---------------------------------------------------------------------------------------
+
+
+def test_a_sound_ledger_has_no_problems(grown):
+    assert grown.check() == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "part"),
+    [
+        ("UPDATE events SET message = 'x' WHERE seq = 2", "events"),
+        ("UPDATE events SET created = 'x' WHERE seq = 5", "events"),
+        ("UPDATE events SET parents = '[]' WHERE seq = 3", "events"),
+        ("UPDATE events SET previous = hash WHERE seq = 1", "events"),
+        ("DELETE FROM events WHERE seq = 3", "events"),
+        ("DELETE FROM events WHERE seq = 5", "refs"),
+        ("UPDATE refs SET version_id = (SELECT version_id FROM events WHERE seq = 1)", "refs"),
+        ("DELETE FROM refs WHERE name = 'v1'", "refs"),
+        ("DELETE FROM version_edits WHERE position = 1", "version"),
+        ("UPDATE edit_slots SET neuron = 5 WHERE layer = 1", "slots"),
+        ("UPDATE edit_slots SET mode = 'set'", "slots"),
+        ("DELETE FROM edit_slots", "slots"),
+        ("DELETE FROM facts", "database"),
+    ],
+)
+def test_every_kind_of_tampering_is_found(grown, statement, part):
+    alter(grown, statement)
+    assert part in {problem.part for problem in grown.check()}
+
+
+def test_missing_and_changed_deltas_are_found(grown):
+    grown.blobs.path(A.id).unlink()
+    grown.blobs.path(B.id).write_bytes(B.to_bytes()[:-1])
+    found = [(problem.part, problem.subject) for problem in grown.check()]
+    assert found == [("delta", A.id), ("delta", B.id)]
+
+
+# --- backup --------------------------------------------------------------------------------------
+
+
+def test_a_backup_restores_the_whole_ledger(grown, tmp_path):
+    archive = tmp_path / "safe" / "ledger.tar"
+    archive.parent.mkdir()
+    grown.backup(archive)
+    assert list(archive.parent.iterdir()) == [archive]
+    restored = tmp_path / "restored" / ".kn-edit"
+    restored.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", archive, "-C", restored], check=True)
+    with open_ledger(restored.parent) as again:
+        assert again.check() == []
+        assert again.log() == grown.log()
+        assert again.edits() == grown.edits()
+        record(again, delta_of((1, 3)))
+
+
+def test_a_backup_never_overwrites(grown, tmp_path):
+    archive = tmp_path / "ledger.tar"
+    archive.write_text("precious")
+    with pytest.raises(BackupExists):
+        grown.backup(archive)
+    assert archive.read_text() == "precious"
+
+
+def test_a_backup_of_a_damaged_ledger_is_refused(grown, tmp_path):
+    grown.blobs.path(A.id).write_bytes(b"")
+    with pytest.raises(DeltaDigestDiffers):
+        grown.backup(tmp_path / "ledger.tar")
+    assert not list(tmp_path.glob("ledger.tar*"))
+
+
+def test_a_backup_into_nowhere_is_said(grown, tmp_path):
+    with pytest.raises(LedgerUnusable, match=r"missing/ledger\.tar") as caught:
+        grown.backup(tmp_path / "missing" / "ledger.tar")
+    assert caught.value.exit_code == ExitCode.DISK
