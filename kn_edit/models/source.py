@@ -1,0 +1,184 @@
+"""Where a model comes from: the demo, a folder, or a pinned commit on the Hub."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, KnEditError
+from kn_edit.models.demo import demo_folder
+from kn_edit.models.shards import CONFIG, INDEX, SINGLE, Progress, check_config, check_files
+
+DEMO = "demo"
+WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
+SMALL = (
+    CONFIG,
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "chat_template*",
+)
+# Patterns match whole paths: this keeps onnx/, original/ and the like away, and code too.
+NEVER = ("*/*", "*.bin", "*.py", "*.pt", "*.ckpt", "*.h5", "*.msgpack")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that lies in a folder, and how to name it.
+
+    repo, revision: Hub id and commit; None for the demo and for a folder
+    """
+
+    name: str
+    repo: str | None
+    revision: str | None
+    folder: Path
+
+
+def resolve(model: str, *, progress: Progress | None = None) -> Source:
+    """Find `demo`, a folder, or `org/name[@revision]`; fetches what is not here yet.
+
+    Raises CheckpointFolderMissing, HubLoadFailed, CannotWrite, the refusals of Shards.open by file
+    names and config, and the errors of demo_folder.
+    """
+    if model == DEMO:
+        return Source(DEMO, None, None, demo_folder(progress))
+    folder = Path(model).expanduser()
+    if model and folder.is_dir():
+        folder = folder.resolve()
+        return Source(folder.name, None, None, folder)
+    if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1 or folder.is_file():
+        raise CheckpointFolderMissing(folder)
+    repo, _, revision = model.partition("@")
+    return _from_hub(model, repo, revision or None, quiet=progress is None)
+
+
+def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> Source:
+    from huggingface_hub import HfApi
+
+    with _translated(model), _quiet_logger():
+        try:
+            info = HfApi().model_info(repo, revision=revision)
+        except Exception as error:
+            if not _nobody_answered(error):
+                raise
+            folder = _snapshot(repo, revision, (*SMALL, *WEIGHTS), local_files_only=True)
+        else:
+            check_files(model, [file.rfilename for file in info.siblings or ()])
+            bars = {"tqdm_class": _silent_bar()} if quiet else {}
+            # The small files first: a quantised model is refused before gigabytes are fetched.
+            folder = _snapshot(repo, info.sha, SMALL, **bars)
+            check_config(model, folder)
+            folder = _snapshot(repo, info.sha, (*SMALL, *WEIGHTS), **bars)
+    return Source(repo, repo, folder.name, folder)  # a snapshot's folder is named by its commit
+
+
+def _snapshot(repo: str, revision: str | None, patterns: Sequence[str], **options: Any) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        repo,
+        revision=revision,
+        allow_patterns=list(patterns),
+        ignore_patterns=list(NEVER),
+        **options,
+    )
+    return Path(folder)
+
+
+def _nobody_answered(error: Exception) -> bool:
+    """No network, as against a Hub that says no."""
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    http_error = HfHubHTTPError.__bases__[0]  # of httpx or httpx2, by version of the client
+    silent = isinstance(error, (OfflineModeIsEnabled, http_error))
+    return silent and not isinstance(error, HfHubHTTPError)
+
+
+@contextmanager
+def _translated(model: str) -> Iterator[None]:
+    """Every failure of the client as one of ours.
+
+    All of them, because they share no base: HTTP libraries, Xet and the cache each raise their own.
+    """
+    try:
+        yield
+    except KnEditError:
+        raise
+    except OSError as error:
+        if error.errno in _DISK and error.filename is not None:
+            raise CannotWrite(Path(error.filename), error.strerror or "no reason given") from error
+        raise _hub_error(model, error) from error
+    except Exception as error:
+        raise _hub_error(model, error) from error
+
+
+def _hub_error(model: str, error: Exception) -> HubLoadFailed:
+    from huggingface_hub import errors
+
+    unreachable = "the Hub cannot be reached and the model is not in its cache"
+    cases: tuple[tuple[type[Exception], str, str], ...] = (
+        (
+            errors.HFValidationError,
+            "this is neither a folder nor a Hub id",
+            "write a Hub id as org/name or org/name@revision",
+        ),
+        (
+            errors.GatedRepoError,
+            "its owner asks you to accept conditions",
+            f"do so at huggingface.co/{model.partition('@')[0]}, then log in with `hf auth login`",
+        ),
+        (
+            errors.RepositoryNotFoundError,
+            "there is no such model, or it is private",
+            "check the spelling, name a folder that exists, or log in with `hf auth login`",
+        ),
+        (
+            errors.RevisionNotFoundError,
+            "the model has no such revision",
+            "name a branch, a tag or a commit of it after the @",
+        ),
+        (
+            errors.LocalEntryNotFoundError,
+            unreachable,
+            "check the connection and HF_HUB_OFFLINE, or name a folder",
+        ),
+    )
+    for kind, problem, advice in cases:
+        if isinstance(error, kind):
+            return HubLoadFailed(model, problem, advice)
+    words = " ".join(str(error).split()) or type(error).__name__
+    return HubLoadFailed(model, words[:200], "try again later, or name a folder")
+
+
+@contextmanager
+def _quiet_logger() -> Iterator[None]:
+    from huggingface_hub.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
+def _silent_bar() -> Any:
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class SilentBar(tqdm):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **{**kwargs, "disable": True})  # type: ignore[no-untyped-call]
+
+    return SilentBar

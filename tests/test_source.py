@@ -1,0 +1,208 @@
+"""Where models come from, and what is said when they cannot be had.
+
+The Hub client reads its settings when it is imported, so each of its worlds is a process of its
+own, and the Hub that says no is a real server on the loopback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save, save_file
+
+from kn_edit.errors import CheckpointFolderMissing
+from kn_edit.models.shards import Shards
+from kn_edit.models.source import Source, resolve
+
+SAYS_NO = {
+    "missing": (404, "RepoNotFound"),
+    "gated": (403, "GatedRepo"),
+    "no-revision": (404, "RevisionNotFound"),
+    "teapot": (418, ""),
+}
+FILES = {"pickle": ["config.json", "pytorch_model.bin"], "gguf": ["model.Q4.gguf"], "empty": []}
+CLOSED = "http://127.0.0.1:9"
+SHA = "0123456789abcdef0123456789abcdef01234567"
+SCRIPT = """
+import json, sys
+from kn_edit.errors import KnEditError
+from kn_edit.models.source import resolve
+for model in sys.argv[1:]:
+    try:
+        source = resolve(model)
+        found = [source.name, source.repo, source.revision, str(source.folder)]
+    except KnEditError as error:
+        found = [type(error).__name__, int(error.exit_code), str(error)]
+    print(json.dumps(found))
+"""
+
+
+def resolve_elsewhere(*models: str, home: Path, **settings: str) -> list[list[object]]:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    env |= {"HF_HOME": str(home), "HF_ENDPOINT": CLOSED, **settings}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", SCRIPT, *models],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_folder_is_itself(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    expected = Source("own", None, None, tmp_path / "own")
+    assert resolve(str(tmp_path / "own")) == expected
+    monkeypatch.chdir(tmp_path)
+    assert resolve("own") == resolve("./own") == expected
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert resolve("~/own") == expected
+
+
+@pytest.mark.parametrize("model", [__file__, "/no/such", "./no", "../no", "~/no/such", "a/b/c"])
+def test_a_path_that_is_no_folder_is_not_asked_of_the_hub(model):
+    with pytest.raises(CheckpointFolderMissing, match="there is no folder"):
+        resolve(model)
+
+
+def test_without_a_network_every_hub_id_ends_in_one_sentence(tmp_path):
+    models = ["org/name", "bare-name", "org/name@v1"]
+    for model, (kind, code, text) in zip(
+        models, resolve_elsewhere(*models, home=tmp_path), strict=True
+    ):
+        assert (kind, code) == ("HubLoadFailed", 5)
+        assert str(text).startswith(f"cannot get {model} from the Hub: the Hub cannot be reached")
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {}])
+def test_a_cached_snapshot_serves_without_the_hub(settings, tmp_path):
+    cached = tmp_path / "hub" / "models--org--name"
+    snapshot = cached / "snapshots" / SHA
+    snapshot.mkdir(parents=True)
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text(SHA)
+    (snapshot / "config.json").write_text("{}")
+    save_file({"a": torch.zeros(2)}, snapshot / "model.safetensors")
+    models = ["org/name", f"org/name@{SHA}", "org/name@other", "", "a b/c", "x--y"]
+    found = resolve_elsewhere(*models, home=tmp_path, **settings)
+    assert found[:2] == [["org/name", "org/name", SHA, str(snapshot)]] * 2
+    assert [kind for kind, *_ in found[2:]] == ["HubLoadFailed"] * 4
+    assert "HF_HUB_OFFLINE" in str(found[2][2])
+    assert all("neither a folder nor a Hub id" in str(text) for _, _, text in found[3:])
+
+
+def tiny_checkpoint() -> dict[str, bytes]:
+    return {
+        "config.json": b"{}",
+        "tokenizer.json": b"{}",
+        "model.safetensors": save({"a": torch.zeros(3)}),
+        "model.fp16.safetensors": b"a variant",
+        "pytorch_model.bin": b"a pickle",
+        "modeling.py": b"code",
+        "onnx/model.safetensors": b"another form",
+    }
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Says yes or no in the ways of the Hub; the model's name chooses which."""
+
+    protocol_version = "HTTP/1.1"
+    good = tiny_checkpoint()
+    quantised = good | {"config.json": b'{"quantization_config": {"quant_method": "awq"}}'}
+
+    def do_GET(self) -> None:
+        kind, _, rest = self.path.partition("/org/")
+        name, _, rest = rest.partition("/")
+        files = self.quantised if name == "quantised" else self.good
+        if "/resolve/" in self.path:
+            data = files[rest.partition(f"{SHA}/")[2]]
+            self.answer(200, data, {"ETag": hashlib.sha1(data).hexdigest(), "X-Repo-Commit": SHA})
+        elif kind != "/api/models":
+            self.answer(404, {})
+        elif rest.startswith("tree/"):
+            tree = [
+                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+                for path, data in files.items()
+            ]
+            self.answer(200, tree)
+        elif name in SAYS_NO:
+            status, code = SAYS_NO[name]
+            self.answer(status, {"error": "I am\na teapot"}, {"X-Error-Code": code})
+        else:
+            names = list(FILES.get(name, files))
+            siblings = [{"rfilename": path} for path in names]
+            self.answer(200, {"id": f"org/{name}", "sha": SHA, "siblings": siblings})
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for key, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(data)
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_hub_that_says_no_is_quoted_in_one_sentence(hub, tmp_path):
+    says = {
+        "missing": ("HubLoadFailed", 5, "no such model, or it is private"),
+        "gated": ("HubLoadFailed", 5, "hf auth login"),
+        "no-revision@v9": ("HubLoadFailed", 5, "no such revision"),
+        "teapot": ("HubLoadFailed", 5, "teapot"),
+        "pickle": ("PickleWeights", 1, "pytorch_model.bin"),
+        "gguf": ("QuantisedWeights", 1, "GGUF"),
+        "empty": ("NoWeights", 1, "org/empty"),
+        "quantised": ("QuantisedWeights", 1, "awq"),
+    }
+    models = [f"org/{name}" for name in says]
+    found = resolve_elsewhere(*models, home=tmp_path, HF_ENDPOINT=hub, NO_PROXY="127.0.0.1")
+    for (kind, code, words), (found_kind, found_code, text) in zip(
+        says.values(), found, strict=True
+    ):
+        assert (found_kind, found_code) == (kind, code)
+        assert words in str(text)
+        assert "\n" not in str(text)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_model_of_the_hub_is_pinned_and_only_what_is_needed_is_fetched(hub, tmp_path):
+    (found,) = resolve_elsewhere(
+        "org/good@main", home=tmp_path, HF_ENDPOINT=hub, NO_PROXY="127.0.0.1"
+    )
+    name, repo, revision, folder = map(str, found)
+    assert (name, repo, revision) == ("org/good", "org/good", SHA)
+    fetched = {path.name for path in Path(folder).iterdir()}
+    assert fetched == {"config.json", "tokenizer.json", "model.safetensors"}
+    assert Shards.open(Path(folder)).read("a").tolist() == [0, 0, 0]
+    # and from now on the cache serves it, with nobody to ask
+    assert resolve_elsewhere("org/good", f"org/good@{SHA}", home=tmp_path)[1] == found
