@@ -1,0 +1,89 @@
+"""From a base checkpoint and a list of deltas to full weights, a tensor at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refuse_inside, sync
+from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.fold import TouchedSlots, check_fit, fold_weight, folded_slots, touched
+from kn_edit.errors import ExportDiffers
+from kn_edit.models.shards import Progress, Shards
+
+
+def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
+    """sha256 of the bytes of every touched tensor once folded, by name.
+
+    One tensor is in memory at a time. Raises TensorMissing, DeltaMisfit, SlotOverflow.
+    """
+    found = {}
+    for name in touched(deltas):
+        folded = fold_weight(base.read(name), name, deltas)
+        found[name] = hashlib.sha256(raw_bytes(folded)).hexdigest()
+    return found
+
+
+def export_checkpoint(
+    base: Shards,
+    deltas: Sequence[Delta],
+    target: Path,
+    *,
+    expected: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write the base with the deltas folded in to a new folder, which from_pretrained loads.
+
+    Every file of the base is copied as it is; then the bytes of the touched slots, and no others,
+    are rewritten in the copy. Only those slots are ever in memory. The folder appears when it is
+    whole, on disk and, where `expected` gives digests, compared with them.
+
+    Raises TargetNotEmpty, TargetInsideCheckpoint, CannotWrite, ExportDiffers, TensorMissing,
+    DeltaMisfit, SlotOverflow.
+    """
+    slots = touched(deltas)
+    for name, where in slots.items():
+        entry = base.entry(name)
+        check_fit(where, name, entry.shape, entry.torch_dtype)
+    refuse_inside(target, base.folder)
+    with new_folder(target) as partial:
+        files = list(files_below(base.folder))
+        _copy(base.folder, partial, files, progress)
+        copy = Shards(partial, base.entries)
+        for name, where in slots.items():
+            _rewrite(copy, name, where, deltas)
+        for file in files:
+            sync(partial / file)
+        for name, digest in (expected or {}).items():
+            actual = copy.digest(name)
+            if actual != digest:
+                raise ExportDiffers(name, digest, actual)
+    return target
+
+
+def _copy(source: Path, target: Path, files: Sequence[Path], progress: Progress | None) -> None:
+    total = sum((source / file).stat().st_size for file in files)
+    done = 0
+
+    def moved(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    for file in files:
+        copy_file(source / file, target / file, moved)
+
+
+def _rewrite(copy: Shards, name: str, where: TouchedSlots, deltas: Sequence[Delta]) -> None:
+    """Fold the deltas into the slots of one tensor, in the file."""
+    entry = copy.entry(name)
+    descriptor = os.open(copy.path(name), os.O_RDWR)
+    try:
+        rows = read_slots(descriptor, entry, where)  # (n, d_model)
+        write_slots(descriptor, entry, where, folded_slots(rows, name, where.index, deltas))
+    finally:
+        os.close(descriptor)

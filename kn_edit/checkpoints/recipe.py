@@ -1,0 +1,119 @@
+"""The form `delta`: a folder with a recipe, kn_edit.json, and one delta file per edit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kn_edit.checkpoints.folders import new_folder, sync
+from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.errors import DifferentBase, InvalidRecipe
+from kn_edit.models.header import HeaderProblem, read_json
+
+RECIPE = "kn_edit.json"
+FORMAT = "kn-recipe/1"
+_EDIT_ID = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A version: what it starts from, and its edits in order."""
+
+    base: BaseRef
+    edits: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces."""
+        base = self.base
+        facts = {
+            "format": FORMAT,
+            "base": {
+                "repo": base.repo,
+                "revision": base.revision,
+                "fingerprint": base.fingerprint,
+            },
+            "edits": list(self.edits),
+        }
+        return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+
+
+def export_deltas(base: BaseRef, deltas: Sequence[Delta], target: Path) -> Path:
+    """Write the recipe and its delta files to a new folder.
+
+    Raises DifferentBase, TargetNotEmpty, CannotWrite.
+    """
+    for delta in deltas:
+        _check_base(base, delta)
+    recipe = Recipe(base, tuple(delta.id for delta in deltas))
+    with new_folder(target) as partial:
+        (partial / RECIPE).write_text(recipe.to_json())
+        for delta in deltas:
+            _delta_path(partial, delta.id).write_bytes(delta.to_bytes())
+        for path in partial.iterdir():
+            sync(path)
+    return target
+
+
+def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
+    """Read what export_deltas wrote, checking the bytes of every delta against its id.
+
+    Raises InvalidRecipe, DifferentBase, and what Delta.from_bytes raises.
+    """
+    recipe = _read_recipe(folder / RECIPE)
+    deltas = []
+    for edit in recipe.edits:
+        delta = Delta.from_bytes(_read(_delta_path(folder, edit)), edit)
+        _check_base(recipe.base, delta)
+        deltas.append(delta)
+    return recipe, deltas
+
+
+def _read_recipe(path: Path) -> Recipe:
+    try:
+        facts = read_json(_read(path))
+    except HeaderProblem as problem:
+        raise InvalidRecipe(path, str(problem)) from None
+    if facts.keys() != {"format", "base", "edits"} or facts["format"] != FORMAT:
+        raise InvalidRecipe(path, f"it is not of the form {FORMAT}")
+    edits = facts["edits"]
+    # Ids become file names: 64 hex digits cannot lead out of the folder.
+    if not (isinstance(edits, list) and all(map(_is_edit_id, edits))):
+        raise InvalidRecipe(path, "its edits are not named by sha256")
+    if len(set(edits)) < len(edits):
+        raise InvalidRecipe(path, "it lists an edit twice")
+    if not _is_base(facts["base"]):
+        raise InvalidRecipe(path, "it does not say which base model it is for")
+    return Recipe(BaseRef(**facts["base"]), tuple(edits))
+
+
+def _is_edit_id(value: object) -> bool:
+    return isinstance(value, str) and _EDIT_ID.fullmatch(value) is not None
+
+
+def _is_base(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"repo", "revision", "fingerprint"}
+        and isinstance(value["fingerprint"], str)
+        and all(value[key] is None or isinstance(value[key], str) for key in ("repo", "revision"))
+    )
+
+
+def _check_base(base: BaseRef, delta: Delta) -> None:
+    if delta.base.fingerprint != base.fingerprint:
+        raise DifferentBase(base.fingerprint, delta.base.fingerprint)
+
+
+def _delta_path(folder: Path, edit: str) -> Path:
+    return folder / f"{edit}.safetensors"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRecipe(path, error.strerror or str(error)) from error

@@ -1,0 +1,59 @@
+"""Value slots inside a checkpoint file: only their own bytes are read and written.
+
+A slot of a `row` weight [d_ff, d_model] is one run of bytes; one of a `column` weight
+[d_model, d_ff] is d_model single numbers, a row of the weight apart.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kn_edit.edits.fold import TouchedSlots
+from kn_edit.errors import MalformedCheckpoint
+from kn_edit.models.header import Entry
+
+
+def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:
+    """The slots as they stand in the file, one a row, in its dtype, (n, d_model)."""
+    raw = bytearray()
+    for offset, length in _runs(entry, slots):
+        run = os.pread(descriptor, length, offset)
+        if len(run) != length:
+            raise MalformedCheckpoint(Path(entry.file), "it ends inside a value slot")
+        raw += run
+    return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(-1, slots.d_model)
+
+
+def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tensor) -> None:
+    """Put the slots, (n, d_model), into the file in place.
+
+    By pwrite and not through a map of the file: on a full disk a map ends the process.
+    """
+    raw = raw_bytes(values)
+    for offset, length in _runs(entry, slots):
+        run, raw = raw[:length], raw[length:]
+        while run:
+            written = os.pwrite(descriptor, run, offset)
+            run, offset = run[written:], offset + written
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor as they stand in a checkpoint."""
+    return memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _runs(entry: Entry, slots: TouchedSlots) -> Iterator[tuple[int, int]]:
+    """(offset, length) of the runs of bytes that make up the slots, slot after slot."""
+    width = entry.torch_dtype.itemsize
+    row = entry.shape[1] * width
+    for index in slots.index.tolist():
+        if slots.axis == "row":
+            yield entry.start + index * row, row
+        else:
+            for number in range(slots.d_model):
+                yield entry.start + number * row + index * width, width
