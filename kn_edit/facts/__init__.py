@@ -1,0 +1,27 @@
+"""Facts, the prompts that ask for them, bundled relation packs, and readers."""
+
+from kn_edit.facts.cases import read_cases
+from kn_edit.facts.counterfact import read_counterfact
+from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
+from kn_edit.facts.jsonl import read_jsonl
+from kn_edit.facts.neutral import neutral_sentences
+from kn_edit.facts.packs import bundled, load_relation
+from kn_edit.facts.pararel import read_pararel
+from kn_edit.facts.relation import Case, Relation
+
+__all__ = [
+    "ANSWER",
+    "SUBJECT",
+    "Case",
+    "Fact",
+    "Prompt",
+    "Relation",
+    "Template",
+    "bundled",
+    "load_relation",
+    "neutral_sentences",
+    "read_cases",
+    "read_counterfact",
+    "read_jsonl",
+    "read_pararel",
+]

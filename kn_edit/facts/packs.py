@@ -1,0 +1,111 @@
+"""Relation packs: a relation's templates and facts in one JSON file. Some ship with the package.
+
+    {"name": "capital", "description": "...", "source": "...", "licence": "...",
+     "templates": [{"text": "The capital of [X] is the city of [Y].", "held_out": false}, ...],
+     "facts": [["France", "Paris"], ...]}
+
+`description`, `source`, `licence` and `held_out` may be missing. A subject stands there once.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from kn_edit.errors import UnknownRelation
+from kn_edit.facts.document import Place, read_document
+from kn_edit.facts.fact import Fact, Template
+from kn_edit.facts.pararel import is_pararel_file, read_pararel
+from kn_edit.facts.relation import Relation
+
+_FOLDER = files("kn_edit.facts") / "packs"
+
+
+@cache
+def bundled() -> tuple[str, ...]:
+    """The names of the relation packs that ship."""
+    names = (Path(entry.name) for entry in _FOLDER.iterdir())
+    return tuple(sorted(name.stem for name in names if name.suffix == ".json"))
+
+
+@cache
+def bundled_relation(name: str) -> Relation:
+    """A pack that ships. Raises UnknownRelation."""
+    if name not in bundled():
+        raise UnknownRelation(name, bundled())
+    with as_file(_FOLDER / f"{name}.json") as path:
+        return read_pack(path)
+
+
+def load_relation(name_or_path: str | Path) -> Relation:
+    """A bundled relation by name, or a relation pack or a relation of ParaRel by path.
+
+    Raises UnknownRelation, UnreadableFacts, BadFacts.
+    """
+    if str(name_or_path) in bundled():
+        return bundled_relation(str(name_or_path))
+    path = Path(name_or_path)
+    if not _is_file(path):
+        raise UnknownRelation(str(name_or_path), bundled())
+    if is_pararel_file(path):
+        return read_pararel(path.parent.parent, path.stem)[0]
+    return read_pack(path)
+
+
+def read_pack(path: str | Path) -> Relation:
+    """A relation pack. Raises UnreadableFacts, BadFacts."""
+    pack = read_document(Path(path))
+    name = pack.member("name").string()
+    templates, facts = pack.member("templates"), pack.member("facts")
+    return Relation(
+        name=name,
+        templates=_templates(templates),
+        facts=_facts(name, facts),
+        source=_optional(pack, "source"),
+        licence=_optional(pack, "licence"),
+    )
+
+
+def _templates(place: Place) -> tuple[Template, ...]:
+    found: dict[str, Template] = {}
+    for entry in place.items():
+        text = entry.member("text").string()
+        held_out = entry.find("held_out")
+        if held_out is not None and not isinstance(held_out.value, bool):
+            raise held_out.wrong('"held_out" is not true or false', "write true or false")
+        if text in found:
+            raise entry.wrong(f"template {text!r} stands there twice", "leave one of them out")
+        with entry.located():
+            found[text] = Template(text, held_out is not None and held_out.value is True)
+    if not found:
+        raise place.wrong("there are no templates", "add at least one")
+    return tuple(found.values())
+
+
+def _facts(relation: str, place: Place) -> tuple[Fact, ...]:
+    found: dict[str, Fact] = {}
+    for entry in place.items():
+        pair = entry.items()
+        if len(pair) != 2:
+            raise entry.wrong("a fact is not a pair", "write it as [subject, answer]")
+        subject, answer = (item.string() for item in pair)
+        if subject in found:
+            problem = f"{subject!r} already has the answer {found[subject].answer!r}"
+            raise entry.wrong(problem, "leave one of the two out")
+        found[subject] = Fact(relation, subject, answer)
+    if not found:
+        raise place.wrong("there are no facts", "add at least one")
+    return tuple(found.values())
+
+
+def _optional(pack: Place, key: str) -> str:
+    found = pack.find(key)
+    return found.string() if found else ""
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that the file system cannot hold
+        return False

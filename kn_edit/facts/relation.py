@@ -1,0 +1,79 @@
+"""A relation: facts that the same templates ask for. A case: one edit with what judges it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from kn_edit.errors import AmbiguousSubject, EmptyField, UnknownSubject
+from kn_edit.facts.fact import Fact, Prompt, Template
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A relation pack, a relation of ParaRel, or one made of a user's own prompts."""
+
+    name: str
+    templates: tuple[Template, ...]
+    facts: tuple[Fact, ...] = ()
+    source: str = ""
+    licence: str = ""
+
+    def fact(self, subject: str, answer: str | None = None) -> Fact:
+        """The fact about a subject, known by any case and without its `the`; with an answer, any.
+
+        Raises UnknownSubject, AmbiguousSubject, and EmptyField for an empty subject or answer.
+        """
+        subject = subject.strip()
+        known = [fact for fact in self.facts if fact.subject == subject] or [
+            fact for fact in self.facts if _folded(fact.subject) == _folded(subject)
+        ]
+        if answer is not None:
+            if not answer.strip():
+                raise EmptyField("answer")
+            return Fact(self.name, known[0].subject if known else subject, answer.strip())
+        if not known:
+            raise UnknownSubject(self.name, subject, self._close_to(subject))
+        if len(known) > 1:
+            raise AmbiguousSubject(self.name, subject, tuple(fact.answer for fact in known))
+        return known[0]
+
+    def prompts(
+        self, fact: Fact, *, held_out: bool = False, answer_last: bool = False
+    ) -> tuple[Prompt, ...]:
+        """The fact's prompts: those that locate and solve, or only the held-out ones.
+
+        answer_last: leave out the templates that a causal LM cannot be asked.
+        """
+        return tuple(
+            Prompt(fact, template)
+            for template in self.templates
+            if template.held_out == held_out and (template.answer_last or not answer_last)
+        )
+
+    def others(self, fact: Fact) -> tuple[Fact, ...]:
+        """The relation's facts of other subjects."""
+        return tuple(other for other in self.facts if other.subject != fact.subject)
+
+    def _close_to(self, subject: str) -> tuple[str, ...]:
+        folded = {_folded(fact.subject): fact.subject for fact in self.facts}
+        close = get_close_matches(_folded(subject), folded, n=3, cutoff=0.6)
+        return tuple(folded[name] for name in close)
+
+
+def _folded(subject: str) -> str:
+    return subject.casefold().removeprefix("the ")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One edit request with everything needed to make and to judge it.
+
+    target: the new answer; None where the row names none.
+    neighbours: prompts whose answers must stay; empty where the relation's other facts serve.
+    """
+
+    relation: Relation
+    fact: Fact
+    target: str | None = None
+    neighbours: tuple[Prompt, ...] = ()
