@@ -149,6 +149,20 @@ class UnknownRelation(KnEditError):
 
 
 @dataclass
+class FactNotNamed(KnEditError):
+    """A command that works on a fact was not told which one."""
+
+    exit_code = ExitCode.USAGE
+    missing: str
+
+    def __str__(self) -> str:
+        return (
+            f"which fact? {self.missing} is missing; name it by --relation and --subject, "
+            "by --prompt, --subject and --answer, or by --facts FILE"
+        )
+
+
+@dataclass
 class UnreadableFacts(KnEditError):
     """The operating system does not let us read a file of facts."""
 
@@ -217,6 +231,21 @@ class SlotsNotStored(KnEditError):
         return (
             f"the checkpoint holds no tensor {self.tensor}, so its value slots cannot be written; "
             "save the model again with save_pretrained and use that folder"
+        )
+
+
+@dataclass
+class WeightsMissing(KnEditError):
+    """The checkpoint lacks weights that the model answers with, often its language-model head."""
+
+    exit_code = ExitCode.ERROR
+    folder: Path
+    tensors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the checkpoint {self.folder} lacks {listed(self.tensors, 3)}, without which its "
+            "answers would be random; use a checkpoint saved with its language-model head"
         )
 
 
@@ -474,12 +503,40 @@ class NoNeurons(KnEditError):
     """No neuron has a positive score, so there is nothing to edit."""
 
     exit_code = ExitCode.ERROR
-    what: str
+    what: str = "this fact"
 
     def __str__(self) -> str:
         return (
             f"no knowledge neuron was found for {self.what}; "
             "check with `kn-edit assess` that the model knows it, or lower --threshold"
+        )
+
+
+@dataclass
+class SameAnswer(KnEditError):
+    """An update to the answer that the fact has already."""
+
+    exit_code = ExitCode.USAGE
+    subject: str
+    answer: str
+
+    def __str__(self) -> str:
+        return (
+            f"the answer for {self.subject} is {self.answer!r} already; give --to another answer"
+        )
+
+
+@dataclass
+class GateFailed(KnEditError):
+    """An edit was computed and measured, and is not good enough to be recorded unasked."""
+
+    exit_code = ExitCode.QUALITY_GATE
+    faults: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"not recorded: {listed(self.faults)}; "
+            "pass --accept to record it all the same, or change the method or the answer"
         )
 
 
@@ -574,6 +631,22 @@ class SlotOverflow(KnEditError):
 
 
 # --- ledger --------------------------------------------------------------------------------------
+
+
+@dataclass
+class BaseChanged(KnEditError):
+    """The weights that a workspace stands on are no longer those of `init`."""
+
+    exit_code = ExitCode.INTEGRITY
+    folder: Path
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"the weights in {self.folder} changed since `kn-edit init` (fingerprint "
+            f"{self.actual[:12]}, not {self.expected[:12]}); restore them, or init a new workspace"
+        )
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kn_edit.errors import NotANeuron
 
-_WRITTEN = re.compile(r"L(\d{1,6})\.(\d{1,9})")
+_WRITTEN = re.compile(r"L(\d{1,6})\.(\d{1,9})", re.ASCII)
 
 
 class NeuronId(NamedTuple):

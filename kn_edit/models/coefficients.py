@@ -1,0 +1,49 @@
+"""See and replace the coefficients of FFN neurons: a hook in front of each down-projection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from kn_edit.models.model import Model
+
+Change = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def captured(model: Model) -> Iterator[dict[int, Tensor]]:
+    """Collect the coefficients of every layer that runs inside the block, {layer: (..., d_ff)}.
+
+    The leading axes are those that the network uses: (batch, tokens), or their product in OPT.
+    """
+    seen: dict[int, Tensor] = {}
+
+    def keep(layer: int) -> Change:
+        def look(coefficients: Tensor) -> Tensor:
+            seen[layer] = coefficients
+            return coefficients
+
+        return look
+
+    with replaced(model, {layer: keep(layer) for layer in range(model.n_layers)}):
+        yield seen
+
+
+@contextmanager
+def replaced(model: Model, changes: Mapping[int, Change]) -> Iterator[None]:
+    """Pass the coefficients of each named layer through a function inside the block."""
+    with ExitStack() as hooks:
+        for layer, change in changes.items():
+            handle = model.downs[layer].register_forward_pre_hook(_pre_hook(change))
+            hooks.callback(handle.remove)
+        yield
+
+
+def _pre_hook(change: Change) -> Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]:
+    def hook(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (change(inputs[0]), *inputs[1:])
+
+    return hook

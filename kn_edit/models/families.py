@@ -1,0 +1,98 @@
+"""The model families kn-edit knows, as one table.
+
+One mechanism serves them all: a hook in front of the down-projection sees the coefficients. What
+differs is only where the layers, the down-projection and the head stand, and how value slots lie.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kn_edit.errors import SharedLayers, UnknownFamily
+
+Axis = Literal["column", "row"]
+Kind = Literal["causal", "masked"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where the parts of a model type stand. Paths are attribute paths from the loaded model."""
+
+    model_type: str  # `model_type` of config.json
+    kind: Kind
+    layers: str
+    down: str  # the down-projection, from one layer
+    head: tuple[str, ...]  # from the last layer's output to logits, in order; `?` marks an optional part
+    axis: Axis = "column"  # a value slot is a column of nn.Linear, a row of Conv1D
+    gated: bool = False  # the coefficient is the gated product
+
+
+def _llama_like(model_type: str) -> Family:
+    return Family(
+        model_type, "causal", "model.layers", "mlp.down_proj", ("model.norm", "lm_head"), gated=True
+    )
+
+
+_TABLE = (
+    Family("bert", "masked", "bert.encoder.layer", "output.dense", ("cls",)),
+    Family("roberta", "masked", "roberta.encoder.layer", "output.dense", ("lm_head",)),
+    Family(
+        "distilbert",
+        "masked",
+        "distilbert.transformer.layer",
+        "ffn.lin2",
+        ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+    ),
+    Family(
+        "electra",
+        "masked",
+        "electra.encoder.layer",
+        "output.dense",
+        ("generator_predictions", "generator_lm_head"),
+    ),
+    Family(
+        "gpt2",
+        "causal",
+        "transformer.h",
+        "mlp.c_proj",
+        ("transformer.ln_f", "lm_head"),
+        axis="row",
+    ),
+    Family("gpt_neo", "causal", "transformer.h", "mlp.c_proj", ("transformer.ln_f", "lm_head")),
+    Family("gptj", "causal", "transformer.h", "mlp.fc_out", ("transformer.ln_f", "lm_head")),
+    Family(
+        "gpt_neox",
+        "causal",
+        "gpt_neox.layers",
+        "mlp.dense_4h_to_h",
+        # One head under two names: transformers renamed it.
+        ("gpt_neox.final_layer_norm", "lm_head?", "embed_out?"),
+    ),
+    Family(
+        "opt",
+        "causal",
+        "model.decoder.layers",
+        "fc2",
+        ("model.decoder.final_layer_norm?", "model.decoder.project_out?", "lm_head"),
+    ),
+    _llama_like("llama"),
+    _llama_like("mistral"),
+    _llama_like("qwen2"),
+    _llama_like("qwen3"),
+    _llama_like("gemma2"),
+    _llama_like("gemma3_text"),
+    _llama_like("phi3"),
+    _llama_like("olmo2"),
+)
+
+FAMILIES: dict[str, Family] = {family.model_type: family for family in _TABLE}
+
+
+def family_of(model_type: str) -> Family:
+    """The family of a `model_type`. Raises SharedLayers for ALBERT, UnknownFamily otherwise."""
+    if model_type == "albert":
+        raise SharedLayers(model_type)
+    if model_type not in FAMILIES:
+        raise UnknownFamily(model_type, tuple(FAMILIES))
+    return FAMILIES[model_type]

@@ -1,0 +1,125 @@
+"""A loaded model with its parts named: layers, down-projections, value slots, head."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kn_edit.errors import SlotsNotStored, WeightsMissing
+from kn_edit.models.families import Family, family_of
+from kn_edit.models.quiet import quiet_loading
+from kn_edit.models.shards import CONFIG
+
+
+class Model:
+    """A transformer and its tokenizer, frozen and in evaluation mode.
+
+    Nothing here changes weights; `kn_edit.edits.live.applied` is the one place that does.
+    """
+
+    def __init__(self, net: Any, tokenizer: Any) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.family: Family = family_of(net.config.model_type)
+        self.layers: list[nn.Module] = list(part(net, self.family.layers))
+        self.downs: list[Any] = [part(layer, self.family.down) for layer in self.layers]
+        self._head = [found for path in self.family.head if (found := part(net, path)) is not None]
+        self._softcap = getattr(net.config, "final_logit_softcapping", None)
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+    @property
+    def d_ff(self) -> int:
+        return int(self.slots(0).shape[0])
+
+    @property
+    def d_model(self) -> int:
+        return int(self.slots(0).shape[1])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.slots(0).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.slots(0).device
+
+    @property
+    def causal(self) -> bool:
+        return self.family.kind == "causal"
+
+    def slots(self, layer: int) -> Tensor:
+        """The value slots of a layer as a view of its weight, (d_ff, d_model)."""
+        weight: Tensor = self.downs[layer].weight.data
+        return weight if self.family.axis == "row" else weight.T
+
+    def slot_tensor(self, layer: int) -> str:
+        """The down-projection's name in the model, e.g. model.layers.24.mlp.down_proj.weight."""
+        return f"{self.family.layers}.{layer}.{self.family.down}.weight"
+
+    def stored_names(self, stored: Collection[str]) -> dict[int, str]:
+        """Each layer's down-projection weight as the checkpoint names it.
+
+        Some checkpoints lack the prefix of the task model (`encoder.layer...` for BERT).
+        Raises SlotsNotStored.
+        """
+        names = {}
+        for layer in range(self.n_layers):
+            own = self.slot_tensor(layer)
+            tails = [own, *(own.split(".", cut)[-1] for cut in (1, 2))]
+            found = next((tail for tail in tails if tail in stored), None)
+            if found is None:
+                raise SlotsNotStored(own)
+            names[layer] = found
+        return names
+
+    def output_embedding(self, token: int) -> Tensor:
+        """The output embedding row of a token, (width,); width is d_model but for ELECTRA."""
+        return torch.as_tensor(self.net.get_output_embeddings().weight[token])
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """From the last layer's output, (..., d_model), to logits over the vocabulary."""
+        for step in self._head:
+            hidden = step(hidden)
+        if self._softcap is not None:
+            hidden = torch.tanh(hidden / self._softcap) * self._softcap
+        return hidden
+
+
+def part(root: Any, path: str) -> Any:
+    """Follow an attribute path; one that ends in `?` may be absent and gives None."""
+    optional, path = path.endswith("?"), path.removesuffix("?")
+    for name in path.split("."):
+        root = getattr(root, name, None) if optional else getattr(root, name)
+    return root
+
+
+def load(folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Model:
+    """Load a checkpoint folder. The dtype is the checkpoint's unless given.
+
+    Raises SharedLayers, UnknownFamily, WeightsMissing.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    family = family_of(str(config.get("model_type")))  # before transformers meets an unknown one
+    auto = AutoModelForCausalLM if family.kind == "causal" else AutoModelForMaskedLM
+    with quiet_loading():
+        net, found = auto.from_pretrained(
+            folder,
+            dtype=dtype or "auto",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    if found["missing_keys"]:  # transformers makes up what is missing
+        raise WeightsMissing(folder, tuple(sorted(found["missing_keys"])))
+    return Model(net.to(device), tokenizer)

@@ -1,0 +1,33 @@
+"""What a model answers to questions, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Question, batched
+from kn_edit.models.trace import trace
+
+BATCH = 32
+
+
+def log_p(model: Model, questions: Sequence[Question]) -> Iterator[Tensor]:
+    """Log-probabilities over the vocabulary at each answer position, one (vocabulary,) each.
+
+    In the order given; computed a batch at a time, so a long list stays small in memory.
+    """
+    for start in range(0, len(questions), BATCH):
+        batch = batched(model, questions[start : start + BATCH])
+        with torch.no_grad():
+            output = trace(model, batch.ids, mask=batch.mask).output
+            assert output is not None
+            logits = model.logits(batch.at_answer(output)).float()
+        yield from logits.log_softmax(-1)
+
+
+def first_tokens(model: Model, questions: Sequence[Question]) -> list[int]:
+    """The most probable token at each answer position."""
+    return [int(row.argmax()) for row in log_p(model, questions)]

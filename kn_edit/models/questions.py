@@ -1,0 +1,137 @@
+"""A prompt, tokenised for a model: what goes in, where the answer is asked, which token answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken
+from kn_edit.facts import Prompt
+from kn_edit.models.model import Model
+
+
+@dataclass(frozen=True)
+class Question:
+    """One token asked at one position."""
+
+    ids: tuple[int, ...]
+    position: int
+    token: int
+
+
+@dataclass(frozen=True)
+class Chain:
+    """An answer asked token by token: token i after the prompt and tokens 1..i-1.
+
+    A masked LM has chains of one question.
+    """
+
+    prompt: Prompt
+    questions: tuple[Question, ...]
+
+
+def ask(model: Model, prompt: Prompt, answer: str | None = None) -> Chain:
+    """Tokenise a prompt, with its own answer or another.
+
+    Raises AnswerNotInVocabulary and, for a masked LM, AnswerNotOneToken.
+    """
+    wanted = prompt.fact.answer if answer is None else answer
+    ask_kind = _ask_causal if model.causal else _ask_masked
+    questions = ask_kind(model, prompt, wanted)
+    unknown = model.tokenizer.unk_token_id
+    if not questions or unknown in [question.token for question in questions]:
+        raise AnswerNotInVocabulary(wanted)
+    return Chain(prompt, questions)
+
+
+def ask_openly(model: Model, prompt: Prompt) -> Question:
+    """The place of a prompt's answer with no answer in mind; its token means nothing."""
+    if model.causal:
+        ids = _encode(model, prompt.before.rstrip())
+        return Question(ids, len(ids) - 1, 0)
+    ids, position = _masked(model, prompt)
+    return Question(ids, position, 0)
+
+
+def _ask_causal(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
+    before = prompt.before.rstrip()
+    start = _encode(model, before)
+    whole = _encode(model, f"{before} {answer}")
+    # Tokenizers with a space in front of words keep the prompt's own tokens; others may merge.
+    kept = whole[: len(start)] == start
+    tokens = whole[len(start) :] if kept else _encode(model, f" {answer}", special=False)
+    return tuple(
+        Question(start + tokens[:done], len(start) + done - 1, token)
+        for done, token in enumerate(tokens)
+    )
+
+
+def _ask_masked(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
+    tokenizer = model.tokenizer
+    masked, position = _masked(model, prompt)
+    filled = _encode(model, prompt.before + answer + prompt.after)
+    tokens = filled[position : position + 1 + len(filled) - len(masked)]
+    if len(tokens) > 1:
+        raise AnswerNotOneToken(answer, tuple(tokenizer.convert_ids_to_tokens(list(tokens))))
+    return tuple(Question(masked, position, token) for token in tokens)
+
+
+def _masked(model: Model, prompt: Prompt) -> tuple[tuple[int, ...], int]:
+    """The tokens of the prompt with the mask in place of its answer, and where the mask is."""
+    tokenizer = model.tokenizer
+    ids = _encode(model, prompt.before + tokenizer.mask_token + prompt.after)
+    return ids, ids.index(tokenizer.mask_token_id)
+
+
+def _encode(model: Model, text: str, *, special: bool = True) -> tuple[int, ...]:
+    return tuple(model.tokenizer(text, add_special_tokens=special)["input_ids"])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Questions side by side, padded on the right. Questions about the same text share a row."""
+
+    ids: Tensor  # (rows, tokens)
+    mask: Tensor | None  # (rows, tokens), 1 for tokens; None where padding cannot be seen
+    rows: Tensor  # each question's row, (questions,)
+    positions: Tensor  # and its position there, (questions,)
+    tokens: Tensor  # and its token, (questions,)
+
+    def at_answer(self, hidden: Tensor) -> Tensor:
+        """From hidden states, (rows, tokens, width), those where questions ask, (questions, width)."""
+        return hidden[self.rows, self.positions]
+
+
+def batched(model: Model, questions: Sequence[Question]) -> Batch:
+    """Pad questions to one length.
+
+    A causal LM never looks ahead, so padding on the right needs no mask there.
+    """
+    places = {ids: row for row, ids in enumerate(dict.fromkeys(one.ids for one in questions))}
+    longest = max(len(ids) for ids in places)
+    pad = model.tokenizer.pad_token_id or 0
+    lengths = torch.tensor([len(ids) for ids in places])
+    padded = not model.causal and bool((lengths < longest).any())
+    mask = (torch.arange(longest)[None, :] < lengths[:, None]).long() if padded else None
+    device = model.device
+    return Batch(
+        torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in places], device=device),
+        None if mask is None else mask.to(device),
+        torch.tensor([places[question.ids] for question in questions], device=device),
+        torch.tensor([question.position for question in questions], device=device),
+        torch.tensor([question.token for question in questions], device=device),
+    )
+
+
+def of_similar_length(questions: Sequence[Question], most: float = 1.5) -> list[list[Question]]:
+    """Groups to pad together, none of whose texts is much longer than its shortest."""
+    groups: list[list[Question]] = []
+    for question in sorted(questions, key=lambda one: len(one.ids)):
+        if groups and len(question.ids) <= most * len(groups[-1][0].ids):
+            groups[-1].append(question)
+        else:
+            groups.append([question])
+    return groups

@@ -1,0 +1,152 @@
+"""Run a network once, note how it calls its layers, and call any layer again.
+
+What a layer is given beside its hidden states (mask, positions, rotary tables, cache) differs from
+family to family; noting it on the way spares a table of signatures. The noted arguments broadcast
+over the batch, so a layer can be called again with more rows than the network was run with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kn_edit.models.coefficients import captured
+from kn_edit.models.model import Model
+
+
+@dataclass(frozen=True)
+class LayerCall:
+    """The arguments of one layer beside its hidden states."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def with_cache(self, old: object, new: object) -> LayerCall:
+        """The same call with one key-value cache exchanged for another."""
+        return LayerCall(
+            tuple(new if value is old else value for value in self.args),
+            {name: new if value is old else value for name, value in self.kwargs.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run of a network: what went into each layer and came out of the last."""
+
+    inputs: dict[int, Tensor]  # layer -> (batch, tokens, d_model)
+    calls: dict[int, LayerCall]
+    coefficients: dict[int, Tensor]  # layer -> (batch, tokens, d_ff)
+    output: Tensor | None  # (batch, tokens, d_model), None when stopped before the last layer
+
+
+class _Stop(Exception):
+    """Leaves a forward pass whose rest is not needed."""
+
+
+def trace(
+    model: Model,
+    ids: Tensor,
+    *,
+    mask: Tensor | None = None,
+    cache: Any = None,
+    stop_at: int | None = None,
+) -> Trace:
+    """Run the network on token ids, (batch, tokens), without its head.
+
+    mask: 1 for tokens, 0 for padding; stop_at: leave before this layer's work, its input noted.
+    """
+    inputs: dict[int, Tensor] = {}
+    calls: dict[int, LayerCall] = {}
+    output: list[Tensor] = []
+
+    def before(layer: int) -> Any:
+        def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            rest = dict(kwargs)
+            inputs[layer] = args[0] if args else rest.pop("hidden_states")
+            calls[layer] = LayerCall(args[1:], rest)
+            if layer == stop_at:
+                raise _Stop
+
+        return hook
+
+    def after(_module: Any, _args: Any, result: Any) -> None:
+        output.append(_hidden(result))
+        raise _Stop
+
+    handles = [
+        layer.register_forward_pre_hook(before(number), with_kwargs=True)
+        for number, layer in enumerate(model.layers)
+    ]
+    handles.append(model.layers[-1].register_forward_hook(after))
+    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    if model.causal:
+        given |= {"past_key_values": cache, "use_cache": cache is not None}
+    try:
+        with captured(model) as coefficients:
+            model.net(**given)
+    except _Stop:
+        pass
+    finally:
+        for handle in handles:
+            handle.remove()
+    batch, tokens = ids.shape
+    shaped = {layer: seen.view(batch, tokens, -1) for layer, seen in coefficients.items()}
+    return Trace(inputs, calls, shaped, output[0] if output else None)
+
+
+def run_layer(model: Model, layer: int, hidden: Tensor, call: LayerCall) -> Tensor:
+    """Call one layer again, with as many rows as wished: (rows, tokens, d_model) both ways."""
+    return _hidden(model.layers[layer](hidden, *call.args, **call.kwargs))
+
+
+def run_from(model: Model, layer: int, hidden: Tensor, calls: dict[int, LayerCall]) -> Tensor:
+    """From the input of `layer` to the output of the last one."""
+    for number in range(layer, model.n_layers):
+        hidden = run_layer(model, number, hidden, calls[number])
+    return hidden
+
+
+def _hidden(result: Any) -> Tensor:
+    return torch.as_tensor(result[0] if isinstance(result, tuple) else result)
+
+
+class SharedPrefix:
+    """Keys and values of a prompt's first tokens, lent to any number of rows.
+
+    Stands in for a transformers cache inside the layers; it never grows.
+    """
+
+    def __init__(self, keys_values: list[tuple[Tensor, Tensor]]) -> None:
+        self._keys_values = keys_values
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
+        """The prefix followed by the rows' own keys and values, (rows, heads, tokens, width)."""
+        if not self._keys_values:
+            return keys, values
+        rows = keys.shape[0]
+        old_keys, old_values = self._keys_values[layer]
+        return (
+            torch.cat([old_keys.expand(rows, -1, -1, -1), keys], dim=2),
+            torch.cat([old_values.expand(rows, -1, -1, -1), values], dim=2),
+        )
+
+
+def trace_last_token(model: Model, ids: Tensor) -> Trace:
+    """Trace the last token of a causal LM's prompt, (1, tokens), against its cached prefix.
+
+    The calls hold a SharedPrefix, so a layer can be called again with one token per row.
+    """
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.net.config)
+    if ids.shape[1] > 1:
+        trace(model, ids[:, :-1], cache=cache)
+    stored = [(layer.keys, layer.values) for layer in cache.layers if layer.keys is not None]
+    seen = trace(model, ids[:, -1:], cache=cache)
+    shared = SharedPrefix(stored)
+    calls = {number: call.with_cache(cache, shared) for number, call in seen.calls.items()}
+    return Trace(seen.inputs, calls, seen.coefficients, seen.output)
+
