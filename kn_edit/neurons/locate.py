@@ -1,0 +1,120 @@
+"""Locate: from a fact's prompts to its knowledge neurons."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+from kn_edit.facts import Fact
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
+from kn_edit.neurons.selection import Neurons, Thresholds, refined, spoken_for
+
+KEPT = 512  # best neurons of a prompt that are kept; coarse sets are smaller
+METHODS = ("adaptive", "riemann", "activation")
+
+
+@dataclass(frozen=True)
+class PromptScores:
+    """The best neurons of one prompt, best first, and how far their scores can be trusted."""
+
+    prompt: str
+    p: float
+    neurons: tuple[tuple[NeuronId, float], ...]
+    gap: tuple[float, ...]  # completeness gap by layer; empty for the activation baseline
+    nodes: float  # mean evaluations per layer
+    reached: bool  # the tolerance
+
+    def coarse(self, threshold: float) -> Neurons:
+        """Neurons that reach a share of the largest score."""
+        if not self.neurons or self.neurons[0][1] <= 0:
+            return frozenset()
+        least = threshold * self.neurons[0][1]
+        return frozenset(neuron for neuron, score in self.neurons if score >= least)
+
+
+@dataclass(frozen=True)
+class Located:
+    """The knowledge neurons of a fact."""
+
+    fact: Fact
+    neurons: tuple[tuple[NeuronId, float], ...]  # refined, with mean score over prompts, best first
+    dropped: tuple[NeuronId, ...]  # refined, but shared by too many of the relation's other facts
+    ranking: tuple[NeuronId, ...]  # candidates by score, without those that speak for the relation
+    share: float  # of prompts that a refined neuron is coarse for
+    prompts: tuple[PromptScores, ...]
+
+    @property
+    def gap(self) -> tuple[float, ...]:
+        """The largest completeness gap of each layer over the prompts."""
+        gaps = [prompt.gap for prompt in self.prompts if prompt.gap]
+        return tuple(max(map(abs, layer)) for layer in zip(*gaps, strict=True))
+
+    @property
+    def reached(self) -> bool:
+        return all(prompt.reached for prompt in self.prompts)
+
+
+def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> PromptScores:
+    """Score every neuron for one prompt, by one of METHODS. m: points of the Riemann rule."""
+    text = chain.prompt.cloze
+    if method == "activation":
+        scores, gap, nodes, reached, p = activations(model, chain), (), 1.0, True, math.nan
+    else:
+        rule = Riemann(m) if method == "riemann" else Adaptive()
+        found = attribute_chain(model, chain, rule)
+        scores, gap = found.scores, tuple(found.gap.tolist())
+        nodes, reached, p = float(found.nodes.float().mean()), found.reached, found.p
+    best = scores.flatten().topk(min(KEPT, scores.numel()))
+    width = scores.shape[1]
+    neurons = tuple(
+        (NeuronId(place // width, place % width), score)
+        for place, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    )
+    return PromptScores(text, p, neurons, gap, nodes, reached)
+
+
+def fact_neurons(prompts: Sequence[PromptScores], thresholds: Thresholds, share: float) -> Neurons:
+    """The refined neurons of one fact."""
+    return refined([prompt.coarse(thresholds.coarse) for prompt in prompts], share, thresholds.least)
+
+
+def located(
+    fact: Fact,
+    prompts: Sequence[PromptScores],
+    others: Sequence[Neurons],
+    thresholds: Thresholds,
+    share: float,
+) -> Located:
+    """Put a fact's neurons together.
+
+    others: the refined neurons of other facts of the relation; empty leaves out the filter.
+    """
+    own = fact_neurons(prompts, thresholds, share)
+    common = spoken_for(others, thresholds.others) if others else frozenset()
+    means = _means(prompts)
+    order = sorted(means, key=lambda neuron: (-means[neuron][1], neuron))
+    return Located(
+        fact,
+        tuple((neuron, means[neuron][0]) for neuron in order if neuron in own - common),
+        tuple(sorted(own & common)),
+        tuple(neuron for neuron in order if neuron not in common),
+        share,
+        tuple(prompts),
+    )
+
+
+def _means(prompts: Sequence[PromptScores]) -> dict[NeuronId, tuple[float, float]]:
+    """Each neuron's mean score, and mean share of the prompt's largest score, over the prompts."""
+    sums: dict[NeuronId, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    for prompt in prompts:
+        largest = prompt.neurons[0][1] if prompt.neurons else 0.0
+        for neuron, score in prompt.neurons:
+            sums[neuron][0] += score / len(prompts)
+            sums[neuron][1] += score / largest / len(prompts) if largest > 0 else 0.0
+    return {neuron: (raw, relative) for neuron, (raw, relative) in sums.items()}

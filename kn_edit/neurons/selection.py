@@ -1,0 +1,75 @@
+"""From scores to knowledge neurons: coarse per prompt, refined over prompts, filtered by relation.
+
+Thresholds are those of Dai et al. (2022) and of the code that came with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kn_edit.neuron import NeuronId
+
+Neurons = frozenset[NeuronId]
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How neurons are chosen."""
+
+    coarse: float = 0.2  # times the largest score of the prompt; 0.5 for the activation baseline
+    shared: float = 0.7  # share of a fact's prompts that a refined neuron is coarse for
+    least: int = 3  # and at least so many prompts, where there are that many
+    step: float = 0.05  # by which `shared` moves
+    moves: int = 6  # at most so often
+    wanted: tuple[float, float] = (2.0, 5.0)  # until the mean count of refined neurons is in here
+    others: float = 0.1  # dropped from an update when more of the relation's other facts share it
+
+
+def coarse(scores: Tensor, threshold: float) -> Neurons:
+    """Neurons that reach a share of the largest score; none where no score is positive.
+
+    scores: one prompt, (layers, d_ff)
+    """
+    largest = float(scores.max())
+    if largest <= 0:
+        return frozenset()
+    found = (scores >= threshold * largest).nonzero().tolist()
+    return frozenset(NeuronId(layer, index) for layer, index in found)
+
+
+def refined(prompts: Sequence[Neurons], shared: float, least: int) -> Neurons:
+    """Neurons that are coarse for at least a share of one fact's prompts."""
+    needed = max(math.ceil(shared * len(prompts) - 1e-9), min(least, len(prompts)), 1)
+    counts = Counter(neuron for prompt in prompts for neuron in prompt)
+    return frozenset(neuron for neuron, count in counts.items() if count >= needed)
+
+
+def fitted_share(facts: Sequence[Sequence[Neurons]], thresholds: Thresholds) -> float:
+    """The `shared` at which the facts of a relation have a wanted mean count of neurons.
+
+    Starts at the threshold's value and moves towards the wanted range. Raising the share can only
+    lose neurons, so it stops when the mean enters the range or jumps over it.
+    """
+    low, high = thresholds.wanted
+    share, direction = thresholds.shared, 0
+    for _ in range(thresholds.moves):
+        sizes = [len(refined(prompts, share, thresholds.least)) for prompts in facts]
+        mean = sum(sizes) / len(sizes)
+        wanted = (mean > high) - (mean < low)  # +1: too many, so ask for a larger share
+        if wanted == 0 or wanted == -direction:
+            break
+        direction = wanted
+        share = round(min(1.0, share + direction * thresholds.step), 10)
+    return share
+
+
+def spoken_for(others: Sequence[Neurons], share: float) -> Neurons:
+    """Neurons that more than a share of the relation's other facts have: they speak for it."""
+    counts = Counter(neuron for fact in others for neuron in fact)
+    most = share * len(others) + 1e-9
+    return frozenset(neuron for neuron, count in counts.items() if count > most)
