@@ -1,0 +1,38 @@
+"""From numbers for neurons to a delta."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.neuron import NeuronId
+
+
+@dataclass(frozen=True)
+class SlotPlace:
+    """Where a base keeps its value slots."""
+
+    base: BaseRef
+    names: Mapping[int, str]  # layer -> tensor name in the checkpoint
+    axis: str
+
+
+def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode: Mode) -> Delta:
+    """The delta that adds `values` to the neurons' slots, or sets them; (n, d_model)."""
+    tensors = {}
+    for layer in sorted({neuron.layer for neuron in neurons}):
+        rows = sorted(
+            (row for row, neuron in enumerate(neurons) if neuron.layer == layer),
+            key=lambda row: neurons[row].index,
+        )
+        tensors[place.names[layer]] = SlotChanges(
+            axis=place.axis,
+            index=torch.tensor([neurons[row].index for row in rows]),
+            mode=torch.full((len(rows),), mode, dtype=torch.uint8),
+            value=values[rows].float(),
+        )
+    return Delta(place.base, tensors)

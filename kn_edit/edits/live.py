@@ -1,0 +1,64 @@
+"""Fold deltas into a live model, and give the exact bits back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kn_edit.edits.delta import Delta, tensor_layer
+from kn_edit.edits.fold import check_fit, folded_slots, touched
+from kn_edit.errors import DeltaMisfit
+from kn_edit.models.model import Model
+
+
+@contextmanager
+def applied(model: Model, deltas: Sequence[Delta]) -> Iterator[Model]:
+    """The model at a version, inside the block; it must hold the base's slots outside.
+
+    On leaving, also by an error, every touched slot has its own bits again. Not to be nested:
+    a fold starts from the base, so name all deltas at once. Raises DeltaMisfit, SlotOverflow.
+    """
+    folds = _folds(model, deltas)
+    try:
+        _write(model, [(fold.layer, fold.index, fold.after) for fold in folds])
+        yield model
+    finally:
+        _write(model, [(fold.layer, fold.index, fold.before) for fold in folds])
+
+
+def apply_for_good(model: Model, deltas: Sequence[Delta]) -> Model:
+    """Fold deltas into a live base model that is to stay at that version."""
+    _write(model, [(fold.layer, fold.index, fold.after) for fold in _folds(model, deltas)])
+    return model
+
+
+@dataclass(frozen=True, eq=False)
+class _Fold:
+    """The touched slots of one layer."""
+
+    layer: int
+    index: Tensor  # (n,)
+    before: Tensor  # (n, d_model)
+    after: Tensor  # (n, d_model)
+
+
+def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
+    """All that is to be written, so that nothing is before all of it fits."""
+    folds = []
+    for name, slots in touched(deltas).items():
+        layer = tensor_layer(name)
+        if layer >= model.n_layers or slots.axis != model.family.axis:
+            raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
+        check_fit(slots, name, tuple(model.downs[layer].weight.shape), model.dtype)
+        index = slots.index.to(model.device)
+        before = model.slots(layer)[index].clone()
+        folds.append(_Fold(layer, index, before, folded_slots(before, name, slots.index, deltas)))
+    return folds
+
+
+def _write(model: Model, slots: list[tuple[int, Tensor, Tensor]]) -> None:
+    for layer, index, rows in slots:
+        model.slots(layer)[index] = rows

@@ -1,0 +1,75 @@
+"""Update a fact: shifts of its neurons' value slots, in closed form or solved for.
+
+Both compute and change nothing; `kn_edit.edits.live` applies a delta to a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kn_edit.edits.calibrate import Aims, Settings, Solution, Tick, slot_norms, solve
+from kn_edit.errors import EmbeddingWidthDiffers, NoNeurons
+from kn_edit.models.model import Model
+from kn_edit.neuron import NeuronId
+
+
+def closed_form(
+    model: Model, neurons: Sequence[NeuronId], old: int, new: int, scale: tuple[float, float]
+) -> Tensor:
+    """The paper's shifts: -l1 (|v|/|E_t|) E_t + l2 (|v|/|E_t'|) E_t', (n, d_model).
+
+    old, new: the tokens t and t'; scale: (l1, l2), (1, 8) in the paper (Dai et al., section 5.1).
+    Norms are taken per slot. Raises EmbeddingWidthDiffers.
+    """
+    directions = [model.output_embedding(token).float() for token in (old, new)]
+    for direction in directions:
+        if len(direction) != model.d_model:
+            raise EmbeddingWidthDiffers(len(direction), model.d_model)
+    old_unit, new_unit = (direction / direction.norm() for direction in directions)
+    shift: Tensor = scale[1] * new_unit - scale[0] * old_unit  # (d_model,)
+    return (slot_norms(model, neurons) * shift).cpu()
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A solved update, and which neurons had to help."""
+
+    solution: Solution
+    asked: int  # how many neurons it began with
+    why: str  # empty when those were enough
+
+
+def calibrated(
+    model: Model,
+    aims: Aims,
+    neurons: Sequence[NeuronId],
+    ranking: Sequence[NeuronId],
+    settings: Settings,
+    *,
+    tick: Tick = lambda step, margin: None,
+) -> Calibrated:
+    """Solve for the shifts; where the neurons cannot carry the change, add the next by score.
+
+    neurons: the fact's own, may be empty; ranking: the fact's candidates, best first.
+    """
+    spare = [neuron for neuron in ranking if neuron not in set(neurons)]
+    chosen = [*neurons] or [spare.pop(0) for _ in range(min(settings.more, len(spare)))]
+    if not chosen:
+        raise NoNeurons("the fact")
+    asked = len(chosen)
+    why = "" if neurons else "no neuron passed the thresholds; began with the best by score"
+    solution = solve(model, aims, chosen, settings, tick=tick)
+    while not solution.reached and spare and len(chosen) + settings.more <= settings.most_neurons:
+        why = why or (
+            f"{asked} neurons stopped at a margin of {solution.margin:.2f} "
+            f"with a divergence of {solution.kl:.3f}"
+        )
+        added, spare = spare[: settings.more], spare[settings.more :]
+        chosen += added
+        start = torch.cat([solution.b, torch.zeros(len(added), model.d_model)]).to(model.device)
+        solution = solve(model, aims, chosen, settings, start=start, tick=tick)
+    return Calibrated(solution, asked, why)
