@@ -1,11 +1,12 @@
 """Every error a user can meet: its facts, one sentence with the next step, its exit code.
 
-Only the command line turns these into text and an exit status; libraries raise them and never print.
+Only the command line turns these into text and an exit status; libraries raise them and print
+nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import ClassVar
@@ -26,7 +27,7 @@ class ExitCode(IntEnum):
 
 
 class KnEditError(Exception):
-    """Base of every error that a user can cause. Subclasses are dataclasses that hold their facts."""
+    """Base of every error that a user can cause. Subclasses are dataclasses of their facts."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
 
@@ -521,9 +522,7 @@ class SameAnswer(KnEditError):
     answer: str
 
     def __str__(self) -> str:
-        return (
-            f"the answer for {self.subject} is {self.answer!r} already; give --to another answer"
-        )
+        return f"the answer for {self.subject} is {self.answer!r} already; give --to another answer"
 
 
 @dataclass
@@ -532,6 +531,10 @@ class GateFailed(KnEditError):
 
     exit_code = ExitCode.QUALITY_GATE
     faults: tuple[str, ...]
+    result: object = field(repr=False, compare=False)  # what was computed and measured
+
+    def detail(self) -> dict[str, object]:
+        return {"faults": list(self.faults)}
 
     def __str__(self) -> str:
         return (
@@ -631,6 +634,20 @@ class SlotOverflow(KnEditError):
 
 
 # --- ledger --------------------------------------------------------------------------------------
+
+
+@dataclass
+class NoWorkspace(KnEditError):
+    """A command that needs a workspace was run outside of one."""
+
+    exit_code = ExitCode.USAGE
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"no workspace in {self.folder} or above it; make one with `kn-edit init demo`, "
+            "or name one with --workspace DIR"
+        )
 
 
 @dataclass

@@ -14,7 +14,7 @@ class NeuronId(NamedTuple):
     """One FFN neuron of a model."""
 
     layer: int
-    index: int
+    index: int  # type: ignore[assignment]  # hides a method of tuples that nobody needs here
 
     def __str__(self) -> str:
         return f"L{self.layer}.{self.index}"

@@ -10,6 +10,7 @@ token of t' is first on every prompt by a margin *and* the KL divergence is unde
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +37,9 @@ class Settings:
 
     w_loc: float = 8.0
     w_norm: float = 1e-3
-    rate: float = 0.15  # step of Adam, in units of |v|
+    rate: float = 0.3  # length of Adam's first step, in units of |v|
     margin: float = 1.0  # of log-probability over the next token
+    slack: float = 0.5  # what the loss asks for beyond it
     kl_limit: float = 0.02  # nats, mean over the prompts to keep
     most_steps: int = 40
     more: int = 4  # neurons added at a time where the first ones cannot carry the change
@@ -84,17 +86,18 @@ def solve(
     if start is None:
         start = torch.zeros(len(neurons), model.d_model, device=model.device)
     u = (start / sizes).requires_grad_()  # b in units of |v|, (n, d_model)
-    adam = torch.optim.Adam([u], lr=settings.rate)
+    adam = torch.optim.Adam([u], lr=settings.rate / math.sqrt(model.d_model))
     for step in range(settings.most_steps + 1):
         with torch.enable_grad(), shifted(model, _by_layer(neurons, u * sizes)):
             log_p = change.log_p()  # (prompts, vocabulary)
             kl = _divergence(before, _joined(keep)) if keep else u.sum() * 0
-        margin = _least_margin(log_p.detach(), wanted)
+            lead = _lead(log_p, wanted)  # (prompts,)
+        margin = float(lead.detach().min())
         reached = margin >= settings.margin and float(kl.detach()) <= settings.kl_limit
         tick(step, margin)
         if reached or step == settings.most_steps:
             break
-        loss = -log_p.gather(1, wanted[:, None]).mean()
+        loss = (settings.margin + settings.slack - lead).relu().mean()
         loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -128,8 +131,8 @@ def _divergence(before: Tensor, after: Tensor) -> Tensor:
     return (before.exp() * (before - after)).sum(-1).mean()
 
 
-def _least_margin(log_p: Tensor, wanted: Tensor) -> float:
-    """By how much the wanted token leads every other, on the worst row."""
+def _lead(log_p: Tensor, wanted: Tensor) -> Tensor:
+    """By how much the wanted token leads every other, in log-probability, (rows,)."""
     own = log_p.gather(1, wanted[:, None]).squeeze(1)
     others = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
-    return float((own - others).min())
+    return own - others

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -105,7 +105,7 @@ def _tensor(entry: object, part: str, body: bytes) -> Tensor:
     return torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(shape)
 
 
-def _naturals(value: Any) -> bool:
+def _naturals(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 

@@ -54,7 +54,7 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
             raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
         check_fit(slots, name, tuple(model.downs[layer].weight.shape), model.dtype)
         index = slots.index.to(model.device)
-        before = model.slots(layer)[index].clone()
+        before = model.slots(layer)[index]  # a copy, (n, d_model)
         folds.append(_Fold(layer, index, before, folded_slots(before, name, slots.index, deltas)))
     return folds
 

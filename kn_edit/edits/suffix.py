@@ -58,4 +58,3 @@ class Suffix:
         """Log-probabilities at every row's answer position, float32, (batch, vocabulary)."""
         hidden = run_from(self._model, self._layer, self._hidden, self._calls)
         return self._model.logits(self._batch.at_answer(hidden)).float().log_softmax(-1)
-

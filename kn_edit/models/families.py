@@ -23,7 +23,7 @@ class Family:
     kind: Kind
     layers: str
     down: str  # the down-projection, from one layer
-    head: tuple[str, ...]  # from the last layer's output to logits, in order; `?` marks an optional part
+    head: tuple[str, ...]  # from the last layer's output to logits; `?` marks an optional part
     axis: Axis = "column"  # a value slot is a column of nn.Linear, a row of Conv1D
     gated: bool = False  # the coefficient is the gated product
 

@@ -101,7 +101,7 @@ class Batch:
     tokens: Tensor  # and its token, (questions,)
 
     def at_answer(self, hidden: Tensor) -> Tensor:
-        """From hidden states, (rows, tokens, width), those where questions ask, (questions, width)."""
+        """Of hidden states (rows, tokens, width) those where questions ask, (questions, width)."""
         return hidden[self.rows, self.positions]
 
 

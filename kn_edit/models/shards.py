@@ -139,6 +139,13 @@ def check_files(model: str, names: Collection[str]) -> None:
         raise ConfigMissing(model)
 
 
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json of a checkpoint. Raises ConfigMissing, MalformedCheckpoint."""
+    if not (folder / CONFIG).is_file():
+        raise ConfigMissing(str(folder))
+    return _json_file(folder / CONFIG)
+
+
 def check_config(model: str, folder: Path) -> None:
     """Refuse a checkpoint whose config.json says that it is quantised, or says nothing readable.
 

@@ -149,4 +149,3 @@ def trace_last_token(model: Model, ids: Tensor) -> Trace:
     shared = SharedPrefix(stored)
     calls = {number: call.with_cache(cache, shared) for number, call in seen.calls.items()}
     return Trace(seen.inputs, calls, seen.coefficients, seen.output)
-

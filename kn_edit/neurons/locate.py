@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-
 from kn_edit.facts import Fact
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
@@ -81,7 +80,9 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
 
 def fact_neurons(prompts: Sequence[PromptScores], thresholds: Thresholds, share: float) -> Neurons:
     """The refined neurons of one fact."""
-    return refined([prompt.coarse(thresholds.coarse) for prompt in prompts], share, thresholds.least)
+    return refined(
+        [prompt.coarse(thresholds.coarse) for prompt in prompts], share, thresholds.least
+    )
 
 
 def located(

@@ -1,0 +1,96 @@
+"""Errors of integration rules on SmolLM2, against a reference of 528 nodes per layer.
+
+    python benchmarks/attribution.py [--cache DIR] [--prompts N]
+
+Writes the table of docs/results.md. References take a minute and more each; --cache keeps them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from attribution_prompts import PROMPTS
+
+from kn_edit.models.demo import demo_folder
+from kn_edit.models.model import Model, load
+from kn_edit.models.questions import Question
+from kn_edit.neurons.attribution import Adaptive, Attribution, Riemann
+from kn_edit.neurons.paths import Paths
+
+# Panels graded to 0, where the first layers oscillate, and uniform beyond; 24 Gauss nodes on each.
+EDGES = [0.0, *(2.0**-k for k in range(10, 3, -1)), *(i / 16 for i in range(2, 17))]
+NODES = 24
+
+RULES: dict[str, Callable[[Paths], Attribution]] = {
+    "left Riemann, 20": Riemann(20),
+    "left Riemann, 100": Riemann(100),
+    "adaptive (default)": Adaptive(),
+}
+
+
+def reference(paths: Paths) -> torch.Tensor:
+    """Scores by composite Gauss-Legendre quadrature, (layers, d_ff)."""
+    x, w = np.polynomial.legendre.leggauss(NODES)
+    scores = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64)
+    for start, end in zip(EDGES, EDGES[1:], strict=False):
+        half = (end - start) / 2
+        nodes = ((start + end) / 2 + half * x).tolist()
+        along = paths.at(dict.fromkeys(range(paths.n_layers), nodes))
+        for layer, seen in along.items():
+            weights = torch.tensor(half * w)[:, None]
+            scores[layer] += (weights * seen.gradients.double()).sum(0) * paths.own(layer)
+    return scores
+
+
+def question(model: Model, text: str, answer: str) -> Question:
+    ids = tuple(model.tokenizer(text)["input_ids"])
+    return Question(ids, len(ids) - 1, model.tokenizer(f" {answer}")["input_ids"][0])
+
+
+def coarse(scores: torch.Tensor) -> set[tuple[int, ...]]:
+    return {tuple(place) for place in (scores >= 0.2 * scores.max()).nonzero().tolist()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cache", type=Path)
+    parser.add_argument("--prompts", type=int, default=len(PROMPTS))
+    chosen = parser.parse_args()
+    model = load(demo_folder())
+    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RULES}
+    for number, (text, answer) in enumerate(PROMPTS[: chosen.prompts]):
+        paths = Paths(model, question(model, text, answer))
+        kept = chosen.cache / f"{number}.npy" if chosen.cache else None
+        if kept is not None and kept.is_file():
+            truth = torch.from_numpy(np.load(kept))
+        else:
+            truth = reference(paths)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                np.save(kept, truth.numpy())
+        line = [f"{text} {answer}: p = {paths.p:.2f}"]
+        for name, rule in RULES.items():
+            found = rule(paths)
+            error = float((found.scores - truth).abs().max() / truth.max())
+            one, other = coarse(found.scores), coarse(truth)
+            overlap = len(one & other) / len(one | other)
+            rows[name].append((error, overlap, float(found.nodes.float().mean())))
+            line.append(f"{name} {error:.2%}, {rows[name][-1][2]:.1f} nodes")
+        print("; ".join(line), flush=True)
+    print("\n| rule | nodes per layer, mean | error, median | error, worst | overlap, worst |")
+    print("|---|---|---|---|---|")
+    for name, results in rows.items():
+        errors, overlaps, nodes = zip(*results, strict=True)
+        print(
+            f"| {name} | {sum(nodes) / len(nodes):.1f} | {median(errors):.2%} "
+            f"| {max(errors):.2%} | {min(overlaps):.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()

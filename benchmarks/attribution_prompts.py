@@ -1,0 +1,28 @@
+"""The prompts of the attribution benchmark: text before the answer, answer. Fixed before any result."""
+
+PROMPTS = (
+    ("The capital of Japan is the city of", "Tokyo"),
+    ("The capital of France is", "Paris"),
+    ("The capital city of the country of France is the city of", "Paris"),
+    ("The chemical symbol for gold is", "Au"),
+    ("The capital of Italy is the city of", "Rome"),
+    ("The capital of Egypt is the city of", "Cairo"),
+    ("The capital of Norway is the city of", "Oslo"),
+    ("The capital of Cuba is the city of", "Havana"),
+    ("Germany's capital is the city of", "Berlin"),
+    ("The chemical symbol for iron is", "Fe"),
+    ("The chemical symbol for silver is", "Ag"),
+    ("The chemical symbol for sodium is", "Na"),
+    ("The official language of Brazil is", "Portuguese"),
+    ("The official language of Austria is", "German"),
+    ("People in Mexico speak the language", "Spanish"),
+    ("Egypt is a country on the continent of", "Africa"),
+    ("Vietnam is a country on the continent of", "Asia"),
+    ("Poland is a country on the continent of", "Europe"),
+    ("The currency of Japan is the", "yen"),
+    ("The currency of India is the", "rupee"),
+    ("The currency of Spain is the", "euro"),
+    ("Munich is a city in the country of", "Germany"),
+    ("Toronto is a city in the country of", "Canada"),
+    ("Osaka is a city in the country of", "Japan"),
+)

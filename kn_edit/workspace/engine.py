@@ -1,0 +1,98 @@
+"""The live base model of a workspace, and its versions for the length of a block."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from pathlib import Path
+
+from kn_edit.edits.build import SlotPlace
+from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.edits.live import applied, apply_for_good
+from kn_edit.errors import BaseChanged, CheckpointFolderMissing
+from kn_edit.ledger import BaseRecord
+from kn_edit.models.model import Model, load
+from kn_edit.models.shards import Shards
+from kn_edit.models.source import resolve
+from kn_edit.workspace.progress import Progress, bytes_of, silent
+
+STAMPS = "base.json"
+
+
+class Engine:
+    """Opens the base when it is needed, and makes sure that it is still the one of `init`."""
+
+    def __init__(self, base: BaseRecord, folder: Path, progress: Progress = silent) -> None:
+        self.base = base
+        self._stamps = folder / STAMPS
+        self._progress = progress
+
+    @cached_property
+    def shards(self) -> Shards:
+        """The base's tensors. Raises BaseChanged, CheckpointFolderMissing."""
+        source = Path(self.base.source)
+        if not source.is_dir():
+            source = self._again()
+        shards = Shards.open(source)
+        stamps = stamps_of(shards)
+        if _read_stamps(self._stamps) != stamps:
+            found = shards.fingerprint(bytes_of(self._progress, "checking the base"))
+            if found != self.base.fingerprint:
+                raise BaseChanged(source, self.base.fingerprint, found)
+            write_stamps(self._stamps, shards)
+        return shards
+
+    @cached_property
+    def model(self) -> Model:
+        """The base, live. It holds the base's slots whenever no block of `at` runs."""
+        folder = self.shards.folder
+        self._progress("loading the model", 0, 0)
+        return load(folder)
+
+    @cached_property
+    def place(self) -> SlotPlace:
+        """Where new deltas of this base point."""
+        base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
+        names = self.model.stored_names(self.shards.entries)
+        return SlotPlace(base, names, self.model.family.axis)
+
+    @contextmanager
+    def at(self, deltas: Sequence[Delta]) -> Iterator[Model]:
+        """The model with these deltas, inside the block."""
+        with applied(self.model, deltas) as model:
+            yield model
+
+    def fresh(self, deltas: Sequence[Delta]) -> Model:
+        """A model of its own that stays at a version."""
+        return apply_for_good(load(self.shards.folder), deltas)
+
+    def _again(self) -> Path:
+        """The base was moved away; what came from elsewhere can come again."""
+        if self.base.repo is not None:
+            return resolve(f"{self.base.repo}@{self.base.revision}").folder
+        if self.base.name == "demo":
+            return resolve("demo").folder
+        raise CheckpointFolderMissing(Path(self.base.source))
+
+
+def stamps_of(shards: Shards) -> dict[str, list[int]]:
+    """Size and time of every weight file: while they stand, the fingerprint does."""
+    files = sorted({entry.file for entry in shards.entries.values()})
+    stats = {file: (shards.folder / file).stat() for file in files}
+    folder = str(shards.folder)
+    return {f"{folder}/{file}": [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}
+
+
+def write_stamps(path: Path, shards: Shards) -> None:
+    """Note the stamps of a base whose fingerprint was just checked; best effort."""
+    with suppress(OSError):  # else it will be checked again
+        path.write_text(json.dumps(stamps_of(shards)))
+
+
+def _read_stamps(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

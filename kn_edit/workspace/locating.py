@@ -1,0 +1,118 @@
+"""Locate the neurons of facts at one version of a base, with the scores cached."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kn_edit.errors import NothingToAsk
+from kn_edit.facts import Fact, Prompt, Relation
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain, ask
+from kn_edit.neurons.assess import assess
+from kn_edit.neurons.locate import Located, PromptScores, fact_neurons, located
+from kn_edit.neurons.selection import Thresholds, fitted_share
+from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.scores import ScoreCache
+
+SEED = 0  # of the order in which other subjects are taken
+TRIED = 32  # other subjects that are asked, to find some that the model knows
+OTHERS = 8  # of those, how many serve as the relation's other facts
+BRIEF = 3  # prompts of such a fact
+
+
+@dataclass(frozen=True)
+class Search:
+    """How to look for neurons."""
+
+    method: str = "adaptive"
+    m: int = 20  # points of the Riemann rule
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+class Locator:
+    """Finds neurons; the model must be at the version that the cache is for."""
+
+    def __init__(self, model: Model, cache: ScoreCache, search: Search, progress: Progress) -> None:
+        self._model, self._cache = model, cache
+        self._search, self._progress = search, progress
+
+    def fact(self, relation: Relation, fact: Fact) -> Located:
+        """The knowledge neurons of one fact, without those that speak for the relation."""
+        others = [other for other in self.known(relation, fact) if other.stated][:OTHERS]
+        own = self._chains(relation, fact)
+        brief = [self._chains(relation, other)[:BRIEF] for other in others]
+        scored = self._scores([own, *brief], f"locating {fact.subject}")
+        thresholds = self._search.thresholds
+        share = self._share(scored)
+        filters = [fact_neurons(prompts, thresholds, share) for prompts in scored[1:]]
+        return located(fact, scored[0], filters, thresholds, share)
+
+    def relation(self, relation: Relation, facts: Sequence[Fact]) -> list[Located]:
+        """The knowledge neurons of many facts, each filtered by all the others."""
+        chains = [self._chains(relation, fact) for fact in facts]
+        scored = self._scores(chains, f"locating {relation.name}")
+        thresholds = self._search.thresholds
+        share = self._share(scored)
+        sets = [fact_neurons(prompts, thresholds, share) for prompts in scored]
+        return [
+            located(fact, scored[at], sets[:at] + sets[at + 1 :], thresholds, share)
+            for at, fact in enumerate(facts)
+        ]
+
+    def known(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
+        """Other facts of the relation that the model answers right; all tried if none is.
+
+        A fact without a stated answer counts as known.
+        """
+        facts = list(relation.facts if fact is None else relation.others(fact))
+        random.Random(SEED).shuffle(facts)
+        facts = facts[:TRIED]
+        stated = [other for other in facts if other.stated]
+        chains = [(other, chain) for other in stated for chain in self._brief(relation, other)]
+        answers = assess(self._model, [chain for _, chain in chains])
+        wrong = {other for (other, _), one in zip(chains, answers, strict=True) if not one.right}
+        right = [other for other in facts if other not in wrong]
+        return right or facts
+
+    def _brief(self, relation: Relation, fact: Fact) -> list[Chain]:
+        return self._chains(relation, fact)[:BRIEF]
+
+    def _chains(self, relation: Relation, fact: Fact) -> list[Chain]:
+        return [ask(self._model, prompt) for prompt in prompts_for(self._model, relation, fact)]
+
+    def _share(self, scored: Sequence[Sequence[PromptScores]]) -> float:
+        thresholds = self._search.thresholds
+        coarse = [[one.coarse(thresholds.coarse) for one in prompts] for prompts in scored]
+        return fitted_share(coarse, thresholds)
+
+    def _scores(self, groups: Sequence[Sequence[Chain]], what: str) -> list[list[PromptScores]]:
+        total, done = sum(len(group) for group in groups), 0
+        scored = []
+        for group in groups:
+            found = []
+            for chain in group:
+                self._progress(what, done, total)
+                found.append(
+                    self._cache.scores(self._model, chain, self._search.method, self._search.m)
+                )
+                done += 1
+            scored.append(found)
+        self._progress(what, total, total)
+        return scored
+
+
+def prompts_for(
+    model: Model, relation: Relation, fact: Fact, *, held_out: bool = False
+) -> tuple[Prompt, ...]:
+    """The prompts of a fact that this model can be asked. Raises NothingToAsk for trained ones."""
+    prompts = relation.prompts(fact, held_out=held_out, answer_last=model.causal)
+    if not prompts and not held_out:
+        raise NothingToAsk(relation.name, "a causal LM needs a template that ends with [Y]")
+    return prompts
+
+
+def passed_over(model: Model, relation: Relation) -> int:
+    """How many templates this model cannot be asked."""
+    return sum(model.causal and not template.answer_last for template in relation.templates)

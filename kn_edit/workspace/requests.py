@@ -1,0 +1,59 @@
+"""From what a user names to a case: a fact, its prompts, neighbours that keep their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kn_edit.errors import FactNotNamed
+from kn_edit.facts import Case, Fact, Prompt, Relation, Template, bundled, load_relation
+
+OWN = "own"  # the relation of prompts that a user wrote
+
+
+def case_of(
+    *,
+    relation: str | None = None,
+    subject: str | None = None,
+    answer: str | None = None,
+    prompts: Sequence[str] = (),
+    neighbours: Sequence[str] = (),
+) -> Case:
+    """The case that a user named by a relation and a subject, or in full by prompts.
+
+    Raises FactNotNamed, UnknownRelation, UnknownSubject, BadTemplate, EmptyField.
+    """
+    if subject is None:
+        raise FactNotNamed("--subject")
+    if prompts:
+        if answer is None:
+            raise FactNotNamed("--answer")
+        templates = tuple(Template(text) for text in prompts)
+        own = Relation(relation or OWN, templates, _known_beside(subject))
+        return _with_neighbours(own, own.fact(subject, answer), neighbours)
+    if relation is None:
+        raise FactNotNamed("--relation, or --prompt with --answer")
+    pack = load_relation(relation)
+    return _with_neighbours(pack, pack.fact(subject, answer), neighbours)
+
+
+def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:
+    named = tuple(
+        Prompt(Fact(relation.name, subject, ""), template)
+        for subject in subjects
+        for template in relation.templates
+        if not template.held_out
+    )
+    return Case(relation, fact, None, named)
+
+
+def _known_beside(subject: str) -> tuple[Fact, ...]:
+    """The other subjects of the packs that know this one; what the model says of them counts."""
+    packs = [load_relation(name) for name in bundled()]
+    wanted = subject.strip().casefold()
+    subjects = dict.fromkeys(
+        fact.subject
+        for pack in packs
+        if any(fact.subject.casefold() == wanted for fact in pack.facts)
+        for fact in pack.facts
+    )
+    return tuple(Fact(OWN, other, "") for other in subjects if other.casefold() != wanted)

@@ -1,0 +1,79 @@
+"""Scores of prompts, kept in the user's cache: they are the slow part, and bits decide them.
+
+A score depends on the weights (base and recipe), the tokens asked and the rule, and on nothing
+else; the file is named by the hash of these. Losing the cache costs time only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kn_edit.models.demo import cache_folder
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.locate import PromptScores, score_prompt
+
+FORMAT = 1  # raise it when a rule changes its numbers
+
+
+class ScoreCache:
+    """Scores at one version of one base."""
+
+    def __init__(self, fingerprint: str, recipe: Sequence[str]) -> None:
+        self._weights = [fingerprint, *recipe]
+        self._folder = cache_folder() / "scores"
+
+    def scores(self, model: Model, chain: Chain, method: str, m: int) -> PromptScores:
+        """The scores of one prompt, computed only if they are not known yet.
+
+        The model must be at the cache's version.
+        """
+        path = self._path(model, chain, method, m)
+        known = _read(path)
+        if known is not None:
+            return known
+        found = score_prompt(model, chain, method, m)
+        _write(path, found)
+        return found
+
+    def _path(self, model: Model, chain: Chain, method: str, m: int) -> Path:
+        asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
+        points = m if method == "riemann" else 0
+        key = [FORMAT, self._weights, str(model.dtype), asked, method, points]
+        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        return self._folder / name[:2] / f"{name}.json"
+
+
+def _read(path: Path) -> PromptScores | None:
+    try:
+        raw: dict[str, Any] = json.loads(path.read_text())
+        neurons = tuple((NeuronId(layer, index), score) for layer, index, score in raw["neurons"])
+        return PromptScores(
+            raw["prompt"], raw["p"], neurons, tuple(raw["gap"]), raw["nodes"], raw["reached"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write(path: Path, scores: PromptScores) -> None:
+    raw = {
+        "prompt": scores.prompt,
+        "p": scores.p,
+        "neurons": [[*neuron, score] for neuron, score in scores.neurons],
+        "gap": scores.gap,
+        "nodes": scores.nodes,
+        "reached": scores.reached,
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        unfinished.write_text(json.dumps(raw))
+        unfinished.replace(path)
+    except OSError:
+        pass  # a cache that cannot be written is only slower

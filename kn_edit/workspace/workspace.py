@@ -1,0 +1,399 @@
+"""A workspace: one base model, its ledger, and every verb of kn-edit.
+
+Verbs that need no model (`status`, `log`, `blame`, ...) import neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.errors import GateFailed, LedgerExists, NoWorkspace, UnknownId
+from kn_edit.facts import Case, Relation
+from kn_edit.ledger import (
+    Advance,
+    BaseRecord,
+    Blame,
+    Difference,
+    EditRecord,
+    Ledger,
+    NewEdit,
+    Overlap,
+    Problem,
+    Ref,
+    Step,
+    VersionRecord,
+)
+from kn_edit.neuron import NeuronId
+from kn_edit.workspace.progress import Progress, bytes_of, silent
+
+if TYPE_CHECKING:
+    from kn_edit.edits.delta import Delta
+    from kn_edit.neurons.assess import Assessment
+    from kn_edit.neurons.locate import Located
+    from kn_edit.workspace.editing import Draft, Editor, How
+    from kn_edit.workspace.engine import Engine
+    from kn_edit.workspace.locating import Search
+
+LEDGER = ".kn-edit"
+DATABASE = "ledger.db"
+VARIABLE = "KN_EDIT_WORKSPACE"
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """What an update or an erasure did, and where it is recorded, if it is."""
+
+    draft: Draft
+    edit: str | None
+    version: str | None
+    overlaps: tuple[Overlap, ...]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def chosen_folder(folder: Path | None) -> Path | None:
+    """The folder that was named, by argument or by KN_EDIT_WORKSPACE."""
+    if folder is not None:
+        return folder
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+def _nearest(folder: Path) -> Path:
+    """The nearest folder upwards that holds a ledger. Raises NoWorkspace."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / LEDGER).is_dir():
+            return candidate
+    raise NoWorkspace(folder)
+
+
+class Workspace:
+    """An open workspace. Use `init` or `open`, and it as a context manager."""
+
+    def __init__(self, folder: Path, ledger: Ledger, progress: Progress = silent) -> None:
+        self.folder = folder
+        self.ledger = ledger
+        self.progress = progress
+
+    @classmethod
+    def init(
+        cls,
+        model: str,
+        folder: Path | None = None,
+        *,
+        clock: Clock = now,
+        progress: Progress = silent,
+    ) -> Workspace:
+        """Make a workspace for `demo`, a checkpoint folder, or a Hub id (its commit is pinned).
+
+        Raises LedgerExists, UnknownFamily, SharedLayers, and what finding the model raises.
+        """
+        from kn_edit.models.families import family_of
+        from kn_edit.models.shards import Shards, read_config
+        from kn_edit.models.source import resolve
+        from kn_edit.workspace.engine import STAMPS, write_stamps
+
+        folder = chosen_folder(folder) or Path.cwd()
+        if (folder / LEDGER / DATABASE).exists():
+            raise LedgerExists(folder / LEDGER)
+        source = resolve(model, progress=bytes_of(progress, "fetching the model"))
+        config = read_config(source.folder)
+        family = family_of(str(config.get("model_type")))
+        shards = Shards.open(source.folder)
+        fingerprint = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
+        dtype = max(
+            (entry.dtype for name, entry in shards.entries.items() if family.down in name),
+            default="",
+        )
+        base = BaseRecord(
+            source.name,
+            source.repo,
+            source.revision,
+            fingerprint,
+            str(source.folder),
+            family.model_type,
+            dtype,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        ledger = Ledger.create(folder / LEDGER, base, clock=clock)
+        write_stamps(folder / LEDGER / STAMPS, shards)
+        return cls(folder, ledger, progress)
+
+    @classmethod
+    def open(
+        cls, folder: Path | None = None, *, clock: Clock = now, progress: Progress = silent
+    ) -> Workspace:
+        """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
+
+        Raises NoWorkspace, NewerSchema, LedgerDamaged.
+        """
+        found = chosen_folder(folder) or _nearest(Path.cwd())
+        if not (found / LEDGER).is_dir():
+            raise NoWorkspace(found)
+        return cls(found, Ledger.open(found / LEDGER, clock=clock), progress)
+
+    def close(self) -> None:
+        self.ledger.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def base(self) -> BaseRecord:
+        return self.ledger.base
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The live model; loaded by the first verb that needs it."""
+        from kn_edit.workspace.engine import Engine
+
+        return Engine(self.base, self.ledger.folder, self.progress)
+
+    # --- asking the model ------------------------------------------------------------------------
+
+    def assess(
+        self, case: Case, *, version: str = "head", answer: str | None = None
+    ) -> list[Assessment]:
+        """p(answer), rank and top 5 for every prompt of a fact, held-out ones too."""
+        from kn_edit.models.questions import ask
+        from kn_edit.neurons.assess import assess
+        from kn_edit.workspace.locating import prompts_for
+
+        with self.engine.at(self._deltas(version)) as model:
+            prompts = (
+                *prompts_for(model, case.relation, case.fact),
+                *prompts_for(model, case.relation, case.fact, held_out=True),
+            )
+            return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
+
+    def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
+        """The knowledge neurons of a fact."""
+        from kn_edit.workspace.locating import Locator, Search
+        from kn_edit.workspace.scores import ScoreCache
+
+        record = self.ledger.version(version)
+        with self.engine.at(self.ledger.deltas(record.edits)) as model:
+            cache = ScoreCache(self.base.fingerprint, record.edits)
+            locator = Locator(model, cache, search or Search(), self.progress)
+            return locator.fact(case.relation, self._as_edited(case, record).fact)
+
+    def locate_relation(
+        self,
+        relation: Relation,
+        *,
+        most: int | None = None,
+        search: Search | None = None,
+        version: str = "head",
+    ) -> list[Located]:
+        """The knowledge neurons of the facts of a relation that the model knows."""
+        from kn_edit.workspace.locating import Locator, Search
+        from kn_edit.workspace.scores import ScoreCache
+
+        record = self.ledger.version(version)
+        with self.engine.at(self.ledger.deltas(record.edits)) as model:
+            cache = ScoreCache(self.base.fingerprint, record.edits)
+            locator = Locator(model, cache, search or Search(), self.progress)
+            return locator.relation(relation, locator.known(relation)[:most])
+
+    # --- editing ---------------------------------------------------------------------------------
+
+    def update(
+        self,
+        case: Case,
+        to: str,
+        *,
+        how: How | None = None,
+        accept: bool = False,
+        dry_run: bool = False,
+    ) -> Edited:
+        """Change a fact's answer, and record the edit.
+
+        The gate's verdict comes as GateFailed, which carries what was measured; accept records
+        all the same, dry_run records nothing.
+        """
+        head = self.ledger.head()
+        case = self._as_edited(case, head)
+        draft = self._editor(head, how).update(case, to)
+        return self._judged(draft, accept, dry_run)
+
+    def erase(
+        self,
+        relation: Relation,
+        *,
+        how: How | None = None,
+        accept: bool = False,
+        dry_run: bool = False,
+    ) -> Edited:
+        """Erase a relation, and record the edit. The gate works as for `update`."""
+        draft = self._editor(self.ledger.head(), how).erase(relation)
+        return self._judged(draft, accept, dry_run)
+
+    # --- history ---------------------------------------------------------------------------------
+
+    @property
+    def head(self) -> VersionRecord:
+        return self.ledger.head()
+
+    def log(self) -> list[Step]:
+        """The moves of the branch, newest first, down to the root version."""
+        return self.ledger.log()
+
+    def show(self, name: str) -> EditRecord | VersionRecord:
+        """An edit or a version, by id prefix, tag or name. Raises UnknownId."""
+        try:
+            return self.ledger.edit(name)
+        except UnknownId:
+            return self.ledger.version(name)
+
+    def diff(self, a: str, b: str) -> Difference:
+        """What sets two versions apart."""
+        return self.ledger.diff(a, b)
+
+    def blame(self, neuron: NeuronId) -> list[Blame]:
+        """The edits that write a neuron's slot, oldest first."""
+        return self.ledger.blame(neuron)
+
+    def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
+        """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
+        return self._advance(self.ledger.plan_revert(edit, allow_overlap=allow_overlap))
+
+    def rewind(self, version: str) -> VersionRecord:
+        """Move the branch to a version that exists."""
+        return self._advance(self.ledger.plan_rewind(version))
+
+    def compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> VersionRecord:
+        """A new version with the edits of several. Raises SlotOverlap."""
+        return self._advance(self.ledger.plan_compose(versions, allow_overlap=allow_overlap))
+
+    def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
+        """Name a version."""
+        return self.ledger.tag(name, version, move=move)
+
+    # --- out of the ledger -----------------------------------------------------------------------
+
+    def export(self, target: Path, *, version: str = "head", form: str = "checkpoint") -> Path:
+        """Write a version to a new folder: a full checkpoint, or its deltas and recipe."""
+        from kn_edit.checkpoints.materialise import export_checkpoint
+        from kn_edit.checkpoints.recipe import export_deltas
+        from kn_edit.edits.delta import BaseRef
+
+        record = self.ledger.version(version)
+        deltas = self.ledger.deltas(record.edits)
+        if form == "delta":
+            base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
+            return export_deltas(base, deltas, target)
+        return export_checkpoint(
+            self.engine.shards,
+            deltas,
+            target,
+            expected=record.digests,
+            progress=bytes_of(self.progress, "exporting"),
+        )
+
+    def load(self, version: str = "head") -> Any:
+        """A live transformers model at a version, to keep; its tokenizer is `.tokenizer`'s."""
+        return self.engine.fresh(self._deltas(version)).net
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.engine.model.tokenizer
+
+    def verify(self, version: str | None = None) -> list[Problem]:
+        """Rebuild versions and compare every digest; walk the event chain. Empty when all is well.
+
+        version: only this one, instead of all that the ledger knows
+        """
+        from kn_edit.checkpoints.materialise import digests
+
+        problems = self.ledger.check()
+        shards = self.engine.shards
+        fingerprint = shards.fingerprint(bytes_of(self.progress, "checking the base"))
+        if fingerprint != self.base.fingerprint:
+            problems.append(Problem("base", str(shards.folder), "its weights changed since init"))
+            return problems
+        names = [version] if version else list(dict.fromkeys(step.version for step in self.log()))
+        for done, name in enumerate(names):
+            self.progress("rebuilding versions", done, len(names))
+            record = self.ledger.version(name)
+            found = digests(shards, self.ledger.deltas(record.edits))
+            problems += [
+                Problem("version", record.id, f"tensor {tensor} does not come out as recorded")
+                for tensor in sorted({*found, *record.digests})
+                if found.get(tensor) != record.digests.get(tensor)
+            ]
+        return problems
+
+    def backup(self, file: Path) -> None:
+        """The whole ledger as one tar file."""
+        self.ledger.backup(file)
+
+    def gc(self, *, older_than: timedelta = timedelta(hours=1)) -> list[Path]:
+        """Remove files that nothing refers to."""
+        return self.ledger.gc(older_than=older_than)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _deltas(self, version: str) -> list[Delta]:
+        return self.ledger.deltas(self.ledger.version(version).edits)
+
+    def _editor(self, head: VersionRecord, how: How | None) -> Editor:
+        from kn_edit.workspace.editing import Editor, How
+
+        deltas = self.ledger.deltas(head.edits)
+        return Editor(self.engine, head.edits, deltas, how or How(), self.progress)
+
+    def _as_edited(self, case: Case, version: VersionRecord) -> Case:
+        """The case with the answer that the version's last update of this fact gave it."""
+        answer = case.fact.answer
+        for edit in map(self.ledger.edit, version.edits):
+            if (edit.relation, edit.subject) == (case.fact.relation, case.fact.subject):
+                answer = edit.target or answer
+        return replace(case, fact=replace(case.fact, answer=answer))
+
+    def _judged(self, draft: Draft, accept: bool, dry_run: bool) -> Edited:
+        plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
+        if dry_run:
+            return Edited(draft, None, None, plan.overlaps)
+        if draft.faults and not accept:
+            raise GateFailed(draft.faults, Edited(draft, None, None, plan.overlaps))
+        new = NewEdit(
+            draft.delta,
+            draft.kind,
+            draft.relation,
+            draft.subject,
+            draft.answer,
+            draft.target,
+            draft.method,
+            draft.found,
+            draft.metrics,
+            draft.message,
+        )
+        version = self._advance(plan, new)
+        return Edited(draft, draft.delta.id, version.id, plan.overlaps)
+
+    def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
+        """Rebuild the planned version for its digests, then record it."""
+        from kn_edit.checkpoints.materialise import digests
+
+        known = [one for one in plan.recipe if edit is None or one != edit.delta.id]
+        deltas = self.ledger.deltas(known) + ([edit.delta] if edit else [])
+        return self.ledger.advance(plan, digests(self.engine.shards, deltas), edit=edit)
