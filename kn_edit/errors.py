@@ -667,6 +667,35 @@ class BaseChanged(KnEditError):
 
 
 @dataclass
+class NoTarget(KnEditError):
+    """An update that was not told the new answer."""
+
+    exit_code = ExitCode.USAGE
+    subject: str
+
+    def __str__(self) -> str:
+        return (
+            f"what shall the answer for {self.subject} be? give it by --to, "
+            'or as "to" in its row of the file'
+        )
+
+
+@dataclass
+class Unsound(KnEditError):
+    """Verifying found something wrong."""
+
+    exit_code = ExitCode.INTEGRITY
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        count = "one thing is" if len(self.problems) == 1 else f"{len(self.problems)} things are"
+        return (
+            f"{count} wrong: {listed(self.problems, 3)}; restore the ledger from a backup, "
+            "or the model's files from where they came"
+        )
+
+
+@dataclass
 class NoLedger(KnEditError):
     """A folder without a ledger."""
 

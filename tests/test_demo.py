@@ -20,7 +20,8 @@ from kn_edit.errors import (
     ExitCode,
 )
 from kn_edit.models import demo
-from kn_edit.models.demo import DEMO_FINGERPRINT, FOLDER, WHEEL_BYTES, cache_folder, demo_folder
+from kn_edit.models.cache import cache_folder
+from kn_edit.models.demo import DEMO_FINGERPRINT, FOLDER, WHEEL_BYTES, demo_folder
 from kn_edit.models.shards import Shards
 
 

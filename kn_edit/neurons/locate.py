@@ -12,7 +12,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
-from kn_edit.neurons.selection import Neurons, Thresholds, refined, spoken_for
+from kn_edit.neurons.selection import Neurons, Thresholds, refined
 
 KEPT = 512  # best neurons of a prompt that are kept; coarse sets are smaller
 METHODS = ("adaptive", "riemann", "activation")
@@ -88,16 +88,15 @@ def fact_neurons(prompts: Sequence[PromptScores], thresholds: Thresholds, share:
 def located(
     fact: Fact,
     prompts: Sequence[PromptScores],
-    others: Sequence[Neurons],
+    common: Neurons,
     thresholds: Thresholds,
     share: float,
 ) -> Located:
     """Put a fact's neurons together.
 
-    others: the refined neurons of other facts of the relation; empty leaves out the filter.
+    common: neurons that speak for the relation, and are left out.
     """
     own = fact_neurons(prompts, thresholds, share)
-    common = spoken_for(others, thresholds.others) if others else frozenset()
     means = _means(prompts)
     order = sorted(means, key=lambda neuron: (-means[neuron][1], neuron))
     return Located(

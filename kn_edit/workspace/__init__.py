@@ -1,6 +1,70 @@
-"""The verbs: what the command line and Python users call. Importing this needs no torch."""
+"""The verbs: what the command line and Python users call.
 
+Importing this needs no torch; the names of `_LATER` bring it when they are asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
+from kn_edit.ledger import (
+    BaseRecord,
+    Blame,
+    Difference,
+    EditRecord,
+    Overlap,
+    Problem,
+    Ref,
+    Step,
+    VersionRecord,
+)
 from kn_edit.workspace.requests import case_of
-from kn_edit.workspace.workspace import Workspace
+from kn_edit.workspace.workspace import Edited, Workspace
 
-__all__ = ["Workspace", "case_of"]
+if TYPE_CHECKING:
+    from kn_edit.neurons.assess import Assessment
+    from kn_edit.neurons.locate import Located
+    from kn_edit.workspace.editing import Draft, How
+    from kn_edit.workspace.locating import Search
+
+__all__ = [
+    "Assessment",
+    "BaseRecord",
+    "Blame",
+    "Case",
+    "Difference",
+    "Draft",
+    "EditRecord",
+    "Edited",
+    "Fact",
+    "How",
+    "Located",
+    "Overlap",
+    "Problem",
+    "Ref",
+    "Relation",
+    "Search",
+    "Step",
+    "VersionRecord",
+    "Workspace",
+    "bundled",
+    "case_of",
+    "load_relation",
+    "read_cases",
+]
+
+_LATER = {
+    "Assessment": "kn_edit.neurons.assess",
+    "Draft": "kn_edit.workspace.editing",
+    "How": "kn_edit.workspace.editing",
+    "Located": "kn_edit.neurons.locate",
+    "Search": "kn_edit.workspace.locating",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATER[name]), name)

@@ -227,7 +227,7 @@ class Editor:
                 "margin": solution.margin,
                 "kl": solution.kl,
                 "reached": solution.reached,
-                "added": len(solution.neurons) - result.asked,
+                "added": len(solution.neurons) - result.own,
                 "why": result.why,
             },
         )

@@ -12,7 +12,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.locate import Located, PromptScores, fact_neurons, located
-from kn_edit.neurons.selection import Thresholds, fitted_share
+from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, spoken_for
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
@@ -20,6 +20,7 @@ SEED = 0  # of the order in which other subjects are taken
 TRIED = 32  # other subjects that are asked, to find some that the model knows
 OTHERS = 8  # of those, how many serve as the relation's other facts
 BRIEF = 3  # prompts of such a fact
+ACTIVATION_COARSE = 0.5  # the paper's threshold of its activation baseline
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class Search:
     method: str = "adaptive"
     m: int = 20  # points of the Riemann rule
     thresholds: Thresholds = field(default_factory=Thresholds)
+
+    @classmethod
+    def by(cls, method: str, *, m: int = 20, threshold: float | None = None) -> Search:
+        """A search by one of METHODS; threshold: the coarse one, if not the method's own."""
+        if threshold is None:
+            threshold = ACTIVATION_COARSE if method == "activation" else Thresholds.coarse
+        return cls(method, m, Thresholds(coarse=threshold))
 
 
 class Locator:
@@ -45,19 +53,26 @@ class Locator:
         brief = [self._chains(relation, other)[:BRIEF] for other in others]
         scored = self._scores([own, *brief], f"locating {fact.subject}")
         thresholds = self._search.thresholds
-        share = self._share(scored)
-        filters = [fact_neurons(prompts, thresholds, share) for prompts in scored[1:]]
-        return located(fact, scored[0], filters, thresholds, share)
+        filters = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored[1:]]
+        common = spoken_for(filters, thresholds.others)
+        share = fitted_share([self._coarse(scored[0], common)], thresholds)
+        return located(fact, scored[0], common, thresholds, share)
 
     def relation(self, relation: Relation, facts: Sequence[Fact]) -> list[Located]:
         """The knowledge neurons of many facts, each filtered by all the others."""
         chains = [self._chains(relation, fact) for fact in facts]
         scored = self._scores(chains, f"locating {relation.name}")
         thresholds = self._search.thresholds
-        share = self._share(scored)
+        share = fitted_share([self._coarse(prompts) for prompts in scored], thresholds)
         sets = [fact_neurons(prompts, thresholds, share) for prompts in scored]
         return [
-            located(fact, scored[at], sets[:at] + sets[at + 1 :], thresholds, share)
+            located(
+                fact,
+                scored[at],
+                spoken_for(sets[:at] + sets[at + 1 :], thresholds.others),
+                thresholds,
+                share,
+            )
             for at, fact in enumerate(facts)
         ]
 
@@ -82,10 +97,10 @@ class Locator:
     def _chains(self, relation: Relation, fact: Fact) -> list[Chain]:
         return [ask(self._model, prompt) for prompt in prompts_for(self._model, relation, fact)]
 
-    def _share(self, scored: Sequence[Sequence[PromptScores]]) -> float:
-        thresholds = self._search.thresholds
-        coarse = [[one.coarse(thresholds.coarse) for one in prompts] for prompts in scored]
-        return fitted_share(coarse, thresholds)
+    def _coarse(
+        self, prompts: Sequence[PromptScores], without: Neurons = frozenset()
+    ) -> list[Neurons]:
+        return [one.coarse(self._search.thresholds.coarse) - without for one in prompts]
 
     def _scores(self, groups: Sequence[Sequence[Chain]], what: str) -> list[list[PromptScores]]:
         total, done = sum(len(group) for group in groups), 0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kn_edit.models.demo import cache_folder
+from kn_edit.models.cache import cache_folder
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId

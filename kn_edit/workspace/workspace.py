@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -30,6 +31,7 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.disk import disk_errors
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 
@@ -125,7 +127,8 @@ class Workspace:
             family.model_type,
             dtype,
         )
-        folder.mkdir(parents=True, exist_ok=True)
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.create(folder / LEDGER, base, clock=clock)
         write_stamps(folder / LEDGER / STAMPS, shards)
         return cls(folder, ledger, progress)
@@ -214,6 +217,12 @@ class Workspace:
             locator = Locator(model, cache, search or Search(), self.progress)
             return locator.relation(relation, locator.known(relation)[:most])
 
+    def passed_over(self, relation: Relation) -> int:
+        """How many templates of a relation the model cannot be asked."""
+        from kn_edit.workspace.locating import passed_over
+
+        return passed_over(self.engine.model, relation)
+
     # --- editing ---------------------------------------------------------------------------------
 
     def update(
@@ -259,10 +268,10 @@ class Workspace:
 
     def show(self, name: str) -> EditRecord | VersionRecord:
         """An edit or a version, by id prefix, tag or name. Raises UnknownId."""
-        try:
-            return self.ledger.edit(name)
-        except UnknownId:
-            return self.ledger.version(name)
+        for found in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
+            with suppress(UnknownId):
+                return found(name)
+        raise UnknownId("version or edit", name)
 
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart."""

@@ -1,0 +1,119 @@
+"""Commands that ask the model: assess, locate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import (
+    Named,
+    Rule,
+    fact_options,
+    output_options,
+    pass_workspace,
+    rule_options,
+    tell_passed_over,
+    version_option,
+)
+from kn_edit.cli.output import Output
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Located, Relation, Workspace
+
+
+@click.command()
+@fact_options
+@version_option
+@output_options
+@pass_workspace
+def assess(workspace: Workspace, named: Named, version: str, output: Output) -> None:
+    """What the model answers to every prompt of a fact.
+
+    Shows p(answer), the answer's rank (1 is first) and what the model would say instead. With -q,
+    only its first word for each prompt.
+
+    \b
+    Examples:
+      kn-edit assess --relation capital --subject France
+      kn-edit assess --prompt "Lyra was born in the city of [Y], [X]." \\
+          --subject Lyra --answer Oxford
+    """
+    from kn_edit.cli import tables
+
+    cases = named.cases()
+    found = [one for case in cases for one in workspace.assess(case, version=version)]
+    output.show(
+        [plain.assessment(one) for one in found],
+        [tables.word(one.top[0][0]) for one in found],
+        lambda: tables.assessments(found),
+    )
+    for relation in dict.fromkeys(case.relation for case in cases):
+        tell_passed_over(workspace, relation, output)
+
+
+@click.command()
+@fact_options
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Of a relation, so many known facts."
+)
+@rule_options
+@version_option
+@output_options
+@pass_workspace
+def locate(
+    workspace: Workspace,
+    named: Named,
+    limit: int | None,
+    rule: Rule,
+    version: str,
+    output: Output,
+) -> None:
+    """Find the neurons that carry a fact, or a whole relation.
+
+    Scores every neuron by integrated gradients, keeps those that the fact's prompts share, and
+    leaves out those that other facts of the relation have too. A relation without a subject gives
+    the neurons of each fact that the model knows.
+
+    \b
+    Examples:
+      kn-edit locate --relation capital --subject France
+      kn-edit locate --relation capital --limit 10 --json
+      kn-edit locate --relation capital --subject France --rule riemann --steps 20
+    """
+    search = rule.search()
+    if named.whole_relation and not named.many:
+        relation = _relation(named)
+        found = workspace.locate_relation(relation, most=limit, search=search, version=version)
+        relations = [relation]
+    else:
+        if limit is not None:
+            raise click.UsageError("--limit belongs to a whole --relation, without --subject")
+        cases = named.cases()
+        found = [workspace.locate(case, search=search, version=version) for case in cases]
+        relations = list(dict.fromkeys(case.relation for case in cases))
+    _show(found, named, output)
+    for relation in relations:
+        tell_passed_over(workspace, relation, output)
+
+
+def _relation(named: Named) -> Relation:
+    from kn_edit.workspace import load_relation
+
+    assert named.relation is not None
+    return load_relation(named.relation)
+
+
+def _show(found: list[Located], named: Named, output: Output) -> None:
+    from kn_edit.cli import tables
+
+    data = [plain.located(one) for one in found]
+    single = not (named.many or named.whole_relation)
+    output.show(
+        data[0] if single else data,
+        dict.fromkeys(str(neuron) for one in found for neuron, _ in one.neurons),
+        lambda: tables.located(found[0]) if single else map(tables.located_row, found),
+    )
+    if not all(one.reached for one in found):
+        output.notice("the tolerance was not reached on every prompt; --json shows the gaps")

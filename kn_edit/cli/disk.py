@@ -1,0 +1,166 @@
+"""Commands on files: init, export, verify, backup, gc."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import (
+    folder_named,
+    output_options,
+    pass_workspace,
+    version_option,
+    workspace_option,
+)
+from kn_edit.cli.output import Output
+from kn_edit.errors import Unsound
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Workspace
+
+
+@click.command()
+@click.argument("model")
+@output_options
+@workspace_option
+def init(model: str, output: Output, workspace_folder: Path | None) -> None:
+    """Start a workspace on a model: a Hub id, a folder, or `demo`.
+
+    Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. The demo is a
+    small language model (SmolLM2-135M-Instruct), fetched once.
+
+    \b
+    Examples:
+      kn-edit init demo
+      kn-edit init HuggingFaceTB/SmolLM2-135M
+      kn-edit init ./my-checkpoint --workspace edits
+    """
+    from kn_edit.workspace import Workspace
+
+    try:
+        workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
+    finally:
+        output.meter.stop()
+    with workspace:
+        base = workspace.base
+        output.show(
+            plain.status(workspace),
+            [workspace.head.id],
+            lambda: [
+                f"workspace in {workspace.folder.resolve()}",
+                f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
+                "next: kn-edit assess --relation capital --subject France",
+            ],
+        )
+
+
+@click.command()
+@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@version_option
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["checkpoint", "delta"]),
+    default="checkpoint",
+    show_default=True,
+    help="A full model, or its edits with their order.",
+)
+@output_options
+@pass_workspace
+def export(workspace: Workspace, target: Path, version: str, form: str, output: Output) -> None:
+    """Write a version to a new folder.
+
+    A checkpoint loads with transformers' from_pretrained like any other; only the bytes of edited
+    value slots differ from the base.
+
+    \b
+    Examples:
+      kn-edit export edited-model
+      kn-edit export recipe --version v1 --as delta
+    """
+    record = workspace.ledger.version(version)
+    path = workspace.export(target, version=record.id, form=form)
+    output.show(
+        {"version": record.id, "path": str(path), "as": form},
+        [record.id],
+        lambda: [f"version {record.id[:12]} is in {path}"],
+    )
+
+
+@click.command()
+@click.argument("version", required=False)
+@output_options
+@pass_workspace
+def verify(workspace: Workspace, version: str | None, output: Output) -> None:
+    """Rebuild versions and compare every digest; check the ledger.
+
+    Without VERSION, all that the head ever was. Exit code 4 where something is wrong.
+
+    \b
+    Example:
+      kn-edit verify
+    """
+    from kn_edit.cli.tables import pairs
+
+    record = workspace.ledger.version(version) if version else None
+    problems = workspace.verify(record.id if record else None)
+    told = [f"{one.part} {one.subject}: {one.message}" for one in problems]
+    data = [{"part": one.part, "subject": one.subject, "message": one.message} for one in problems]
+    output.show(
+        {
+            "ok": not problems,
+            "version": record.id if record else workspace.head.id,
+            "problems": data,
+        },
+        [one.subject for one in problems],
+        lambda: (
+            [pairs((one.part, f"{one.subject}: {one.message}") for one in problems)]
+            if problems
+            else ["all is well: base, deltas, versions and events are as recorded"]
+        ),
+    )
+    if problems:
+        raise Unsound(tuple(told))
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@output_options
+@pass_workspace
+def backup(workspace: Workspace, file: Path, output: Output) -> None:
+    """Write the whole ledger to one tar file.
+
+    The model is not in it. Restore with: mkdir .kn-edit && tar -xf FILE -C .kn-edit
+
+    \b
+    Example:
+      kn-edit backup edits.tar
+    """
+    workspace.backup(file)
+    size = file.stat().st_size
+    output.show(
+        {"file": str(file), "bytes": size, "version": workspace.head.id},
+        [str(file)],
+        lambda: [f"the ledger is in {file} ({size / 1000:.0f} kB)"],
+    )
+
+
+@click.command()
+@output_options
+@pass_workspace
+def gc(workspace: Workspace, output: Output) -> None:
+    """Remove files that nothing refers to.
+
+    A crash leaves such files behind. Those of the last hour stay: another command may be about to use them.
+
+    \b
+    Example:
+      kn-edit gc
+    """
+    from kn_edit.cli.tables import count
+
+    gone = [str(path) for path in workspace.gc()]
+    output.show({"removed": gone}, gone, lambda: [f"{count(len(gone), 'file')} removed", *gone])

@@ -1,0 +1,232 @@
+"""Commands that change the model: update, erase."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import (
+    Named,
+    Recording,
+    Rule,
+    fact_options,
+    finite,
+    output_options,
+    pass_workspace,
+    recording_options,
+    relation_option,
+    rule_options,
+    tell_passed_over,
+)
+from kn_edit.cli.output import Output
+from kn_edit.errors import GateFailed, NoTarget, listed
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Case, Edited, Workspace
+
+
+@click.command()
+@fact_options
+@click.option("--to", metavar="NEW", help="The new answer.")
+@click.option(
+    "--method",
+    type=click.Choice(["calibrated", "closed-form"]),
+    default="calibrated",
+    show_default=True,
+    help="Solve for the change, or the paper's formula.",
+)
+@click.option(
+    "--scale",
+    type=float,
+    nargs=2,
+    metavar="L1 L2",
+    callback=finite,
+    help="Of the closed form: how much of the old answer to take, of the new to give (1 8).",
+)
+@rule_options
+@recording_options
+@output_options
+@pass_workspace
+def update(
+    workspace: Workspace,
+    named: Named,
+    to: str | None,
+    method: str,
+    scale: tuple[float, float] | None,
+    rule: Rule,
+    recording: Recording,
+    output: Output,
+) -> None:
+    """Change the answer of a fact, measure it, and record it.
+
+    An edit that does not put the new answer first on the fact's own prompts, or that changes too
+    many answers of other subjects, is shown and not recorded (exit code 8); --accept records it.
+    A file of facts makes one edit of each.
+
+    \b
+    Examples:
+      kn-edit update --relation capital --subject France --to Rome
+      kn-edit update --prompt "[X] lives in the city of [Y]." \\
+          --subject Lyra --answer Oxford --to London --neighbour Will
+      kn-edit update --facts edits.jsonl --json
+    """
+    from kn_edit.workspace import How
+
+    if scale is not None and method != "closed-form":
+        raise click.UsageError("--scale belongs to --method closed-form")
+    how = How(closed_form=method == "closed-form", scale=scale or How.scale, search=rule.search())
+    wanted = [(case, _target(case, to)) for case in named.cases()]
+
+    def make(case: Case, target: str) -> Edited:
+        flags = {"accept": recording.accept, "dry_run": recording.dry_run}
+        return workspace.update(case, target, how=how, **flags)
+
+    if named.many:
+        _many(wanted, make, output)
+    else:
+        ((case, target),) = wanted
+        _one(lambda: make(case, target), recording, output)
+    for relation in dict.fromkeys(case.relation for case, _ in wanted):
+        tell_passed_over(workspace, relation, output)
+
+
+@click.command()
+@relation_option("The relation to erase.", required=True)
+@click.option(
+    "--at-least",
+    "least",
+    type=click.IntRange(1),
+    metavar="M",
+    help="Neurons of at least so many facts (5).",
+)
+@click.option(
+    "--top-k", "top", type=click.IntRange(1), metavar="N", help="Instead: the N most frequent."
+)
+@click.option(
+    "--with",
+    "written",
+    type=click.Choice(["unk", "zero"]),
+    default="unk",
+    show_default=True,
+    help="What their slots become: the unknown token's embedding, or zero.",
+)
+@click.option(
+    "--limit", type=click.IntRange(1), metavar="N", help="Look at so many known facts (20)."
+)
+@rule_options
+@recording_options
+@output_options
+@pass_workspace
+def erase(
+    workspace: Workspace,
+    relation: str,
+    least: int | None,
+    top: int | None,
+    written: str,
+    limit: int | None,
+    rule: Rule,
+    recording: Recording,
+    output: Output,
+) -> None:
+    """Erase a relation from the model, measure it, and record it.
+
+    The value slots of the neurons that many of its facts share are overwritten. The model then answers the relation's prompts worse, and
+    other relations as before; where it does not, nothing is recorded (exit code 8) unless you
+    --accept it. The code of the paper's authors is --top-k 20 --with zero.
+
+    \b
+    Examples:
+      kn-edit erase --relation capital
+      kn-edit erase --relation capital --top-k 20 --with zero --dry-run
+    """
+    from kn_edit.workspace import How, load_relation
+
+    if least is not None and top is not None:
+        raise click.UsageError("--at-least and --top-k are two ways to choose; give one")
+    how = How(
+        search=rule.search(),
+        least=least or How.least,
+        top=top,
+        zero=written == "zero",
+        facts=limit or How.facts,
+    )
+    pack = load_relation(relation)
+    flags = {"accept": recording.accept, "dry_run": recording.dry_run}
+    _one(lambda: workspace.erase(pack, how=how, **flags), recording, output)
+    tell_passed_over(workspace, pack, output)
+
+
+def _target(case: Case, to: str | None) -> str:
+    target = to or case.target
+    if not target:
+        raise NoTarget(case.fact.subject)
+    return target
+
+
+def _one(make: Callable[[], Edited], recording: Recording, output: Output) -> None:
+    """Make one edit and show it, also where the gate refused it."""
+    refused: GateFailed | None = None
+    try:
+        result = make()
+    except GateFailed as error:
+        refused, result = error, _measured(error)
+    _show(result, recording, output)
+    if refused is not None:
+        raise refused
+
+
+def _show(result: Edited, recording: Recording, output: Output) -> None:
+    from kn_edit.cli import edited
+
+    output.show(
+        plain.edited(result),
+        [result.edit] if result.edit else [],
+        lambda: edited.edited(result, recording.dry_run),
+    )
+    _notices(result, output)
+
+
+def _many(
+    wanted: list[tuple[Case, str]], make: Callable[[Case, str], Edited], output: Output
+) -> None:
+    """Make edits one after the other; each is recorded, and shown, before the next begins."""
+    from kn_edit.cli import edited
+
+    results: list[Edited] = []
+    refused: list[str] = []
+    if not (output.as_json or output.quiet):
+        output.people([edited.ROW_HEAD])
+    try:
+        for case, target in wanted:
+            try:
+                result = make(case, target)
+            except GateFailed as error:
+                result = _measured(error)
+                refused.append(f"{case.fact.subject} ({listed(error.faults)})")
+            results.append(result)
+            if output.quiet:
+                output.ids([result.edit] if result.edit else [])
+            elif not output.as_json:
+                output.people([edited.row(result)])
+            _notices(result, output)
+    finally:  # what was recorded is told, whatever stopped the rest
+        if output.as_json:
+            output.document([plain.edited(result) for result in results])
+    if refused:
+        raise GateFailed(tuple(refused), results)
+
+
+def _measured(error: GateFailed) -> Any:
+    """What the gate refused: an Edited without ids. The error knows it as an object only."""
+    return error.result
+
+
+def _notices(result: Edited, output: Output) -> None:
+    for notice in result.draft.notices:
+        output.notice(notice)
+    for overlap in result.overlaps:
+        slots = listed(overlap.slots)
+        output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")

@@ -1,0 +1,119 @@
+"""What an update or an erasure did, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from kn_edit.cli.tables import (
+    MOST_ROWS,
+    Parts,
+    count,
+    neurons,
+    pairs,
+    share,
+    short,
+    table,
+    top,
+    wrapped,
+)
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Assessment, Draft, Edited
+
+
+def edited(one: Edited, dry_run: bool) -> Parts:
+    """Everything about one edit."""
+    draft = one.draft
+    yield draft.message
+    yield f"{count(len(draft.neurons), 'neuron')}, {_how(draft)}:"
+    yield wrapped(2, neurons([neuron for neuron, _ in draft.neurons]))
+    yield ""
+    yield from _answers(draft) if draft.kind == "update" else _facts(draft)
+    yield ""
+    yield pairs(_measured(draft))
+    yield ""
+    yield from _recorded(one, dry_run)
+
+
+def row(one: Edited) -> str:
+    """One edit of many, on one line."""
+    metrics = one.draft.metrics
+    figures = " ".join(
+        share(metrics[name]) for name in ("efficacy", "generalization", "specificity")
+    )
+    return f"{short(one.edit) if one.edit else 'not recorded'}  {figures}  {one.draft.message}"
+
+
+ROW_HEAD = "edit          eff. gen. spec. change"
+
+
+def _how(draft: Draft) -> str:
+    steps = draft.found.get("steps")
+    return f"{draft.method} in {count(steps, 'step')}" if steps is not None else draft.method
+
+
+def _answers(draft: Draft) -> Parts:
+    made = table("~prompt", "before", "after")
+    for old, new in list(zip(draft.before, draft.after, strict=True))[:MOST_ROWS]:
+        made.add_row(old.prompt.cloze, top(old), top(new))
+    yield made
+
+
+def _facts(draft: Draft) -> Parts:
+    """An erasure asks many prompts; a line a fact, with means, is what one can read."""
+    made = table("fact", ">p before", ">p after", "~says now")
+    rows = zip(_by_fact(draft.before), _by_fact(draft.after), strict=True)
+    for old, new in list(rows)[:MOST_ROWS]:
+        fact = old[0].prompt.fact
+        made.add_row(f"{fact.subject}, {fact.answer}", _mean_p(old), _mean_p(new), top(new[0]))
+    yield made
+    rest = len(_by_fact(draft.before)) - MOST_ROWS
+    if rest > 0:
+        yield f"and {count(rest, 'more fact')}; --json has all"
+
+
+def _by_fact(found: Sequence[Assessment]) -> list[list[Assessment]]:
+    return [list(group) for _, group in groupby(found, key=lambda one: one.prompt.fact)]
+
+
+def _mean_p(found: Sequence[Assessment]) -> str:
+    return f"{sum(one.p for one in found) / len(found):.2f}"
+
+
+def _measured(draft: Draft) -> list[tuple[str, str]]:
+    metrics = draft.metrics
+    asked = f"({count(metrics['neighbours'], 'prompt')} asked)" if metrics["neighbours"] else ""
+    if draft.kind == "erase":
+        return [
+            ("right before", f"{share(metrics['accuracy_before'])}  of its prompts"),
+            ("right after", f"{share(metrics['accuracy_after'])}  of the same prompts"),
+            ("specificity", f"{share(metrics['specificity'])}  other relations answer as before"),
+            ("", f"      {asked}"),
+        ]
+    return [
+        ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
+        ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
+        ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before"),
+        ("", f"      {asked}"),
+        *_odds(draft),
+    ]
+
+
+def _odds(draft: Draft) -> list[tuple[str, str]]:
+    metrics = draft.metrics
+    return [
+        (f"p({answer})", f"{metrics[f'p_{age}_before']:.2f} -> {metrics[f'p_{age}_after']:.2f}")
+        for age, answer in (("old", draft.answer), ("new", draft.target))
+    ]
+
+
+def _recorded(one: Edited, dry_run: bool) -> Parts:
+    if one.edit is None or one.version is None:
+        yield "dry run: nothing was recorded" if dry_run else "nothing was recorded"
+        for fault in one.draft.faults if dry_run else ():
+            yield f"it would fail the gate: {fault}"
+        return
+    yield pairs([("edit", short(one.edit)), ("version", short(one.version))])
+    yield f"undo it: kn-edit revert {short(one.edit)}"

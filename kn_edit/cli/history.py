@@ -1,0 +1,209 @@
+"""Commands on the history. Those that only look import no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
+from kn_edit.cli.output import Output
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import VersionRecord, Workspace
+
+
+@click.command()
+@output_options
+@pass_workspace
+def status(workspace: Workspace, output: Output) -> None:
+    """The model, where the head is, which edits it holds.
+
+    \b
+    Example:
+      kn-edit status
+    """
+    from kn_edit.cli import records
+
+    output.show(plain.status(workspace), [workspace.head.id], lambda: records.status(workspace))
+
+
+@click.command()
+@output_options
+@pass_workspace
+def log(workspace: Workspace, output: Output) -> None:
+    """Every move of the head, newest first.
+
+    \b
+    Examples:
+      kn-edit log
+      kn-edit log -q | head -1
+    """
+    from kn_edit.cli import records
+
+    steps = workspace.log()
+    output.show(
+        [plain.step(step) for step in steps],
+        [step.version for step in steps],
+        lambda: records.log(steps),
+    )
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@output_options
+@pass_workspace
+def show(workspace: Workspace, id_: str, output: Output) -> None:
+    """Everything about an edit or a version.
+
+    ID is the first 8 digits of an id or more, a tag, `head` or `base`.
+
+    \b
+    Example:
+      kn-edit show head
+    """
+    from kn_edit.cli import records
+    from kn_edit.workspace import EditRecord
+
+    found = workspace.show(id_)
+    if isinstance(found, EditRecord):
+        edit = found
+        output.show(plain.edit(edit), [edit.id], lambda: records.edit(edit))
+    else:
+        version, refs = found, workspace.ledger.refs()
+        output.show(
+            plain.version(version, refs),
+            [version.id],
+            lambda: records.version(workspace, version, refs),
+        )
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", default="head")
+@output_options
+@pass_workspace
+def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
+    """What sets two versions apart.
+
+    Edits that only one of them has, and the value slots that they write. B is the head where it is left out. -q gives the ids of those edits.
+
+    \b
+    Example:
+      kn-edit diff base head
+    """
+    from kn_edit.cli import records
+
+    one, other = workspace.ledger.version(a), workspace.ledger.version(b)
+    found = workspace.diff(a, b)
+    output.show(
+        plain.difference(one.id, other.id, found),
+        [*found.only_a, *found.only_b],
+        lambda: records.difference(workspace, one, other, found),
+    )
+
+
+@click.command()
+@click.argument("neuron")
+@output_options
+@pass_workspace
+def blame(workspace: Workspace, neuron: str, output: Output) -> None:
+    """Which edits write the value slot of a neuron.
+
+    The oldest comes first. NEURON is written L<layer>.<index>.
+
+    \b
+    Example:
+      kn-edit blame L9.2141
+    """
+    from kn_edit.cli import records
+
+    found = workspace.blame(NeuronId.parse(neuron))
+    output.show(
+        [plain.blame(one) for one in found],
+        [one.edit.id for one in found],
+        lambda: records.blame(neuron, found),
+    )
+
+
+@click.command()
+@click.argument("edit")
+@allow_overlap_option
+@output_options
+@pass_workspace
+def revert(workspace: Workspace, edit: str, allow_overlap: bool, output: Output) -> None:
+    """Make a new version without EDIT, wherever it stands.
+
+    The weights are rebuilt from the base, so what the edit wrote is gone bit for bit.
+
+    \b
+    Example:
+      kn-edit revert 3f9a0c12
+    """
+    _moved(workspace, workspace.revert(edit, allow_overlap=allow_overlap), output)
+
+
+@click.command()
+@click.argument("version")
+@output_options
+@pass_workspace
+def rewind(workspace: Workspace, version: str, output: Output) -> None:
+    """Move the head back to VERSION. Nothing is lost: later versions keep their ids.
+
+    \b
+    Examples:
+      kn-edit rewind base
+      kn-edit rewind before-paris
+    """
+    _moved(workspace, workspace.rewind(version), output)
+
+
+@click.command()
+@click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
+@allow_overlap_option
+@output_options
+@pass_workspace
+def compose(
+    workspace: Workspace, versions: tuple[str, ...], allow_overlap: bool, output: Output
+) -> None:
+    """Make a new version with the edits of several. One VERSION is put on top of the head.
+
+    \b
+    Examples:
+      kn-edit compose languages
+      kn-edit compose capitals languages
+    """
+    _moved(workspace, workspace.compose(versions, allow_overlap=allow_overlap), output)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("version", default="head")
+@click.option("--move", is_flag=True, help="Let a tag that exists name this version from now on.")
+@output_options
+@pass_workspace
+def tag(workspace: Workspace, name: str, version: str, move: bool, output: Output) -> None:
+    """Name a version, by default the head.
+
+    \b
+    Example:
+      kn-edit tag before-paris
+    """
+    ref = workspace.tag(name, version, move=move)
+    output.show(
+        {"version": ref.version, "tag": ref.name},
+        [ref.version],
+        lambda: [f"{ref.name} is version {ref.version[:12]}"],
+    )
+
+
+def _moved(workspace: Workspace, version: VersionRecord, output: Output) -> None:
+    from kn_edit.cli.tables import count, short
+
+    output.show(
+        plain.version(version, workspace.ledger.refs()),
+        [version.id],
+        lambda: [f"the head is {short(version.id)}, with {count(len(version.edits), 'edit')}"],
+    )

@@ -1,0 +1,66 @@
+"""Commands about this program and its surroundings: doctor, completion."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from kn_edit.cli.options import folder_named, output_options, workspace_option
+from kn_edit.cli.output import Output
+from kn_edit.errors import ExitCode
+
+
+@click.command()
+@output_options
+@workspace_option
+@click.pass_context
+def doctor(context: click.Context, output: Output, workspace_folder: Path | None) -> None:
+    """Look at what kn-edit stands on.
+
+    Its packages, cache, disk and workspace. Works outside a workspace too. -q lists only what is not well; then the exit code is 1.
+
+    \b
+    Example:
+      kn-edit doctor
+    """
+    from kn_edit.cli.tables import pairs
+    from kn_edit.workspace.doctor import examine
+
+    findings = examine(folder_named(workspace_folder))
+    ill = [one for one in findings if not one.ok]
+    output.show(
+        {"ok": not ill, "findings": [asdict(one) for one in findings]},
+        [one.what for one in ill],
+        lambda: [
+            pairs(
+                (
+                    ("  " if one.ok else "! ") + one.what,
+                    f"{one.found}: {one.advice}" if one.advice else one.found,
+                )
+                for one in findings
+            )
+        ],
+    )
+    if ill:
+        context.exit(ExitCode.ERROR)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that makes the Tab key work.
+
+    \b
+    Examples:
+      eval "$(kn-edit completion bash)"            # in ~/.bashrc
+      eval "$(kn-edit completion zsh)"             # in ~/.zshrc
+      kn-edit completion fish | source             # in ~/.config/fish/config.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    root = click.get_current_context().find_root().command
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(root, {}, "kn-edit", "_KN_EDIT_COMPLETE").source())

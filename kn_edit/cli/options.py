@@ -1,0 +1,261 @@
+"""Options that several commands share, each group of them handed over as one argument."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from kn_edit.cli.output import Output
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Case, Relation, Search, Workspace
+
+F = TypeVar("F", bound=Callable[..., None])
+Option = Callable[[Callable[..., None]], Callable[..., None]]
+
+
+@dataclass
+class Stopped(Exception):
+    """The user pressed Ctrl-C. `head`: where the head is now, if the command had moved it."""
+
+    head: str | None
+
+    def __str__(self) -> str:
+        if self.head is None:
+            return "stopped; nothing was written"
+        return f"stopped; what was recorded before that stays, the head is {self.head[:12]}"
+
+
+@dataclass(frozen=True)
+class Named:
+    """How a user named facts."""
+
+    relation: str | None
+    subject: str | None
+    answer: str | None
+    facts: Path | None
+    prompts: tuple[str, ...]
+    neighbours: tuple[str, ...]
+
+    @property
+    def many(self) -> bool:
+        """Whether the answer is a list, however many facts the file holds."""
+        return self.facts is not None
+
+    @property
+    def whole_relation(self) -> bool:
+        return self.relation is not None and self.subject is None and not self.prompts
+
+    def cases(self) -> tuple[Case, ...]:
+        """The cases. Raises FactNotNamed, and what reading facts raises."""
+        from kn_edit.workspace import case_of, read_cases
+
+        if self.facts is None:
+            return (
+                case_of(
+                    relation=self.relation,
+                    subject=self.subject,
+                    answer=self.answer,
+                    prompts=self.prompts,
+                    neighbours=self.neighbours,
+                ),
+            )
+        if self.relation or self.subject or self.answer or self.prompts or self.neighbours:
+            raise click.UsageError("--facts names whole facts, so no other option may name one")
+        return read_cases(self.facts)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How neurons shall be found."""
+
+    rule: str
+    steps: int | None
+    threshold: float | None
+
+    def search(self) -> Search:
+        from kn_edit.workspace import Search
+
+        if self.steps is not None and self.rule != "riemann":
+            raise click.UsageError("--steps belongs to --rule riemann")
+        return Search.by(self.rule, m=self.steps or 20, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Whether to record an edit."""
+
+    accept: bool
+    dry_run: bool
+
+
+def grouped(name: str, make: type[Any], *options: Option) -> Callable[[F], F]:
+    """A decorator that adds options, and hands them over as one argument."""
+    keys = tuple(inspect.signature(make).parameters)
+
+    def decorate(function: F) -> F:
+        @functools.wraps(function)
+        def called(*args: Any, **given: Any) -> None:
+            own = {key: given.pop(key) for key in keys}
+            function(*args, **given, **{name: make(**own)})
+
+        decorated: Callable[..., None] = called
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated  # type: ignore[return-value]
+
+    return decorate
+
+
+def finite(
+    context: click.Context, parameter: click.Parameter, value: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
+    """Refuse nan and inf, which click takes for numbers."""
+    if value is not None and not all(map(math.isfinite, value)):
+        raise click.BadParameter("give finite numbers", context, parameter)
+    return value
+
+
+def _relations(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from kn_edit.workspace import bundled
+
+    return [CompletionItem(name) for name in bundled() if name.startswith(incomplete)]
+
+
+def _subjects(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from kn_edit.workspace import bundled, load_relation
+
+    relation = context.params.get("relation")
+    facts = load_relation(relation).facts if relation in bundled() else ()
+    names = [fact.subject for fact in facts]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def relation_option(help_: str, *, required: bool = False) -> Option:
+    return click.option(
+        "--relation", metavar="R", required=required, help=help_, shell_complete=_relations
+    )
+
+
+fact_options = grouped(
+    "named",
+    Named,
+    relation_option("A bundled relation (capital, language, ...) or a relation pack."),
+    click.option(
+        "--subject", metavar="S", help="What the fact is about.", shell_complete=_subjects
+    ),
+    click.option("--answer", metavar="A", help="Its answer, where the relation does not say."),
+    click.option(
+        "--facts",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Facts in a file: JSONL, CounterFact, ParaRel or a relation pack.",
+    ),
+    click.option(
+        "--prompt",
+        "prompts",
+        multiple=True,
+        metavar="TEXT",
+        help="A template with [X] and [Y], in place of a relation's; repeatable.",
+    ),
+    click.option(
+        "--neighbour",
+        "neighbours",
+        multiple=True,
+        metavar="S",
+        help="Another subject, whose answers must stay; repeatable.",
+    ),
+)
+
+rule_options = grouped(
+    "rule",
+    Rule,
+    click.option(
+        "--rule",
+        type=click.Choice(["adaptive", "riemann", "activation"]),
+        default="adaptive",
+        show_default=True,
+        help="How to score neurons; riemann is the paper's rule.",
+    ),
+    click.option("--steps", type=click.IntRange(1), metavar="M", help="Points of riemann (20)."),
+    click.option(
+        "--threshold",
+        type=click.FloatRange(0, 1, min_open=True),
+        metavar="T",
+        help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
+    ),
+)
+
+recording_options = grouped(
+    "recording",
+    Recording,
+    click.option("--accept", is_flag=True, help="Record the edit even if it fails the gate."),
+    click.option("--dry-run", is_flag=True, help="Measure the edit and show it; record nothing."),
+)
+
+output_options = grouped(
+    "output",
+    Output,
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, one a line."),
+)
+
+version_option = click.option(
+    "--version", metavar="V", default="head", show_default=True, help="Of which version."
+)
+allow_overlap_option = click.option(
+    "--allow-overlap", is_flag=True, help="Go on where edits share value slots, in order."
+)
+workspace_option = click.option(
+    "--workspace",
+    "workspace_folder",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The folder that holds .kn-edit/ (the nearest upwards).",
+)
+
+
+def folder_named(given: Path | None) -> Path | None:
+    """The workspace folder of the command line, before or after the command."""
+    before: Path | None = click.get_current_context().find_root().params["workspace_folder"]
+    return given or before
+
+
+def pass_workspace(function: F) -> F:
+    """Open the workspace for a command, and tell what a Ctrl-C left behind."""
+
+    @functools.wraps(function)
+    def opened(*, workspace_folder: Path | None, output: Output, **given: Any) -> None:
+        from kn_edit.workspace import Workspace
+
+        with Workspace.open(folder_named(workspace_folder), progress=output.meter) as workspace:
+            before = workspace.head.id
+            try:
+                function(workspace=workspace, output=output, **given)
+            except KeyboardInterrupt:
+                head = workspace.head.id
+                raise Stopped(head if head != before else None) from None
+            finally:
+                output.meter.stop()
+
+    return workspace_option(opened)  # type: ignore[return-value]
+
+
+def tell_passed_over(workspace: Workspace, relation: Relation, output: Output) -> None:
+    """Notice the templates that the model cannot be asked."""
+    count = workspace.passed_over(relation)
+    if count:
+        some = "1 template" if count == 1 else f"{count} templates"
+        output.notice(f"{some} of {relation.name} left out: words follow the [Y]")

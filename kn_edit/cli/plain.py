@@ -1,0 +1,145 @@
+"""Results as plain values, for --json. These names are a promise to scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import (
+        Assessment,
+        Blame,
+        Difference,
+        Edited,
+        EditRecord,
+        Fact,
+        Located,
+        Ref,
+        Step,
+        VersionRecord,
+        Workspace,
+    )
+
+Plain = dict[str, Any]
+
+
+def fact(one: Fact) -> Plain:
+    return {"relation": one.relation, "subject": one.subject, "answer": one.answer}
+
+
+def neuron(one: NeuronId) -> Plain:
+    return {"layer": one.layer, "index": one.index}
+
+
+def scored(neurons: Iterable[tuple[NeuronId, float]]) -> list[Plain]:
+    return [{**neuron(one), "score": score} for one, score in neurons]
+
+
+def assessment(one: Assessment) -> Plain:
+    return {
+        "prompt": one.prompt.cloze,
+        "relation": one.prompt.fact.relation,
+        "subject": one.prompt.fact.subject,
+        "answer": one.answer,
+        "held_out": one.prompt.template.held_out,
+        "p": one.p,
+        "rank": one.rank,
+        "top": [[token, p] for token, p in one.top],
+    }
+
+
+def located(one: Located) -> Plain:
+    return {
+        "fact": fact(one.fact),
+        "neurons": scored(one.neurons),
+        "dropped": [neuron(other) for other in one.dropped],
+        "gap": list(one.gap),
+        "reached": one.reached,
+        "share": one.share,
+        "prompts": [
+            {"prompt": prompt.prompt, "p": prompt.p, "nodes": prompt.nodes}
+            for prompt in one.prompts
+        ],
+    }
+
+
+def edited(one: Edited) -> Plain:
+    draft = one.draft
+    return {
+        "edit": one.edit,
+        "version": one.version,
+        "kind": draft.kind,
+        "relation": draft.relation,
+        "subject": draft.subject,
+        "answer": draft.answer,
+        "target": draft.target,
+        "method": draft.method,
+        "neurons": scored(draft.neurons),
+        "before": [assessment(each) for each in draft.before],
+        "after": [assessment(each) for each in draft.after],
+        "metrics": draft.metrics,
+        "found": draft.found,
+        "faults": list(draft.faults),
+        "notices": list(draft.notices),
+        "overlaps": [
+            {"edit": other.other, "slots": [neuron(slot) for slot in other.slots]}
+            for other in one.overlaps
+        ],
+    }
+
+
+def edit(one: EditRecord) -> Plain:
+    plain = asdict(one)
+    plain["edit"] = plain.pop("id")
+    plain["neurons"] = [neuron(each) for each in one.neurons]
+    return plain
+
+
+def version(one: VersionRecord, refs: Sequence[Ref] = ()) -> Plain:
+    names = [ref.name for ref in refs if ref.version == one.id]
+    return {
+        "version": one.id,
+        "edits": list(one.edits),
+        "digests": dict(one.digests),
+        "refs": names,
+    }
+
+
+def step(one: Step) -> Plain:
+    return {
+        "version": one.version,
+        "parents": list(one.parents),
+        "edits": list(one.edits),
+        "edit": one.edit,
+        "kind": one.kind,
+        "message": one.message,
+        "created": one.created,
+        "refs": list(one.refs),
+    }
+
+
+def difference(a: str, b: str, one: Difference) -> Plain:
+    slots = [neuron(slot) for slot in one.slots]
+    return {"a": a, "b": b, "only_a": list(one.only_a), "only_b": list(one.only_b), "slots": slots}
+
+
+def blame(one: Blame) -> Plain:
+    return {**edit(one.edit), "mode": one.mode, "in_head": one.in_head}
+
+
+def status(workspace: Workspace) -> Plain:
+    base, head = workspace.base, workspace.head
+    return {
+        "workspace": str(workspace.folder.resolve()),
+        "model": base.name,
+        "revision": base.revision,
+        "family": base.model_type,
+        "dtype": base.dtype,
+        "fingerprint": base.fingerprint,
+        "head": head.id,
+        "edits": list(head.edits),
+        "tags": {ref.name: ref.version for ref in workspace.ledger.refs() if ref.kind == "tag"},
+    }

@@ -1,0 +1,114 @@
+"""What the ledger holds, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from kn_edit.cli.tables import Parts, count, moment, neurons, pairs, share, short, table, wrapped
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import (
+        Blame,
+        Difference,
+        EditRecord,
+        Ref,
+        Step,
+        VersionRecord,
+        Workspace,
+    )
+
+SHARES = ("efficacy", "generalization", "specificity", "accuracy_before", "accuracy_after")
+
+
+def status(workspace: Workspace) -> Parts:
+    base, head = workspace.base, workspace.head
+    revision = f" at {short(base.revision)}" if base.revision else ""
+    tags = [ref for ref in workspace.ledger.refs() if ref.kind == "tag"]
+    yield pairs(
+        [
+            ("model", f"{base.name}{revision} ({base.model_type}, {base.dtype})"),
+            ("base", short(base.fingerprint)),
+            ("head", short(head.id)),
+            ("tags", ", ".join(f"{tag.name} ({short(tag.version)})" for tag in tags) or "none"),
+            ("edits", str(len(head.edits))),
+        ]
+    )
+    if head.edits:
+        yield from edits(workspace, head.edits)
+
+
+def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
+    made = table("id", "edit", head=False)
+    for one in map(workspace.ledger.edit, ids):
+        made.add_row(f"  {short(one.id)}", one.message)
+    yield made
+
+
+def log(steps: Sequence[Step]) -> Parts:
+    made = table("version", "edit", "when (UTC)", "what")
+    for step in steps:
+        what = Text(step.message)
+        if step.refs:
+            what.append(f" ({', '.join(step.refs)})", style="bold")
+        edit = short(step.edit) if step.edit else ""
+        made.add_row(short(step.version), edit, moment(step.created), what)
+    yield made
+
+
+def edit(one: EditRecord) -> Parts:
+    yield pairs(
+        [
+            ("edit", one.id),
+            ("what", one.message),
+            ("kind", f"{one.kind}, {one.method}"),
+            ("recorded", f"{moment(one.created)} UTC"),
+            *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
+        ]
+    )
+    yield f"{count(len(one.neurons), 'neuron')}:"
+    yield wrapped(2, neurons(one.neurons))
+    for other in one.overlaps:
+        yield f"shares slots with edit {short(other)}"
+
+
+def version(workspace: Workspace, one: VersionRecord, refs: Sequence[Ref]) -> Parts:
+    names = [ref.name for ref in refs if ref.version == one.id]
+    yield pairs(
+        [
+            ("version", one.id),
+            ("names", ", ".join(names) or "none"),
+            ("edits", str(len(one.edits)) if one.edits else "none: this is the base model"),
+        ]
+    )
+    if one.edits:
+        yield from edits(workspace, one.edits)
+    if one.digests:
+        yield "sha256 of each tensor that differs from the base:"
+        yield pairs((f"  {short(digest)}", name) for name, digest in one.digests.items())
+
+
+def difference(
+    workspace: Workspace, a: VersionRecord, b: VersionRecord, found: Difference
+) -> Parts:
+    if not (found.only_a or found.only_b or found.slots):
+        yield f"{short(a.id)} and {short(b.id)} are the same"
+        return
+    for version_, only in ((a, found.only_a), (b, found.only_b)):
+        if only:
+            yield f"only in {short(version_.id)}:"
+            yield from edits(workspace, only)
+    yield f"{count(len(found.slots), 'value slot')} may differ:"
+    yield wrapped(2, neurons(found.slots))
+
+
+def blame(neuron: str, found: Sequence[Blame]) -> Parts:
+    if not found:
+        yield f"no edit writes the slot of {neuron}"
+        return
+    made = table("edit", "does", "in head", "what")
+    for one in found:
+        made.add_row(short(one.edit.id), one.mode, "yes" if one.in_head else "no", one.edit.message)
+    yield made

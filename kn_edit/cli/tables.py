@@ -1,0 +1,123 @@
+"""Results for people: tables that fit eighty columns, ids shortened, p with two digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Assessment, Located
+
+DIGITS = 12  # of an id
+MOST_ROWS = 12
+
+Parts = Iterator[RenderableType]
+
+
+def short(id_: str) -> str:
+    return id_[:DIGITS]
+
+
+def moment(text: str) -> str:
+    """A recorded moment, UTC, to the minute."""
+    return text[:16].replace("T", " ")
+
+
+def count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def table(*columns: str, head: bool = True) -> Table:
+    """A table without lines. A column `~name` is cut to fit, `>name` is set to the right."""
+    made = Table(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        name = column.lstrip("~>")
+        if column.startswith("~"):
+            made.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
+        else:
+            made.add_column(name, justify="right" if column.startswith(">") else "left")
+    made.header_style = "bold"
+    return made
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names and what they stand for."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
+    for name, value in rows:
+        made.add_row(name, value)
+    return made
+
+
+def neurons(found: Sequence[NeuronId], most: int = 24) -> str:
+    """`L9.2141 L10.7 and 3 more`."""
+    words = [str(one) for one in found[:most]]
+    rest = len(found) - most
+    return " ".join(words) + (f" and {rest} more" if rest > 0 else "")
+
+
+def wrapped(indent: int, text: str) -> RenderableType:
+    """Words that are broken to the width, each line set in."""
+    from rich.padding import Padding
+
+    return Padding(Text(text), (0, 0, 0, indent), expand=False)
+
+
+def top(one: Assessment) -> str:
+    """What the model says first, and how surely."""
+    token, p = one.top[0]
+    return f"{word(token)} {p:.2f}"
+
+
+def word(token: str) -> str:
+    bare = token.strip()
+    return bare if bare and bare.isprintable() else repr(token)
+
+
+def assessments(found: Sequence[Assessment]) -> Parts:
+    """One table a fact, its held-out prompts marked."""
+    for first, group in groupby(found, key=lambda one: (one.prompt.fact, one.answer)):
+        fact, answer = first
+        yield f"{fact.relation}: {fact.subject}, {answer}"
+        made = table("~prompt", ">p", ">rank", "the model says")
+        for one in group:
+            mark = " *" if one.prompt.template.held_out else ""
+            says = ", ".join(f"{word(token)} {p:.2f}" for token, p in one.top[:2])
+            made.add_row(one.prompt.cloze + mark, f"{one.p:.2f}", str(one.rank), says)
+        yield made
+    if any(one.prompt.template.held_out for one in found):
+        yield "* held out: it only measures edits"
+
+
+def located(one: Located) -> Parts:
+    """The neurons of one fact, with what to think of them."""
+    head = f"{one.fact}: {count(len(one.neurons), 'neuron')} from {len(one.prompts)} prompts"
+    yield head
+    if one.neurons:
+        made = table("neuron", ">score")
+        for neuron, score in one.neurons:
+            made.add_row(str(neuron), f"{score:.4f}")
+        yield made
+    if one.dropped:
+        yield f"shared with other facts of the relation, left out: {len(one.dropped)}"
+        yield wrapped(2, neurons(one.dropped))
+    if one.gap:
+        yield f"largest completeness gap of a layer: {max(one.gap):.1e}"
+
+
+def located_row(one: Located) -> str:
+    """The neurons of one fact among many, on one line."""
+    found = neurons([neuron for neuron, _ in one.neurons], 5) or "none"
+    return f"{one.fact.subject}, {one.fact.answer}: {found}"
+
+
+def share(value: Any) -> str:
+    return "-" if value is None else f"{value:.2f}"

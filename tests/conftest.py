@@ -1,0 +1,17 @@
+"""What holds for every test: no network, one thread, hypothesis without a stopwatch."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
+os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
