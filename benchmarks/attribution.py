@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -37,7 +38,7 @@ def reference(paths: Paths) -> torch.Tensor:
     """Scores by composite Gauss-Legendre quadrature, (layers, d_ff)."""
     x, w = np.polynomial.legendre.leggauss(NODES)
     scores = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64)
-    for start, end in zip(EDGES, EDGES[1:], strict=False):
+    for start, end in pairwise(EDGES):
         half = (end - start) / 2
         nodes = ((start + end) / 2 + half * x).tolist()
         along = paths.at(dict.fromkeys(range(paths.n_layers), nodes))

@@ -1,4 +1,4 @@
-"""The prompts of the attribution benchmark: text before the answer, answer. Fixed before any result."""
+"""The prompts of the attribution benchmark: text, answer. Fixed before any result."""
 
 PROMPTS = (
     ("The capital of Japan is the city of", "Tokyo"),

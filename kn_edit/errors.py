@@ -295,6 +295,19 @@ class NothingToAsk(KnEditError):
 
 
 @dataclass
+class NoFactToAsk(KnEditError):
+    """A relation none of whose facts has an answer that this model can give."""
+
+    relation: str
+
+    def __str__(self) -> str:
+        return (
+            f"no fact of relation {self.relation} can be asked of this model: its tokenizer knows "
+            "none of their answers as it needs them; use another relation, or a larger model"
+        )
+
+
+@dataclass
 class CheckpointFolderMissing(KnEditError):
     """A path that should be a checkpoint folder is not one."""
 

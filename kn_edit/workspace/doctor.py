@@ -64,9 +64,8 @@ def _package(name: str, advice: str) -> Finding:
 def _room(what: str, folder: Path) -> Finding:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free
-    return Finding(
-        what, f"{folder} ({free / 1e9:.1f} GB free)", free >= ROOM, "free some disk space"
-    )
+    found = f"{folder} ({free / 1e9:.1f} GB free)"
+    return Finding(what, found) if free >= ROOM else Finding(what, found, False, "free some space")
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:
@@ -77,9 +76,12 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             yield Finding("model", f"{base.name} ({base.model_type}, {base.dtype})")
             there = Path(base.source).is_dir()
             again = base.repo is not None or base.name == "demo"
-            found = base.source if there else f"{base.source} is gone"
             advice = "it will be fetched again" if again else "put the folder back"
-            yield Finding("weights", found, there or again, advice)
+            yield (
+                Finding("weights", base.source)
+                if there
+                else Finding("weights", f"{base.source} is gone", again, advice)
+            )
     except NoWorkspace as error:
         yield Finding("workspace", "none here", True, str(error))
     except KnEditError as error:

@@ -48,6 +48,7 @@ class How:
     settings: Settings = field(default_factory=Settings)
     search: Search = field(default_factory=Search)
     gate: Gate = field(default_factory=Gate)
+    neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
     least: int = 5  # facts that an erased neuron must carry (m)
     top: int | None = None  # instead: so many of the most frequent neurons
     zero: bool = False  # erase with zero also where there is an unknown token
@@ -205,8 +206,9 @@ class Editor:
         self, model: Model, found: Located, aims: Aims, old_chain: Chain, to: str
     ) -> tuple[Sequence[NeuronId], Tensor, dict[str, Any]]:
         """The neurons, their shifts (n, d_model), and what to tell of it."""
-        own = [neuron for neuron, _ in found.neurons]
         how = self._how
+        own = list(how.neurons) or [neuron for neuron, _ in found.neurons]
+        ranking = () if how.neurons else found.ranking
         if how.closed_form:
             if not own:
                 raise NoNeurons(str(found.fact))
@@ -217,7 +219,7 @@ class Editor:
         def tick(step: int, margin: float) -> None:
             self._progress(f"solving for {to}", step, steps)
 
-        result = calibrated(model, aims, own, found.ranking, how.settings, tick=tick)
+        result = calibrated(model, aims, own, ranking, how.settings, tick=tick)
         solution = result.solution
         return (
             solution.neurons,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from kn_edit.errors import NothingToAsk
+from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken, NoFactToAsk, NothingToAsk
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
@@ -45,6 +46,7 @@ class Locator:
     def __init__(self, model: Model, cache: ScoreCache, search: Search, progress: Progress) -> None:
         self._model, self._cache = model, cache
         self._search, self._progress = search, progress
+        self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
 
     def fact(self, relation: Relation, fact: Fact) -> Located:
         """The knowledge neurons of one fact, without those that speak for the relation."""
@@ -59,7 +61,12 @@ class Locator:
         return located(fact, scored[0], common, thresholds, share)
 
     def relation(self, relation: Relation, facts: Sequence[Fact]) -> list[Located]:
-        """The knowledge neurons of many facts, each filtered by all the others."""
+        """The knowledge neurons of many facts, each filtered by all the others.
+
+        Raises NoFactToAsk where there are none.
+        """
+        if not facts:
+            raise NoFactToAsk(relation.name)
         chains = [self._chains(relation, fact) for fact in facts]
         scored = self._scores(chains, f"locating {relation.name}")
         thresholds = self._search.thresholds
@@ -79,17 +86,31 @@ class Locator:
     def known(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
         """Other facts of the relation that the model answers right; all tried if none is.
 
-        A fact without a stated answer counts as known.
+        A fact without a stated answer counts as known. One whose answer the model cannot be asked
+        for (a masked LM's, of several tokens) is passed over.
         """
-        facts = list(relation.facts if fact is None else relation.others(fact))
+        if (relation.name, fact) not in self._known:
+            self._known[relation.name, fact] = self._find_known(relation, fact)
+        return self._known[relation.name, fact]
+
+    def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
+        # One order for the whole relation, so that its facts share their neighbours' scores.
+        facts = list(relation.facts)
         random.Random(SEED).shuffle(facts)
-        facts = facts[:TRIED]
+        facts = [other for other in facts if fact is None or other.subject != fact.subject]
+        facts = list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
         stated = [other for other in facts if other.stated]
         chains = [(other, chain) for other in stated for chain in self._brief(relation, other)]
         answers = assess(self._model, [chain for _, chain in chains])
         wrong = {other for (other, _), one in zip(chains, answers, strict=True) if not one.right}
         right = [other for other in facts if other not in wrong]
         return right or facts
+
+    def _can_ask(self, relation: Relation, fact: Fact) -> bool:
+        try:
+            return not fact.stated or bool(self._brief(relation, fact))
+        except (AnswerNotOneToken, AnswerNotInVocabulary):
+            return False
 
     def _brief(self, relation: Relation, fact: Fact) -> list[Chain]:
         return self._chains(relation, fact)[:BRIEF]

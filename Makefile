@@ -1,0 +1,42 @@
+# `make demo`, `make test` and `make check` do all set-up by themselves: Python, make and git suffice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO := demo
+
+.PHONY: demo test check fix docs bench clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo,dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python scripts/demo.py $(DEMO)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m kn_edit.cli.reference --check
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(STAMP)
+	$(BIN)/python -m kn_edit.cli.reference
+	$(BIN)/python scripts/readme.py
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/attribution.py --cache .bench
+	$(BIN)/python benchmarks/update.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) .bench

@@ -1,0 +1,123 @@
+"""Updates of capital facts on SmolLM2: calibrated, closed form, and random slots as a control.
+
+    python benchmarks/update.py [--facts 16] [--seed 0] [--json FILE]
+
+The facts are drawn, by the seed, from those whose answer the unedited model puts first on every
+trained prompt; new answers are other capitals, drawn likewise. None is left out afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, pstdev
+
+from kn_edit.facts import Case, Fact, Relation, load_relation
+from kn_edit.models.questions import ask
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import assess
+from kn_edit.workspace import Workspace
+from kn_edit.workspace.editing import Draft, Editor, How
+from kn_edit.workspace.locating import prompts_for
+
+METRICS = ("efficacy", "generalization", "specificity")
+
+
+def known(workspace: Workspace, relation: Relation) -> list[Fact]:
+    """Facts that the base answers right on every trained prompt."""
+    with workspace.engine.at([]) as model:
+        prompts = {fact: prompts_for(model, relation, fact) for fact in relation.facts}
+        asked = [ask(model, prompt) for some in prompts.values() for prompt in some]
+        answers = assess(model, asked)
+    wrong = {one.prompt.fact for one in answers if not one.right}
+    return [fact for fact in relation.facts if fact not in wrong]
+
+
+def elsewhere(draft: Draft, d_ff: int, rng: random.Random) -> tuple[NeuronId, ...]:
+    """As many random neurons in the same layers, none of them the draft's own."""
+    own = {neuron for neuron, _ in draft.neurons}
+    chosen: set[NeuronId] = set()
+    for neuron in sorted(own):
+        while True:
+            other = NeuronId(neuron.layer, rng.randrange(d_ff))
+            if other not in own and other not in chosen:
+                chosen.add(other)
+                break
+    return tuple(sorted(chosen))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--facts", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    chosen = parser.parse_args()
+    relation = load_relation("capital")
+    rng = random.Random(chosen.seed)
+    results: dict[str, list[dict[str, float]]] = {}
+    with tempfile.TemporaryDirectory() as folder, Workspace.init("demo", Path(folder)) as workspace:
+        candidates = known(workspace, relation)
+        facts = rng.sample(candidates, chosen.facts)
+        print(f"{len(candidates)} of {len(relation.facts)} facts known; {len(facts)} drawn")
+        for fact in facts:
+            to = rng.choice([one.answer for one in relation.facts if one.answer != fact.answer])
+
+            def draft(how: How, fact: Fact = fact, to: str = to) -> Draft:
+                editor = Editor(workspace.engine, (), (), how, workspace.progress)
+                return editor.update(Case(relation, fact), to)
+
+            how = How()
+            start = time.monotonic()
+            solved = draft(how)
+            seconds = time.monotonic() - start
+            random_slots = elsewhere(solved, workspace.engine.model.d_ff, rng)
+            own = tuple(neuron for neuron, _ in solved.neurons)
+            drafts = {
+                "calibrated, knowledge neurons": solved,
+                "closed form (1, 8), same neurons": draft(
+                    replace(how, closed_form=True, neurons=own)
+                ),
+                "calibrated, random neurons": draft(replace(how, neurons=random_slots)),
+            }
+            for name, one in drafts.items():
+                row = {key: float(one.metrics[key]) for key in METRICS}
+                results.setdefault(name, []).append(row | {"neurons": len(one.neurons)})
+            story = solved.found
+            print(
+                f"{fact.subject}: {fact.answer} -> {to}, {len(own)} neurons "
+                f"({story['added']} added), {story['steps']} steps, {seconds:.0f} s; "
+                + "; ".join(
+                    " ".join(f"{one.metrics[key]:.2f}" for key in METRICS)
+                    for one in drafts.values()
+                ),
+                flush=True,
+            )
+    if chosen.json:
+        chosen.json.write_text(json.dumps(results, indent=1))
+    print(table(results))
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    lines = [
+        f"| method | facts | neurons | {' | '.join(METRICS)} |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, rows in results.items():
+        cells = [spread([row[key] for row in rows]) for key in METRICS]
+        neurons = mean(row["neurons"] for row in rows)
+        lines.append(f"| {name} | {len(rows)} | {neurons:.1f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    return f"{mean(values):.3f} ± {pstdev(values):.3f} (least {min(values):.2f})"
+
+
+if __name__ == "__main__":
+    main()
