@@ -29,14 +29,23 @@ from kn_edit.workspace.locating import prompts_for
 METRICS = ("efficacy", "generalization", "specificity")
 
 
-def known(workspace: Workspace, relation: Relation) -> list[Fact]:
-    """Facts that the base answers right on every trained prompt."""
+def draw(
+    workspace: Workspace, relation: Relation, count: int, rng: random.Random
+) -> tuple[list[Fact], int]:
+    """So many facts, in random order, that the base answers right on every trained prompt.
+
+    Also how many were looked at to find them.
+    """
+    order = rng.sample(relation.facts, len(relation.facts))
+    found: list[Fact] = []
     with workspace.engine.at([]) as model:
-        prompts = {fact: prompts_for(model, relation, fact) for fact in relation.facts}
-        asked = [ask(model, prompt) for some in prompts.values() for prompt in some]
-        answers = assess(model, asked)
-    wrong = {one.prompt.fact for one in answers if not one.right}
-    return [fact for fact in relation.facts if fact not in wrong]
+        for looked, fact in enumerate(order):
+            if len(found) == count:
+                return found, looked
+            prompts = prompts_for(model, relation, fact)
+            if all(one.right for one in assess(model, [ask(model, each) for each in prompts])):
+                found.append(fact)
+    return found, len(order)
 
 
 def elsewhere(draft: Draft, d_ff: int, rng: random.Random) -> tuple[NeuronId, ...]:
@@ -62,9 +71,8 @@ def main() -> None:
     rng = random.Random(chosen.seed)
     results: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder, Workspace.init("demo", Path(folder)) as workspace:
-        candidates = known(workspace, relation)
-        facts = rng.sample(candidates, chosen.facts)
-        print(f"{len(candidates)} of {len(relation.facts)} facts known; {len(facts)} drawn")
+        facts, looked = draw(workspace, relation, chosen.facts, rng)
+        print(f"{len(facts)} facts that the model knows, among {looked} drawn", flush=True)
         for fact in facts:
             to = rng.choice([one.answer for one in relation.facts if one.answer != fact.answer])
 

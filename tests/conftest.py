@@ -10,6 +10,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain no
 import torch
 from hypothesis import settings
 
+pytest_plugins = ["cli_shell"]  # its fixtures
+
 torch.set_num_threads(1)
 
 settings.register_profile("local", deadline=None)

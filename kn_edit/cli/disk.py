@@ -154,7 +154,8 @@ def backup(workspace: Workspace, file: Path, output: Output) -> None:
 def gc(workspace: Workspace, output: Output) -> None:
     """Remove files that nothing refers to.
 
-    A crash leaves such files behind. Those of the last hour stay: another command may be about to use them.
+    A crash leaves such files behind. Those of the last hour stay: another command may be about to
+    use them.
 
     \b
     Example:

@@ -133,9 +133,9 @@ def erase(
 ) -> None:
     """Erase a relation from the model, measure it, and record it.
 
-    The value slots of the neurons that many of its facts share are overwritten. The model then answers the relation's prompts worse, and
-    other relations as before; where it does not, nothing is recorded (exit code 8) unless you
-    --accept it. The code of the paper's authors is --top-k 20 --with zero.
+    Overwrites the value slots of the neurons that many of its facts share. An erasure that changes
+    too many answers of other relations is shown and not recorded (exit code 8); --accept records
+    it. The code of the paper's authors is --top-k 20 --with zero.
 
     \b
     Examples:

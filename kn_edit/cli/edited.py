@@ -10,6 +10,7 @@ from kn_edit.cli.tables import (
     MOST_ROWS,
     Parts,
     count,
+    cut,
     neurons,
     pairs,
     share,
@@ -55,19 +56,19 @@ def _how(draft: Draft) -> str:
 
 
 def _answers(draft: Draft) -> Parts:
-    made = table("~prompt", "before", "after")
+    made = table("+prompt", "before", "after")
     for old, new in list(zip(draft.before, draft.after, strict=True))[:MOST_ROWS]:
-        made.add_row(old.prompt.cloze, top(old), top(new))
+        made.add_row(cut(old.prompt.cloze), top(old), top(new))
     yield made
 
 
 def _facts(draft: Draft) -> Parts:
     """An erasure asks many prompts; a line a fact, with means, is what one can read."""
-    made = table("fact", ">p before", ">p after", "~says now")
+    made = table("+fact", ">p before", ">p after", "says now")
     rows = zip(_by_fact(draft.before), _by_fact(draft.after), strict=True)
     for old, new in list(rows)[:MOST_ROWS]:
         fact = old[0].prompt.fact
-        made.add_row(f"{fact.subject}, {fact.answer}", _mean_p(old), _mean_p(new), top(new[0]))
+        made.add_row(cut(f"{fact.subject}, {fact.answer}"), _mean_p(old), _mean_p(new), top(new[0]))
     yield made
     rest = len(_by_fact(draft.before)) - MOST_ROWS
     if rest > 0:
@@ -84,19 +85,20 @@ def _mean_p(found: Sequence[Assessment]) -> str:
 
 def _measured(draft: Draft) -> list[tuple[str, str]]:
     metrics = draft.metrics
-    asked = f"({count(metrics['neighbours'], 'prompt')} asked)" if metrics["neighbours"] else ""
+    asked = f" ({count(metrics['neighbours'], 'prompt')})"
     if draft.kind == "erase":
         return [
             ("right before", f"{share(metrics['accuracy_before'])}  of its prompts"),
             ("right after", f"{share(metrics['accuracy_after'])}  of the same prompts"),
-            ("specificity", f"{share(metrics['specificity'])}  other relations answer as before"),
-            ("", f"      {asked}"),
+            (
+                "specificity",
+                f"{share(metrics['specificity'])}  other relations answer as before{asked}",
+            ),
         ]
     return [
         ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
         ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
-        ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before"),
-        ("", f"      {asked}"),
+        ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
         *_odds(draft),
     ]
 

@@ -88,7 +88,8 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
 def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     """What sets two versions apart.
 
-    Edits that only one of them has, and the value slots that they write. B is the head where it is left out. -q gives the ids of those edits.
+    Edits that only one of them has, and the value slots that they write. B is the head where it is
+    left out. -q gives the ids of those edits.
 
     \b
     Example:

@@ -19,7 +19,8 @@ from kn_edit.errors import ExitCode
 def doctor(context: click.Context, output: Output, workspace_folder: Path | None) -> None:
     """Look at what kn-edit stands on.
 
-    Its packages, cache, disk and workspace. Works outside a workspace too. -q lists only what is not well; then the exit code is 1.
+    Its packages, cache, disk and workspace; works outside a workspace too. -q lists only what is
+    not well; then the exit code is 1.
 
     \b
     Example:

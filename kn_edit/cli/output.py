@@ -57,7 +57,10 @@ class Output:
         """Print tables, which fit the width, and lines, which a terminal wraps by itself."""
         self.meter.stop()
         for part in parts:
-            self._console.print(part, soft_wrap=isinstance(part, str))
+            with self._console.capture() as captured:
+                self._console.print(part, soft_wrap=isinstance(part, str))
+            lines = captured.get().splitlines()
+            sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
 
     def notice(self, text: str) -> None:
         """Say something beside the result."""

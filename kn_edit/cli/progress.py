@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-EVERY = 10.0  # seconds between the lines
+EVERY = 30.0  # seconds between the lines
 
 
 class Meter(Protocol):
@@ -73,7 +73,7 @@ def _bars(console: Console) -> Progress:
 
 
 class Lines:
-    """A line every ten seconds, for logs."""
+    """A line every half minute, for logs."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds

@@ -41,14 +41,14 @@ def status(workspace: Workspace) -> Parts:
 
 
 def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
-    made = table("id", "edit", head=False)
+    made = table("id", "+edit", head=False)
     for one in map(workspace.ledger.edit, ids):
         made.add_row(f"  {short(one.id)}", one.message)
     yield made
 
 
 def log(steps: Sequence[Step]) -> Parts:
-    made = table("version", "edit", "when (UTC)", "what")
+    made = table("version", "edit", "when (UTC)", "+what")
     for step in steps:
         what = Text(step.message)
         if step.refs:
@@ -108,7 +108,7 @@ def blame(neuron: str, found: Sequence[Blame]) -> Parts:
     if not found:
         yield f"no edit writes the slot of {neuron}"
         return
-    made = table("edit", "does", "in head", "what")
+    made = table("edit", "does", "in head", "+what")
     for one in found:
         made.add_row(short(one.edit.id), one.mode, "yes" if one.in_head else "no", one.edit.message)
     yield made

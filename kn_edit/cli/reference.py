@@ -32,7 +32,9 @@ upwards that holds `.kn-edit/`. `NO_COLOR` is honoured.
 
 def reference() -> str:
     """The reference of every command, as Markdown."""
-    root = click.Context(kn_edit, info_name="kn-edit", terminal_width=WIDTH)
+    root = click.Context(
+        kn_edit, info_name="kn-edit", terminal_width=WIDTH, **kn_edit.context_settings
+    )
     parts = [HEAD, _code(kn_edit.get_help(root))]
     for title, commands in SECTIONS.items():
         parts.append(f"## {title}\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -35,14 +35,12 @@ def count(number: int, thing: str) -> str:
 
 
 def table(*columns: str, head: bool = True) -> Table:
-    """A table without lines. A column `~name` is cut to fit, `>name` is set to the right."""
+    """A table without lines. A column `+name` may wrap, `>name` is set to the right."""
     made = Table(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        name = column.lstrip("~>")
-        if column.startswith("~"):
-            made.add_column(name, overflow="ellipsis", no_wrap=True, ratio=1)
-        else:
-            made.add_column(name, justify="right" if column.startswith(">") else "left")
+        name = column.lstrip("+>")
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        made.add_column(name, overflow="fold", no_wrap=column[:1] != "+", justify=justify)
     made.header_style = "bold"
     return made
 
@@ -62,6 +60,11 @@ def neurons(found: Sequence[NeuronId], most: int = 24) -> str:
     words = [str(one) for one in found[:most]]
     rest = len(found) - most
     return " ".join(words) + (f" and {rest} more" if rest > 0 else "")
+
+
+def cut(text: str) -> Text:
+    """A cell of a `+column` that is cut to fit, and not wrapped."""
+    return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 def wrapped(indent: int, text: str) -> RenderableType:
@@ -87,11 +90,10 @@ def assessments(found: Sequence[Assessment]) -> Parts:
     for first, group in groupby(found, key=lambda one: (one.prompt.fact, one.answer)):
         fact, answer = first
         yield f"{fact.relation}: {fact.subject}, {answer}"
-        made = table("~prompt", ">p", ">rank", "the model says")
+        made = table("+prompt", "", ">p", ">rank", "the model says")
         for one in group:
-            mark = " *" if one.prompt.template.held_out else ""
-            says = ", ".join(f"{word(token)} {p:.2f}" for token, p in one.top[:2])
-            made.add_row(one.prompt.cloze + mark, f"{one.p:.2f}", str(one.rank), says)
+            mark = "*" if one.prompt.template.held_out else ""
+            made.add_row(cut(one.prompt.cloze), mark, f"{one.p:.2f}", str(one.rank), top(one))
         yield made
     if any(one.prompt.template.held_out for one in found):
         yield "* held out: it only measures edits"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from kn_edit.facts import Fact
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import assess
 from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
 from kn_edit.neurons.selection import Neurons, Thresholds, refined
 
@@ -63,7 +63,8 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
     """Score every neuron for one prompt, by one of METHODS. m: points of the Riemann rule."""
     text = chain.prompt.cloze
     if method == "activation":
-        scores, gap, nodes, reached, p = activations(model, chain), (), 1.0, True, math.nan
+        scores, gap, nodes, reached = activations(model, chain), (), 1.0, True
+        p = assess(model, [chain])[0].p
     else:
         rule = Riemann(m) if method == "riemann" else Adaptive()
         found = attribute_chain(model, chain, rule)

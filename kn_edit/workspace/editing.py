@@ -207,7 +207,7 @@ class Editor:
     ) -> tuple[Sequence[NeuronId], Tensor, dict[str, Any]]:
         """The neurons, their shifts (n, d_model), and what to tell of it."""
         how = self._how
-        own = list(how.neurons) or [neuron for neuron, _ in found.neurons]
+        own = list(dict.fromkeys(how.neurons)) or [neuron for neuron, _ in found.neurons]
         ranking = () if how.neurons else found.ranking
         if how.closed_form:
             if not own:
@@ -241,7 +241,9 @@ class Editor:
         known = locator.known(case.relation, case.fact) if case.relation.facts else []
         named = {prompt.fact.subject for prompt in case.neighbours}
         if case.neighbours:
-            kept = list(case.neighbours)
+            # Readers pair each neighbour with every template, also with those passed over.
+            causal = model.causal
+            kept = [p for p in case.neighbours if p.template.answer_last or not causal]
             judges = [fact for fact in known if fact.subject not in named][:PROBED]
         else:
             kept = [

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.errors import GateFailed, LedgerExists, NoWorkspace, UnknownId
+from kn_edit.errors import GateFailed, HeadMoved, LedgerExists, NoWorkspace, UnknownId
 from kn_edit.facts import Case, Relation
 from kn_edit.ledger import (
     Advance,
@@ -34,6 +34,7 @@ from kn_edit.ledger import (
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.progress import Progress, bytes_of, silent
+from kn_edit.workspace.requests import OWN
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -242,7 +243,7 @@ class Workspace:
         head = self.ledger.head()
         case = self._as_edited(case, head)
         draft = self._editor(head, how).update(case, to)
-        return self._judged(draft, accept, dry_run)
+        return self._judged(draft, head, accept, dry_run)
 
     def erase(
         self,
@@ -253,8 +254,9 @@ class Workspace:
         dry_run: bool = False,
     ) -> Edited:
         """Erase a relation, and record the edit. The gate works as for `update`."""
-        draft = self._editor(self.ledger.head(), how).erase(relation)
-        return self._judged(draft, accept, dry_run)
+        head = self.ledger.head()
+        draft = self._editor(head, how).erase(relation)
+        return self._judged(draft, head, accept, dry_run)
 
     # --- history ---------------------------------------------------------------------------------
 
@@ -331,25 +333,11 @@ class Workspace:
 
         version: only this one, instead of all that the ledger knows
         """
-        from kn_edit.checkpoints.materialise import digests
+        from kn_edit.workspace.soundness import problems
 
-        problems = self.ledger.check()
-        shards = self.engine.shards
-        fingerprint = shards.fingerprint(bytes_of(self.progress, "checking the base"))
-        if fingerprint != self.base.fingerprint:
-            problems.append(Problem("base", str(shards.folder), "its weights changed since init"))
-            return problems
         names = [version] if version else list(dict.fromkeys(step.version for step in self.log()))
-        for done, name in enumerate(names):
-            self.progress("rebuilding versions", done, len(names))
-            record = self.ledger.version(name)
-            found = digests(shards, self.ledger.deltas(record.edits))
-            problems += [
-                Problem("version", record.id, f"tensor {tensor} does not come out as recorded")
-                for tensor in sorted({*found, *record.digests})
-                if found.get(tensor) != record.digests.get(tensor)
-            ]
-        return problems
+        versions = [self.ledger.version(name) for name in names]
+        return problems(self.ledger, self.engine, versions, self.progress)
 
     def backup(self, file: Path) -> None:
         """The whole ledger as one tar file."""
@@ -374,12 +362,17 @@ class Workspace:
         """The case with the answer that the version's last update of this fact gave it."""
         answer = case.fact.answer
         for edit in map(self.ledger.edit, version.edits):
-            if (edit.relation, edit.subject) == (case.fact.relation, case.fact.subject):
+            same = (edit.relation, edit.subject) == (case.fact.relation, case.fact.subject)
+            # Own prompts can ask several things of a subject; the old answer tells them apart.
+            if same and (edit.relation != OWN or edit.answer == answer):
                 answer = edit.target or answer
         return replace(case, fact=replace(case.fact, answer=answer))
 
-    def _judged(self, draft: Draft, accept: bool, dry_run: bool) -> Edited:
+    def _judged(self, draft: Draft, head: VersionRecord, accept: bool, dry_run: bool) -> Edited:
+        """Record a draft that was made on this head, or raise GateFailed, HeadMoved."""
         plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
+        if plan.from_head != head.id:  # what was measured holds for the other head only
+            raise HeadMoved(head.id, plan.from_head)
         if dry_run:
             return Edited(draft, None, None, plan.overlaps)
         if draft.faults and not accept:

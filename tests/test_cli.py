@@ -1,0 +1,249 @@
+"""What holds for every command: help, exit codes, errors, where the workspace is."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import connect
+
+import pytest
+from cli_shell import PROGRAM, ended, process
+
+from kn_edit.cli.commands import SECTIONS, kn_edit
+from kn_edit.cli.reference import reference
+from kn_edit.cli.run import READER_LEFT
+from kn_edit.errors import ExitCode
+
+COMMANDS = [command for section in SECTIONS.values() for command in section]
+FACT = ("--relation", "capital", "--subject", "France")
+IN_A_WORKSPACE = [
+    ("assess", *FACT),
+    ("locate", *FACT),
+    ("update", *FACT, "--to", "Rome"),
+    ("erase", "--relation", "capital"),
+    ("status",),
+    ("log",),
+    ("show", "head"),
+    ("diff", "base"),
+    ("blame", "L0.1"),
+    ("revert", "abcdef01"),
+    ("rewind", "base"),
+    ("compose", "base"),
+    ("tag", "v1"),
+    ("export", "out"),
+    ("verify",),
+    ("backup", "b.tar"),
+    ("gc",),
+]
+WRONG = [
+    ("nonsense",),
+    ("init",),
+    ("assess", "--relation"),
+    ("assess", "--subject", "France"),
+    ("assess", "--relation", "capital"),
+    ("assess", "--relation", "nonsense", "--subject", "France"),
+    ("assess", "--relation", "capital", "--subject", "Atlantis"),
+    ("assess", "--prompt", "no placeholder", "--subject", "a", "--answer", "b"),
+    ("assess", "--prompt", "[X] [Y]", "--subject", "a"),
+    ("assess", "--facts", "some.jsonl", "--subject", "a"),
+    ("locate", *FACT, "--limit", "3"),
+    ("locate", *FACT, "--steps", "3"),
+    ("locate", *FACT, "--threshold", "0"),
+    ("locate", *FACT, "--rule", "guess"),
+    ("update", *FACT),
+    ("update", *FACT, "--to", "Paris"),
+    ("update", *FACT, "--to", "Rome", "--scale", "1", "8"),
+    ("update", *FACT, "--to", "Rome", "--method", "closed-form", "--scale", "nan", "8"),
+    ("erase",),
+    ("erase", "--relation", "capital", "--at-least", "2", "--top-k", "3"),
+    ("erase", "--relation", "capital", "--with", "love"),
+    ("show",),
+    ("show", "abc123"),
+    ("blame", "9.2141"),
+    ("diff",),
+    ("compose",),
+    ("tag", "head"),
+    ("tag", "two words"),
+    ("export", "out", "--as", "zip"),
+    ("completion", "tcsh"),
+]
+
+
+def test_help_of_every_command_teaches_and_fits(shell):
+    for command in COMMANDS:
+        ran = shell(command.name, "--help")
+        assert ran.code == 0
+        assert "Example" in ran.out
+        assert max(map(len, ran.lines)) <= 80
+        assert not command.get_short_help_str(60).endswith("...")
+
+
+def test_no_command_at_all_shows_the_help(shell):
+    ran = shell()
+    assert ran.code == ExitCode.USAGE
+    assert "kn-edit init demo" in ran.err
+
+
+def test_the_reference_in_docs_is_up_to_date():
+    written = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
+    assert written == reference(), "run: python -m kn_edit.cli.reference > docs/cli.md"
+    assert all(f"### kn-edit {name}\n" in written for name in kn_edit.commands)
+
+
+@pytest.mark.parametrize("args", IN_A_WORKSPACE, ids=lambda args: args[0])
+def test_outside_of_a_workspace(shell, args, tmp_path):
+    ran = shell(*args, "--json")
+    assert ran.code == ExitCode.USAGE
+    assert ran.error["error"] == "NoWorkspace"
+    assert ran.error["detail"] == {"folder": str(tmp_path)}
+    assert ran.out == ""
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("args", WRONG, ids=" ".join)
+def test_wrong_arguments_end_in_one_sentence_and_write_nothing(edited, args):
+    before = edited("log", "-q").out
+    ran = edited(*args)
+    assert ran.code == ExitCode.USAGE
+    assert ran.out == ""
+    (sentence,) = ran.err.splitlines()
+    assert sentence.startswith("kn-edit: ")
+    assert edited("log", "-q").out == before
+
+
+def test_the_workspace_may_stand_before_and_after_the_command_and_in_the_environment(
+    shell, place, monkeypatch
+):
+    folder = str(place / "edited")
+    expected = shell("log", "-q", "--workspace", folder)
+    assert len(expected.lines) == 3
+    assert shell("--workspace", folder, "log", "-q") == expected
+    assert shell("--workspace", "nowhere", "log", "-q", "--workspace", folder) == expected
+    monkeypatch.setenv("KN_EDIT_WORKSPACE", folder)
+    assert shell("log", "-q") == expected
+
+
+def test_a_missing_model_exits_1(shell, tmp_path):
+    ran = shell("init", "./nowhere", "--json")
+    assert (ran.code, ran.error["error"]) == (1, "CheckpointFolderMissing")
+    (tmp_path / "empty").mkdir()
+    assert shell("init", "empty").code == ExitCode.ERROR
+    assert not (tmp_path / ".kn-edit").exists()
+
+
+def test_a_model_that_was_moved_away_is_named(edited, place, monkeypatch):
+    with closing(connect(".kn-edit/ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE base_models SET source = '/moved/away'")
+    ran = edited("assess", "--relation", edited.pack, "--subject", "France")
+    assert ran.code == ExitCode.ERROR
+    assert "/moved/away" in ran.err
+
+
+def test_conflicts_exit_3(edited):
+    first, _ = edited("show", "head", "--json").json["edits"]
+    ran = edited("revert", first, "--json")
+    assert (ran.code, ran.error["error"]) == (ExitCode.CONFLICT, "SlotOverlap")
+    assert ran.error["code"] == 3
+    assert edited("init", edited.model).code == ExitCode.CONFLICT
+
+
+def test_damage_exits_4(edited):
+    blob = next(Path(".kn-edit/blobs").rglob("*.safetensors"))
+    blob.write_bytes(blob.read_bytes()[:-1] + b"\xff")
+    ran = edited("rewind", "base", "--json")
+    assert ran.code == 0  # the base needs no delta
+    last = edited("log", "-q").lines[1]
+    assert edited("rewind", last).code == ExitCode.INTEGRITY
+
+
+def test_no_network_exits_5(shell):
+    ran = shell("init", "someone/some-model", "--json")
+    assert (ran.code, ran.error["error"]) == (ExitCode.NETWORK, "HubLoadFailed")
+
+
+def test_a_newer_ledger_exits_6(edited):
+    with closing(connect(".kn-edit/ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = '0042'")
+    assert edited("log").code == ExitCode.NEWER_SCHEMA
+
+
+def test_an_unusable_disk_exits_7(edited):
+    Path("file").write_text("")
+    assert edited("backup", "file/backup.tar").code == ExitCode.DISK
+    assert edited("export", "file/model").code == ExitCode.DISK
+    assert edited("init", edited.model, "--workspace", "file/w").code == ExitCode.DISK
+
+
+def test_the_unexpected_is_one_sentence_and_a_traceback_on_demand(edited, monkeypatch):
+    Path(".kn-edit/blobs").rename(".kn-edit/elsewhere")
+    Path(".kn-edit/blobs").write_text("in the way")
+    ran = edited("rewind", edited("log", "-q").lines[1])
+    assert ran.code != 0
+    assert len(ran.err.splitlines()) == 1
+    monkeypatch.setenv("KN_EDIT_DEBUG", "1")
+    assert "Traceback" in edited("rewind", edited("log", "-q").lines[1]).err
+
+
+def test_usage_errors_as_json(shell):
+    ran = shell("log", "--json", "--nonsense")
+    assert (ran.code, ran.error["error"], ran.error["code"]) == (2, "UsageError", 2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--help",),
+        ("status",),
+        ("log",),
+        ("show", "head"),
+        ("diff", "base"),
+        ("blame", "L0.1"),
+        ("tag", "v1"),
+        ("doctor",),
+        ("completion", "bash"),
+    ],
+    ids=lambda args: args[0],
+)
+def test_commands_that_need_no_model_import_no_torch(edited, args):
+    program = """
+import sys
+from kn_edit.cli.run import run
+code = run(sys.argv[1:])
+print(sorted({"torch", "transformers"} & set(sys.modules)))
+sys.exit(code)
+"""
+    ran = ended(process(*args, program=program))
+    assert (ran.code, ran.lines[-1]) == (0, "[]"), ran.err
+
+
+def test_a_reader_that_leaves_is_no_error(edited):
+    running = process("log", program=PROGRAM)
+    assert running.stdout is not None
+    running.stdout.close()
+    assert running.wait(60) == READER_LEFT
+    assert running.stderr is not None
+    assert running.stderr.read() == ""
+    running.stderr.close()
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell, shell_name):
+    ran = shell("completion", shell_name)
+    assert ran.code == 0
+    assert "_KN_EDIT_COMPLETE" in ran.out
+
+
+def test_completion_knows_commands_and_relations(shell, monkeypatch):
+    monkeypatch.setenv("_KN_EDIT_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "kn-edit re")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert shell().lines == ["plain,revert", "plain,rewind"]
+    monkeypatch.setenv("COMP_WORDS", "kn-edit assess --relation ca")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    assert shell().lines == ["plain,capital"]
+
+
+def test_nothing_is_coloured_in_a_pipe(edited):
+    assert "\x1b" not in edited("log").out
+    for args in (("log",), ("status",), ("show", "head"), ("diff", "base"), ("doctor",)):
+        assert all(line == line.rstrip() for line in edited(*args).lines)

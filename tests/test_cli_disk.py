@@ -1,0 +1,89 @@
+"""init, export, verify, backup, gc, doctor at the command line."""
+
+from __future__ import annotations
+
+import tarfile
+from contextlib import closing
+from pathlib import Path
+from sqlite3 import connect
+
+from kn_edit.errors import ExitCode
+
+
+def test_init_makes_a_workspace_once(shell, tmp_path):
+    ran = shell("init", shell.model, "--json", "--workspace", "w")
+    assert ran.code == 0
+    assert (tmp_path / "w" / ".kn-edit" / "ledger.db").is_file()
+    assert (ran.json["model"], ran.json["edits"]) == ("model", [])
+    assert shell("status", "--workspace", "w", "-q").lines == [ran.json["head"]]
+    again = shell("init", shell.model, "--workspace", "w")
+    assert (again.code, again.out) == (ExitCode.CONFLICT, "")
+
+
+def test_export_of_the_base_gives_its_bytes_and_of_the_head_others(edited):
+    assert edited("export", "base", "--version", "base").code == 0
+    head = edited("export", "head", "--json").json
+    assert head["version"] == edited("status", "-q").lines[0]
+    assert (head["path"], head["as"]) == ("head", "checkpoint")
+    original = (Path(edited.model) / "model.safetensors").read_bytes()
+    assert Path("base/model.safetensors").read_bytes() == original
+    assert Path("head/model.safetensors").read_bytes() != original
+
+
+def test_export_as_delta_holds_the_edits(edited):
+    edits = edited("status", "--json").json["edits"]
+    assert edited("export", "recipe", "--as", "delta").code == 0
+    names = " ".join(path.name for path in Path("recipe").rglob("*"))
+    assert all(edit in names for edit in edits)
+
+
+def test_export_never_writes_over_anything(edited):
+    Path("full").mkdir()
+    Path("full/mine").write_text("mine")
+    assert edited("export", "full").code == ExitCode.USAGE
+    assert [path.name for path in Path("full").iterdir()] == ["mine"]
+
+
+def test_verify_is_quiet_when_all_is_well_and_exits_4_when_not(edited):
+    assert edited("verify", "--json").json["problems"] == []
+    assert edited("verify", "head").out.startswith("all is well")
+    assert edited("verify", "-q").out == ""
+    with closing(connect(".kn-edit/ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE version_tensors SET sha256 = '0'")
+    ran = edited("verify", "--json")
+    assert ran.code == ExitCode.INTEGRITY
+    assert (ran.json["ok"], ran.error["error"]) == (False, "Unsound")
+    assert {problem["part"] for problem in ran.json["problems"]} == {"version"}
+    assert edited("verify").code == ExitCode.INTEGRITY
+
+
+def test_a_backup_can_be_restored(edited, tmp_path):
+    log = edited("log", "--json").out
+    ran = edited("backup", "edits.tar", "--json")
+    assert ran.json["bytes"] == Path("edits.tar").stat().st_size
+    assert edited("backup", "edits.tar").code == ExitCode.CONFLICT
+    with tarfile.open("edits.tar") as tar:
+        tar.extractall(tmp_path / "again" / ".kn-edit", filter="data")
+    assert edited("log", "--json", "--workspace", str(tmp_path / "again")).out == log
+
+
+def test_gc_finds_nothing_in_a_tidy_workspace(edited):
+    assert edited("gc", "--json").json == {"removed": []}
+    assert edited("gc").out == "0 files removed\n"
+
+
+def test_doctor_works_everywhere(shell, place):
+    outside = shell("doctor", "--json").json
+    found = {one["what"]: one for one in outside["findings"]}
+    assert found["torch"]["ok"]
+    assert found["workspace"]["found"] == "none here"
+    inside = shell("doctor", "--workspace", str(place / "edited"))
+    assert "model (llama, F32)" in inside.out
+
+
+def test_doctor_names_what_is_wrong(edited):
+    with closing(connect(".kn-edit/ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE base_models SET source = '/moved/away'")
+    ran = edited("doctor", "-q")
+    assert (ran.code, ran.lines) == (ExitCode.ERROR, ["weights"])
+    assert "! weights" in edited("doctor").out

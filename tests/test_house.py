@@ -1,0 +1,198 @@
+"""The house: which room may import which, checked on the syntax trees of all files."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = "kn_edit"
+
+# Rooms from the bottom up, and what each may import beside itself, `errors` and `neuron`.
+# One arrow is not in the first drawing of the house: `models` turns prompts into tokens.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "neuron": set(),
+    "facts": set(),
+    "models": {"facts"},
+    "neurons": {"facts", "models"},
+    "edits": {"facts", "models"},
+    "ledger": {"edits.delta"},
+    "checkpoints": {"edits", "models"},
+    "evaluation": {"facts", "models", "neurons", "edits"},
+    "workspace": {
+        "facts",
+        "models",
+        "neurons",
+        "edits",
+        "ledger",
+        "checkpoints",
+        "evaluation",
+    },
+    "cli": {"workspace"},
+}
+FOR_EVERYONE = {"errors", "neuron"}
+
+# Where packages that are somebody else's may be imported: in a room, or in one file of it.
+AT_HOME: dict[str, set[str]] = {
+    "alembic": {"ledger"},
+    "sqlalchemy": {"ledger"},
+    "sqlite3": {"ledger"},
+    "click": {"cli"},
+    "rich": {"cli"},
+    "huggingface_hub": {"models.source", "checkpoints.folders"},
+    "transformers": {"models"},
+    "safetensors": {"models"},
+    "platformdirs": {"models.cache"},
+    "subprocess": {"models.demo"},
+}
+HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import: from which module, of which, and whether only for type checkers."""
+
+    file: str  # without the package: "ledger.blobs"
+    target: str  # "kn_edit.edits.delta", "torch"
+    typing_only: bool
+
+    def __str__(self) -> str:
+        return f"{self.file} imports {self.target}"
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path, modules: set[str]) -> Iterator[Import]:
+    """Every import of a file, inside functions too, by the module that it reaches."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = {
+        inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    own = module_of(path).removeprefix(f"{PACKAGE}.")
+    for node in ast.walk(tree):
+        for target in targets(node, modules):
+            yield Import(own, target, node in guarded)
+
+
+def targets(node: ast.AST, modules: set[str]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute here"
+        for alias in node.names:
+            inner = f"{node.module}.{alias.name}"
+            yield inner if inner in modules else str(node.module)
+
+
+FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
+MODULES = {module_of(path) for path in FILES}
+IMPORTS = [one for path in FILES for one in imports_of(path, MODULES)]
+OWN = [one for one in IMPORTS if one.target.startswith(f"{PACKAGE}.")]
+
+
+def room(module: str) -> str:
+    return module.removeprefix(f"{PACKAGE}.").partition(".")[0]
+
+
+def allowed(one: Import) -> bool:
+    here, inner = room(one.file), one.target.removeprefix(f"{PACKAGE}.")
+    there = room(inner)
+    return there in {here} | FOR_EVERYONE | MAY_IMPORT[here] or inner in MAY_IMPORT[here]
+
+
+def at_home(one: Import) -> bool:
+    homes = AT_HOME[one.target.partition(".")[0]]
+    return one.file in homes or room(one.file) in homes
+
+
+def test_the_table_names_the_rooms_that_there_are():
+    assert {room(module) for module in MODULES if module != PACKAGE} == MAY_IMPORT.keys()
+    assert len(OWN) > 100  # the walk sees the imports, those inside functions too
+    assert Import("ledger.ledger", "kn_edit.edits.delta", False) in OWN
+    assert Import("ledger.ledger", "kn_edit.edits.delta", True) in OWN
+
+
+def test_the_table_itself_has_no_arrow_up():
+    order = list(MAY_IMPORT)
+    for number, rooms in enumerate(MAY_IMPORT.values()):
+        assert {room(other) for other in rooms} <= set(order[:number])
+
+
+def test_no_room_imports_what_the_table_does_not_allow():
+    assert [str(one) for one in OWN if not one.typing_only and not allowed(one)] == []
+
+
+def test_not_even_for_type_checkers():
+    assert [str(one) for one in OWN if one.typing_only and not allowed(one)] == []
+
+
+def test_no_two_files_import_each_other_by_any_way_round():
+    graph: dict[str, set[str]] = {}
+    for one in OWN:
+        if not one.typing_only:
+            graph.setdefault(f"{PACKAGE}.{one.file}", set()).add(one.target)
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the way
+
+
+def test_packages_of_others_stay_in_their_rooms():
+    seen = [one for one in IMPORTS if one.target.partition(".")[0] in AT_HOME]
+    assert [str(one) for one in seen if not at_home(one)] == []
+    for name, homes in AT_HOME.items():
+        users = {one.file for one in seen if one.target.partition(".")[0] == name}
+        for home in homes:  # else the table allows what nobody does
+            assert any(user == home or room(user) == home for user in users), (name, home)
+
+
+def test_every_package_that_is_imported_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {line.split(">")[0].replace("-", "_") for line in project["dependencies"]}
+    roots = {one.target.partition(".")[0] for one in IMPORTS}
+    assert roots - sys.stdlib_module_names - {PACKAGE} <= declared
+
+
+def test_only_the_command_line_prints():
+    calls = [
+        (module_of(path), node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
+    ]
+    assert [f"{at}:{call.lineno}" for at, call in calls if room(at) != "cli"] == []
+
+
+def test_migrations_know_the_tables_only_and_the_shim_the_command_line():
+    migrations = sorted((ROOT / "migrations").rglob("*.py"))
+    reached = {one.target for path in migrations for one in imports_of(path, MODULES)}
+    assert {target for target in reached if target.startswith(PACKAGE)} == {"kn_edit.ledger.tables"}
+    shim = {one.target for one in imports_of(ROOT / "cli.py", MODULES)}
+    assert shim == {"__future__", "kn_edit.cli"}
+
+
+@pytest.mark.parametrize("module", ["kn_edit.workspace", "kn_edit.cli", "kn_edit.ledger"])
+def test_what_starts_a_command_needs_no_torch(module):
+    script = f"import sys, {module}; print(*sorted({HEAVY!r} & sys.modules.keys()))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "", "")
