@@ -24,14 +24,15 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m kn_edit.cli.reference --check
+	$(BIN)/python scripts/docs_tables.py --check
 
 fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 docs: $(STAMP)
-	$(BIN)/python -m kn_edit.cli.reference
+	$(BIN)/python -m kn_edit.cli.reference > docs/cli.md
+	$(BIN)/python scripts/docs_tables.py
 	$(BIN)/python scripts/readme.py
 
 bench: $(STAMP)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,9 @@ from kn_edit.errors import (
     BaseChanged,
     CheckpointFolderMissing,
     DeltaDigestDiffers,
+    DeltaMissing,
     ExitCode,
+    ExportDiffers,
     SlotOverlap,
 )
 from kn_edit.ledger import Problem
@@ -211,8 +215,8 @@ def test_a_sound_workspace_passes(workspace):
 
 
 @pytest.mark.parametrize("harm", ["changed", "gone"])
-def test_a_delta_with_other_bytes_is_found_and_the_rest_is_still_checked(harm, workspace):
-    broken, sound = (edit.id for edit in workspace.ledger.edits())
+def test_a_delta_with_other_bytes_is_found(harm, workspace):
+    broken = workspace.ledger.edits()[0].id
     blob = workspace.ledger.blobs.path(broken)
     if harm == "gone":
         blob.unlink()
@@ -223,14 +227,30 @@ def test_a_delta_with_other_bytes_is_found_and_the_rest_is_still_checked(harm, w
     again = reopened(workspace)
     (problem,) = again.verify()
     assert (problem.part, problem.subject) == ("delta", broken)
-    (problem,) = again.verify("head")  # the head itself does not need it
-    assert problem.subject == broken
-    again.export(workspace.folder.parent / "out")
-    if harm == "changed":
-        with pytest.raises(DeltaDigestDiffers) as found:
-            again.export(workspace.folder.parent / "other", version=again.log()[1].version)
-        assert found.value.exit_code == ExitCode.INTEGRITY
-        assert not (workspace.folder.parent / "other").exists()
+    again.export(workspace.folder / "head")  # which does not need that edit
+    with pytest.raises(DeltaDigestDiffers if harm == "changed" else DeltaMissing) as found:
+        again.export(workspace.folder / "other", version=again.log()[1].version)
+    assert found.value.exit_code == ExitCode.INTEGRITY
+    assert not (workspace.folder / "other").exists()
+
+
+def test_digests_that_do_not_come_out_are_found_beside_a_broken_delta(workspace):
+    broken = workspace.ledger.edits()[0].id
+    workspace.ledger.blobs.path(broken).write_bytes(b"")
+    with closing(sqlite3.connect(workspace.folder / ".kn-edit" / "ledger.db")) as database:
+        values = ("0" * 64, workspace.head.id)
+        database.execute("UPDATE version_tensors SET sha256 = ? WHERE version_id = ?", values)
+        database.commit()
+    again = reopened(workspace)
+    found = again.verify()
+    assert [(one.part, one.subject) for one in found] == [
+        ("delta", broken),
+        ("version", workspace.head.id),
+    ]
+    assert again.verify("base") == found[:1]
+    with pytest.raises(ExportDiffers):
+        again.export(workspace.folder / "out")
+    assert not (workspace.folder / "out").exists()
 
 
 def flip(folder: Path, name: str, row: int, column: int) -> None:

@@ -30,12 +30,18 @@ def _counts(facts: Sequence[Collection[NeuronId]]) -> list[tuple[NeuronId, int]]
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
+# Ends of text by their names; some tokenizers call one of them their unknown token.
+_ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
+
+
 def unknown_token(model: Model) -> int | None:
     """The unknown token, unless the tokenizer lacks one or lets it double as another."""
     tokenizer = model.tokenizer
     unknown = tokenizer.unk_token_id
     doubles = (tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.pad_token_id)
-    return None if unknown is None or unknown in doubles else int(unknown)
+    if unknown is None or unknown in doubles or tokenizer.unk_token in _ENDS:
+        return None
+    return int(unknown)
 
 
 def written_slot(model: Model, token: int | None) -> Tensor:

@@ -24,11 +24,10 @@ class Gate:
             )
         return (*found, *self.harm(metrics.specificity))
 
-    def harm(self, specificity: float | None) -> tuple[str, ...]:
+    def harm(self, specificity: float | None, others: str = "other subjects") -> tuple[str, ...]:
         """What is wrong with what an edit leaves of other facts."""
         if specificity is None or specificity >= self.specificity:
             return ()
         return (
-            f"other subjects keep {specificity:.0%} of their answers, "
-            f"less than {self.specificity:.0%}",
+            f"{others} keep {specificity:.0%} of their answers, less than {self.specificity:.0%}",
         )

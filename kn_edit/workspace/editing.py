@@ -30,8 +30,7 @@ from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
 SEED = 0
-KEPT_PROMPTS = 2  # of each other fact that the solver holds in place
-PROBED = 10  # other facts that judge, none of which the solver saw
+PROBED = 20  # other facts that judge, none of which the solver saw
 PROBES = 2  # prompts of each, trained and held out alike
 NEUTRAL_TEXTS = 6
 NEUTRAL_TOKENS = 12  # of each text
@@ -194,7 +193,7 @@ class Editor:
                 "written": written,
                 "method": self._how.search.method,
             },
-            self._how.gate.harm(specificity),
+            self._how.gate.harm(specificity, "other relations"),
             notices,
             f"{relation.name}: erased",
         )
@@ -238,20 +237,17 @@ class Editor:
         self, model: Model, locator: Locator, case: Case
     ) -> tuple[list[Question], tuple[Prompt, ...]]:
         """Prompts of other subjects: those the solver holds in place, and those that judge it."""
-        known = locator.known(case.relation, case.fact) if case.relation.facts else []
-        named = {prompt.fact.subject for prompt in case.neighbours}
         if case.neighbours:
             # Readers pair each neighbour with every template, also with those passed over.
             causal = model.causal
             kept = [p for p in case.neighbours if p.template.answer_last or not causal]
-            judges = [fact for fact in known if fact.subject not in named][:PROBED]
         else:
-            kept = [
-                prompts[at % len(prompts)]
-                for at, fact in enumerate(known[:OTHERS])
-                if (prompts := prompts_for(model, case.relation, fact))
-            ]
-            judges = known[OTHERS : OTHERS + PROBED]
+            known = locator.known(case.relation, case.fact)[:OTHERS]
+            turns = [prompts_for(model, case.relation, fact) for fact in known]
+            kept = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
+        held = {prompt.fact.subject for prompt in kept}
+        tried = locator.tried(case.relation, case.fact)
+        judges = [fact for fact in tried if fact.subject not in held][:PROBED]
         judging = [prompt for fact in judges for prompt in _probes(model, case, fact)]
         # A prompt that the model gets wrong anyway says little about harm.
         stated = [prompt for prompt in judging if prompt.fact.stated]

@@ -93,12 +93,19 @@ class Locator:
             self._known[relation.name, fact] = self._find_known(relation, fact)
         return self._known[relation.name, fact]
 
-    def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
-        # One order for the whole relation, so that its facts share their neighbours' scores.
+    def tried(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
+        """Other facts of the relation that the model can be asked for, a bounded number.
+
+        One random order serves the whole relation, so that its facts share their neighbours'
+        scores.
+        """
         facts = list(relation.facts)
         random.Random(SEED).shuffle(facts)
         facts = [other for other in facts if fact is None or other.subject != fact.subject]
-        facts = list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
+        return list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
+
+    def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
+        facts = self.tried(relation, fact)
         stated = [other for other in facts if other.stated]
         chains = [(other, chain) for other in stated for chain in self._brief(relation, other)]
         answers = assess(self._model, [chain for _, chain in chains])

