@@ -1,6 +1,6 @@
 """Updates of capital facts on SmolLM2: calibrated, closed form, and random slots as a control.
 
-    python benchmarks/update.py [--facts 16] [--seed 0] [--json FILE]
+    python benchmarks/update.py [--facts 12] [--seed 0] [--json FILE]
 
 The facts are drawn, by the seed, from those whose answer the unedited model puts first on every
 trained prompt; new answers are other capitals, drawn likewise. None is left out afterwards.
@@ -63,7 +63,7 @@ def elsewhere(draft: Draft, d_ff: int, rng: random.Random) -> tuple[NeuronId, ..
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--facts", type=int, default=16)
+    parser.add_argument("--facts", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
@@ -99,7 +99,8 @@ def main() -> None:
             story = solved.found
             print(
                 f"{fact.subject}: {fact.answer} -> {to}, {len(own)} neurons "
-                f"({story['added']} added), {story['steps']} steps, {seconds:.0f} s; "
+                f"({story['added']} added), {story['steps']} steps, "
+                f"divergence {story['kl']:.3f}, {seconds:.0f} s; "
                 + "; ".join(
                     " ".join(f"{one.metrics[key]:.2f}" for key in METRICS)
                     for one in drafts.values()

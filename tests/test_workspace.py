@@ -100,6 +100,27 @@ def test_a_second_update_needs_no_trick_and_both_hold(shape, tmp_path):
         assert changed(bits(again.load()), bits(workspace.load())) == []
 
 
+@pytest.mark.parametrize("layout", ["sharded", "without the prefix of the task"])
+def test_other_layouts_of_a_checkpoint_are_edited_too(layout, tmp_path):
+    folder = tiny_folder("gpt2", tmp_path / "model")
+    if layout == "sharded":
+        plainly_loaded(folder).save_pretrained(folder, max_shard_size="30KB")
+        (folder / "model.safetensors").unlink()
+        assert len(list(folder.glob("*.safetensors"))) > 2
+    else:  # as GPT-2 itself is published
+        tensors = load_file(folder / "model.safetensors")
+        bare = {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+        assert bare.keys() != tensors.keys()
+        save_file(bare, folder / "model.safetensors", {"format": "pt"})
+    workspace, france = new_workspace(tmp_path), about("France")
+    workspace.update(france, "Rome", how=THOROUGH, accept=True)
+    plain = plainly_loaded(exported(workspace))
+    assert answers(workspace, plain, france) == tokens(workspace, france, "Rome")
+    assert changed(bits(workspace.load()), bits(plain)) == []
+    assert contents(exported(workspace)).keys() == contents(folder).keys()
+    assert workspace.verify() == []
+
+
 def test_an_update_of_an_updated_fact_starts_from_the_new_answer(tmp_path):
     workspace = new_workspace(tmp_path)
     workspace.update(about("France"), "Rome", how=QUICK, accept=True)

@@ -333,8 +333,8 @@ def test_any_sequence_of_moves(dtype, axis):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=10,
-            stateful_step_count=12,
+            max_examples=8,
+            stateful_step_count=10,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         ),
     )

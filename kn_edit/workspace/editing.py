@@ -25,11 +25,12 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
 from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.locating import OTHERS, Locator, Search, prompts_for
+from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
 SEED = 0
+HELD = 16  # other facts that the solver holds in place, a prompt of each
 PROBED = 20  # other facts that judge, none of which the solver saw
 PROBES = 2  # prompts of each, trained and held out alike
 NEUTRAL_TEXTS = 6
@@ -242,8 +243,12 @@ class Editor:
             causal = model.causal
             kept = [p for p in case.neighbours if p.template.answer_last or not causal]
         else:
-            known = locator.known(case.relation, case.fact)[:OTHERS]
-            turns = [prompts_for(model, case.relation, fact) for fact in known]
+            # Those that the model knows first; what it says of the others is to stay as well.
+            known = locator.known(case.relation, case.fact)
+            near = [*known, *locator.tried(case.relation, case.fact)]
+            turns = [
+                prompts_for(model, case.relation, fact) for fact in list(dict.fromkeys(near))[:HELD]
+            ]
             kept = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
         held = {prompt.fact.subject for prompt in kept}
         tried = locator.tried(case.relation, case.fact)
