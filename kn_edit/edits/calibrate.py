@@ -44,7 +44,7 @@ class Settings:
     margin: float = 2.5  # of log-probability over the next token
     slack: float = 0.5  # what the loss asks for beyond it
     kl_limit: float = 0.01  # nats, mean over the prompts to keep
-    most_steps: int = 40
+    most_steps: int = 30
     fewest: int = 5  # neurons to begin with: the fact's own, then its next by score
     more: int = 5  # neurons added at a time where those cannot carry the change
     most_neurons: int = 15

@@ -31,8 +31,7 @@ from kn_edit.workspace.scores import ScoreCache
 
 SEED = 0
 HELD = 16  # other facts that the solver holds in place, a prompt of each
-PROBED = 20  # other facts that judge, none of which the solver saw
-PROBES = 2  # prompts of each, trained and held out alike
+PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 NEUTRAL_TEXTS = 6
 NEUTRAL_TOKENS = 12  # of each text
 NEUTRAL_PLACES = 4  # asked in each
@@ -238,21 +237,20 @@ class Editor:
         self, model: Model, locator: Locator, case: Case
     ) -> tuple[list[Question], tuple[Prompt, ...]]:
         """Prompts of other subjects: those the solver holds in place, and those that judge it."""
+        tried = locator.tried(case.relation, case.fact)
         if case.neighbours:
             # Readers pair each neighbour with every template, also with those passed over.
             causal = model.causal
             kept = [p for p in case.neighbours if p.template.answer_last or not causal]
         else:
-            # Those that the model knows first; what it says of the others is to stay as well.
+            # Half of what the model knows is held in place and half judges; what it says of
+            # facts that it does not know is to stay as well.
             known = locator.known(case.relation, case.fact)
-            near = [*known, *locator.tried(case.relation, case.fact)]
-            turns = [
-                prompts_for(model, case.relation, fact) for fact in list(dict.fromkeys(near))[:HELD]
-            ]
+            near = [*known[::2], *(fact for fact in tried if fact not in known)][:HELD]
+            turns = [prompts_for(model, case.relation, fact) for fact in near]
             kept = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
         held = {prompt.fact.subject for prompt in kept}
-        tried = locator.tried(case.relation, case.fact)
-        judges = [fact for fact in tried if fact.subject not in held][:PROBED]
+        judges = [fact for fact in tried if fact.subject not in held]
         judging = [prompt for fact in judges for prompt in _probes(model, case, fact)]
         # A prompt that the model gets wrong anyway says little about harm.
         stated = [prompt for prompt in judging if prompt.fact.stated]

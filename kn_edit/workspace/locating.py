@@ -18,7 +18,7 @@ from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
 SEED = 0  # of the order in which other subjects are taken
-TRIED = 40  # other subjects that are asked, to find some that the model knows
+TRIED = 48  # other subjects that are asked, to find some that the model knows
 OTHERS = 8  # of those, how many serve as the relation's other facts
 BRIEF = 3  # prompts of such a fact
 ACTIVATION_COARSE = 0.5  # the paper's threshold of its activation baseline
