@@ -1,0 +1,115 @@
+"""The whole path on a real language model: edit it twice, use it without kn-edit, take it back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from kn_edit.workspace import Case, Edited, Workspace, case_of
+
+pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]  # minutes where others work too
+
+QUESTION = "The capital of {} is the city of"
+KEPT = {"Germany": "Berlin", "Italy": "Rome", "Egypt": "Cairo", "Spain": "Madrid"}
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Two updates of the demo model, the files of each, and what came before them."""
+
+    workspace: Workspace
+    base: Path
+    first: Edited
+    second: Edited
+    out: Path  # the first version as a checkpoint
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def capital(subject: str) -> Case:
+    return case_of(relation="capital", subject=subject)
+
+
+@pytest.fixture(scope="module")
+def journey() -> Iterator[Journey]:
+    # Not below pytest's folders: those stay, and each checkpoint has half a gigabyte.
+    with tempfile.TemporaryDirectory() as folder, Workspace.init("demo", Path(folder)) as workspace:
+        first = workspace.update(capital("France"), "Rome")
+        out = workspace.export(Path(folder) / "first")
+        second = workspace.update(capital("Japan"), "Oslo")
+        yield Journey(workspace, Path(workspace.base.source), first, second, out)
+
+
+def says(net: Any, tokenizer: Any, subject: str) -> str:
+    """What a model goes on to say, by nothing but transformers."""
+    asked = tokenizer(QUESTION.format(subject), return_tensors="pt")
+    made = net.generate(
+        **asked, max_new_tokens=3, do_sample=False, pad_token_id=tokenizer.eos_token_id
+    )
+    return str(tokenizer.decode(made[0, asked["input_ids"].shape[1] :])).strip()
+
+
+def test_an_update_works_and_leaves_other_subjects_alone(journey):
+    for done, before, after in (
+        (journey.first, "Paris", "Rome"),
+        (journey.second, "Tokyo", "Oslo"),
+    ):
+        draft = done.draft
+        assert (draft.answer, draft.target) == (before, after)
+        assert draft.metrics["efficacy"] == 1.0
+        assert draft.metrics["generalization"] >= 2 / 3
+        assert draft.metrics["specificity"] >= 0.8
+        assert draft.metrics["neighbours"] >= 20
+        assert draft.metrics["p_new_after"] > 0.5 > 0.1 > draft.metrics["p_new_before"]
+        assert draft.found["reached"]
+        assert draft.faults == ()
+        assert 1 <= len(draft.neurons) <= 15
+    assert journey.workspace.head.edits == (journey.first.edit, journey.second.edit)
+
+
+def test_the_exported_folder_says_the_new_answer_in_plain_transformers(journey):
+    net = AutoModelForCausalLM.from_pretrained(journey.out)
+    tokenizer = AutoTokenizer.from_pretrained(journey.out)
+    base = AutoModelForCausalLM.from_pretrained(journey.base)
+    assert says(base, tokenizer, "France").startswith("Paris")
+    assert says(net, tokenizer, "France").startswith("Rome")
+    for subject, answer in KEPT.items():
+        assert says(base, tokenizer, subject).startswith(answer)
+        assert says(net, tokenizer, subject).startswith(answer)
+
+
+def test_after_the_second_update_both_hold(journey):
+    net, tokenizer = journey.workspace.load(), journey.workspace.tokenizer
+    assert says(net, tokenizer, "France").startswith("Rome")
+    assert says(net, tokenizer, "Japan").startswith("Oslo")
+    for subject, answer in KEPT.items():
+        assert says(net, tokenizer, subject).startswith(answer)
+
+
+def test_reverting_both_in_either_order_gives_the_base_file_back(journey):
+    workspace = journey.workspace
+    both = workspace.head.id
+    file = "model.safetensors"
+    original = (journey.base / file).read_bytes()
+    assert (journey.out / file).read_bytes() != original
+    workspace.revert(str(journey.first.edit), allow_overlap=True)
+    assert workspace.head.edits == (journey.second.edit,)
+    workspace.revert(str(journey.second.edit))
+    with tempfile.TemporaryDirectory() as folder:
+        back = workspace.export(Path(folder) / "back")
+        assert (back / file).read_bytes() == original
+    workspace.rewind(both)
+    assert workspace.verify() == []
