@@ -15,6 +15,7 @@ import pytest
 from tiny_models import tiny_folder
 
 from kn_edit.cli.run import run
+from kn_edit.workspace import How, Workspace, case_of
 
 # Ctrl-C must mean something also where the tests run in the background of a shell.
 PROGRAM = """
@@ -103,7 +104,7 @@ def ended(running: subprocess.Popen[str]) -> Ran:
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What all tests share: a model, a relation pack, a cache, a workspace with two edits."""
+    """What all tests share: a model, a pack, a cache, a workspace with two overlapping edits."""
     place = tmp_path_factory.mktemp("cli")
     tiny_folder("llama", place / "model")
     (place / "pack.json").write_text(json.dumps(PACK))
@@ -111,9 +112,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("KN_EDIT_CACHE", str(place / "cache"))
         made = ("--workspace", str(place / "edited"))
         assert run(["init", str(place / "model"), *made]) == 0
-        for subject, to in (("France", "Rome"), ("Japan", "Cairo")):
-            fact = ["--relation", str(place / "pack.json"), "--subject", subject]
-            assert run(["update", *fact, "--to", to, "--accept", *made]) == 0
+        fact = ["--relation", str(place / "pack.json"), "--subject", "France"]
+        assert run(["update", *fact, "--to", "Rome", "--accept", *made]) == 0
+        with Workspace.open(place / "edited") as workspace:  # on the same slots: they overlap
+            (first,) = workspace.ledger.edits()
+            japan = case_of(relation=str(place / "pack.json"), subject="Japan")
+            workspace.update(japan, "Cairo", how=How(neurons=first.neurons), accept=True)
     return place
 
 

@@ -88,7 +88,7 @@ class Editor:
     ) -> None:
         self._engine, self._deltas = engine, list(deltas)
         self._how, self._progress = how, progress
-        self._cache = ScoreCache(engine.base.fingerprint, recipe)
+        self._recipe = tuple(recipe)
 
     def update(self, case: Case, to: str) -> Draft:
         """Draft an update of one fact to a new answer.
@@ -97,17 +97,20 @@ class Editor:
         """
         if to.strip().casefold() == case.fact.answer.strip().casefold():
             raise SameAnswer(case.fact.subject, to)
-        with self._engine.at(self._deltas) as model:
-            locator = self._locator(model)
+        with self._engine.at([]) as model:
             edited = prompts_for(model, case.relation, case.fact)
             chains = [ask(model, prompt, to) for prompt in edited]  # a bad answer ends here
+            # The filter is taken from the base, so that every edit finds its scores made already.
+            common = self._locator(model, ()).spoken_for(case.relation, case.fact)
+        with self._engine.at(self._deltas) as model:
+            locator = self._locator(model, self._recipe)
             kept, judging = self._neighbours(model, locator, case)
             held_out = prompts_for(model, case.relation, case.fact, held_out=True)
             probes = Probes(edited, held_out, judging)
             old_chains = [ask(model, prompt) for prompt in edited]
             old = assess(model, old_chains)
             before = read(model, probes, to)
-            found = locator.fact(case.relation, case.fact)
+            found = locator.fact(case.relation, case.fact, common)
             change = tuple(question for chain in chains for question in chain.questions)
             aims = Aims(change, (*kept, *neutral_questions(model)))
             neurons, b, story = self._solved(model, found, aims, old_chains[0], to)
@@ -139,7 +142,7 @@ class Editor:
     def erase(self, relation: Relation) -> Draft:
         """Draft the erasure of a relation from the neurons that many of its facts share."""
         with self._engine.at(self._deltas) as model:
-            locator = self._locator(model)
+            locator = self._locator(model, self._recipe)
             facts = locator.known(relation)[: self._how.facts]
             found = locator.relation(relation, facts)
             sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
@@ -198,8 +201,9 @@ class Editor:
             f"{relation.name}: erased",
         )
 
-    def _locator(self, model: Model) -> Locator:
-        return Locator(model, self._cache, self._how.search, self._progress)
+    def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
+        cache = ScoreCache(self._engine.base.fingerprint, recipe)
+        return Locator(model, cache, self._how.search, self._progress)
 
     def _solved(
         self, model: Model, found: Located, aims: Aims, old_chain: Chain, to: str

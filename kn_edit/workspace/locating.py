@@ -48,17 +48,20 @@ class Locator:
         self._search, self._progress = search, progress
         self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
 
-    def fact(self, relation: Relation, fact: Fact) -> Located:
-        """The knowledge neurons of one fact, without those that speak for the relation."""
-        others = [other for other in self.known(relation, fact) if other.stated][:OTHERS]
-        own = self._chains(relation, fact)
-        brief = [self._chains(relation, other)[:BRIEF] for other in others]
-        scored = self._scores([own, *brief], f"locating {fact.subject}")
+    def spoken_for(self, relation: Relation, fact: Fact) -> Neurons:
+        """Neurons that other facts of the relation share: they speak for it, not for the fact."""
+        known = [other for other in self.known(relation, fact) if other.stated][:OTHERS]
+        scored = self._scores([self._brief(relation, other) for other in known], relation.name)
         thresholds = self._search.thresholds
-        filters = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored[1:]]
-        common = spoken_for(filters, thresholds.others)
-        share = fitted_share([self._coarse(scored[0], common)], thresholds)
-        return located(fact, scored[0], common, thresholds, share)
+        sets = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored]
+        return spoken_for(sets, thresholds.others)
+
+    def fact(self, relation: Relation, fact: Fact, common: Neurons) -> Located:
+        """The knowledge neurons of one fact, without those that speak for the relation."""
+        (scored,) = self._scores([self._chains(relation, fact)], fact.subject)
+        thresholds = self._search.thresholds
+        share = fitted_share([self._coarse(scored, common)], thresholds)
+        return located(fact, scored, common, thresholds, share)
 
     def relation(self, relation: Relation, facts: Sequence[Fact]) -> list[Located]:
         """The knowledge neurons of many facts, each filtered by all the others.
@@ -68,7 +71,7 @@ class Locator:
         if not facts:
             raise NoFactToAsk(relation.name)
         chains = [self._chains(relation, fact) for fact in facts]
-        scored = self._scores(chains, f"locating {relation.name}")
+        scored = self._scores(chains, relation.name)
         thresholds = self._search.thresholds
         share = fitted_share([self._coarse(prompts) for prompts in scored], thresholds)
         sets = [fact_neurons(prompts, thresholds, share) for prompts in scored]
@@ -136,13 +139,13 @@ class Locator:
         for group in groups:
             found = []
             for chain in group:
-                self._progress(what, done, total)
+                self._progress(f"locating {what}", done, total)
                 found.append(
                     self._cache.scores(self._model, chain, self._search.method, self._search.m)
                 )
                 done += 1
             scored.append(found)
-        self._progress(what, total, total)
+        self._progress(f"locating {what}", total, total)
         return scored
 
 

@@ -195,10 +195,16 @@ class Workspace:
         from kn_edit.workspace.scores import ScoreCache
 
         record = self.ledger.version(version)
+        fact = self._as_edited(case, record).fact
+        search = search or Search()
+        with self.engine.at([]) as model:
+            cache = ScoreCache(self.base.fingerprint, ())
+            base = Locator(model, cache, search, self.progress)
+            common = base.spoken_for(case.relation, fact)
         with self.engine.at(self.ledger.deltas(record.edits)) as model:
             cache = ScoreCache(self.base.fingerprint, record.edits)
-            locator = Locator(model, cache, search or Search(), self.progress)
-            return locator.fact(case.relation, self._as_edited(case, record).fact)
+            head = Locator(model, cache, search, self.progress)
+            return head.fact(case.relation, fact, common)
 
     def locate_relation(
         self,
