@@ -20,7 +20,7 @@ def main() -> None:
             [sys.executable, ROOT / "scripts" / "demo.py", Path(folder) / "demo"],
             env=os.environ | {"COLUMNS": "80", "NO_COLOR": "1"},
             text=True,
-        )
+        ).replace(folder, "/home/you")
     block = f"```console\n{output.strip()}\n```\n"
     text = BLOCK.sub(lambda found: found[1] + block + found[2], readme.read_text())
     readme.write_text(text)
