@@ -17,7 +17,7 @@ from kn_edit.workspace import Case, Edited, Workspace, case_of
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]  # minutes where others work too
 
 QUESTION = "The capital of {} is the city of"
-KEPT = {"Germany": "Berlin", "Italy": "Rome", "Egypt": "Cairo", "Spain": "Madrid"}
+KEPT = {"Germany": "Berlin", "Italy": "Rome", "Egypt": "Cairo"}  # which the base knows
 
 
 @dataclass(frozen=True)
