@@ -23,8 +23,9 @@ from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace import Workspace
-from kn_edit.workspace.editing import Draft, Editor, How
+from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
+from kn_edit.workspace.updating import draft_update
 
 METRICS = ("efficacy", "generalization", "specificity")
 
@@ -77,8 +78,8 @@ def main() -> None:
             to = rng.choice([one.answer for one in relation.facts if one.answer != fact.answer])
 
             def draft(how: How, fact: Fact = fact, to: str = to) -> Draft:
-                editor = Editor(workspace.engine, (), (), how, workspace.progress)
-                return editor.update(Case(relation, fact), to)
+                bench = Bench(workspace.engine, (), (), how, workspace.progress)
+                return draft_update(bench, Case(relation, fact), to)
 
             how = How()
             start = time.monotonic()

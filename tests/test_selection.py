@@ -9,46 +9,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.selection import Thresholds, coarse, fitted_share, refined, spoken_for
+from kn_edit.neurons.selection import (
+    Thresholds,
+    coarse,
+    fitted_share,
+    refined,
+    spoken_for,
+    telling_apart,
+)
 
 names = st.builds(NeuronId, st.integers(0, 2), st.integers(0, 3))
 sets = st.frozensets(names, max_size=8)
 prompts_of_a_fact = st.lists(sets, min_size=1, max_size=12)
 shares = st.integers(0, 100).map(lambda percent: percent / 100)
-scores = st.lists(
-    st.lists(st.floats(-4, 4, width=32), min_size=3, max_size=3), min_size=1, max_size=4
-).map(lambda rows: torch.tensor(rows, dtype=torch.float64))
+scores = st.dictionaries(names, st.floats(-4, 4, width=32), min_size=1).map(
+    lambda known: sorted(known.items(), key=lambda pair: -pair[1])
+)
 
 A, B, C = NeuronId(0, 1), NeuronId(1, 0), NeuronId(2, 7)
 
 
 @given(scores, shares)
-def test_coarse_neurons_are_those_at_or_above_the_share_of_the_largest_score(table, threshold):
-    found = coarse(table, threshold)
-    largest = max(max(row) for row in table.tolist())
-    expected = {
-        NeuronId(layer, index)
-        for layer, row in enumerate(table.tolist())
-        for index, score in enumerate(row)
-        if largest > 0 and score >= threshold * largest
-    }
-    assert found == expected
+def test_coarse_neurons_are_those_at_or_above_the_share_of_the_largest_score(ranked, threshold):
+    largest = max(score for _, score in ranked)
+    expected = {neuron for neuron, score in ranked if largest > 0 and score >= threshold * largest}
+    assert coarse(ranked, threshold) == expected
 
 
 @given(scores, shares, shares)
-def test_a_higher_threshold_only_loses_coarse_neurons(table, one, other):
-    assert coarse(table, max(one, other)) <= coarse(table, min(one, other))
+def test_a_higher_threshold_only_loses_coarse_neurons(ranked, one, other):
+    assert coarse(ranked, max(one, other)) <= coarse(ranked, min(one, other))
 
 
-@given(scores.filter(lambda table: float(table.max()) > 0), shares)
-def test_the_best_neuron_is_always_coarse(table, threshold):
-    best = int(table.argmax())
-    assert NeuronId(best // 3, best % 3) in coarse(table, threshold)
+@given(scores.filter(lambda ranked: ranked[0][1] > 0), shares)
+def test_the_best_neuron_is_always_coarse(ranked, threshold):
+    assert ranked[0][0] in coarse(ranked, threshold)
 
 
 def test_without_a_positive_score_there_is_no_neuron():
-    assert coarse(torch.zeros(2, 3), 0.2) == frozenset()
-    assert coarse(-torch.ones(2, 3), 0.2) == frozenset()
+    assert coarse([], 0.2) == frozenset()
+    assert coarse([(A, 0.0), (B, 0.0)], 0.2) == frozenset()
+    assert coarse([(A, -1.0), (B, -2.0)], 0.2) == frozenset()
 
 
 @given(prompts_of_a_fact, shares, st.integers(0, 5))
@@ -146,3 +147,17 @@ def test_speaking_for_the_relation_is_counted_exactly(others, share):
     allowed = Fraction(share).limit_denominator(100) * len(others)
     counts = {name: sum(name in fact for fact in others) for name in set().union(*others)}
     assert spoken_for(others, share) == {name for name, n in counts.items() if n > allowed}
+
+
+def test_a_neuron_that_fires_for_every_subject_comes_after_those_of_the_fact():
+    everywhere, here, weak = NeuronId(0, 0), NeuronId(0, 1), NeuronId(1, 1)
+    own = torch.tensor([[[4.0, 3.0], [0.0, 1.0]], [[4.0, 5.0], [0.0, 1.0]]])
+    others = torch.tensor([[[4.0, 0.0], [0.0, 0.5]], [[-4.0, 0.0], [0.0, -0.5]]])
+    ranking = [(everywhere, 1.0), (here, 0.6), (weak, 0.4)]
+    assert telling_apart(ranking, own, others) == (here, weak, everywhere)
+
+
+def test_neurons_that_never_fire_keep_the_order_of_their_scores():
+    nothing = torch.zeros(2, 2, 2)
+    ranking = [(NeuronId(0, 1), 0.5), (NeuronId(1, 0), 0.3)]
+    assert telling_apart(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))

@@ -275,35 +275,23 @@ ALWAYS = Settings(margin=-1e3, kl_limit=1e3, fewest=3)
 
 def test_neurons_that_carry_the_change_get_no_help():
     run = solved("llama")
-    found = calibrated(run.model, run.aims, run.neurons[:4], run.neurons, ALWAYS)
-    assert found.solution.neurons == tuple(run.neurons[:4])
-    assert (found.own, found.why) == (4, "")
+    found = calibrated(run.model, run.aims, run.neurons, ALWAYS)
+    assert found.solution.neurons == tuple(run.neurons[: ALWAYS.fewest])
+    assert found.why == ""
 
 
-@pytest.mark.parametrize("own", [0, 1])
-def test_too_few_to_begin_with_are_joined_by_the_best(own):
+def test_where_they_cannot_the_next_join_and_it_says_why():
     run = solved("llama")
-    found = calibrated(run.model, run.aims, run.neurons[5 : 5 + own], run.neurons, ALWAYS)
-    assert found.solution.neurons == (*run.neurons[5 : 5 + own], *run.neurons[: 3 - own])
-    assert found.own == own
-    assert str(own) in found.why
-
-
-def test_where_they_cannot_the_next_by_score_join_and_it_says_why():
-    run = solved("llama")
-    own, ranking = run.neurons[2:4], run.neurons
-    first = solve(run.model, run.aims, own, HURRIED)
-    found = calibrated(run.model, run.aims, own, ranking, HURRIED)
-    others = [neuron for neuron in ranking if neuron not in own]
-    assert found.solution.neurons == (*own, *others[:6])  # 2, 5, 8; 11 would be too many
-    assert found.own == 2
-    assert f"margin of {first.margin:.2f}" in found.why
+    first = solve(run.model, run.aims, run.neurons[:2], HURRIED)
+    found = calibrated(run.model, run.aims, run.neurons, HURRIED)
+    assert found.solution.neurons == tuple(run.neurons[:8])  # 2, 5, 8; 11 would be too many
+    assert f"2 stopped at a margin of {first.margin:.2f}" in found.why
     assert f"divergence of {first.kl:.3f}" in found.why
 
 
 def test_help_ends_with_the_ranking():
     run = solved("llama")
-    found = calibrated(run.model, run.aims, run.neurons[:2], run.neurons[:4], HURRIED)
+    found = calibrated(run.model, run.aims, run.neurons[:4], HURRIED)
     assert found.solution.neurons == tuple(run.neurons[:4])
     assert not found.solution.reached
 
@@ -313,7 +301,7 @@ def test_help_ends_when_the_change_is_reached():
     settings = replace(PATIENT, most_steps=120, fewest=1, more=4, most_neurons=40)
     few = solve(run.model, run.aims, run.neurons[:1], settings)
     assert not few.reached
-    found = calibrated(run.model, run.aims, run.neurons[:1], run.neurons, settings)
+    found = calibrated(run.model, run.aims, run.neurons, settings)
     assert found.solution.reached
     assert 1 < len(found.solution.neurons) < len(run.neurons) + 1
     assert found.why
@@ -322,7 +310,7 @@ def test_help_ends_when_the_change_is_reached():
 def test_without_any_neuron_there_is_nothing_to_solve():
     run = solved("llama")
     with pytest.raises(NoNeurons, match="no knowledge neuron was found"):
-        calibrated(run.model, run.aims, [], [], ALWAYS)
+        calibrated(run.model, run.aims, [], ALWAYS)
 
 
 @pytest.mark.parametrize("shape", ["gpt2", "llama"])

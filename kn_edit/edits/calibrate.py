@@ -45,9 +45,9 @@ class Settings:
     slack: float = 0.5  # what the loss asks for beyond it
     kl_limit: float = 0.01  # nats, mean over the prompts to keep
     most_steps: int = 30
-    fewest: int = 5  # neurons to begin with: the fact's own, then its next by score
+    fewest: int = 10  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
-    most_neurons: int = 15
+    most_neurons: int = 20
 
 
 @dataclass(frozen=True)

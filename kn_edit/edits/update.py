@@ -36,41 +36,36 @@ def closed_form(
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A solved update, and which neurons had to help."""
+    """A solved update, and why it took more neurons than it began with."""
 
     solution: Solution
-    own: int  # how many of the neurons are the fact's own; the others were added
-    why: str  # they were added; empty when none was
+    why: str  # empty when the first ones sufficed
 
 
 def calibrated(
     model: Model,
     aims: Aims,
-    neurons: Sequence[NeuronId],
     ranking: Sequence[NeuronId],
     settings: Settings,
     *,
     tick: Tick = lambda step, margin: None,
 ) -> Calibrated:
-    """Solve for the shifts; where the neurons cannot carry the change, add the next by score.
+    """Solve for the shifts; where the first neurons cannot carry the change, add the next.
 
-    neurons: the fact's own, may be empty; ranking: the fact's candidates, best first.
+    ranking: candidates, best first. Raises NoNeurons.
     """
-    spare = [neuron for neuron in ranking if neuron not in set(neurons)]
-    missing = max(settings.fewest - len(neurons), 0)
-    chosen, spare = [*neurons, *spare[:missing]], spare[missing:]
+    chosen, spare = list(ranking[: settings.fewest]), list(ranking[settings.fewest :])
     if not chosen:
         raise NoNeurons()
-    why = f"only {len(neurons)} passed the thresholds" if len(chosen) > len(neurons) else ""
+    stops = []
     solution = solve(model, aims, chosen, settings, tick=tick)
     while not solution.reached and spare and len(chosen) + settings.more <= settings.most_neurons:
-        stopped = (
+        stops.append(
             f"{len(chosen)} stopped at a margin of {solution.margin:.2f} "
             f"and a divergence of {solution.kl:.3f}"
         )
-        why = f"{why}; {stopped}" if why else stopped
         added, spare = spare[: settings.more], spare[settings.more :]
         chosen += added
         start = torch.cat([solution.b, torch.zeros(len(added), model.d_model)]).to(model.device)
         solution = solve(model, aims, chosen, settings, start=start, tick=tick)
-    return Calibrated(solution, len(neurons), why)
+    return Calibrated(solution, "; ".join(stops))

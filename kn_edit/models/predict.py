@@ -31,3 +31,14 @@ def log_p(model: Model, questions: Sequence[Question]) -> Iterator[Tensor]:
 def first_tokens(model: Model, questions: Sequence[Question]) -> list[int]:
     """The most probable token at each answer position."""
     return [int(row.argmax()) for row in log_p(model, questions)]
+
+
+def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
+    """Coefficients of every neuron at each answer position, (questions, layers, d_ff)."""
+    found = []
+    for start in range(0, len(questions), BATCH):
+        batch = batched(model, questions[start : start + BATCH])
+        with torch.no_grad():
+            seen = trace(model, batch.ids, mask=batch.mask).coefficients
+        found.append(torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1))
+    return torch.cat(found)

@@ -11,7 +11,16 @@ from typing import Any
 
 from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, KnEditError
 from kn_edit.models.demo import demo_folder
-from kn_edit.models.shards import CONFIG, INDEX, SINGLE, Progress, check_config, check_files
+from kn_edit.models.families import family_of
+from kn_edit.models.shards import (
+    CONFIG,
+    INDEX,
+    SINGLE,
+    Progress,
+    check_config,
+    check_files,
+    read_config,
+)
 
 DEMO = "demo"
 WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
@@ -50,7 +59,7 @@ def resolve(model: str, *, progress: Progress | None = None) -> Source:
     """Find `demo`, a folder, or `org/name[@revision]`; fetches what is not here yet.
 
     Raises CheckpointFolderMissing, HubLoadFailed, CannotWrite, the refusals of Shards.open by file
-    names and config, and the errors of demo_folder.
+    names and config, those of family_of, and the errors of demo_folder.
     """
     if model == DEMO:
         return Source(DEMO, None, None, demo_folder(progress))
@@ -77,9 +86,10 @@ def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> So
         else:
             check_files(model, [file.rfilename for file in info.siblings or ()])
             bars = {"tqdm_class": _silent_bar()} if quiet else {}
-            # The small files first: a quantised model is refused before gigabytes are fetched.
+            # The small files first: what cannot serve is refused before gigabytes are fetched.
             folder = _snapshot(repo, info.sha, SMALL, **bars)
             check_config(model, folder)
+            family_of(str(read_config(folder).get("model_type")))
             folder = _snapshot(repo, info.sha, (*SMALL, *WEIGHTS), **bars)
     return Source(repo, repo, folder.name, folder)  # a snapshot's folder is named by its commit
 

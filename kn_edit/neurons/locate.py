@@ -12,7 +12,7 @@ from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
-from kn_edit.neurons.selection import Neurons, Thresholds, refined
+from kn_edit.neurons.selection import Neurons, Thresholds, coarse, refined
 
 KEPT = 512  # best neurons of a prompt that are kept; coarse sets are smaller
 METHODS = ("adaptive", "riemann", "activation")
@@ -31,10 +31,7 @@ class PromptScores:
 
     def coarse(self, threshold: float) -> Neurons:
         """Neurons that reach a share of the largest score."""
-        if not self.neurons or self.neurons[0][1] <= 0:
-            return frozenset()
-        least = threshold * self.neurons[0][1]
-        return frozenset(neuron for neuron, score in self.neurons if score >= least)
+        return coarse(self.neurons, threshold)
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class Located:
     fact: Fact
     neurons: tuple[tuple[NeuronId, float], ...]  # refined, with mean score over prompts, best first
     dropped: tuple[NeuronId, ...]  # refined, but shared by too many of the relation's other facts
-    ranking: tuple[NeuronId, ...]  # candidates by score, without those that speak for the relation
+    ranking: tuple[tuple[NeuronId, float], ...]  # candidates, without those of the relation, by
+    # their mean share of a prompt's largest score
     share: float  # of prompts that a refined neuron is coarse for
     prompts: tuple[PromptScores, ...]
 
@@ -104,7 +102,7 @@ def located(
         fact,
         tuple((neuron, means[neuron][0]) for neuron in order if neuron in own - common),
         tuple(sorted(own & common)),
-        tuple(neuron for neuron in order if neuron not in common),
+        tuple((neuron, means[neuron][1]) for neuron in order if neuron not in common),
         share,
         tuple(prompts),
     )

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kn_edit.neuron import NeuronId
@@ -30,16 +31,15 @@ class Thresholds:
     others: float = 0.1  # dropped from an update when more of the relation's other facts share it
 
 
-def coarse(scores: Tensor, threshold: float) -> Neurons:
-    """Neurons that reach a share of the largest score; none where no score is positive.
+def coarse(scores: Sequence[tuple[NeuronId, float]], threshold: float) -> Neurons:
+    """Neurons of a prompt that reach a share of its largest score; none where that is not positive.
 
-    scores: one prompt, (layers, d_ff)
+    scores: the prompt's best neurons, best first
     """
-    largest = float(scores.max())
-    if largest <= 0:
+    if not scores or scores[0][1] <= 0:
         return frozenset()
-    found = (scores >= threshold * largest).nonzero().tolist()
-    return frozenset(NeuronId(layer, index) for layer, index in found)
+    least = threshold * scores[0][1]
+    return frozenset(neuron for neuron, score in scores if score >= least)
 
 
 def refined(prompts: Sequence[Neurons], shared: float, least: int) -> Neurons:
@@ -73,3 +73,21 @@ def spoken_for(others: Sequence[Neurons], share: float) -> Neurons:
     counts = Counter(neuron for fact in others for neuron in fact)
     most = share * len(others) + 1e-9
     return frozenset(neuron for neuron, count in counts.items() if count > most)
+
+
+def telling_apart(
+    ranking: Sequence[tuple[NeuronId, float]], own: Tensor, others: Tensor
+) -> tuple[NeuronId, ...]:
+    """Candidates by score times how far they tell a fact from its neighbours, best first.
+
+    A neuron that fires for every subject alike changes them all, whatever its score. The factor is
+    1 - rms(coefficient for others) / |mean coefficient for the fact|, at least 0.
+
+    own, others: coefficients at the answer position, (prompts, layers, d_ff)
+    """
+    level = own.mean(0).abs().clamp_min(torch.finfo(own.dtype).tiny)
+    apart = (1 - others.square().mean(0).sqrt() / level).clamp_min(0)  # (layers, d_ff)
+    order = sorted(
+        ranking, key=lambda pair: (-pair[1] * float(apart[pair[0].layer, pair[0].index]), -pair[1])
+    )
+    return tuple(neuron for neuron, _ in order)

@@ -26,7 +26,7 @@ from kn_edit.workspace.workspace import Edited, Workspace
 if TYPE_CHECKING:
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
-    from kn_edit.workspace.editing import Draft, How
+    from kn_edit.workspace.drafts import Draft, How
     from kn_edit.workspace.locating import Search
 
 __all__ = [
@@ -57,8 +57,8 @@ __all__ = [
 
 _LATER = {
     "Assessment": "kn_edit.neurons.assess",
-    "Draft": "kn_edit.workspace.editing",
-    "How": "kn_edit.workspace.editing",
+    "Draft": "kn_edit.workspace.drafts",
+    "How": "kn_edit.workspace.drafts",
     "Located": "kn_edit.neurons.locate",
     "Search": "kn_edit.workspace.locating",
 }

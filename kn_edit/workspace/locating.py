@@ -11,7 +11,6 @@ from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken, NoFactToAsk
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
-from kn_edit.neurons.assess import assess
 from kn_edit.neurons.locate import Located, PromptScores, fact_neurons, located
 from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, spoken_for
 from kn_edit.workspace.progress import Progress
@@ -107,12 +106,17 @@ class Locator:
         facts = [other for other in facts if fact is None or other.subject != fact.subject]
         return list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
 
+    def right(self, chains: Sequence[Chain]) -> list[bool]:
+        """Whether the model puts each chain's answer first."""
+        self._progress("asking", 0, 0)
+        return self._cache.right(self._model, chains)
+
     def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
         facts = self.tried(relation, fact)
         stated = [other for other in facts if other.stated]
         chains = [(other, chain) for other in stated for chain in self._brief(relation, other)]
-        answers = assess(self._model, [chain for _, chain in chains])
-        wrong = {other for (other, _), one in zip(chains, answers, strict=True) if not one.right}
+        answers = self.right([chain for _, chain in chains])
+        wrong = {other for (other, _), right in zip(chains, answers, strict=True) if not right}
         right = [other for other in facts if other not in wrong]
         return right or facts
 

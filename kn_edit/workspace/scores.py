@@ -1,7 +1,7 @@
-"""Scores of prompts, kept in the user's cache: they are the slow part, and bits decide them.
+"""Scores and answers of prompts, kept in the user's cache: they are the slow part.
 
-A score depends on the weights (base and recipe), the tokens asked and the rule, and on nothing
-else; the file is named by the hash of these. Losing the cache costs time only.
+They depend on the weights (base and recipe), the tokens asked and the rule, and on nothing else;
+a file is named by the hash of these. Losing the cache costs time only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kn_edit.models.cache import cache_folder
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import assess
 from kn_edit.neurons.locate import PromptScores, score_prompt
 
 FORMAT = 1  # raise it when a rule changes its numbers
@@ -34,35 +35,55 @@ class ScoreCache:
 
         The model must be at the cache's version.
         """
-        path = self._path(model, chain, method, m)
-        known = _read(path)
+        points = m if method == "riemann" else 0
+        path = self._path(model, chain, method, points)
+        known = _scores(_read(path))
         if known is not None:
             return known
         found = score_prompt(model, chain, method, m)
-        _write(path, found)
+        _write(path, _plain(found))
         return found
 
-    def _path(self, model: Model, chain: Chain, method: str, m: int) -> Path:
+    def right(self, model: Model, chains: Sequence[Chain]) -> list[bool]:
+        """Whether the model puts each chain's answer first, computed only for those not known.
+
+        The model must be at the cache's version.
+        """
+        paths = [self._path(model, chain, "right") for chain in chains]
+        known = [_read(path) for path in paths]
+        new = [at for at, seen in enumerate(known) if not isinstance(seen, bool)]
+        for at, one in zip(new, assess(model, [chains[at] for at in new]), strict=True):
+            known[at] = one.right
+            _write(paths[at], one.right)
+        return [bool(seen) for seen in known]
+
+    def _path(self, model: Model, chain: Chain, *rule: object) -> Path:
         asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
-        points = m if method == "riemann" else 0
-        key = [FORMAT, self._weights, str(model.dtype), asked, method, points]
+        key = [FORMAT, self._weights, str(model.dtype), asked, *rule]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 
 
-def _read(path: Path) -> PromptScores | None:
+def _read(path: Path) -> Any:
+    """What a file holds; None where it cannot be read."""
     try:
-        raw: dict[str, Any] = json.loads(path.read_text())
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _scores(raw: Any) -> PromptScores | None:
+    try:
         neurons = tuple((NeuronId(layer, index), score) for layer, index, score in raw["neurons"])
         return PromptScores(
             raw["prompt"], raw["p"], neurons, tuple(raw["gap"]), raw["nodes"], raw["reached"]
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
-def _write(path: Path, scores: PromptScores) -> None:
-    raw = {
+def _plain(scores: PromptScores) -> dict[str, Any]:
+    return {
         "prompt": scores.prompt,
         "p": scores.p,
         "neurons": [[*neuron, score] for neuron, score in scores.neurons],
@@ -70,6 +91,9 @@ def _write(path: Path, scores: PromptScores) -> None:
         "nodes": scores.nodes,
         "reached": scores.reached,
     }
+
+
+def _write(path: Path, raw: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")

@@ -5,7 +5,6 @@ Verbs that need no model (`status`, `log`, `blame`, ...) import neither torch no
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +32,7 @@ from kn_edit.ledger import (
 )
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.neuron import NeuronId
+from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, nearest_folder
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.requests import OWN
 
@@ -40,13 +40,9 @@ if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
-    from kn_edit.workspace.editing import Draft, Editor, How
+    from kn_edit.workspace.drafts import Bench, Draft, How
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.locating import Search
-
-LEDGER = ".kn-edit"
-DATABASE = "ledger.db"
-VARIABLE = "KN_EDIT_WORKSPACE"
 
 Clock = Callable[[], datetime]
 
@@ -63,22 +59,6 @@ class Edited:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def chosen_folder(folder: Path | None) -> Path | None:
-    """The folder that was named, by argument or by KN_EDIT_WORKSPACE."""
-    if folder is not None:
-        return folder
-    named = os.environ.get(VARIABLE)
-    return Path(named) if named else None
-
-
-def _nearest(folder: Path) -> Path:
-    """The nearest folder upwards that holds a ledger. Raises NoWorkspace."""
-    for candidate in (folder, *folder.parents):
-        if (candidate / LEDGER).is_dir():
-            return candidate
-    raise NoWorkspace(folder)
 
 
 class Workspace:
@@ -102,32 +82,13 @@ class Workspace:
 
         Raises LedgerExists, UnknownFamily, SharedLayers, and what finding the model raises.
         """
-        from kn_edit.models.families import family_of
-        from kn_edit.models.shards import Shards, read_config
-        from kn_edit.models.source import resolve
+        from kn_edit.workspace.base import base_of
         from kn_edit.workspace.engine import STAMPS, write_stamps
 
         folder = chosen_folder(folder) or Path.cwd()
         if (folder / LEDGER / DATABASE).exists():
             raise LedgerExists(folder / LEDGER)
-        source = resolve(model, progress=bytes_of(progress, "fetching the model"))
-        config = read_config(source.folder)
-        family = family_of(str(config.get("model_type")))
-        shards = Shards.open(source.folder)
-        fingerprint = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
-        dtype = max(
-            (entry.dtype for name, entry in shards.entries.items() if family.down in name),
-            default="",
-        )
-        base = BaseRecord(
-            source.name,
-            source.repo,
-            source.revision,
-            fingerprint,
-            str(source.folder),
-            family.model_type,
-            dtype,
-        )
+        base, shards = base_of(model, progress)
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         ledger = Ledger.create(folder / LEDGER, base, clock=clock)
@@ -142,7 +103,7 @@ class Workspace:
 
         Raises NoWorkspace, NewerSchema, LedgerDamaged.
         """
-        found = chosen_folder(folder) or _nearest(Path.cwd())
+        found = chosen_folder(folder) or nearest_folder(Path.cwd())
         if not (found / LEDGER).is_dir():
             raise NoWorkspace(found)
         return cls(found, Ledger.open(found / LEDGER, clock=clock), progress)
@@ -246,9 +207,11 @@ class Workspace:
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
+        from kn_edit.workspace.updating import draft_update
+
         head = self.ledger.head()
         case = self._as_edited(case, head)
-        draft = self._editor(head, how).update(case, to)
+        draft = draft_update(self._bench(head, how), case, to)
         return self._judged(draft, head, accept, dry_run)
 
     def erase(
@@ -260,8 +223,10 @@ class Workspace:
         dry_run: bool = False,
     ) -> Edited:
         """Erase a relation, and record the edit. The gate works as for `update`."""
+        from kn_edit.workspace.erasing import draft_erasure
+
         head = self.ledger.head()
-        draft = self._editor(head, how).erase(relation)
+        draft = draft_erasure(self._bench(head, how), relation)
         return self._judged(draft, head, accept, dry_run)
 
     # --- history ---------------------------------------------------------------------------------
@@ -358,11 +323,11 @@ class Workspace:
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
-    def _editor(self, head: VersionRecord, how: How | None) -> Editor:
-        from kn_edit.workspace.editing import Editor, How
+    def _bench(self, head: VersionRecord, how: How | None) -> Bench:
+        from kn_edit.workspace.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
-        return Editor(self.engine, head.edits, deltas, how or How(), self.progress)
+        return Bench(self.engine, head.edits, deltas, how or How(), self.progress)
 
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""

@@ -1,0 +1,80 @@
+"""A draft: an edit that was computed and measured, not yet recorded. And how to make one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.gate import Gate
+from kn_edit.models.model import Model
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import Assessment
+from kn_edit.workspace.engine import Engine
+from kn_edit.workspace.locating import Locator, Search
+from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.scores import ScoreCache
+
+
+@dataclass(frozen=True)
+class How:
+    """How to make an edit."""
+
+    closed_form: bool = False
+    scale: tuple[float, float] = (1.0, 8.0)  # (l1, l2) of the closed form
+    settings: Settings = field(default_factory=Settings)
+    search: Search = field(default_factory=Search)
+    gate: Gate = field(default_factory=Gate)
+    neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
+    least: int = 5  # facts that an erased neuron must carry (m)
+    top: int | None = None  # instead: so many of the most frequent neurons
+    zero: bool = False  # erase with zero also where there is an unknown token
+    facts: int = 20  # known facts of a relation that an erase looks at
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """An edit that was computed and measured, not yet recorded."""
+
+    kind: str
+    delta: Delta
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+    method: str
+    neurons: tuple[tuple[NeuronId, float], ...]  # with their scores
+    before: tuple[Assessment, ...]
+    after: tuple[Assessment, ...]
+    metrics: dict[str, Any]
+    found: dict[str, Any]
+    faults: tuple[str, ...]
+    notices: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Where drafts are made: a base, the edits that lie on it already, and how to go on."""
+
+    engine: Engine
+    recipe: tuple[str, ...]
+    deltas: Sequence[Delta]
+    how: How
+    progress: Progress
+
+    def locator_at_base(self, model: Model) -> Locator:
+        return self._locator(model, ())
+
+    def locator_at_head(self, model: Model) -> Locator:
+        return self._locator(model, self.recipe)
+
+    def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
+        cache = ScoreCache(self.engine.base.fingerprint, recipe)
+        return Locator(model, cache, self.how.search, self.progress)
+
+
+def mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

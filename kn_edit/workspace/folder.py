@@ -1,0 +1,28 @@
+"""Which folder is the workspace."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kn_edit.errors import NoWorkspace
+
+LEDGER = ".kn-edit"
+DATABASE = "ledger.db"
+VARIABLE = "KN_EDIT_WORKSPACE"
+
+
+def chosen_folder(folder: Path | None) -> Path | None:
+    """The folder that was named, by argument or by KN_EDIT_WORKSPACE."""
+    if folder is not None:
+        return folder
+    named = os.environ.get(VARIABLE)
+    return Path(named) if named else None
+
+
+def nearest_folder(folder: Path) -> Path:
+    """The nearest folder upwards that holds a ledger. Raises NoWorkspace."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / LEDGER).is_dir():
+            return candidate
+    raise NoWorkspace(folder)

@@ -1,0 +1,171 @@
+"""Draft an update: locate, compute, measure, judge. Recording it is the workspace's part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor
+
+from kn_edit.edits.build import delta_of
+from kn_edit.edits.calibrate import Aims
+from kn_edit.edits.delta import Mode
+from kn_edit.edits.update import calibrated, closed_form
+from kn_edit.errors import NoNeurons, SameAnswer
+from kn_edit.evaluation.metrics import Probes, Readings, compare, read
+from kn_edit.facts import Case
+from kn_edit.models.model import Model
+from kn_edit.models.predict import coefficients
+from kn_edit.models.questions import Question, ask
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.locate import Located
+from kn_edit.neurons.selection import telling_apart
+from kn_edit.workspace.drafts import Bench, Draft, How, mean
+from kn_edit.workspace.locating import Search, prompts_for
+from kn_edit.workspace.neighbours import neighbours, neutral_questions
+from kn_edit.workspace.progress import Progress
+
+
+@dataclass(frozen=True, eq=False)
+class _Shifts:
+    """What an update adds to which slots."""
+
+    neurons: Sequence[NeuronId]
+    b: Tensor  # (n, d_model)
+    story: dict[str, Any]  # how it was found
+
+
+def draft_update(bench: Bench, case: Case, to: str) -> Draft:
+    """Draft an update of one fact to a new answer.
+
+    Raises SameAnswer, NoNeurons, NothingToAsk, AnswerNotOneToken, AnswerNotInVocabulary.
+    """
+    fact, relation, how = case.fact, case.relation, bench.how
+    if to.strip().casefold() == fact.answer.strip().casefold():
+        raise SameAnswer(fact.subject, to)
+    with bench.engine.at([]) as model:
+        edited = prompts_for(model, relation, fact)
+        new = [ask(model, prompt, to) for prompt in edited]  # a bad answer ends here
+        # Neighbours and filter are taken from the base, so that every edit finds them made.
+        base = bench.locator_at_base(model)
+        common = base.spoken_for(relation, fact)
+        others = neighbours(model, base, case)
+    held_out = prompts_for(model, relation, fact, held_out=True)
+    probes = Probes(edited, held_out, others.judges)
+    with bench.engine.at(bench.deltas) as model:
+        old = [ask(model, prompt) for prompt in edited]
+        old_before, before = assess(model, old), read(model, probes, to)
+        found = bench.locator_at_head(model).fact(relation, fact, common)
+        change = [question for chain in new for question in chain.questions]
+        if how.closed_form:
+            shifts = _closed(model, found, how, old[0].questions[0].token, change[0].token)
+        else:
+            shifts = _solved(model, found, how, change, others.held, bench.progress)
+    delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
+    with bench.engine.at([*bench.deltas, delta]) as model:
+        bench.progress("measuring", 0, 0)
+        after, old_after = read(model, probes, to), assess(model, old)
+    metrics, scores = compare(before, after), dict(found.neurons)
+    return Draft(
+        "update",
+        delta,
+        relation.name,
+        fact.subject,
+        fact.answer,
+        to,
+        "closed-form" if how.closed_form else "calibrated",
+        tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
+        before.edited,
+        after.edited,
+        metrics.plain() | _odds(old_before, old_after, before, after),
+        _story(how.search, found) | shifts.story,
+        how.gate.faults(metrics),
+        _doubts(found),
+        f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
+    )
+
+
+def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shifts:
+    """The paper's shifts, from one token to another."""
+    own = list(dict.fromkeys(how.neurons)) or [neuron for neuron, _ in found.neurons]
+    if not own:
+        raise NoNeurons(str(found.fact))
+    shifts = closed_form(model, own, old, new, how.scale)
+    return _Shifts(own, shifts, {"scale": list(how.scale)})
+
+
+def _solved(
+    model: Model,
+    found: Located,
+    how: How,
+    change: Sequence[Question],
+    held: Sequence[Question],
+    progress: Progress,
+) -> _Shifts:
+    """Shifts that were solved for.
+
+    change: asked for the new answer; held: asked of other subjects, to stay as they are
+    """
+    settings = how.settings
+    ranking = tuple(dict.fromkeys(how.neurons))
+    if ranking:
+        settings = replace(settings, fewest=len(ranking))
+    elif held:
+        fires, elsewhere = coefficients(model, change), coefficients(model, held)
+        ranking = telling_apart(found.ranking, fires, elsewhere)
+    else:
+        ranking = tuple(neuron for neuron, _ in found.ranking)
+
+    def tick(step: int, _margin: float) -> None:
+        progress("solving", step, settings.most_steps)
+
+    aims = Aims(tuple(change), (*held, *neutral_questions(model)))
+    result = calibrated(model, aims, ranking, settings, tick=tick)
+    solution, refined = result.solution, {neuron for neuron, _ in found.neurons}
+    story = {
+        "steps": solution.steps,
+        "margin": solution.margin,
+        "kl": solution.kl,
+        "reached": solution.reached,
+        "added": sum(neuron not in refined for neuron in solution.neurons),
+        "why": result.why,
+    }
+    return _Shifts(solution.neurons, solution.b, story)
+
+
+def _story(search: Search, found: Located) -> dict[str, Any]:
+    """How the neurons were found, to be recorded with the edit."""
+    return {
+        "method": search.method,
+        "threshold": search.thresholds.coarse,
+        "share": found.share,
+        "neurons": [
+            {"layer": neuron.layer, "index": neuron.index, "score": score}
+            for neuron, score in found.neurons
+        ],
+        "dropped": [str(neuron) for neuron in found.dropped],
+        "gap": max(found.gap, default=None),
+    }
+
+
+def _odds(
+    old_before: Sequence[Assessment],
+    old_after: Sequence[Assessment],
+    before: Readings,
+    after: Readings,
+) -> dict[str, Any]:
+    """Mean p of the old and the new answer on the edited prompts, before and after."""
+    return {
+        "p_old_before": mean([one.p for one in old_before]),
+        "p_old_after": mean([one.p for one in old_after]),
+        "p_new_before": mean([one.p for one in before.edited]),
+        "p_new_after": mean([one.p for one in after.edited]),
+    }
+
+
+def _doubts(found: Located) -> tuple[str, ...]:
+    if found.reached:
+        return ()
+    return ("the attribution did not reach its tolerance on every prompt; see gap",)
