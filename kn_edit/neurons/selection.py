@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 
 import torch
 from torch import Tensor
@@ -91,3 +92,14 @@ def telling_apart(
         ranking, key=lambda pair: (-pair[1] * float(apart[pair[0].layer, pair[0].index]), -pair[1])
     )
     return tuple(neuron for neuron, _ in order)
+
+
+def as_many_elsewhere(neurons: Sequence[NeuronId], d_ff: int, draw: Random) -> Neurons:
+    """As many random neurons of the same layers, none of them among these: a control."""
+    taken = set(neurons)
+    for neuron in sorted(set(neurons)):
+        other = neuron
+        while other in taken:
+            other = NeuronId(neuron.layer, draw.randrange(d_ff))
+        taken.add(other)
+    return frozenset(taken - set(neurons))

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.drafts import Draft, How
+    from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Search
+    from kn_edit.workspace.scaling import Scaled
 
 __all__ = [
     "Assessment",
@@ -38,6 +40,7 @@ __all__ = [
     "Draft",
     "EditRecord",
     "Edited",
+    "Evaluation",
     "Fact",
     "How",
     "Located",
@@ -45,6 +48,7 @@ __all__ = [
     "Problem",
     "Ref",
     "Relation",
+    "Scaled",
     "Search",
     "Step",
     "VersionRecord",
@@ -58,8 +62,10 @@ __all__ = [
 _LATER = {
     "Assessment": "kn_edit.neurons.assess",
     "Draft": "kn_edit.workspace.drafts",
+    "Evaluation": "kn_edit.workspace.evaluating",
     "How": "kn_edit.workspace.drafts",
     "Located": "kn_edit.neurons.locate",
+    "Scaled": "kn_edit.workspace.scaling",
     "Search": "kn_edit.workspace.locating",
 }
 

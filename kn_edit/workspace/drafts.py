@@ -64,6 +64,7 @@ class Bench:
     deltas: Sequence[Delta]
     how: How
     progress: Progress
+    edited: bool = False  # the fact in question was edited before
 
     def locator_at_base(self, model: Model) -> Locator:
         return self._locator(model, ())

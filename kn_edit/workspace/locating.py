@@ -17,7 +17,7 @@ from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
 SEED = 0  # of the order in which other subjects are taken
-TRIED = 48  # other subjects that are asked, to find some that the model knows
+TRIED = 96  # other subjects that are asked, to find some that the model knows
 OTHERS = 8  # of those, how many serve as the relation's other facts
 BRIEF = 3  # prompts of such a fact
 ACTIVATION_COARSE = 0.5  # the paper's threshold of its activation baseline
@@ -46,6 +46,10 @@ class Locator:
         self._model, self._cache = model, cache
         self._search, self._progress = search, progress
         self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
+
+    def by(self, search: Search) -> Locator:
+        """The same, by another search."""
+        return Locator(self._model, self._cache, search, self._progress)
 
     def spoken_for(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they speak for it, not for the fact."""
@@ -105,6 +109,10 @@ class Locator:
         random.Random(SEED).shuffle(facts)
         facts = [other for other in facts if fact is None or other.subject != fact.subject]
         return list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
+
+    def knows(self, relation: Relation, fact: Fact) -> bool:
+        """Whether the model answers a fact's first prompts right."""
+        return self._can_ask(relation, fact) and all(self.right(self._brief(relation, fact)))
 
     def right(self, chains: Sequence[Chain]) -> list[bool]:
         """Whether the model puts each chain's answer first."""

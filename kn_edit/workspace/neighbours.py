@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from kn_edit.facts import Case, Fact, Prompt, bundled, load_relation, neutral_sentences
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.neuron import NeuronId
 from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
-HELD = 16  # other facts that the solver holds in place, a prompt of each
+HELD = 16  # prompts of other subjects that the solver holds in place
+JUDGES = 12  # other facts that judge, at most half of those that the model knows
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 NEUTRAL_TEXTS = 6
 NEUTRAL_TOKENS = 12  # of each text
@@ -21,10 +26,11 @@ OTHER_FACTS = 4  # of every other bundled relation, to see whether an erasure sp
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Other subjects of the relation. None is on both sides."""
+    """Other subjects of the relation. None both judges and may be held in place."""
 
-    held: tuple[Question, ...]  # the solver holds these in place
-    judges: tuple[Prompt, ...]  # and is judged by these
+    named: tuple[Question, ...]  # by the user: the solver holds all of them in place
+    near: tuple[Question, ...]  # of these, one of each subject, it holds the nearest
+    judges: tuple[Prompt, ...]  # it never sees these
 
 
 def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
@@ -33,22 +39,36 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     if case.neighbours:
         # Readers pair each neighbour with every template, also with those passed over.
         causal = model.causal
-        kept = [p for p in case.neighbours if p.template.answer_last or not causal]
+        held = [p for p in case.neighbours if p.template.answer_last or not causal]
+        names = {prompt.fact.subject for prompt in held}
+        judges = [fact for fact in tried if fact.subject not in names]
     else:
-        # Half of what the model knows is held in place and half judges; what it says of facts that
-        # it does not know is to stay as well.
         known = base.known(case.relation, case.fact)
-        near = [*known[::2], *(fact for fact in tried if fact not in known)][:HELD]
-        turns = [prompts_for(model, case.relation, fact) for fact in near]
-        kept = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
-    held = {prompt.fact.subject for prompt in kept}
-    judges = [fact for fact in tried if fact.subject not in held]
-    judging = [prompt for fact in judges for prompt in _probes(model, case, fact)]
-    # A prompt that the model gets wrong anyway says little about harm.
-    stated = [prompt for prompt in judging if prompt.fact.stated]
-    right = iter(base.right([ask(model, prompt) for prompt in stated]))
-    judging = [p for p in judging if not p.fact.stated or next(right)]
-    return Neighbours(tuple(ask_openly(model, prompt) for prompt in kept), tuple(judging))
+        judges = known[: min(JUDGES, len(known) // 2)]
+        # What the model says of facts that it does not know is to stay as well.
+        rest = [fact for fact in tried if fact not in judges]
+        turns = [prompts_for(model, case.relation, fact) for fact in rest]
+        held = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
+    questions = tuple(ask_openly(model, prompt) for prompt in held)
+    judging = _answered_right(model, base, [p for f in judges for p in _probes(model, case, f)])
+    if case.neighbours:
+        return Neighbours(questions, (), judging)
+    return Neighbours((), questions, judging)
+
+
+def nearest(
+    near: Sequence[Question], own: Tensor, others: Tensor, neurons: Sequence[NeuronId]
+) -> list[Question]:
+    """Those that an edit of these neurons reaches most, HELD of them.
+
+    A shift in proportion to the fact's own coefficients c reaches a neighbour with coefficients d
+    in proportion to the inner product of c and d. own, others: coefficients of the fact's prompts
+    and of the neighbours', (prompts, layers, d_ff).
+    """
+    layers, index = zip(*neurons, strict=True)
+    reach = (others[:, layers, index] @ own.mean(0)[layers, index]).abs()  # (neighbours,)
+    order = reach.argsort(descending=True, stable=True).tolist()
+    return [near[at] for at in order[:HELD]]
 
 
 def neutral_questions(model: Model) -> list[Question]:
@@ -75,6 +95,13 @@ def other_relations(model: Model, name: str) -> list[Question]:
         prompts = [p for fact in facts[:OTHER_FACTS] for p in prompts_for(model, other, fact)]
         questions += [ask_openly(model, prompt) for prompt in prompts]
     return questions
+
+
+def _answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    """A prompt that the model gets wrong anyway says little about harm."""
+    stated = [prompt for prompt in judging if prompt.fact.stated]
+    right = iter(base.right([ask(model, prompt) for prompt in stated]))
+    return tuple(p for p in judging if not p.fact.stated or next(right))
 
 
 def _probes(model: Model, case: Case, fact: Fact) -> tuple[Prompt, ...]:

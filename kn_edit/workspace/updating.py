@@ -14,7 +14,7 @@ from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons, SameAnswer
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
-from kn_edit.facts import Case
+from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
 from kn_edit.models.questions import Question, ask
@@ -24,7 +24,7 @@ from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import telling_apart
 from kn_edit.workspace.drafts import Bench, Draft, How, mean
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.neighbours import neighbours, neutral_questions
+from kn_edit.workspace.neighbours import Neighbours, nearest, neighbours, neutral_questions
 from kn_edit.workspace.progress import Progress
 
 
@@ -52,17 +52,19 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         base = bench.locator_at_base(model)
         common = base.spoken_for(relation, fact)
         others = neighbours(model, base, case)
+        # An unedited fact is where it was, so many edits in a row need not look for it anew.
+        found = None if bench.edited else base.fact(relation, fact, common)
     held_out = prompts_for(model, relation, fact, held_out=True)
     probes = Probes(edited, held_out, others.judges)
     with bench.engine.at(bench.deltas) as model:
         old = [ask(model, prompt) for prompt in edited]
         old_before, before = assess(model, old), read(model, probes, to)
-        found = bench.locator_at_head(model).fact(relation, fact, common)
+        found = found or bench.locator_at_head(model).fact(relation, fact, common)
         change = [question for chain in new for question in chain.questions]
         if how.closed_form:
             shifts = _closed(model, found, how, old[0].questions[0].token, change[0].token)
         else:
-            shifts = _solved(model, found, how, change, others.held, bench.progress)
+            shifts = _solved(model, found, how, change, others, bench.progress)
     delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
@@ -80,7 +82,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         before.edited,
         after.edited,
         metrics.plain() | _odds(old_before, old_after, before, after),
-        _story(how.search, found) | shifts.story,
+        _story(how.search, found) | shifts.story | _asked(relation),
         how.gate.faults(metrics),
         _doubts(found),
         f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
@@ -101,22 +103,20 @@ def _solved(
     found: Located,
     how: How,
     change: Sequence[Question],
-    held: Sequence[Question],
+    others: Neighbours,
     progress: Progress,
 ) -> _Shifts:
-    """Shifts that were solved for.
-
-    change: asked for the new answer; held: asked of other subjects, to stay as they are
-    """
-    settings = how.settings
-    ranking = tuple(dict.fromkeys(how.neurons))
-    if ranking:
+    """Shifts that were solved for. change: asked for the new answer."""
+    settings, held = how.settings, list(others.named)
+    ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
+    if how.neurons:
         settings = replace(settings, fewest=len(ranking))
-    elif held:
-        fires, elsewhere = coefficients(model, change), coefficients(model, held)
-        ranking = telling_apart(found.ranking, fires, elsewhere)
-    else:
-        ranking = tuple(neuron for neuron, _ in found.ranking)
+    if ranking and (elsewhere := [*others.named, *others.near]):
+        own, theirs = coefficients(model, change), coefficients(model, elsewhere)
+        if not how.neurons:
+            ranking = telling_apart(found.ranking, own, theirs)
+        first = ranking[: settings.fewest]
+        held += nearest(others.near, own, theirs[len(others.named) :], first)
 
     def tick(step: int, _margin: float) -> None:
         progress("solving", step, settings.most_steps)
@@ -147,6 +147,14 @@ def _story(search: Search, found: Located) -> dict[str, Any]:
         ],
         "dropped": [str(neuron) for neuron in found.dropped],
         "gap": max(found.gap, default=None),
+    }
+
+
+def _asked(relation: Relation) -> dict[str, Any]:
+    """The relation's templates, so that the edit can be asked again without its pack."""
+    return {
+        "templates": [one.text for one in relation.templates if not one.held_out],
+        "held_out": [one.text for one in relation.templates if one.held_out],
     }
 
 

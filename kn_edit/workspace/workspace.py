@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.drafts import Bench, Draft, How
     from kn_edit.workspace.engine import Engine
+    from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Search
+    from kn_edit.workspace.scaling import Scaled
 
 Clock = Callable[[], datetime]
 
@@ -185,6 +187,30 @@ class Workspace:
             locator = Locator(model, cache, search or Search(), self.progress)
             return locator.relation(relation, locator.known(relation)[:most])
 
+    def scale(
+        self, case: Case, factor: float, *, search: Search | None = None, version: str = "head"
+    ) -> Scaled:
+        """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
+        from kn_edit.workspace.locating import Locator, Search
+        from kn_edit.workspace.scaling import scale
+        from kn_edit.workspace.scores import ScoreCache
+
+        record = self.ledger.version(version)
+        current = self._as_edited(case, record)
+        found = self.locate(case, search=search, version=version)
+        with self.engine.at(self.ledger.deltas(record.edits)) as model:
+            cache = ScoreCache(self.base.fingerprint, record.edits)
+            locator = Locator(model, cache, search or Search(), self.progress)
+            return scale(model, locator, current, found, factor)
+
+    def evaluate(self, version: str = "head") -> Evaluation:
+        """A version against the base: what its updates reach, and what they cost."""
+        from kn_edit.workspace.evaluating import evaluate
+
+        record = self.ledger.version(version)
+        edits = [self.ledger.edit(edit) for edit in record.edits]
+        return evaluate(self.engine, self.ledger.deltas(record.edits), edits, self.progress)
+
     def passed_over(self, relation: Relation) -> int:
         """How many templates of a relation the model cannot be asked."""
         from kn_edit.workspace.locating import passed_over
@@ -210,8 +236,8 @@ class Workspace:
         from kn_edit.workspace.updating import draft_update
 
         head = self.ledger.head()
-        case = self._as_edited(case, head)
-        draft = draft_update(self._bench(head, how), case, to)
+        current = self._as_edited(case, head)
+        draft = draft_update(self._bench(head, how, edited=current != case), current, to)
         return self._judged(draft, head, accept, dry_run)
 
     def erase(
@@ -323,11 +349,11 @@ class Workspace:
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
-    def _bench(self, head: VersionRecord, how: How | None) -> Bench:
+    def _bench(self, head: VersionRecord, how: How | None, *, edited: bool = False) -> Bench:
         from kn_edit.workspace.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
-        return Bench(self.engine, head.edits, deltas, how or How(), self.progress)
+        return Bench(self.engine, head.edits, deltas, how or How(), self.progress, edited)
 
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""

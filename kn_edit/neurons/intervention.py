@@ -1,0 +1,56 @@
+"""Suppress and amplify: what a model answers while some coefficients are scaled. No weight changes.
+
+Only the coefficients at the answer position are scaled, as in Dai et al. (2022), section 4.4.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from kn_edit.models.coefficients import Change, replaced
+from kn_edit.models.model import Model
+from kn_edit.models.predict import BATCH
+from kn_edit.models.questions import Batch, Chain, batched
+from kn_edit.models.trace import trace
+from kn_edit.neuron import NeuronId
+
+
+def p_when_scaled(
+    model: Model, chains: Sequence[Chain], neurons: Collection[NeuronId], factor: float
+) -> list[float]:
+    """p(answer) of each chain with the neurons' coefficients times a factor; 1 changes nothing."""
+    questions = [question for chain in chains for question in chain.questions]
+    found: list[float] = []
+    for start in range(0, len(questions), BATCH):
+        batch = batched(model, questions[start : start + BATCH])
+        with torch.no_grad(), replaced(model, _scaling(batch, neurons, factor)):
+            output = trace(model, batch.ids, mask=batch.mask).output
+            assert output is not None
+            log_p = model.logits(batch.at_answer(output)).float().log_softmax(-1)
+        found += log_p.gather(1, batch.tokens[:, None]).squeeze(1).tolist()
+    rest = iter(found)
+    return [math.exp(sum(next(rest) for _ in chain.questions)) for chain in chains]
+
+
+def _scaling(batch: Batch, neurons: Collection[NeuronId], factor: float) -> Mapping[int, Change]:
+    by_layer: dict[int, list[int]] = defaultdict(list)
+    for neuron in sorted(neurons):
+        by_layer[neuron.layer].append(neuron.index)
+    return {layer: _times(batch, index, factor) for layer, index in by_layer.items()}
+
+
+def _times(batch: Batch, index: list[int], factor: float) -> Change:
+    rows, places = batch.rows[:, None], batch.positions[:, None]  # (questions, 1)
+
+    def scale(coefficients: Tensor) -> Tensor:
+        changed = coefficients.clone()
+        seen = changed.view(*batch.ids.shape, -1)  # (rows, tokens, d_ff), also in OPT
+        seen[rows, places, index] = seen[rows, places, index] * factor
+        return changed
+
+    return scale

@@ -1,0 +1,198 @@
+"""Evaluate a version against the base: what its edits reach, and what they cost."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.fluency import entropy, generated, perplexity
+from kn_edit.evaluation.statistics import Estimate, harmonic, mean
+from kn_edit.facts import (
+    Case,
+    Fact,
+    Prompt,
+    Relation,
+    Template,
+    bundled,
+    load_relation,
+    neutral_sentences,
+)
+from kn_edit.ledger import EditRecord
+from kn_edit.models.model import Model
+from kn_edit.models.predict import first_tokens
+from kn_edit.models.questions import ask, ask_openly
+from kn_edit.neurons.assess import assess
+from kn_edit.workspace.engine import Engine
+from kn_edit.workspace.locating import Locator, Search, prompts_for
+from kn_edit.workspace.neighbours import JUDGES, NEUTRAL_TEXTS, PROBES
+from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.scores import ScoreCache
+
+SEEDS = (0, 1, 2)  # of the neighbours that are drawn
+SPOKEN = 8  # texts that are generated freely
+
+
+@dataclass(frozen=True)
+class Update:
+    """What is left of one update at the version."""
+
+    case: Case
+    target: str
+    efficacy: float
+    generalization: float | None
+    specificity: float | None  # over all seeds
+    says: str  # freely, after the first prompt; empty for a masked LM
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A figure of the base and of the version."""
+
+    base: float
+    version: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A version against the base. Estimates are over updates, with bootstrap intervals."""
+
+    updates: tuple[Update, ...]
+    passed_over: tuple[str, ...]  # edits that cannot be asked again, and why
+    efficacy: Estimate | None
+    generalization: Estimate | None
+    specificity: Estimate | None
+    by_seed: tuple[float, ...]  # specificity of each seed's neighbours
+    perplexity: Pair  # on neutral text
+    entropy: Pair | None  # n-gram entropy of free generation, bits; None for a masked LM
+
+    @property
+    def score(self) -> float | None:
+        """The harmonic mean of the three."""
+        three = [self.efficacy, self.generalization, self.specificity]
+        values = [one.value for one in three if one is not None]
+        return harmonic(values) if len(values) == len(three) else None
+
+
+@dataclass(frozen=True)
+class _Asked:
+    case: Case
+    target: str
+    judges: tuple[tuple[Prompt, ...], ...]  # by seed
+
+
+def evaluate(
+    engine: Engine, deltas: Sequence[Delta], edits: Sequence[EditRecord], progress: Progress
+) -> Evaluation:
+    """Ask the base and the version the same things."""
+    cases, passed_over = _cases(edits)
+    taken = {(case.relation.name, case.fact.subject) for case, _ in cases}
+    texts = neutral_sentences()[NEUTRAL_TEXTS:]  # solvers hold the first ones in place
+    with engine.at([]) as model:
+        locator = Locator(model, ScoreCache(engine.base.fingerprint, ()), Search(), progress)
+        asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]
+        said = [[_said(model, prompts) for prompts in one.judges] for one in asked]
+        progress("neutral text", 0, 0)
+        old = perplexity(model, texts)
+        spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
+        before = entropy([generated(model, text) for text in spoken]) if model.causal else None
+    with engine.at(deltas) as model:
+        updates, by_seed = [], [[0, 0] for _ in SEEDS]
+        for at, one in enumerate(asked):
+            progress("asking again", at, len(asked))
+            kept = [
+                [a == b for a, b in zip(first, _said(model, prompts), strict=True)]
+                for first, prompts in zip(said[at], one.judges, strict=True)
+            ]
+            for total, flags in zip(by_seed, kept, strict=True):
+                total[0], total[1] = total[0] + sum(flags), total[1] + len(flags)
+            updates.append(_update(model, one, [flag for flags in kept for flag in flags]))
+        new = perplexity(model, texts)
+        after = entropy([generated(model, text) for text in spoken]) if model.causal else None
+    return Evaluation(
+        tuple(updates),
+        passed_over,
+        _over([one.efficacy for one in updates]),
+        _over([one.generalization for one in updates]),
+        _over([one.specificity for one in updates]),
+        tuple(same / count for same, count in by_seed if count),
+        Pair(old, new),
+        None if before is None or after is None else Pair(before, after),
+    )
+
+
+def _cases(edits: Sequence[EditRecord]) -> tuple[list[tuple[Case, str]], tuple[str, ...]]:
+    """The updates of a recipe, the last one of each fact, and what cannot be asked again."""
+    last: dict[tuple[str, str], tuple[Case, str]] = {}
+    passed_over = []
+    for edit in edits:
+        if edit.subject is None or edit.target is None:
+            passed_over.append(f"{edit.id[:12]} is no update of a fact")
+            continue
+        relation = _relation(edit)
+        if relation is None:
+            passed_over.append(f"{edit.id[:12]} does not say how it was asked")
+            continue
+        case = Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
+        last[edit.relation, edit.subject] = (case, edit.target)
+    return list(last.values()), tuple(passed_over)
+
+
+def _relation(edit: EditRecord) -> Relation | None:
+    """The bundled pack, or else the templates that were recorded with the edit."""
+    if edit.relation in bundled():
+        return load_relation(edit.relation)
+    templates = [Template(text) for text in edit.found.get("templates", ())]
+    held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
+    return Relation(edit.relation, (*templates, *held_out)) if templates else None
+
+
+def _judges(
+    model: Model, locator: Locator, case: Case, taken: set[tuple[str, str]]
+) -> tuple[tuple[Prompt, ...], ...]:
+    """Known facts that the version does not edit, drawn anew for each seed."""
+    known = [
+        fact
+        for fact in locator.known(case.relation, case.fact)
+        if (case.relation.name, fact.subject) not in taken
+    ]
+    drawn = []
+    for seed in SEEDS:
+        some = random.Random(seed).sample(known, min(JUDGES, len(known)))
+        drawn.append(
+            tuple(
+                prompt
+                for fact in some
+                for held_out in (False, True)
+                for prompt in prompts_for(model, case.relation, fact, held_out=held_out)[:PROBES]
+            )
+        )
+    return tuple(drawn)
+
+
+def _said(model: Model, prompts: Sequence[Prompt]) -> list[int]:
+    return first_tokens(model, [ask_openly(model, prompt) for prompt in prompts])
+
+
+def _update(model: Model, one: _Asked, kept: Sequence[bool]) -> Update:
+    relation, fact = one.case.relation, one.case.fact
+    own = prompts_for(model, relation, fact)
+    held_out = prompts_for(model, relation, fact, held_out=True)
+    right, right_held_out = (
+        [each.right for each in assess(model, [ask(model, p, one.target) for p in prompts])]
+        for prompts in (own, held_out)
+    )
+    return Update(
+        one.case,
+        one.target,
+        sum(right) / len(right),
+        sum(right_held_out) / len(right_held_out) if right_held_out else None,
+        sum(kept) / len(kept) if kept else None,
+        generated(model, own[0].before.rstrip(), 8).strip() if model.causal else "",
+    )
+
+
+def _over(values: Sequence[float | None]) -> Estimate | None:
+    seen = [value for value in values if value is not None]
+    return mean(seen) if seen else None

@@ -1,0 +1,100 @@
+"""Suppress and amplify one fact's neurons, and see what else moves."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kn_edit.errors import NoNeurons
+from kn_edit.facts import Case, Fact, Relation, bundled, load_relation
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain, ask
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.intervention import p_when_scaled
+from kn_edit.neurons.locate import Located
+from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.workspace.locating import Locator, prompts_for
+
+SEED = 0
+CONTROLS = 6  # facts that stand for the relation, and for other relations
+LOOKED_AT = 24  # of another relation, to find one that the model knows
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Mean p(answer) over some prompts, before and after."""
+
+    what: str
+    prompts: int
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float | None:
+        return self.after / self.before - 1 if self.before else None
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """What scaling a fact's neurons did, to it and to the controls."""
+
+    fact: Fact
+    factor: float
+    neurons: tuple[NeuronId, ...]
+    moved: tuple[Moved, ...]
+
+
+def scale(model: Model, locator: Locator, case: Case, found: Located, factor: float) -> Scaled:
+    """Scale a fact's neurons during forward passes; no weight changes. Raises NoNeurons."""
+    neurons = tuple(neuron for neuron, _ in found.neurons)
+    if not neurons:
+        raise NoNeurons(str(case.fact))
+    own = _chains(model, case.relation, [case.fact], None)
+    known = [one for one in locator.known(case.relation, case.fact) if one.stated]
+    elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, random.Random(SEED)))
+    groups = [
+        ("the fact", own, neurons),
+        ("other facts of its relation", _chains(model, case.relation, known[:CONTROLS]), neurons),
+        ("facts of other relations", _elsewhere(model, locator, case), neurons),
+        ("the fact, random neurons", own, elsewhere),
+    ]
+    moved = tuple(
+        Moved(
+            what,
+            len(chains),
+            _mean(p_when_scaled(model, chains, chosen, 1.0)),
+            _mean(p_when_scaled(model, chains, chosen, factor)),
+        )
+        for what, chains, chosen in groups
+        if chains
+    )
+    return Scaled(case.fact, factor, neurons, moved)
+
+
+def _chains(
+    model: Model, relation: Relation, facts: Sequence[Fact], most: int | None = 1
+) -> list[Chain]:
+    return [
+        ask(model, prompt) for fact in facts for prompt in prompts_for(model, relation, fact)[:most]
+    ]
+
+
+def _elsewhere(model: Model, locator: Locator, case: Case) -> list[Chain]:
+    """A prompt of a known fact of each of some other relations, about other subjects."""
+    found: list[Chain] = []
+    for name in bundled():
+        if name == case.relation.name or len(found) == CONTROLS:
+            continue
+        relation = load_relation(name)
+        tried = [
+            one for one in locator.tried(relation)[:LOOKED_AT] if one.subject != case.fact.subject
+        ]
+        first = next((one for one in tried if locator.knows(relation, one)), None)
+        if first is not None:
+            found += _chains(model, relation, [first])
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
