@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "checkpoints",
         "evaluation",
     },
-    "cli": {"workspace"},
+    "experiments": {"facts", "models", "neurons", "edits", "evaluation", "workspace"},
+    "cli": {"workspace", "experiments"},
 }
 FOR_EVERYONE = {"errors", "neuron"}
 
@@ -53,6 +54,8 @@ AT_HOME: dict[str, set[str]] = {
     "safetensors": {"models"},
     "platformdirs": {"models.cache"},
     "subprocess": {"models.demo"},
+    "matplotlib": {"evaluation.plots"},
+    "jinja2": {"evaluation.report"},
 }
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"}
 

@@ -98,6 +98,31 @@ def locate(
         tell_passed_over(workspace, relation, output)
 
 
+@click.command()
+@click.argument("version", default="head")
+@output_options
+@pass_workspace
+def evaluate(workspace: Workspace, version: str, output: Output) -> None:
+    """Measure VERSION (head) against the base.
+
+    Of its updates: efficacy, generalization, specificity and their harmonic mean, the neighbours
+    drawn with several seeds. Of the model: perplexity on neutral text, and the n-gram entropy of
+    what it generates. Brackets are 95% bootstrap intervals over updates.
+
+    \b
+    Examples:
+      kn-edit evaluate
+      kn-edit evaluate v1 --json
+    """
+    from kn_edit.cli import tables
+
+    found = workspace.evaluate(version)
+    score = "" if found.score is None else f"{found.score:.3f}"
+    output.show(plain.evaluation(found), [score], lambda: tables.evaluation(found))
+    for words in found.passed_over:
+        output.notice(f"not asked: edit {words}")
+
+
 def _relation(named: Named) -> Relation:
     from kn_edit.workspace import load_relation
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from kn_edit import __version__
-from kn_edit.cli import ask, disk, edit, history, machine
+from kn_edit.cli import ask, disk, edit, experiment, history, machine, scale
 from kn_edit.errors import ExitCode
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Look at a model": (disk.init, ask.assess, ask.locate),
+    "Look at a model": (disk.init, ask.assess, ask.locate, ask.evaluate),
+    "See what its neurons do": (scale.suppress, scale.amplify),
+    "Experiments": (experiment.reproduce,),
     "Change it": (edit.update, edit.erase),
     "Look at the history": (
         history.status,

@@ -116,10 +116,11 @@ def grouped(name: str, make: type[Any], *options: Option) -> Callable[[F], F]:
 
 
 def finite(
-    context: click.Context, parameter: click.Parameter, value: tuple[float, ...] | None
-) -> tuple[float, ...] | None:
+    context: click.Context, parameter: click.Parameter, value: float | tuple[float, ...] | None
+) -> float | tuple[float, ...] | None:
     """Refuse nan and inf, which click takes for numbers."""
-    if value is not None and not all(map(math.isfinite, value)):
+    numbers = value if isinstance(value, tuple) else () if value is None else (value,)
+    if not all(map(math.isfinite, numbers)):
         raise click.BadParameter("give finite numbers", context, parameter)
     return value
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
         Difference,
         Edited,
         EditRecord,
+        Evaluation,
         Fact,
         Located,
         Ref,
+        Scaled,
         Step,
         VersionRecord,
         Workspace,
@@ -63,6 +65,51 @@ def located(one: Located) -> Plain:
             {"prompt": prompt.prompt, "p": prompt.p, "nodes": prompt.nodes}
             for prompt in one.prompts
         ],
+    }
+
+
+def scaled(one: Scaled) -> Plain:
+    return {
+        "fact": fact(one.fact),
+        "factor": one.factor,
+        "neurons": [neuron(each) for each in one.neurons],
+        "p": [
+            {
+                "of": each.what,
+                "prompts": each.prompts,
+                "before": each.before,
+                "after": each.after,
+                "change": each.change,
+            }
+            for each in one.moved
+        ],
+    }
+
+
+def evaluation(one: Evaluation) -> Plain:
+    def estimate(found: Any) -> Plain | None:
+        return None if found is None else asdict(found)
+
+    return {
+        "efficacy": estimate(one.efficacy),
+        "generalization": estimate(one.generalization),
+        "specificity": estimate(one.specificity),
+        "specificity_by_seed": list(one.by_seed),
+        "score": one.score,
+        "perplexity": asdict(one.perplexity),
+        "entropy": None if one.entropy is None else asdict(one.entropy),
+        "updates": [
+            {
+                **fact(each.case.fact),
+                "target": each.target,
+                "efficacy": each.efficacy,
+                "generalization": each.generalization,
+                "specificity": each.specificity,
+                "says": each.says,
+            }
+            for each in one.updates
+        ],
+        "passed_over": list(one.passed_over),
     }
 
 

@@ -13,7 +13,8 @@ from rich.text import Text
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Assessment, Located
+    from kn_edit.workspace import Assessment, Evaluation, Located, Scaled
+    from kn_edit.workspace.evaluating import Pair
 
 DIGITS = 12  # of an id
 MOST_ROWS = 12
@@ -119,6 +120,54 @@ def located_row(one: Located) -> str:
     """The neurons of one fact among many, on one line."""
     found = neurons([neuron for neuron, _ in one.neurons], 5) or "none"
     return f"{one.fact.subject}, {one.fact.answer}: {found}"
+
+
+def scaled(one: Scaled) -> Parts:
+    """What moved when a fact's neurons were scaled."""
+    yield f"{one.fact}: {count(len(one.neurons), 'neuron')} x {one.factor:g}"
+    yield wrapped(2, neurons(one.neurons))
+    made = table("p(answer) of", ">prompts", ">before", ">after", ">change")
+    for each in one.moved:
+        change = "-" if each.change is None else f"{each.change:+.0%}"
+        made.add_row(
+            each.what, str(each.prompts), f"{each.before:.3f}", f"{each.after:.3f}", change
+        )
+    yield made
+
+
+def evaluation(one: Evaluation) -> Parts:
+    """What a version's updates reach, teacher-forced and freely, and what they cost."""
+    if one.updates:
+        made = table("update", ">effic.", ">gener.", ">specif.", "says freely")
+        for each in one.updates:
+            fact = each.case.fact
+            made.add_row(
+                cut(f"{fact.subject}: {fact.answer} -> {each.target}"),
+                share(each.efficacy),
+                share(each.generalization),
+                share(each.specificity),
+                cut(word(each.says) if each.says else ""),
+            )
+        yield made
+    rows = [
+        (name, str(found) if found else "-")
+        for name, found in (
+            ("efficacy", one.efficacy),
+            ("generalization", one.generalization),
+            ("specificity", one.specificity),
+        )
+    ]
+    rows.append(("their harmonic mean", share(one.score)))
+    if one.by_seed:
+        rows.append(("specificity by seed", " ".join(map(share, one.by_seed))))
+    rows.append(("neutral perplexity", _pair(one.perplexity)))
+    if one.entropy is not None:
+        rows.append(("entropy, generated", _pair(one.entropy)))
+    yield pairs(rows)
+
+
+def _pair(one: Pair) -> str:
+    return f"{one.version:.2f} (base {one.base:.2f})"
 
 
 def share(value: Any) -> str:

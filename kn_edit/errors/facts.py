@@ -161,3 +161,18 @@ class NoFactToAsk(KnEditError):
             f"no fact of relation {self.relation} can be asked of this model: its tokenizer knows "
             "none of their answers as it needs them; use another relation, or a larger model"
         )
+
+
+@dataclass
+class TooFewKnown(KnEditError):
+    """An experiment needs facts that the model answers right."""
+
+    exit_code = ExitCode.ERROR
+    relations: tuple[str, ...]
+    least: int
+
+    def __str__(self) -> str:
+        return (
+            f"the model knows fewer than {self.least} facts of {listed(self.relations)}; "
+            "name other relations with --relation"
+        )

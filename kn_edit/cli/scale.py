@@ -1,0 +1,101 @@
+"""Commands that scale neurons and change no weight: suppress, amplify."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import (
+    Named,
+    Rule,
+    fact_options,
+    finite,
+    output_options,
+    pass_workspace,
+    rule_options,
+    version_option,
+)
+from kn_edit.cli.output import Output
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Workspace
+
+
+@click.command()
+@fact_options
+@click.option(
+    "--factor",
+    type=float,
+    default=0.0,
+    show_default=True,
+    metavar="X",
+    callback=finite,
+    help="Times what; 0 silences.",
+)
+@rule_options
+@version_option
+@output_options
+@pass_workspace
+def suppress(
+    workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
+) -> None:
+    """See what happens to p(answer) when a fact's neurons are silenced.
+
+    Beside the fact: other facts of its relation, facts of other relations, and as many random
+    neurons of the same layers. No weight changes.
+
+    \b
+    Examples:
+      kn-edit suppress --relation capital --subject France
+      kn-edit suppress --relation capital --subject France --factor 0.5 --json
+    """
+    _scale(workspace, named, factor, rule, version, output)
+
+
+@click.command()
+@fact_options
+@click.option(
+    "--factor",
+    type=float,
+    default=2.0,
+    show_default=True,
+    metavar="X",
+    callback=finite,
+    help="Times what.",
+)
+@rule_options
+@version_option
+@output_options
+@pass_workspace
+def amplify(
+    workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
+) -> None:
+    """See what happens to p(answer) when a fact's neurons are amplified.
+
+    Shows the same controls as suppress. No weight changes.
+
+    \b
+    Examples:
+      kn-edit amplify --relation capital --subject France
+      kn-edit amplify --relation capital --subject France --factor 4
+    """
+    _scale(workspace, named, factor, rule, version, output)
+
+
+def _scale(
+    workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
+) -> None:
+    from kn_edit.cli import tables
+
+    search = rule.search()
+    found = [
+        workspace.scale(case, factor, search=search, version=version) for case in named.cases()
+    ]
+    data = [plain.scaled(one) for one in found]
+    output.show(
+        data if named.many else data[0],
+        dict.fromkeys(str(neuron) for one in found for neuron in one.neurons),
+        lambda: (part for one in found for part in tables.scaled(one)),
+    )

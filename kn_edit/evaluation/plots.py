@@ -1,0 +1,121 @@
+"""Plots as SVG text. Colours of Okabe and Ito, and markers that tell lines apart in grey print."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.evaluation.statistics import Estimate
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+SIZE = (7.0, 3.6)  # inches
+
+
+def curves(
+    lines: Mapping[str, Mapping[float, Estimate]], across: str, up: str, *, unit: float = 1.0
+) -> str:
+    """Lines with intervals: label -> place -> estimate. unit: values are divided by it."""
+
+    def draw(axes: Axes) -> None:
+        for at, (label, points) in enumerate(lines.items()):
+            values = [one.value / unit for one in points.values()]
+            low = [max(one.value - one.low, 0) / unit for one in points.values()]
+            high = [max(one.high - one.value, 0) / unit for one in points.values()]
+            axes.errorbar(list(points), values, [low, high], label=label, capsize=3, **_look(at))
+        axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.legend(frameon=False, fontsize=9)
+
+    return _drawn(draw)
+
+
+def series(lines: Mapping[str, Mapping[float, float]], across: str, up: str) -> str:
+    """Lines without intervals: label -> place -> value."""
+
+    def draw(axes: Axes) -> None:
+        for at, (label, points) in enumerate(lines.items()):
+            axes.plot(list(points), list(points.values()), label=label, **_look(at))
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, fontsize=9)
+
+    return _drawn(draw)
+
+
+def bars(groups: Mapping[str, Sequence[float]], names: Sequence[str], across: str, up: str) -> str:
+    """Bars side by side: label -> a value for every name."""
+
+    def draw(axes: Axes) -> None:
+        width = 0.8 / len(groups)
+        for at, (label, values) in enumerate(groups.items()):
+            places = [number + (at - (len(groups) - 1) / 2) * width for number in range(len(names))]
+            hatch = ("", "//", "..", "xx")[at % 4]
+            axes.bar(places, values, width, label=label, color=COLOURS[at], hatch=hatch, alpha=0.9)
+        step = max(1, len(names) // 16)
+        axes.set_xticks(range(0, len(names), step), list(names)[::step])
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.legend(frameon=False, fontsize=9)
+
+    return _drawn(draw)
+
+
+def neuron_map(
+    neurons: Sequence[tuple[NeuronId, float]], n_layers: int, d_ff: int, *, chosen: set[NeuronId]
+) -> str:
+    """Layer by neuron: area by score, and which of them an edit writes."""
+
+    def draw(axes: Axes) -> None:
+        largest = max((abs(score) for _, score in neurons), default=1.0) or 1.0
+        for label, inside, colour, marker in (
+            ("candidates", False, "0.55", "o"),
+            ("written by the edit", True, COLOURS[1], "D"),
+        ):
+            some = [(one, score) for one, score in neurons if (one in chosen) == inside]
+            axes.scatter(
+                [one.index for one, _ in some],
+                [one.layer for one, _ in some],
+                s=[12 + 120 * abs(score) / largest for _, score in some],
+                c=colour,
+                marker=marker,
+                alpha=0.75,
+                label=label,
+            )
+        axes.set_xlim(-0.02 * d_ff, 1.02 * d_ff)
+        axes.set_ylim(-1, n_layers)
+        axes.set_xlabel("neuron")
+        axes.set_ylabel("layer")
+        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, 1.16), ncol=2)
+
+    return _drawn(draw)
+
+
+def _look(at: int) -> dict[str, Any]:
+    style = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "linestyle": STYLES[at % 6]}
+    return {**style, "markersize": 5, "linewidth": 1.6}
+
+
+def _drawn(draw: Any) -> str:
+    """One plot as SVG without a date or random ids, so that equal numbers give equal files."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "kn-edit", "svg.fonttype": "none", "font.size": 10}):
+        figure = Figure(figsize=SIZE, layout="constrained")
+        axes = figure.add_subplot()
+        axes.spines[["top", "right"]].set_visible(False)
+        draw(axes)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return re.sub(r"^.*?(?=<svg)", "", text, count=1, flags=re.DOTALL)

@@ -1,0 +1,89 @@
+"""Sections as a page or as Markdown: nothing to fetch, plots inside or beside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kn_edit.evaluation.section import Claim, Section, Table
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{{ title }}</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem;
+  margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.5rem;
+  border-top: 1px solid #ddd; padding-top: 1rem }
+.scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; margin: .5rem 0 }
+caption { text-align: left; font-weight: 600; padding: .3rem 0 }
+th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e4e4;
+  vertical-align: top; font-variant-numeric: tabular-nums }
+ul.claims { list-style: none; padding: 0 } .claims li { padding-left: 7rem; text-indent: -7rem }
+.claims b { display: inline-block; width: 7rem; text-indent: 0 }
+.holds { color: #005a8c } .fails { color: #a33c00 }
+figure { margin: 1rem 0 } figure svg { max-width: 100%; height: auto }
+figcaption, .facts { color: #555; font-size: .9rem }
+@media print { body { max-width: none } h2 { break-after: avoid } figure { break-inside: avoid } }
+</style>
+<h1>{{ title }}</h1>
+{% for line in facts %}<div class="facts">{{ line }}</div>
+{% endfor %}
+{% for section in sections %}
+<h2>{{ section.title }}</h2>
+<p>{{ section.text }}</p>
+{% if section.claims %}<ul class="claims">
+{% for claim in section.claims %}<li class="{{ 'holds' if claim.holds else 'fails' }}">\
+<b>{{ 'holds' if claim.holds else 'does not hold' }}</b>{{ claim.words }}</li>
+{% endfor %}</ul>{% endif %}
+{% for plot in section.plots %}<figure>{{ plot.svg|safe }}<figcaption>{{ plot.caption }}\
+</figcaption></figure>
+{% endfor %}
+{% for table in section.tables %}<div class="scroll"><table><caption>{{ table.caption }}</caption>
+<tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% endfor %}
+{% endfor %}
+</html>
+"""
+
+
+def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
+    """One HTML page that needs no network and runs no script; every value is escaped."""
+    from jinja2 import Environment
+
+    made = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
+    return made.render(title=title, facts=facts, sections=sections)
+
+
+def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plots: str) -> str:
+    """The same as Markdown. plots: the folder of the plots, from where the text will lie."""
+    parts = [f"# {title}", *facts]
+    for section in sections:
+        parts += [f"## {section.title}", section.text]
+        if section.claims:
+            parts.append("\n".join(_claim(claim) for claim in section.claims))
+        parts += [f"![{one.caption}]({plots}/{one.name}.svg)" for one in section.plots]
+        parts += [_table(table) for table in section.tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def write_plots(folder: Path, sections: Sequence[Section]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for section in sections:
+        for plot in section.plots:
+            (folder / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8")
+
+
+def _claim(claim: Claim) -> str:
+    return f"- **{'holds' if claim.holds else 'does not hold'}**: {claim.words}"
+
+
+def _table(table: Table) -> str:
+    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
+    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return f"{table.caption}:\n\n" + "\n".join(rows)

@@ -1,0 +1,55 @@
+"""Means with their uncertainty: bootstrap intervals over facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+DRAWS = 2000
+LEVEL = 0.95
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the percentile interval of its bootstrap distribution."""
+
+    value: float
+    low: float
+    high: float
+    count: int  # of facts behind it
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """The mean of one value per fact. An empty sequence is an error of the caller."""
+    seen = np.asarray(values, dtype=float)
+    return _estimate(float(seen.mean()), seen[_picks(len(seen))].mean(1), len(seen))
+
+
+def change(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Change of the mean relative to the mean before, one pair per fact, resampled in pairs."""
+    old, new = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    picks = _picks(len(old))
+    drawn = new[picks].mean(1) / old[picks].mean(1) - 1
+    return _estimate(float(new.mean() / old.mean() - 1), drawn, len(old))
+
+
+def harmonic(values: Sequence[float]) -> float:
+    """The harmonic mean; 0 where one of the values is."""
+    return len(values) / sum(1 / value for value in values) if all(values) else 0.0
+
+
+def _picks(count: int) -> NDArray[np.int64]:
+    return np.random.default_rng(SEED).integers(count, size=(DRAWS, count))
+
+
+def _estimate(value: float, drawn: NDArray[np.float64], count: int) -> Estimate:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high), count)

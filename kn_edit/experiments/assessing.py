@@ -1,0 +1,87 @@
+"""Knowledge assessing: what the base knows of whole relations, by relation and by template."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken
+from kn_edit.evaluation.section import Section, Table
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.facts import Case, Relation
+from kn_edit.neurons.assess import assess
+
+GROUP = 16  # facts that are asked together and recorded as one row
+
+
+def measure(lab: Lab, most: int | None = None) -> list[Row]:
+    """One row for a group of facts: p(answer) and rank on every prompt. most: facts a relation."""
+    groups = {
+        f"{name} {start}": (relation, start)
+        for name, relation in lab.relations.items()
+        for start in range(0, len(relation.facts[:most]), GROUP)
+    }
+    rows = lab.rows("assessing", most=most)
+    return rows.all(list(groups), lambda name: _row(lab, *groups[name], most), lab.progress)
+
+
+def _row(lab: Lab, relation: Relation, start: int, most: int | None) -> Row:
+    answers = []
+    with lab.base() as (model, _):
+        chains = []
+        for fact in relation.facts[:most][start : start + GROUP]:
+            case = Case(relation, fact)
+            try:
+                chains += lab.chains(model, case) + lab.chains(model, case, held_out=True)
+            except (AnswerNotOneToken, AnswerNotInVocabulary):
+                continue  # a masked LM cannot be asked for it
+        for one in assess(model, chains):
+            template = one.prompt.template
+            answers.append(
+                {
+                    "subject": one.prompt.fact.subject,
+                    "template": template.text,
+                    "held_out": template.held_out,
+                    "p": one.p,
+                    "rank": one.rank,
+                }
+            )
+    return {"relation": relation.name, "answers": answers}
+
+
+def section(rows: Sequence[Row]) -> Section:
+    by_relation: dict[str, list[Row]] = defaultdict(list)
+    by_template: dict[tuple[str, str, bool], list[Row]] = defaultdict(list)
+    for row in rows:
+        for answer in row["answers"]:
+            by_relation[row["relation"]].append(answer)
+            by_template[row["relation"], answer["template"], answer["held_out"]].append(answer)
+    relations = [(name, *_figures(answers)) for name, answers in by_relation.items()]
+    everything = [answer for answers in by_relation.values() for answer in answers]
+    relations.append(("all", *_figures(everything)))
+    templates = [
+        (relation, text + (" *" if held_out else ""), *_figures(answers)[1:])
+        for (relation, text, held_out), answers in by_template.items()
+    ]
+    figures = ("prompts", "accuracy", "mean reciprocal rank", "p(answer)")
+    return Section(
+        "What the model knows",
+        "Accuracy: the answer comes first. Every fact of the relations was asked, known or not.",
+        (
+            Table("By relation", ("relation", *figures), tuple(relations)),
+            Table(
+                "By template (* held out)", ("relation", "template", *figures[1:]), tuple(templates)
+            ),
+        ),
+    )
+
+
+def _figures(answers: Sequence[Row]) -> tuple[str, ...]:
+    count = len(answers)
+    return (
+        str(count),
+        f"{sum(one['rank'] == 1 for one in answers) / count:.1%}",
+        f"{sum(1 / one['rank'] for one in answers) / count:.3f}",
+        f"{sum(one['p'] for one in answers) / count:.3f}",
+    )

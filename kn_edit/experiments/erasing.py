@@ -1,0 +1,162 @@
+"""Erase experiment (the paper's Table 6): a relation's own perplexity against that of the others.
+
+With m facts that a neuron must carry, with the unknown token and with zero, and with as many random
+slots of the same layers.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from kn_edit.edits.build import delta_of
+from kn_edit.edits.delta import Delta, Mode
+from kn_edit.edits.erase import written_slot
+from kn_edit.errors import NoNeurons
+from kn_edit.evaluation.section import Claim, Section, Table
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.facts import Case
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.workspace.drafts import Bench, How
+from kn_edit.workspace.erasing import draft_erasure
+from kn_edit.workspace.progress import silent
+
+VARIANTS: dict[str, How] = {
+    "m = 5, unknown token": How(least=5),
+    "m = 5, zero": How(least=5, zero=True),
+    "m = 3, zero": How(least=3, zero=True),
+    "20 most frequent, zero": How(top=20, zero=True),
+}
+RANDOM = "random slots, zero"
+TWICE, LITTLE = 2.0, 0.10  # what the erased relation's perplexity is to reach, the others' not
+
+
+def measure(lab: Lab) -> list[Row]:
+    """One row a relation: perplexity and accuracy of it and of the others, by variant."""
+    rows = lab.rows("erasing", variants=list(VARIANTS))
+    return rows.all(list(lab.relations), lambda name: _row(lab, name), lab.progress)
+
+
+def _row(lab: Lab, name: str) -> Row:
+    variants: dict[str, Any] = {}
+    count: dict[int, int] = {}
+    for variant, how in VARIANTS.items():
+        try:
+            bench = Bench(lab.workspace.engine, (), (), how, silent)
+            draft = draft_erasure(bench, lab.relations[name])
+        except NoNeurons:
+            continue
+        neurons = [neuron for neuron, _ in draft.neurons]
+        count = count or _by_layer(neurons)
+        variants[variant] = {"neurons": len(neurons)} | _figures(lab, name, [draft.delta])
+    if count:
+        neurons = _random(lab, name, count)
+        variants[RANDOM] = {"neurons": len(neurons)} | _figures(lab, name, [_zeroed(lab, neurons)])
+    return {"relation": name, "base": _figures(lab, name, []), "variants": variants}
+
+
+def _by_layer(neurons: Sequence[NeuronId]) -> dict[int, int]:
+    layers = [neuron.layer for neuron in neurons]
+    return {layer: layers.count(layer) for layer in sorted(set(layers))}
+
+
+def _random(lab: Lab, name: str, count: dict[int, int]) -> list[NeuronId]:
+    draw, d_ff = random.Random(f"{lab.plan.seed} {name}"), lab.workspace.engine.model.d_ff
+    return [
+        NeuronId(layer, index)
+        for layer, number in count.items()
+        for index in draw.sample(range(d_ff), number)
+    ]
+
+
+def _zeroed(lab: Lab, neurons: Sequence[NeuronId]) -> Delta:
+    slot = written_slot(lab.workspace.engine.model, None)
+    return delta_of(lab.workspace.engine.place, neurons, slot.expand(len(neurons), -1), Mode.SET)
+
+
+def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
+    """Of the erased relation, of its held-out paraphrases, and of the other relations."""
+    with lab.workspace.engine.at(deltas) as model:
+
+        def asked(relation: str, *, held_out: bool = False) -> list[Assessment]:
+            cases = [Case(lab.relations[relation], fact) for fact in lab.facts[relation]]
+            return assess(
+                model, [c for case in cases for c in lab.chains(model, case, held_out=held_out)]
+            )
+
+        others = [one for other in lab.relations if other != name for one in asked(other)]
+        return {
+            "own": _summary(asked(name)),
+            "held_out": _summary(asked(name, held_out=True)),
+            "others": _summary(others),
+        }
+
+
+def _summary(answers: Sequence[Assessment]) -> Row:
+    logs = [math.log(max(one.p, 1e-30)) for one in answers]
+    return {
+        "perplexity": math.exp(-sum(logs) / len(logs)),
+        "accuracy": sum(one.right for one in answers) / len(answers),
+    }
+
+
+def rise(row: Row, variant: str, group: str) -> float:
+    """Relative rise of a group's perplexity."""
+    after, before = row["variants"][variant][group], row["base"][group]
+    return float(after["perplexity"] / before["perplexity"] - 1)
+
+
+def section(rows: Sequence[Row]) -> Section:
+    lines = []
+    for row in rows:
+        for variant, one in row["variants"].items():
+            lines.append(
+                (
+                    row["relation"],
+                    variant,
+                    str(one["neurons"]),
+                    *(
+                        f"{rise(row, variant, group):+.1%}"
+                        for group in ("own", "held_out", "others")
+                    ),
+                    f"{row['base']['own']['accuracy']:.2f} -> {one['own']['accuracy']:.2f}",
+                    f"{row['base']['others']['accuracy']:.2f} -> {one['others']['accuracy']:.2f}",
+                )
+            )
+    columns = (
+        "relation",
+        "neurons chosen, written",
+        "slots",
+        "perplexity, erased",
+        "erased, held out",
+        "others",
+        "accuracy, erased",
+        "others",
+    )
+    good = {
+        variant: [
+            row["relation"]
+            for row in rows
+            if variant in row["variants"]
+            and rise(row, variant, "own") >= TWICE - 1
+            and rise(row, variant, "others") < LITTLE
+        ]
+        for variant in VARIANTS
+    }
+    claims = tuple(
+        Claim(
+            f"{variant}: the relation's perplexity doubles and the others' rises less than "
+            f"{LITTLE:.0%} for {len(found)} of {len(rows)} relations.",
+            2 * len(found) >= len(rows),
+        )
+        for variant, found in good.items()
+    )
+    text = (
+        "Perplexity is exp of the mean of -log p(answer) over the sample's prompts. The paper "
+        "(unknown token): +36.7% to +141.2% for the erased relation, +1.1% to +10.1% for others."
+    )
+    return Section("Erase", text, (Table("Erased relations", columns, tuple(lines)),), claims)

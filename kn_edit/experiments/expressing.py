@@ -1,0 +1,128 @@
+"""Activation by prompt (the paper's section 4.3): do prompts that express a fact light its neurons?
+
+The mean coefficient of a fact's knowledge neurons at the answer position of four kinds of prompts.
+Coefficients of gated FFNs have either sign, so each neuron counts in the direction in which it
+fires for the fact's own prompts; these are split, so that direction and value come from different
+prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from kn_edit.evaluation.section import Claim, Section, Table
+from kn_edit.evaluation.statistics import Estimate, mean
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.facts import Case
+from kn_edit.models.model import Model
+from kn_edit.models.predict import coefficients
+from kn_edit.models.questions import Question
+from kn_edit.neuron import NeuronId
+
+KINDS = {
+    "expressing": "prompts of the fact, held out",
+    "subject": "same subject, other relations",
+    "relation": "same relation, other subjects",
+    "random": "other subjects, other relations",
+}
+PAPER = {"expressing": 0.485, "subject": 0.019, "random": -0.018}
+
+
+def measure(lab: Lab) -> list[Row]:
+    """One row a fact: the mean coefficient of its neurons for each kind of prompt."""
+    cases = lab.cases
+    rows = lab.rows("expressing")
+    return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
+
+
+def _row(lab: Lab, case: Case) -> Row:
+    neurons = [neuron for neuron, _ in lab.located(case).neurons]
+    if not neurons:
+        return {"neurons": [], "coefficients": {}}
+    with lab.base() as (model, _):
+        asked = {
+            "expressing": _firsts(lab, model, [case], held_out=True, most=None),
+            "subject": _firsts(lab, model, _same_subject(lab, case)),
+            "relation": _firsts(lab, model, lab.same_relation(case)),
+            "random": _firsts(lab, model, lab.other_relations(case)),
+        }
+        own = _of(neurons, coefficients(model, _firsts(lab, model, [case], most=None)))
+        direction = own.mean(0).sign()  # (neurons,)
+        seen = {
+            kind: float((_of(neurons, coefficients(model, questions)) * direction).mean())
+            for kind, questions in asked.items()
+            if questions
+        }
+    return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
+
+
+def _of(neurons: Sequence[NeuronId], seen: Tensor) -> Tensor:
+    """Some neurons' coefficients, (prompts, neurons)."""
+    layers, index = zip(*neurons, strict=True)
+    return seen[:, layers, index]
+
+
+def _firsts(
+    lab: Lab,
+    model: Model,
+    cases: Sequence[Case],
+    *,
+    held_out: bool = False,
+    most: int | None = 2,
+) -> list[Question]:
+    return [
+        chain.questions[0]
+        for case in cases
+        for chain in lab.chains(model, case, held_out=held_out, most=most)
+    ]
+
+
+def _same_subject(lab: Lab, case: Case) -> list[Case]:
+    """The subject's other relations: they mention it, and ask for something else."""
+    return [
+        Case(relation, fact)
+        for name, relation in lab.relations.items()
+        if name != case.relation.name
+        for fact in relation.facts
+        if fact.subject == case.fact.subject
+    ]
+
+
+def section(rows: Sequence[Row]) -> Section:
+    found = {kind: one for kind in KINDS if (one := _estimate(rows, kind)) is not None}
+    lines = [
+        (
+            KINDS[kind],
+            str(one.count),
+            str(one),
+            f"{PAPER[kind]:.3f}" if kind in PAPER else "",
+        )
+        for kind, one in found.items()
+    ]
+    own = found["expressing"]
+    claims = [
+        Claim(
+            f"Prompts that express a fact activate its neurons more than {KINDS[kind]}: "
+            f"{own.value:.3f} against {other.value:.3f}.",
+            own.value > other.value,
+        )
+        for kind, other in found.items()
+        if kind != "expressing"
+    ]
+    text = (
+        "Mean coefficient of a fact's knowledge neurons at the answer position, in the direction "
+        "in which they fire for its trained prompts. The paper's figures are of sentences from the "
+        "web: with subject and answer, with the subject only, and random ones."
+    )
+    table = Table(
+        "Activation by prompt", ("prompts", "facts", "coefficient", "the paper"), tuple(lines)
+    )
+    return Section("Activation by prompt", text, (table,), tuple(claims))
+
+
+def _estimate(rows: Sequence[Row], kind: str) -> Estimate | None:
+    values = [row["coefficients"][kind] for row in rows if kind in row["coefficients"]]
+    return mean(values) if values else None

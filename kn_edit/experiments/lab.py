@@ -1,0 +1,141 @@
+"""The lab: a base model, a sample of facts that it knows, and where results are kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from kn_edit.experiments.rows import Rows
+from kn_edit.facts import Case, Fact, Relation, load_relation
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain, ask
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.locate import Located
+from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.workspace import Workspace
+from kn_edit.workspace.locating import Locator, Search, prompts_for
+from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.scores import ScoreCache
+
+T = TypeVar("T")
+
+CONTROLS = 6  # facts that stand for the rest of a relation, or for other relations
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run takes up. Equal plans on equal bases give equal numbers."""
+
+    relations: tuple[str, ...]
+    facts: int  # known ones, of each relation
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Lab:
+    """Everything that an experiment needs."""
+
+    workspace: Workspace
+    plan: Plan
+    out: Path
+    relations: Mapping[str, Relation]
+    facts: Mapping[str, tuple[Fact, ...]]  # known to the base, in random order, by relation
+    progress: Progress
+    search: Search = field(default_factory=Search)
+
+    @classmethod
+    def open(cls, workspace: Workspace, plan: Plan, out: Path) -> Lab:
+        """Draw the sample: facts that the base answers right on its first prompts."""
+        relations = {one.name: one for one in map(load_relation, plan.relations)}
+        with workspace.engine.at([]) as model:
+            locator = _locator(workspace, model, Search())
+            facts = {
+                name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
+            }
+        return cls(workspace, plan, out, relations, facts, workspace.progress)
+
+    @property
+    def cases(self) -> dict[str, Case]:
+        """Every fact of the sample by a name of its own."""
+        return {
+            f"{name}: {fact.subject}": Case(relation, fact)
+            for name, relation in self.relations.items()
+            for fact in self.facts[name]
+        }
+
+    def rows(self, experiment: str, **settings: object) -> Rows:
+        """The rows of an experiment; its own settings go into the file with the plan's."""
+        made = {"experiment": experiment, "base": self.workspace.base.fingerprint}
+        return Rows(
+            self.out / "rows" / f"{experiment}.jsonl", made | asdict(self.plan) | dict(settings)
+        )
+
+    @contextmanager
+    def base(self) -> Iterator[tuple[Model, Locator]]:
+        """The unedited model, and what finds its neurons."""
+        with self.workspace.engine.at([]) as model:
+            yield model, _locator(self.workspace, model, self.search)
+
+    def located(self, case: Case) -> Located:
+        """A fact's knowledge neurons on the base, filtered by its relation's other facts."""
+        with self.base() as (_, locator):
+            common = locator.spoken_for(case.relation, case.fact)
+            return locator.fact(case.relation, case.fact, common)
+
+    def chains(
+        self, model: Model, case: Case, *, held_out: bool = False, most: int | None = None
+    ) -> list[Chain]:
+        prompts = prompts_for(model, case.relation, case.fact, held_out=held_out)[:most]
+        return [ask(model, prompt) for prompt in prompts]
+
+    def same_relation(self, case: Case) -> list[Case]:
+        """Other facts of the sample of its relation, a few."""
+        others = [fact for fact in self.facts[case.relation.name] if fact != case.fact]
+        return [Case(case.relation, fact) for fact in self.drawn(case, others, CONTROLS)]
+
+    def other_relations(self, case: Case) -> list[Case]:
+        """Facts of the sample's other relations, about other subjects, a few."""
+        others = [
+            Case(relation, fact)
+            for name, relation in self.relations.items()
+            if name != case.relation.name
+            for fact in self.facts[name]
+            if fact.subject != case.fact.subject
+        ]
+        return self.drawn(case, others, CONTROLS)
+
+    def random_neurons(self, case: Case, neurons: Sequence[NeuronId]) -> tuple[NeuronId, ...]:
+        """As many neurons, drawn from the same layers, none of them the fact's own."""
+        d_ff = self.workspace.engine.model.d_ff
+        return tuple(sorted(as_many_elsewhere(neurons, d_ff, self.chance(case))))
+
+    def drawn(self, case: Case, among: Sequence[T], count: int) -> list[T]:
+        """So many of these, or all, drawn for this fact."""
+        return self.chance(case).sample(among, min(count, len(among)))
+
+    def chance(self, case: Case) -> random.Random:
+        """Randomness of a fact's own, so that no result hangs on the order of the facts."""
+        return random.Random(f"{self.plan.seed} {case.relation.name} {case.fact.subject}")
+
+
+def _locator(workspace: Workspace, model: Model, search: Search) -> Locator:
+    cache = ScoreCache(workspace.base.fingerprint, ())
+    return Locator(model, cache, search, workspace.progress)
+
+
+def _drawn(locator: Locator, relation: Relation, plan: Plan) -> list[Fact]:
+    """Known facts in random order, as many as planned or as there are."""
+    order = random.Random(f"{plan.seed} {relation.name}").sample(
+        relation.facts, len(relation.facts)
+    )
+    known: list[Fact] = []
+    for fact in order:
+        if len(known) == plan.facts:
+            break
+        if locator.knows(relation, fact):
+            known.append(fact)
+    return known

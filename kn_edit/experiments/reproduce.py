@@ -1,0 +1,100 @@
+"""All experiments on one model, one after the other, and what they say: a page, a text, plots."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from kn_edit.errors import TooFewKnown
+from kn_edit.evaluation.report import markdown, page, write_plots
+from kn_edit.evaluation.section import Section
+from kn_edit.experiments import (
+    assessing,
+    erasing,
+    expressing,
+    scaling,
+    sequence,
+    sharing,
+    updating,
+)
+from kn_edit.experiments.lab import Lab, Plan
+from kn_edit.workspace import Workspace
+
+RELATIONS = ("capital", "country", "language", "symbol")
+FACTS, EDITS = 15, 50
+QUICK_FACTS, QUICK_EDITS = 2, 5
+ASSESSED = 64  # facts of each relation that are assessed, known or not
+LEAST = 2  # known facts that a relation must have to take part
+
+
+def plan_of(
+    relations: tuple[str, ...] = (), facts: int | None = None, seed: int = 0, *, quick: bool = False
+) -> Plan:
+    usual = QUICK_FACTS if quick else FACTS
+    return Plan(relations or RELATIONS, facts or usual, seed)
+
+
+def reproduce(
+    workspace: Workspace,
+    plan: Plan,
+    out: Path,
+    *,
+    edits: int | None = None,
+    quick: bool = False,
+) -> list[Section]:
+    """Run everything and write OUT/report.html, OUT/results.md and OUT/plots. Resumable.
+
+    Rows are kept in OUT/rows as they come; a second run with the same plan goes on.
+    Raises TooFewKnown.
+    """
+    lab = Lab.open(workspace, plan, out)
+    short = [name for name, facts in lab.facts.items() if len(facts) < LEAST]
+    if short:
+        raise TooFewKnown(tuple(short), LEAST)
+    assessed = 2 * assessing.GROUP if quick else ASSESSED
+    together = min(edits or (QUICK_EDITS if quick else EDITS), len(lab.cases))
+    made: list[Section] = []
+    for section in _sections(lab, assessed, together):
+        made.append(section)
+        _write(lab, made)  # what is done can be read while the rest runs
+    return made
+
+
+def _sections(lab: Lab, assessed: int, together: int) -> Iterator[Section]:
+    yield assessing.section(assessing.measure(lab, assessed))
+    yield sharing.section(sharing.measure(lab))
+    yield scaling.section(scaling.measure(lab))
+    yield expressing.section(expressing.measure(lab))
+    yield updating.section(updating.measure(lab))
+    yield erasing.section(erasing.measure(lab))
+    yield sequence.section(sequence.measure(lab, together))
+
+
+def _write(lab: Lab, sections: list[Section]) -> None:
+    base = lab.workspace.base
+    title = f"Knowledge neurons in {base.name}"
+    counts = ", ".join(f"{name} {len(facts)}" for name, facts in lab.facts.items())
+    facts = [
+        f"Model: {base.name}, {base.model_type}, {base.dtype}, base {base.fingerprint[:12]}.",
+        f"Known facts in the sample: {counts}; seed {lab.plan.seed}.",
+        f"Machine: {platform.machine()}, {os.cpu_count()} CPUs; "
+        f"Python {platform.python_version()}, torch {version('torch')}.",
+    ]
+    lab.out.mkdir(parents=True, exist_ok=True)
+    write_plots(lab.out / "plots", sections)
+    _put(lab.out / "report.html", page(title, facts, sections))
+    _put(lab.out / "results.md", markdown(title, facts, sections, "plots"))
+
+
+def _put(file: Path, text: str) -> None:
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
+
+
+def claims(sections: list[Section]) -> list[tuple[str, str, bool]]:
+    """Every claim with the title of its section."""
+    return [(one.title, claim.words, claim.holds) for one in sections for claim in one.claims]

@@ -1,0 +1,69 @@
+"""Results of an experiment, a row each, in a file that grows as they come.
+
+A run that was stopped goes on where it was. A file that other settings made is not mixed with new
+rows: its first line says what made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kn_edit.workspace.progress import Progress
+
+Row = dict[str, Any]
+
+
+class Rows:
+    """The rows of one experiment. The file is JSONL: its settings, then one row a line."""
+
+    def __init__(self, file: Path, settings: Row) -> None:
+        self._file = file
+        self._settings = json.loads(json.dumps(settings))  # as it will be read back
+        self._rows = self._read()
+
+    def all(
+        self, names: Sequence[str], make: Callable[[str], Row], progress: Progress
+    ) -> list[Row]:
+        """The rows of these names, in order; `make` is called for those that are not there yet."""
+        what = self._file.stem
+        for done, name in enumerate(names):
+            progress(what, done, len(names))
+            if name not in self._rows:
+                self._add(name, make(name))
+        progress(what, len(names), len(names))
+        return [self._rows[name] for name in names]
+
+    def _read(self) -> dict[str, Row]:
+        try:
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return {}
+        whole = [parsed for line in lines if (parsed := _parsed(line)) is not None]
+        if not whole or whole[0] != self._settings:
+            return {}
+        return {row["name"]: row["row"] for row in whole[1:]}
+
+    def _add(self, name: str, row: Row) -> None:
+        if not self._rows:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(_line(self._settings), encoding="utf-8")
+        row = json.loads(json.dumps(row))
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(_line({"name": name, "row": row}))
+        self._rows[name] = row
+
+
+def _line(value: Row) -> str:
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
+def _parsed(line: str) -> Row | None:
+    """One line; None for the half of a line that a stopped run may leave at the end."""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

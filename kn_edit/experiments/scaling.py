@@ -1,0 +1,128 @@
+"""Suppress and amplify (the paper's Figures 4 and 5): p(answer) while a fact's neurons are scaled.
+
+Beside the fact itself: other facts of its relation, facts of other relations, and as many random
+neurons of the same layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kn_edit.evaluation.plots import curves
+from kn_edit.evaluation.section import Claim, Plot, Section, Table
+from kn_edit.evaluation.statistics import Estimate, change
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.facts import Case
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain
+from kn_edit.neurons.intervention import p_when_scaled
+
+FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+GROUPS = {
+    "own": "the fact itself",
+    "relation": "other facts of its relation",
+    "others": "facts of other relations",
+    "random": "the fact, with random neurons",
+}
+PAPER = {0.0: -0.2903, 2.0: 0.3117}  # Dai et al. (2022), sections 4.4; bert-base-cased
+STRONGER = 5.0  # times, that a fact is to change more than the controls
+
+
+def measure(lab: Lab) -> list[Row]:
+    """One row a fact: p(answer) of each group at each factor, the mean over its prompts."""
+    cases = lab.cases
+    rows = lab.rows("scaling", factors=FACTORS)
+    return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
+
+
+def _row(lab: Lab, case: Case) -> Row:
+    neurons = [neuron for neuron, _ in lab.located(case).neurons]
+    elsewhere = lab.random_neurons(case, neurons)
+    with lab.base() as (model, _):
+        own = lab.chains(model, case)
+        asked = {
+            "own": (own, neurons),
+            "relation": (_firsts(lab, model, lab.same_relation(case)), neurons),
+            "others": (_firsts(lab, model, lab.other_relations(case)), neurons),
+            "random": (own, elsewhere),
+        }
+        p = {
+            group: [_mean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS]
+            for group, (chains, chosen) in asked.items()
+        }
+    return {"neurons": [str(neuron) for neuron in neurons], "p": p}
+
+
+def _firsts(lab: Lab, model: Model, cases: Sequence[Case]) -> list[Chain]:
+    return [chain for case in cases for chain in lab.chains(model, case, most=1)]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def effects(rows: Sequence[Row]) -> dict[str, dict[float, Estimate]]:
+    """Relative change of the mean p(answer) by group and factor, over facts that have neurons."""
+    having = [row for row in rows if row["neurons"]]
+    unscaled = FACTORS.index(1.0)
+    return {
+        group: {
+            factor: change(
+                [row["p"][group][unscaled] for row in having],
+                [row["p"][group][at] for row in having],
+            )
+            for at, factor in enumerate(FACTORS)
+        }
+        for group in GROUPS
+    }
+
+
+def section(rows: Sequence[Row]) -> Section:
+    found = effects(rows)
+    without = sum(not row["neurons"] for row in rows)
+    columns = ("p(answer) of", *(f"x {factor:g}" for factor in FACTORS if factor != 1.0))
+    lines = [
+        (words, *(_percent(found[group][factor]) for factor in FACTORS if factor != 1.0))
+        for group, words in GROUPS.items()
+    ]
+    lines.append(
+        ("the paper, the fact itself", *(_paper(factor) for factor in FACTORS if factor != 1.0))
+    )
+    text = (
+        f"Change of the mean p(answer) while a fact's knowledge neurons are scaled, {len(rows)} "
+        f"facts ({without} of them without a neuron of their own, and left out). Brackets: 95% "
+        "bootstrap intervals over facts."
+    )
+    table = Table("Suppress (x 0) and amplify", columns, tuple(lines))
+    lines_of = {GROUPS[group]: by_factor for group, by_factor in found.items()}
+    drawn = curves(lines_of, "coefficients times", "change of p(answer), %", unit=0.01)
+    plot = Plot("dose-response", "p(answer) while a fact's neurons are scaled", drawn)
+    return Section("Suppress and amplify", text, (table,), _claims(found), (plot,))
+
+
+def _claims(found: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:
+    off = {group: by_factor[0.0].value for group, by_factor in found.items()}
+    twice = found["own"][2.0].value
+    claims = [
+        Claim(f"Suppressing a fact's neurons lowers p(answer): {off['own']:+.1%}.", off["own"] < 0),
+        Claim(f"Amplifying them raises it: {twice:+.1%}.", twice > 0),
+    ]
+    for group in ("others", "random"):
+        holds = off["own"] < 0 and -off["own"] >= STRONGER * abs(off[group])
+        claims.append(
+            Claim(
+                f"Suppressing changes it {STRONGER:g} times as much as for {GROUPS[group]}"
+                f" ({off[group]:+.1%}).",
+                holds,
+            )
+        )
+    return tuple(claims)
+
+
+def _percent(one: Estimate) -> str:
+    return f"{one.value:+.1%} [{one.low:+.1%}, {one.high:+.1%}]"
+
+
+def _paper(factor: float) -> str:
+    return f"{PAPER[factor]:+.1%}" if factor in PAPER else ""

@@ -1,0 +1,127 @@
+"""A sequential run: updates made one on top of the other and all kept. Does the model collapse?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.fluency import perplexity
+from kn_edit.evaluation.plots import series
+from kn_edit.evaluation.section import Claim, Plot, Section, Table
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.experiments.updating import new_answer
+from kn_edit.facts import neutral_sentences
+from kn_edit.models.questions import ask
+from kn_edit.neurons.assess import assess
+from kn_edit.workspace.drafts import Bench, How
+from kn_edit.workspace.locating import prompts_for
+from kn_edit.workspace.neighbours import NEUTRAL_TEXTS
+from kn_edit.workspace.progress import silent
+from kn_edit.workspace.updating import draft_update
+
+LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # after so many edits everything is measured
+ENOUGH, COLLAPSE = 0.90, 1.2  # mean efficacy, and neutral perplexity in units of the base's
+
+
+def measure(lab: Lab, edits: int) -> list[Row]:
+    """One row an edit. After those of LOOKS, and the last: every edit so far, and neutral text."""
+    cases = _in_turns(lab)[:edits]
+    rows = lab.rows("sequence", edits=edits)
+    names = [f"{number} {name}" for number, name in enumerate(cases, 1)]
+    return rows.all(names, lambda name: _row(lab, cases, int(name.split()[0])), lab.progress)
+
+
+def _in_turns(lab: Lab) -> list[str]:
+    """The sample's facts, relations in turns."""
+    by_relation = [
+        [name for name, case in lab.cases.items() if case.relation.name == relation]
+        for relation in lab.relations
+    ]
+    turns = zip_longest(*by_relation)
+    return [name for turn in turns for name in turn if name is not None]
+
+
+def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
+    before = [_kept(lab, at) for at in range(1, number)]
+    case = lab.cases[names[number - 1]]
+    to = new_answer(lab, case)
+    recipe = tuple(delta.id for delta in before)
+    bench = Bench(lab.workspace.engine, recipe, before, How(), silent)
+    draft = draft_update(bench, case, to)
+    file = _file(lab, number)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(draft.delta.to_bytes())
+    row: Row = {"to": to, "metrics": draft.metrics, "neurons": len(draft.neurons)}
+    if number in LOOKS or number == len(names):
+        row["look"] = _look(lab, names[:number], [*before, draft.delta])
+    return row
+
+
+def _file(lab: Lab, number: int) -> Path:
+    return lab.out / "rows" / "sequence" / f"{number:04}.safetensors"
+
+
+def _kept(lab: Lab, number: int) -> Delta:
+    return Delta.from_bytes(_file(lab, number).read_bytes())
+
+
+def _look(lab: Lab, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
+    texts = neutral_sentences()[NEUTRAL_TEXTS:]  # the solver holds the first ones in place
+    with lab.workspace.engine.at([]) as model:
+        base = perplexity(model, texts)
+    with lab.workspace.engine.at(deltas) as model:
+        efficacy: list[float] = []
+        generalization: list[float] = []
+        for name in names:
+            case = lab.cases[name]
+            for shares, held_out in ((efficacy, False), (generalization, True)):
+                prompts = prompts_for(model, case.relation, case.fact, held_out=held_out)
+                chains = [ask(model, prompt, new_answer(lab, case)) for prompt in prompts]
+                right = [one.right for one in assess(model, chains)]
+                shares.append(sum(right) / len(right))
+        return {
+            "efficacy": sum(efficacy) / len(efficacy),
+            "generalization": sum(generalization) / len(generalization),
+            "perplexity": perplexity(model, texts) / base,
+        }
+
+
+def section(rows: Sequence[Row]) -> Section:
+    looks = [(number, row["look"]) for number, row in enumerate(rows, 1) if "look" in row]
+    lines = [
+        (
+            str(number),
+            f"{look['efficacy']:.3f}",
+            f"{look['generalization']:.3f}",
+            f"{look['perplexity']:.3f}",
+        )
+        for number, look in looks
+    ]
+    last = looks[-1][1]
+    claims = (
+        Claim(
+            f"After {len(rows)} updates kept together, mean efficacy is {last['efficacy']:.3f}.",
+            last["efficacy"] >= ENOUGH,
+        ),
+        Claim(
+            f"Neutral perplexity is {last['perplexity']:.3f} times the base's.",
+            last["perplexity"] < COLLAPSE,
+        ),
+    )
+    columns = ("updates", "efficacy of all so far", "generalization", "neutral perplexity / base")
+    text = "Updates made one on top of the other, relations in turns, none taken back."
+    drawn = series(
+        {
+            "efficacy of all so far": {number: look["efficacy"] for number, look in looks},
+            "generalization": {number: look["generalization"] for number, look in looks},
+            "neutral perplexity / base": {number: look["perplexity"] for number, look in looks},
+        },
+        "updates kept together",
+        "share; times the base's",
+    )
+    plot = Plot("sequence", "Updates made one on top of the other", drawn)
+    table = Table("Sequence", columns, tuple(lines))
+    return Section("Many updates together", text, (table,), claims, (plot,))

@@ -1,0 +1,171 @@
+"""Update experiment (the paper's Table 5): does an update work, also in other words, and what else
+does it change?
+
+Calibrated and closed form on the same neurons, and both on as many random neurons of the same
+layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.plots import bars
+from kn_edit.evaluation.section import Claim, Plot, Section, Table
+from kn_edit.evaluation.statistics import Estimate, harmonic, mean
+from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.rows import Row
+from kn_edit.facts import Case
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain
+from kn_edit.neurons.assess import assess
+from kn_edit.workspace.drafts import Bench, Draft, How
+from kn_edit.workspace.progress import silent
+from kn_edit.workspace.updating import draft_update
+
+SCALES = ((1.0, 8.0), (1.0, 4.0), (0.5, 2.0))  # (l1, l2) of the closed form; the first the paper's
+METRICS = ("efficacy", "generalization", "specificity")
+CALIBRATED, RANDOM = "calibrated", "calibrated, random neurons"
+_SHOWN = (CALIBRATED, RANDOM, f"closed form {SCALES[0]}")
+
+
+def methods(own: Draft, elsewhere: How) -> dict[str, How]:
+    """How to make the other edits that stand beside the calibrated one."""
+    same = How(closed_form=True, neurons=tuple(neuron for neuron, _ in own.neurons))
+    closed = {f"closed form {scale}": replace(same, scale=scale) for scale in SCALES}
+    return {
+        RANDOM: elsewhere,
+        **closed,
+        f"closed form {SCALES[0]}, random neurons": replace(elsewhere, closed_form=True),
+    }
+
+
+def measure(lab: Lab) -> list[Row]:
+    """One row a fact: what each method reaches."""
+    cases = lab.cases
+    rows = lab.rows("updating", scales=SCALES)
+    return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
+
+
+def new_answer(lab: Lab, case: Case) -> str:
+    """Another answer of the relation, drawn for this fact."""
+    others = sorted({one.answer for one in case.relation.facts} - {case.fact.answer})
+    return lab.chance(case).choice(others)
+
+
+def _row(lab: Lab, case: Case) -> Row:
+    to = new_answer(lab, case)
+
+    def draft(how: How) -> Draft:
+        return draft_update(Bench(lab.workspace.engine, (), (), how, silent), case, to)
+
+    own = draft(How())
+    elsewhere = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
+    drafts = {CALIBRATED: own}
+    drafts |= {name: draft(how) for name, how in methods(own, How(neurons=elsewhere)).items()}
+    before = _around(lab, case, [])
+    return {
+        "to": to,
+        "neurons": len(own.neurons),
+        "added": own.found["added"],
+        "why": own.found["why"],
+        "base": before,
+        "methods": {
+            name: {key: one.metrics[key] for key in METRICS} | _around(lab, case, [one.delta])
+            for name, one in drafts.items()
+        },
+    }
+
+
+def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
+    """Whether the old answer still stands, and mean log p of other facts."""
+    with lab.workspace.engine.at(deltas) as model:
+        old = assess(model, lab.chains(model, case))
+        held_out = assess(model, lab.chains(model, case, held_out=True))
+        return {
+            "old_first": _share([one.right for one in old]),
+            "old_held_out": _share([one.right for one in held_out]),
+            "within": _log_p(model, _firsts(lab, model, lab.same_relation(case))),
+            "across": _log_p(model, _firsts(lab, model, lab.other_relations(case))),
+        }
+
+
+def _firsts(lab: Lab, model: Model, cases: Sequence[Case]) -> list[Chain]:
+    return [chain for case in cases for chain in lab.chains(model, case, most=1)]
+
+
+def _log_p(model: Model, chains: Sequence[Chain]) -> float:
+    logs = [math.log(max(one.p, 1e-30)) for one in assess(model, chains)]
+    return sum(logs) / len(logs) if logs else 0.0
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return sum(flags) / len(flags) if flags else None
+
+
+def estimates(rows: Sequence[Row], method: str) -> dict[str, Estimate]:
+    """Means over facts of a method's metrics, of the share of prompts that changed, and of the rise
+    of perplexity (relative) within and across relations."""
+    made = [row["methods"][method] for row in rows]
+    known = {key: [one[key] for one in made if one[key] is not None] for key in METRICS}
+    found = {key: mean(values) for key, values in known.items() if values}
+    found["changed"] = mean([1 - one["old_first"] for one in made])
+    for around in ("within", "across"):
+        rises = [
+            math.expm1(row["base"][around] - one[around])
+            for row, one in zip(rows, made, strict=True)
+        ]
+        found[around] = mean(rises)
+    return found
+
+
+def score(found: Mapping[str, Estimate]) -> float:
+    """The harmonic mean of efficacy, generalization and specificity."""
+    return harmonic([found[key].value for key in METRICS if key in found])
+
+
+def section(rows: Sequence[Row]) -> Section:
+    names = list(rows[0]["methods"])
+    found = {name: estimates(rows, name) for name in names}
+    keys = (*METRICS, "changed", "within", "across")
+    lines = [
+        (name, f"{score(found[name]):.3f}", *(str(found[name].get(key, "")) for key in keys))
+        for name in names
+    ]
+    columns = (
+        "method",
+        "score",
+        *METRICS,
+        "old answer gone",
+        "perplexity rise, same relation",
+        "perplexity rise, other relations",
+    )
+    ours, closed = found[CALIBRATED], found[f"closed form {SCALES[0]}"]
+    claims = (
+        Claim(
+            f"Calibrated updates score higher than the paper's closed form: {score(ours):.3f} "
+            f"against {score(closed):.3f}.",
+            score(ours) > score(closed),
+        ),
+        Claim(
+            f"They score higher than on random neurons: {score(found[RANDOM]):.3f}.",
+            score(ours) > score(found[RANDOM]),
+        ),
+        Claim(
+            "They raise the perplexity of other relations less than random neurons do: "
+            f"{ours['across'].value:+.1%} against {found[RANDOM]['across'].value:+.1%}.",
+            ours["across"].value < found[RANDOM]["across"].value,
+        ),
+    )
+    text = (
+        f"{len(rows)} facts, each updated to another answer of its relation. Efficacy is asked on "
+        "the prompts that were solved for, generalization on held-out paraphrases, specificity on "
+        "other subjects that no solver saw; the score is their harmonic mean. The paper: new "
+        "answer first on 34.4% of the edited prompts, with random neurons on 0.0%."
+    )
+    shown = {name: [found[name][key].value for key in METRICS] for name in _SHOWN}
+    drawn = bars(shown, METRICS, "", "mean over facts")
+    plot = Plot("updates", "Efficacy, generalization and specificity by method", drawn)
+    return Section("Update", text, (Table("Updates", columns, tuple(lines)),), claims, (plot,))

@@ -1,0 +1,100 @@
+"""suppress, amplify, evaluate, reproduce at the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from kn_edit.errors import ExitCode
+
+
+def fits(ran):
+    return all(len(line) <= 80 for line in ran.lines)
+
+
+def test_suppress_and_amplify_show_the_fact_beside_its_controls(edited):
+    fact = ("--prompt", "The city of [X] is [Y].", "--subject", "Cuba", "--answer", "Havana")
+    for command, factor in (("suppress", 0.0), ("amplify", 2.0)):
+        ran = edited(command, *fact, "--json")
+        assert ran.code == 0
+        assert ran.json["factor"] == factor
+        assert ran.json["neurons"]
+        own, *others = ran.json["p"]
+        assert own["of"] == "the fact"
+        assert own["change"] == own["after"] / own["before"] - 1
+        assert "the fact, random neurons" in {one["of"] for one in others}
+        people = edited(command, *fact)
+        assert people.code == 0
+        assert fits(people)
+    once = edited("amplify", *fact, "--factor", "1", "--json").json["p"]
+    assert all(one["change"] == 0 for one in once)
+
+
+def test_evaluate_asks_the_base_and_the_version_the_same(edited):
+    ran = edited("evaluate", "--json")
+    assert ran.code == 0
+    assert [(one["subject"], one["target"]) for one in ran.json["updates"]] == [
+        ("France", "Rome"),
+        ("Japan", "Cairo"),
+    ]
+    for one in ran.json["updates"]:
+        assert 0 <= one["efficacy"] <= 1
+        assert 0 <= one["generalization"] <= 1
+    figures = ran.json["efficacy"]
+    assert figures["low"] <= figures["value"] <= figures["high"]
+    assert figures["count"] == 2
+    assert ran.json["perplexity"]["base"] != ran.json["perplexity"]["version"]
+    people = edited("evaluate")
+    assert fits(people)
+    assert "neutral perplexity" in people.out
+
+
+def test_the_base_evaluates_to_itself(edited):
+    found = edited("evaluate", "base", "--json").json
+    assert found["updates"] == []
+    assert found["efficacy"] is None
+    assert found["perplexity"]["base"] == found["perplexity"]["version"]
+    assert found["entropy"]["base"] == found["entropy"]["version"]
+
+
+def test_reproduce_says_which_relation_the_model_does_not_know(edited):
+    ran = edited("reproduce", "out", "--relation", edited.pack, "--quick", "--json")
+    assert ran.code == ExitCode.ERROR
+    assert ran.error["error"] == "TooFewKnown"
+    assert "fewer than 2 facts of home" in ran.error["message"]
+    assert "--relation" in ran.error["message"]
+
+
+def test_reproduce_writes_a_page_that_needs_nothing_else(edited, tmp_path):
+    packs = []
+    for name in ("one", "two"):
+        said = edited(
+            "assess", "--relation", edited.pack, "--subject", "Italy", "--version", "base"
+        )
+        assert said.code == 0
+        template = f"The {'capital' if name == 'one' else 'city'} of [X] is [Y]"
+        facts = []
+        for subject in ("France", "Japan", "Italy", "Egypt", "Norway", "Cuba", "Spain", "Rome"):
+            asked = ("--prompt", template, "--subject", subject, "--answer", "the")
+            (row,) = edited("assess", *asked, "--version", "base", "--json").json
+            if re.fullmatch(r"\w+", row["top"][0][0].strip()):
+                facts.append([subject, row["top"][0][0].strip()])
+        assert len(facts) >= 3
+        templates = [{"text": template}, {"text": "people of [X] in [Y]", "held_out": True}]
+        pack = tmp_path / f"{name}.json"
+        pack.write_text(json.dumps({"name": name, "templates": templates, "facts": facts}))
+        packs += ["--relation", str(pack)]
+    ran = edited("reproduce", "out", *packs, "--facts", "3", "--edits", "2", "--json")
+    assert ran.code == 0, ran.err
+    assert {one["holds"] for one in ran.json["claims"]} <= {True, False}
+    page = (tmp_path / "w" / "out" / "report.html").read_text()
+    assert page.count("<svg") == 4
+    assert not re.search(r"<script|<link|src=|url\(", page.replace("url(#", ""))
+    text = (tmp_path / "w" / "out" / "results.md").read_text()
+    plots = {file.stem for file in (tmp_path / "w" / "out" / "plots").iterdir()}
+    assert plots == set(re.findall(r"plots/([\w-]+)\.svg", text))
+    assert edited("reproduce", "out", *packs, "--facts", "3", "--edits", "2").code == 0
+    again = tuple(
+        (tmp_path / "w" / "out" / name).read_text() for name in ("report.html", "results.md")
+    )
+    assert again == before

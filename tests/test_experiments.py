@@ -1,0 +1,111 @@
+"""The paper's experiments on tiny random models: they run, resume, and count right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from workspaces import known_by, new_workspace
+
+from kn_edit.experiments import (
+    assessing,
+    erasing,
+    expressing,
+    scaling,
+    sequence,
+    sharing,
+    updating,
+)
+from kn_edit.experiments.lab import Lab, Plan
+from kn_edit.experiments.rows import Rows
+from kn_edit.facts import Relation, Template
+from kn_edit.workspace.progress import silent
+
+TEMPLATES = (Template("The capital of [X] is [Y]"), Template("people in [X] speak [Y]"))
+HELD_OUT = (Template("the city of [X] is [Y]", held_out=True),)
+
+
+def pack(folder: Path, relation: Relation) -> str:
+    file = folder / f"{relation.name}.json"
+    templates = [{"text": one.text, "held_out": one.held_out} for one in relation.templates]
+    facts = [[fact.subject, fact.answer] for fact in relation.facts]
+    file.write_text(json.dumps({"name": relation.name, "templates": templates, "facts": facts}))
+    return str(file)
+
+
+@pytest.fixture(scope="module", params=["llama", "bert"])
+def lab(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    with new_workspace(folder, request.param) as workspace:
+        packs = []
+        for number, template in enumerate(TEMPLATES):
+            known = known_by(workspace, template)
+            relation = Relation(f"r{number}", (template, *HELD_OUT), known.facts[:12])
+            packs.append(pack(folder, relation))
+        yield Lab.open(workspace, Plan(tuple(packs), facts=4), folder / "out")
+
+
+def test_the_sample_is_known_and_of_the_size_that_was_asked_for(lab):
+    assert [len(facts) for facts in lab.facts.values()] == [4, 4]
+    with lab.base() as (_, locator):
+        for case in lab.cases.values():
+            assert locator.knows(case.relation, case.fact)
+    again = Lab.open(lab.workspace, lab.plan, lab.out)
+    assert again.facts == lab.facts
+    other = Lab.open(lab.workspace, Plan(lab.plan.relations, 4, seed=1), lab.out)
+    assert other.facts != lab.facts
+
+
+def test_random_neurons_lie_in_the_same_layers_and_are_others(lab):
+    case = next(iter(lab.cases.values()))
+    own = [neuron for neuron, _ in lab.located(case).ranking[:6]]
+    drawn = lab.random_neurons(case, own)
+    assert sorted(n.layer for n in drawn) == sorted(n.layer for n in own)
+    assert not set(drawn) & set(own)
+    assert len(set(drawn)) == len(own)
+    assert lab.random_neurons(case, own) == drawn
+
+
+@pytest.mark.parametrize(
+    ("experiment", "rows"),
+    [(scaling, 8), (sharing, 4), (expressing, 8), (assessing, 2), (updating, 8), (erasing, 2)],
+    ids=lambda one: getattr(one, "__name__", one),
+)
+def test_an_experiment_runs_resumes_and_has_its_say(lab, experiment, rows):
+    found = experiment.measure(lab)
+    assert len(found) == rows
+    file = lab.out / "rows" / f"{experiment.__name__.rsplit('.', 1)[-1]}.jsonl"
+    whole = file.read_text()
+    lines = whole.splitlines(keepends=True)
+    file.write_text("".join(lines[:2]) + lines[2][:10])  # stopped in the middle of a line
+    assert experiment.measure(lab) == found
+    assert experiment.measure(lab) == found
+    said = experiment.section(found)
+    for table in said.tables:
+        assert table.rows
+        assert {len(row) for row in table.rows} == {len(table.columns)}
+
+
+def test_updates_in_a_row_are_all_kept(lab):
+    rows = sequence.measure(lab, 3)
+    assert [row.get("look") is not None for row in rows] == [True, True, True]
+    assert all(0 <= row["look"]["efficacy"] <= 1 for row in rows)
+    assert len(list((lab.out / "rows" / "sequence").iterdir())) == 3
+    assert sequence.measure(lab, 3) == rows
+    assert sequence.section(rows).tables[0].rows[-1][0] == "3"
+
+
+def test_rows_of_other_settings_are_made_anew(tmp_path):
+    file = tmp_path / "some.jsonl"
+    made = []
+
+    def make(name):
+        made.append(name)
+        return {"value": len(made)}
+
+    Rows(file, {"seed": 0}).all(["a", "b"], make, silent)
+    Rows(file, {"seed": 0}).all(["a", "b", "c"], make, silent)
+    assert made == ["a", "b", "c"]
+    Rows(file, {"seed": 1}).all(["a"], make, silent)
+    assert made == ["a", "b", "c", "a"]

@@ -1,0 +1,49 @@
+"""Means with bootstrap intervals."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kn_edit.evaluation.statistics import change, harmonic, mean
+
+shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=30)
+
+
+@given(shares)
+def test_an_interval_holds_its_mean_and_stays_within_the_values(values):
+    found = mean(values)
+    assert found.value == pytest.approx(sum(values) / len(values))
+    assert min(values) - 1e-9 <= found.low <= found.high <= max(values) + 1e-9
+    assert found.low - 1e-9 <= found.value <= found.high + 1e-9 or len(values) > 1
+    assert found.count == len(values)
+
+
+def test_more_facts_make_the_interval_narrower():
+    few, many = mean([0.0, 1.0] * 5), mean([0.0, 1.0] * 500)
+    assert few.high - few.low > 3 * (many.high - many.low)
+    assert many.high - many.low == pytest.approx(2 * 1.96 * (0.25 / 1000) ** 0.5, rel=0.15)
+
+
+def test_the_same_values_give_the_same_interval():
+    assert mean([0.1, 0.4, 0.9]) == mean([0.1, 0.4, 0.9])
+
+
+@given(shares, st.floats(0, 3))
+def test_a_change_in_proportion_has_no_spread(before, factor):
+    found = change(before, [factor * value for value in before])
+    assert found.value == pytest.approx(factor - 1)
+    assert (found.low, found.high) == (pytest.approx(factor - 1), pytest.approx(factor - 1))
+
+
+def test_a_change_is_of_means_and_resampled_in_pairs():
+    found = change([0.9, 0.1], [0.45, 0.1])
+    assert found.value == pytest.approx(0.55 / 1.0 - 1)
+    assert found.low == pytest.approx(-0.5)  # both draws the first fact
+    assert found.high == pytest.approx(0.0)  # both the second
+
+
+def test_the_harmonic_mean():
+    assert harmonic([1.0, 0.5]) == pytest.approx(2 / 3)
+    assert harmonic([1.0, 0.0]) == 0.0
