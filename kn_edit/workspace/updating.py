@@ -17,7 +17,7 @@ from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
-from kn_edit.models.questions import Question, ask
+from kn_edit.models.questions import Chain, ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
@@ -60,11 +60,11 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         old = [ask(model, prompt) for prompt in edited]
         old_before, before = assess(model, old), read(model, probes, to)
         found = found or bench.locator_at_head(model).fact(relation, fact, common)
-        change = [question for chain in new for question in chain.questions]
         if how.closed_form:
-            shifts = _closed(model, found, how, old[0].questions[0].token, change[0].token)
+            tokens = [chains[0].questions[0].token for chains in (old, new)]
+            shifts = _closed(model, found, how, *tokens)
         else:
-            shifts = _solved(model, found, how, change, others, bench.progress)
+            shifts = _solved(model, found, how, new, others, bench.progress)
     delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
@@ -102,17 +102,19 @@ def _solved(
     model: Model,
     found: Located,
     how: How,
-    change: Sequence[Question],
+    chains: Sequence[Chain],
     others: Neighbours,
     progress: Progress,
 ) -> _Shifts:
-    """Shifts that were solved for. change: asked for the new answer."""
+    """Shifts that were solved for. chains: they ask for the new answer."""
     settings, held = how.settings, list(others.named)
     ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if how.neurons:
         settings = replace(settings, fewest=len(ranking))
     if ranking and (elsewhere := [*others.named, *others.near]):
-        own, theirs = coefficients(model, change), coefficients(model, elsewhere)
+        # Where the answer begins: what comes after its first token fires other neurons anyway.
+        own = coefficients(model, [chain.questions[0] for chain in chains])
+        theirs = coefficients(model, elsewhere)
         if not how.neurons:
             ranking = telling_apart(found.ranking, own, theirs)
         first = ranking[: settings.fewest]
@@ -121,7 +123,8 @@ def _solved(
     def tick(step: int, _margin: float) -> None:
         progress("solving", step, settings.most_steps)
 
-    aims = Aims(tuple(change), (*held, *neutral_questions(model)))
+    change = tuple(question for chain in chains for question in chain.questions)
+    aims = Aims(change, (*held, *neutral_questions(model)))
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution, refined = result.solution, {neuron for neuron, _ in found.neurons}
     story = {
