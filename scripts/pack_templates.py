@@ -1,13 +1,17 @@
 """The templates of the bundled relation packs: (trained, held out).
 
-The answer-last ones are those of about forty phrasings on which SmolLM2-135M-Instruct does best;
-a phrasing like "The capital of [X] is [Y]." draws " the" from a causal LM, and is no use. None
-begins with [X] where subjects may be lower-case ("the Netherlands", "gold").
+The answer-last ones that stand here are those of about forty phrasings on which
+SmolLM2-135M-Instruct does best; a phrasing like "The capital of [X] is [Y]." draws " the" from a
+causal LM, and is no use. None begins with [X] where subjects may be lower-case ("the Netherlands",
+"gold").
 """
 
 from __future__ import annotations
 
+from pack_templates_more import MORE
+
 TEMPLATES: dict[str, tuple[list[str], list[str]]] = {
+    **MORE,
     "capital": (
         [
             "The capital of [X] is the city of [Y].",

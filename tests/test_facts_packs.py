@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,81 @@ import pytest
 import kn_edit.facts
 from kn_edit.facts import bundled, load_relation, neutral_sentences, read_cases
 
-NAMES = ("capital", "continent", "country", "currency", "language", "symbol")
+NAMES = (
+    "capital",
+    "class",
+    "continent",
+    "country",
+    "currency",
+    "demonym",
+    "homeland",
+    "kind",
+    "language",
+    "mythology",
+    "nationality",
+    "occupation",
+    "script",
+    "state",
+    "symbol",
+)
+LARGE = (  # at least 150 facts each
+    "class",
+    "demonym",
+    "homeland",
+    "kind",
+    "mythology",
+    "nationality",
+    "occupation",
+    "script",
+    "state",
+)
+PEOPLE = ("nationality", "occupation")
 
 
-def test_six_relations_ship() -> None:
+def test_fifteen_relations_ship_with_some_thousand_facts() -> None:
     assert bundled() == NAMES
+    assert len(NAMES) >= 10
+    assert sum(len(load_relation(name).facts) for name in NAMES) >= 2000
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_pack_has_single_words_for_answers_but_for_two(name: str) -> None:
+    facts = load_relation(name).facts
+    assert 150 <= len(facts) <= 420
+    answers = {fact.answer for fact in facts}
+    assert len([answer for answer in answers if not answer.isalpha()]) <= 2
+    assert all(len(fact.subject.split()) <= 4 for fact in facts)
+
+
+@pytest.mark.parametrize("name", sorted(set(LARGE) - {"demonym", "homeland"}))
+def test_an_answer_of_a_large_pack_has_three_subjects(name: str) -> None:
+    counts = Counter(fact.answer for fact in load_relation(name).facts)
+    assert min(counts.values()) >= 3
+
+
+def test_answers_of_demonym_stand_for_one_place_each() -> None:
+    facts = load_relation("demonym").facts
+    assert len({fact.answer for fact in facts}) == len(facts)
+
+
+def test_many_people_have_both_a_nationality_and_an_occupation() -> None:
+    subjects = [{fact.subject for fact in load_relation(name).facts} for name in PEOPLE]
+    assert len(set.intersection(*subjects)) >= 200
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_no_template_says_a_or_an_right_before_the_answer(name: str) -> None:
+    for template in load_relation(name).templates:
+        assert not re.search(r"\ban? \[Y\]", template.text, re.IGNORECASE)
+
+
+def test_the_notices_of_the_sources_ship_beside_the_packs() -> None:
+    folder = Path(kn_edit.facts.__file__).parent / "packs"
+    notices = (folder / "NOTICES.txt").read_text(encoding="utf-8")
+    for owner in ("GeoNames", "Princeton University", "Unicode, Inc."):
+        assert owner in notices
+    for name in NAMES:
+        assert name == "symbol" or re.search(rf"\b{name}\b", notices)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,10 +133,19 @@ def test_a_pack_says_where_it_comes_from(name: str) -> None:
 def test_what_the_packs_say_of_some_subjects() -> None:
     known = {
         "capital": {"France": "Paris", "Kazakhstan": "Astana", "Myanmar": "Naypyidaw"},
+        "class": {"lion": "mammal", "penguin": "bird", "whale": "mammal"},
         "continent": {"Brazil": "South America", "Kenya": "Africa"},
         "country": {"Lyon": "France", "Osaka": "Japan"},
         "currency": {"Japan": "yen", "Croatia": "euro"},
+        "demonym": {"the Netherlands": "Dutch", "Naples": "Neapolitan"},
+        "homeland": {"Yoruba": "Nigeria", "Tagalog": "the Philippines"},
+        "kind": {"violin": "instrument", "willow": "tree"},
         "language": {"Austria": "German", "Brazil": "Portuguese"},
+        "mythology": {"Zeus": "Greek", "Odin": "Norse", "Osiris": "Egyptian"},
+        "nationality": {"Wolfgang Amadeus Mozart": "Austrian"},
+        "occupation": {"Wolfgang Amadeus Mozart": "composer", "Jane Austen": "novelist"},
+        "script": {"Russian": "Cyrillic", "Urdu": "Arabic", "Hindi": "Devanagari"},
+        "state": {"Chicago": "Illinois", "Dallas": "Texas"},
         "symbol": {"gold": "Au", "hydrogen": "H", "oganesson": "Og"},
     }
     for name, facts in known.items():
