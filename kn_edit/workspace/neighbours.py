@@ -92,8 +92,8 @@ def other_relations(model: Model, name: str) -> list[Question]:
     for other in (load_relation(pack) for pack in bundled() if pack != name):
         facts = list(other.facts)
         random.Random(SEED).shuffle(facts)
-        prompts = [p for fact in facts[:OTHER_FACTS] for p in prompts_for(model, other, fact)]
-        questions += [ask_openly(model, prompt) for prompt in prompts]
+        some = [prompts_for(model, other, fact)[:PROBES] for fact in facts[:OTHER_FACTS]]
+        questions += [ask_openly(model, prompt) for prompts in some for prompt in prompts]
     return questions
 
 
