@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from workspaces import known_by, new_workspace
 
+from kn_edit.edits.calibrate import Settings
 from kn_edit.experiments import (
     assessing,
     erasing,
@@ -20,8 +21,10 @@ from kn_edit.experiments import (
 from kn_edit.experiments.lab import Lab, Plan
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Relation, Template
+from kn_edit.workspace import How
 from kn_edit.workspace.progress import silent
 
+SHORT = How(settings=Settings(most_steps=3))
 TEMPLATES = (Template("The capital of [X] is [Y]"), Template("people in [X] speak [Y]"))
 HELD_OUT = (Template("the city of [X] is [Y]", held_out=True),)
 
@@ -43,17 +46,17 @@ def lab(request, tmp_path_factory):
             known = known_by(workspace, template)
             relation = Relation(f"r{number}", (template, *HELD_OUT), known.facts[:12])
             packs.append(pack(folder, relation))
-        yield Lab.open(workspace, Plan(tuple(packs), facts=4), folder / "out")
+        yield Lab.open(workspace, Plan(tuple(packs), facts=3), folder / "out", SHORT)
 
 
 def test_the_sample_is_known_and_of_the_size_that_was_asked_for(lab):
-    assert [len(facts) for facts in lab.facts.values()] == [4, 4]
+    assert [len(facts) for facts in lab.facts.values()] == [3, 3]
     with lab.base() as (_, locator):
         for case in lab.cases.values():
             assert locator.knows(case.relation, case.fact)
     again = Lab.open(lab.workspace, lab.plan, lab.out)
     assert again.facts == lab.facts
-    other = Lab.open(lab.workspace, Plan(lab.plan.relations, 4, seed=1), lab.out)
+    other = Lab.open(lab.workspace, Plan(lab.plan.relations, 3, seed=1), lab.out)
     assert other.facts != lab.facts
 
 
@@ -69,7 +72,7 @@ def test_random_neurons_lie_in_the_same_layers_and_are_others(lab):
 
 @pytest.mark.parametrize(
     ("experiment", "rows"),
-    [(scaling, 8), (sharing, 4), (expressing, 8), (assessing, 2), (updating, 8), (erasing, 2)],
+    [(scaling, 6), (sharing, 4), (expressing, 6), (assessing, 2), (updating, 6), (erasing, 2)],
     ids=lambda one: getattr(one, "__name__", one),
 )
 def test_an_experiment_runs_resumes_and_has_its_say(lab, experiment, rows):

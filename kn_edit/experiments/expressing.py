@@ -102,7 +102,7 @@ def section(rows: Sequence[Row]) -> Section:
         )
         for kind, one in found.items()
     ]
-    own = found["expressing"]
+    own = found.get("expressing")
     claims = [
         Claim(
             f"Prompts that express a fact activate its neurons more than {KINDS[kind]}: "
@@ -110,7 +110,7 @@ def section(rows: Sequence[Row]) -> Section:
             own.value > other.value,
         )
         for kind, other in found.items()
-        if kind != "expressing"
+        if kind != "expressing" and own is not None
     ]
     text = (
         "Mean coefficient of a fact's knowledge neurons at the answer position, in the direction "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.drafts import How
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
@@ -45,18 +46,22 @@ class Lab:
     relations: Mapping[str, Relation]
     facts: Mapping[str, tuple[Fact, ...]]  # known to the base, in random order, by relation
     progress: Progress
-    search: Search = field(default_factory=Search)
+    how: How
 
     @classmethod
-    def open(cls, workspace: Workspace, plan: Plan, out: Path) -> Lab:
-        """Draw the sample: facts that the base answers right on its first prompts."""
+    def open(cls, workspace: Workspace, plan: Plan, out: Path, how: How | None = None) -> Lab:
+        """Draw the sample: facts that the base answers right on its first prompts.
+
+        how: to make updates, and where to look for neurons
+        """
+        how = how or How()
         relations = {one.name: one for one in map(load_relation, plan.relations)}
         with workspace.engine.at([]) as model:
-            locator = _locator(workspace, model, Search())
+            locator = _locator(workspace, model, how.search)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
-        return cls(workspace, plan, out, relations, facts, workspace.progress)
+        return cls(workspace, plan, out, relations, facts, workspace.progress, how)
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -78,7 +83,7 @@ class Lab:
     def base(self) -> Iterator[tuple[Model, Locator]]:
         """The unedited model, and what finds its neurons."""
         with self.workspace.engine.at([]) as model:
-            yield model, _locator(self.workspace, model, self.search)
+            yield model, _locator(self.workspace, model, self.how.search)
 
     def located(self, case: Case) -> Located:
         """A fact's knowledge neurons on the base, filtered by its relation's other facts."""
@@ -91,6 +96,10 @@ class Lab:
     ) -> list[Chain]:
         prompts = prompts_for(model, case.relation, case.fact, held_out=held_out)[:most]
         return [ask(model, prompt) for prompt in prompts]
+
+    def firsts(self, model: Model, cases: Sequence[Case], most: int = 1) -> list[Chain]:
+        """The first prompts of some facts."""
+        return [chain for case in cases for chain in self.chains(model, case, most=most)]
 
     def same_relation(self, case: Case) -> list[Case]:
         """Other facts of the sample of its relation, a few."""

@@ -7,6 +7,7 @@ neurons of the same layers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from kn_edit.evaluation.plots import curves
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -14,8 +15,6 @@ from kn_edit.evaluation.statistics import Estimate, change
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
-from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain
 from kn_edit.neurons.intervention import p_when_scaled
 
 FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -43,23 +42,16 @@ def _row(lab: Lab, case: Case) -> Row:
         own = lab.chains(model, case)
         asked = {
             "own": (own, neurons),
-            "relation": (_firsts(lab, model, lab.same_relation(case)), neurons),
-            "others": (_firsts(lab, model, lab.other_relations(case)), neurons),
+            "relation": (lab.firsts(model, lab.same_relation(case)), neurons),
+            "others": (lab.firsts(model, lab.other_relations(case)), neurons),
             "random": (own, elsewhere),
         }
         p = {
-            group: [_mean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS]
+            group: [fmean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS]
             for group, (chains, chosen) in asked.items()
+            if chains
         }
     return {"neurons": [str(neuron) for neuron in neurons], "p": p}
-
-
-def _firsts(lab: Lab, model: Model, cases: Sequence[Case]) -> list[Chain]:
-    return [chain for case in cases for chain in lab.chains(model, case, most=1)]
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
 
 
 def effects(rows: Sequence[Row]) -> dict[str, dict[float, Estimate]]:
@@ -75,6 +67,7 @@ def effects(rows: Sequence[Row]) -> dict[str, dict[float, Estimate]]:
             for at, factor in enumerate(FACTORS)
         }
         for group in GROUPS
+        if having and all(group in row["p"] for row in having)
     }
 
 
@@ -85,6 +78,7 @@ def section(rows: Sequence[Row]) -> Section:
     lines = [
         (words, *(_percent(found[group][factor]) for factor in FACTORS if factor != 1.0))
         for group, words in GROUPS.items()
+        if group in found
     ]
     lines.append(
         ("the paper, the fact itself", *(_paper(factor) for factor in FACTORS if factor != 1.0))
@@ -102,13 +96,15 @@ def section(rows: Sequence[Row]) -> Section:
 
 
 def _claims(found: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:
+    if not found:
+        return (Claim("No fact of the sample has a neuron of its own.", False),)
     off = {group: by_factor[0.0].value for group, by_factor in found.items()}
     twice = found["own"][2.0].value
     claims = [
         Claim(f"Suppressing a fact's neurons lowers p(answer): {off['own']:+.1%}.", off["own"] < 0),
         Claim(f"Amplifying them raises it: {twice:+.1%}.", twice > 0),
     ]
-    for group in ("others", "random"):
+    for group in sorted({"others", "random"} & found.keys()):  # a run of one relation has no others
         holds = off["own"] < 0 and -off["own"] >= STRONGER * abs(off[group])
         claims.append(
             Claim(

@@ -16,7 +16,7 @@ from kn_edit.experiments.updating import new_answer
 from kn_edit.facts import neutral_sentences
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
-from kn_edit.workspace.drafts import Bench, How
+from kn_edit.workspace.drafts import Bench
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import NEUTRAL_TEXTS
 from kn_edit.workspace.progress import silent
@@ -49,7 +49,7 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
     case = lab.cases[names[number - 1]]
     to = new_answer(lab, case)
     recipe = tuple(delta.id for delta in before)
-    bench = Bench(lab.workspace.engine, recipe, before, How(), silent)
+    bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent)
     draft = draft_update(bench, case, to)
     file = _file(lab, number)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,8 @@ _SHOWN = (CALIBRATED, RANDOM, f"closed form {SCALES[0]}")
 
 def methods(own: Draft, elsewhere: How) -> dict[str, How]:
     """How to make the other edits that stand beside the calibrated one."""
-    same = How(closed_form=True, neurons=tuple(neuron for neuron, _ in own.neurons))
+    neurons = tuple(neuron for neuron, _ in own.neurons)
+    same = replace(elsewhere, closed_form=True, neurons=neurons)
     closed = {f"closed form {scale}": replace(same, scale=scale) for scale in SCALES}
     return {
         RANDOM: elsewhere,
@@ -61,10 +62,12 @@ def _row(lab: Lab, case: Case) -> Row:
     def draft(how: How) -> Draft:
         return draft_update(Bench(lab.workspace.engine, (), (), how, silent), case, to)
 
-    own = draft(How())
+    own = draft(lab.how)
     elsewhere = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
     drafts = {CALIBRATED: own}
-    drafts |= {name: draft(how) for name, how in methods(own, How(neurons=elsewhere)).items()}
+    drafts |= {
+        name: draft(how) for name, how in methods(own, replace(lab.how, neurons=elsewhere)).items()
+    }
     before = _around(lab, case, [])
     return {
         "to": to,
@@ -87,13 +90,9 @@ def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
         return {
             "old_first": _share([one.right for one in old]),
             "old_held_out": _share([one.right for one in held_out]),
-            "within": _log_p(model, _firsts(lab, model, lab.same_relation(case))),
-            "across": _log_p(model, _firsts(lab, model, lab.other_relations(case))),
+            "within": _log_p(model, lab.firsts(model, lab.same_relation(case))),
+            "across": _log_p(model, lab.firsts(model, lab.other_relations(case))),
         }
-
-
-def _firsts(lab: Lab, model: Model, cases: Sequence[Case]) -> list[Chain]:
-    return [chain for case in cases for chain in lab.chains(model, case, most=1)]
 
 
 def _log_p(model: Model, chains: Sequence[Chain]) -> float:
