@@ -63,11 +63,9 @@ def _row(lab: Lab, case: Case) -> Row:
         return draft_update(Bench(lab.workspace.engine, (), (), how, silent), case, to)
 
     own = draft(lab.how)
-    elsewhere = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
-    drafts = {CALIBRATED: own}
-    drafts |= {
-        name: draft(how) for name, how in methods(own, replace(lab.how, neurons=elsewhere)).items()
-    }
+    random = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
+    others = methods(own, replace(lab.how, neurons=random))
+    drafts = {CALIBRATED: own} | {name: draft(how) for name, how in others.items()}
     before = _around(lab, case, [])
     return {
         "to": to,
