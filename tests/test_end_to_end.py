@@ -76,7 +76,7 @@ def test_an_update_works_and_leaves_other_subjects_alone(journey):
         assert draft.metrics["p_new_after"] > 0.5 > 0.1 > draft.metrics["p_new_before"]
         assert draft.found["reached"]
         assert draft.faults == ()
-        assert 10 <= len(draft.neurons) <= 20
+        assert 16 <= len(draft.neurons) <= 26
     assert journey.workspace.head.edits == (journey.first.edit, journey.second.edit)
 
 

@@ -41,13 +41,13 @@ class Settings:
     w_norm: float = 1e-3
     rate: float = 0.1  # length of Adam's first step, in units of |v|
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
-    margin: float = 4.0  # of log-probability over the next token
+    margin: float = 8.0  # of log-probability over the next token
     slack: float = 0.5  # what the loss asks for beyond it
     kl_limit: float = 0.01  # nats, mean over the prompts to keep
     most_steps: int = 30
-    fewest: int = 10  # neurons to begin with
+    fewest: int = 16  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
-    most_neurons: int = 20
+    most_neurons: int = 26
 
 
 @dataclass(frozen=True)
