@@ -88,7 +88,7 @@ def main() -> None:
             random_slots = elsewhere(solved, workspace.engine.model.d_ff, rng)
             own = tuple(neuron for neuron, _ in solved.neurons)
             drafts = {
-                "calibrated, knowledge neurons": solved,
+                "calibrated, chosen neurons": solved,
                 "closed form (1, 8), same neurons": draft(
                     replace(how, closed_form=True, neurons=own)
                 ),
