@@ -246,7 +246,7 @@ def test_completion_knows_commands_and_relations(shell, monkeypatch):
     monkeypatch.setenv("_KN_EDIT_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "kn-edit re")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert shell().lines == ["plain,revert", "plain,rewind"]
+    assert shell().lines == ["plain,reproduce", "plain,revert", "plain,rewind"]
     monkeypatch.setenv("COMP_WORDS", "kn-edit assess --relation ca")
     monkeypatch.setenv("COMP_CWORD", "3")
     assert shell().lines == ["plain,capital"]

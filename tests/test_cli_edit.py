@@ -155,6 +155,7 @@ def test_what_was_recorded_is_told_where_a_later_fact_fails(edited):
 
 @pytest.mark.parametrize("written", ["unk", "zero"])
 def test_erase_overwrites_and_measures(edited, written):
+    assert edited("rewind", "base").code == 0  # where no fact is known, so all of them serve
     how = ("--relation", edited.pack, "--top-k", "3", "--with", written, "--accept")
     ran = edited("erase", *how, "--json")
     assert ran.code == 0

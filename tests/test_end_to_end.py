@@ -17,7 +17,8 @@ from kn_edit.workspace import Case, Edited, Workspace, case_of
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]  # minutes where others work too
 
 QUESTION = "The capital of {} is the city of"
-KEPT = {"Germany": "Berlin", "Italy": "Rome", "Egypt": "Cairo"}  # which the base knows
+# Facts that the base answers right, and not by a hair: of Egypt it says Cairo with p = 0.15.
+KEPT = {"Germany": "Berlin", "Italy": "Rome", "Cuba": "Havana"}
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,7 @@ def test_a_cached_snapshot_serves_without_the_hub(settings, tmp_path):
 
 def tiny_checkpoint() -> dict[str, bytes]:
     return {
-        "config.json": b"{}",
+        "config.json": b'{"model_type": "llama"}',
         "tokenizer.json": b"{}",
         "model.safetensors": save({"a": torch.zeros(3)}),
         "model.fp16.safetensors": b"a variant",
@@ -123,11 +123,12 @@ class Hub(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     good = tiny_checkpoint()
     quantised = good | {"config.json": b'{"quantization_config": {"quant_method": "awq"}}'}
+    alien = good | {"config.json": b'{"model_type": "mamba"}'}
 
     def do_GET(self) -> None:
         kind, _, rest = self.path.partition("/org/")
         name, _, rest = rest.partition("/")
-        files = self.quantised if name == "quantised" else self.good
+        files = {"quantised": self.quantised, "alien": self.alien}.get(name, self.good)
         if "/resolve/" in self.path:
             data = files[rest.partition(f"{SHA}/")[2]]
             self.answer(200, data, {"ETag": hashlib.sha1(data).hexdigest(), "X-Repo-Commit": SHA})
@@ -183,6 +184,7 @@ def test_a_hub_that_says_no_is_quoted_in_one_sentence(hub, tmp_path):
         "gguf": ("QuantisedWeights", 1, "GGUF"),
         "empty": ("NoWeights", 1, "org/empty"),
         "quantised": ("QuantisedWeights", 1, "awq"),
+        "alien": ("UnknownFamily", 1, "mamba"),
     }
     models = [f"org/{name}" for name in says]
     found = resolve_elsewhere(*models, home=tmp_path, HF_ENDPOINT=hub, NO_PROXY="127.0.0.1")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def suppress(
     workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
 ) -> None:
-    """See what happens to p(answer) when a fact's neurons are silenced.
+    """See how p(answer) falls when a fact's neurons are silent.
 
     Beside the fact: other facts of its relation, facts of other relations, and as many random
     neurons of the same layers. No weight changes.
@@ -72,7 +72,7 @@ def suppress(
 def amplify(
     workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
 ) -> None:
-    """See what happens to p(answer) when a fact's neurons are amplified.
+    """See how p(answer) rises when its neurons are amplified.
 
     Shows the same controls as suppress. No weight changes.
 

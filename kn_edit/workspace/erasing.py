@@ -25,7 +25,8 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
         neurons = carried_by(sets, how.least) if how.top is None else most_frequent(sets, how.top)
         if not neurons:
-            raise NoNeurons(f"at least {how.least} facts of {relation.name} together")
+            many = f"at least {how.least} facts" if how.top is None else "any known fact"
+            raise NoNeurons(f"{many} of {relation.name}")
         token = None if how.zero else unknown_token(model)
         slot = written_slot(model, token)
         prompts = [prompt for fact in facts for prompt in prompts_for(model, relation, fact)]
