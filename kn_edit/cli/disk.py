@@ -27,14 +27,16 @@ if TYPE_CHECKING:
 @output_options
 @workspace_option
 def init(model: str, output: Output, workspace_folder: Path | None) -> None:
-    """Start a workspace on a model: a Hub id, a folder, or `demo`.
+    """Start a workspace on a model: a Hub id, a folder, `demo` or `demo-bert`.
 
-    Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. The demo is a
-    small language model (SmolLM2-135M-Instruct), fetched once.
+    Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. `demo` is a small
+    language model (SmolLM2-135M-Instruct), fetched once. `demo-bert` is a tiny masked one that was
+    taught the bundled relations; it comes with kn-edit.
 
     \b
     Examples:
       kn-edit init demo
+      kn-edit init demo-bert
       kn-edit init HuggingFaceTB/SmolLM2-135M
       kn-edit init ./my-checkpoint --workspace edits
     """

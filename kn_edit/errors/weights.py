@@ -18,7 +18,7 @@ class CheckpointFolderMissing(KnEditError):
     def __str__(self) -> str:
         return (
             f"there is no folder {self.folder}; name a folder with config.json and "
-            "model.safetensors, a Hub id such as org/name, or demo"
+            "model.safetensors, a Hub id such as org/name, demo, or demo-bert"
         )
 
 

@@ -1,4 +1,4 @@
-"""Where a model comes from: the demo, a folder, or a pinned commit on the Hub."""
+"""Where a model comes from: a demo, a folder, or a pinned commit on the Hub."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from kn_edit.models.shards import (
     read_config,
 )
 
-DEMO = "demo"
+DEMO = "demo"  # fetched once
+DEMO_BERT = "demo-bert"  # FactBERT, which ships with the package
+DEMOS = (DEMO, DEMO_BERT)
 WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
 SMALL = (
     CONFIG,
@@ -46,7 +49,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 class Source:
     """A model that lies in a folder, and how to name it.
 
-    repo, revision: Hub id and commit; None for the demo and for a folder
+    repo, revision: Hub id and commit; None for the demos and for a folder
     """
 
     name: str
@@ -56,13 +59,15 @@ class Source:
 
 
 def resolve(model: str, *, progress: Progress | None = None) -> Source:
-    """Find `demo`, a folder, or `org/name[@revision]`; fetches what is not here yet.
+    """Find `demo`, `demo-bert`, a folder, or `org/name[@revision]`; fetches what is not here yet.
 
     Raises CheckpointFolderMissing, HubLoadFailed, CannotWrite, the refusals of Shards.open by file
     names and config, those of family_of, and the errors of demo_folder.
     """
     if model == DEMO:
         return Source(DEMO, None, None, demo_folder(progress))
+    if model == DEMO_BERT:
+        return Source(DEMO_BERT, None, None, packaged_folder())
     folder = Path(model).expanduser()
     if model and folder.is_dir():
         folder = folder.resolve()
@@ -71,6 +76,11 @@ def resolve(model: str, *, progress: Progress | None = None) -> Source:
         raise CheckpointFolderMissing(folder)
     repo, _, revision = model.partition("@")
     return _from_hub(model, repo, revision or None, quiet=progress is None)
+
+
+def packaged_folder() -> Path:
+    """The checkpoint folder of FactBERT, inside the package."""
+    return Path(str(files("kn_edit.models") / "factbert"))
 
 
 def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> Source:

@@ -10,7 +10,7 @@ from kn_edit.workspace.progress import Progress, bytes_of
 
 
 def base_of(model: str, progress: Progress) -> tuple[BaseRecord, Shards]:
-    """Find `demo`, a checkpoint folder, or a Hub id, and take its fingerprint.
+    """Find a demo, a checkpoint folder, or a Hub id, and take its fingerprint.
 
     Raises UnknownFamily, SharedLayers, and what finding the model raises.
     """

@@ -26,6 +26,7 @@ NEEDED = (
     "click",
     "rich",
 )
+DEMOS = ("demo", "demo-bert")  # those of models/source.py, which needs more than this may
 FOR_THE_DEMO = ("gguf", "accelerate")
 ROOM = 2 << 30  # bytes that a model and an export of the demo's size need
 
@@ -75,8 +76,8 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             yield _room("workspace", workspace.folder)
             yield Finding("model", f"{base.name} ({base.model_type}, {base.dtype})")
             there = Path(base.source).is_dir()
-            again = base.repo is not None or base.name == "demo"
-            advice = "it will be fetched again" if again else "put the folder back"
+            again = base.repo is not None or base.name in DEMOS
+            advice = "it will be found again" if again else "put the folder back"
             yield (
                 Finding("weights", base.source)
                 if there

@@ -15,7 +15,7 @@ from kn_edit.errors import BaseChanged, CheckpointFolderMissing
 from kn_edit.ledger import BaseRecord
 from kn_edit.models.model import Model, load
 from kn_edit.models.shards import Shards
-from kn_edit.models.source import resolve
+from kn_edit.models.source import DEMOS, resolve
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 
 STAMPS = "base.json"
@@ -72,8 +72,8 @@ class Engine:
         """The base was moved away; what came from elsewhere can come again."""
         if self.base.repo is not None:
             return resolve(f"{self.base.repo}@{self.base.revision}").folder
-        if self.base.name == "demo":
-            return resolve("demo").folder
+        if self.base.name in DEMOS:
+            return resolve(self.base.name).folder
         raise CheckpointFolderMissing(Path(self.base.source))
 
 

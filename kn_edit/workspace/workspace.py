@@ -80,7 +80,7 @@ class Workspace:
         clock: Clock = now,
         progress: Progress = silent,
     ) -> Workspace:
-        """Make a workspace for `demo`, a checkpoint folder, or a Hub id (its commit is pinned).
+        """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
 
         Raises LedgerExists, UnknownFamily, SharedLayers, and what finding the model raises.
         """
