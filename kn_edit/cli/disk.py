@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @output_options
 @workspace_option
 def init(model: str, output: Output, workspace_folder: Path | None) -> None:
-    """Start a workspace on a model: a Hub id, a folder, `demo` or `demo-bert`.
+    """Start a workspace on a Hub model, a folder or a demo.
 
     Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. `demo` is a small
     language model (SmolLM2-135M-Instruct), fetched once. `demo-bert` is a tiny masked one that was
