@@ -13,11 +13,12 @@ from transformers import AutoTokenizer
 from workspaces import contents, logits, plainly_loaded, shard
 
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation, neutral_sentences
+from kn_edit.models.cache import DEMO_BERT
 from kn_edit.models.coefficients import replaced
 from kn_edit.models.model import Model, load
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask
-from kn_edit.models.source import DEMO_BERT, packaged_folder, resolve
+from kn_edit.models.source import packaged_folder, resolve
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.engine import Engine

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save, save_file
 
 from kn_edit.errors import CheckpointFolderMissing
+from kn_edit.models.cache import DEMOS
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import Source, resolve
 
@@ -36,6 +37,7 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import json, sys
 from kn_edit.errors import KnEditError
+from kn_edit.models.cache import DEMOS
 from kn_edit.models.source import resolve
 for model in sys.argv[1:]:
     try:
@@ -70,6 +72,14 @@ def test_a_folder_is_itself(tmp_path, monkeypatch):
     assert resolve("own") == resolve("./own") == expected
     monkeypatch.setenv("HOME", str(tmp_path))
     assert resolve("~/own") == expected
+
+
+def test_a_folder_that_is_called_like_a_demo_is_not_taken_for_it(tmp_path):
+    """Else a workspace whose folder has gone would fetch the demo in its place."""
+    (tmp_path / "demo").mkdir()
+    found = resolve(str(tmp_path / "demo"))
+    assert found.folder == tmp_path / "demo"
+    assert found.name not in DEMOS
 
 
 @pytest.mark.parametrize("model", [__file__, "/no/such", "./no", "../no", "~/no/such", "a/b/c"])

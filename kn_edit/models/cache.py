@@ -1,9 +1,13 @@
-"""Where kn-edit keeps what can be had again: the demo model, scores of prompts."""
+"""What can be had again, and where it is kept: the demo models, scores of prompts."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+DEMO = "demo"  # SmolLM2, fetched once
+DEMO_BERT = "demo-bert"  # FactBERT, which ships with the package
+DEMOS = (DEMO, DEMO_BERT)
 
 
 def cache_folder() -> Path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, KnEditError
+from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
 from kn_edit.models.demo import demo_folder
 from kn_edit.models.families import family_of
 from kn_edit.models.shards import (
@@ -23,9 +24,6 @@ from kn_edit.models.shards import (
     read_config,
 )
 
-DEMO = "demo"  # fetched once
-DEMO_BERT = "demo-bert"  # FactBERT, which ships with the package
-DEMOS = (DEMO, DEMO_BERT)
 WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
 SMALL = (
     CONFIG,
@@ -71,7 +69,8 @@ def resolve(model: str, *, progress: Progress | None = None) -> Source:
     folder = Path(model).expanduser()
     if model and folder.is_dir():
         folder = folder.resolve()
-        return Source(folder.name, None, None, folder)
+        name = str(folder) if folder.name in DEMOS else folder.name  # no demo, whatever its name
+        return Source(name, None, None, folder)
     if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1 or folder.is_file():
         raise CheckpointFolderMissing(folder)
     repo, _, revision = model.partition("@")

@@ -12,7 +12,7 @@ from pathlib import Path
 from kn_edit import __version__
 from kn_edit.errors import KnEditError, NoWorkspace
 from kn_edit.ledger.tables import SCHEMA
-from kn_edit.models.cache import cache_folder
+from kn_edit.models.cache import DEMOS, cache_folder
 from kn_edit.workspace.workspace import Workspace
 
 NEEDED = (
@@ -26,7 +26,6 @@ NEEDED = (
     "click",
     "rich",
 )
-DEMOS = ("demo", "demo-bert")  # those of models/source.py, which needs more than this may
 FOR_THE_DEMO = ("gguf", "accelerate")
 ROOM = 2 << 30  # bytes that a model and an export of the demo's size need
 

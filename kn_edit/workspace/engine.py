@@ -13,9 +13,10 @@ from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
 from kn_edit.errors import BaseChanged, CheckpointFolderMissing
 from kn_edit.ledger import BaseRecord
+from kn_edit.models.cache import DEMOS
 from kn_edit.models.model import Model, load
 from kn_edit.models.shards import Shards
-from kn_edit.models.source import DEMOS, resolve
+from kn_edit.models.source import resolve
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 
 STAMPS = "base.json"
