@@ -96,7 +96,7 @@ class MalformedCheckpoint(KnEditError):
 class TensorMissing(KnEditError):
     """A tensor that a checkpoint does not hold."""
 
-    exit_code = ExitCode.CONFLICT
+    exit_code = ExitCode.INTEGRITY
     tensor: str
     folder: Path
 
