@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from kn_edit.edits.build import delta_of
@@ -20,7 +21,7 @@ from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.assess import Assessment, accuracy, assess
 from kn_edit.workspace.drafts import Bench, How
 from kn_edit.workspace.erasing import draft_erasure
 from kn_edit.workspace.progress import silent
@@ -97,10 +98,9 @@ def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
 
 
 def _summary(answers: Sequence[Assessment]) -> Row:
-    logs = [math.log(max(one.p, 1e-30)) for one in answers]
     return {
-        "perplexity": math.exp(-sum(logs) / len(logs)),
-        "accuracy": sum(one.right for one in answers) / len(answers),
+        "perplexity": math.exp(-fmean(one.log_p for one in answers)),
+        "accuracy": accuracy(answers),
     }
 
 

@@ -17,9 +17,8 @@ from kn_edit.evaluation.statistics import Estimate, mean
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
-from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
-from kn_edit.models.questions import Question
+from kn_edit.models.questions import Chain, Question
 from kn_edit.neuron import NeuronId
 
 KINDS = {
@@ -44,17 +43,17 @@ def _row(lab: Lab, case: Case) -> Row:
         return {"neurons": [], "coefficients": {}}
     with lab.base() as (model, _):
         asked = {
-            "expressing": _firsts(lab, model, [case], held_out=True, most=None),
-            "subject": _firsts(lab, model, _same_subject(lab, case)),
-            "relation": _firsts(lab, model, lab.same_relation(case)),
-            "random": _firsts(lab, model, lab.other_relations(case)),
+            "expressing": lab.chains(model, case, held_out=True),
+            "subject": lab.firsts(model, _same_subject(lab, case), 2),
+            "relation": lab.firsts(model, lab.same_relation(case), 2),
+            "random": lab.firsts(model, lab.other_relations(case), 2),
         }
-        own = _of(neurons, coefficients(model, _firsts(lab, model, [case], most=None)))
+        own = _of(neurons, coefficients(model, _begins(lab.chains(model, case))))
         direction = own.mean(0).sign()  # (neurons,)
         seen = {
-            kind: float((_of(neurons, coefficients(model, questions)) * direction).mean())
-            for kind, questions in asked.items()
-            if questions
+            kind: float((_of(neurons, coefficients(model, _begins(chains))) * direction).mean())
+            for kind, chains in asked.items()
+            if chains
         }
     return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
 
@@ -65,19 +64,9 @@ def _of(neurons: Sequence[NeuronId], seen: Tensor) -> Tensor:
     return seen[:, layers, index]
 
 
-def _firsts(
-    lab: Lab,
-    model: Model,
-    cases: Sequence[Case],
-    *,
-    held_out: bool = False,
-    most: int | None = 2,
-) -> list[Question]:
-    return [
-        chain.questions[0]
-        for case in cases
-        for chain in lab.chains(model, case, held_out=held_out, most=most)
-    ]
+def _begins(chains: Sequence[Chain]) -> list[Question]:
+    """Where the answers begin."""
+    return [chain.questions[0] for chain in chains]
 
 
 def _same_subject(lab: Lab, case: Case) -> list[Case]:

@@ -23,6 +23,7 @@ class Rows:
         self._file = file
         self._settings = json.loads(json.dumps(settings))  # as it will be read back
         self._rows = self._read()
+        self._writing = False
 
     def all(
         self, names: Sequence[str], make: Callable[[str], Row], progress: Progress
@@ -47,13 +48,21 @@ class Rows:
         return {row["name"]: row["row"] for row in whole[1:]}
 
     def _add(self, name: str, row: Row) -> None:
-        if not self._rows:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            self._file.write_text(_line(self._settings), encoding="utf-8")
+        if not self._writing:
+            self._begin()
         row = json.loads(json.dumps(row))
         with self._file.open("a", encoding="utf-8") as file:
             file.write(_line({"name": name, "row": row}))
         self._rows[name] = row
+
+    def _begin(self) -> None:
+        """Write what is known anew: the half line of a stopped run would swallow the next row."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        rows = ({"name": name, "row": row} for name, row in self._rows.items())
+        unfinished = self._file.with_suffix(".tmp")
+        unfinished.write_text("".join(map(_line, (self._settings, *rows))), encoding="utf-8")
+        unfinished.replace(self._file)
+        self._writing = True
 
 
 def _line(value: Row) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
+from statistics import fmean
 
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import perplexity
@@ -15,7 +16,7 @@ from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import new_answer
 from kn_edit.facts import neutral_sentences
 from kn_edit.models.questions import ask
-from kn_edit.neurons.assess import assess
+from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.drafts import Bench
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import NEUTRAL_TEXTS
@@ -27,10 +28,13 @@ ENOUGH, COLLAPSE = 0.90, 1.2  # mean efficacy, and neutral perplexity in units o
 
 
 def measure(lab: Lab, edits: int) -> list[Row]:
-    """One row an edit. After those of LOOKS, and the last: every edit so far, and neutral text."""
+    """One row for the base, then one an edit.
+
+    After those of LOOKS, and the last: every edit so far, and neutral text.
+    """
     cases = _in_turns(lab)[:edits]
     rows = lab.rows("sequence", edits=edits)
-    names = [f"{number} {name}" for number, name in enumerate(cases, 1)]
+    names = [f"{number} {name}" for number, name in enumerate(["the base", *cases])]
     return rows.all(names, lambda name: _row(lab, cases, int(name.split()[0])), lab.progress)
 
 
@@ -45,6 +49,8 @@ def _in_turns(lab: Lab) -> list[str]:
 
 
 def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
+    if number == 0:
+        return {"perplexity": _perplexity(lab, [])}
     before = [_kept(lab, at) for at in range(1, number)]
     case = lab.cases[names[number - 1]]
     to = new_answer(lab, case)
@@ -69,9 +75,6 @@ def _kept(lab: Lab, number: int) -> Delta:
 
 
 def _look(lab: Lab, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
-    texts = neutral_sentences()[NEUTRAL_TEXTS:]  # the solver holds the first ones in place
-    with lab.workspace.engine.at([]) as model:
-        base = perplexity(model, texts)
     with lab.workspace.engine.at(deltas) as model:
         efficacy: list[float] = []
         generalization: list[float] = []
@@ -80,44 +83,54 @@ def _look(lab: Lab, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
             for shares, held_out in ((efficacy, False), (generalization, True)):
                 prompts = prompts_for(model, case.relation, case.fact, held_out=held_out)
                 chains = [ask(model, prompt, new_answer(lab, case)) for prompt in prompts]
-                right = [one.right for one in assess(model, chains)]
-                shares.append(sum(right) / len(right))
-        return {
-            "efficacy": sum(efficacy) / len(efficacy),
-            "generalization": sum(generalization) / len(generalization),
-            "perplexity": perplexity(model, texts) / base,
-        }
+                shares.append(accuracy(assess(model, chains)) or 0.0)
+    return {
+        "efficacy": fmean(efficacy),
+        "generalization": fmean(generalization),
+        "perplexity": _perplexity(lab, deltas),
+    }
+
+
+def _perplexity(lab: Lab, deltas: Sequence[Delta]) -> float:
+    """On neutral text that no solver holds in place."""
+    with lab.workspace.engine.at(deltas) as model:
+        return perplexity(model, neutral_sentences()[NEUTRAL_TEXTS:])
 
 
 def section(rows: Sequence[Row]) -> Section:
-    looks = [(number, row["look"]) for number, row in enumerate(rows, 1) if "look" in row]
+    base = rows[0]["perplexity"]
+    looks = {
+        number: row["look"] | {"ratio": row["look"]["perplexity"] / base}
+        for number, row in enumerate(rows)
+        if "look" in row
+    }
     lines = [
         (
             str(number),
             f"{look['efficacy']:.3f}",
             f"{look['generalization']:.3f}",
-            f"{look['perplexity']:.3f}",
+            f"{look['ratio']:.3f}",
         )
-        for number, look in looks
+        for number, look in looks.items()
     ]
-    last = looks[-1][1]
+    count = len(rows) - 1
+    last = looks[count]
     claims = (
         Claim(
-            f"After {len(rows)} updates kept together, mean efficacy is {last['efficacy']:.3f}.",
+            f"After {count} updates kept together, mean efficacy is {last['efficacy']:.3f}.",
             last["efficacy"] >= ENOUGH,
         ),
         Claim(
-            f"Neutral perplexity is {last['perplexity']:.3f} times the base's.",
-            last["perplexity"] < COLLAPSE,
+            f"Neutral perplexity is {last['ratio']:.3f} times the base's.",
+            last["ratio"] < COLLAPSE,
         ),
     )
     columns = ("updates", "efficacy of all so far", "generalization", "neutral perplexity / base")
     text = "Updates made one on top of the other, relations in turns, none taken back."
     drawn = series(
         {
-            "efficacy of all so far": {number: look["efficacy"] for number, look in looks},
-            "generalization": {number: look["generalization"] for number, look in looks},
-            "neutral perplexity / base": {number: look["perplexity"] for number, look in looks},
+            words: {number: look[key] for number, look in looks.items()}
+            for words, key in zip(columns[1:], ("efficacy", "generalization", "ratio"), strict=True)
         },
         "updates kept together",
         "share; times the base's",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations, product
+from statistics import fmean
 
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -118,4 +119,4 @@ def _pairs_across(sets: Sets) -> Iterator[tuple[frozenset[str], frozenset[str]]]
 
 
 def _mean(values: Sequence[int]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    return fmean(values) if values else 0.0

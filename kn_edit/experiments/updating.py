@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import bars
@@ -20,7 +21,7 @@ from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
-from kn_edit.neurons.assess import assess
+from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.progress import silent
 from kn_edit.workspace.updating import draft_update
@@ -86,20 +87,15 @@ def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
         old = assess(model, lab.chains(model, case))
         held_out = assess(model, lab.chains(model, case, held_out=True))
         return {
-            "old_first": _share([one.right for one in old]),
-            "old_held_out": _share([one.right for one in held_out]),
+            "old_first": accuracy(old),
+            "old_held_out": accuracy(held_out),
             "within": _log_p(model, lab.firsts(model, lab.same_relation(case))),
             "across": _log_p(model, lab.firsts(model, lab.other_relations(case))),
         }
 
 
 def _log_p(model: Model, chains: Sequence[Chain]) -> float:
-    logs = [math.log(max(one.p, 1e-30)) for one in assess(model, chains)]
-    return sum(logs) / len(logs) if logs else 0.0
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None
+    return fmean(one.log_p for one in assess(model, chains)) if chains else 0.0
 
 
 def estimates(rows: Sequence[Row], method: str) -> dict[str, Estimate]:
