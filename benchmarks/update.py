@@ -20,8 +20,8 @@ from statistics import mean, pstdev
 
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.questions import ask
-from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
+from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
@@ -49,19 +49,6 @@ def draw(
     return found, len(order)
 
 
-def elsewhere(draft: Draft, d_ff: int, rng: random.Random) -> tuple[NeuronId, ...]:
-    """As many random neurons in the same layers, none of them the draft's own."""
-    own = {neuron for neuron, _ in draft.neurons}
-    chosen: set[NeuronId] = set()
-    for neuron in sorted(own):
-        while True:
-            other = NeuronId(neuron.layer, rng.randrange(d_ff))
-            if other not in own and other not in chosen:
-                chosen.add(other)
-                break
-    return tuple(sorted(chosen))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--facts", type=int, default=12)
@@ -85,8 +72,8 @@ def main() -> None:
             start = time.monotonic()
             solved = draft(how)
             seconds = time.monotonic() - start
-            random_slots = elsewhere(solved, workspace.engine.model.d_ff, rng)
             own = tuple(neuron for neuron, _ in solved.neurons)
+            random_slots = tuple(sorted(as_many_elsewhere(own, workspace.engine.model.d_ff, rng)))
             drafts = {
                 "calibrated, chosen neurons": solved,
                 "closed form (1, 8), same neurons": draft(

@@ -9,6 +9,7 @@ import click
 from kn_edit.cli import plain
 from kn_edit.cli.options import (
     Named,
+    Option,
     Rule,
     fact_options,
     finite,
@@ -23,17 +24,21 @@ if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
 
 
+def _factor(usual: float) -> Option:
+    return click.option(
+        "--factor",
+        type=float,
+        default=usual,
+        show_default=True,
+        metavar="X",
+        callback=finite,
+        help="Times what; 0 silences.",
+    )
+
+
 @click.command()
 @fact_options
-@click.option(
-    "--factor",
-    type=float,
-    default=0.0,
-    show_default=True,
-    metavar="X",
-    callback=finite,
-    help="Times what; 0 silences.",
-)
+@_factor(0.0)
 @rule_options
 @version_option
 @output_options
@@ -56,15 +61,7 @@ def suppress(
 
 @click.command()
 @fact_options
-@click.option(
-    "--factor",
-    type=float,
-    default=2.0,
-    show_default=True,
-    metavar="X",
-    callback=finite,
-    help="Times what.",
-)
+@_factor(2.0)
 @rule_options
 @version_option
 @output_options

@@ -10,7 +10,7 @@ import torch
 
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
-from kn_edit.models.questions import Question
+from kn_edit.models.questions import Question, ask_place
 
 NEW_TOKENS = 40
 
@@ -28,16 +28,10 @@ def perplexity(model: Model, texts: Sequence[str]) -> float:
 
 
 def _every_token(model: Model, text: str) -> list[Question]:
-    tokenizer = model.tokenizer
-    ids = tuple(tokenizer(text)["input_ids"])
-    if model.causal:
-        return [Question(ids, place - 1, ids[place]) for place in range(1, len(ids))]
-    special = set(tokenizer.all_special_ids)
-    return [
-        Question((*ids[:place], tokenizer.mask_token_id, *ids[place + 1 :]), place, token)
-        for place, token in enumerate(ids)
-        if token not in special
-    ]
+    ids = model.tokenizer(text)["input_ids"]
+    special = set() if model.causal else set(model.tokenizer.all_special_ids)
+    places = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
+    return [ask_place(model, ids, place) for place in places if ids[place] not in special]
 
 
 def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:

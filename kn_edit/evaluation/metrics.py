@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from kn_edit.facts import Prompt
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly
-from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.assess import Assessment, accuracy, assess
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,8 @@ def compare(before: Readings, after: Readings) -> Metrics:
     """The metrics of the edit that lies between two readings of the same probes."""
     kept = [old == new for old, new in zip(before.neighbours, after.neighbours, strict=True)]
     return Metrics(
-        _share([one.right for one in after.edited]) or 0.0,
-        _share([one.right for one in after.held_out]),
-        _share(kept),
+        accuracy(after.edited) or 0.0,
+        accuracy(after.held_out),
+        fmean(kept) if kept else None,
         len(kept),
     )
-
-
-def _share(flags: Sequence[bool]) -> float | None:
-    return sum(flags) / len(flags) if flags else None

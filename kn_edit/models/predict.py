@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from kn_edit.models.coefficients import Change, replaced
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, batched
+from kn_edit.models.questions import Batch, Question, batched
 from kn_edit.models.trace import trace
 
 BATCH = 32
 
 
-def log_p(model: Model, questions: Sequence[Question]) -> Iterator[Tensor]:
+Changing = Callable[[Batch], Mapping[int, Change]]  # changes of coefficients, by layer
+
+
+def _unchanged(_: Batch) -> Mapping[int, Change]:
+    return {}
+
+
+def log_p(
+    model: Model, questions: Sequence[Question], changing: Changing = _unchanged
+) -> Iterator[Tensor]:
     """Log-probabilities over the vocabulary at each answer position, one (vocabulary,) each.
 
     In the order given; computed a batch at a time, so a long list stays small in memory.
+    changing: what to do to the coefficients of a batch on their way
     """
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
-        with torch.no_grad():
+        with torch.no_grad(), replaced(model, changing(batch)):
             output = trace(model, batch.ids, mask=batch.mask).output
             assert output is not None
             logits = model.logits(batch.at_answer(output)).float()

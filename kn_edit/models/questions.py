@@ -56,6 +56,14 @@ def ask_openly(model: Model, prompt: Prompt) -> Question:
     return Question(ids, position, 0)
 
 
+def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
+    """A place in a text: a causal LM predicts what stands there, in a masked LM it is masked."""
+    if model.causal:
+        return Question(tuple(ids), place - 1, ids[place])
+    mask = model.tokenizer.mask_token_id
+    return Question((*ids[:place], mask, *ids[place + 1 :]), place, ids[place])
+
+
 def _ask_causal(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
     before = prompt.before.rstrip()
     start = _encode(model, before)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from kn_edit.facts import Prompt
 from kn_edit.models.model import Model
@@ -27,6 +29,16 @@ class Assessment:
     @property
     def right(self) -> bool:
         return self.rank == 1
+
+    @property
+    def log_p(self) -> float:
+        """log p(answer), kept finite where p is 0 in floating point."""
+        return math.log(max(self.p, sys.float_info.min))
+
+
+def accuracy(answers: Sequence[Assessment]) -> float | None:
+    """The share of prompts whose answer is first; None where nothing was asked."""
+    return fmean(one.right for one in answers) if answers else None
 
 
 def assess(model: Model, chains: Sequence[Chain], answer: str | None = None) -> list[Assessment]:

@@ -9,14 +9,12 @@ import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
-import torch
 from torch import Tensor
 
-from kn_edit.models.coefficients import Change, replaced
+from kn_edit.models.coefficients import Change
 from kn_edit.models.model import Model
-from kn_edit.models.predict import BATCH
-from kn_edit.models.questions import Batch, Chain, batched
-from kn_edit.models.trace import trace
+from kn_edit.models.predict import log_p
+from kn_edit.models.questions import Batch, Chain
 from kn_edit.neuron import NeuronId
 
 
@@ -25,16 +23,11 @@ def p_when_scaled(
 ) -> list[float]:
     """p(answer) of each chain with the neurons' coefficients times a factor; 1 changes nothing."""
     questions = [question for chain in chains for question in chain.questions]
-    found: list[float] = []
-    for start in range(0, len(questions), BATCH):
-        batch = batched(model, questions[start : start + BATCH])
-        with torch.no_grad(), replaced(model, _scaling(batch, neurons, factor)):
-            output = trace(model, batch.ids, mask=batch.mask).output
-            assert output is not None
-            log_p = model.logits(batch.at_answer(output)).float().log_softmax(-1)
-        found += log_p.gather(1, batch.tokens[:, None]).squeeze(1).tolist()
-    rest = iter(found)
-    return [math.exp(sum(next(rest) for _ in chain.questions)) for chain in chains]
+    rows = log_p(model, questions, lambda batch: _scaling(batch, neurons, factor))
+    return [
+        math.exp(sum(float(next(rows)[question.token]) for question in chain.questions))
+        for chain in chains
+    ]
 
 
 def _scaling(batch: Batch, neurons: Collection[NeuronId], factor: float) -> Mapping[int, Change]:

@@ -75,7 +75,3 @@ class Bench:
     def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
         cache = ScoreCache(self.engine.base.fingerprint, recipe)
         return Locator(model, cache, self.how.search, self.progress)
-
-
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0

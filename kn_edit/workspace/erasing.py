@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.erase import carried_by, most_frequent, unknown_token, written_slot
@@ -10,7 +12,7 @@ from kn_edit.facts import Relation
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
-from kn_edit.workspace.drafts import Bench, Draft, mean
+from kn_edit.workspace.drafts import Bench, Draft
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import other_relations
 
@@ -57,10 +59,10 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         tuple(before),
         tuple(after),
         {
-            "accuracy_before": mean([one.right for one in before]),
-            "accuracy_after": mean([one.right for one in after]),
-            "p_before": mean([one.p for one in before]),
-            "p_after": mean([one.p for one in after]),
+            "accuracy_before": fmean(one.right for one in before),
+            "accuracy_after": fmean(one.right for one in after),
+            "p_before": fmean(one.p for one in before),
+            "p_after": fmean(one.p for one in after),
             "specificity": specificity,
             "neighbours": len(kept),
         },

@@ -26,7 +26,7 @@ from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.neighbours import JUDGES, NEUTRAL_TEXTS, PROBES
+from kn_edit.workspace.neighbours import JUDGES, NEUTRAL_TEXTS, probes
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
 
@@ -157,18 +157,11 @@ def _judges(
         for fact in locator.known(case.relation, case.fact)
         if (case.relation.name, fact.subject) not in taken
     ]
-    drawn = []
-    for seed in SEEDS:
-        some = random.Random(seed).sample(known, min(JUDGES, len(known)))
-        drawn.append(
-            tuple(
-                prompt
-                for fact in some
-                for held_out in (False, True)
-                for prompt in prompts_for(model, case.relation, fact, held_out=held_out)[:PROBES]
-            )
-        )
-    return tuple(drawn)
+    draws = [random.Random(seed).sample(known, min(JUDGES, len(known))) for seed in SEEDS]
+    return tuple(
+        tuple(prompt for fact in facts for prompt in probes(model, case.relation, fact))
+        for facts in draws
+    )
 
 
 def _said(model: Model, prompts: Sequence[Prompt]) -> list[int]:

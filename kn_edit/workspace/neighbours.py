@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kn_edit.facts import Case, Fact, Prompt, bundled, load_relation, neutral_sentences
+from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation, neutral_sentences
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.models.questions import Question, ask, ask_openly, ask_place
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.locating import Locator, prompts_for
 
@@ -50,7 +50,8 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
         turns = [prompts_for(model, case.relation, fact) for fact in rest]
         held = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
     questions = tuple(ask_openly(model, prompt) for prompt in held)
-    judging = _answered_right(model, base, [p for f in judges for p in _probes(model, case, f)])
+    asked = [prompt for fact in judges for prompt in probes(model, case.relation, fact)]
+    judging = _answered_right(model, base, asked)
     if case.neighbours:
         return Neighbours(questions, (), judging)
     return Neighbours((), questions, judging)
@@ -76,14 +77,16 @@ def neutral_questions(model: Model) -> list[Question]:
     rng = random.Random(SEED)
     questions = []
     for text in neutral_sentences()[:NEUTRAL_TEXTS]:
-        ids = tuple(model.tokenizer(text)["input_ids"])[:NEUTRAL_TOKENS]
+        ids = model.tokenizer(text)["input_ids"][:NEUTRAL_TOKENS]
         for place in sorted(rng.sample(range(2, len(ids) - 1), NEUTRAL_PLACES)):
-            if model.causal:
-                questions.append(Question(ids, place, 0))
-            else:
-                masked = (*ids[:place], model.tokenizer.mask_token_id, *ids[place + 1 :])
-                questions.append(Question(masked, place, 0))
+            questions.append(ask_place(model, ids, place + model.causal))
     return questions
+
+
+def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
+    """The prompts by which a neighbour judges an edit."""
+    trained = prompts_for(model, relation, fact)[:PROBES]
+    return (*trained, *prompts_for(model, relation, fact, held_out=True)[:PROBES])
 
 
 def other_relations(model: Model, name: str) -> list[Question]:
@@ -102,8 +105,3 @@ def _answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> t
     stated = [prompt for prompt in judging if prompt.fact.stated]
     right = iter(base.right([ask(model, prompt) for prompt in stated]))
     return tuple(p for p in judging if not p.fact.stated or next(right))
-
-
-def _probes(model: Model, case: Case, fact: Fact) -> tuple[Prompt, ...]:
-    trained = prompts_for(model, case.relation, fact)[:PROBES]
-    return (*trained, *prompts_for(model, case.relation, fact, held_out=True)[:PROBES])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from kn_edit.errors import NoNeurons
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation
@@ -63,8 +64,8 @@ def scale(model: Model, locator: Locator, case: Case, found: Located, factor: fl
         Moved(
             what,
             len(chains),
-            _mean(p_when_scaled(model, chains, chosen, 1.0)),
-            _mean(p_when_scaled(model, chains, chosen, factor)),
+            fmean(p_when_scaled(model, chains, chosen, 1.0)),
+            fmean(p_when_scaled(model, chains, chosen, factor)),
         )
         for what, chains, chosen in groups
         if chains
@@ -94,7 +95,3 @@ def _elsewhere(model: Model, locator: Locator, case: Case) -> list[Chain]:
         if first is not None:
             found += _chains(model, relation, [first])
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -22,7 +23,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import telling_apart
-from kn_edit.workspace.drafts import Bench, Draft, How, mean
+from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
 from kn_edit.workspace.neighbours import Neighbours, nearest, neighbours, neutral_questions
 from kn_edit.workspace.progress import Progress
@@ -169,10 +170,10 @@ def _odds(
 ) -> dict[str, Any]:
     """Mean p of the old and the new answer on the edited prompts, before and after."""
     return {
-        "p_old_before": mean([one.p for one in old_before]),
-        "p_old_after": mean([one.p for one in old_after]),
-        "p_new_before": mean([one.p for one in before.edited]),
-        "p_new_after": mean([one.p for one in after.edited]),
+        "p_old_before": fmean(one.p for one in old_before),
+        "p_old_after": fmean(one.p for one in old_after),
+        "p_new_before": fmean(one.p for one in before.edited),
+        "p_new_after": fmean(one.p for one in after.edited),
     }
 
 

@@ -5,8 +5,8 @@ Verbs that need no model (`status`, `log`, `blame`, ...) import neither torch no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -38,12 +38,13 @@ from kn_edit.workspace.requests import OWN
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
+    from kn_edit.models.model import Model
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.drafts import Bench, Draft, How
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
-    from kn_edit.workspace.locating import Search
+    from kn_edit.workspace.locating import Locator, Search
     from kn_edit.workspace.scaling import Scaled
 
 Clock = Callable[[], datetime]
@@ -154,19 +155,10 @@ class Workspace:
 
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
         """The knowledge neurons of a fact."""
-        from kn_edit.workspace.locating import Locator, Search
-        from kn_edit.workspace.scores import ScoreCache
-
-        record = self.ledger.version(version)
-        fact = self._as_edited(case, record).fact
-        search = search or Search()
-        with self.engine.at([]) as model:
-            cache = ScoreCache(self.base.fingerprint, ())
-            base = Locator(model, cache, search, self.progress)
+        fact = self._as_edited(case, self.ledger.version(version)).fact
+        with self._locating(search, None) as (_, base):
             common = base.spoken_for(case.relation, fact)
-        with self.engine.at(self.ledger.deltas(record.edits)) as model:
-            cache = ScoreCache(self.base.fingerprint, record.edits)
-            head = Locator(model, cache, search, self.progress)
+        with self._locating(search, version) as (_, head):
             return head.fact(case.relation, fact, common)
 
     def locate_relation(
@@ -178,29 +170,18 @@ class Workspace:
         version: str = "head",
     ) -> list[Located]:
         """The knowledge neurons of the facts of a relation that the model knows."""
-        from kn_edit.workspace.locating import Locator, Search
-        from kn_edit.workspace.scores import ScoreCache
-
-        record = self.ledger.version(version)
-        with self.engine.at(self.ledger.deltas(record.edits)) as model:
-            cache = ScoreCache(self.base.fingerprint, record.edits)
-            locator = Locator(model, cache, search or Search(), self.progress)
+        with self._locating(search, version) as (_, locator):
             return locator.relation(relation, locator.known(relation)[:most])
 
     def scale(
         self, case: Case, factor: float, *, search: Search | None = None, version: str = "head"
     ) -> Scaled:
         """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
-        from kn_edit.workspace.locating import Locator, Search
         from kn_edit.workspace.scaling import scale
-        from kn_edit.workspace.scores import ScoreCache
 
-        record = self.ledger.version(version)
-        current = self._as_edited(case, record)
+        current = self._as_edited(case, self.ledger.version(version))
         found = self.locate(case, search=search, version=version)
-        with self.engine.at(self.ledger.deltas(record.edits)) as model:
-            cache = ScoreCache(self.base.fingerprint, record.edits)
-            locator = Locator(model, cache, search or Search(), self.progress)
+        with self._locating(search, version) as (model, locator):
             return scale(model, locator, current, found, factor)
 
     def evaluate(self, version: str = "head") -> Evaluation:
@@ -345,6 +326,19 @@ class Workspace:
         return self.ledger.gc(older_than=older_than)
 
     # --- inside ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locating(
+        self, search: Search | None, version: str | None
+    ) -> Iterator[tuple[Model, Locator]]:
+        """The model at a version, the base for None, and what finds its neurons."""
+        from kn_edit.workspace.locating import Locator, Search
+        from kn_edit.workspace.scores import ScoreCache
+
+        recipe = self.ledger.version(version).edits if version else ()
+        with self.engine.at(self.ledger.deltas(recipe)) as model:
+            cache = ScoreCache(self.base.fingerprint, recipe)
+            yield model, Locator(model, cache, search or Search(), self.progress)
 
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
