@@ -14,13 +14,14 @@ from kn_edit.experiments import (
     erasing,
     expressing,
     scaling,
+    sentences,
     sequence,
     sharing,
     updating,
 )
 from kn_edit.experiments.lab import Lab, Plan
 from kn_edit.experiments.rows import Rows
-from kn_edit.facts import Relation, Template
+from kn_edit.facts import Relation, Sentences, Template
 from kn_edit.workspace import How
 from kn_edit.workspace.progress import silent
 
@@ -97,6 +98,30 @@ def test_updates_in_a_row_are_all_kept(lab):
     assert len(list((lab.out / "rows" / "sequence").iterdir())) == 3
     assert sequence.measure(lab, 3) == rows
     assert sequence.section(rows).tables[0].rows[-1][0] == "3"
+
+
+def test_activation_in_sentences_of_a_file(lab):
+    """Some facts have sentences; what is drawn in them is drawn alike each time."""
+    (name, facts), *_ = lab.facts.items()
+    found = [
+        Sentences(
+            fact,
+            (f"{fact.subject} is a country whose capital city is {fact.answer} of course",),
+            (f"people in {fact.subject} speak the language of the country",),
+        )
+        for fact in facts
+    ]
+    rows = sentences.measure(lab, name, found[:2])
+    assert len(rows) == 2
+    for row in rows:
+        assert set(row["coefficients"]) == (set(sentences.KINDS) if row["neurons"] else set())
+    causal = lab.workspace.engine.model.causal  # the tiny masked LM's neurons all speak for all
+    assert any(row["neurons"] for row in rows) == causal
+    (lab.out / "rows" / f"sentences-{name}.jsonl").unlink()
+    assert sentences.measure(lab, name, found[:2]) == rows
+    said = sentences.section(name, rows)
+    kinds = list(sentences.KINDS.values()) if causal else []
+    assert [row[0] for row in said.tables[0].rows] == kinds
 
 
 def test_rows_of_other_settings_are_made_anew(tmp_path):

@@ -15,7 +15,15 @@ from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models import predict
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens, log_p
-from kn_edit.models.questions import Question, ask, ask_openly, batched, of_similar_length
+from kn_edit.models.questions import (
+    Question,
+    ask,
+    ask_between,
+    ask_openly,
+    ask_place,
+    batched,
+    of_similar_length,
+)
 
 CAPITAL = Template("the capital of [X] is [Y] .")
 
@@ -51,6 +59,23 @@ def test_a_masked_model_is_asked_at_the_mask():
     (question,) = ask(tiny("bert"), prompt()).questions
     sentence = ids("[CLS] the capital of France is [MASK] . [SEP]")
     assert question == Question(sentence, 6, VOCABULARY["Paris"])
+
+
+def test_a_place_in_a_text_is_predicted_or_masked():
+    causal, masked = tiny("gpt2"), tiny("bert")
+    text = ids("the capital of France")
+    assert ask_place(causal, text, 3) == Question(text, 2, VOCABULARY["France"])
+    hidden = ids("the capital [MASK] France")
+    assert ask_place(masked, text, 2) == Question(hidden, 2, VOCABULARY["of"])
+
+
+def test_between_two_pieces_of_a_text_a_causal_model_sees_only_the_first():
+    causal, masked = tiny("gpt2"), tiny("bert")
+    assert ask_between(causal, "the capital of ", " is Paris") == Question(
+        ids("the capital of"), 2, 0
+    )
+    sentence = ids("[CLS] the capital of [MASK] is Paris [SEP]")
+    assert ask_between(masked, "the capital of ", " is Paris") == Question(sentence, 4, 0)
 
 
 @pytest.mark.parametrize("shape", ["gpt2", "bert"])

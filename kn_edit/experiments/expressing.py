@@ -1,14 +1,15 @@
 """Activation by prompt (the paper's section 4.3): do prompts that express a fact light its neurons?
 
-The mean coefficient of a fact's knowledge neurons at the answer position of four kinds of prompts.
-Coefficients of gated FFNs have either sign, so each neuron counts in the direction in which it
-fires for the fact's own prompts; these are split, so that direction and value come from different
-prompts.
+The mean coefficient of a fact's knowledge neurons at the answer position of four kinds of prompts
+made of templates; where there are files of sentences, in these too. Coefficients of gated FFNs have
+either sign, so each neuron counts in the direction in which it fires for the fact's trained
+prompts, none of which is among the prompts that are compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from kn_edit.evaluation.statistics import Estimate, mean
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
+from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
 from kn_edit.models.questions import Chain, Question
 from kn_edit.neuron import NeuronId
@@ -28,6 +30,25 @@ KINDS = {
     "random": "other subjects, other relations",
 }
 PAPER = {"expressing": 0.485, "subject": 0.019, "random": -0.018}
+
+
+@dataclass(frozen=True, eq=False)
+class Lit:
+    """A fact's neurons, and the direction in which each of them fires for it."""
+
+    model: Model
+    neurons: Sequence[NeuronId]
+    direction: Tensor  # (neurons,), 1 or -1
+
+    @classmethod
+    def by(cls, model: Model, neurons: Sequence[NeuronId], chains: Sequence[Chain]) -> Lit:
+        own = _of(neurons, coefficients(model, _begins(chains)))
+        return cls(model, neurons, own.mean(0).sign())
+
+    def mean(self, questions: Sequence[Question]) -> float:
+        """The mean coefficient where these questions are asked, in the neurons' directions."""
+        seen = _of(self.neurons, coefficients(self.model, questions))
+        return float((seen * self.direction).mean())
 
 
 def measure(lab: Lab) -> list[Row]:
@@ -42,19 +63,14 @@ def _row(lab: Lab, case: Case) -> Row:
     if not neurons:
         return {"neurons": [], "coefficients": {}}
     with lab.base() as (model, _):
+        lit = Lit.by(model, neurons, lab.chains(model, case))
         asked = {
             "expressing": lab.chains(model, case, held_out=True),
             "subject": lab.firsts(model, _same_subject(lab, case), 2),
             "relation": lab.firsts(model, lab.same_relation(case), 2),
             "random": lab.firsts(model, lab.other_relations(case), 2),
         }
-        own = _of(neurons, coefficients(model, _begins(lab.chains(model, case))))
-        direction = own.mean(0).sign()  # (neurons,)
-        seen = {
-            kind: float((_of(neurons, coefficients(model, _begins(chains))) * direction).mean())
-            for kind, chains in asked.items()
-            if chains
-        }
+        seen = {kind: lit.mean(_begins(chains)) for kind, chains in asked.items() if chains}
     return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
 
 
@@ -81,35 +97,34 @@ def _same_subject(lab: Lab, case: Case) -> list[Case]:
 
 
 def section(rows: Sequence[Row]) -> Section:
-    found = {kind: one for kind in KINDS if (one := _estimate(rows, kind)) is not None}
+    text = (
+        "Mean coefficient of a fact's knowledge neurons at the answer position of prompts made of "
+        "templates, in the direction in which they fire for its trained prompts. The paper's "
+        "figures are of sentences from the web, with activations of another scale: what compares "
+        "is the order."
+    )
+    return compared("Activation by prompt", text, rows, KINDS)
+
+
+def compared(title: str, text: str, rows: Sequence[Row], kinds: Mapping[str, str]) -> Section:
+    """A table of the kinds, and whether the first is above each other."""
+    found = {kind: one for kind in kinds if (one := _estimate(rows, kind)) is not None}
     lines = [
-        (
-            KINDS[kind],
-            str(one.count),
-            str(one),
-            f"{PAPER[kind]:.3f}" if kind in PAPER else "",
-        )
+        (kinds[kind], str(one.count), str(one), f"{PAPER[kind]:.3f}" if kind in PAPER else "")
         for kind, one in found.items()
     ]
     own = found.get("expressing")
     claims = [
         Claim(
-            f"Prompts that express a fact activate its neurons more than {KINDS[kind]}: "
-            f"{own.value:.3f} against {other.value:.3f}.",
+            f"{kinds['expressing'].capitalize()} activate a fact's neurons more than "
+            f"{kinds[kind]}: {own.value:.3f} against {other.value:.3f}.",
             own.value > other.value,
         )
         for kind, other in found.items()
         if kind != "expressing" and own is not None
     ]
-    text = (
-        "Mean coefficient of a fact's knowledge neurons at the answer position, in the direction "
-        "in which they fire for its trained prompts. The paper's figures are of sentences from the "
-        "web: with subject and answer, with the subject only, and random ones."
-    )
-    table = Table(
-        "Activation by prompt", ("prompts", "facts", "coefficient", "the paper"), tuple(lines)
-    )
-    return Section("Activation by prompt", text, (table,), tuple(claims))
+    table = Table(title, ("prompts", "facts", "coefficient", "the paper"), tuple(lines))
+    return Section(title, text, (table,), tuple(claims))
 
 
 def _estimate(rows: Sequence[Row], kind: str) -> Estimate | None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from kn_edit.errors import TooFewKnown
-from kn_edit.evaluation.report import markdown, page, write_plots
+from kn_edit.evaluation.report import made_folder, markdown, page, write, write_plots
 from kn_edit.evaluation.section import Section
 from kn_edit.experiments import (
     assessing,
     erasing,
     expressing,
     scaling,
+    sentences,
     sequence,
     sharing,
     updating,
 )
 from kn_edit.experiments.lab import Lab, Plan
+from kn_edit.facts import Sentences, load_relation, read_sentences
 from kn_edit.workspace import Workspace
 
 RELATIONS = ("capital", "country", "language", "symbol")
@@ -44,12 +47,16 @@ def reproduce(
     *,
     edits: int | None = None,
     quick: bool = False,
+    files: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Section]:
     """Run everything and write OUT/report.html, OUT/results.md and OUT/plots. Resumable.
 
     Rows are kept in OUT/rows as they come; a second run with the same plan goes on.
-    Raises TooFewKnown.
+    files: of sentences about the facts of a relation (facts/sentences.py), by its name
+    Raises TooFewKnown, and what reading the files raises.
     """
+    made_folder(out)
+    found = {name: read_sentences(file, load_relation(name)) for name, file in files.items()}
     lab = Lab.open(workspace, plan, out)
     short = [name for name, facts in lab.facts.items() if len(facts) < LEAST]
     if short:
@@ -57,17 +64,21 @@ def reproduce(
     assessed = 2 * assessing.GROUP if quick else ASSESSED
     together = min(edits or (QUICK_EDITS if quick else EDITS), len(lab.cases))
     made: list[Section] = []
-    for section in _sections(lab, assessed, together):
+    for section in _sections(lab, assessed, together, found):
         made.append(section)
         _write(lab, made)  # what is done can be read while the rest runs
     return made
 
 
-def _sections(lab: Lab, assessed: int, together: int) -> Iterator[Section]:
+def _sections(
+    lab: Lab, assessed: int, together: int, found: Mapping[str, Sequence[Sentences]]
+) -> Iterator[Section]:
     yield assessing.section(assessing.measure(lab, assessed))
     yield sharing.section(sharing.measure(lab))
     yield scaling.section(scaling.measure(lab))
     yield expressing.section(expressing.measure(lab))
+    for name, some in found.items():
+        yield sentences.section(name, sentences.measure(lab, name, some))
     yield updating.section(updating.measure(lab))
     yield erasing.section(erasing.measure(lab))
     yield sequence.section(sequence.measure(lab, together))
@@ -83,16 +94,9 @@ def _write(lab: Lab, sections: list[Section]) -> None:
         f"Machine: {platform.machine()}, {os.cpu_count()} CPUs; "
         f"Python {platform.python_version()}, torch {version('torch')}.",
     ]
-    lab.out.mkdir(parents=True, exist_ok=True)
     write_plots(lab.out / "plots", sections)
-    _put(lab.out / "report.html", page(title, facts, sections))
-    _put(lab.out / "results.md", markdown(title, facts, sections, "plots"))
-
-
-def _put(file: Path, text: str) -> None:
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
+    write(lab.out / "report.html", page(title, facts, sections))
+    write(lab.out / "results.md", markdown(title, facts, sections, "plots"))
 
 
 def claims(sections: list[Section]) -> list[tuple[str, str, bool]]:

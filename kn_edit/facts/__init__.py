@@ -8,6 +8,7 @@ from kn_edit.facts.neutral import neutral_sentences
 from kn_edit.facts.packs import bundled, load_relation
 from kn_edit.facts.pararel import read_pararel
 from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.sentences import Sentences, read_sentences, split_at
 
 __all__ = [
     "ANSWER",
@@ -16,6 +17,7 @@ __all__ = [
     "Fact",
     "Prompt",
     "Relation",
+    "Sentences",
     "Template",
     "bundled",
     "load_relation",
@@ -24,4 +26,6 @@ __all__ = [
     "read_counterfact",
     "read_jsonl",
     "read_pararel",
+    "read_sentences",
+    "split_at",
 ]

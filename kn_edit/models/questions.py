@@ -49,11 +49,15 @@ def ask(model: Model, prompt: Prompt, answer: str | None = None) -> Chain:
 
 def ask_openly(model: Model, prompt: Prompt) -> Question:
     """The place of a prompt's answer with no answer in mind; its token means nothing."""
+    return ask_between(model, prompt.before, prompt.after)
+
+
+def ask_between(model: Model, before: str, after: str) -> Question:
+    """The place between two pieces of a text; a causal LM sees only what stands before it."""
     if model.causal:
-        ids = _encode(model, prompt.before.rstrip())
+        ids = _encode(model, before.rstrip())
         return Question(ids, len(ids) - 1, 0)
-    ids, position = _masked(model, prompt)
-    return Question(ids, position, 0)
+    return Question(*_masked(model, before, after), 0)
 
 
 def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
@@ -79,7 +83,7 @@ def _ask_causal(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ..
 
 def _ask_masked(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
     tokenizer = model.tokenizer
-    masked, position = _masked(model, prompt)
+    masked, position = _masked(model, prompt.before, prompt.after)
     filled = _encode(model, prompt.before + answer + prompt.after)
     tokens = filled[position : position + 1 + len(filled) - len(masked)]
     if len(tokens) > 1:
@@ -87,10 +91,10 @@ def _ask_masked(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ..
     return tuple(Question(masked, position, token) for token in tokens)
 
 
-def _masked(model: Model, prompt: Prompt) -> tuple[tuple[int, ...], int]:
-    """The tokens of the prompt with the mask in place of its answer, and where the mask is."""
+def _masked(model: Model, before: str, after: str) -> tuple[tuple[int, ...], int]:
+    """The tokens of a text with the mask in the middle, and where the mask is."""
     tokenizer = model.tokenizer
-    ids = _encode(model, prompt.before + tokenizer.mask_token + prompt.after)
+    ids = _encode(model, before + tokenizer.mask_token + after)
     return ids, ids.index(tokenizer.mask_token_id)
 
 
