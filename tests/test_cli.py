@@ -22,6 +22,7 @@ IN_A_WORKSPACE = [
     ("suppress", *FACT),
     ("amplify", *FACT),
     ("evaluate",),
+    ("report",),
     ("reproduce",),
     ("update", *FACT, "--to", "Rome"),
     ("erase", "--relation", "capital"),
@@ -57,8 +58,11 @@ WRONG = [
     ("suppress", *FACT, "--factor", "nan"),
     ("amplify", "--relation", "capital"),
     ("evaluate", "abc123"),
+    ("report", "--version", "abc123"),
     ("reproduce", "--facts", "1"),
     ("reproduce", "--relation", "nonsense"),
+    ("reproduce", "--sentences", "capital"),
+    ("reproduce", "--sentences", "kind", "some.json"),
     ("update", *FACT),
     ("update", *FACT, "--to", "Paris"),
     ("update", *FACT, "--to", "Rome", "--scale", "1", "8"),
@@ -246,7 +250,8 @@ def test_completion_knows_commands_and_relations(shell, monkeypatch):
     monkeypatch.setenv("_KN_EDIT_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "kn-edit re")
     monkeypatch.setenv("COMP_CWORD", "1")
-    assert shell().lines == ["plain,reproduce", "plain,revert", "plain,rewind"]
+    words = ("report", "reproduce", "revert", "rewind")
+    assert shell().lines == [f"plain,{word}" for word in words]
     monkeypatch.setenv("COMP_WORDS", "kn-edit assess --relation ca")
     monkeypatch.setenv("COMP_CWORD", "3")
     assert shell().lines == ["plain,capital"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 from kn_edit.errors import ExitCode
 
@@ -96,3 +97,34 @@ def test_reproduce_writes_a_page_that_needs_nothing_else(edited, tmp_path):
     assert edited("reproduce", "out", *packs, "--facts", "3", "--edits", "2").code == 0
     assert (tmp_path / "w" / "out" / "report.html").read_text() == page
     assert (tmp_path / "w" / "out" / "results.md").read_text() == text
+
+
+def test_report_shows_each_update_with_its_plots_and_the_history(edited, tmp_path):
+    ran = edited("report", "page", "--json")
+    assert ran.code == 0, ran.err
+    page = (tmp_path / "w" / "page" / "report.html").read_text()
+    assert ran.json == {"report": str(Path("page") / "report.html")}
+    for words in ("France", "-&gt; Rome", "Japan", "-&gt; Cairo", "History", "neutral text"):
+        assert words in page
+    assert page.count("<svg") == 4  # a map and a curve for each of two updates
+    assert not re.search(r"<script|<link|src=|url\(", page.replace("url(#", ""))
+    assert edited("report", "page").code == 0
+    assert (tmp_path / "w" / "page" / "report.html").read_text() == page
+
+
+def test_report_of_one_edit_shows_it_on_the_base_alone(edited, tmp_path):
+    edit = edited("log", "--json").json[0]["edit"]
+    assert edited("report", "one", "--edit", edit, "-q").code == 0
+    page = (tmp_path / "w" / "one" / "report.html").read_text()
+    assert edit[:12] in page
+    assert page.count("<svg") == 2
+    ran = edited("report", "none", "--edit", "0123456789", "--json")
+    assert ran.error["error"] == "UnknownId"
+
+
+def test_a_report_that_cannot_be_written_says_so_before_the_work(edited, tmp_path):
+    (tmp_path / "w" / "taken").write_text("")
+    for command in ("report", "reproduce"):
+        ran = edited(command, "taken", "--json")
+        assert ran.code == ExitCode.DISK
+        assert ran.error["error"] == "CannotWrite"

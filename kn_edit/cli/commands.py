@@ -13,7 +13,7 @@ from kn_edit.errors import ExitCode
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Look at a model": (disk.init, ask.assess, ask.locate, ask.evaluate),
     "See what its neurons do": (scale.suppress, scale.amplify),
-    "Experiments": (experiment.reproduce,),
+    "Reports": (experiment.report, experiment.reproduce),
     "Change it": (edit.update, edit.erase),
     "Look at the history": (
         history.status,

@@ -1,4 +1,4 @@
-"""Commands that run experiments: reproduce."""
+"""Commands that measure at length and write a page: report, reproduce."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.options import output_options, pass_workspace
+from kn_edit.cli.options import output_options, pass_workspace, version_option
 from kn_edit.cli.output import Output
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 @click.option(
     "--edits", type=click.IntRange(1), metavar="N", help="Updates that are kept together (50)."
 )
+@click.option(
+    "--sentences",
+    "files",
+    type=(str, click.Path(path_type=Path)),
+    multiple=True,
+    metavar="R FILE",
+    help="Sentences about facts of relation R, in the form of BINGREL; repeatable.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything drawn.")
 @click.option("--quick", is_flag=True, help="A small sample, to see it work: minutes, not hours.")
 @output_options
@@ -39,6 +47,7 @@ def reproduce(
     relations: tuple[str, ...],
     facts: int | None,
     edits: int | None,
+    files: tuple[tuple[str, Path], ...],
     seed: int,
     quick: bool,
     output: Output,
@@ -58,7 +67,11 @@ def reproduce(
     from kn_edit.experiments.reproduce import reproduce as run
 
     plan = plan_of(relations, facts, seed, quick=quick)
-    found = claims(run(workspace, plan, folder, edits=edits, quick=quick))
+    for name, _ in files:
+        if name not in plan.relations:
+            raise click.UsageError(f"--sentences {name} needs --relation {name} as well")
+    sections = run(workspace, plan, folder, edits=edits, quick=quick, files=dict(files))
+    found = claims(sections)
     report = str(folder / "report.html")
     output.show(
         {
@@ -71,3 +84,32 @@ def reproduce(
             f"report: {report}",
         ],
     )
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), default="report")
+@click.option("--edit", metavar="ID", help="One edit, on the base alone, instead of a version.")
+@version_option
+@output_options
+@pass_workspace
+def report(
+    workspace: Workspace, folder: Path, edit: str | None, version: str, output: Output
+) -> None:
+    """Write a page about a version, or one edit.
+
+    DIR/report.html needs no network: which slots the edits write, what the model says before and
+    after, p(answer) while neurons are scaled, the figures of `evaluate`, the history.
+
+    \b
+    Examples:
+      kn-edit report
+      kn-edit report out --edit 1525f483
+    """
+    from kn_edit.experiments.reporting import report as about
+    from kn_edit.experiments.reporting import report_edit
+
+    if edit is None:
+        file = str(about(workspace, folder, version=version))
+    else:
+        file = str(report_edit(workspace, folder, edit))
+    output.show({"report": file}, [file], lambda: [f"report: {file}"])

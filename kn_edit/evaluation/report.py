@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
 
 PAGE = """\
@@ -70,6 +71,21 @@ def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plot
         parts += [f"![{one.caption}]({plots}/{one.name}.svg)" for one in section.plots]
         parts += [_table(table) for table in section.tables]
     return "\n\n".join(parts) + "\n"
+
+
+def made_folder(folder: Path) -> None:
+    """Make a folder before long work that is to be written there. Raises CannotWrite."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(folder, error.strerror or str(error)) from error
+
+
+def write(file: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    unfinished = file.with_suffix(".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
 
 
 def write_plots(folder: Path, sections: Sequence[Section]) -> None:

@@ -11,12 +11,7 @@ from kn_edit.evaluation.fluency import entropy, generated, perplexity
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import (
     Case,
-    Fact,
     Prompt,
-    Relation,
-    Template,
-    bundled,
-    load_relation,
     neutral_sentences,
 )
 from kn_edit.ledger import EditRecord
@@ -28,6 +23,7 @@ from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.neighbours import JUDGES, NEUTRAL_TEXTS, probes
 from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.requests import case_again
 from kn_edit.workspace.scores import ScoreCache
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
@@ -130,22 +126,12 @@ def _cases(edits: Sequence[EditRecord]) -> tuple[list[tuple[Case, str]], tuple[s
         if edit.subject is None or edit.target is None:
             passed_over.append(f"{edit.id[:12]} is no update of a fact")
             continue
-        relation = _relation(edit)
-        if relation is None:
+        case = case_again(edit)
+        if case is None:
             passed_over.append(f"{edit.id[:12]} does not say how it was asked")
             continue
-        case = Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
         last[edit.relation, edit.subject] = (case, edit.target)
     return list(last.values()), tuple(passed_over)
-
-
-def _relation(edit: EditRecord) -> Relation | None:
-    """The bundled pack, or else the templates that were recorded with the edit."""
-    if edit.relation in bundled():
-        return load_relation(edit.relation)
-    templates = [Template(text) for text in edit.found.get("templates", ())]
-    held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
-    return Relation(edit.relation, (*templates, *held_out)) if templates else None
 
 
 def _judges(

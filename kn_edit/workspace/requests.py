@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kn_edit.errors import FactNotNamed
 from kn_edit.facts import Case, Fact, Prompt, Relation, Template, bundled, load_relation
+from kn_edit.ledger import EditRecord
 
 OWN = "own"  # the relation of prompts that a user wrote
 
@@ -34,6 +35,22 @@ def case_of(
         raise FactNotNamed("--relation, or --prompt with --answer")
     pack = load_relation(relation)
     return _with_neighbours(pack, pack.fact(subject, answer), neighbours)
+
+
+def case_again(edit: EditRecord) -> Case | None:
+    """The case of a recorded update; None where it does not say how it was asked.
+
+    The bundled pack, or else the templates that were recorded with the edit.
+    """
+    if edit.relation in bundled():
+        relation = load_relation(edit.relation)
+    else:
+        templates = [Template(text) for text in edit.found.get("templates", ())]
+        held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
+        relation = Relation(edit.relation, (*templates, *held_out))
+    if edit.subject is None or not relation.templates:
+        return None
+    return Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
 
 
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:
