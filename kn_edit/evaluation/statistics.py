@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,10 @@ class Estimate:
     low: float
     high: float
     count: int  # of facts behind it
+
+    def through(self, rising: Callable[[float], float]) -> Estimate:
+        """The estimate of a rising function of the value."""
+        return Estimate(rising(self.value), rising(self.low), rising(self.high), self.count)
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"

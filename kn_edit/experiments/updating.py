@@ -109,7 +109,7 @@ def estimates(rows: Sequence[Row], method: str) -> dict[str, Estimate]:
     for around in ("within", "across"):
         pairs = zip(rows, made, strict=True)
         lost = mean([row["base"][around] - one[around] for row, one in pairs])  # of log p
-        found[around] = Estimate(*map(math.expm1, (lost.value, lost.low, lost.high)), lost.count)
+        found[around] = lost.through(math.expm1)
     return found
 
 
@@ -152,7 +152,7 @@ def section(rows: Sequence[Row]) -> Section:
 
 def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tuple[Claim, ...]:
     ours, closed = found[CALIBRATED], found[f"closed form {SCALES[0]}"]
-    claims = (
+    claims = [
         Claim(
             f"Calibrated updates score higher than the paper's closed form: {score(ours):.3f} "
             f"against {score(closed):.3f}.",
@@ -167,12 +167,12 @@ def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tu
             f"{ours['across'].value:+.1%} against {found[RANDOM]['across'].value:+.1%}.",
             ours["across"].value < found[RANDOM]["across"].value,
         ),
-    )
+    ]
     if "generalization" in ours:  # the relations have held-out paraphrases
         reached, known = ours["generalization"].value, held_out(rows)
         words = f"On held-out paraphrases they reach {reached:.3f}, the base {known:.3f}: at least"
-        claims += (Claim(f"{words} 0.9 times as much.", reached >= 0.9 * known),)
-    return claims
+        claims.append(Claim(f"{words} 0.9 times as much.", reached >= 0.9 * known))
+    return tuple(claims)
 
 
 def by_relation(rows: Sequence[Row]) -> Table:
