@@ -42,8 +42,8 @@ class _Update:
 
 def report(workspace: Workspace, out: Path, *, version: str = "head") -> Path:
     """A page about a version: its edits, the newest in full, its figures, the history."""
-    made_folder(out)
     recipe = workspace.ledger.version(version).edits
+    made_folder(out)
     edits = [workspace.ledger.edit(edit) for edit in recipe]
     updates = [found for edit in edits if (found := _update(edit, recipe)) is not None]
     shown = updates[-MOST:]
@@ -58,8 +58,8 @@ def report(workspace: Workspace, out: Path, *, version: str = "head") -> Path:
 
 def report_edit(workspace: Workspace, out: Path, edit: str) -> Path:
     """A page about one edit, on the base alone. Raises UnknownId."""
-    made_folder(out)
     record = workspace.ledger.edit(edit)
+    made_folder(out)
     update = _update(record, (record.id,))
     sections = [_list([record], 0)]
     if update is not None:
