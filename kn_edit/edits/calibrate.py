@@ -43,7 +43,7 @@ class Settings:
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
     margin: float = 8.0  # of log-probability over the next token
     slack: float = 0.5  # what the loss asks for beyond it
-    kl_limit: float = 0.005  # nats, mean over the prompts to keep
+    kl_limit: float = 0.01  # nats, mean over the prompts to keep
     most_steps: int = 30
     fewest: int = 16  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
