@@ -14,6 +14,7 @@ from kn_edit.neurons.selection import (
     coarse,
     fitted_share,
     refined,
+    serving_only,
     spoken_for,
     telling_apart,
 )
@@ -161,3 +162,12 @@ def test_neurons_that_never_fire_keep_the_order_of_their_scores():
     nothing = torch.zeros(2, 2, 2)
     ranking = [(NeuronId(0, 1), 0.5), (NeuronId(1, 0), 0.3)]
     assert telling_apart(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))
+
+
+def test_neurons_serve_only_a_relation_when_they_fire_less_elsewhere():
+    own, others = torch.zeros(2, 1, 3), torch.zeros(3, 1, 3)
+    own[:, 0, 0], others[:, 0, 0] = 2.0, 1.0  # half as much elsewhere: a quarter of its share
+    own[:, 0, 1] = torch.tensor([3.0, -3.0])  # either sign, and silent elsewhere
+    own[:, 0, 2], others[:, 0, 2] = 1.0, 4.0  # more elsewhere
+    shares = {NeuronId(0, 0): 0.9, NeuronId(0, 1): 0.3, NeuronId(0, 2): 1.0}
+    assert serving_only(shares, own, others) == (NeuronId(0, 1), NeuronId(0, 0))

@@ -45,6 +45,7 @@ from kn_edit.models.predict import log_p
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import Case, Edited, How, Search, Workspace, case_of
+from kn_edit.workspace.erasing import SIZES
 
 THOROUGH = How(search=Search.by("activation"), settings=Settings(margin=1.0, kl_limit=0.1))
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -390,6 +391,26 @@ def test_an_erasure_writes_the_unknown_token_or_zero(shape, zero, tmp_path):
         slot = written[index] if model.family.axis == "row" else written[:, index]
         assert slot.equal(expected)
     assert done.draft.metrics["neighbours"] > 20
+
+
+def test_an_erasure_grows_until_enough_is_forgotten(tmp_path):
+    workspace = new_workspace(tmp_path)
+    relation = known_by(workspace)
+    some = workspace.erase(relation, how=quick(zero=True, times=1.2), dry_run=True)
+    more = workspace.erase(relation, how=quick(zero=True, times=1.5), dry_run=True)
+    all_of_them = workspace.erase(relation, how=quick(zero=True, times=1e9), dry_run=True)
+    sizes = [len(one.draft.neurons) for one in (some, more, all_of_them)]
+    assert set(sizes[:2]) <= set(SIZES)
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] <= SIZES[-1]  # all candidates
+    for one, times in ((some, 1.2), (more, 1.5)):
+        metrics = one.draft.metrics
+        assert metrics["perplexity_after"] >= times * metrics["perplexity_before"]
+        assert one.draft.notices == ()
+    assert "times as perplexing as before" in all_of_them.draft.notices[0]
+    assert {neuron for neuron, _ in some.draft.neurons} <= {
+        neuron for neuron, _ in all_of_them.draft.neurons
+    }
 
 
 def test_an_erasure_takes_neurons_that_enough_facts_share(tmp_path):

@@ -96,11 +96,19 @@ def update(
 @click.command()
 @relation_option("The relation to erase.", required=True)
 @click.option(
+    "--times",
+    type=click.FloatRange(1, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="X",
+    help="Enough is forgotten when its perplexity is so much.",
+)
+@click.option(
     "--at-least",
     "least",
     type=click.IntRange(1),
     metavar="M",
-    help="Neurons of at least so many facts (5).",
+    help="Instead: the neurons of at least so many facts.",
 )
 @click.option(
     "--top-k", "top", type=click.IntRange(1), metavar="N", help="Instead: the N most frequent."
@@ -123,6 +131,7 @@ def update(
 def erase(
     workspace: Workspace,
     relation: str,
+    times: float,
     least: int | None,
     top: int | None,
     written: str,
@@ -133,9 +142,10 @@ def erase(
 ) -> None:
     """Erase a relation from the model, measure it, and record it.
 
-    Overwrites the value slots of the neurons that many of its facts share. An erasure that changes
-    too many answers of other relations is shown and not recorded (exit code 8); --accept records
-    it. The code of the paper's authors is --top-k 20 --with zero.
+    Overwrites the value slots of neurons that serve the relation and little else, as few as make it
+    --times as perplexing. An erasure that changes too many answers of other relations is shown and
+    not recorded (exit code 8); --accept records it. The paper's way is --at-least 5, the code of
+    its authors --top-k 20 --with zero.
 
     \b
     Examples:
@@ -148,7 +158,8 @@ def erase(
         raise click.UsageError("--at-least and --top-k are two ways to choose; give one")
     how = How(
         search=rule.search(),
-        least=least or How.least,
+        times=times,
+        least=least,
         top=top,
         zero=written == "zero",
         facts=limit or How.facts,

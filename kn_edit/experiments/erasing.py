@@ -1,7 +1,8 @@
 """Erase experiment (the paper's Table 6): a relation's own perplexity against that of the others.
 
-With m facts that a neuron must carry, with the unknown token and with zero, and with as many random
-slots of the same layers.
+Neurons that serve the relation and little else, or those of at least m facts, or the most frequent;
+set to the unknown token's embedding, where there is one, or to zero; and as many random slots of
+the same layers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.delta import Delta, Mode
-from kn_edit.edits.erase import written_slot
+from kn_edit.edits.erase import unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.experiments.lab import Lab
@@ -27,6 +28,8 @@ from kn_edit.workspace.erasing import draft_erasure
 from kn_edit.workspace.progress import silent
 
 VARIANTS: dict[str, How] = {
+    "serving it only, zero": How(zero=True),
+    "serving it only, unknown token": How(),
     "m = 5, unknown token": How(least=5),
     "m = 5, zero": How(least=5, zero=True),
     "m = 3, zero": How(least=3, zero=True),
@@ -45,7 +48,10 @@ def measure(lab: Lab) -> list[Row]:
 def _row(lab: Lab, name: str) -> Row:
     variants: dict[str, Any] = {}
     count: dict[int, int] = {}
+    has_unknown = unknown_token(lab.workspace.engine.model) is not None
     for variant, how in VARIANTS.items():
+        if not (how.zero or has_unknown):
+            continue
         try:
             bench = Bench(lab.workspace.engine, (), (), how, silent)
             draft = draft_erasure(bench, lab.relations[name])
@@ -146,6 +152,7 @@ def section(rows: Sequence[Row]) -> Section:
             and rise(row, variant, "others") < LITTLE
         ]
         for variant in VARIANTS
+        if any(variant in row["variants"] for row in rows)
     }
     claims = tuple(
         Claim(

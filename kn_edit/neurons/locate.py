@@ -108,6 +108,11 @@ def located(
     )
 
 
+def mean_shares(prompts: Sequence[PromptScores]) -> dict[NeuronId, float]:
+    """Each neuron's share of the prompt's largest score, the mean over the prompts."""
+    return {neuron: relative for neuron, (_, relative) in _means(prompts).items()}
+
+
 def _means(prompts: Sequence[PromptScores]) -> dict[NeuronId, tuple[float, float]]:
     """Each neuron's mean score, and mean share of the prompt's largest score, over the prompts."""
     sums: dict[NeuronId, list[float]] = defaultdict(lambda: [0.0, 0.0])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -92,6 +92,24 @@ def telling_apart(
         ranking, key=lambda pair: (-pair[1] * float(apart[pair[0].layer, pair[0].index]), -pair[1])
     )
     return tuple(neuron for neuron, _ in order)
+
+
+def serving_only(
+    shares: Mapping[NeuronId, float], own: Tensor, others: Tensor
+) -> tuple[NeuronId, ...]:
+    """Neurons that serve a relation and little else, best first.
+
+    By their share of the largest score, the mean over the relation's prompts, times
+    max(0, 1 - rms(coefficient elsewhere) / rms(coefficient in the relation)) squared: what fires
+    for other relations alike harms them, whatever its score here.
+
+    own, others: coefficients at the answer position, (prompts, layers, d_ff)
+    """
+    level = own.square().mean(0).sqrt().clamp_min(torch.finfo(own.dtype).tiny)
+    apart = (1 - others.square().mean(0).sqrt() / level).clamp_min(0).square()  # (layers, d_ff)
+    worth = {one: share * float(apart[one.layer, one.index]) for one, share in shares.items()}
+    found = [neuron for neuron, value in worth.items() if value > 0]
+    return tuple(sorted(found, key=lambda neuron: (-worth[neuron], neuron)))
 
 
 def as_many_elsewhere(neurons: Sequence[NeuronId], d_ff: int, draw: Random) -> Neurons:

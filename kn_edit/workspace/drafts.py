@@ -28,7 +28,8 @@ class How:
     search: Search = field(default_factory=Search)
     gate: Gate = field(default_factory=Gate)
     neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
-    least: int = 5  # facts that an erased neuron must carry (m)
+    times: float = 2.0  # erase what serves a relation only, until it is so much more perplexing
+    least: int | None = None  # instead: neurons of at least so many facts (m; 5 in the paper)
     top: int | None = None  # instead: so many of the most frequent neurons
     zero: bool = False  # erase with zero also where there is an unknown token
     facts: int = 20  # known facts of a relation that an erase looks at

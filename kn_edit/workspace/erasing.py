@@ -2,51 +2,98 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.erase import carried_by, most_frequent, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
-from kn_edit.facts import Relation
-from kn_edit.models.predict import first_tokens
-from kn_edit.models.questions import ask
-from kn_edit.neurons.assess import assess
-from kn_edit.workspace.drafts import Bench, Draft
+from kn_edit.facts import Fact, Relation
+from kn_edit.models.model import Model
+from kn_edit.models.predict import coefficients, first_tokens
+from kn_edit.models.questions import Chain, Question, ask
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.locate import Located, mean_shares
+from kn_edit.neurons.selection import serving_only
+from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import other_relations
 
+SIZES = (
+    1,
+    2,
+    3,
+    5,
+    10,
+    15,
+    20,
+    30,
+    40,
+    60,
+    80,
+)  # neurons that are tried, until enough is forgotten
+
+
+@dataclass(frozen=True)
+class _Answers:
+    own: tuple[Assessment, ...]  # of the relation
+    others: tuple[int, ...]  # first tokens, of other relations
+
+    @property
+    def perplexity(self) -> float:
+        return math.exp(-fmean(one.log_p for one in self.own))
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    chains: tuple[Chain, ...]  # the relation's prompts
+    others: tuple[Question, ...]  # places in prompts of other relations
+
+    @classmethod
+    def about(cls, model: Model, relation: Relation, facts: Sequence[Fact]) -> _Asked:
+        prompts = [prompt for fact in facts for prompt in prompts_for(model, relation, fact)]
+        chains = tuple(ask(model, prompt) for prompt in prompts)
+        return cls(chains, tuple(other_relations(model, relation.name)))
+
+    def of(self, model: Model) -> _Answers:
+        return _Answers(tuple(assess(model, self.chains)), tuple(first_tokens(model, self.others)))
+
 
 def draft_erasure(bench: Bench, relation: Relation) -> Draft:
-    """Draft the erasure of a relation from the neurons that many of its facts share."""
+    """Draft the erasure of a relation. Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers.
+
+    Of several sizes the first that makes the relation How.times as perplexing is drafted; a choice
+    by m or by frequency has one size.
+    """
     how = bench.how
     with bench.engine.at(bench.deltas) as model:
         locator = bench.locator_at_head(model)
         facts = locator.known(relation)[: how.facts]
         found = locator.relation(relation, facts)
-        sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
-        neurons = carried_by(sets, how.least) if how.top is None else most_frequent(sets, how.top)
-        if not neurons:
-            many = f"at least {how.least} facts" if how.top is None else "any known fact"
+        asked = _Asked.about(model, relation, facts)
+        before = asked.of(model)
+        candidates = _candidates(model, how, found, asked)
+        if not candidates:
+            many = "any known fact" if how.least is None else f"at least {how.least} facts"
             raise NoNeurons(f"{many} of {relation.name}")
         token = None if how.zero else unknown_token(model)
         slot = written_slot(model, token)
-        prompts = [prompt for fact in facts for prompt in prompts_for(model, relation, fact)]
-        chains = [ask(model, prompt) for prompt in prompts]
-        others = other_relations(model, relation.name)
-        before, other_before = assess(model, chains), first_tokens(model, others)
-    delta = delta_of(bench.engine.place, neurons, slot.expand(len(neurons), -1), Mode.SET)
-    with bench.engine.at([*bench.deltas, delta]) as model:
+    for size in _sizes(how, len(candidates)):
+        neurons = sorted(candidates[:size])
+        values = slot.expand(len(neurons), -1)
+        delta = delta_of(bench.engine.place, neurons, values, Mode.SET)
         bench.progress("measuring", 0, 0)
-        after, other_after = assess(model, chains), first_tokens(model, others)
-    kept = [one == other for one, other in zip(other_before, other_after, strict=True)]
-    specificity = sum(kept) / len(kept) if kept else None
+        with bench.engine.at([*bench.deltas, delta]) as model:
+            after = asked.of(model)
+        if after.perplexity >= how.times * before.perplexity:
+            break
+    kept = [one == other for one, other in zip(before.others, after.others, strict=True)]
+    specificity = fmean(kept) if kept else None
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)
-    notices = (
-        ()
-        if token is not None or how.zero
-        else ("the tokenizer has no unknown token of its own, so erased slots are set to zero",)
-    )
     return Draft(
         "erase",
         delta,
@@ -56,24 +103,68 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         None,
         f"set to {written}",
         tuple((neuron, 0.0) for neuron in neurons),
-        tuple(before),
-        tuple(after),
-        {
-            "accuracy_before": fmean(one.right for one in before),
-            "accuracy_after": fmean(one.right for one in after),
-            "p_before": fmean(one.p for one in before),
-            "p_after": fmean(one.p for one in after),
-            "specificity": specificity,
-            "neighbours": len(kept),
-        },
+        before.own,
+        after.own,
+        _metrics(before, after) | {"specificity": specificity, "neighbours": len(kept)},
         {
             "facts": [fact.subject for fact in facts],
-            "least": how.least if how.top is None else None,
-            "top": how.top,
+            "chosen": _chosen(how),
             "written": written,
             "method": how.search.method,
         },
         how.gate.harm(specificity, "other relations"),
-        notices,
+        _doubts(how, token, before, after),
         f"{relation.name}: erased",
     )
+
+
+def _candidates(
+    model: Model, how: How, found: Sequence[Located], asked: _Asked
+) -> tuple[NeuronId, ...]:
+    """The neurons to erase, those that matter most first."""
+    if how.least is None and how.top is None:
+        shares = mean_shares([prompt for one in found for prompt in one.prompts])
+        own = coefficients(model, [chain.questions[0] for chain in asked.chains])
+        return serving_only(shares, own, coefficients(model, asked.others))
+    sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
+    if how.top is not None:
+        return most_frequent(sets, how.top)
+    assert how.least is not None
+    return carried_by(sets, how.least)
+
+
+def _sizes(how: How, count: int) -> tuple[int, ...]:
+    if how.least is not None or how.top is not None:
+        return (count,)
+    return (*(size for size in SIZES if size < count), min(count, SIZES[-1]))
+
+
+def _chosen(how: How) -> str:
+    if how.top is not None:
+        return f"the {how.top} most frequent"
+    if how.least is not None:
+        return f"knowledge neurons of at least {how.least} facts"
+    return f"serve the relation only, until it is {how.times:g} times as perplexing"
+
+
+def _metrics(before: _Answers, after: _Answers) -> dict[str, float | int | None]:
+    return {
+        "accuracy_before": fmean(one.right for one in before.own),
+        "accuracy_after": fmean(one.right for one in after.own),
+        "p_before": fmean(one.p for one in before.own),
+        "p_after": fmean(one.p for one in after.own),
+        "perplexity_before": before.perplexity,
+        "perplexity_after": after.perplexity,
+    }
+
+
+def _doubts(how: How, token: int | None, before: _Answers, after: _Answers) -> tuple[str, ...]:
+    doubts = []
+    if token is None and not how.zero:
+        doubts.append(
+            "the tokenizer has no unknown token of its own, so erased slots are set to zero"
+        )
+    if after.perplexity < how.times * before.perplexity:
+        times = after.perplexity / before.perplexity
+        doubts.append(f"the relation is only {times:.2f} times as perplexing as before")
+    return tuple(doubts)
