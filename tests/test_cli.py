@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import closing
 from pathlib import Path
 from sqlite3 import connect
@@ -9,6 +10,7 @@ from sqlite3 import connect
 import pytest
 from cli_shell import PROGRAM, ended, process
 
+from kn_edit.cli import main
 from kn_edit.cli.commands import SECTIONS, kn_edit
 from kn_edit.cli.reference import reference
 from kn_edit.cli.run import READER_LEFT
@@ -261,3 +263,15 @@ def test_nothing_is_coloured_in_a_pipe(edited):
     assert "\x1b" not in edited("log").out
     for args in (("log",), ("status",), ("show", "head"), ("diff", "base"), ("doctor",)):
         assert all(line == line.rstrip() for line in edited(*args).lines)
+
+
+def test_ctrl_c_while_the_program_starts_ends_in_a_sentence(monkeypatch, capsys):
+    class Interrupted:
+        def __getattr__(self, name):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "kn_edit.cli.run", Interrupted())
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "stopped; nothing was written\n"

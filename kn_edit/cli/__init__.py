@@ -7,6 +7,9 @@ import sys
 
 def main() -> None:
     """The console script `kn-edit`."""
-    from kn_edit.cli.run import run
-
+    try:
+        from kn_edit.cli.run import run
+    except KeyboardInterrupt:  # imports take a moment, and `run` is not there yet to say so
+        print("stopped; nothing was written", file=sys.stderr)
+        sys.exit(130)  # run.STOPPED
     sys.exit(run(sys.argv[1:]))
