@@ -28,7 +28,7 @@ from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
 from kn_edit.facts import ANSWER, SUBJECT, Relation, bundled, load_relation, neutral_sentences
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Batch, Question, ask, batched
+from kn_edit.models.questions import Batch, Question, ask, ask_place, batched
 
 FOLDER = Path(__file__).parents[1] / "kn_edit" / "models" / "factbert"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -163,12 +163,8 @@ def questions_of(model: Model, packs: Sequence[Relation], settings: Settings) ->
 
 def gaps(model: Model, text: str) -> list[Question]:
     """A sentence with each of its words masked in turn."""
-    ids = tuple(model.tokenizer(text)["input_ids"])
-    mask = (model.tokenizer.mask_token_id,)
-    return [
-        Question(ids[:place] + mask + ids[place + 1 :], place, ids[place])
-        for place in range(1, len(ids) - 1)
-    ]
+    ids = model.tokenizer(text)["input_ids"]
+    return [ask_place(model, ids, place) for place in range(1, len(ids) - 1)]
 
 
 def batches(model: Model, questions: Sequence[Question], settings: Settings) -> Iterator[Batch]:

@@ -21,7 +21,6 @@ PROGRAM = "kn-edit"
 COMPLETE = "_KN_EDIT_COMPLETE"  # set by the scripts of `kn-edit completion`
 DEBUG = "KN_EDIT_DEBUG"
 
-
 STOPPED = 130  # what shells say of a program that Ctrl-C ended
 READER_LEFT = 141  # and of one whose output nobody reads any more
 

@@ -7,10 +7,8 @@ the same layers.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
-from statistics import fmean
 from typing import Any
 
 from kn_edit.edits.build import delta_of
@@ -22,7 +20,7 @@ from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.assess import Assessment, accuracy, assess
+from kn_edit.neurons.assess import Assessment, accuracy, assess, perplexity_of
 from kn_edit.workspace.drafts import Bench, How
 from kn_edit.workspace.erasing import draft_erasure
 from kn_edit.workspace.progress import silent
@@ -105,7 +103,7 @@ def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
 
 def _summary(answers: Sequence[Assessment]) -> Row:
     return {
-        "perplexity": math.exp(-fmean(one.log_p for one in answers)),
+        "perplexity": perplexity_of(answers),
         "accuracy": accuracy(answers),
     }
 

@@ -8,8 +8,7 @@ prompts, none of which is among the prompts that are compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -29,26 +28,8 @@ KINDS = {
     "relation": "same relation, other subjects",
     "random": "other subjects, other relations",
 }
+Asked = Mapping[str, Sequence[Question]]  # by kind
 PAPER = {"expressing": 0.485, "subject": 0.019, "random": -0.018}
-
-
-@dataclass(frozen=True, eq=False)
-class Lit:
-    """A fact's neurons, and the direction in which each of them fires for it."""
-
-    model: Model
-    neurons: Sequence[NeuronId]
-    direction: Tensor  # (neurons,), 1 or -1
-
-    @classmethod
-    def by(cls, model: Model, neurons: Sequence[NeuronId], chains: Sequence[Chain]) -> Lit:
-        own = _of(neurons, coefficients(model, _begins(chains)))
-        return cls(model, neurons, own.mean(0).sign())
-
-    def mean(self, questions: Sequence[Question]) -> float:
-        """The mean coefficient where these questions are asked, in the neurons' directions."""
-        seen = _of(self.neurons, coefficients(self.model, questions))
-        return float((seen * self.direction).mean())
 
 
 def measure(lab: Lab) -> list[Row]:
@@ -59,18 +40,31 @@ def measure(lab: Lab) -> list[Row]:
 
 
 def _row(lab: Lab, case: Case) -> Row:
-    neurons = [neuron for neuron, _ in lab.located(case).neurons]
-    if not neurons:
-        return {"neurons": [], "coefficients": {}}
-    with lab.base() as (model, _):
-        lit = Lit.by(model, neurons, lab.chains(model, case))
-        asked = {
+    def asked(model: Model) -> Asked:
+        chains = {
             "expressing": lab.chains(model, case, held_out=True),
             "subject": lab.firsts(model, _same_subject(lab, case), 2),
             "relation": lab.firsts(model, lab.same_relation(case), 2),
             "random": lab.firsts(model, lab.other_relations(case), 2),
         }
-        seen = {kind: lit.mean(_begins(chains)) for kind, chains in asked.items() if chains}
+        return {kind: _begins(some) for kind, some in chains.items()}
+
+    return activations(lab, case, asked)
+
+
+def activations(lab: Lab, case: Case, asked: Callable[[Model], Asked]) -> Row:
+    """The mean coefficient of a fact's neurons where each kind of question is asked."""
+    neurons = [neuron for neuron, _ in lab.located(case).neurons]
+    if not neurons:
+        return {"neurons": [], "coefficients": {}}
+    with lab.base() as (model, _):
+        own = _of(neurons, coefficients(model, _begins(lab.chains(model, case))))
+        direction = own.mean(0).sign()  # in which each fires for the fact, (neurons,)
+        seen = {
+            kind: float((_of(neurons, coefficients(model, questions)) * direction).mean())
+            for kind, questions in asked(model).items()
+            if questions
+        }
     return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
 
 

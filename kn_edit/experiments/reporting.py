@@ -21,7 +21,7 @@ from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import EditRecord, Step, Workspace
 from kn_edit.workspace.evaluating import Evaluation
-from kn_edit.workspace.locating import prompts_for
+from kn_edit.workspace.locating import every_prompt, prompts_for
 from kn_edit.workspace.requests import case_again
 
 SEED = 0  # of the random neurons
@@ -102,7 +102,7 @@ def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
             str(len(one.neurons)),
             *(_share(one.metrics.get(key)) for key in ("efficacy", "generalization")),
             _share(one.metrics.get("specificity")),
-            one.created[:16].replace("T", " "),
+            _moment(one.created),
         )
         for one in edits
     )
@@ -152,7 +152,7 @@ def _figures(found: Evaluation) -> Section:
 def _history(steps: Sequence[Step]) -> Section:
     rows = tuple(
         (
-            step.created[:16].replace("T", " "),
+            _moment(step.created),
             step.kind,
             step.version[:12],
             str(len(step.edits)),
@@ -203,11 +203,7 @@ def _about(workspace: Workspace, one: _Update) -> Section:
 
 
 def _chains(model: Model, case: Case) -> list[Chain]:
-    prompts = (
-        *prompts_for(model, case.relation, case.fact),
-        *prompts_for(model, case.relation, case.fact, held_out=True),
-    )
-    return [ask(model, prompt) for prompt in prompts]
+    return [ask(model, prompt) for prompt in every_prompt(model, case.relation, case.fact)]
 
 
 def _dose(
@@ -240,3 +236,8 @@ def _top(one: Assessment) -> str:
 
 def _share(value: float | None, digits: int = 2) -> str:
     return "" if value is None else f"{value:.{digits}f}"
+
+
+def _moment(text: str) -> str:
+    """A recorded moment, UTC, to the minute."""
+    return text[:16].replace("T", " ")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kn_edit.evaluation.report import write
 from kn_edit.workspace.progress import Progress
 
 Row = dict[str, Any]
@@ -59,9 +60,7 @@ class Rows:
         """Write what is known anew: the half line of a stopped run would swallow the next row."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         rows = ({"name": name, "row": row} for name, row in self._rows.items())
-        unfinished = self._file.with_suffix(".tmp")
-        unfinished.write_text("".join(map(_line, (self._settings, *rows))), encoding="utf-8")
-        unfinished.replace(self._file)
+        write(self._file, "".join(map(_line, (self._settings, *rows))))
         self._writing = True
 
 

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 
 from kn_edit.evaluation.section import Section
-from kn_edit.experiments.expressing import Lit, compared
+from kn_edit.experiments.expressing import Asked, activations, compared
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case, Sentences, split_at
@@ -40,26 +40,23 @@ def measure(lab: Lab, name: str, found: Sequence[Sentences]) -> list[Row]:
 
 
 def _row(lab: Lab, name: str, own: Sentences, all_of_them: Sequence[Sentences]) -> Row:
-    case = Case(lab.relations[name], own.fact)
-    neurons = [neuron for neuron, _ in lab.located(case).neurons]
-    if not neurons:
-        return {"neurons": [], "coefficients": {}}
+    case, subject = Case(lab.relations[name], own.fact), own.fact.subject
     others = [
         (one.fact.subject, text)
         for one in all_of_them
-        if one.fact.subject != case.fact.subject
+        if one.fact.subject != subject
         for text in one.mentioning
     ]
-    subject, draw = case.fact.subject, lab.chance(case)
-    with lab.base() as (model, _):
-        lit = Lit.by(model, neurons, lab.chains(model, case))
-        asked = {
+
+    def asked(model: Model) -> Asked:
+        draw = lab.chance(case)
+        return {
             "expressing": _at_answer(model, own),
             "subject": _drawn(model, [(subject, text) for text in own.mentioning], draw),
             "random": _drawn(model, lab.drawn(case, others, RANDOM), draw),
         }
-        seen = {kind: lit.mean(questions) for kind, questions in asked.items() if questions}
-    return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
+
+    return activations(lab, case, asked)
 
 
 def _at_answer(model: Model, own: Sentences) -> list[Question]:

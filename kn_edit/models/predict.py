@@ -14,7 +14,6 @@ from kn_edit.models.trace import trace
 
 BATCH = 32
 
-
 Changing = Callable[[Batch], Mapping[int, Change]]  # changes of coefficients, by layer
 
 

@@ -41,6 +41,11 @@ def accuracy(answers: Sequence[Assessment]) -> float | None:
     return fmean(one.right for one in answers) if answers else None
 
 
+def perplexity_of(answers: Sequence[Assessment]) -> float:
+    """exp of the mean of -log p(answer) over some prompts."""
+    return math.exp(-fmean(one.log_p for one in answers))
+
+
 def assess(model: Model, chains: Sequence[Chain], answer: str | None = None) -> list[Assessment]:
     """Assess prompts. The chains say which tokens answer, `answer` how to write them."""
     rows = log_p(model, [question for chain in chains for question in chain.questions])

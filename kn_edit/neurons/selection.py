@@ -86,8 +86,7 @@ def telling_apart(
 
     own, others: coefficients at the answer position, (prompts, layers, d_ff)
     """
-    level = own.mean(0).abs().clamp_min(torch.finfo(own.dtype).tiny)
-    apart = (1 - others.square().mean(0).sqrt() / level).clamp_min(0)  # (layers, d_ff)
+    apart = _less_elsewhere(own.mean(0).abs(), others)
     order = sorted(
         ranking, key=lambda pair: (-pair[1] * float(apart[pair[0].layer, pair[0].index]), -pair[1])
     )
@@ -105,11 +104,16 @@ def serving_only(
 
     own, others: coefficients at the answer position, (prompts, layers, d_ff)
     """
-    level = own.square().mean(0).sqrt().clamp_min(torch.finfo(own.dtype).tiny)
-    apart = (1 - others.square().mean(0).sqrt() / level).clamp_min(0).square()  # (layers, d_ff)
+    apart = _less_elsewhere(own.square().mean(0).sqrt(), others).square()
     worth = {one: share * float(apart[one.layer, one.index]) for one, share in shares.items()}
     found = [neuron for neuron, value in worth.items() if value > 0]
     return tuple(sorted(found, key=lambda neuron: (-worth[neuron], neuron)))
+
+
+def _less_elsewhere(level: Tensor, others: Tensor) -> Tensor:
+    """max(0, 1 - rms(coefficient elsewhere) / level) of every neuron, (layers, d_ff)."""
+    level = level.clamp_min(torch.finfo(level.dtype).tiny)
+    return (1 - others.square().mean(0).sqrt() / level).clamp_min(0)
 
 
 def as_many_elsewhere(neurons: Sequence[NeuronId], d_ff: int, draw: Random) -> Neurons:

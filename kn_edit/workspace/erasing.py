@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -16,7 +15,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients, first_tokens
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.neurons.locate import Located, mean_shares
 from kn_edit.neurons.selection import serving_only
 from kn_edit.workspace.drafts import Bench, Draft, How
@@ -45,7 +44,7 @@ class _Answers:
 
     @property
     def perplexity(self) -> float:
-        return math.exp(-fmean(one.log_p for one in self.own))
+        return perplexity_of(self.own)
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,6 +171,12 @@ def prompts_for(
     return prompts
 
 
+def every_prompt(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
+    """Those, then the held-out ones. Raises NothingToAsk."""
+    trained = prompts_for(model, relation, fact)
+    return (*trained, *prompts_for(model, relation, fact, held_out=True))
+
+
 def passed_over(model: Model, relation: Relation) -> int:
     """How many templates this model cannot be asked."""
     return sum(model.causal and not template.answer_last for template in relation.templates)

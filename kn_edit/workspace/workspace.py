@@ -144,13 +144,10 @@ class Workspace:
         """p(answer), rank and top 5 for every prompt of a fact, held-out ones too."""
         from kn_edit.models.questions import ask
         from kn_edit.neurons.assess import assess
-        from kn_edit.workspace.locating import prompts_for
+        from kn_edit.workspace.locating import every_prompt
 
         with self.engine.at(self._deltas(version)) as model:
-            prompts = (
-                *prompts_for(model, case.relation, case.fact),
-                *prompts_for(model, case.relation, case.fact, held_out=True),
-            )
+            prompts = every_prompt(model, case.relation, case.fact)
             return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
 
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
