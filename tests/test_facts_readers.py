@@ -132,6 +132,8 @@ GOOD = '{"relation": "capital", "subject": "France"}\n'
         ('{"subject": "a", "answer": "b", "prompts": ["[X] [Y]"], "to": 3}', '"to" is not text'),
         ('{"relation": "capital", "subject": "Japan", "neighbours": ["Kina"]}', "no subject"),
         ('{"relation": "capital", "subject": "France", "answer": "Lyon"}', "line 1 says"),
+        ('{"relation": "capital", "subject": "France", "too": "Rome"}', 'write "to"'),
+        ('{"relation": "capital", "subject": "France", "z": 1}', "the keys are subject, answer"),
         ("[" * 100_000, "not JSON of a sensible size"),
     ],
 )

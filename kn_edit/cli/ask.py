@@ -42,7 +42,7 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
     """
     from kn_edit.cli import tables
 
-    cases = named.cases()
+    cases = named.askable(workspace)
     found = [one for case in cases for one in workspace.assess(case, version=version)]
     output.show(
         [plain.assessment(one) for one in found],
@@ -90,7 +90,7 @@ def locate(
     else:
         if limit is not None:
             raise click.UsageError("--limit belongs to a whole --relation, without --subject")
-        cases = named.cases()
+        cases = named.askable(workspace)
         found = [workspace.locate(case, search=search, version=version) for case in cases]
         relations = list(dict.fromkeys(case.relation for case in cases))
     _show(found, named, output)

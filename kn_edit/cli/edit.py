@@ -78,7 +78,13 @@ def update(
     if scale is not None and method != "closed-form":
         raise click.UsageError("--scale belongs to --method closed-form")
     how = How(closed_form=method == "closed-form", scale=scale or How.scale, search=rule.search())
-    wanted = [(case, _target(case, to)) for case in named.cases()]
+    wanted = []
+    for case in named.cases():
+        with named.located(case):
+            wanted.append((case, _target(case, to)))
+    for case, target in wanted:  # a bad row ends it before the first is recorded
+        with named.located(case):
+            workspace.check(case, target)
 
     def make(case: Case, target: str) -> Edited:
         flags = {"accept": recording.accept, "dry_run": recording.dry_run}
@@ -213,7 +219,8 @@ def _many(
     try:
         for case, target in wanted:
             try:
-                result = make(case, target)
+                with case.fact.located():
+                    result = make(case, target)
             except GateFailed as error:
                 result = _measured(error)
                 refused.append(f"{case.fact.subject} ({listed(error.faults)})")
@@ -224,6 +231,9 @@ def _many(
                 output.people([edited.row(result)])
             _notices(result, output)
     finally:  # what was recorded is told, whatever stopped the rest
+        if len(results) < len(wanted):
+            recorded = sum(result.edit is not None for result in results)
+            output.notice(f"stopped at {case.fact}; {recorded} of {len(wanted)} were recorded")
         if output.as_json:
             output.document([plain.edited(result) for result in results])
     if refused:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,6 +72,18 @@ class Named:
         if self.relation or self.subject or self.answer or self.prompts or self.neighbours:
             raise click.UsageError("--facts names whole facts, so no other option may name one")
         return read_cases(self.facts)
+
+    def askable(self, workspace: Workspace) -> tuple[Case, ...]:
+        """The cases, once it is known that the model can be asked all of them."""
+        cases = self.cases()
+        for case in cases:
+            with self.located(case):
+                workspace.check(case)
+        return cases
+
+    def located(self, case: Case) -> AbstractContextManager[None]:
+        """Tell of what is wrong with the case inside by its file and line, if it has one."""
+        return case.fact.located() if self.many else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -210,7 +223,7 @@ output_options = grouped(
     "output",
     Output,
     click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, one a line."),
+    click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, or the figure."),
 )
 
 version_option = click.option(

@@ -105,7 +105,7 @@ class NoTarget(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"what shall the answer for {self.subject} be? give it by --to, "
+            f"there is no new answer for {self.subject}; give it by --to, "
             'or as "to" in its row of the file'
         )
 

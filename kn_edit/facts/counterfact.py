@@ -37,7 +37,7 @@ def _case(entry: Place) -> Case:
     rewrite = entry.member("requested_rewrite")
     name = rewrite.member("relation_id").string()
     subject = rewrite.member("subject").string()
-    fact = Fact(name, subject, rewrite.member("target_true").member("str").string())
+    fact = Fact(name, subject, rewrite.member("target_true").member("str").string(), entry)
     templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(entry, subject))
     return Case(
         relation=Relation(name, templates, (fact,), source="CounterFact (Meng et al. 2022)"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
-from kn_edit.errors import BadFacts, KnEditError, UnreadableFacts
+from kn_edit.errors import BadFacts, ExitCode, KnEditError, UnreadableFacts, listed
 
 Key = str | int
 
@@ -40,12 +41,12 @@ class Place:
 
     @contextmanager
     def located(self) -> Iterator[None]:
-        """Tell of any error inside as an error of this place."""
+        """Tell of what is wrong with the input inside as an error of this place."""
         try:
             yield
-        except BadFacts:
-            raise
         except KnEditError as error:
+            if error.exit_code != ExitCode.USAGE:
+                raise
             problem, _, remedy = str(error).partition("; ")
             raise self.wrong(problem, remedy) from error
 
@@ -61,6 +62,14 @@ class Place:
         if found is None:
             raise self.wrong(f'"{key}" is missing', f'add "{key}"')
         return found
+
+    def only(self, keys: Sequence[str]) -> None:
+        """Refuse an object with any other key: a mistyped one would be passed over in silence."""
+        for key in self.value if isinstance(self.value, dict) else ():
+            if key not in keys:
+                meant = get_close_matches(key, keys, n=1)
+                remedy = f'write "{meant[0]}"' if meant else f"the keys are {listed(keys)}"
+                raise self.wrong(f'there is no key "{key}"', remedy)
 
     def items(self) -> tuple[Place, ...]:
         if not isinstance(self.value, list):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 
 from kn_edit.errors import BadTemplate, EmptyField
+from kn_edit.facts.document import Place
 
 SUBJECT = "[X]"
 ANSWER = "[Y]"
@@ -24,6 +26,7 @@ class Fact:
     relation: str
     subject: str
     answer: str
+    place: Place | None = field(default=None, compare=False, repr=False)  # where it was read
 
     def __post_init__(self) -> None:
         if not self.subject.strip():
@@ -32,6 +35,10 @@ class Fact:
     @property
     def stated(self) -> bool:
         return bool(self.answer.strip())
+
+    def located(self) -> AbstractContextManager[None]:
+        """Tell of what is wrong with the fact inside by the file and line that it is from."""
+        return self.place.located() if self.place else nullcontext()
 
     def __str__(self) -> str:
         return f"{self.relation}({self.subject}) = {self.answer or '?'}"

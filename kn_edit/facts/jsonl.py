@@ -27,6 +27,8 @@ from kn_edit.facts.fact import Fact, Prompt, Template
 from kn_edit.facts.packs import bundled, bundled_relation
 from kn_edit.facts.relation import Case, Relation
 
+KEYS = ("subject", "answer", "to", "relation", "prompts", "held_out", "neighbours")
+
 
 def read_jsonl(path: str | Path) -> tuple[Case, ...]:
     """The cases of a JSONL file. Raises UnreadableFacts, BadFacts."""
@@ -44,10 +46,12 @@ def read_jsonl(path: str | Path) -> tuple[Case, ...]:
 
 
 def _case(row: Place) -> Case:
+    row.only(KEYS)
     subject, answer, target = row.member("subject"), row.find("answer"), row.find("to")
     relation = _relation(row)
     with row.located():
         fact = relation.fact(subject.string(), answer.string() if answer else None)
+    fact = replace(fact, place=row)
     if fact not in relation.facts:
         others = tuple(other for other in relation.facts if other.subject != fact.subject)
         relation = replace(relation, facts=(*others, fact))

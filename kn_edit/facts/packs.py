@@ -93,7 +93,7 @@ def _facts(relation: str, place: Place) -> tuple[Fact, ...]:
         if subject in found:
             problem = f"{subject!r} already has the answer {found[subject].answer!r}"
             raise entry.wrong(problem, "leave one of the two out")
-        found[subject] = Fact(relation, subject, answer)
+        found[subject] = Fact(relation, subject, answer, entry)
     if not found:
         raise place.wrong("there are no facts", "add at least one")
     return tuple(found.values())

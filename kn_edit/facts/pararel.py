@@ -63,7 +63,7 @@ def _templates(path: Path) -> tuple[Template, ...]:
 def _facts(relation: str, path: Path) -> tuple[Fact, ...]:
     return tuple(
         dict.fromkeys(
-            Fact(relation, row.member("sub_label").string(), row.member("obj_label").string())
+            Fact(relation, row.member("sub_label").string(), row.member("obj_label").string(), row)
             for row in read_lines(path)
         )
     )

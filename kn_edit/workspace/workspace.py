@@ -150,6 +150,20 @@ class Workspace:
             prompts = every_prompt(model, case.relation, case.fact)
             return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
 
+    def check(self, case: Case, to: str | None = None) -> None:
+        """Whether the model can be asked a case, with a new answer too; changes nothing.
+
+        Raises NothingToAsk, AnswerNotOneToken, AnswerNotInVocabulary.
+        """
+        from kn_edit.models.questions import ask
+        from kn_edit.workspace.locating import prompts_for
+
+        model = self.engine.model
+        for prompt in prompts_for(model, case.relation, case.fact):
+            for answer in (case.fact.answer, to):
+                if answer:
+                    ask(model, prompt, answer)
+
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
         """The knowledge neurons of a fact."""
         fact = self._as_edited(case, self.ledger.version(version)).fact
