@@ -37,17 +37,17 @@ class Aims:
 class Settings:
     """Weights of the loss, and when to stop. Chosen by measurement (docs/results.md)."""
 
-    w_loc: float = 30.0
+    w_loc: float = 100.0
     w_norm: float = 1e-3
     rate: float = 0.1  # length of Adam's first step, in units of |v|
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
     margin: float = 8.0  # of log-probability over the next token
     slack: float = 0.5  # what the loss asks for beyond it
-    kl_limit: float = 0.01  # nats, mean over the prompts to keep
+    kl_limit: float = 0.005  # nats, mean over the prompts to keep
     most_steps: int = 30
-    fewest: int = 16  # neurons to begin with
+    fewest: int = 20  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
-    most_neurons: int = 26
+    most_neurons: int = 30
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,13 @@ def solve(
     start: shifts to begin with, (n, d_model); tick: told the step and margin so far.
     """
     lowest = min(neuron.layer for neuron in neurons)
-    change = Suffix(model, lowest, batched(model, aims.change))
-    keep = [Suffix(model, lowest, batched(model, some)) for some in of_similar_length(aims.keep)]
+    asked = _Asked(model, lowest, [*aims.change, *aims.keep])
+    changed = len(aims.change)
     wanted = torch.tensor([question.token for question in aims.change], device=model.device)
     # A slot of zeros (an erased one, say) stays as it is: it has no size to move by.
     sizes = slot_norms(model, neurons).clamp_min(torch.finfo(torch.float32).tiny)  # (n, 1)
     with torch.no_grad():
-        before = _joined(keep)  # (kept prompts, vocabulary)
+        before = asked.log_p()[changed:]  # (kept prompts, vocabulary)
 
     if start is None:
         start = torch.zeros(len(neurons), model.d_model, device=model.device)
@@ -94,9 +94,9 @@ def solve(
     best: _Best | None = None
     for step in range(settings.most_steps + 1):
         with torch.enable_grad(), shifted(model, _by_layer(neurons, u * sizes)):
-            log_p = change.log_p()  # (prompts, vocabulary)
-            kl = _divergence(before, _joined(keep)) if keep else u.sum() * 0
-            lead = _lead(log_p, wanted)  # (prompts,)
+            log_p = asked.log_p()  # (changed and kept prompts, vocabulary)
+            kl = _divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
+            lead = _lead(log_p[:changed], wanted)  # (changed prompts,)
         now = _Best(u.detach().clone(), step, float(lead.detach().min()), float(kl.detach()))
         if best is None or now.rank(settings) > best.rank(settings):
             best = now
@@ -146,8 +146,18 @@ def _by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
     return shifts
 
 
-def _joined(parts: Sequence[Suffix]) -> Tensor:
-    return torch.cat([part.log_p() for part in parts]) if parts else torch.empty(0)
+class _Asked:
+    """Questions of every length, each group of similar length one batch: small ones are slow."""
+
+    def __init__(self, model: Model, layer: int, questions: Sequence[Question]) -> None:
+        groups = of_similar_length(questions)
+        places = {question: at for at, question in enumerate(q for some in groups for q in some)}
+        self._parts = [Suffix(model, layer, batched(model, some)) for some in groups]
+        self._order = torch.tensor([places[question] for question in questions])
+
+    def log_p(self) -> Tensor:
+        """Log-probabilities in the order of the questions, (questions, vocabulary)."""
+        return torch.cat([part.log_p() for part in self._parts])[self._order]
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:

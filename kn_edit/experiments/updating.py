@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import fmean
 
 from kn_edit.edits.delta import Delta
@@ -47,7 +47,7 @@ def methods(own: Draft, elsewhere: How) -> dict[str, How]:
 def measure(lab: Lab) -> list[Row]:
     """One row a fact: what each method reaches."""
     cases = lab.cases
-    rows = lab.rows("updating", scales=SCALES)
+    rows = lab.rows("updating", scales=SCALES, solver=asdict(lab.how.settings))
     return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
 
 

@@ -15,7 +15,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
-HELD = 16  # prompts of other subjects that the solver holds in place
+HELD = 24  # prompts of other subjects that the solver holds in place
 JUDGES = 12  # other facts that judge, at most half of those that the model knows
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 NEUTRAL_TEXTS = 6
