@@ -135,10 +135,11 @@ class Locator:
             return False
 
     def _brief(self, relation: Relation, fact: Fact) -> list[Chain]:
-        return self._chains(relation, fact)[:BRIEF]
+        return self._chains(relation, fact, BRIEF)
 
-    def _chains(self, relation: Relation, fact: Fact) -> list[Chain]:
-        return [ask(self._model, prompt) for prompt in prompts_for(self._model, relation, fact)]
+    def _chains(self, relation: Relation, fact: Fact, most: int | None = None) -> list[Chain]:
+        prompts = prompts_for(self._model, relation, fact)
+        return [ask(self._model, prompt) for prompt in prompts[:most]]
 
     def _coarse(
         self, prompts: Sequence[PromptScores], without: Neurons = frozenset()
