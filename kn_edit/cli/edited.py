@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kn_edit.cli.records import odds
 from kn_edit.cli.tables import (
     MOST_ROWS,
     Parts,
@@ -30,6 +31,7 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield draft.message
     yield f"{count(len(draft.neurons), 'neuron')}, {_how(draft)}:"
     yield wrapped(2, neurons([neuron for neuron, _ in draft.neurons]))
+    yield from _beyond(draft)
     yield ""
     yield from _answers(draft) if draft.kind == "update" else _facts(draft)
     yield ""
@@ -53,6 +55,16 @@ ROW_HEAD = "edit          eff. gen. spec. change"
 def _how(draft: Draft) -> str:
     steps = draft.found.get("steps")
     return f"{draft.method} in {count(steps, 'step')}" if steps is not None else draft.method
+
+
+def _beyond(draft: Draft) -> Parts:
+    """Why an update took more neurons than those that locate finds."""
+    added, why = draft.found.get("added"), draft.found.get("why")
+    if added:
+        own = len(draft.found["neurons"])
+        yield f"{own} that locate finds, {added} next by score: fewer carry too little"
+    if why:
+        yield wrapped(2, f"tried with fewer: {why}")
 
 
 def _answers(draft: Draft) -> Parts:
@@ -99,15 +111,7 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
         ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
         ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
         ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
-        *_odds(draft),
-    ]
-
-
-def _odds(draft: Draft) -> list[tuple[str, str]]:
-    metrics = draft.metrics
-    return [
-        (f"p({answer})", f"{metrics[f'p_{age}_before']:.2f} -> {metrics[f'p_{age}_after']:.2f}")
-        for age, answer in (("old", draft.answer), ("new", draft.target))
+        *odds(metrics, draft.answer, draft.target),
     ]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), default="reproduced")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="reproduced")
 @click.option(
     "--relation",
     "relations",
@@ -87,7 +87,7 @@ def reproduce(
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), default="report")
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="report")
 @click.option("--edit", metavar="ID", help="One edit, on the base alone, instead of a version.")
 @version_option
 @output_options

@@ -70,7 +70,7 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
     found = workspace.show(id_)
     if isinstance(found, EditRecord):
         edit = found
-        output.show(plain.edit(edit), [edit.id], lambda: records.edit(edit))
+        output.show(plain.edit(edit), [edit.id], lambda: records.edit(workspace, edit))
     else:
         version, refs = found, workspace.ledger.refs()
         output.show(

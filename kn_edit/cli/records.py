@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
@@ -58,20 +58,30 @@ def log(steps: Sequence[Step]) -> Parts:
     yield made
 
 
-def edit(one: EditRecord) -> Parts:
+def edit(workspace: Workspace, one: EditRecord) -> Parts:
     yield pairs(
         [
             ("edit", one.id),
             ("what", one.message),
             ("kind", f"{one.kind}, {one.method}"),
             ("recorded", f"{moment(one.created)} UTC"),
+            ("in head", "yes" if one.id in workspace.head.edits else "no"),
             *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
+            *odds(one.metrics, one.answer, one.target),
         ]
     )
     yield f"{count(len(one.neurons), 'neuron')}:"
     yield wrapped(2, neurons(one.neurons))
     for other in one.overlaps:
         yield f"shares slots with edit {short(other)}"
+
+
+def odds(metrics: Mapping[str, Any], old: str | None, new: str | None) -> Iterator[tuple[str, str]]:
+    """p of the old and the new answer, before and after an update."""
+    for age, answer in (("old", old), ("new", new)):
+        if f"p_{age}_before" in metrics:
+            change = f"{metrics[f'p_{age}_before']:.2f} -> {metrics[f'p_{age}_after']:.2f}"
+            yield f"p({answer})", change
 
 
 def version(workspace: Workspace, one: VersionRecord, refs: Sequence[Ref]) -> Parts:

@@ -46,7 +46,7 @@ def _factor(usual: float) -> Option:
 def suppress(
     workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
 ) -> None:
-    """See how p(answer) falls when a fact's neurons are silent.
+    """See what p(answer) does when a fact's neurons are silent.
 
     Beside the fact: other facts of its relation, facts of other relations, and as many random
     neurons of the same layers. No weight changes.
@@ -69,9 +69,9 @@ def suppress(
 def amplify(
     workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
 ) -> None:
-    """See how p(answer) rises when its neurons are amplified.
+    """See what p(answer) does when a fact's neurons are amplified.
 
-    Shows the same controls as suppress. No weight changes.
+    In the paper it rises. Shows the same controls as suppress. No weight changes.
 
     \b
     Examples:
@@ -88,7 +88,8 @@ def _scale(
 
     search = rule.search()
     found = [
-        workspace.scale(case, factor, search=search, version=version) for case in named.cases()
+        workspace.scale(case, factor, search=search, version=version)
+        for case in named.askable(workspace)
     ]
     data = [plain.scaled(one) for one in found]
     output.show(

@@ -197,7 +197,7 @@ def _about(workspace: Workspace, one: _Update) -> Section:
     title = f"{fact.subject}: {fact.answer} -> {one.to}"
     text = (
         f"Edit {prefix}, {one.record.method}, {len(written)} neurons; "
-        f"{len(own)} knowledge neurons of the fact on the base."
+        f"the fact's own knowledge neurons on the base: {len(own)}."
     )
     return Section(title, text, (_answers(before, after),), (), plots)
 

@@ -194,11 +194,11 @@ class Ledger:
             if id_ not in recipe:
                 raise EditNotApplied(id_, head)
             overlaps = history.overlaps_after(recipe, id_, lambda e: reading.modes(connection, e))
+            (record,) = reading.edit_records(connection, [id_])
         _refuse(overlaps, allow_overlap)
-        message = f"revert {id_[:12]}"
-        return self._plan(
-            "revert", history.without(recipe, id_), (head,), head, message, id_, overlaps
-        )
+        recipe = history.without(recipe, id_)
+        message = f"revert {id_[:12]} ({record.message})"
+        return self._plan("revert", recipe, (head,), head, message, id_, overlaps)
 
     def plan_rewind(self, name: str) -> Advance:
         """The branch back (or forth) at a version that exists. Raises AlreadyThere."""

@@ -22,19 +22,7 @@ from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import other_relations
 
-SIZES = (
-    1,
-    2,
-    3,
-    5,
-    10,
-    15,
-    20,
-    30,
-    40,
-    60,
-    80,
-)  # neurons that are tried, until enough is forgotten
+SIZES = (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 80)  # neurons tried until enough is forgotten
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         metrics.plain() | _odds(old_before, old_after, before, after),
         _story(how.search, found) | shifts.story | _asked(relation),
         how.gate.faults(metrics),
-        _doubts(found),
+        _doubts(found, old_before),
         f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
     )
 
@@ -122,7 +122,7 @@ def _solved(
         held += nearest(others.near, own, theirs[len(others.named) :], first)
 
     def tick(step: int, _margin: float) -> None:
-        progress("solving", step, settings.most_steps)
+        progress(f"solving, step {step}", 0, 0)  # nobody knows how many it will take
 
     change = tuple(question for chain in chains for question in chain.questions)
     aims = Aims(change, (*held, *neutral_questions(model)))
@@ -177,7 +177,11 @@ def _odds(
     }
 
 
-def _doubts(found: Located) -> tuple[str, ...]:
-    if found.reached:
-        return ()
-    return ("the attribution did not reach its tolerance on every prompt; see gap",)
+def _doubts(found: Located, old: Sequence[Assessment]) -> tuple[str, ...]:
+    doubts = []
+    if not found.reached:
+        doubts.append("the attribution did not reach its tolerance on every prompt; see gap")
+    if not any(one.right for one in old):
+        answer = old[0].answer
+        doubts.append(f"the model did not know the old answer: no prompt of it gave {answer}")
+    return tuple(doubts)
