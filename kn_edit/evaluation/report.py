@@ -8,6 +8,7 @@ from pathlib import Path
 from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
 
+LONG = 30  # rows; a longer table is folded
 PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -20,7 +21,7 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; max-width: 62rem;
 h1 { font-size: 1.6rem } h2 { font-size: 1.25rem; margin-top: 2.5rem;
   border-top: 1px solid #ddd; padding-top: 1rem }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-size: .85rem; margin: .5rem 0 }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 }
+caption, summary { text-align: left; font-weight: 600; font-size: .85rem; padding: .3rem 0 }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #e4e4e4;
   vertical-align: top; font-variant-numeric: tabular-nums }
 ul.claims { list-style: none; padding: 0 } .claims li { padding-left: 7rem; text-indent: -7rem }
@@ -43,10 +44,12 @@ figcaption, .facts { color: #555; font-size: .9rem }
 {% for plot in section.plots %}<figure>{{ plot.svg|safe }}<figcaption>{{ plot.caption }}\
 </figcaption></figure>
 {% endfor %}
-{% for table in section.tables %}<div class="scroll"><table><caption>{{ table.caption }}</caption>
+{% for table in section.tables %}{% set long = table.rows|length > LONG %}
+{% if long %}<details><summary>{{ table.caption }}</summary>{% endif %}
+<div class="scroll"><table>{% if not long %}<caption>{{ table.caption }}</caption>{% endif %}
 <tr>{% for name in table.columns %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in table.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</table></div>
+{% endfor %}</table></div>{% if long %}</details>{% endif %}
 {% endfor %}
 {% endfor %}
 </html>
@@ -58,7 +61,7 @@ def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
     from jinja2 import Environment
 
     made = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-    return made.render(title=title, facts=facts, sections=sections)
+    return made.render(title=title, facts=facts, sections=sections, LONG=LONG)
 
 
 def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plots: str) -> str:
