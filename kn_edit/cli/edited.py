@@ -61,8 +61,8 @@ def _beyond(draft: Draft) -> Parts:
     """Why an update took more neurons than those that locate finds."""
     added, why = draft.found.get("added"), draft.found.get("why")
     if added:
-        own = len(draft.found["neurons"])
-        yield f"{own} that locate finds, {added} next by score: fewer carry too little"
+        own, found = len(draft.neurons) - added, len(draft.found["neurons"])
+        yield f"{own} of the {found} that locate finds, {added} next by score"
     if why:
         yield wrapped(2, f"tried with fewer: {why}")
 
