@@ -7,6 +7,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
 os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -17,3 +18,8 @@ torch.set_num_threads(1)
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: the worker that has it is not waited for in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("demo") is None)

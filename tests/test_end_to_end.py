@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kn_edit.workspace import Case, Edited, Workspace, case_of
@@ -30,14 +29,6 @@ class Journey:
     first: Edited
     second: Edited
     out: Path  # the first version as a checkpoint
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def capital(subject: str) -> Case:
