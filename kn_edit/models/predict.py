@@ -45,7 +45,7 @@ def first_tokens(model: Model, questions: Sequence[Question]) -> list[int]:
 
 def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
     """Coefficients of every neuron at each answer position, (questions, layers, d_ff)."""
-    found = []
+    found = [torch.empty(0, model.n_layers, model.d_ff, dtype=model.dtype, device=model.device)]
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
         with torch.no_grad():

@@ -16,6 +16,7 @@ from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
 HELD = 24  # prompts of other subjects that the solver holds in place
+HELD_ELSEWHERE = 8  # and of other relations
 JUDGES = 12  # other facts that judge, at most half of those that the model knows
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 NEUTRAL_TEXTS = 6
@@ -30,6 +31,7 @@ class Neighbours:
 
     named: tuple[Question, ...]  # by the user: the solver holds all of them in place
     near: tuple[Question, ...]  # of these, one of each subject, it holds the nearest
+    elsewhere: tuple[Question, ...]  # and the nearest of these, of other relations
     judges: tuple[Prompt, ...]  # it never sees these
 
 
@@ -52,15 +54,16 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     questions = tuple(ask_openly(model, prompt) for prompt in held)
     asked = [prompt for fact in judges for prompt in probes(model, case.relation, fact)]
     judging = _answered_right(model, base, asked)
+    elsewhere = tuple(other_relations(model, case.relation.name, 1))
     if case.neighbours:
-        return Neighbours(questions, (), judging)
-    return Neighbours((), questions, judging)
+        return Neighbours(questions, (), elsewhere, judging)
+    return Neighbours((), questions, elsewhere, judging)
 
 
 def nearest(
-    near: Sequence[Question], own: Tensor, others: Tensor, neurons: Sequence[NeuronId]
+    near: Sequence[Question], own: Tensor, others: Tensor, neurons: Sequence[NeuronId], most: int
 ) -> list[Question]:
-    """Those that an edit of these neurons reaches most, HELD of them.
+    """Those that an edit of these neurons reaches most, so many of them.
 
     A shift in proportion to the fact's own coefficients c reaches a neighbour with coefficients d
     in proportion to the inner product of c and d. own, others: coefficients of the fact's prompts
@@ -69,7 +72,7 @@ def nearest(
     layers, index = zip(*neurons, strict=True)
     reach = (others[:, layers, index] @ own.mean(0)[layers, index]).abs()  # (neighbours,)
     order = reach.argsort(descending=True, stable=True).tolist()
-    return [near[at] for at in order[:HELD]]
+    return [near[at] for at in order[:most]]
 
 
 def neutral_questions(model: Model) -> list[Question]:
@@ -89,13 +92,13 @@ def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
     return (*trained, *prompts_for(model, relation, fact, held_out=True)[:PROBES])
 
 
-def other_relations(model: Model, name: str) -> list[Question]:
-    """Places whose first token an erasure must not change."""
+def other_relations(model: Model, name: str, each: int = PROBES) -> list[Question]:
+    """Places whose first token an edit must not change, so many of each fact."""
     questions = []
     for other in (load_relation(pack) for pack in bundled() if pack != name):
         facts = list(other.facts)
         random.Random(SEED).shuffle(facts)
-        some = [prompts_for(model, other, fact)[:PROBES] for fact in facts[:OTHER_FACTS]]
+        some = [prompts_for(model, other, fact)[:each] for fact in facts[:OTHER_FACTS]]
         questions += [ask_openly(model, prompt) for prompts in some for prompt in prompts]
     return questions
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kn_edit.edits.build import delta_of
@@ -25,7 +26,14 @@ from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import telling_apart
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.neighbours import Neighbours, nearest, neighbours, neutral_questions
+from kn_edit.workspace.neighbours import (
+    HELD,
+    HELD_ELSEWHERE,
+    Neighbours,
+    nearest,
+    neighbours,
+    neutral_questions,
+)
 from kn_edit.workspace.progress import Progress
 
 
@@ -112,14 +120,17 @@ def _solved(
     ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if how.neurons:
         settings = replace(settings, fewest=len(ranking))
-    if ranking and (elsewhere := [*others.named, *others.near]):
+    if ranking:
         # Where the answer begins: what comes after its first token fires other neurons anyway.
         own = coefficients(model, [chain.questions[0] for chain in chains])
-        theirs = coefficients(model, elsewhere)
-        if not how.neurons:
-            ranking = telling_apart(found.ranking, own, theirs)
+        named, near, elsewhere = (
+            coefficients(model, some) for some in (others.named, others.near, others.elsewhere)
+        )
+        if not how.neurons and (others.named or others.near):
+            ranking = telling_apart(found.ranking, own, torch.cat([named, near]))
         first = ranking[: settings.fewest]
-        held += nearest(others.near, own, theirs[len(others.named) :], first)
+        held += nearest(others.near, own, near, first, HELD)
+        held += nearest(others.elsewhere, own, elsewhere, first, HELD_ELSEWHERE)
 
     def tick(step: int, _margin: float) -> None:
         progress(f"solving, step {step}", 0, 0)  # nobody knows how many it will take
