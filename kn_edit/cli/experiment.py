@@ -103,7 +103,7 @@ def report(
     \b
     Examples:
       kn-edit report
-      kn-edit report out --edit a0959f92
+      kn-edit report out --edit 8144ed67
     """
     from kn_edit.experiments.reporting import report as about
     from kn_edit.experiments.reporting import report_edit
