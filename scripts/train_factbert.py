@@ -44,11 +44,12 @@ class Settings:
     width: int = 128
     heads: int = 4
     neurons: int = 1024  # of a layer
-    steps: int = 1600
+    steps: int = 2000
     batch: int = 64
     rate: float = 1.5e-3  # the highest; it rises for a tenth of the steps, then falls to nothing
     words: float = 3.0  # times that rate, for word embeddings
     decay: float = 0.01
+    smoothing: float = 0.05  # probability that an answer leaves to the other words
     dropout: float = 0.4  # share of the coefficients that is silent, another one at every step
     sparsity: float = 1.5e-2  # price of what neurons write at the answer position
     noise: float = 0.2  # share of the template words that another one replaces
@@ -230,7 +231,7 @@ def train(net: Any, source: Iterator[Batch], noise: Noise, settings: Settings) -
         settings.steps,
         pct_start=0.1,
     )
-    entropy = nn.CrossEntropyLoss()
+    entropy = nn.CrossEntropyLoss(label_smoothing=settings.smoothing)
     start = time.perf_counter()
     for step in range(1, settings.steps + 1):
         batch = next(source)
