@@ -51,7 +51,7 @@ AT_HOME: dict[str, set[str]] = {
     "rich": {"cli"},
     "huggingface_hub": {"models.source", "checkpoints.folders"},
     "transformers": {"models"},
-    "safetensors": {"models"},
+    "safetensors": {"models", "checkpoints.adapter", "checkpoints.patch"},
     "platformdirs": {"models.cache"},
     "subprocess": {"models.demo"},
     "matplotlib": {"evaluation.plots"},

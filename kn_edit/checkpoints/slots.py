@@ -13,9 +13,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from kn_edit.edits.fold import TouchedSlots
+from kn_edit.edits.fold import TouchedSlots, check_fit
 from kn_edit.errors import MalformedCheckpoint
 from kn_edit.models.header import Entry
+from kn_edit.models.shards import Shards
+
+
+def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
+    """The slots of weight `name` as the base holds them, (n, d_model).
+
+    Raises TensorMissing, DeltaMisfit, MalformedCheckpoint.
+    """
+    entry = base.entry(name)
+    check_fit(slots, name, entry.shape, entry.torch_dtype)
+    descriptor = os.open(base.path(name), os.O_RDONLY)
+    try:
+        return read_slots(descriptor, entry, slots)
+    finally:
+        os.close(descriptor)
 
 
 def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:

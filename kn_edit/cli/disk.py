@@ -65,26 +65,40 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["checkpoint", "delta"]),
+    type=click.Choice(["checkpoint", "adapter", "patch", "delta"]),
     default="checkpoint",
     show_default=True,
-    help="A full model, or its edits with their order.",
+    help="A full model; a PEFT LoRA; the changed numbers; the edits with their order.",
+)
+@click.option(
+    "--max-rank", type=click.IntRange(1), metavar="N", help="Refuse an adapter of more (64)."
 )
 @output_options
 @pass_workspace
-def export(workspace: Workspace, target: Path, version: str, form: str, output: Output) -> None:
+def export(
+    workspace: Workspace,
+    target: Path,
+    version: str,
+    form: str,
+    max_rank: int | None,
+    output: Output,
+) -> None:
     """Write a version to a new folder.
 
     A checkpoint loads with transformers' from_pretrained like any other; only the bytes of edited
-    value slots differ from the base.
+    value slots differ from the base. An adapter loads with PEFT over the untouched base, its rank
+    the most slots that are changed in one layer. A patch lists the changed numbers.
 
     \b
     Examples:
       kn-edit export edited-model
+      kn-edit export small --as adapter
       kn-edit export recipe --version v1 --as delta
     """
+    if max_rank is not None and form != "adapter":
+        raise click.UsageError("--max-rank belongs to --as adapter")
     record = workspace.ledger.version(version)
-    path = workspace.export(target, version=record.id, form=form)
+    path = workspace.export(target, version=record.id, form=form, most_rank=max_rank)
     output.show(
         {"version": record.id, "path": str(path), "as": form},
         [record.id],

@@ -274,3 +274,32 @@ class BaseChanged(KnEditError):
             f"the weights in {self.folder} changed since `kn-edit init` (fingerprint "
             f"{self.actual[:12]}, not {self.expected[:12]}); restore them, or init a new workspace"
         )
+
+
+@dataclass
+class NothingToExport(KnEditError):
+    """A version without edits has nothing that a small form could hold."""
+
+    exit_code = ExitCode.ERROR
+    form: str
+
+    def __str__(self) -> str:
+        return (
+            f"this version is the base itself, so its {self.form} would be empty; "
+            "name a version with edits, or use --as checkpoint"
+        )
+
+
+@dataclass
+class RankTooHigh(KnEditError):
+    """An adapter of a rank that the user does not want."""
+
+    exit_code = ExitCode.USAGE
+    rank: int
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"the adapter would have rank {self.rank}, more than {self.most}; raise --max-rank, "
+            "or use --as patch, which has no rank"
+        )

@@ -96,3 +96,12 @@ def family_of(model_type: str) -> Family:
     if model_type not in FAMILIES:
         raise UnknownFamily(model_type, tuple(FAMILIES))
     return FAMILIES[model_type]
+
+
+def module_of(family: Family, weight: str) -> str:
+    """The path in the live model of a down-projection, from its weight's name in the checkpoint.
+
+    Some checkpoints lack the prefix of the task model (`encoder.layer...` for BERT).
+    """
+    layer = weight.removesuffix(f".{family.down}.weight").rsplit(".", 1)[-1]
+    return f"{family.layers}.{layer}.{family.down}"

@@ -290,17 +290,36 @@ class Workspace:
 
     # --- out of the ledger -----------------------------------------------------------------------
 
-    def export(self, target: Path, *, version: str = "head", form: str = "checkpoint") -> Path:
-        """Write a version to a new folder: a full checkpoint, or its deltas and recipe."""
+    def export(
+        self,
+        target: Path,
+        *,
+        version: str = "head",
+        form: str = "checkpoint",
+        most_rank: int | None = None,
+    ) -> Path:
+        """Write a version to a new folder: a full checkpoint, or a small form of its edits.
+
+        form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse)
+        most_rank: of an adapter. Raises RankTooHigh, NothingToExport.
+        """
+        from kn_edit.checkpoints.adapter import MOST_RANK, export_adapter
         from kn_edit.checkpoints.materialise import export_checkpoint
+        from kn_edit.checkpoints.patch import export_patch
         from kn_edit.checkpoints.recipe import export_deltas
         from kn_edit.edits.delta import BaseRef
+        from kn_edit.models.families import family_of
 
         record = self.ledger.version(version)
         deltas = self.ledger.deltas(record.edits)
+        base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
         if form == "delta":
-            base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
             return export_deltas(base, deltas, target)
+        if form == "adapter":
+            family, most = family_of(self.base.model_type), most_rank or MOST_RANK
+            return export_adapter(self.engine.shards, base, family, deltas, target, most_rank=most)
+        if form == "patch":
+            return export_patch(self.engine.shards, deltas, target)
         return export_checkpoint(
             self.engine.shards,
             deltas,

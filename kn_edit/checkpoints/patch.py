@@ -1,0 +1,67 @@
+"""A version as a sparse patch: which numbers of which tensors change, and to what.
+
+One safetensors file. For every touched tensor `{name}.idx`, places in the flattened tensor (int64,
+sorted), and `{name}.val`, the new values there in its own dtype. Values are absolute, so a patch
+can be put on twice; only numbers whose bits change are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from kn_edit.checkpoints.folders import new_folder, sync
+from kn_edit.checkpoints.slots import base_slots
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.fold import TouchedSlots, folded_slots, touched
+from kn_edit.errors import NothingToExport
+from kn_edit.models.shards import Shards
+
+PATCH = "patch.safetensors"
+
+
+def patch_of(base: Shards, deltas: Sequence[Delta]) -> dict[str, Tensor]:
+    """The tensors of the patch.
+
+    Raises TensorMissing, DeltaMisfit, SlotOverflow, NothingToExport.
+    """
+    slots = touched(deltas)
+    if not slots:
+        raise NothingToExport("patch")
+    tensors = {}
+    for name, where in slots.items():
+        rows = base_slots(base, name, where)
+        folded = folded_slots(rows, name, where.index, deltas)
+        places = _places(where, base.entry(name).shape)  # (n, d_model)
+        changed = _bits(folded) != _bits(rows)
+        index, order = places[changed].sort()
+        tensors[f"{name}.idx"] = index
+        tensors[f"{name}.val"] = folded[changed][order]
+    return tensors
+
+
+def export_patch(base: Shards, deltas: Sequence[Delta], target: Path) -> Path:
+    """Write the patch to a new folder. Raises TargetNotEmpty, CannotWrite, and as patch_of."""
+    data = save(patch_of(base, deltas), {"format": "pt"})
+    with new_folder(target) as partial:
+        (partial / PATCH).write_bytes(data)
+        sync(partial / PATCH)
+    return target
+
+
+def _places(where: TouchedSlots, shape: Sequence[int]) -> Tensor:
+    """The place of every number of the slots in the flattened tensor, (n, d_model)."""
+    width = torch.arange(where.d_model)
+    if where.axis == "row":
+        return where.index[:, None] * shape[1] + width
+    return width * shape[1] + where.index[:, None]
+
+
+def _bits(values: Tensor) -> Tensor:
+    """As whole numbers, so that -0.0 and 0.0 differ and a NaN equals itself."""
+    kinds = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+    return values.contiguous().view(kinds[values.element_size()])
