@@ -6,18 +6,15 @@ own, and the Hub that says no is a real server on the loopback.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from hub import Hub, hub_env
 from safetensors.torch import save, save_file
 
 from kn_edit.errors import CheckpointFolderMissing
@@ -25,13 +22,6 @@ from kn_edit.models.cache import DEMOS
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import Source, resolve
 
-SAYS_NO = {
-    "missing": (404, "RepoNotFound"),
-    "gated": (403, "GatedRepo"),
-    "no-revision": (404, "RevisionNotFound"),
-    "teapot": (418, ""),
-}
-FILES = {"pickle": ["config.json", "pytorch_model.bin"], "gguf": ["model.Q4.gguf"], "empty": []}
 CLOSED = "http://127.0.0.1:9"
 SHA = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
@@ -49,12 +39,12 @@ for model in sys.argv[1:]:
 """
 
 
-def resolve_elsewhere(*models: str, home: Path, **settings: str) -> list[list[object]]:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    env |= {"HF_HOME": str(home), "HF_ENDPOINT": CLOSED, **settings}
+def resolve_elsewhere(
+    *models: str, home: Path, url: str = CLOSED, **settings: str
+) -> list[list[object]]:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SCRIPT, *models],
-        env=env,
+        env=hub_env(url, home, **settings),
         capture_output=True,
         text=True,
         timeout=120,
@@ -127,61 +117,26 @@ def tiny_checkpoint() -> dict[str, bytes]:
     }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """Says yes or no in the ways of the Hub; the model's name chooses which."""
-
-    protocol_version = "HTTP/1.1"
-    good = tiny_checkpoint()
-    quantised = good | {"config.json": b'{"quantization_config": {"quant_method": "awq"}}'}
-    alien = good | {"config.json": b'{"model_type": "mamba"}'}
-
-    def do_GET(self) -> None:
-        kind, _, rest = self.path.partition("/org/")
-        name, _, rest = rest.partition("/")
-        files = {"quantised": self.quantised, "alien": self.alien}.get(name, self.good)
-        if "/resolve/" in self.path:
-            data = files[rest.partition(f"{SHA}/")[2]]
-            self.answer(200, data, {"ETag": hashlib.sha1(data).hexdigest(), "X-Repo-Commit": SHA})
-        elif kind != "/api/models":
-            self.answer(404, {})
-        elif rest.startswith("tree/"):
-            tree = [
-                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
-                for path, data in files.items()
-            ]
-            self.answer(200, tree)
-        elif name in SAYS_NO:
-            status, code = SAYS_NO[name]
-            self.answer(status, {"error": "I am\na teapot"}, {"X-Error-Code": code})
-        else:
-            names = list(FILES.get(name, files))
-            siblings = [{"rfilename": path} for path in names]
-            self.answer(200, {"id": f"org/{name}", "sha": SHA, "siblings": siblings})
-
-    do_HEAD = do_GET  # noqa: N815
-
-    def answer(self, status: int, body: object, headers: dict[str, str] | None = None) -> None:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        self.send_response(status)
-        for key, value in {**(headers or {}), "Content-Length": str(len(data))}.items():
-            self.send_header(key, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *args: object) -> None:
-        return
-
-
 @pytest.fixture
-def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+def hub() -> Iterator[Hub]:
+    """A Hub with a good model, and with some that cannot serve."""
+    good = tiny_checkpoint()
+    models = {
+        "good": good,
+        "gated": good,
+        "no-revision": good,
+        "pickle": {"config.json": b"{}", "pytorch_model.bin": b"a pickle"},
+        "gguf": {"model.Q4.gguf": b"gguf"},
+        "empty": {},
+        "quantised": good | {"config.json": b'{"quantization_config": {"quant_method": "awq"}}'},
+        "alien": good | {"config.json": b'{"model_type": "mamba"}'},
+    }
+    with Hub() as hub:
+        for name, files in models.items():
+            hub.create(f"org/{name}", gated=name == "gated")
+            hub.commit(f"org/{name}", files)
+        hub.fault("GET", "/org/teapot", status=418, body={"error": "I am\na teapot"})
+        yield hub
 
 
 def test_a_hub_that_says_no_is_quoted_in_one_sentence(hub, tmp_path):
@@ -197,7 +152,7 @@ def test_a_hub_that_says_no_is_quoted_in_one_sentence(hub, tmp_path):
         "alien": ("UnknownFamily", 1, "mamba"),
     }
     models = [f"org/{name}" for name in says]
-    found = resolve_elsewhere(*models, home=tmp_path, HF_ENDPOINT=hub, NO_PROXY="127.0.0.1")
+    found = resolve_elsewhere(*models, home=tmp_path, url=hub.url)
     for (kind, code, words), (found_kind, found_code, text) in zip(
         says.values(), found, strict=True
     ):
@@ -208,13 +163,11 @@ def test_a_hub_that_says_no_is_quoted_in_one_sentence(hub, tmp_path):
 
 
 def test_a_model_of_the_hub_is_pinned_and_only_what_is_needed_is_fetched(hub, tmp_path):
-    (found,) = resolve_elsewhere(
-        "org/good@main", home=tmp_path, HF_ENDPOINT=hub, NO_PROXY="127.0.0.1"
-    )
+    (found,) = resolve_elsewhere("org/good@main", home=tmp_path, url=hub.url)
     name, repo, revision, folder = map(str, found)
-    assert (name, repo, revision) == ("org/good", "org/good", SHA)
+    assert (name, repo, revision) == ("org/good", "org/good", hub.head("org/good"))
     fetched = {path.name for path in Path(folder).iterdir()}
     assert fetched == {"config.json", "tokenizer.json", "model.safetensors"}
     assert Shards.open(Path(folder)).read("a").tolist() == [0, 0, 0]
     # and from now on the cache serves it, with nobody to ask
-    assert resolve_elsewhere("org/good", f"org/good@{SHA}", home=tmp_path)[1] == found
+    assert resolve_elsewhere("org/good", f"org/good@{revision}", home=tmp_path)[1] == found
