@@ -98,6 +98,12 @@ class Hub:
         with self.lock:
             self.faults.append(Fault(method, path, times, after, **how))
 
+    def clear(self) -> None:
+        """Forget models, tokens, faults and the log."""
+        with self.lock:
+            for kept in (self.repos, self.tokens, self.faults, self.log):
+                kept.clear()
+
     # -- look what happened
 
     def head(self, name: str, revision: str = "main") -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hub import Hub, hub_client
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kn_edit.workspace import Case, Edited, Workspace, case_of
@@ -105,3 +106,30 @@ def test_reverting_both_in_either_order_gives_the_base_file_back(journey):
         assert (back / file).read_bytes() == original
     workspace.rewind(both)
     assert workspace.verify() == []
+
+
+ASK = """
+from transformers import AutoModelForCausalLM, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("ann/rome", revision="v1")
+net = AutoModelForCausalLM.from_pretrained("ann/rome", revision="v1")
+asked = tokenizer("The capital of France is the city of", return_tensors="pt")
+made = net.generate(**asked, max_new_tokens=1, do_sample=False)
+print(tokenizer.decode(made[0, -1]))
+"""
+
+
+def test_a_published_revision_gives_a_fresh_process_the_new_answer(journey):
+    folder = ["--workspace", str(journey.workspace.folder)]
+    version = ["--version", str(journey.first.version)]
+    with Hub() as hub:
+        ann = hub.token("ann")
+        for args in (["--tag", "v1"], ["--branch", "small", "--as", "adapter"]):
+            sent = hub.received()
+            command = ["push", "ann/rome", *version, *args, *folder]
+            done = hub_client(hub, command, token=ann, timeout=600)
+            assert done.returncode == 0, done.stderr
+        assert hub.received() - sent < 1_000_000
+        weights = (journey.out / "model.safetensors").read_bytes()
+        assert hub.read("ann/rome", "model.safetensors", "v1") == weights
+        said = hub_client(hub, ASK, timeout=600)
+        assert said.stdout.strip() == "Rome", said.stderr

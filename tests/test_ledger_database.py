@@ -24,7 +24,7 @@ from kn_edit.errors import (
     NewerSchema,
     NoLedger,
 )
-from kn_edit.ledger import creation, database
+from kn_edit.ledger import Publication, creation, database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.tables import SCHEMA, metadata
 
@@ -47,14 +47,10 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path):
 
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
-    scripts = tmp_path / "migrations"
-    (scripts / "versions").mkdir(parents=True)
-    real = database.migrations_folder()
-    for name in ("env.py", "script.py.mako", "versions/0001_first.py"):
-        (scripts / name).write_text((real / name).read_text())
-    (scripts / "versions/0002_bad.py").write_text(
+    scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
+    (scripts / "versions/0003_bad.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0002'\ndown_revision = '0001'\n"
+        "revision = '0003'\ndown_revision = '0002'\n"
         "def upgrade():\n"
         "    op.create_table('half', sa.Column('id', sa.Integer))\n"
         "    op.add_column('refs', sa.Column('more', sa.Integer))\n"
@@ -63,7 +59,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     new_ledger(tmp_path).close()
     path = tmp_path / ".kn-edit" / "ledger.db"
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0002")
+    monkeypatch.setattr(database, "SCHEMA", "0003")
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
     with pytest.raises(LedgerDamaged):
@@ -73,24 +69,37 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_an_older_ledger_is_upgraded_when_opened(tmp_path, monkeypatch):
-    scripts = tmp_path / "migrations"
-    (scripts / "versions").mkdir(parents=True)
-    real = database.migrations_folder()
-    for name in ("env.py", "script.py.mako", "versions/0001_first.py"):
-        (scripts / name).write_text((real / name).read_text())
-    (scripts / "versions/0002_good.py").write_text(
+    scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
+    (scripts / "versions/0003_good.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0002'\ndown_revision = '0001'\n"
+        "revision = '0003'\ndown_revision = '0002'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer))\n"
     )
     new_ledger(tmp_path).close()
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0002")
+    monkeypatch.setattr(database, "SCHEMA", "0003")
     with open_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0002"
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0003"
         )
+
+
+def test_a_ledger_of_the_first_schema_is_brought_up_to_date(tmp_path):
+    with new_ledger(tmp_path) as ledger:
+        head = record(ledger, delta_of((0, 1)))
+    path = tmp_path / ".kn-edit" / "ledger.db"
+    with closing(sqlite3.connect(path)) as plain, plain:
+        plain.execute("DROP TABLE publications")  # all that the second schema added
+        plain.execute("UPDATE alembic_version SET version_num = '0001'")
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.head() == head
+        ledger.note_publication(Publication("a/b", "main", "c" * 40, head.id, "delta", None))
+        assert [one.repo for one in ledger.publications()] == ["a/b"]
+        assert ledger.check() == []
+    with Database.at(path).reading() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
 
 
 def test_a_newer_ledger_is_refused_and_not_touched(tmp_path):

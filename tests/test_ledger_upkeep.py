@@ -123,6 +123,8 @@ def test_a_crash_after_the_blob_leaves_the_ledger_as_it_was(ledger, monkeypatch,
 
 def test_gc_removes_old_unfinished_files_and_keeps_every_recorded_delta(grown):
     unfinished = [grown.blobs.path(A.id).with_suffix(".1.2.tmp"), grown.folder / "ledger.db.1.tmp"]
+    unfinished.append(grown.folder / "push-1")  # weights that were on their way to the Hub
+    (unfinished[-1] / "weights").mkdir(parents=True)
     for path in [*unfinished, grown.blobs.path(A.id), grown.blobs.path(B.id)]:
         path.touch()
         age(path, hours=2)

@@ -119,6 +119,11 @@ def tokens(workspace: Workspace, case: Case, answer: str) -> list[int]:
     return [token for _, _, token in _asked(workspace, case, answer)]
 
 
+def asked(workspace: Workspace, case: Case) -> list[list[int]]:
+    """The tokens of each prompt that the solver saw."""
+    return [list(ids) for ids, _, _ in _asked(workspace, case, None)]
+
+
 def _asked(
     workspace: Workspace, case: Case, answer: str | None
 ) -> list[tuple[tuple[int, ...], int, int]]:

@@ -44,20 +44,44 @@ def export_checkpoint(
     Raises TargetNotEmpty, TargetInsideCheckpoint, CannotWrite, ExportDiffers, TensorMissing,
     DeltaMisfit, SlotOverflow.
     """
+    files = list(files_below(base.folder))
+    return _write(base, deltas, target, files, expected or {}, progress)
+
+
+def export_touched(
+    base: Shards,
+    deltas: Sequence[Delta],
+    target: Path,
+    *,
+    expected: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """The same, of those weight files only that the deltas change. Raises the same."""
+    files = [Path(file) for file in sorted({base.entry(name).file for name in touched(deltas)})]
+    return _write(base, deltas, target, files, expected or {}, progress)
+
+
+def _write(
+    base: Shards,
+    deltas: Sequence[Delta],
+    target: Path,
+    files: Sequence[Path],
+    expected: Mapping[str, str],
+    progress: Progress | None,
+) -> Path:
     slots = touched(deltas)
     for name, where in slots.items():
         entry = base.entry(name)
         check_fit(where, name, entry.shape, entry.torch_dtype)
     refuse_inside(target, base.folder)
     with new_folder(target) as partial:
-        files = list(files_below(base.folder))
         _copy(base.folder, partial, files, progress)
         copy = Shards(partial, base.entries)
         for name, where in slots.items():
             _rewrite(copy, name, where, deltas)
         for file in files:
             sync(partial / file)
-        for name, digest in (expected or {}).items():
+        for name, digest in expected.items():
             actual = copy.digest(name)
             if actual != digest:
                 raise ExportDiffers(name, digest, actual)

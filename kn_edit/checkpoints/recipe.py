@@ -63,7 +63,7 @@ def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
 
     Raises InvalidRecipe, DifferentBase, and what Delta.from_bytes raises.
     """
-    recipe = _read_recipe(folder / RECIPE)
+    recipe = parse_recipe(_read(folder / RECIPE), folder / RECIPE)
     deltas = []
     for edit in recipe.edits:
         delta = Delta.from_bytes(_read(_delta_path(folder, edit)), edit)
@@ -72,9 +72,10 @@ def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
     return recipe, deltas
 
 
-def _read_recipe(path: Path) -> Recipe:
+def parse_recipe(data: bytes, path: Path) -> Recipe:
+    """A recipe from the bytes of its file; the path is for what is said of it. InvalidRecipe."""
     try:
-        facts = read_json(_read(path))
+        facts = read_json(data)
     except HeaderProblem as problem:
         raise InvalidRecipe(path, str(problem)) from None
     if facts.keys() != {"format", "base", "edits"} or facts["format"] != FORMAT:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kn_edit import __version__
-from kn_edit.cli import ask, disk, edit, experiment, history, machine, scale
+from kn_edit.cli import ask, disk, edit, experiment, history, hub, machine, scale
 from kn_edit.errors import ExitCode
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
     ),
     "Move in the history": (history.revert, history.rewind, history.compose, history.tag),
     "Files": (disk.export, disk.verify, disk.backup, disk.gc),
+    "The Hub": (hub.push, hub.pull, hub.rollback),
     "This program": (machine.doctor, machine.completion),
 }
 

@@ -31,18 +31,31 @@ def status(workspace: Workspace, output: Output) -> None:
 
 
 @click.command()
+@click.argument("repo", required=False, metavar="[REPO[@BRANCH]]")
 @output_options
 @pass_workspace
-def log(workspace: Workspace, output: Output) -> None:
+def log(workspace: Workspace, repo: str | None, output: Output) -> None:
     """Every move of the head, newest first.
+
+    With REPO, the versions that are published there on the Hub, with their commits, tags and
+    branches.
 
     \b
     Examples:
       kn-edit log
       kn-edit log -q | head -1
+      kn-edit log me/model
     """
     from kn_edit.cli import records
 
+    if repo is not None:
+        found = workspace.published(repo)
+        output.show(
+            [plain.release(one) for one in found],
+            [one.version for one in found],
+            lambda: records.releases(found),
+        )
+        return
     steps = workspace.log()
     output.show(
         [plain.step(step) for step in steps],
@@ -73,10 +86,11 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
         output.show(plain.edit(edit), [edit.id], lambda: records.edit(workspace, edit))
     else:
         version, refs = found, workspace.ledger.refs()
+        places = [one for one in workspace.ledger.publications() if one.version == version.id]
         output.show(
-            plain.version(version, refs),
+            plain.version(version, refs) | {"published": [*map(plain.publication, places)]},
             [version.id],
-            lambda: records.version(workspace, version, refs),
+            lambda: records.version(workspace, version, refs, places),
         )
 
 

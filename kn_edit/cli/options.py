@@ -35,6 +35,19 @@ class Stopped(Exception):
         return f"stopped; what was recorded before that stays, the head is {self.head[:12]}"
 
 
+@dataclass
+class StoppedOnTheWay(Stopped):
+    """The same, while a repository on the Hub was changed."""
+
+    repo: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"stopped; {self.repo} may have the commit already: run the command again to finish, "
+            "it looks before it commits"
+        )
+
+
 @dataclass(frozen=True)
 class Named:
     """How a user named facts."""

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
         Evaluation,
         Fact,
         Located,
+        Publication,
+        Pulled,
+        Pushed,
         Ref,
+        Release,
         Scaled,
         Step,
         VersionRecord,
@@ -152,6 +156,55 @@ def version(one: VersionRecord, refs: Sequence[Ref] = ()) -> Plain:
         "edits": list(one.edits),
         "digests": dict(one.digests),
         "refs": names,
+    }
+
+
+def pushed(one: Pushed) -> Plain:
+    return {
+        "version": one.version,
+        "repo": one.repo,
+        "branch": one.branch,
+        "commit": one.commit,
+        "as": one.form,
+        "tag": one.tag,
+        "pull_request": one.pull_request,
+        "made": one.made,
+        "sent": dict(one.sent),
+        "bytes": sum(one.sent.values()),
+        "url": one.url,
+    }
+
+
+def pulled(one: Pulled) -> Plain:
+    return {
+        "version": one.version.id,
+        "source": one.source,
+        "commit": one.commit,
+        "edits": list(one.version.edits),
+        "new": list(one.edits),
+        "moved": one.moved,
+    }
+
+
+def release(one: Release) -> Plain:
+    return {
+        "version": one.version,
+        "commit": one.commit,
+        "as": one.form,
+        "message": one.title,
+        "created": one.created,
+        "refs": list(one.refs),
+    }
+
+
+def publication(one: Publication) -> Plain:
+    return {
+        "repo": one.repo,
+        "branch": one.branch,
+        "commit": one.commit,
+        "as": one.form,
+        "tag": one.tag,
+        "created": one.created,
     }
 
 

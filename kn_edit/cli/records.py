@@ -14,7 +14,9 @@ if TYPE_CHECKING:
         Blame,
         Difference,
         EditRecord,
+        Publication,
         Ref,
+        Release,
         Step,
         VersionRecord,
         Workspace,
@@ -58,6 +60,22 @@ def log(steps: Sequence[Step]) -> Parts:
     yield made
 
 
+def releases(found: Sequence[Release]) -> Parts:
+    if not found:
+        yield "kn-edit published nothing there"
+        return
+    made = table("version", "commit", "when (UTC)", "as", "+names")
+    for one in found:
+        names = Text(", ".join(one.refs), style="bold")
+        made.add_row(short(one.version), short(one.commit), moment(one.created), one.form, names)
+    yield made
+
+
+def _where(one: Publication) -> str:
+    tag = f", tag {one.tag}" if one.tag else ""
+    return f"{one.repo}@{one.branch} as {one.form}{tag}, {moment(one.created)} UTC"
+
+
 def edit(workspace: Workspace, one: EditRecord) -> Parts:
     yield pairs(
         [
@@ -84,7 +102,12 @@ def odds(metrics: Mapping[str, Any], old: str | None, new: str | None) -> Iterat
             yield f"p({answer})", change
 
 
-def version(workspace: Workspace, one: VersionRecord, refs: Sequence[Ref]) -> Parts:
+def version(
+    workspace: Workspace,
+    one: VersionRecord,
+    refs: Sequence[Ref],
+    places: Sequence[Publication] = (),
+) -> Parts:
     names = [ref.name for ref in refs if ref.version == one.id]
     yield pairs(
         [
@@ -95,6 +118,10 @@ def version(workspace: Workspace, one: VersionRecord, refs: Sequence[Ref]) -> Pa
     )
     if one.edits:
         yield from edits(workspace, one.edits)
+    if places:
+        yield "published:"
+        rows = ((f"  {short(place.commit)}", _where(place)) for place in places)
+        yield pairs(rows)
     if one.digests:
         yield "sha256 of each tensor that differs from the base:"
         yield pairs((f"  {short(digest)}", name) for name, digest in one.digests.items())

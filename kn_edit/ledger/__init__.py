@@ -2,6 +2,7 @@
 
 from kn_edit.ledger.ledger import Ledger
 from kn_edit.ledger.records import (
+    Adoption,
     Advance,
     BaseRecord,
     Blame,
@@ -10,12 +11,14 @@ from kn_edit.ledger.records import (
     NewEdit,
     Overlap,
     Problem,
+    Publication,
     Ref,
     Step,
     VersionRecord,
 )
 
 __all__ = [
+    "Adoption",
     "Advance",
     "BaseRecord",
     "Blame",
@@ -25,6 +28,7 @@ __all__ = [
     "NewEdit",
     "Overlap",
     "Problem",
+    "Publication",
     "Ref",
     "Step",
     "VersionRecord",

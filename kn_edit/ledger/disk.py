@@ -10,6 +10,7 @@ from pathlib import Path
 from kn_edit.errors import LedgerUnusable
 
 UNFINISHED = ".tmp"
+SCRATCH = "push-"  # folders of weights that were on their way to the Hub
 
 
 @contextmanager

@@ -29,6 +29,7 @@ from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.records import (
+    Adoption,
     Advance,
     BaseRecord,
     Blame,
@@ -37,6 +38,7 @@ from kn_edit.ledger.records import (
     NewEdit,
     Overlap,
     Problem,
+    Publication,
     Ref,
     Step,
     VersionRecord,
@@ -123,9 +125,19 @@ class Ledger:
             return reading.edit_records(connection)
 
     def refs(self) -> list[Ref]:
-        """The branch, then the tags by name."""
+        """The branch, then what was pulled, then the tags, each by name."""
         with self._database.reading() as connection:
             return reading.all_refs(connection)
+
+    def publications(self) -> list[Publication]:
+        """What was published from this ledger, oldest first."""
+        with self._database.reading() as connection:
+            return reading.all_publications(connection)
+
+    def known_edits(self, ids: Iterable[str]) -> set[str]:
+        """Those of the ids that this ledger has an edit for."""
+        with self._database.reading() as connection:
+            return reading.known_edits(connection, ids)
 
     def log(self) -> list[Step]:
         """The moves of the branch, newest first, down to the root version."""
@@ -242,7 +254,8 @@ class Ledger:
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
             if edit is not None:
-                writing.add_edit(connection, plan, edit, now)
+                overlaps = (overlap.other for overlap in plan.overlaps)
+                writing.add_edit(connection, overlaps, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
             if edit is not None:
                 writing.add_evaluation(connection, plan, edit, now)
@@ -256,6 +269,31 @@ class Ledger:
             target = names.find_version(connection, version)
             writing.place_tag(connection, name, target, move, _moment(self._clock))
         return Ref(name, "tag", target)
+
+    def adopt(self, plan: Adoption, digests: Mapping[str, str]) -> tuple[VersionRecord, bool]:
+        """Record a version from elsewhere; whether the branch moved on to it.
+
+        The branch moves only where nothing is lost: where the version begins with its edits. Files
+        first, then one transaction. Raises DifferentBase, DigestsDiffer, LedgerUnusable.
+        """
+        for edit in plan.edits:
+            if edit.delta.base.fingerprint != self.base.fingerprint:
+                raise DifferentBase(self.base.fingerprint, edit.delta.base.fingerprint)
+            self.blobs.put(edit.delta.to_bytes())
+        now = _moment(self._clock)
+        with self._database.writing() as connection:
+            head, recipe = self._head(connection)
+            writing.adopt(connection, plan, digests, self.base.fingerprint, now)
+            moves = head != plan.version and plan.recipe[: len(recipe)] == recipe
+            if moves:
+                move = Advance("pull", plan.version, plan.recipe, (head,), head, plan.message)
+                writing.move_branch(connection, move, now)
+            return reading.version(connection, plan.version), moves
+
+    def note_publication(self, one: Publication) -> None:
+        """Remember that a version stands on the Hub."""
+        with self._database.writing() as connection:
+            writing.add_publication(connection, one, _moment(self._clock))
 
     # --- upkeep ----------------------------------------------------------------------------------
 

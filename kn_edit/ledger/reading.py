@@ -13,6 +13,7 @@ from kn_edit.ledger.records import (
     BaseRecord,
     Blame,
     EditRecord,
+    Publication,
     Ref,
     Step,
     VersionRecord,
@@ -25,11 +26,14 @@ from kn_edit.ledger.tables import (
     evaluations,
     events,
     facts,
+    publications,
     refs,
     version_edits,
     version_tensors,
 )
 from kn_edit.neuron import NeuronId
+
+_AT_ONCE = 500  # variables of one statement; older SQLite takes 999
 
 
 def base(connection: Connection) -> BaseRecord:
@@ -83,6 +87,16 @@ def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> li
     return [_edit(connection, row) for row in connection.execute(query).mappings().all()]
 
 
+def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that there is an edit for."""
+    wanted = list(ids)
+    found: set[str] = set()
+    for first in range(0, len(wanted), _AT_ONCE):
+        some = edits.c.id.in_(wanted[first : first + _AT_ONCE])
+        found.update(connection.execute(select(edits.c.id).where(some)).scalars())
+    return found
+
+
 def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]:
     """The edits that write the slot of a neuron, oldest first."""
     query = select(edit_slots.c.edit_id, edit_slots.c.mode).where(
@@ -95,7 +109,7 @@ def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]
 
 
 def all_refs(connection: Connection) -> list[Ref]:
-    """The branch, then the tags by name."""
+    """The branch, then what was pulled, then the tags, each by name."""
     rows = connection.execute(select(refs).order_by(refs.c.kind, refs.c.name))
     return [Ref(row.name, row.kind, row.version_id) for row in rows]
 
@@ -120,6 +134,17 @@ def steps(connection: Connection) -> list[Step]:
             refs=tuple(names.pop(row.version_id, ())),
         )
         for row in connection.execute(query).all()
+    ]
+
+
+def all_publications(connection: Connection) -> list[Publication]:
+    """What was published from this ledger, oldest first."""
+    query = select(publications).order_by(publications.c.id)
+    return [
+        Publication(
+            row.repo, row.branch, row.commit_id, row.version_id, row.form, row.tag, row.created
+        )
+        for row in connection.execute(query)
     ]
 
 

@@ -111,11 +111,35 @@ class Step:
 
 @dataclass(frozen=True)
 class Ref:
-    """A branch or a tag."""
+    """A branch, a tag, or a `remote`: what was pulled from the Hub under this name."""
 
     name: str
     kind: str
     version: str
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A version on the Hub, put there from this ledger."""
+
+    repo: str
+    branch: str
+    commit: str
+    version: str
+    form: str
+    tag: str | None
+    created: str = ""  # set when it is recorded
+
+
+@dataclass(frozen=True, eq=False)
+class Adoption:
+    """A version that came from elsewhere, with those of its edits that are new here, in order."""
+
+    source: str  # the ref that it is kept under, such as "owner/name@main"
+    version: str
+    recipe: tuple[str, ...]
+    edits: tuple[NewEdit, ...]
+    message: str
 
 
 @dataclass(frozen=True)

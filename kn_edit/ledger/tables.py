@@ -15,7 +15,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -151,4 +151,20 @@ events = Table(
     _text("message"),
     Column("previous", SHA256, nullable=False),
     Column("hash", SHA256, nullable=False),
+)
+
+# What stands on the Hub, as far as this ledger put it there. No link to `versions`: a rollback may
+# publish one that this ledger does not know.
+publications = Table(
+    "publications",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _text("repo"),
+    _text("branch"),
+    Column("commit_id", String(64), nullable=False),
+    Column("version_id", SHA256, nullable=False),
+    Column("form", String(16), nullable=False),
+    _text("tag", nullable=True),
+    Column("created", MOMENT, nullable=False),
+    Index(None, "version_id"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from kn_edit.errors import BackupExists, KnEditError
 from kn_edit.ledger import events, reading
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import Database
-from kn_edit.ledger.disk import UNFINISHED, disk_errors, sync_folder
+from kn_edit.ledger.disk import SCRATCH, UNFINISHED, disk_errors, sync_folder
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import Problem
 from kn_edit.ledger.tables import edits, versions
@@ -54,10 +55,11 @@ def collect(database: Database, blobs: Blobs, folder: Path, before: float) -> li
         wanted = set(_edit_ids(connection))
         rest = [path for digest, path in blobs.files() if digest not in wanted]
         rest += folder.glob(f"{database.path.name}.*{UNFINISHED}*")
+        rest += folder.glob(f"{SCRATCH}*")
         with disk_errors(folder):
             old = [path for path in rest if path.stat().st_mtime < before]
             for path in old:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     return old
 
 

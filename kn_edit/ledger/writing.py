@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
 from kn_edit.ledger import events
+from kn_edit.ledger.reading import modes
 from kn_edit.ledger.reading import version as read_version
-from kn_edit.ledger.records import BRANCH, Advance, BaseRecord, NewEdit
+from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
@@ -17,6 +18,7 @@ from kn_edit.ledger.tables import (
     edits,
     evaluations,
     facts,
+    publications,
     refs,
     version_edits,
     version_tensors,
@@ -76,15 +78,16 @@ def add_version(
     connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
-    query = select(versions.c.id).where(versions.c.id == plan.version)
-    if connection.execute(query).scalar() is not None:
-        known = read_version(connection, plan.version).digests
-        names = known.keys() | digests.keys()
-        differing = sorted(name for name in names if known.get(name) != digests.get(name))
-        if differing:
-            raise DigestsDiffer(plan.version, tuple(differing))
+    if _is_known(connection, plan.version, digests):
         return
     connection.execute(insert(versions).values(id=plan.version, base=fingerprint, created=now))
+    _describe_version(connection, plan, digests)
+
+
+def _describe_version(
+    connection: Connection, plan: Advance | Adoption, digests: Mapping[str, str]
+) -> None:
+    """What makes up a version that was just added: its edits, the digests of its tensors."""
     recipe = [
         {"version_id": plan.version, "position": position, "edit_id": edit}
         for position, edit in enumerate(plan.recipe)
@@ -99,8 +102,92 @@ def add_version(
         connection.execute(insert(version_tensors), tensors)
 
 
-def add_edit(connection: Connection, plan: Advance, edit: NewEdit, now: str) -> None:
-    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded."""
+def adopt(
+    connection: Connection, plan: Adoption, digests: Mapping[str, str], fingerprint: str, now: str
+) -> None:
+    """Add a version from elsewhere with its edits, an event for each new one, and its ref.
+
+    Raises DigestsDiffer.
+    """
+    known = _is_known(connection, plan.version, digests)
+    if not known:
+        row = {"id": plan.version, "base": fingerprint, "created": now}
+        connection.execute(insert(versions).values(row))
+    for edit in plan.edits:
+        before = plan.recipe[: plan.recipe.index(edit.delta.id)]
+        add_edit(connection, _overlapping(connection, edit, before), edit, now)
+        _pulled(connection, plan, now, edit.delta.id, edit.message)
+        connection.execute(
+            insert(evaluations).values(
+                version_id=plan.version,
+                edit_id=edit.delta.id,
+                metrics=dict(edit.metrics),
+                created=now,
+            )
+        )
+    if not known:
+        _describe_version(connection, plan, digests)
+    query = select(refs.c.version_id).where(refs.c.name == plan.source)
+    if connection.execute(query).scalar() != plan.version:
+        connection.execute(delete(refs).where(refs.c.name == plan.source))
+        row = {"name": plan.source, "kind": "remote", "version_id": plan.version}
+        connection.execute(insert(refs).values(row))
+        _pulled(connection, plan, now, None, plan.message)
+
+
+def _pulled(
+    connection: Connection, plan: Adoption, now: str, edit: str | None, message: str
+) -> None:
+    events.append(
+        connection,
+        created=now,
+        kind="pull",
+        ref=plan.source,
+        version=plan.version,
+        edit=edit,
+        message=message,
+    )
+
+
+def _overlapping(connection: Connection, edit: NewEdit, before: Sequence[str]) -> tuple[str, ...]:
+    """The edits of a recipe that write some of the slots of one that comes after them."""
+    slots = set(edit.delta.neurons())
+    return tuple(other for other in before if slots & modes(connection, other).keys())
+
+
+def _is_known(connection: Connection, version: str, digests: Mapping[str, str]) -> bool:
+    """Whether the ledger has a version, with these digests. Raises DigestsDiffer."""
+    query = select(versions.c.id).where(versions.c.id == version)
+    if connection.execute(query).scalar() is None:
+        return False
+    known = read_version(connection, version).digests
+    names = known.keys() | digests.keys()
+    differing = sorted(name for name in names if known.get(name) != digests.get(name))
+    if differing:
+        raise DigestsDiffer(version, tuple(differing))
+    return True
+
+
+def add_publication(connection: Connection, one: Publication, now: str) -> None:
+    """Note that a version was published. A push that found all in place adds no second row."""
+    columns = {
+        "repo": one.repo,
+        "branch": one.branch,
+        "commit_id": one.commit,
+        "version_id": one.version,
+        "form": one.form,
+        "tag": one.tag,
+    }
+    same = (publications.c[name].is_not_distinct_from(value) for name, value in columns.items())
+    if connection.execute(select(publications.c.id).where(*same)).first() is None:
+        connection.execute(insert(publications).values(**columns, created=now))
+
+
+def add_edit(connection: Connection, overlaps: Iterable[str], edit: NewEdit, now: str) -> None:
+    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded.
+
+    overlaps: the edits before it that write some of its slots
+    """
     delta = edit.delta
     if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
         return
@@ -114,7 +201,7 @@ def add_edit(connection: Connection, plan: Advance, edit: NewEdit, now: str) -> 
             target=edit.target,
             method=edit.method,
             message=edit.message,
-            overlaps=list(dict.fromkeys(overlap.other for overlap in plan.overlaps)),
+            overlaps=list(dict.fromkeys(overlaps)),
             created=now,
         )
     )

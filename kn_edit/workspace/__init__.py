@@ -16,6 +16,7 @@ from kn_edit.ledger import (
     EditRecord,
     Overlap,
     Problem,
+    Publication,
     Ref,
     Step,
     VersionRecord,
@@ -24,11 +25,14 @@ from kn_edit.workspace.requests import case_of
 from kn_edit.workspace.workspace import Edited, Workspace
 
 if TYPE_CHECKING:
+    from kn_edit.hub.log import Release
+    from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.drafts import Draft, How
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Search
+    from kn_edit.workspace.publishing import Pulled
     from kn_edit.workspace.scaling import Scaled
 
 __all__ = [
@@ -46,8 +50,12 @@ __all__ = [
     "Located",
     "Overlap",
     "Problem",
+    "Publication",
+    "Pulled",
+    "Pushed",
     "Ref",
     "Relation",
+    "Release",
     "Scaled",
     "Search",
     "Step",
@@ -65,6 +73,9 @@ _LATER = {
     "Evaluation": "kn_edit.workspace.evaluating",
     "How": "kn_edit.workspace.drafts",
     "Located": "kn_edit.neurons.locate",
+    "Pulled": "kn_edit.workspace.publishing",
+    "Pushed": "kn_edit.hub.push",
+    "Release": "kn_edit.hub.log",
     "Scaled": "kn_edit.workspace.scaling",
     "Search": "kn_edit.workspace.locating",
 }

@@ -38,6 +38,8 @@ from kn_edit.workspace.requests import OWN
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
+    from kn_edit.hub.log import Release
+    from kn_edit.hub.push import Pushed
     from kn_edit.models.model import Model
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Locator, Search
+    from kn_edit.workspace.publishing import Pulled
     from kn_edit.workspace.scaling import Scaled
 
 Clock = Callable[[], datetime]
@@ -327,6 +330,59 @@ class Workspace:
             expected=record.digests,
             progress=bytes_of(self.progress, "exporting"),
         )
+
+    def push(
+        self,
+        repo: str,
+        *,
+        version: str = "head",
+        form: str = "checkpoint",
+        branch: str = "main",
+        tag: str | None = None,
+        offer: bool = False,
+        private: bool = False,
+        most_rank: int | None = None,
+        licence: str | None = None,
+    ) -> Pushed:
+        """Publish a version on the Hub, in one commit of what the repository lacks.
+
+        form: checkpoint, adapter (PEFT LoRA) or delta; offer: as a pull request
+        Raises BadRepoName, BadRevisionName, NotLoggedIn, NoWriteAccess, NotPrivate, TagTaken,
+        RemoteMoved, CardRefused, HubFailed, CommitUnclear, NotFinished, UploadDiffers.
+        """
+        from kn_edit.hub.push import Order
+        from kn_edit.workspace.publishing import Packing, push
+
+        record = self.ledger.version(version)
+        packing = Packing(form, most_rank, licence)
+        order = Order(branch, tag, offer, private)
+        return push(self.ledger, self.engine, repo, record, packing, order, self.progress)
+
+    def pull(self, source: str) -> Pulled:
+        """Take in what `owner/name` or `owner/name@revision` published, each digest compared.
+
+        The branch moves on where its edits are the first ones of that version. Raises Diverged
+        where they are not (the version is kept under the name of its source), DifferentBase,
+        NoRecipe, InvalidRecipe, DeltaDigestDiffers, RepoNotFound, RevisionNotFound, HubFailed.
+        """
+        from kn_edit.workspace.publishing import pull
+
+        return pull(self.ledger, self.engine, source, self.progress)
+
+    def rollback(self, repo: str, to: str, *, branch: str = "main") -> Pushed:
+        """Restore what a repository held at a version, a tag or a commit, by a new commit.
+
+        Raises NotPublished, RevisionNotFound, and what push raises.
+        """
+        from kn_edit.workspace.publishing import rollback
+
+        return rollback(self.ledger, repo, to, branch, self.progress)
+
+    def published(self, source: str) -> list[Release]:
+        """What kn-edit published in `owner/name`, or on a branch behind an @, newest first."""
+        from kn_edit.workspace.publishing import published
+
+        return published(source)
 
     def load(self, version: str = "head") -> Any:
         """A live transformers model at a version, to keep; its tokenizer is `.tokenizer`'s."""

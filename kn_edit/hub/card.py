@@ -1,0 +1,245 @@
+"""The model card: what was changed, how well it works, how to load it, how to undo it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from kn_edit.hub.contents import Version
+from kn_edit.hub.manifest import FOLDER
+from kn_edit.ledger.records import EditRecord
+from kn_edit.models.cache import DEMO, DEMO_BERT
+from kn_edit.models.families import family_of
+
+TAGS = ("model-editing", "knowledge-neurons", "kn-edit")
+RELATION = {"checkpoint": "finetune", "adapter": "adapter", "delta": "adapter"}
+LIBRARY = {"checkpoint": "transformers", "adapter": "peft", "delta": "kn-edit"}
+TASK = {"causal": ("text-generation", "AutoModelForCausalLM")}
+MASKED = ("fill-mask", "AutoModelForMaskedLM")
+SHARES = ("efficacy", "generalization", "specificity")
+MEANING = {
+    "efficacy": "the new answer comes first on the prompts of its edit",
+    "generalization": "and on paraphrases that the edit was not fitted to",
+    "specificity": "prompts about other subjects are answered as before",
+    "perplexity_before": "of an erased relation, before",
+    "perplexity_after": "and after",
+}
+UNKNOWN = {"license": "other", "license_name": "unknown"}
+
+_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the base is called on the Hub, and its licence as a card states it."""
+
+    repo: str | None
+    revision: str | None
+    licence: Mapping[str, str]
+    init: str  # what `kn-edit init` takes to begin with this base
+    remark: str = ""
+
+
+APACHE = {"license": "apache-2.0"}
+DEMOS = {
+    DEMO: Origin(
+        "HuggingFaceTB/SmolLM2-135M-Instruct",
+        None,
+        APACHE,
+        DEMO,
+        ", dequantised from GGUF as `kn-edit init demo` does it",
+    ),
+    DEMO_BERT: Origin(None, None, APACHE, DEMO_BERT),
+}
+
+
+def licence_of(card: str) -> dict[str, str]:
+    """The licence that a model card states; `other`, unknown, where it states none."""
+    from huggingface_hub import ModelCard
+
+    data: dict[str, Any] = vars(ModelCard(card, ignore_metadata_errors=True).data)
+    stated = data.get("license")
+    if not isinstance(stated, str) or not _LICENCE.fullmatch(stated):
+        return dict(UNKNOWN)
+    more = {name: data.get(name) for name in ("license_name", "license_link")}
+    return {"license": stated} | {
+        name: value for name, value in more.items() if isinstance(value, str) and len(value) < 300
+    }
+
+
+def card(repo: str, version: Version, form: str, origin: Origin) -> bytes:
+    """README.md of a published version. Equal versions give equal bytes."""
+    metadata = _metadata(repo, version, form, origin)
+    parts = [
+        f"---\n{metadata}\n---",
+        f"# {repo.partition('/')[2]}",
+        _summary(version, form, origin),
+        "## Edits",
+        *_edits(version.edits),
+        *_measured(version.edits),
+        "## Load it",
+        *_loading(repo, version, form, origin),
+        "## Undo it",
+        *_undoing(repo, version, origin),
+    ]
+    return ("\n\n".join(parts) + "\n").encode()
+
+
+def figures(edits: Sequence[EditRecord]) -> dict[str, float]:
+    """Means over the edits that measured them."""
+    found = {}
+    for name in MEANING:
+        values = [one.metrics[name] for one in edits if _is_number(one.metrics.get(name))]
+        if values:
+            found[name] = round(fmean(values), 4)
+    return found
+
+
+def _metadata(repo: str, version: Version, form: str, origin: Origin) -> str:
+    from huggingface_hub import EvalResult, ModelCardData
+
+    task, _ = _task(version)
+    data: dict[str, Any] = {
+        **origin.licence,
+        "library_name": LIBRARY[form],
+        "pipeline_tag": task,
+        "tags": list(TAGS),
+    }
+    if origin.repo is not None:
+        data |= {"base_model": origin.repo, "base_model_relation": RELATION[form]}
+    results = [
+        EvalResult(task, "kn-edit", "the edited facts", name, value, metric_name=name)
+        for name, value in figures(version.edits).items()
+    ]
+    if results:
+        data |= {"model_name": repo.partition("/")[2], "eval_results": results}
+    return ModelCardData(**data).to_yaml()
+
+
+def _task(version: Version) -> tuple[str, str]:
+    return TASK.get(family_of(version.base.model_type).kind, MASKED)
+
+
+def _summary(version: Version, form: str, origin: Origin) -> str:
+    base = _base(version, origin)
+    count = len(version.edits)
+    edits = "no edit" if not count else "1 edit" if count == 1 else f"{count} edits"
+    holds = {
+        "checkpoint": "This repository holds the whole model.",
+        "adapter": "This repository holds a LoRA adapter that goes on top of it.",
+        "delta": "This repository holds the edits alone, as kn-edit deltas.",
+    }
+    return (
+        f"{base} with {edits}, made with kn-edit: facts were changed by rewriting the value slots "
+        f"of a few neurons, and every other weight is as it was. {holds[form]}\n\n"
+        f"| | |\n|---|---|\n| version | `{version.record.id}` |\n"
+        f"| base | {base}{origin.remark} |\n"
+        f"| base revision | {_code(origin.revision or 'none pinned')} |\n"
+        f"| base fingerprint | `{version.base.fingerprint}` |\n"
+        f"| licence | {_cell(origin.licence['license'])} |"
+    )
+
+
+def _base(version: Version, origin: Origin) -> str:
+    if origin.repo is None:
+        return f"A {version.base.model_type} model"
+    return f"[{origin.repo}](https://huggingface.co/{origin.repo})"
+
+
+def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
+    if not edits:
+        yield "None: these are the weights of the base."
+        return
+    head = "| what | from | to | neurons | efficacy | generalization | specificity | sha256 |"
+    rows = [head, "|---|---|---|---|---|---|---|---|"]
+    for one in edits:
+        what = f"{one.relation}: {one.subject}" if one.subject else f"{one.relation}, erased"
+        shares = (_share(one.metrics.get(name)) for name in SHARES)
+        cells = (_cell(what), _cell(one.answer or ""), _cell(one.target or ""))
+        count = str(len(one.neurons))
+        rows.append("| " + " | ".join((*cells, count, *shares, _code(one.id))) + " |")
+    yield "\n".join(rows)
+    yield (
+        f"They apply in this order. `{FOLDER}/` holds the numbers of each, in a file that is "
+        "named by its sha256, and how its neurons were found."
+    )
+
+
+def _measured(edits: Sequence[EditRecord]) -> Iterator[str]:
+    found = figures(edits)
+    if found:
+        yield "## Measured"
+        rows = [(_title(name), f"{value:g}", MEANING[name]) for name, value in found.items()]
+        lines = ["| " + " | ".join(row) + " |" for row in rows]
+        yield "\n".join(["| | mean | |", "|---|---|---|", *lines])
+        yield "Each edit was measured when it was made, on top of those before it."
+
+
+def _loading(repo: str, version: Version, form: str, origin: Origin) -> Iterator[str]:
+    _, auto = _task(version)
+    base = origin.repo or "the-base-model"
+    at = f', revision="{origin.revision}"' if origin.revision else ""
+    if form == "checkpoint":
+        yield _python(
+            f"from transformers import AutoTokenizer, {auto}",
+            "",
+            f'model = {auto}.from_pretrained("{repo}")',
+            f'tokenizer = AutoTokenizer.from_pretrained("{repo}")',
+        )
+    elif form == "adapter":
+        yield _python(
+            "from peft import PeftModel",
+            f"from transformers import {auto}",
+            "",
+            f'base = {auto}.from_pretrained("{base}"{at})',
+            f'model = PeftModel.from_pretrained(base, "{repo}")',
+        )
+    else:
+        yield _console(*_workspace(origin), f"kn-edit pull {repo}", "kn-edit export edited-model")
+    yield "A branch, a tag or a commit goes in as `revision`, or behind an `@` for kn-edit."
+
+
+def _undoing(repo: str, version: Version, origin: Origin) -> Iterator[str]:
+    yield "Any edit comes out again, wherever it stands in the list, and leaves no trace:"
+    edit = version.edits[0].id[:12] if version.edits else "EDIT"
+    yield _console(*_workspace(origin), f"kn-edit pull {repo}", f"kn-edit revert {edit}")
+    yield (
+        "Then `kn-edit export DIR` writes the model without it, and `kn-edit push` publishes that. "
+        f"`kn-edit rollback {repo} --to VERSION` restores an earlier state of this repository."
+    )
+
+
+def _workspace(origin: Origin) -> tuple[str, ...]:
+    return ("pip install kn-edit", f"kn-edit init {origin.init}")
+
+
+def _python(*lines: str) -> str:
+    return "```python\n" + "\n".join(lines) + "\n```"
+
+
+def _console(*lines: str) -> str:
+    return "```console\n" + "\n".join(lines) + "\n```"
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _share(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, (int, float)) else ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _cell(text: str) -> str:
+    """A text that stays inside its cell, whatever it says."""
+    return re.sub(r"([\\`*_\[\]<>|#!&])", r"\\\1", " ".join(text.split()))

@@ -1,0 +1,243 @@
+"""One repository on the Hub, through huggingface_hub: what is there, and how to change it.
+
+Whatever goes wrong comes out as one of our errors. Every request has a time limit. Credentials are
+those of the Hub's own login: this code never reads, keeps or shows a token.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from inspect import signature
+from pathlib import Path
+from typing import Any, TypeVar
+
+from kn_edit.errors import HubFailed, InvalidRecipe, KnEditError, NoWriteAccess, RepoNotFound
+from kn_edit.hub.failures import explained, is_passing
+from kn_edit.hub.parts import Stored
+from kn_edit.hub.session import quiet_session
+
+MOST_SECONDS = 600.0  # that one small file may take
+WEIGHTS = ".safetensors"
+TRIES = 3
+PAUSE = 1.0  # seconds before the second try, twice that before the third
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Where branches and tags of a repository stand: commits by name."""
+
+    branches: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit as the Hub lists it."""
+
+    id: str
+    title: str
+    message: str
+    created: datetime
+
+
+class Hub:
+    """A repository. Use it inside `connected`."""
+
+    def __init__(self, repo: str) -> None:
+        from huggingface_hub import HfApi
+
+        self.repo = repo
+        self.api = HfApi()
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def user(self) -> tuple[str, tuple[str, ...]]:
+        """Who is logged in, and their organizations. Raises NotLoggedIn, NoWriteAccess."""
+        told = self._patiently(self.api.whoami)
+        name = str(told.get("name"))
+        access = told.get("auth", {}).get("accessToken", {})
+        if access.get("role") == "read":
+            raise NoWriteAccess(self.repo, f"this token of {name} can only read")
+        return name, tuple(str(org.get("name")) for org in told.get("orgs", ()))
+
+    def may_write(self) -> bool:
+        """Whether the user may write; False where there is no such repository. NoWriteAccess."""
+        # Older clients ask only for the right to read; there the Hub refuses the upload itself.
+        knows = "write" in signature(self.api.auth_check).parameters
+        asked: dict[str, Any] = {"write": True} if knows else {}
+        try:
+            self._patiently(lambda: self.api.auth_check(self.repo, **asked))
+        except RepoNotFound:
+            return False
+        return True
+
+    def is_private(self) -> bool:
+        return bool(
+            self._patiently(lambda: self.api.model_info(self.repo, expand=["private"])).private
+        )
+
+    def refs(self) -> Refs:
+        found = self._patiently(lambda: self.api.list_repo_refs(self.repo))
+        return Refs(
+            {one.name: one.target_commit for one in found.branches},
+            {one.name: one.target_commit for one in found.tags},
+        )
+
+    def commit_at(self, revision: str) -> str:
+        """The commit that a branch, a tag or a part of a commit stands for."""
+        info = self._patiently(
+            lambda: self.api.model_info(self.repo, revision=revision, expand=["sha"]), revision
+        )
+        return str(info.sha)
+
+    def commits(self, revision: str) -> list[Commit]:
+        """The history of a revision, newest first."""
+        with self._asking(revision):  # the client itself asks several times, for pages
+            found = self.api.list_repo_commits(self.repo, revision=revision)
+        return [Commit(one.commit_id, one.title, one.message, one.created_at) for one in found]
+
+    def tree(self, revision: str) -> dict[str, Stored]:
+        """Every file of a revision, by path."""
+        with self._asking(revision):
+            nodes = list(self.api.list_repo_tree(self.repo, recursive=True, revision=revision))
+        return {node.path: _stored(node) for node in nodes if hasattr(node, "blob_id")}
+
+    def some(self, paths: Sequence[str], revision: str) -> dict[str, Stored]:
+        """These files of a revision, as far as they are there."""
+        nodes = self._patiently(
+            lambda: self.api.get_paths_info(self.repo, list(paths), revision=revision), revision
+        )
+        return {node.path: _stored(node) for node in nodes if hasattr(node, "blob_id")}
+
+    def read(self, path: str, revision: str, most: int) -> bytes:
+        """The bytes of a file. They stay in memory, and no more than `most` are taken."""
+        return self._patiently(lambda: self._fetched(path, revision, most), revision)
+
+    def offers(self, author: str) -> list[str]:
+        """Refs of the user's open pull requests, newest first."""
+
+        def asked() -> list[str]:
+            found = self.api.get_repo_discussions(
+                self.repo, author=author, discussion_type="pull_request", discussion_status="open"
+            )
+            return [f"refs/pr/{one.num}" for one in found if one.is_pull_request]
+
+        return self._patiently(asked)
+
+    # --- changing --------------------------------------------------------------------------------
+
+    def create(self, *, private: bool) -> None:
+        """Make the repository. As one that is there will do, it can be asked for several times."""
+        self._patiently(
+            lambda: self.api.create_repo(self.repo, private=private or None, exist_ok=True)
+        )
+
+    def branch(self, name: str, commit: str) -> None:
+        """Make a branch; the same holds."""
+        self._patiently(
+            lambda: self.api.create_branch(self.repo, branch=name, revision=commit, exist_ok=True),
+            name,
+        )
+
+    def upload(
+        self, additions: Sequence[Any], branch: str, *, offer: bool, moved: Callable[[int], None]
+    ) -> None:
+        """Send the large files, which changes nothing that anybody sees. moved: counts files.
+
+        Weights go one by one: of several at once the client makes threads, which Ctrl-C does not
+        reach.
+        """
+        weights = [one for one in additions if one.path_in_repo.endswith(WEIGHTS)]
+        rest = [one for one in additions if not one.path_in_repo.endswith(WEIGHTS)]
+        for group in [*([one] for one in weights), rest]:
+            with self._asking(branch):
+                self.api.preupload_lfs_files(
+                    self.repo, group, revision=branch, create_pr=offer, free_memory=False
+                )
+            moved(len(group))
+
+    def commit(
+        self,
+        operations: Sequence[Any],
+        branch: str,
+        parent: str,
+        title: str,
+        note: str,
+        *,
+        offer: bool = False,
+    ) -> tuple[str, str | None]:
+        """Ask once for a commit on top of `parent`; its id, and the ref of its pull request."""
+        with self._asking(branch):
+            made = self.api.create_commit(
+                self.repo,
+                operations,
+                commit_message=title,
+                commit_description=note,
+                revision=branch,
+                parent_commit=parent,
+                create_pr=offer,
+            )
+        return made.oid, made.pr_revision
+
+    def tag(self, name: str, commit: str, message: str) -> None:
+        with self._asking(commit):
+            self.api.create_tag(self.repo, tag=name, tag_message=message, revision=commit)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _patiently(self, ask: Callable[[], T], revision: str = "") -> T:
+        """Ask for something that does no harm twice, a few times where the Hub stumbles."""
+        for tried in range(1, TRIES + 1):
+            try:
+                with self._asking(revision):
+                    return ask()
+            except KnEditError as error:
+                if tried == TRIES or not is_passing(error):
+                    raise
+            time.sleep(PAUSE * tried)
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def _asking(self, revision: str = "") -> Iterator[None]:
+        try:
+            yield
+        except KnEditError:
+            raise
+        except Exception as error:
+            raise explained(error, self.repo, revision) from error
+
+    def _fetched(self, path: str, revision: str, most: int) -> bytes:
+        from huggingface_hub import get_session, hf_hub_url
+        from huggingface_hub.utils._headers import build_hf_headers
+        from huggingface_hub.utils._http import hf_raise_for_status
+
+        url = hf_hub_url(self.repo, path, revision=revision, endpoint=self.api.endpoint)
+        headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # no bytes that unfold
+        found, started = bytearray(), time.monotonic()
+        with get_session().stream("GET", url, headers=headers) as response:
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes():
+                found += chunk
+                if len(found) > most:
+                    problem = f"it is larger than the {most} bytes that it may have"
+                    raise InvalidRecipe(Path(self.repo, path), problem)
+                if time.monotonic() - started > MOST_SECONDS:
+                    raise HubFailed(self.repo, f"sends {path} too slowly")
+        return bytes(found)
+
+
+@contextmanager
+def connected(repo: str) -> Iterator[Hub]:
+    """A repository to work with; inside the block huggingface_hub is quiet and waits no longer."""
+    with quiet_session():
+        yield Hub(repo)
+
+
+def _stored(node: Any) -> Stored:
+    return Stored(node.size, node.blob_id, node.lfs.sha256 if node.lfs else None)

@@ -1,0 +1,91 @@
+"""The files of a version as it is published, in each form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from kn_edit.checkpoints.adapter import MOST_RANK, adapter_files
+from kn_edit.checkpoints.materialise import export_touched
+from kn_edit.checkpoints.recipe import RECIPE, Recipe
+from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.hub.manifest import PUBLISHED, Published, delta_path, record_json, record_path
+from kn_edit.hub.parts import Part
+from kn_edit.ledger.records import BaseRecord, EditRecord, VersionRecord
+from kn_edit.models.families import family_of
+from kn_edit.models.shards import INDEX, Progress, Shards
+from kn_edit.models.source import SMALL
+
+CARD = "README.md"
+BESIDE = (*SMALL, "LICENSE*", "NOTICE*")  # what travels with the weights; no code, nothing else
+
+
+@dataclass(frozen=True, eq=False)
+class Version:
+    """A version to publish, with all that is known of it."""
+
+    base: BaseRecord
+    record: VersionRecord
+    edits: tuple[EditRecord, ...]  # in order
+    deltas: tuple[Delta, ...]
+
+    @property
+    def ref(self) -> BaseRef:
+        return BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
+
+
+def weights(
+    version: Version,
+    form: str,
+    shards: Shards,
+    scratch: Path,
+    *,
+    most_rank: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Part]:
+    """What a model is loaded from: a whole checkpoint, an adapter, or nothing for `delta`.
+
+    scratch: a folder that does not exist yet; the weight files that differ from the base go there
+    Raises RankTooHigh, NothingToExport, CannotWrite, ExportDiffers, DeltaMisfit, SlotOverflow.
+    """
+    if form == "delta":
+        return {}
+    if form == "adapter":
+        family = family_of(version.base.model_type)
+        most = most_rank or MOST_RANK
+        made = adapter_files(shards, version.ref, family, version.deltas, most)
+        return {name: Part(data) for name, data in made.items()}
+    expected = version.record.digests
+    export_touched(shards, version.deltas, scratch, expected=expected, progress=progress)
+    changed = {path.name for path in scratch.iterdir()}
+    return {
+        name: Part((scratch if name in changed else shards.folder) / name)
+        for name in base_files(shards)
+    }
+
+
+def base_files(shards: Shards) -> list[str]:
+    """The files of a checkpoint that are published: weights, config, tokenizer, licence.
+
+    The folder may hold more, such as notes or optimizer states: those stay at home.
+    """
+    used = {entry.file for entry in shards.entries.values()}
+    names = sorted(path.name for path in shards.folder.iterdir() if path.is_file())
+    if len(used) > 1:
+        used.add(INDEX)
+    return [name for name in names if name in used or any(fnmatch(name, known) for known in BESIDE)]
+
+
+def with_history(
+    version: Version, form: str, parts: Mapping[str, Part], card: bytes
+) -> dict[str, Part]:
+    """These files and the card, recipe, deltas and records of the version beside them."""
+    recipe = Recipe(version.ref, version.record.edits).to_json()
+    found = {**parts, CARD: Part(card), RECIPE: Part(recipe.encode())}
+    for edit, delta in zip(version.edits, version.deltas, strict=True):
+        found[delta_path(edit.id)] = Part(delta.to_bytes())
+        found[record_path(edit.id)] = Part(record_json(edit))
+    files = {path: part.sha256 for path, part in sorted(found.items())}
+    return {**found, PUBLISHED: Part(Published(version.record.id, form, files).to_json())}

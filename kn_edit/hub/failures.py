@@ -1,0 +1,96 @@
+"""What the many exceptions of huggingface_hub mean to a user.
+
+They share no base: HTTP libraries raise their own, a failed upload is a RuntimeError around one,
+and what the Hub answers can be anything.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from kn_edit.errors import (
+    CannotWrite,
+    CardRefused,
+    HubFailed,
+    KnEditError,
+    NotLoggedIn,
+    NoWriteAccess,
+    RepoNotFound,
+    RevisionNotFound,
+)
+
+PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
+WORDS = {
+    408: "gave up waiting for us (408)",
+    409: "is busy with another change of this repository (409)",
+    412: "says that the branch moved (412)",
+    429: "asks us to slow down (429)",
+    500: "made a mistake of its own (500)",
+    502: "cannot be reached behind its gateway (502)",
+    503: "is down for a while (503)",
+    504: "took too long behind its gateway (504)",
+}
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def is_passing(error: KnEditError) -> bool:
+    """Whether the same request may do better in a moment."""
+    return isinstance(error, HubFailed) and (error.status is None or error.status in PASSING)
+
+
+def explained(error: Exception, repo: str, revision: str) -> KnEditError:
+    """One of our errors for any of theirs."""
+    from huggingface_hub import errors
+
+    while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    if isinstance(error, errors.LocalTokenNotFoundError):
+        return NotLoggedIn(repo)
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return HubFailed(repo, "may not be asked while HF_HUB_OFFLINE is set", 0)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):
+        return _answered(error, status, repo, revision)
+    if isinstance(error, ValueError) and "README.md" in str(error):
+        return CardRefused(repo, _line(str(error).partition("\n")[2]) or "no reason given")
+    if isinstance(error, OSError) and error.errno in _DISK and error.filename is not None:
+        return CannotWrite(Path(error.filename), error.strerror or "no reason given")
+    return HubFailed(repo, _silence(error))
+
+
+def _answered(error: Exception, status: int, repo: str, revision: str) -> KnEditError:
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.RevisionNotFoundError):
+        return RevisionNotFound(repo, revision)
+    if isinstance(error, errors.GatedRepoError):
+        return HubFailed(repo, "asks you to accept its owner's conditions first", status)
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return RepoNotFound(repo)
+    if status == 401:
+        return NotLoggedIn(repo)
+    said = _line(str(getattr(error, "server_message", None) or ""))
+    if status == 403:
+        return NoWriteAccess(repo, said or "the Hub forbids it")
+    if status in WORDS:
+        return HubFailed(repo, WORDS[status], status)
+    return HubFailed(repo, f"answers {status}{f' ({said})' if said else ''}", status)
+
+
+def _silence(error: Exception) -> str:
+    """Why there was no answer. The library of HTTP has one of two names, by the client's age."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "TimeoutException" in kinds:
+        return "did not answer in time"
+    if "ConnectError" in kinds:
+        return "cannot be reached"
+    if "TransportError" in kinds or isinstance(error, ConnectionError):
+        return "broke off the connection"
+    return f"gave an answer that makes no sense ({type(error).__name__})"
+
+
+def _line(text: str) -> str:
+    """The Hub's own words on one line, without what could steer a terminal."""
+    words = " ".join(text.replace("- ", " ").split())
+    return "".join(letter for letter in words if letter.isprintable())[:200]

@@ -1,0 +1,44 @@
+"""What is published in a repository: the commits that kn-edit made, and the names they go by."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+from kn_edit.hub.client import Commit, Hub
+from kn_edit.hub.manifest import FORMS
+
+_NOTE = re.compile(r"^kn-edit-version: ([0-9a-f]{64})\nkn-edit-form: (\w+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A commit that brought a version. refs: branches and tags that stand there."""
+
+    commit: str
+    version: str
+    form: str
+    title: str
+    created: str
+    refs: tuple[str, ...]
+
+
+def releases(hub: Hub, revision: str) -> list[Release]:
+    """The releases in the history of a revision, newest first."""
+    refs = hub.refs()
+    names: dict[str, list[str]] = defaultdict(list)
+    for name, commit in (*refs.branches.items(), *refs.tags.items()):
+        names[commit].append(name)
+    found = (release(one, tuple(names[one.id])) for one in hub.commits(revision))
+    return [one for one in found if one is not None]
+
+
+def release(commit: Commit, refs: tuple[str, ...] = ()) -> Release | None:
+    """A commit as a release; None where it says nothing of a version."""
+    note = _NOTE.search(commit.message)
+    if note is None or note[2] not in FORMS:
+        return None
+    title = "".join(letter for letter in commit.title if letter.isprintable())
+    created = commit.created.isoformat(timespec="seconds")
+    return Release(commit.id, note[1], note[2], title, created, refs)

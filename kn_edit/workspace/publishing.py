@@ -1,0 +1,187 @@
+"""Between the ledger and the Hub: publish a version, take in a published one, roll back."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kn_edit.checkpoints.materialise import digests
+from kn_edit.errors import CannotWrite, Diverged, KnEditError
+from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
+from kn_edit.hub.client import Hub, connected
+from kn_edit.hub.contents import CARD, Version, weights, with_history
+from kn_edit.hub.failures import is_passing
+from kn_edit.hub.log import Release, releases
+from kn_edit.hub.names import MAIN, check_repo, check_revision, split_revision
+from kn_edit.hub.pull import fetch
+from kn_edit.hub.push import Edition, Order, Pushed, access, place, publish
+from kn_edit.hub.rollback import earlier
+from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
+from kn_edit.ledger.disk import SCRATCH
+from kn_edit.ledger.history import version_id
+from kn_edit.workspace.engine import Engine
+from kn_edit.workspace.progress import Progress, bytes_of
+
+MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence is taken
+
+
+@dataclass(frozen=True)
+class Packing:
+    """In which form a version is published.
+
+    form: checkpoint, adapter or delta
+    most_rank: of an adapter
+    licence: as the Hub spells it; by default that of the base
+    """
+
+    form: str = "checkpoint"
+    most_rank: int | None = None
+    licence: str | None = None
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A version that came from the Hub. moved: the branch went on to it."""
+
+    source: str  # the name that it goes by here, such as "owner/name@main"
+    commit: str
+    version: VersionRecord
+    edits: tuple[str, ...]  # those that are new here
+    moved: bool
+
+
+def push(
+    ledger: Ledger,
+    engine: Engine,
+    repo: str,
+    version: VersionRecord,
+    packing: Packing,
+    order: Order,
+    progress: Progress,
+) -> Pushed:
+    """Publish a version. Names and access are checked before anything is made or sent."""
+    check_repo(repo)
+    for name in (order.branch, order.tag):
+        if name is not None:
+            check_revision(name)
+    edits = tuple(map(ledger.edit, version.edits))
+    told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
+    with connected(repo) as hub, _scratch(ledger.folder) as scratch:
+        progress("asking the Hub", 0, 0)
+        who = access(hub, order)
+        origin = _origin(engine, packing.licence)
+        parts = weights(
+            told,
+            packing.form,
+            engine.shards,
+            scratch,
+            most_rank=packing.most_rank,
+            progress=bytes_of(progress, "folding"),
+        )
+        text = card(repo, told, packing.form, origin)
+        files = with_history(told, packing.form, parts, text)
+        count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
+        title = f"kn-edit: version {version.id[:12]} with {count}"
+        edition = Edition(version.id, packing.form, title, files)
+        pushed = publish(hub, order, place(hub, order, who), edition, progress)
+    _note(ledger, pushed)
+    return pushed
+
+
+def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress) -> Pushed:
+    """Restore what a branch held at a version, by a new commit."""
+    check_repo(repo)
+    check_revision(branch)
+    order = Order(branch)
+    with connected(repo) as hub:
+        progress("asking the Hub", 0, 0)
+        at = place(hub, order, access(hub, order, create=False), create=False)
+        pushed = publish(hub, order, at, earlier(hub, branch, at, to), progress)
+    _note(ledger, pushed)
+    return pushed
+
+
+def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pulled:
+    """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
+    repo, revision = split_revision(source)
+    with connected(repo) as hub:
+        progress("asking the Hub", 0, 0)
+        fetched = fetch(hub, revision, ledger.base, ledger.known_edits, progress)
+    recipe = fetched.recipe.edits
+    new = {edit.delta.id: edit.delta for edit in fetched.edits}
+    deltas = [new[edit] if edit in new else ledger.delta(edit) for edit in recipe]
+    progress("folding", 0, 0)
+    name = f"{repo}@{revision}"
+    plan = Adoption(
+        name,
+        version_id(ledger.base.fingerprint, recipe),
+        recipe,
+        fetched.edits,
+        f"pull {name} ({fetched.commit[:12]})",
+    )
+    version, moved = ledger.adopt(plan, digests(engine.shards, deltas))
+    head = ledger.head()
+    if not moved and head.edits[: len(recipe)] != recipe:
+        raise Diverged(name, version.id, head.id)
+    return Pulled(name, fetched.commit, version, tuple(new), moved)
+
+
+def published(source: str) -> list[Release]:
+    """The releases of a repository, newest first."""
+    repo, revision = split_revision(source)
+    with connected(repo) as hub:
+        return releases(hub, revision)
+
+
+def _origin(engine: Engine, licence: str | None) -> Origin:
+    """Where the base is on the Hub, and under which licence."""
+    base, chosen = engine.base, {"license": licence} if licence else None
+    if base.repo is None:
+        known = DEMOS.get(base.name)
+        if known is None:
+            return Origin(None, None, chosen or _local_licence(engine.shards.folder), "BASE-MODEL")
+        return replace(known, licence=chosen or known.licence)
+    init = f"{base.repo}@{base.revision}" if base.revision else base.repo
+    return Origin(base.repo, base.revision, chosen or _their_licence(base), init)
+
+
+def _their_licence(base: BaseRecord) -> dict[str, str]:
+    """What the card of the base on the Hub states."""
+    hub = Hub(str(base.repo))
+    revision = base.revision or MAIN
+    try:
+        if CARD not in hub.some([CARD], revision):
+            return dict(UNKNOWN)
+        text = hub.read(CARD, revision, MOST_CARD)
+    except KnEditError as failure:
+        if is_passing(failure):
+            raise
+        return dict(UNKNOWN)  # it was withdrawn, or does not show its card to this user
+    return licence_of(text.decode(errors="replace"))
+
+
+def _local_licence(folder: Path) -> dict[str, str]:
+    path = folder / CARD
+    if not path.is_file() or path.stat().st_size > MOST_CARD:
+        return dict(UNKNOWN)
+    return licence_of(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _note(ledger: Ledger, one: Pushed) -> None:
+    branch = one.pull_request or one.branch
+    ledger.note_publication(
+        Publication(one.repo, branch, one.commit, one.version, one.form, one.tag)
+    )
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A path on the workspace's own disk for weights that are on their way, gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as made:
+            yield Path(made) / "weights"
+    except OSError as error:
+        raise CannotWrite(folder, error.strerror or str(error)) from error
