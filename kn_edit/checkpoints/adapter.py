@@ -45,8 +45,8 @@ class LowRank:
 
     @property
     def a(self) -> Tensor:
-        """(n, d_ff): one-hot rows."""
-        return torch.nn.functional.one_hot(self.index, self.d_ff).float()
+        """(n, d_ff): one-hot rows, exact in half precision, which halves the larger factor."""
+        return torch.nn.functional.one_hot(self.index, self.d_ff).half()
 
     @property
     def b(self) -> Tensor:
