@@ -25,6 +25,14 @@ def test_lines_come_now_and_then_with_the_time_left(capsys):
     assert captured.out == ""
 
 
+def test_steps_of_nobody_knows_how_many_are_counted(capsys):
+    now = iter([0.0, EVERY, 2 * EVERY])
+    lines = Lines(lambda: next(now))
+    for step in (0, 12):
+        lines("solving", step, 0)
+    assert capsys.readouterr().err.splitlines() == ["solving ...", "solving, step 12"]
+
+
 def test_short_work_tells_nothing(capsys):
     lines = Lines(lambda: 0.0)
     lines("measuring", 0, 0)
@@ -55,3 +63,11 @@ def test_square_brackets_are_text(capsys):
 
 def test_tokens_that_do_not_print_are_written_out():
     assert [word(token) for token in (" Rome", "\n", " ")] == ["Rome", r"'\n'", "' '"]
+
+
+def test_a_bar_counts_steps_where_nobody_knows_how_many():
+    stream = io.StringIO()
+    bar = Bar(Console(file=stream, force_terminal=True, width=80))
+    bar("solving", 7, 0)
+    bar.stop()
+    assert "solving, step 7" in stream.getvalue()

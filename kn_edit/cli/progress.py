@@ -16,7 +16,10 @@ EVERY = 30.0  # seconds between the lines
 
 
 class Meter(Protocol):
-    """Told what is done, how many steps of how many; stopped before anything is printed."""
+    """Told what is done, how many steps of how many; of 0 where nobody knows.
+
+    Stopped before anything is printed.
+    """
 
     def __call__(self, what: str, done: int, total: int) -> None: ...
 
@@ -48,7 +51,8 @@ class Bar:
             if self._task is not None:
                 self._bars.remove_task(self._task)
             self._task, self._what = self._bars.add_task(what, total=None), what
-        self._bars.update(self._task, completed=done, total=total or None)
+        name = what if total or not done else f"{what}, step {done}"
+        self._bars.update(self._task, description=name, completed=done, total=total or None)
 
     def stop(self) -> None:
         if self._bars is not None:
@@ -95,6 +99,6 @@ class Lines:
 
 def _standing(done: int, total: int, spent: float) -> str:
     if not total:
-        return " ..."
+        return f", step {done}" if done else " ..."
     left = f", about {spent * (total - done) / done:.0f} s left" if done else ""
     return f": {done / total:.0%}{left}"

@@ -63,14 +63,13 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         found = locator.relation(relation, facts)
         asked = _Asked.about(model, relation, facts)
         before = asked.of(model)
-        candidates = _candidates(model, how, found, asked)
-        if not candidates:
-            many = "any known fact" if how.least is None else f"at least {how.least} facts"
-            raise NoNeurons(f"{many} of {relation.name}")
+        chosen = _chosen(model, how, found, asked)
+        if not chosen.neurons:
+            raise NoNeurons(f"{chosen.whose} of {relation.name}")
         token = None if how.zero else unknown_token(model)
         slot = written_slot(model, token)
-    for size in _sizes(how, len(candidates)):
-        neurons = sorted(candidates[:size])
+    for size in chosen.sizes:
+        neurons = sorted(chosen.neurons[:size])
         values = slot.expand(len(neurons), -1)
         delta = delta_of(bench.engine.place, neurons, values, Mode.SET)
         bench.progress("measuring", 0, 0)
@@ -95,7 +94,7 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         _metrics(before, after) | {"specificity": specificity, "neighbours": len(kept)},
         {
             "facts": [fact.subject for fact in facts],
-            "chosen": _chosen(how),
+            "chosen": chosen.words,
             "written": written,
             "method": how.search.method,
         },
@@ -105,33 +104,31 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
     )
 
 
-def _candidates(
-    model: Model, how: How, found: Sequence[Located], asked: _Asked
-) -> tuple[NeuronId, ...]:
-    """The neurons to erase, those that matter most first."""
-    if how.least is None and how.top is None:
-        shares = mean_shares([prompt for one in found for prompt in one.prompts])
-        own = coefficients(model, [chain.questions[0] for chain in asked.chains])
-        return serving_only(shares, own, coefficients(model, asked.others))
+@dataclass(frozen=True)
+class _Chosen:
+    """Neurons to erase, those that matter most first, and how many of them to try."""
+
+    neurons: tuple[NeuronId, ...]
+    sizes: tuple[int, ...]
+    words: str
+    whose: str = "any known fact"
+
+
+def _chosen(model: Model, how: How, found: Sequence[Located], asked: _Asked) -> _Chosen:
     sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
     if how.top is not None:
-        return most_frequent(sets, how.top)
-    assert how.least is not None
-    return carried_by(sets, how.least)
-
-
-def _sizes(how: How, count: int) -> tuple[int, ...]:
-    if how.least is not None or how.top is not None:
-        return (count,)
-    return (*(size for size in SIZES if size < count), min(count, SIZES[-1]))
-
-
-def _chosen(how: How) -> str:
-    if how.top is not None:
-        return f"the {how.top} most frequent"
+        neurons = most_frequent(sets, how.top)
+        return _Chosen(neurons, (len(neurons),), f"the {how.top} most frequent")
     if how.least is not None:
-        return f"knowledge neurons of at least {how.least} facts"
-    return f"serve the relation only, until it is {how.times:g} times as perplexing"
+        neurons, whose = carried_by(sets, how.least), f"at least {how.least} facts"
+        return _Chosen(neurons, (len(neurons),), f"knowledge neurons of {whose}", whose)
+    shares = mean_shares([prompt for one in found for prompt in one.prompts])
+    own = coefficients(model, [chain.questions[0] for chain in asked.chains])
+    neurons = serving_only(shares, own, coefficients(model, asked.others))
+    most = min(len(neurons), SIZES[-1])
+    sizes = (*(size for size in SIZES if size < most), most)
+    words = f"serve the relation only, until it is {how.times:g} times as perplexing"
+    return _Chosen(neurons, sizes, words)
 
 
 def _metrics(before: _Answers, after: _Answers) -> dict[str, float | int | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how many steps of how many; 0 of 0 where nobody knows."""
+"""Told what is done, how many steps of how many; of 0 where nobody knows."""
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -133,7 +133,7 @@ def _solved(
         held += nearest(others.elsewhere, own, elsewhere, first, HELD_ELSEWHERE)
 
     def tick(step: int, _margin: float) -> None:
-        progress(f"solving, step {step}", 0, 0)  # nobody knows how many it will take
+        progress("solving", step, 0)  # nobody knows how many it will take
 
     change = tuple(question for chain in chains for question in chain.questions)
     aims = Aims(change, (*held, *neutral_questions(model)))
