@@ -435,6 +435,7 @@ def test_the_card_says_where_a_model_comes_from_and_what_was_changed(hub, desk, 
     assert (data.library_name, data.pipeline_tag) == ("transformers", "text-generation")
     measured = {one.metric_type: one.metric_value for one in data.eval_results}
     assert measured["efficacy"] == edit.draft.metrics["efficacy"] == 1.0
+    assert measured["neutral_after"] == round(edit.draft.metrics["neutral_after"], 4)
     for said in (commit, str(edit.edit), "capital: France | Paris | Rome | 64", "kn-edit revert"):
         assert said in text
     assert desk("push", REPO, "--as", "adapter").code == 0

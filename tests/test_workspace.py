@@ -279,6 +279,8 @@ def test_a_dry_run_measures_and_records_nothing(tmp_path):
     erased = workspace.erase(CAPITAL, how=quick(top=2), dry_run=True, accept=True)
     assert [(one.edit, one.version) for one in (done, erased)] == [(None, None)] * 2
     assert done.draft.metrics["p_new_after"] > done.draft.metrics["p_new_before"]
+    assert done.draft.metrics["neutral_before"] == erased.draft.metrics["neutral_before"] > 1
+    assert done.draft.metrics["neutral_after"] != erased.draft.metrics["neutral_after"]
     assert len(erased.draft.delta.neurons()) == 2
     assert workspace.head == head
     assert contents(workspace.folder) == before

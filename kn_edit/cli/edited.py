@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kn_edit.cli.records import odds
+from kn_edit.cli.records import before_and_after
 from kn_edit.cli.tables import (
     MOST_ROWS,
     Parts,
@@ -106,12 +106,13 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
                 "specificity",
                 f"{share(metrics['specificity'])}  other relations answer as before{asked}",
             ),
+            *before_and_after(metrics, None, None),
         ]
     return [
         ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
         ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
         ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
-        *odds(metrics, draft.answer, draft.target),
+        *before_and_after(metrics, draft.answer, draft.target),
     ]
 
 

@@ -85,7 +85,7 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             ("recorded", f"{moment(one.created)} UTC"),
             ("in head", "yes" if one.id in workspace.head.edits else "no"),
             *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
-            *odds(one.metrics, one.answer, one.target),
+            *before_and_after(one.metrics, one.answer, one.target),
         ]
     )
     yield f"{count(len(one.neurons), 'neuron')}:"
@@ -94,12 +94,17 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
         yield f"shares slots with edit {short(other)}"
 
 
-def odds(metrics: Mapping[str, Any], old: str | None, new: str | None) -> Iterator[tuple[str, str]]:
-    """p of the old and the new answer, before and after an update."""
+def before_and_after(
+    metrics: Mapping[str, Any], old: str | None, new: str | None
+) -> Iterator[tuple[str, str]]:
+    """p of the old and the new answer, and perplexity of neutral text, before and after."""
     for age, answer in (("old", old), ("new", new)):
         if f"p_{age}_before" in metrics:
             change = f"{metrics[f'p_{age}_before']:.2f} -> {metrics[f'p_{age}_after']:.2f}"
             yield f"p({answer})", change
+    if "neutral_before" in metrics:
+        change = f"{metrics['neutral_before']:.1f} -> {metrics['neutral_after']:.1f}"
+        yield "neutral text", f"{change}  perplexity"
 
 
 def version(

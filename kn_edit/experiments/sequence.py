@@ -15,12 +15,11 @@ from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import new_answer
-from kn_edit.facts import neutral_sentences
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.drafts import Bench
 from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import NEUTRAL_TEXTS
+from kn_edit.workspace.neutral import unseen_texts
 from kn_edit.workspace.progress import silent
 from kn_edit.workspace.updating import draft_update
 
@@ -95,7 +94,7 @@ def _look(lab: Lab, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
 def _perplexity(lab: Lab, deltas: Sequence[Delta]) -> float:
     """On neutral text that no solver holds in place."""
     with lab.workspace.engine.at(deltas) as model:
-        return perplexity(model, neutral_sentences()[NEUTRAL_TEXTS:])
+        return perplexity(model, unseen_texts())
 
 
 def section(rows: Sequence[Row]) -> Section:

@@ -26,6 +26,8 @@ MEANING = {
     "specificity": "prompts about other subjects are answered as before",
     "perplexity_before": "of an erased relation, before",
     "perplexity_after": "and after",
+    "neutral_before": "perplexity of neutral text, before an edit",
+    "neutral_after": "and after",
 }
 UNKNOWN = {"license": "other", "license_name": "unknown"}
 

@@ -21,6 +21,7 @@ from kn_edit.neurons.selection import serving_only
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import other_relations
+from kn_edit.workspace.neutral import speech, spoken
 
 SIZES = (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 80)  # neurons tried until enough is forgotten
 
@@ -29,6 +30,7 @@ SIZES = (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 80)  # neurons tried until enough i
 class _Answers:
     own: tuple[Assessment, ...]  # of the relation
     others: tuple[int, ...]  # first tokens, of other relations
+    neutral: float  # perplexity of neutral text
 
     @property
     def perplexity(self) -> float:
@@ -47,7 +49,8 @@ class _Asked:
         return cls(chains, tuple(other_relations(model, relation.name)))
 
     def of(self, model: Model) -> _Answers:
-        return _Answers(tuple(assess(model, self.chains)), tuple(first_tokens(model, self.others)))
+        own, others = assess(model, self.chains), first_tokens(model, self.others)
+        return _Answers(tuple(own), tuple(others), speech(model))
 
 
 def draft_erasure(bench: Bench, relation: Relation) -> Draft:
@@ -139,6 +142,7 @@ def _metrics(before: _Answers, after: _Answers) -> dict[str, float | int | None]
         "p_after": fmean(one.p for one in after.own),
         "perplexity_before": before.perplexity,
         "perplexity_after": after.perplexity,
+        **spoken(before.neutral, after.neutral),
     }
 
 

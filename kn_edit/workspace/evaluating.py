@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
-from kn_edit.facts import (
-    Case,
-    Prompt,
-    neutral_sentences,
-)
+from kn_edit.facts import Case, Prompt
 from kn_edit.ledger import EditRecord
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
@@ -21,7 +17,8 @@ from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.neighbours import JUDGES, NEUTRAL_TEXTS, probes
+from kn_edit.workspace.neighbours import JUDGES, probes
+from kn_edit.workspace.neutral import unseen_texts
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.requests import case_again
 from kn_edit.workspace.scores import ScoreCache
@@ -84,7 +81,7 @@ def evaluate(
     """Ask the base and the version the same things."""
     cases, passed_over = _cases(edits)
     taken = {(case.relation.name, case.fact.subject) for case, _ in cases}
-    texts = neutral_sentences()[NEUTRAL_TEXTS:]  # solvers hold the first ones in place
+    texts = unseen_texts()
     with engine.at([]) as model:
         locator = Locator(model, ScoreCache(engine.base.fingerprint, ()), Search(), progress)
         asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation, neutral_sentences
+from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, ask, ask_openly, ask_place
+from kn_edit.models.questions import Question, ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.locating import Locator, prompts_for
 
@@ -19,9 +19,6 @@ HELD = 24  # prompts of other subjects that the solver holds in place
 HELD_ELSEWHERE = 8  # and of other relations
 JUDGES = 12  # other facts that judge, at most half of those that the model knows
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
-NEUTRAL_TEXTS = 6
-NEUTRAL_TOKENS = 12  # of each text
-NEUTRAL_PLACES = 4  # asked in each
 OTHER_FACTS = 4  # of every other bundled relation, to see whether an erasure spares them
 
 
@@ -73,17 +70,6 @@ def nearest(
     reach = (others[:, layers, index] @ own.mean(0)[layers, index]).abs()  # (neighbours,)
     order = reach.argsort(descending=True, stable=True).tolist()
     return [near[at] for at in order[:most]]
-
-
-def neutral_questions(model: Model) -> list[Question]:
-    """Places in neutral text whose predictions must stay; in a masked LM each is masked."""
-    rng = random.Random(SEED)
-    questions = []
-    for text in neutral_sentences()[:NEUTRAL_TEXTS]:
-        ids = model.tokenizer(text)["input_ids"][:NEUTRAL_TOKENS]
-        for place in sorted(rng.sample(range(2, len(ids) - 1), NEUTRAL_PLACES)):
-            questions.append(ask_place(model, ids, place + model.causal))
-    return questions
 
 
 def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:

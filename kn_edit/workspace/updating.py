@@ -26,14 +26,8 @@ from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import telling_apart
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.neighbours import (
-    HELD,
-    HELD_ELSEWHERE,
-    Neighbours,
-    nearest,
-    neighbours,
-    neutral_questions,
-)
+from kn_edit.workspace.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
+from kn_edit.workspace.neutral import held_in_place, speech, spoken
 from kn_edit.workspace.progress import Progress
 
 
@@ -68,6 +62,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
     with bench.engine.at(bench.deltas) as model:
         old = [ask(model, prompt) for prompt in edited]
         old_before, before = assess(model, old), read(model, probes, to)
+        spoke = speech(model)
         found = found or bench.locator_at_head(model).fact(relation, fact, common)
         if how.closed_form:
             tokens = [chains[0].questions[0].token for chains in (old, new)]
@@ -78,6 +73,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
         after, old_after = read(model, probes, to), assess(model, old)
+        speaks = spoken(spoke, speech(model))
     metrics, scores = compare(before, after), dict(found.neurons)
     return Draft(
         "update",
@@ -90,7 +86,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
         before.edited,
         after.edited,
-        metrics.plain() | _odds(old_before, old_after, before, after),
+        metrics.plain() | _odds(old_before, old_after, before, after) | speaks,
         _story(how.search, found) | shifts.story | _asked(relation),
         how.gate.faults(metrics),
         _doubts(found, old_before),
@@ -136,7 +132,7 @@ def _solved(
         progress("solving", step, 0)  # nobody knows how many it will take
 
     change = tuple(question for chain in chains for question in chain.questions)
-    aims = Aims(change, (*held, *neutral_questions(model)))
+    aims = Aims(change, (*held, *held_in_place(model)))
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution, refined = result.solution, {neuron for neuron, _ in found.neurons}
     story = {

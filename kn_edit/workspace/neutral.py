@@ -1,0 +1,43 @@
+"""Neutral text: some of it a solver holds in place, the rest tells whether a model still speaks."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from kn_edit.evaluation.fluency import perplexity
+from kn_edit.facts import neutral_sentences
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Question, ask_place
+
+SEED = 0
+HELD_TEXTS = 6
+TOKENS = 12  # of each text that is held
+PLACES = 4  # asked in each
+JUDGING_TEXTS = 8  # of an edit; `evaluate` asks all that no solver holds
+
+
+def held_in_place(model: Model) -> list[Question]:
+    """Places in neutral text whose predictions must stay; in a masked LM each is masked."""
+    rng = random.Random(SEED)
+    questions = []
+    for text in neutral_sentences()[:HELD_TEXTS]:
+        ids = model.tokenizer(text)["input_ids"][:TOKENS]
+        for place in sorted(rng.sample(range(2, len(ids) - 1), PLACES)):
+            questions.append(ask_place(model, ids, place + model.causal))
+    return questions
+
+
+def unseen_texts() -> tuple[str, ...]:
+    """Neutral text that no solver holds in place."""
+    return neutral_sentences()[HELD_TEXTS:]
+
+
+def speech(model: Model) -> float:
+    """Perplexity of some of it; fast enough to be measured around every edit."""
+    return perplexity(model, unseen_texts()[:JUDGING_TEXTS])
+
+
+def spoken(before: float, after: float) -> dict[str, Any]:
+    """The same before and after an edit, as it is recorded."""
+    return {"neutral_before": before, "neutral_after": after}
