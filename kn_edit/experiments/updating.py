@@ -164,7 +164,9 @@ def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tu
         ),
         Claim(
             "They raise the perplexity of other relations less than random neurons do: "
-            f"{ours['across'].value:+.1%} against {found[RANDOM]['across'].value:+.1%}.",
+            f"{ours['across'].value:+.1%} against {found[RANDOM]['across'].value:+.1%}, at an "
+            f"efficacy of {ours['efficacy'].value:.3f} against "
+            f"{found[RANDOM]['efficacy'].value:.3f}.",
             ours["across"].value < found[RANDOM]["across"].value,
         ),
     ]
