@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,14 @@ from workspaces import (
     tokens,
 )
 
+from kn_edit.edits.calibrate import Settings
 from kn_edit.hub.names import check_repo, check_revision
 from kn_edit.workspace import Workspace
 
-THOROUGH = quick(*((layer, index) for layer in (0, 1) for index in range(32)))
+THOROUGH = replace(
+    quick(*((layer, index) for layer in (0, 1) for index in range(32))),
+    settings=Settings(margin=1.0, kl_limit=0.3),
+)
 TOKEN = "hf_ann_write"
 REPO = "ann/model"
 ASK = """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import exp
 from statistics import fmean
 
 from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.delta import Delta, Mode
 from kn_edit.edits.erase import carried_by, most_frequent, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.facts import Fact, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import coefficients, first_tokens
+from kn_edit.models.predict import coefficients, first_tokens, log_p
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
@@ -20,10 +21,11 @@ from kn_edit.neurons.locate import Located, mean_shares
 from kn_edit.neurons.selection import serving_only
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import other_relations
+from kn_edit.workspace.neighbours import OTHER_FACTS, other_relations
 from kn_edit.workspace.neutral import speech, spoken
 
-SIZES = (1, 2, 3, 5, 10, 15, 20, 30, 40, 60, 80)  # neurons tried until enough is forgotten
+MOST_TRIED = 80  # neurons, until enough is forgotten
+SPARE = 0.05  # so much more perplexing, at most, may other relations become by it
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,16 @@ class _Answers:
 @dataclass(frozen=True, eq=False)
 class _Asked:
     chains: tuple[Chain, ...]  # the relation's prompts
-    others: tuple[Question, ...]  # places in prompts of other relations
+    spared: tuple[Question, ...]  # in prompts of other relations, by which neurons are chosen
+    others: tuple[Question, ...]  # and of other facts, by which the erasure is judged
 
     @classmethod
     def about(cls, model: Model, relation: Relation, facts: Sequence[Fact]) -> _Asked:
         prompts = [prompt for fact in facts for prompt in prompts_for(model, relation, fact)]
         chains = tuple(ask(model, prompt) for prompt in prompts)
-        return cls(chains, tuple(other_relations(model, relation.name)))
+        judges = other_relations(model, relation.name)
+        spared = other_relations(model, relation.name, skip=OTHER_FACTS)
+        return cls(chains, tuple(spared), tuple(judges))
 
     def of(self, model: Model) -> _Answers:
         own, others = assess(model, self.chains), first_tokens(model, self.others)
@@ -54,11 +59,7 @@ class _Asked:
 
 
 def draft_erasure(bench: Bench, relation: Relation) -> Draft:
-    """Draft the erasure of a relation. Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers.
-
-    Of several sizes the first that makes the relation How.times as perplexing is drafted; a choice
-    by m or by frequency has one size.
-    """
+    """Draft the erasure of a relation. Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers."""
     how = bench.how
     with bench.engine.at(bench.deltas) as model:
         locator = bench.locator_at_head(model)
@@ -66,20 +67,20 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         found = locator.relation(relation, facts)
         asked = _Asked.about(model, relation, facts)
         before = asked.of(model)
-        chosen = _chosen(model, how, found, asked)
-        if not chosen.neurons:
-            raise NoNeurons(f"{chosen.whose} of {relation.name}")
         token = None if how.zero else unknown_token(model)
         slot = written_slot(model, token)
-    for size in chosen.sizes:
-        neurons = sorted(chosen.neurons[:size])
+
+    def erased(neurons: Sequence[NeuronId]) -> Delta:
         values = slot.expand(len(neurons), -1)
-        delta = delta_of(bench.engine.place, neurons, values, Mode.SET)
+        return delta_of(bench.engine.place, sorted(neurons), values, Mode.SET)
+
+    chosen = _chosen(bench, found, asked, erased)
+    if not chosen.neurons:
+        raise NoNeurons(f"{chosen.whose} of {relation.name}")
+    neurons, delta = sorted(chosen.neurons), erased(chosen.neurons)
+    with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
-        with bench.engine.at([*bench.deltas, delta]) as model:
-            after = asked.of(model)
-        if after.perplexity >= how.times * before.perplexity:
-            break
+        after = asked.of(model)
     kept = [one == other for one, other in zip(before.others, after.others, strict=True)]
     specificity = fmean(kept) if kept else None
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)
@@ -109,29 +110,66 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
 
 @dataclass(frozen=True)
 class _Chosen:
-    """Neurons to erase, those that matter most first, and how many of them to try."""
+    """Neurons to erase."""
 
     neurons: tuple[NeuronId, ...]
-    sizes: tuple[int, ...]
     words: str
     whose: str = "any known fact"
 
 
-def _chosen(model: Model, how: How, found: Sequence[Located], asked: _Asked) -> _Chosen:
+def _chosen(
+    bench: Bench,
+    found: Sequence[Located],
+    asked: _Asked,
+    erased: Callable[[Sequence[NeuronId]], Delta],
+) -> _Chosen:
+    how = bench.how
     sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
     if how.top is not None:
-        neurons = most_frequent(sets, how.top)
-        return _Chosen(neurons, (len(neurons),), f"the {how.top} most frequent")
+        return _Chosen(most_frequent(sets, how.top), f"the {how.top} most frequent")
     if how.least is not None:
-        neurons, whose = carried_by(sets, how.least), f"at least {how.least} facts"
-        return _Chosen(neurons, (len(neurons),), f"knowledge neurons of {whose}", whose)
-    shares = mean_shares([prompt for one in found for prompt in one.prompts])
-    own = coefficients(model, [chain.questions[0] for chain in asked.chains])
-    neurons = serving_only(shares, own, coefficients(model, asked.others))
-    most = min(len(neurons), SIZES[-1])
-    sizes = (*(size for size in SIZES if size < most), most)
+        whose = f"at least {how.least} facts"
+        return _Chosen(carried_by(sets, how.least), f"knowledge neurons of {whose}", whose)
     words = f"serve the relation only, until it is {how.times:g} times as perplexing"
-    return _Chosen(neurons, sizes, words)
+    return _Chosen(_serving(bench, found, asked, erased), words)
+
+
+def _serving(
+    bench: Bench,
+    found: Sequence[Located],
+    asked: _Asked,
+    erased: Callable[[Sequence[NeuronId]], Delta],
+) -> tuple[NeuronId, ...]:
+    """As few neurons as make the relation How.times as perplexing, and spare other relations.
+
+    Candidates in the order of `serving_only`; each is erased with those taken before it, and stays
+    if the relation becomes more perplexing and what the model says elsewhere hardly does.
+    """
+    with bench.engine.at(bench.deltas) as model:
+        shares = mean_shares([prompt for one in found for prompt in one.prompts])
+        own = coefficients(model, [chain.questions[0] for chain in asked.chains])
+        candidates = serving_only(shares, own, coefficients(model, asked.spared))[:MOST_TRIED]
+        said = zip(asked.spared, first_tokens(model, asked.spared), strict=True)
+        spared = [replace(question, token=token) for question, token in said]
+        start = least = perplexity_of(assess(model, asked.chains))
+        most = (1 + SPARE) * _perplexity(model, spared)
+    taken: list[NeuronId] = []
+    for done, neuron in enumerate(candidates):
+        if least >= bench.how.times * start:
+            break
+        bench.progress("choosing neurons", done, len(candidates))
+        with bench.engine.at([*bench.deltas, erased([*taken, neuron])]) as model:
+            perplexity = perplexity_of(assess(model, asked.chains))
+            if perplexity > least and _perplexity(model, spared) <= most:
+                taken.append(neuron)
+                least = perplexity
+    return tuple(taken or candidates[:1])
+
+
+def _perplexity(model: Model, questions: Sequence[Question]) -> float:
+    """Of the questions' tokens."""
+    rows = zip(questions, log_p(model, questions), strict=True)
+    return exp(-fmean(float(row[question.token]) for question, row in rows))
 
 
 def _metrics(before: _Answers, after: _Answers) -> dict[str, float | int | None]:

@@ -78,14 +78,18 @@ def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
     return (*trained, *prompts_for(model, relation, fact, held_out=True)[:PROBES])
 
 
-def other_relations(model: Model, name: str, each: int = PROBES) -> list[Question]:
-    """Places whose first token an edit must not change, so many of each fact."""
+def other_relations(
+    model: Model, name: str, each: int = PROBES, *, skip: int = 0
+) -> list[Question]:
+    """Places whose first token an edit must not change: of a few facts of every other bundled
+    relation so many prompts. skip: leave out the first facts that would be taken."""
     questions = []
     for other in (load_relation(pack) for pack in bundled() if pack != name):
         facts = list(other.facts)
         random.Random(SEED).shuffle(facts)
-        some = [prompts_for(model, other, fact)[:each] for fact in facts[:OTHER_FACTS]]
-        questions += [ask_openly(model, prompt) for prompts in some for prompt in prompts]
+        some = facts[skip : skip + OTHER_FACTS]
+        prompts = [prompt for fact in some for prompt in prompts_for(model, other, fact)[:each]]
+        questions += [ask_openly(model, prompt) for prompt in prompts]
     return questions
 
 
