@@ -21,10 +21,10 @@ from kn_edit.neurons.locate import Located, mean_shares
 from kn_edit.neurons.selection import serving_only
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import OTHER_FACTS, other_relations
+from kn_edit.workspace.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.workspace.neutral import speech, spoken
 
-MOST_TRIED = 80  # neurons, until enough is forgotten
+MOST_TRIED = 60  # neurons, until enough is forgotten
 SPARE = 0.05  # so much more perplexing, at most, may other relations become by it
 
 
@@ -42,16 +42,19 @@ class _Answers:
 @dataclass(frozen=True, eq=False)
 class _Asked:
     chains: tuple[Chain, ...]  # the relation's prompts
-    spared: tuple[Question, ...]  # in prompts of other relations, by which neurons are chosen
+    sample: tuple[Chain, ...]  # a few of every fact, by which neurons are chosen
+    spared: tuple[Question, ...]  # in prompts of other relations, likewise
     others: tuple[Question, ...]  # and of other facts, by which the erasure is judged
 
     @classmethod
     def about(cls, model: Model, relation: Relation, facts: Sequence[Fact]) -> _Asked:
-        prompts = [prompt for fact in facts for prompt in prompts_for(model, relation, fact)]
-        chains = tuple(ask(model, prompt) for prompt in prompts)
+        prompts = [prompts_for(model, relation, fact) for fact in facts]
+        chains = [tuple(ask(model, prompt) for prompt in some) for some in prompts]
+        sample = [chain for some in chains for chain in some[:PROBES]]
         judges = other_relations(model, relation.name)
         spared = other_relations(model, relation.name, skip=OTHER_FACTS)
-        return cls(chains, tuple(spared), tuple(judges))
+        whole = tuple(chain for some in chains for chain in some)
+        return cls(whole, tuple(sample), tuple(spared), tuple(judges))
 
     def of(self, model: Model) -> _Answers:
         own, others = assess(model, self.chains), first_tokens(model, self.others)
@@ -151,18 +154,22 @@ def _serving(
         candidates = serving_only(shares, own, coefficients(model, asked.spared))[:MOST_TRIED]
         said = zip(asked.spared, first_tokens(model, asked.spared), strict=True)
         spared = [replace(question, token=token) for question, token in said]
-        start = least = perplexity_of(assess(model, asked.chains))
+        whole, least = (perplexity_of(assess(model, some)) for some in (asked.chains, asked.sample))
+        enough = bench.how.times * least
         most = (1 + SPARE) * _perplexity(model, spared)
     taken: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
-        if least >= bench.how.times * start:
-            break
         bench.progress("choosing neurons", done, len(candidates))
         with bench.engine.at([*bench.deltas, erased([*taken, neuron])]) as model:
-            perplexity = perplexity_of(assess(model, asked.chains))
-            if perplexity > least and _perplexity(model, spared) <= most:
-                taken.append(neuron)
-                least = perplexity
+            perplexity = perplexity_of(assess(model, asked.sample))
+            if perplexity <= least or _perplexity(model, spared) > most:
+                continue
+            taken.append(neuron)
+            least = perplexity
+            if least < enough:
+                continue
+            if perplexity_of(assess(model, asked.chains)) >= bench.how.times * whole:
+                break
     return tuple(taken or candidates[:1])
 
 
