@@ -91,6 +91,15 @@ def test_an_experiment_runs_resumes_and_has_its_say(lab, experiment, rows):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
+def test_random_neurons_may_be_tried_on_some_facts_only(lab):
+    rows = updating.measure(lab, controls=1)
+    tried = [updating.RANDOM in row["methods"] for row in rows]
+    assert tried == [True, False, False] * 2
+    said = {row[0]: row[1] for row in updating.section(rows).tables[0].rows}
+    assert said[updating.CALIBRATED] == "6"
+    assert said[updating.RANDOM] == "2"
+
+
 def test_updates_in_a_row_are_all_kept(lab):
     rows = sequence.measure(lab, 3)
     assert [row.get("look") is not None for row in rows] == [False, True, True, True]

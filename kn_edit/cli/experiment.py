@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     "--edits", type=click.IntRange(1), metavar="N", help="Updates that are kept together (50)."
 )
 @click.option(
+    "--controls",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Facts of each relation updated on random neurons too, the slowest part (all).",
+)
+@click.option(
     "--sentences",
     "files",
     type=(str, click.Path(path_type=Path)),
@@ -47,6 +53,7 @@ def reproduce(
     relations: tuple[str, ...],
     facts: int | None,
     edits: int | None,
+    controls: int | None,
     files: tuple[tuple[str, Path], ...],
     seed: int,
     quick: bool,
@@ -70,7 +77,9 @@ def reproduce(
     for name, _ in files:
         if name not in plan.relations:
             raise click.UsageError(f"--sentences {name} needs --relation {name} as well")
-    sections = run(workspace, plan, folder, edits=edits, quick=quick, files=dict(files))
+    sections = run(
+        workspace, plan, folder, edits=edits, controls=controls, quick=quick, files=dict(files)
+    )
     found = claims(sections)
     report = str(folder / "report.html")
     output.show(

@@ -46,12 +46,15 @@ def reproduce(
     out: Path,
     *,
     edits: int | None = None,
+    controls: int | None = None,
     quick: bool = False,
     files: Mapping[str, Path] = MappingProxyType({}),
 ) -> list[Section]:
     """Run everything and write OUT/report.html, OUT/results.md and OUT/plots. Resumable.
 
     Rows are kept in OUT/rows as they come; a second run with the same plan goes on.
+    edits: that are kept together
+    controls: facts of each relation that are updated on random neurons as well; by default all
     files: of sentences about the facts of a relation (facts/sentences.py), by its name
     Raises TooFewKnown, and what reading the files raises.
     """
@@ -64,14 +67,18 @@ def reproduce(
     assessed = 2 * assessing.GROUP if quick else ASSESSED
     together = min(edits or (QUICK_EDITS if quick else EDITS), len(lab.cases))
     made: list[Section] = []
-    for section in _sections(lab, assessed, together, found):
+    for section in _sections(lab, assessed, together, controls, found):
         made.append(section)
         _write(lab, made)  # what is done can be read while the rest runs
     return made
 
 
 def _sections(
-    lab: Lab, assessed: int, together: int, found: Mapping[str, Sequence[Sentences]]
+    lab: Lab,
+    assessed: int,
+    together: int,
+    controls: int | None,
+    found: Mapping[str, Sequence[Sentences]],
 ) -> Iterator[Section]:
     yield assessing.section(assessing.measure(lab, assessed))
     yield sharing.section(sharing.measure(lab))
@@ -79,7 +86,7 @@ def _sections(
     yield expressing.section(expressing.measure(lab))
     for name, some in found.items():
         yield sentences.section(name, sentences.measure(lab, name, some))
-    yield updating.section(updating.measure(lab))
+    yield updating.section(updating.measure(lab, controls))
     yield erasing.section(erasing.measure(lab))
     yield sequence.section(sequence.measure(lab, together))
 
