@@ -150,7 +150,7 @@ def _on_the_way(repo: str) -> Iterator[None]:
 
 
 def _show(pushed: Pushed, output: Output) -> None:
-    from kn_edit.cli.tables import count, short
+    from kn_edit.cli.tables import short
 
     what = f"version {short(pushed.version)} as {pushed.form}"
     if pushed.pull_request is not None:
@@ -159,6 +159,15 @@ def _show(pushed: Pushed, output: Output) -> None:
         told = f"{pushed.repo} holds {what} already, commit {short(pushed.commit)}"
     else:
         told = f"{what} is {pushed.repo} ({pushed.branch}), commit {short(pushed.commit)}"
-    sent = f"{count(len(pushed.sent), 'file')} sent, {sum(pushed.sent.values()) / 1e6:.2f} MB"
-    lines = [told, *([sent] if pushed.made else []), pushed.url]
+    lines = [told, *([_sent(pushed)] if pushed.made else []), pushed.url]
     output.show(plain.pushed(pushed), [pushed.version], lambda: lines)
+
+
+def _sent(pushed: Pushed) -> str:
+    from kn_edit.cli.tables import count
+
+    if not pushed.sent:
+        return "no file sent: the Hub has them all"
+    size = sum(pushed.sent.values())
+    told = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return f"{count(len(pushed.sent), 'file')} sent, {told}"
