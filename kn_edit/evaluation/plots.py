@@ -33,7 +33,7 @@ def curves(
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
 
     return _drawn(draw)
 
@@ -47,7 +47,7 @@ def series(lines: Mapping[str, Mapping[float, float]], across: str, up: str) -> 
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
 
     return _drawn(draw)
 
@@ -65,7 +65,7 @@ def bars(groups: Mapping[str, Sequence[float]], names: Sequence[str], across: st
         axes.set_xticks(range(0, len(names), step), list(names)[::step])
         axes.set_xlabel(across)
         axes.set_ylabel(up)
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
 
     return _drawn(draw)
 
@@ -95,9 +95,16 @@ def neuron_map(
         axes.set_ylim(-1, n_layers)
         axes.set_xlabel("neuron")
         axes.set_ylabel("layer")
-        axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(0, 1.16), ncol=2)
+        _legend(axes)
 
     return _drawn(draw)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the plot, where nothing is drawn."""
+    columns = 3 if len(axes.get_legend_handles_labels()[0]) == 3 else 2
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0)}
+    axes.legend(frameon=False, fontsize=9, ncol=columns, borderaxespad=0, **place)
 
 
 def _look(at: int) -> dict[str, Any]:
