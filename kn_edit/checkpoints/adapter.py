@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from kn_edit.checkpoints.folders import new_folder, sync
-from kn_edit.checkpoints.slots import base_slots
+from kn_edit.checkpoints.folders import write_folder
+from kn_edit.checkpoints.slots import Changed, changed_slots
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.fold import TouchedSlots, folded_slots, touched
-from kn_edit.errors import NothingToExport, RankTooHigh
+from kn_edit.errors import RankTooHigh
 from kn_edit.models.families import Family, module_of
 from kn_edit.models.shards import Shards
 
@@ -59,30 +58,27 @@ def low_rank(base: Shards, family: Family, deltas: Sequence[Delta]) -> list[LowR
 
     Raises TensorMissing, DeltaMisfit, SlotOverflow, NothingToExport.
     """
-    slots = touched(deltas)
-    if not slots:
-        raise NothingToExport("adapter")
-    return [_of_weight(base, family, name, where, deltas) for name, where in slots.items()]
+    return [_of_weight(base, family, one) for one in changed_slots(base, deltas, "adapter")]
 
 
-def _of_weight(
-    base: Shards, family: Family, name: str, where: TouchedSlots, deltas: Sequence[Delta]
-) -> LowRank:
-    rows = base_slots(base, name, where)
-    folded = folded_slots(rows, name, where.index, deltas)
-    d_ff = base.entry(name).shape[0 if where.axis == "row" else 1]
-    shift = (folded.double() - rows.double()).float()
-    return LowRank(module_of(family, name), where.axis, where.index, shift, d_ff)
+def _of_weight(base: Shards, family: Family, one: Changed) -> LowRank:
+    d_ff = base.entry(one.name).shape[0 if one.where.axis == "row" else 1]
+    shift = (one.after.double() - one.before.double()).float()
+    return LowRank(module_of(family, one.name), one.where.axis, one.where.index, shift, d_ff)
 
 
 def adapter_files(
-    base: Shards, ref: BaseRef, family: Family, deltas: Sequence[Delta], most_rank: int
+    base: Shards, ref: BaseRef, family: Family, deltas: Sequence[Delta], most_rank: int | None
 ) -> dict[str, bytes]:
-    """The two files of an adapter folder. Raises RankTooHigh, and what low_rank raises."""
+    """The two files of an adapter folder. Raises RankTooHigh, and what low_rank raises.
+
+    most_rank: MOST_RANK by default
+    """
+    most = most_rank or MOST_RANK
     parts = low_rank(base, family, deltas)
     rank = max(part.rank for part in parts)
-    if rank > most_rank:
-        raise RankTooHigh(rank, most_rank)
+    if rank > most:
+        raise RankTooHigh(rank, most)
     tensors = {}
     for part in parts:
         prefix = f"base_model.model.{part.module}"
@@ -120,12 +116,8 @@ def export_adapter(
     deltas: Sequence[Delta],
     target: Path,
     *,
-    most_rank: int = MOST_RANK,
+    most_rank: int | None = None,
 ) -> Path:
     """Write the adapter to a new folder. Raises TargetNotEmpty, CannotWrite, and as above."""
     files = adapter_files(base, ref, family, deltas, most_rank)
-    with new_folder(target) as partial:
-        for name, data in files.items():
-            (partial / name).write_bytes(data)
-            sync(partial / name)
-    return target
+    return write_folder(target, files)

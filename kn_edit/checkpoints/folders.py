@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,6 +37,15 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise CannotWrite(target, error.strerror or str(error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_folder(target: Path, files: Mapping[str, bytes]) -> Path:
+    """A new folder with these files. Raises TargetNotEmpty, CannotWrite."""
+    with new_folder(target) as partial:
+        for name, data in files.items():
+            (partial / name).write_bytes(data)
+            sync(partial / name)
+    return target
 
 
 def refuse_inside(target: Path, base: Path) -> None:

@@ -14,11 +14,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from kn_edit.checkpoints.folders import new_folder, sync
-from kn_edit.checkpoints.slots import base_slots
+from kn_edit.checkpoints.folders import write_folder
+from kn_edit.checkpoints.slots import changed_slots
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import TouchedSlots, folded_slots, touched
-from kn_edit.errors import NothingToExport
+from kn_edit.edits.fold import TouchedSlots
 from kn_edit.models.shards import Shards
 
 PATCH = "patch.safetensors"
@@ -29,28 +28,19 @@ def patch_of(base: Shards, deltas: Sequence[Delta]) -> dict[str, Tensor]:
 
     Raises TensorMissing, DeltaMisfit, SlotOverflow, NothingToExport.
     """
-    slots = touched(deltas)
-    if not slots:
-        raise NothingToExport("patch")
     tensors = {}
-    for name, where in slots.items():
-        rows = base_slots(base, name, where)
-        folded = folded_slots(rows, name, where.index, deltas)
-        places = _places(where, base.entry(name).shape)  # (n, d_model)
-        changed = _bits(folded) != _bits(rows)
+    for one in changed_slots(base, deltas, "patch"):
+        places = _places(one.where, base.entry(one.name).shape)  # (n, d_model)
+        changed = _bits(one.after) != _bits(one.before)
         index, order = places[changed].sort()
-        tensors[f"{name}.idx"] = index
-        tensors[f"{name}.val"] = folded[changed][order]
+        tensors[f"{one.name}.idx"] = index
+        tensors[f"{one.name}.val"] = one.after[changed][order]
     return tensors
 
 
 def export_patch(base: Shards, deltas: Sequence[Delta], target: Path) -> Path:
     """Write the patch to a new folder. Raises TargetNotEmpty, CannotWrite, and as patch_of."""
-    data = save(patch_of(base, deltas), {"format": "pt"})
-    with new_folder(target) as partial:
-        (partial / PATCH).write_bytes(data)
-        sync(partial / PATCH)
-    return target
+    return write_folder(target, {PATCH: save(patch_of(base, deltas), {"format": "pt"})})
 
 
 def _places(where: TouchedSlots, shape: Sequence[int]) -> Tensor:

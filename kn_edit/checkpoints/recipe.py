@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kn_edit.checkpoints.folders import new_folder, sync
+from kn_edit.checkpoints.folders import write_folder
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import DifferentBase, InvalidRecipe
 from kn_edit.models.header import HeaderProblem, read_json
@@ -49,13 +49,9 @@ def export_deltas(base: BaseRef, deltas: Sequence[Delta], target: Path) -> Path:
     for delta in deltas:
         _check_base(base, delta)
     recipe = Recipe(base, tuple(delta.id for delta in deltas))
-    with new_folder(target) as partial:
-        (partial / RECIPE).write_text(recipe.to_json())
-        for delta in deltas:
-            _delta_path(partial, delta.id).write_bytes(delta.to_bytes())
-        for path in partial.iterdir():
-            sync(path)
-    return target
+    files = {RECIPE: recipe.to_json().encode()}
+    files |= {_delta_name(delta.id): delta.to_bytes() for delta in deltas}
+    return write_folder(target, files)
 
 
 def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
@@ -66,7 +62,7 @@ def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
     recipe = parse_recipe(_read(folder / RECIPE), folder / RECIPE)
     deltas = []
     for edit in recipe.edits:
-        delta = Delta.from_bytes(_read(_delta_path(folder, edit)), edit)
+        delta = Delta.from_bytes(_read(folder / _delta_name(edit)), edit)
         _check_base(recipe.base, delta)
         deltas.append(delta)
     return recipe, deltas
@@ -109,8 +105,8 @@ def _check_base(base: BaseRef, delta: Delta) -> None:
         raise DifferentBase(base.fingerprint, delta.base.fingerprint)
 
 
-def _delta_path(folder: Path, edit: str) -> Path:
-    return folder / f"{edit}.safetensors"
+def _delta_name(edit: str) -> str:
+    return f"{edit}.safetensors"
 
 
 def _read(path: Path) -> bytes:

@@ -7,23 +7,46 @@ A slot of a `row` weight [d_ff, d_model] is one run of bytes; one of a `column` 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from kn_edit.edits.fold import TouchedSlots, check_fit
-from kn_edit.errors import MalformedCheckpoint
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.fold import TouchedSlots, check_fit, folded_slots, touched
+from kn_edit.errors import MalformedCheckpoint, NothingToExport
 from kn_edit.models.header import Entry
 from kn_edit.models.shards import Shards
 
 
-def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
-    """The slots of weight `name` as the base holds them, (n, d_model).
+@dataclass(frozen=True, eq=False)
+class Changed:
+    """The slots of a weight that a version touches: in the base, and as the version has them."""
 
-    Raises TensorMissing, DeltaMisfit, MalformedCheckpoint.
+    name: str
+    where: TouchedSlots
+    before: Tensor  # (n, d_model), in the weight's dtype
+    after: Tensor
+
+
+def changed_slots(base: Shards, deltas: Sequence[Delta], form: str) -> list[Changed]:
+    """Of every touched weight. form: what is made of them, to say that there is nothing to make.
+
+    Raises NothingToExport, TensorMissing, DeltaMisfit, SlotOverflow, MalformedCheckpoint.
     """
+    slots = touched(deltas)
+    if not slots:
+        raise NothingToExport(form)
+    found = []
+    for name, where in slots.items():
+        before = _base_slots(base, name, where)
+        found.append(Changed(name, where, before, folded_slots(before, name, where.index, deltas)))
+    return found
+
+
+def _base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
     entry = base.entry(name)
     check_fit(slots, name, entry.shape, entry.torch_dtype)
     descriptor = os.open(base.path(name), os.O_RDONLY)

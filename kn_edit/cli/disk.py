@@ -9,7 +9,9 @@ import click
 
 from kn_edit.cli import plain
 from kn_edit.cli.options import (
+    check_max_rank,
     folder_named,
+    max_rank_option,
     output_options,
     pass_workspace,
     version_option,
@@ -70,9 +72,7 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
     show_default=True,
     help="A full model; a PEFT LoRA; the changed numbers; the edits with their order.",
 )
-@click.option(
-    "--max-rank", type=click.IntRange(1), metavar="N", help="Refuse an adapter of more (64)."
-)
+@max_rank_option
 @output_options
 @pass_workspace
 def export(
@@ -95,8 +95,7 @@ def export(
       kn-edit export small --as adapter
       kn-edit export recipe --version v1 --as delta
     """
-    if max_rank is not None and form != "adapter":
-        raise click.UsageError("--max-rank belongs to --as adapter")
+    check_max_rank(max_rank, form)
     record = workspace.ledger.version(version)
     path = workspace.export(target, version=record.id, form=form, most_rank=max_rank)
     output.show(

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from kn_edit.cli import plain
-from kn_edit.cli.options import StoppedOnTheWay, output_options, pass_workspace, version_option
+from kn_edit.cli.options import (
+    StoppedOnTheWay,
+    check_max_rank,
+    max_rank_option,
+    output_options,
+    pass_workspace,
+    version_option,
+)
 from kn_edit.cli.output import Output
 
 if TYPE_CHECKING:
@@ -35,9 +42,7 @@ branch_option = click.option(
 @click.option("--tag", metavar="NAME", help="Tag the commit; a tag never moves.")
 @click.option("--pr", "offer", is_flag=True, help="Offer it as a pull request.")
 @click.option("--private", is_flag=True, help="Only you see a repository that this makes.")
-@click.option(
-    "--max-rank", type=click.IntRange(1), metavar="N", help="Refuse an adapter of more (64)."
-)
+@max_rank_option
 @click.option("--license", "licence", metavar="L", help="As the Hub spells it (that of the base).")
 @output_options
 @pass_workspace
@@ -66,8 +71,7 @@ def push(
       kn-edit push me/model-lora --as adapter --private
       kn-edit push their/model --as delta --pr
     """
-    if max_rank is not None and form != "adapter":
-        raise click.UsageError("--max-rank belongs to --as adapter")
+    check_max_rank(max_rank, form)
     if offer and (tag is not None or private):
         raise click.UsageError("--pr goes with neither --tag nor --private")
     with _on_the_way(repo):

@@ -242,6 +242,9 @@ output_options = grouped(
 version_option = click.option(
     "--version", metavar="V", default="head", show_default=True, help="Of which version."
 )
+max_rank_option = click.option(
+    "--max-rank", type=click.IntRange(1), metavar="N", help="Refuse an adapter of more (64)."
+)
 allow_overlap_option = click.option(
     "--allow-overlap", is_flag=True, help="Go on where edits share value slots, in order."
 )
@@ -286,3 +289,9 @@ def tell_passed_over(workspace: Workspace, relation: Relation, output: Output) -
     if count:
         some = "1 template" if count == 1 else f"{count} templates"
         output.notice(f"{some} of {relation.name} left out: words follow the [Y]")
+
+
+def check_max_rank(max_rank: int | None, form: str) -> None:
+    """Raises UsageError where a rank is named and no adapter is made."""
+    if max_rank is not None and form != "adapter":
+        raise click.UsageError("--max-rank belongs to --as adapter")

@@ -8,6 +8,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from kn_edit.edits.build import SlotPlace, delta_of
+from kn_edit.edits.delta import Delta, Mode
 from kn_edit.errors import EmbeddingWidthDiffers
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
@@ -55,3 +57,8 @@ def written_slot(model: Model, token: int | None) -> Tensor:
     if len(row) != model.d_model:
         raise EmbeddingWidthDiffers(len(row), model.d_model)
     return row
+
+
+def overwritten(place: SlotPlace, neurons: Sequence[NeuronId], slot: Tensor) -> Delta:
+    """The delta that sets the slots of these neurons to one and the same, (d_model,)."""
+    return delta_of(place, neurons, slot.expand(len(neurons), -1), Mode.SET)

@@ -21,7 +21,11 @@ def perplexity(model: Model, texts: Sequence[str]) -> float:
     In a masked LM each token is masked in turn (pseudo-perplexity, Salazar et al., ACL 2020), the
     special ones at the ends left alone.
     """
-    questions = [question for text in texts for question in _every_token(model, text)]
+    return perplexity_at(model, [place for text in texts for place in _every_token(model, text)])
+
+
+def perplexity_at(model: Model, questions: Sequence[Question]) -> float:
+    """exp of the mean of -log p(token) over questions."""
     rows = zip(questions, log_p(model, questions), strict=True)
     logs = [float(row[question.token]) for question, row in rows]
     return math.exp(-sum(logs) / len(logs))

@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import Delta, Mode
-from kn_edit.edits.erase import unknown_token, written_slot
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.experiments.lab import Lab
@@ -72,8 +71,7 @@ def _elsewhere(lab: Lab, name: str, neurons: Sequence[NeuronId], token: int | No
     """The same erasure of random slots of the same layers."""
     draw, model = random.Random(f"{lab.plan.seed} {name}"), lab.workspace.engine.model
     drawn = sorted(as_many_elsewhere(neurons, model.d_ff, draw))
-    slots = written_slot(model, token).expand(len(drawn), -1)
-    return delta_of(lab.workspace.engine.place, drawn, slots, Mode.SET)
+    return overwritten(lab.workspace.engine.place, drawn, written_slot(model, token))
 
 
 def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:

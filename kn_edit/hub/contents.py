@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from kn_edit.checkpoints.adapter import MOST_RANK, adapter_files
+from kn_edit.checkpoints.adapter import adapter_files
 from kn_edit.checkpoints.materialise import export_touched
 from kn_edit.checkpoints.recipe import RECIPE, Recipe
 from kn_edit.edits.delta import BaseRef, Delta
@@ -54,8 +54,7 @@ def weights(
         return {}
     if form == "adapter":
         family = family_of(version.base.model_type)
-        most = most_rank or MOST_RANK
-        made = adapter_files(shards, version.ref, family, version.deltas, most)
+        made = adapter_files(shards, version.ref, family, version.deltas, most_rank)
         return {name: Part(data) for name, data in made.items()}
     expected = version.record.digests
     export_touched(shards, version.deltas, scratch, expected=expected, progress=progress)

@@ -258,7 +258,7 @@ class Ledger:
                 writing.add_edit(connection, overlaps, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
             if edit is not None:
-                writing.add_evaluation(connection, plan, edit, now)
+                writing.add_evaluation(connection, plan.version, edit, now)
             writing.move_branch(connection, plan, now)
             return reading.version(connection, plan.version)
 

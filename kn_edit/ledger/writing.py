@@ -75,19 +75,16 @@ def place_tag(connection: Connection, name: str, target: str, move: bool, now: s
 
 
 def add_version(
-    connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
+    connection: Connection,
+    plan: Advance | Adoption,
+    digests: Mapping[str, str],
+    fingerprint: str,
+    now: str,
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
     if _is_known(connection, plan.version, digests):
         return
     connection.execute(insert(versions).values(id=plan.version, base=fingerprint, created=now))
-    _describe_version(connection, plan, digests)
-
-
-def _describe_version(
-    connection: Connection, plan: Advance | Adoption, digests: Mapping[str, str]
-) -> None:
-    """What makes up a version that was just added: its edits, the digests of its tensors."""
     recipe = [
         {"version_id": plan.version, "position": position, "edit_id": edit}
         for position, edit in enumerate(plan.recipe)
@@ -109,24 +106,13 @@ def adopt(
 
     Raises DigestsDiffer.
     """
-    known = _is_known(connection, plan.version, digests)
-    if not known:
-        row = {"id": plan.version, "base": fingerprint, "created": now}
-        connection.execute(insert(versions).values(row))
     for edit in plan.edits:
         before = plan.recipe[: plan.recipe.index(edit.delta.id)]
         add_edit(connection, _overlapping(connection, edit, before), edit, now)
+    add_version(connection, plan, digests, fingerprint, now)
+    for edit in plan.edits:
         _pulled(connection, plan, now, edit.delta.id, edit.message)
-        connection.execute(
-            insert(evaluations).values(
-                version_id=plan.version,
-                edit_id=edit.delta.id,
-                metrics=dict(edit.metrics),
-                created=now,
-            )
-        )
-    if not known:
-        _describe_version(connection, plan, digests)
+        add_evaluation(connection, plan.version, edit, now)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))
@@ -213,13 +199,10 @@ def add_edit(connection: Connection, overlaps: Iterable[str], edit: NewEdit, now
     connection.execute(insert(edit_slots), rows)
 
 
-def add_evaluation(connection: Connection, plan: Advance, edit: NewEdit, now: str) -> None:
+def add_evaluation(connection: Connection, version: str, edit: NewEdit, now: str) -> None:
     """Add what was measured right after the edit."""
-    connection.execute(
-        insert(evaluations).values(
-            version_id=plan.version, edit_id=plan.edit, metrics=dict(edit.metrics), created=now
-        )
-    )
+    measured = {"version_id": version, "edit_id": edit.delta.id, "metrics": dict(edit.metrics)}
+    connection.execute(insert(evaluations).values(**measured, created=now))
 
 
 def _fact(connection: Connection, edit: NewEdit) -> int:

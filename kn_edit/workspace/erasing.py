@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import exp
 from statistics import fmean
 
-from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import Delta, Mode
-from kn_edit.edits.erase import carried_by, most_frequent, unknown_token, written_slot
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.erase import (
+    carried_by,
+    most_frequent,
+    overwritten,
+    unknown_token,
+    written_slot,
+)
 from kn_edit.errors import NoNeurons
+from kn_edit.evaluation.fluency import perplexity_at
 from kn_edit.facts import Fact, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import coefficients, first_tokens, log_p
+from kn_edit.models.predict import coefficients, first_tokens
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
@@ -74,10 +79,9 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         slot = written_slot(model, token)
 
     def erased(neurons: Sequence[NeuronId]) -> Delta:
-        values = slot.expand(len(neurons), -1)
-        return delta_of(bench.engine.place, sorted(neurons), values, Mode.SET)
+        return overwritten(bench.engine.place, neurons, slot)
 
-    chosen = _chosen(bench, found, asked, erased)
+    chosen = _chosen(bench, found, asked, before, erased)
     if not chosen.neurons:
         raise NoNeurons(f"{chosen.whose} of {relation.name}")
     neurons, delta = sorted(chosen.neurons), erased(chosen.neurons)
@@ -124,6 +128,7 @@ def _chosen(
     bench: Bench,
     found: Sequence[Located],
     asked: _Asked,
+    before: _Answers,
     erased: Callable[[Sequence[NeuronId]], Delta],
 ) -> _Chosen:
     how = bench.how
@@ -134,13 +139,14 @@ def _chosen(
         whose = f"at least {how.least} facts"
         return _Chosen(carried_by(sets, how.least), f"knowledge neurons of {whose}", whose)
     words = f"serve the relation only, until it is {how.times:g} times as perplexing"
-    return _Chosen(_serving(bench, found, asked, erased), words)
+    return _Chosen(_serving(bench, found, asked, before, erased), words)
 
 
 def _serving(
     bench: Bench,
     found: Sequence[Located],
     asked: _Asked,
+    before: _Answers,
     erased: Callable[[Sequence[NeuronId]], Delta],
 ) -> tuple[NeuronId, ...]:
     """As few neurons as make the relation How.times as perplexing, and spare other relations.
@@ -154,29 +160,23 @@ def _serving(
         candidates = serving_only(shares, own, coefficients(model, asked.spared))[:MOST_TRIED]
         said = zip(asked.spared, first_tokens(model, asked.spared), strict=True)
         spared = [replace(question, token=token) for question, token in said]
-        whole, least = (perplexity_of(assess(model, some)) for some in (asked.chains, asked.sample))
+        least = perplexity_of(assess(model, asked.sample))
         enough = bench.how.times * least
-        most = (1 + SPARE) * _perplexity(model, spared)
+        most = (1 + SPARE) * perplexity_at(model, spared)
     taken: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
         bench.progress("choosing neurons", done, len(candidates))
         with bench.engine.at([*bench.deltas, erased([*taken, neuron])]) as model:
             perplexity = perplexity_of(assess(model, asked.sample))
-            if perplexity <= least or _perplexity(model, spared) > most:
+            if perplexity <= least or perplexity_at(model, spared) > most:
                 continue
             taken.append(neuron)
             least = perplexity
             if least < enough:
                 continue
-            if perplexity_of(assess(model, asked.chains)) >= bench.how.times * whole:
+            if perplexity_of(assess(model, asked.chains)) >= bench.how.times * before.perplexity:
                 break
     return tuple(taken or candidates[:1])
-
-
-def _perplexity(model: Model, questions: Sequence[Question]) -> float:
-    """Of the questions' tokens."""
-    rows = zip(questions, log_p(model, questions), strict=True)
-    return exp(-fmean(float(row[question.token]) for question, row in rows))
 
 
 def _metrics(before: _Answers, after: _Answers) -> dict[str, float | int | None]:

@@ -306,7 +306,7 @@ class Workspace:
         form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse)
         most_rank: of an adapter. Raises RankTooHigh, NothingToExport.
         """
-        from kn_edit.checkpoints.adapter import MOST_RANK, export_adapter
+        from kn_edit.checkpoints.adapter import export_adapter
         from kn_edit.checkpoints.materialise import export_checkpoint
         from kn_edit.checkpoints.patch import export_patch
         from kn_edit.checkpoints.recipe import export_deltas
@@ -319,8 +319,8 @@ class Workspace:
         if form == "delta":
             return export_deltas(base, deltas, target)
         if form == "adapter":
-            family, most = family_of(self.base.model_type), most_rank or MOST_RANK
-            return export_adapter(self.engine.shards, base, family, deltas, target, most_rank=most)
+            family, shards = family_of(self.base.model_type), self.engine.shards
+            return export_adapter(shards, base, family, deltas, target, most_rank=most_rank)
         if form == "patch":
             return export_patch(self.engine.shards, deltas, target)
         return export_checkpoint(
