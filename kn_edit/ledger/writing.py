@@ -75,16 +75,19 @@ def place_tag(connection: Connection, name: str, target: str, move: bool, now: s
 
 
 def add_version(
-    connection: Connection,
-    plan: Advance | Adoption,
-    digests: Mapping[str, str],
-    fingerprint: str,
-    now: str,
+    connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
     if _is_known(connection, plan.version, digests):
         return
     connection.execute(insert(versions).values(id=plan.version, base=fingerprint, created=now))
+    _describe_version(connection, plan, digests)
+
+
+def _describe_version(
+    connection: Connection, plan: Advance | Adoption, digests: Mapping[str, str]
+) -> None:
+    """What makes up a version that was just added: its edits, the digests of its tensors."""
     recipe = [
         {"version_id": plan.version, "position": position, "edit_id": edit}
         for position, edit in enumerate(plan.recipe)
@@ -106,13 +109,18 @@ def adopt(
 
     Raises DigestsDiffer.
     """
+    known = _is_known(connection, plan.version, digests)
+    if not known:  # before its events, which refer to it; its recipe has to wait for the edits
+        row = {"id": plan.version, "base": fingerprint, "created": now}
+        connection.execute(insert(versions).values(row))
     for edit in plan.edits:
         before = plan.recipe[: plan.recipe.index(edit.delta.id)]
+        # Its event comes right after it: an edit is numbered as the event that made it.
         add_edit(connection, _overlapping(connection, edit, before), edit, now)
-    add_version(connection, plan, digests, fingerprint, now)
-    for edit in plan.edits:
         _pulled(connection, plan, now, edit.delta.id, edit.message)
         add_evaluation(connection, plan.version, edit, now)
+    if not known:
+        _describe_version(connection, plan, digests)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))
