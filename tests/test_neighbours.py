@@ -10,7 +10,6 @@ import torch
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask_openly
-from kn_edit.neuron import NeuronId
 from kn_edit.workspace import Workspace, case_of
 from kn_edit.workspace.drafts import Bench, How
 from kn_edit.workspace.locating import prompts_for
@@ -68,10 +67,7 @@ def test_other_relations_are_held_as_well_also_beside_named_neighbours(bench):
 
 def test_the_nearest_are_those_whose_coefficients_point_the_same_way():
     near = [Question((number,), 0, 0) for number in range(4)]
-    own = torch.zeros(2, 1, 3)
-    own[:, 0] = torch.tensor([1.0, 2.0, 9.0])
-    others = torch.zeros(4, 1, 3)
-    others[:, 0] = torch.tensor([[1.0, 0, 7], [0, 1, 0], [-2, -1, 0], [2, -1, 0]])
-    neurons = [NeuronId(0, 0), NeuronId(0, 1)]  # inner products 1, 2, -4, 0
-    assert nearest(near, own, others, neurons, 3) == [near[2], near[1], near[0]]
-    assert nearest([], own, torch.zeros(0, 1, 3), neurons, 3) == []
+    own = torch.tensor([[1.0, 2.0], [1.0, 2.0]])
+    others = torch.tensor([[1.0, 0], [0, 1], [-2, -1], [2, -1]])  # inner products 1, 2, -4, 0
+    assert nearest(near, own, others, 3) == [near[2], near[1], near[0]]
+    assert nearest([], own, torch.zeros(0, 2), 3) == []

@@ -14,9 +14,9 @@ from kn_edit.neurons.selection import (
     coarse,
     fitted_share,
     refined,
+    selective,
     serving_only,
     spoken_for,
-    telling_apart,
 )
 
 names = st.builds(NeuronId, st.integers(0, 2), st.integers(0, 3))
@@ -150,18 +150,25 @@ def test_speaking_for_the_relation_is_counted_exactly(others, share):
     assert spoken_for(others, share) == {name for name, n in counts.items() if n > allowed}
 
 
-def test_a_neuron_that_fires_for_every_subject_comes_after_those_of_the_fact():
+def test_a_neuron_that_fires_elsewhere_comes_after_those_of_the_fact():
     everywhere, here, weak = NeuronId(0, 0), NeuronId(0, 1), NeuronId(1, 1)
-    own = torch.tensor([[[4.0, 3.0], [0.0, 1.0]], [[4.0, 5.0], [0.0, 1.0]]])
-    others = torch.tensor([[[4.0, 0.0], [0.0, 0.5]], [[-4.0, 0.0], [0.0, -0.5]]])
     ranking = [(everywhere, 1.0), (here, 0.6), (weak, 0.4)]
-    assert telling_apart(ranking, own, others) == (here, weak, everywhere)
+    own = torch.tensor([[4.0, 3.0, 1.0], [4.0, 5.0, 1.0]])
+    elsewhere = torch.tensor([[4.0, 0.0, 0.5], [-4.0, 0.0, -0.5]])
+    assert selective(ranking, own, elsewhere) == (here, weak, everywhere)
+
+
+def test_a_neuron_that_hardly_fires_at_all_is_no_better_for_firing_nowhere_else():
+    seldom, silent = NeuronId(0, 0), NeuronId(0, 1)
+    own, elsewhere = torch.tensor([[1.0, 1e-3]]), torch.tensor([[0.05, 0.0]])
+    assert selective([(seldom, 0.5), (silent, 1e-4)], own, elsewhere) == (seldom, silent)
 
 
 def test_neurons_that_never_fire_keep_the_order_of_their_scores():
-    nothing = torch.zeros(2, 2, 2)
+    nothing = torch.zeros(2, 2)
     ranking = [(NeuronId(0, 1), 0.5), (NeuronId(1, 0), 0.3)]
-    assert telling_apart(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))
+    assert selective(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))
+    assert selective(ranking, nothing, nothing[:0]) == (NeuronId(0, 1), NeuronId(1, 0))
 
 
 def test_neurons_serve_only_a_relation_when_they_fire_less_elsewhere():

@@ -13,7 +13,7 @@ from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, VOCABULARY, tiny
 from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Aims, Settings, Solution, solve
+from kn_edit.edits.calibrate import Aims, Fired, Settings, Solution, solve
 from kn_edit.edits.delta import BaseRef, Mode
 from kn_edit.edits.live import applied
 from kn_edit.edits.suffix import Shift, Suffix, shifted
@@ -188,6 +188,23 @@ def test_the_same_task_has_the_same_solution_bit_for_bit(shape):
     again = solve(tiny(shape), run.aims, run.neurons, PATIENT)
     assert again.b.equal(run.solution.b)
     assert replace(again, b=run.solution.b) == run.solution
+
+
+def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
+    model = tiny(shape)
+    wanted, neurons = aims(model), best_neurons(model, 12)
+    draw = torch.Generator().manual_seed(0)
+    elsewhere = torch.randn(200, 3, generator=draw) @ torch.randn(3, 12, generator=draw)
+    own = torch.randn(6, 12, generator=draw)
+    others = tuple(neurons[::-1])  # known in another order
+    known = Fired(others, own.flip(1), elsewhere.flip(1))
+    written = []
+    for weight in (0.0, 1.0, 100.0):
+        settings = replace(PATIENT, w_spill=weight)
+        solution = solve(model, replace(wanted, fired=known), neurons, settings)
+        assert solution.margin >= PATIENT.margin
+        written.append(float((elsewhere @ solution.b).square().sum(1).mean()))
+    assert written[0] > 2 * written[1] > 4 * written[2]
 
 
 def test_the_solver_tells_every_step():

@@ -3,11 +3,17 @@
 Minimised by Adam from zero:
 
     mean max(0, m - lead(t')) + w_loc KL(before, after) + w_norm sum (|b| / |v|)^2
+        + w_spill mean |sum c b|^2 / |sum c* v|^2
 
 where lead(t') is how far the log-probability of t' is above that of every other token on a prompt,
-and the KL divergence is taken on prompts whose answers must stay. It stops as soon as t' leads on
-every prompt by a margin *and* the KL divergence is under its limit. A hinge, and not -log p(t'):
-once t' leads, nothing should push further while the divergence comes down (docs/results.md).
+and the KL divergence is taken on prompts whose answers must stay. The last term is what the shifts
+write at many other places, where the coefficients are c, in units of what the same slots write for
+the fact, whose coefficients are c*: it needs no run of the model, so the places can be many more
+than the prompts (the second moment of the keys plays the same part in Meng et al., 2022).
+
+It stops as soon as t' leads on every prompt by a margin *and* the KL divergence is under its limit.
+A hinge, and not -log p(t'): once t' leads, nothing should push further while the divergence comes
+down (docs/results.md).
 """
 
 from __future__ import annotations
@@ -25,12 +31,27 @@ from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
 
 
+@dataclass(frozen=True, eq=False)
+class Fired:
+    """Coefficients of some neurons, for a fact and elsewhere."""
+
+    neurons: tuple[NeuronId, ...]
+    own: Tensor  # at the prompts of the fact, (prompts, n)
+    elsewhere: Tensor  # (places, n)
+
+    def of(self, neurons: Sequence[NeuronId]) -> Fired:
+        """The same of some of the neurons."""
+        columns = [self.neurons.index(neuron) for neuron in neurons]
+        return Fired(tuple(neurons), self.own[:, columns], self.elsewhere[:, columns])
+
+
 @dataclass(frozen=True)
 class Aims:
     """What an update is to change and to keep."""
 
     change: tuple[Question, ...]  # each asks for a token of the new answer
     keep: tuple[Question, ...]  # what is predicted here must stay; their tokens are not used
+    fired: Fired | None = None  # of all candidates; None where nothing is known of other places
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,7 @@ class Settings:
 
     w_loc: float = 100.0
     w_norm: float = 1e-3
+    w_spill: float = 300.0
     rate: float = 0.1  # length of Adam's first step, in units of |v|
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
     margin: float = 8.0  # of log-probability over the next token
@@ -87,6 +109,7 @@ def solve(
     with torch.no_grad():
         before = asked.log_p()[changed:]  # (kept prompts, vocabulary)
 
+    spill = None if aims.fired is None else _spill(model, aims.fired.of(neurons))
     if start is None:
         start = torch.zeros(len(neurons), model.d_model, device=model.device)
     u = (start / sizes).requires_grad_()  # b in units of |v|, (n, d_model)
@@ -105,6 +128,8 @@ def solve(
             break
         loss = (settings.margin + settings.slack - lead).relu().mean()
         loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
+        if spill is not None:
+            loss = loss + settings.w_spill * (spill @ (u * sizes)).square().sum()
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
@@ -135,6 +160,14 @@ def slot_norms(model: Model, neurons: Sequence[NeuronId]) -> Tensor:
     rows = [model.slots(neuron.layer)[neuron.index] for neuron in neurons]
     norms: Tensor = torch.stack(rows).float().norm(dim=1, keepdim=True)
     return norms
+
+
+def _spill(model: Model, fired: Fired) -> Tensor:
+    """C with |C b|^2 = mean |sum c b|^2 / |sum c* v|^2 for shifts b, (places, n)."""
+    slots = [model.slots(neuron.layer)[neuron.index] for neuron in fired.neurons]
+    written = fired.own.float().mean(0) @ torch.stack(slots).float()  # (d_model,)
+    size = written.square().sum().clamp_min(torch.finfo(torch.float32).tiny)
+    return fired.elsewhere.float() / (size * max(len(fired.elsewhere), 1)).sqrt()
 
 
 def _by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:

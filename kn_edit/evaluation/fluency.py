@@ -10,7 +10,7 @@ import torch
 
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
-from kn_edit.models.questions import Question, ask_place
+from kn_edit.models.questions import places
 
 NEW_TOKENS = 40
 
@@ -21,7 +21,7 @@ def perplexity(model: Model, texts: Sequence[str]) -> float:
     In a masked LM each token is masked in turn (pseudo-perplexity, Salazar et al., ACL 2020), the
     special ones at the ends left alone.
     """
-    return perplexity_at(model, [place for text in texts for place in _every_token(model, text)])
+    return perplexity_at(model, [place for text in texts for place in places(model, text)])
 
 
 def perplexity_at(model: Model, questions: Sequence[Question]) -> float:
@@ -29,13 +29,6 @@ def perplexity_at(model: Model, questions: Sequence[Question]) -> float:
     rows = zip(questions, log_p(model, questions), strict=True)
     logs = [float(row[question.token]) for question, row in rows]
     return math.exp(-sum(logs) / len(logs))
-
-
-def _every_token(model: Model, text: str) -> list[Question]:
-    ids = model.tokenizer(text)["input_ids"]
-    special = set() if model.causal else set(model.tokenizer.all_special_ids)
-    places = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
-    return [ask_place(model, ids, place) for place in places if ids[place] not in special]
 
 
 def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:

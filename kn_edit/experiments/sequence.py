@@ -55,7 +55,8 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
     case = lab.cases[names[number - 1]]
     to = new_answer(lab, case)
     recipe = tuple(delta.id for delta in before)
-    bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent)
+    earlier = tuple(lab.cases[name] for name in names[: number - 1])
+    bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent, earlier=earlier)
     draft = draft_update(bench, case, to)
     file = _file(lab, number)
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -68,6 +68,14 @@ def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
     return Question((*ids[:place], mask, *ids[place + 1 :]), place, ids[place])
 
 
+def places(model: Model, text: str) -> list[Question]:
+    """Every token of a text in turn, but its first; in a masked LM but the special ones."""
+    ids = model.tokenizer(text)["input_ids"]
+    special = set() if model.causal else set(model.tokenizer.all_special_ids)
+    asked = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
+    return [ask_place(model, ids, place) for place in asked if ids[place] not in special]
+
+
 def _ask_causal(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
     before = prompt.before.rstrip()
     start = _encode(model, before)

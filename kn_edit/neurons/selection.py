@@ -16,6 +16,8 @@ from torch import Tensor
 
 from kn_edit.neuron import NeuronId
 
+MOST_SIGNAL = 100.0  # a neuron that never fired elsewhere counts as one that does so seldom
+
 Neurons = frozenset[NeuronId]
 
 
@@ -76,21 +78,24 @@ def spoken_for(others: Sequence[Neurons], share: float) -> Neurons:
     return frozenset(neuron for neuron, count in counts.items() if count > most)
 
 
-def telling_apart(
-    ranking: Sequence[tuple[NeuronId, float]], own: Tensor, others: Tensor
+def selective(
+    ranking: Sequence[tuple[NeuronId, float]], own: Tensor, elsewhere: Tensor
 ) -> tuple[NeuronId, ...]:
-    """Candidates by score times how far they tell a fact from its neighbours, best first.
+    """Candidates that fire for a fact and hardly elsewhere, best first.
 
-    A neuron that fires for every subject alike changes them all, whatever its score. The factor is
-    1 - rms(coefficient for others) / |mean coefficient for the fact|, at least 0.
+    What is written into a slot is felt wherever its neuron fires, in proportion to the coefficient.
+    So by c^2 / (mean c^2 elsewhere + c^2 / 100), c the mean coefficient for the fact, times the
+    square root of the score: at most 100 times the noise counts as signal.
 
-    own, others: coefficients at the answer position, (prompts, layers, d_ff)
+    ranking: with scores; own, elsewhere: coefficients in its order, (prompts, n), (places, n)
     """
-    apart = _less_elsewhere(own.mean(0).abs(), others)
-    order = sorted(
-        ranking, key=lambda pair: (-pair[1] * float(apart[pair[0].layer, pair[0].index]), -pair[1])
-    )
-    return tuple(neuron for neuron, _ in order)
+    signal = own.double().mean(0).square()
+    noise = elsewhere.double().square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
+    clear = signal / (noise + signal / MOST_SIGNAL).clamp_min(torch.finfo(signal.dtype).tiny)
+    scores = torch.tensor([max(score, 0.0) for _, score in ranking], dtype=torch.float64)
+    worth = (scores.sqrt() * clear.cpu()).tolist()
+    order = sorted(range(len(ranking)), key=lambda at: (-worth[at], -ranking[at][1]))
+    return tuple(ranking[at][0] for at in order)
 
 
 def serving_only(

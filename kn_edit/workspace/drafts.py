@@ -9,6 +9,7 @@ from typing import Any
 from kn_edit.edits.calibrate import Settings
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.gate import Gate
+from kn_edit.facts import Case
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment
@@ -66,6 +67,7 @@ class Bench:
     how: How
     progress: Progress
     edited: bool = False  # the fact in question was edited before
+    earlier: tuple[Case, ...] = ()  # other facts that were updated before
 
     def locator_at_base(self, model: Model) -> Locator:
         return self._locator(model, ())

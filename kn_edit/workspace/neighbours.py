@@ -11,12 +11,12 @@ from torch import Tensor
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask, ask_openly
-from kn_edit.neuron import NeuronId
 from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
 HELD = 24  # prompts of other subjects that the solver holds in place
 HELD_ELSEWHERE = 8  # and of other relations
+HELD_EARLIER = 32  # and of updates that were made before
 JUDGES = 12  # other facts that judge, at most half of those that the model knows
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 OTHER_FACTS = 4  # of every other bundled relation, to see whether an erasure spares them
@@ -57,17 +57,14 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     return Neighbours((), questions, elsewhere, judging)
 
 
-def nearest(
-    near: Sequence[Question], own: Tensor, others: Tensor, neurons: Sequence[NeuronId], most: int
-) -> list[Question]:
-    """Those that an edit of these neurons reaches most, so many of them.
+def nearest(near: Sequence[Question], own: Tensor, others: Tensor, most: int) -> list[Question]:
+    """Those that an edit reaches most, so many of them.
 
     A shift in proportion to the fact's own coefficients c reaches a neighbour with coefficients d
-    in proportion to the inner product of c and d. own, others: coefficients of the fact's prompts
-    and of the neighbours', (prompts, layers, d_ff).
+    in proportion to the inner product of c and d. own, others: coefficients of the slots that are
+    edited, at the fact's prompts and at the neighbours', (prompts, n).
     """
-    layers, index = zip(*neurons, strict=True)
-    reach = (others[:, layers, index] @ own.mean(0)[layers, index]).abs()  # (neighbours,)
+    reach = (others @ own.mean(0)).abs()  # (neighbours,)
     order = reach.argsort(descending=True, stable=True).tolist()
     return [near[at] for at in order[:most]]
 

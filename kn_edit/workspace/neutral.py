@@ -8,11 +8,12 @@ from typing import Any
 from kn_edit.evaluation.fluency import perplexity
 from kn_edit.facts import neutral_sentences
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, ask_place
+from kn_edit.models.questions import Question, ask_place, places
 
 SEED = 0
-HELD_TEXTS = 6
-TOKENS = 12  # of each text that is held
+SEEN_TEXTS = 20  # by solvers; the others judge
+HELD_TEXTS = 6  # of these, the predictions of which are held in place
+TOKENS = 12  # of each, in a causal LM; a masked one takes half a sentence for something else
 PLACES = 4  # asked in each
 JUDGING_TEXTS = 8  # of an edit; `evaluate` asks all that no solver holds
 
@@ -22,15 +23,21 @@ def held_in_place(model: Model) -> list[Question]:
     rng = random.Random(SEED)
     questions = []
     for text in neutral_sentences()[:HELD_TEXTS]:
-        ids = model.tokenizer(text)["input_ids"][:TOKENS]
+        ids = model.tokenizer(text)["input_ids"][: TOKENS if model.causal else None]
         for place in sorted(rng.sample(range(2, len(ids) - 1), PLACES)):
             questions.append(ask_place(model, ids, place + model.causal))
     return questions
 
 
+def everywhere(model: Model) -> list[Question]:
+    """Every place of the neutral text that solvers see."""
+    texts = neutral_sentences()[:SEEN_TEXTS]
+    return [question for text in texts for question in places(model, text)]
+
+
 def unseen_texts() -> tuple[str, ...]:
-    """Neutral text that no solver holds in place."""
-    return neutral_sentences()[HELD_TEXTS:]
+    """Neutral text that no solver sees."""
+    return neutral_sentences()[SEEN_TEXTS:]
 
 
 def speech(model: Model) -> float:

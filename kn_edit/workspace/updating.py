@@ -11,24 +11,33 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.build import delta_of
-from kn_edit.edits.calibrate import Aims
+from kn_edit.edits.calibrate import Aims, Fired
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons, SameAnswer
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import coefficients
-from kn_edit.models.questions import Chain, ask
+from kn_edit.models.predict import BATCH, coefficients
+from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
-from kn_edit.neurons.selection import telling_apart
+from kn_edit.neurons.selection import selective
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
-from kn_edit.workspace.neutral import held_in_place, speech, spoken
+from kn_edit.workspace.neighbours import (
+    HELD,
+    HELD_EARLIER,
+    HELD_ELSEWHERE,
+    Neighbours,
+    nearest,
+    neighbours,
+)
+from kn_edit.workspace.neutral import everywhere, held_in_place, speech, spoken
 from kn_edit.workspace.progress import Progress
+
+MOST_HELD = (HELD, HELD_ELSEWHERE, HELD_EARLIER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +77,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
             tokens = [chains[0].questions[0].token for chains in (old, new)]
             shifts = _closed(model, found, how, *tokens)
         else:
-            shifts = _solved(model, found, how, new, others, bench.progress)
+            shifts = _solved(model, found, how, new, others, bench.earlier, bench.progress)
     delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
@@ -109,30 +118,35 @@ def _solved(
     how: How,
     chains: Sequence[Chain],
     others: Neighbours,
+    earlier: Sequence[Case],
     progress: Progress,
 ) -> _Shifts:
     """Shifts that were solved for. chains: they ask for the new answer."""
-    settings, held = how.settings, list(others.named)
+    settings = how.settings
     ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if how.neurons:
         settings = replace(settings, fewest=len(ranking))
-    if ranking:
-        # Where the answer begins: what comes after its first token fires other neurons anyway.
-        own = coefficients(model, [chain.questions[0] for chain in chains])
-        named, near, elsewhere = (
-            coefficients(model, some) for some in (others.named, others.near, others.elsewhere)
-        )
-        if not how.neurons and (others.named or others.near):
-            ranking = telling_apart(found.ranking, own, torch.cat([named, near]))
-        first = ranking[: settings.fewest]
-        held += nearest(others.near, own, near, first, HELD)
-        held += nearest(others.elsewhere, own, elsewhere, first, HELD_ELSEWHERE)
+
+    def fired(questions: Sequence[Question]) -> Tensor:
+        return _coefficients(model, questions, ranking)
+
+    # Where the answer begins: what comes after its first token fires other neurons anyway.
+    own = fired([chain.questions[0] for chain in chains])
+    held = (others.near, others.elsewhere, _again(model, earlier))
+    seen = [fired(questions) for questions in held]
+    known = Fired(ranking, own, torch.cat([*seen, fired(others.named), fired(everywhere(model))]))
+    if not how.neurons:
+        ranking = selective(found.ranking, own, known.elsewhere)
+    first = [known.neurons.index(neuron) for neuron in ranking[: settings.fewest]]
+    kept = [*others.named, *held_in_place(model)]
+    for questions, at, most in zip(held, seen, MOST_HELD, strict=True):
+        kept += nearest(questions, own[:, first], at[:, first], most)
 
     def tick(step: int, _margin: float) -> None:
         progress("solving", step, 0)  # nobody knows how many it will take
 
     change = tuple(question for chain in chains for question in chain.questions)
-    aims = Aims(change, (*held, *held_in_place(model)))
+    aims = Aims(change, tuple(kept), known)
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution, refined = result.solution, {neuron for neuron, _ in found.neurons}
     story = {
@@ -144,6 +158,25 @@ def _solved(
         "why": result.why,
     }
     return _Shifts(solution.neurons, solution.b, story)
+
+
+def _again(model: Model, earlier: Sequence[Case]) -> list[Question]:
+    """A prompt of every fact that was updated before, their templates in turn."""
+    questions = []
+    for at, case in enumerate(earlier):
+        prompts = prompts_for(model, case.relation, case.fact)
+        questions.append(ask_openly(model, prompts[at % len(prompts)]))
+    return questions
+
+
+def _coefficients(
+    model: Model, questions: Sequence[Question], neurons: Sequence[NeuronId]
+) -> Tensor:
+    """Of these neurons only, (questions, n): those of all would not fit in memory."""
+    layers = [neuron.layer for neuron in neurons]
+    index = [neuron.index for neuron in neurons]
+    groups = [questions[at : at + BATCH] for at in range(0, len(questions), BATCH)] or [()]
+    return torch.cat([coefficients(model, some)[:, layers, index] for some in groups])
 
 
 def _story(search: Search, found: Located) -> dict[str, Any]:

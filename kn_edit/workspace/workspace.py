@@ -34,7 +34,7 @@ from kn_edit.ledger.disk import disk_errors
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, nearest_folder
 from kn_edit.workspace.progress import Progress, bytes_of, silent
-from kn_edit.workspace.requests import OWN
+from kn_edit.workspace.requests import OWN, case_again
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -232,7 +232,9 @@ class Workspace:
 
         head = self.ledger.head()
         current = self._as_edited(case, head)
-        draft = draft_update(self._bench(head, how, edited=current != case), current, to)
+        bench = self._bench(head, how)
+        bench = replace(bench, edited=current != case, earlier=self._earlier(head, case))
+        draft = draft_update(bench, current, to)
         return self._judged(draft, head, accept, dry_run)
 
     def erase(
@@ -429,11 +431,18 @@ class Workspace:
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
-    def _bench(self, head: VersionRecord, how: How | None, *, edited: bool = False) -> Bench:
+    def _bench(self, head: VersionRecord, how: How | None) -> Bench:
         from kn_edit.workspace.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
-        return Bench(self.engine, head.edits, deltas, how or How(), self.progress, edited)
+        return Bench(self.engine, head.edits, deltas, how or How(), self.progress)
+
+    def _earlier(self, version: VersionRecord, case: Case) -> tuple[Case, ...]:
+        """The other facts that a version's edits updated, as far as they can be asked again."""
+        again = [case_again(self.ledger.edit(edit)) for edit in version.edits]
+        cases = {(one.relation.name, one.fact.subject): one for one in again if one is not None}
+        cases.pop((case.relation.name, case.fact.subject), None)
+        return tuple(cases.values())
 
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""
