@@ -10,7 +10,7 @@ import torch
 
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
-from kn_edit.models.questions import places
+from kn_edit.models.questions import Question, places
 
 NEW_TOKENS = 40
 
