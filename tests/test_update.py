@@ -195,13 +195,12 @@ def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
     wanted, neurons = aims(model), best_neurons(model, 12)
     draw = torch.Generator().manual_seed(0)
     elsewhere = torch.randn(200, 3, generator=draw) @ torch.randn(3, 12, generator=draw)
-    own = torch.randn(6, 12, generator=draw)
     others = tuple(neurons[::-1])  # known in another order
-    known = Fired(others, own.flip(1), elsewhere.flip(1))
+    known = Fired(others, elsewhere.flip(1), torch.full((12,), 100.0))
     written = []
     for weight in (0.0, 1.0, 100.0):
         settings = replace(PATIENT, w_spill=weight)
-        solution = solve(model, replace(wanted, fired=known), neurons, settings)
+        solution = solve(model, replace(wanted, elsewhere=known), neurons, settings)
         assert solution.margin >= PATIENT.margin
         written.append(float((elsewhere @ solution.b).square().sum(1).mean()))
     assert written[0] > 2 * written[1] > 4 * written[2]

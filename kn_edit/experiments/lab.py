@@ -72,6 +72,11 @@ class Lab:
             for fact in self.facts[name]
         }
 
+    @property
+    def solver(self) -> dict[str, object]:
+        """The solver's settings, for rows that depend on them."""
+        return asdict(self.how.settings_for(self.workspace.engine.model))
+
     def rows(self, experiment: str, **settings: object) -> Rows:
         """The rows of an experiment; its own settings go into the file with the plan's."""
         made = {"experiment": experiment, "base": self.workspace.base.fingerprint}

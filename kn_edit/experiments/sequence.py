@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 from statistics import fmean
@@ -33,7 +32,7 @@ def measure(lab: Lab, edits: int) -> list[Row]:
     After those of LOOKS, and the last: every edit so far, and neutral text.
     """
     cases = _in_turns(lab)[:edits]
-    rows = lab.rows("sequence", edits=edits, solver=asdict(lab.how.settings))
+    rows = lab.rows("sequence", edits=edits, solver=lab.solver)
     names = [f"{number} {name}" for number, name in enumerate(["the base", *cases])]
     return rows.all(names, lambda name: _row(lab, cases, int(name.split()[0])), lab.progress)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from statistics import fmean
 
 from kn_edit.edits.delta import Delta
@@ -53,7 +53,7 @@ def measure(lab: Lab, controls: int | None = None) -> list[Row]:
     part; by default all
     """
     cases = lab.cases
-    settings: dict[str, object] = {"scales": SCALES, "solver": asdict(lab.how.settings)}
+    settings: dict[str, object] = {"scales": SCALES, "solver": lab.solver}
     if controls is not None:
         settings["controls"] = controls
     some = [one for facts in lab.facts.values() for one in facts[:controls]]

@@ -52,3 +52,17 @@ def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
             seen = trace(model, batch.ids, mask=batch.mask).coefficients
         found.append(torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1))
     return torch.cat(found)
+
+
+def usually_written(model: Model, questions: Sequence[Question]) -> Tensor:
+    """|FFN output|^2 of every layer at the median answer position, biases aside, (layers,).
+
+    The median: causal LMs write a thousand times as much at the first token of a text.
+    """
+    slots = [model.slots(layer).float() for layer in range(model.n_layers)]
+    sizes = []
+    for start in range(0, len(questions), BATCH):
+        found = coefficients(model, questions[start : start + BATCH]).float()
+        written = [found[:, layer] @ slots[layer] for layer in range(model.n_layers)]
+        sizes.append(torch.stack([one.square().sum(1) for one in written], 1))
+    return torch.cat(sizes).median(0).values

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Case
@@ -25,7 +25,7 @@ class How:
 
     closed_form: bool = False
     scale: tuple[float, float] = (1.0, 8.0)  # (l1, l2) of the closed form
-    settings: Settings = field(default_factory=Settings)
+    settings: Settings | None = None  # of the solver; by default as suits the model
     search: Search = field(default_factory=Search)
     gate: Gate = field(default_factory=Gate)
     neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
@@ -34,6 +34,9 @@ class How:
     top: int | None = None  # instead: so many of the most frequent neurons
     zero: bool = False  # erase with zero also where there is an unknown token
     facts: int = 20  # known facts of a relation that an erase looks at
+
+    def settings_for(self, model: Model) -> Settings:
+        return self.settings or (CAUSAL if model.causal else MASKED)
 
 
 @dataclass(frozen=True, eq=False)

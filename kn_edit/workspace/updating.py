@@ -18,7 +18,7 @@ from kn_edit.errors import NoNeurons, SameAnswer
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import BATCH, coefficients
+from kn_edit.models.predict import BATCH, coefficients, usually_written
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
@@ -122,7 +122,7 @@ def _solved(
     progress: Progress,
 ) -> _Shifts:
     """Shifts that were solved for. chains: they ask for the new answer."""
-    settings = how.settings
+    settings = how.settings_for(model)
     ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if how.neurons:
         settings = replace(settings, fewest=len(ranking))
@@ -133,10 +133,12 @@ def _solved(
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     own = fired([chain.questions[0] for chain in chains])
     held = (others.near, others.elsewhere, _again(model, earlier))
-    seen = [fired(questions) for questions in held]
-    known = Fired(ranking, own, torch.cat([*seen, fired(others.named), fired(everywhere(model))]))
+    seen, text = [fired(questions) for questions in held], everywhere(model)
+    places = torch.cat([*seen, fired(others.named), fired(text)])
+    written = usually_written(model, text)
+    known = Fired(ranking, places, torch.stack([written[neuron.layer] for neuron in ranking]))
     if not how.neurons:
-        ranking = selective(found.ranking, own, known.elsewhere)
+        ranking = selective(found.ranking, own, places)
     first = [known.neurons.index(neuron) for neuron in ranking[: settings.fewest]]
     kept = [*others.named, *held_in_place(model)]
     for questions, at, most in zip(held, seen, MOST_HELD, strict=True):
@@ -153,6 +155,7 @@ def _solved(
         "steps": solution.steps,
         "margin": solution.margin,
         "kl": solution.kl,
+        "spill": solution.spill,
         "reached": solution.reached,
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
