@@ -14,7 +14,7 @@ from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken, ExitCode
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models import predict
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens, log_p
+from kn_edit.models.predict import first_tokens, log_p, usually_written
 from kn_edit.models.questions import (
     Question,
     ask,
@@ -23,6 +23,7 @@ from kn_edit.models.questions import (
     ask_place,
     batched,
     of_similar_length,
+    places,
 )
 
 CAPITAL = Template("the capital of [X] is [Y] .")
@@ -229,3 +230,22 @@ def test_texts_that_are_padded_together_are_of_similar_length(lengths):
     for group in groups:
         sizes = [len(question.ids) for question in group]
         assert max(sizes) <= 1.5 * min(sizes)
+
+
+@pytest.mark.parametrize("shape", ["gpt2", "llama", "bert"])
+def test_what_the_ffns_usually_write_is_the_median_of_their_outputs(shape):
+    model = tiny(shape)
+    asked = places(model, "the capital of France is Paris") * 7  # more than a batch of them
+    asked = [*asked, *places(model, "Rome is the capital city of Italy")]
+    usual = usually_written(model, asked)
+    for layer, down in enumerate(model.downs):
+        sizes = []
+        for one in asked:
+            outputs: list[torch.Tensor] = []
+            hook = down.register_forward_hook(lambda _, __, out, to=outputs: to.append(out))
+            with torch.no_grad():
+                model.net(input_ids=torch.tensor([one.ids]))
+            hook.remove()
+            bias = 0 if down.bias is None else down.bias
+            sizes.append(float((outputs[0][0, one.position] - bias).square().sum()))
+        assert float(usual[layer]) == pytest.approx(sorted(sizes)[(len(sizes) - 1) // 2], rel=1e-4)

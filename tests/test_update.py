@@ -33,7 +33,7 @@ TEMPLATES = (
     "the capital city of the country of [X] is [Y]",
 )
 NARROW = ("electra", "opt-350m")  # their word embeddings are narrower than their slots
-PATIENT = Settings(margin=1.0, kl_limit=0.1, most_steps=400)
+PATIENT = Settings(margin=1.0, kl_limit=0.1, spill_limit=0.1, most_steps=400)
 
 
 def place(model: Model) -> SlotPlace:
@@ -204,6 +204,29 @@ def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
         assert solution.margin >= PATIENT.margin
         written.append(float((elsewhere @ solution.b).square().sum(1).mean()))
     assert written[0] > 2 * written[1] > 4 * written[2]
+
+
+def test_what_shifts_write_elsewhere_is_told_in_units_of_what_the_ffn_writes():
+    model = tiny("llama")
+    neurons = best_neurons(model, 6)
+    coefficients = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
+    usual = torch.tensor([1000.0 * 4**neuron.layer for neuron in neurons])
+    known = Fired(tuple(neurons), coefficients, usual)
+    solution = solve(model, replace(aims(model), elsewhere=known), neurons, PATIENT)
+    written = (coefficients / usual.sqrt()) @ solution.b  # (places, d_model)
+    assert solution.spill == pytest.approx(float(written.square().sum(1).mean()), rel=1e-4)
+    assert solution.reached
+    assert 0 < solution.spill <= PATIENT.spill_limit
+
+
+def test_a_higher_power_lifts_the_prompt_that_lags_behind():
+    model = tiny("bert")
+    neurons, wanted = best_neurons(model, 3), aims(model)
+    hard = replace(PATIENT, margin=8.0, w_norm=0.3, most_steps=200)
+    least = [
+        solve(model, wanted, neurons, replace(hard, power=power)).margin for power in (1.0, 2.0)
+    ]
+    assert least[1] > least[0]
 
 
 def test_the_solver_tells_every_step():

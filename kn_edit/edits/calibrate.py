@@ -2,7 +2,7 @@
 
 Minimised by Adam from zero:
 
-    mean max(0, m - lead(t')) + w_loc KL(before, after) + w_norm sum (|b| / |v|)^2
+    m mean max(0, 1 - lead(t') / m)^p + w_loc KL(before, after) + w_norm sum (|b| / |v|)^2
         + w_spill mean |sum c b / s|^2
 
 where lead(t') is how far the log-probability of t' is above that of every other token on a prompt,
@@ -70,6 +70,7 @@ class Settings:
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
     margin: float = 8.0  # of log-probability over the next token
     slack: float = 0.5  # what the loss asks for beyond it
+    power: float = 1.0  # of what is missing; at 2 a prompt that lags far behind counts for more
     kl_limit: float = 0.005  # nats, mean over the prompts to keep
     spill_limit: float = 0.02
     most_steps: int = 30
@@ -138,7 +139,7 @@ def solve(
                 log_p = asked.log_p()  # (changed and kept prompts, vocabulary)
             kl = _divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
             lead = _lead(log_p[:changed], wanted)  # (changed prompts,)
-            loss = (settings.margin + settings.slack - lead).relu().mean()
+            loss = _short(lead, settings)
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
             loss = loss + settings.w_spill * spill
         reads = (float(one.detach()) for one in (lead.min(), kl, spill))
@@ -227,6 +228,13 @@ class _Asked:
     def log_p(self) -> Tensor:
         """Log-probabilities in the order of the questions, (questions, vocabulary)."""
         return torch.cat([part.log_p() for part in self._parts])[self._order]
+
+
+def _short(lead: Tensor, settings: Settings) -> Tensor:
+    """What is missing of the margin, m mean max(0, 1 - lead / m)^p, m with the slack."""
+    goal = settings.margin + settings.slack
+    missing: Tensor = (1 - lead / goal).relu().pow(settings.power).mean() * goal
+    return missing
 
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:
