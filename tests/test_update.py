@@ -208,8 +208,8 @@ def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
 
 def test_what_shifts_write_elsewhere_is_told_in_units_of_what_the_ffn_writes():
     model = tiny("llama")
-    neurons = best_neurons(model, 6)
-    coefficients = torch.randn(50, 6, generator=torch.Generator().manual_seed(1))
+    neurons = best_neurons(model, 12)
+    coefficients = torch.randn(50, 12, generator=torch.Generator().manual_seed(1))
     usual = torch.tensor([1000.0 * 4**neuron.layer for neuron in neurons])
     known = Fired(tuple(neurons), coefficients, usual)
     solution = solve(model, replace(aims(model), elsewhere=known), neurons, PATIENT)
