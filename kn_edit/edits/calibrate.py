@@ -82,7 +82,14 @@ class Settings:
 CAUSAL = Settings()
 # A masked LM of few neurons needs more of them, and answers by less of a margin to begin with.
 MASKED = Settings(
-    rate=1.0, margin=6.0, spill_limit=0.003, most_steps=50, fewest=40, most_neurons=40
+    w_spill=400.0,
+    rate=1.0,
+    margin=6.0,
+    power=2.0,
+    spill_limit=0.003,
+    most_steps=50,
+    fewest=50,
+    most_neurons=50,
 )
 
 
