@@ -137,8 +137,9 @@ def _solved(
     places = torch.cat([*seen, fired(others.named), fired(text)])
     written = usually_written(model, text)
     known = Fired(ranking, places, torch.stack([written[neuron.layer] for neuron in ranking]))
-    if not how.neurons:
-        ranking = selective(found.ranking, own, places)
+    refined = {neuron: None for neuron, _ in found.neurons}
+    if not how.neurons:  # the fact's own ones first
+        ranking = tuple(refined | dict.fromkeys(selective(found.ranking, own, places)))
     first = [known.neurons.index(neuron) for neuron in ranking[: settings.fewest]]
     kept = [*others.named, *held_in_place(model)]
     for questions, at, most in zip(held, seen, MOST_HELD, strict=True):
@@ -150,7 +151,7 @@ def _solved(
     change = tuple(question for chain in chains for question in chain.questions)
     aims = Aims(change, tuple(kept), known)
     result = calibrated(model, aims, ranking, settings, tick=tick)
-    solution, refined = result.solution, {neuron for neuron, _ in found.neurons}
+    solution = result.solution
     story = {
         "steps": solution.steps,
         "margin": solution.margin,
