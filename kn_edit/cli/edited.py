@@ -62,7 +62,7 @@ def _beyond(draft: Draft) -> Parts:
     added, why = draft.found.get("added"), draft.found.get("why")
     if added:
         own, found = len(draft.neurons) - added, len(draft.found["neurons"])
-        yield f"{own} of the {found} that locate finds, {added} next by score"
+        yield f"{own} of the {found} that locate finds, {added} next best"
     if why:
         yield wrapped(2, f"tried with fewer: {why}")
 

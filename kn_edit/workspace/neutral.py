@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from kn_edit.evaluation.fluency import perplexity
@@ -12,6 +13,7 @@ from kn_edit.models.questions import Question, ask_place, places
 
 SEED = 0
 SEEN_TEXTS = 20  # by solvers; the others judge
+MIXED_TEXTS = 100  # of two halves each, for masked LMs
 HELD_TEXTS = 6  # of these, the predictions of which are held in place
 TOKENS = 12  # of each, in a causal LM; a masked one takes half a sentence for something else
 PLACES = 4  # asked in each
@@ -30,9 +32,23 @@ def held_in_place(model: Model) -> list[Question]:
 
 
 def everywhere(model: Model) -> list[Question]:
-    """Every place of the neutral text that solvers see."""
-    texts = neutral_sentences()[:SEEN_TEXTS]
+    """Every place of the neutral text that solvers see.
+
+    In a masked LM what fires at a place depends on both its sides, so there are also texts of which
+    both sides were not seen together: halves of two (decision 0016).
+    """
+    texts = list(neutral_sentences()[:SEEN_TEXTS])
+    if not model.causal:
+        texts += _mixed(texts)
     return [question for text in texts for question in places(model, text)]
+
+
+def _mixed(texts: Sequence[str]) -> list[str]:
+    """The first half of one sentence with the second half of another, pairs drawn."""
+    rng = random.Random(SEED)
+    words = [text.split() for text in texts]
+    pairs = [rng.sample(words, 2) for _ in range(MIXED_TEXTS)]
+    return [" ".join((*a[: len(a) // 2], *b[len(b) // 2 :])) for a, b in pairs]
 
 
 def unseen_texts() -> tuple[str, ...]:
