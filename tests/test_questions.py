@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 import torch
 from hypothesis import given
@@ -24,6 +26,7 @@ from kn_edit.models.questions import (
     batched,
     of_similar_length,
     places,
+    with_unknown_words,
 )
 
 CAPITAL = Template("the capital of [X] is [Y] .")
@@ -60,6 +63,21 @@ def test_a_masked_model_is_asked_at_the_mask():
     (question,) = ask(tiny("bert"), prompt()).questions
     sentence = ids("[CLS] the capital of France is [MASK] . [SEP]")
     assert question == Question(sentence, 6, VOCABULARY["Paris"])
+
+
+def test_words_of_the_template_become_unknown_one_at_a_time():
+    model = tiny("bert")
+    chain = ask(model, prompt())
+    sentence = "[CLS] {} {} {} France {} [MASK] {} [SEP]"
+    words = ["the", "capital", "of", "is", "."]
+    expected = {
+        ids(sentence.format(*words[:at], "[UNK]", *words[at + 1 :])) for at in range(len(words))
+    }
+    found = with_unknown_words(model, chain, 99, Random(0))
+    assert {one.ids for one in found} == expected
+    assert {(one.position, one.token) for one in found} == {(6, VOCABULARY["Paris"])}
+    some = with_unknown_words(model, chain, 2, Random(0))
+    assert len({one.ids for one in some}) == 2
 
 
 def test_a_place_in_a_text_is_predicted_or_masked():

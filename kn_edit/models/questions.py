@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from random import Random
 
 import torch
 from torch import Tensor
@@ -58,6 +59,23 @@ def ask_between(model: Model, before: str, after: str) -> Question:
         ids = _encode(model, before.rstrip())
         return Question(ids, len(ids) - 1, 0)
     return Question(*_masked(model, before, after), 0)
+
+
+def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> list[Question]:
+    """A masked LM's question again, each time with another token of the template unknown.
+
+    At most so many, the tokens drawn; none for a model whose tokenizer knows every word.
+    """
+    (question,) = chain.questions
+    tokenizer, unknown = model.tokenizer, model.tokenizer.unk_token_id
+    if unknown is None:
+        return []
+    kept = {*tokenizer.all_special_ids, *_encode(model, chain.prompt.fact.subject)}
+    places = [at for at, token in enumerate(question.ids) if token not in kept]
+    return [
+        replace(question, ids=(*question.ids[:at], unknown, *question.ids[at + 1 :]))
+        for at in draw.sample(places, min(count, len(places)))
+    ]
 
 
 def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:

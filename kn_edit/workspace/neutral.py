@@ -13,7 +13,7 @@ from kn_edit.models.questions import Question, ask_place, places
 
 SEED = 0
 SEEN_TEXTS = 20  # by solvers; the others judge
-MIXED_TEXTS = 100  # of two halves each, for masked LMs
+MIXED_TEXTS = 200  # of two halves each, for masked LMs
 HELD_TEXTS = 6  # of these, the predictions of which are held in place
 TOKENS = 12  # of each, in a causal LM; a masked one takes half a sentence for something else
 PLACES = 4  # asked in each

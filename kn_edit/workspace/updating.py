@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from statistics import fmean
 from typing import Any
 
@@ -19,7 +20,7 @@ from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.predict import BATCH, coefficients, usually_written
-from kn_edit.models.questions import Chain, Question, ask, ask_openly
+from kn_edit.models.questions import Chain, Question, ask, ask_openly, with_unknown_words
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
@@ -37,6 +38,8 @@ from kn_edit.workspace.neighbours import (
 from kn_edit.workspace.neutral import everywhere, held_in_place, speech, spoken
 from kn_edit.workspace.progress import Progress
 
+SEED = 0
+REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown
 MOST_HELD = (HELD, HELD_ELSEWHERE, HELD_EARLIER)
 
 
@@ -131,7 +134,8 @@ def _solved(
         return _coefficients(model, questions, ranking)
 
     # Where the answer begins: what comes after its first token fires other neurons anyway.
-    own = fired([chain.questions[0] for chain in chains])
+    reworded = () if model.causal else _reworded(model, chains)
+    own = fired([*(chain.questions[0] for chain in chains), *reworded])
     held = (others.near, others.elsewhere, _again(model, earlier))
     seen, text = [fired(questions) for questions in held], everywhere(model)
     places = torch.cat([*seen, fired(others.named), fired(text)])
@@ -148,8 +152,8 @@ def _solved(
     def tick(step: int, _margin: float) -> None:
         progress("solving", step, 0)  # nobody knows how many it will take
 
-    change = tuple(question for chain in chains for question in chain.questions)
-    aims = Aims(change, tuple(kept), known)
+    change = [question for chain in chains for question in chain.questions]
+    aims = Aims((*change, *reworded), tuple(kept), known)
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
     story = {
@@ -162,6 +166,12 @@ def _solved(
         "why": result.why,
     }
     return _Shifts(solution.neurons, solution.b, story)
+
+
+def _reworded(model: Model, chains: Sequence[Chain]) -> list[Question]:
+    """The prompts in words that are less their own, so that a change outlives a paraphrase."""
+    draw = Random(SEED)
+    return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]
 
 
 def _again(model: Model, earlier: Sequence[Case]) -> list[Question]:
