@@ -82,7 +82,7 @@ class Settings:
 CAUSAL = Settings()
 # A masked LM of few neurons needs more of them, and answers by less of a margin to begin with.
 MASKED = Settings(
-    w_spill=250.0,
+    w_spill=320.0,
     rate=1.0,
     margin=6.0,
     power=2.0,
