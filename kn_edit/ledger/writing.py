@@ -78,10 +78,23 @@ def add_version(
     connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
-    if _is_known(connection, plan.version, digests):
-        return
-    connection.execute(insert(versions).values(id=plan.version, base=fingerprint, created=now))
-    _describe_version(connection, plan, digests)
+    if _begin_version(connection, plan, digests, fingerprint, now):
+        _describe_version(connection, plan, digests)
+
+
+def _begin_version(
+    connection: Connection,
+    plan: Advance | Adoption,
+    digests: Mapping[str, str],
+    fingerprint: str,
+    now: str,
+) -> bool:
+    """Add the version with nothing in it; whether it is new. Raises DigestsDiffer."""
+    known = _is_known(connection, plan.version, digests)
+    if not known:
+        row = {"id": plan.version, "base": fingerprint, "created": now}
+        connection.execute(insert(versions).values(row))
+    return not known
 
 
 def _describe_version(
@@ -109,17 +122,15 @@ def adopt(
 
     Raises DigestsDiffer.
     """
-    known = _is_known(connection, plan.version, digests)
-    if not known:  # before its events, which refer to it; its recipe has to wait for the edits
-        row = {"id": plan.version, "base": fingerprint, "created": now}
-        connection.execute(insert(versions).values(row))
+    # Before its events, which refer to it; its recipe has to wait for the edits.
+    new = _begin_version(connection, plan, digests, fingerprint, now)
     for edit in plan.edits:
         before = plan.recipe[: plan.recipe.index(edit.delta.id)]
         # Its event comes right after it: an edit is numbered as the event that made it.
         add_edit(connection, _overlapping(connection, edit, before), edit, now)
         _pulled(connection, plan, now, edit.delta.id, edit.message)
         add_evaluation(connection, plan.version, edit, now)
-    if not known:
+    if new:
         _describe_version(connection, plan, digests)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
