@@ -46,6 +46,7 @@ from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import Case, Edited, How, Search, Workspace, case_of, erasing
 from kn_edit.workspace.erasing import MOST_TRIED
+from kn_edit.workspace.locating import Locator
 
 THOROUGH = How(search=Search.by("activation"), settings=Settings(margin=1.0, kl_limit=0.1))
 every_shape = pytest.mark.parametrize("shape", SHAPES)
@@ -609,3 +610,15 @@ def test_a_cache_that_cannot_be_written_costs_only_time(cache, tmp_path):
     workspace = new_workspace(tmp_path)
     assert workspace.update(about("France"), "Rome", how=QUICK, accept=True).edit is not None
     assert cache.read_text() == "no folder"
+
+
+def test_an_update_of_a_fact_without_any_candidate_says_so(tmp_path, monkeypatch):
+    located = Locator.fact
+
+    def nothing(self, *asked):
+        return replace(located(self, *asked), neurons=(), ranking=())
+
+    monkeypatch.setattr(Locator, "fact", nothing)
+    workspace = new_workspace(tmp_path, "llama")
+    with pytest.raises(NoNeurons, match="France"):
+        workspace.update(about("France"), "Rome", how=quick())

@@ -127,6 +127,8 @@ def _solved(
     """Shifts that were solved for. chains: they ask for the new answer."""
     settings = how.settings_for(model)
     ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
+    if not ranking:
+        raise NoNeurons(str(found.fact))
     if how.neurons:
         settings = replace(settings, fewest=len(ranking))
 
