@@ -45,24 +45,24 @@ def first_tokens(model: Model, questions: Sequence[Question]) -> list[int]:
 
 def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
     """Coefficients of every neuron at each answer position, (questions, layers, d_ff)."""
-    found = [torch.empty(0, model.n_layers, model.d_ff, dtype=model.dtype, device=model.device)]
+    none = torch.empty(0, model.n_layers, model.d_ff, dtype=model.dtype, device=model.device)
+    return torch.cat([none, *coefficients_in_batches(model, questions)])
+
+
+def coefficients_in_batches(model: Model, questions: Sequence[Question]) -> Iterator[Tensor]:
+    """The same, (batch, layers, d_ff) at a time: those of a long list would not fit in memory."""
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
         with torch.no_grad():
             seen = trace(model, batch.ids, mask=batch.mask).coefficients
-        found.append(torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1))
-    return torch.cat(found)
+        yield torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1)
 
 
-def usually_written(model: Model, questions: Sequence[Question]) -> Tensor:
-    """|FFN output|^2 of every layer at the median answer position, biases aside, (layers,).
+def written(model: Model, coefficients: Tensor) -> Tensor:
+    """|FFN output|^2 of every layer, biases aside, (questions, layers).
 
-    The median: causal LMs write a thousand times as much at the first token of a text.
+    coefficients: of every neuron, (questions, layers, d_ff)
     """
-    slots = [model.slots(layer).float() for layer in range(model.n_layers)]
-    sizes = []
-    for start in range(0, len(questions), BATCH):
-        found = coefficients(model, questions[start : start + BATCH]).float()
-        written = [found[:, layer] @ slots[layer] for layer in range(model.n_layers)]
-        sizes.append(torch.stack([one.square().sum(1) for one in written], 1))
-    return torch.cat(sizes).median(0).values
+    found = coefficients.float()
+    sums = [found[:, layer] @ model.slots(layer).float() for layer in range(model.n_layers)]
+    return torch.stack([one.square().sum(1) for one in sums], 1)

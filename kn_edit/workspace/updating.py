@@ -8,18 +8,16 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from kn_edit.edits.build import delta_of
-from kn_edit.edits.calibrate import Aims, Fired
+from kn_edit.edits.calibrate import Aims
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons, SameAnswer
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import BATCH, coefficients, usually_written
 from kn_edit.models.questions import Chain, Question, ask, ask_openly, with_unknown_words
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
@@ -27,20 +25,13 @@ from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import selective
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.neighbours import (
-    HELD,
-    HELD_EARLIER,
-    HELD_ELSEWHERE,
-    Neighbours,
-    nearest,
-    neighbours,
-)
-from kn_edit.workspace.neutral import everywhere, held_in_place, speech, spoken
+from kn_edit.workspace.neighbours import Neighbours, neighbours
+from kn_edit.workspace.neutral import speech, spoken
 from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.surroundings import surroundings
 
 SEED = 0
 REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown
-MOST_HELD = (HELD, HELD_ELSEWHERE, HELD_EARLIER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,36 +117,26 @@ def _solved(
 ) -> _Shifts:
     """Shifts that were solved for. chains: they ask for the new answer."""
     settings = how.settings_for(model)
-    ranking = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
-    if not ranking:
+    candidates = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
+    if not candidates:
         raise NoNeurons(str(found.fact))
-    if how.neurons:
-        settings = replace(settings, fewest=len(ranking))
-
-    def fired(questions: Sequence[Question]) -> Tensor:
-        return _coefficients(model, questions, ranking)
-
-    # Where the answer begins: what comes after its first token fires other neurons anyway.
     reworded = () if model.causal else _reworded(model, chains)
-    own = fired([*(chain.questions[0] for chain in chains), *reworded])
-    held = (others.near, others.elsewhere, _again(model, earlier))
-    seen, text = [fired(questions) for questions in held], everywhere(model)
-    places = torch.cat([*seen, fired(others.named), fired(text)])
-    written = usually_written(model, text)
-    known = Fired(ranking, places, torch.stack([written[neuron.layer] for neuron in ranking]))
-    refined = {neuron: None for neuron, _ in found.neurons}
-    if not how.neurons:  # the fact's own ones first
-        ranking = tuple(refined | dict.fromkeys(selective(found.ranking, own, places)))
-    first = [known.neurons.index(neuron) for neuron in ranking[: settings.fewest]]
-    kept = [*others.named, *held_in_place(model)]
-    for questions, at, most in zip(held, seen, MOST_HELD, strict=True):
-        kept += nearest(questions, own[:, first], at[:, first], most)
+    # Where the answer begins: what comes after its first token fires other neurons anyway.
+    own = [*(chain.questions[0] for chain in chains), *reworded]
+    around = surroundings(model, candidates, own, others, _again(model, earlier))
+    refined = dict.fromkeys(neuron for neuron, _ in found.neurons)
+    if how.neurons:
+        ranking, settings = candidates, replace(settings, fewest=len(candidates))
+    else:  # the fact's own ones first
+        apart = selective(found.ranking, around.own, around.elsewhere.coefficients)
+        ranking = tuple(refined | dict.fromkeys(apart))
 
     def tick(step: int, _margin: float) -> None:
         progress("solving", step, 0)  # nobody knows how many it will take
 
     change = [question for chain in chains for question in chain.questions]
-    aims = Aims((*change, *reworded), tuple(kept), known)
+    held = around.held(ranking[: settings.fewest])
+    aims = Aims((*change, *reworded), tuple(held), around.elsewhere)
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
     story = {
@@ -183,16 +164,6 @@ def _again(model: Model, earlier: Sequence[Case]) -> list[Question]:
         prompts = prompts_for(model, case.relation, case.fact)
         questions.append(ask_openly(model, prompts[at % len(prompts)]))
     return questions
-
-
-def _coefficients(
-    model: Model, questions: Sequence[Question], neurons: Sequence[NeuronId]
-) -> Tensor:
-    """Of these neurons only, (questions, n): those of all would not fit in memory."""
-    layers = [neuron.layer for neuron in neurons]
-    index = [neuron.index for neuron in neurons]
-    groups = [questions[at : at + BATCH] for at in range(0, len(questions), BATCH)] or [()]
-    return torch.cat([coefficients(model, some)[:, layers, index] for some in groups])
 
 
 def _story(search: Search, found: Located) -> dict[str, Any]:
