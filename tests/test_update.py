@@ -325,7 +325,7 @@ def test_where_they_cannot_the_next_join_and_it_says_why():
     found = calibrated(run.model, run.aims, run.neurons, HURRIED)
     assert found.solution.neurons == tuple(run.neurons[:8])  # 2, 5, 8; 11 would be too many
     assert f"2 stopped at a margin of {first.margin:.2f}" in found.why
-    assert f"divergence of {first.kl:.3f}" in found.why
+    assert f"divergence of {first.kl:.3f} and a spill of {first.spill:.3f}" in found.why
 
 
 def test_help_ends_with_the_ranking():

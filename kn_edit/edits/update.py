@@ -61,8 +61,8 @@ def calibrated(
     solution = solve(model, aims, chosen, settings, tick=tick)
     while not solution.reached and spare and len(chosen) + settings.more <= settings.most_neurons:
         stops.append(
-            f"{len(chosen)} stopped at a margin of {solution.margin:.2f} "
-            f"and a divergence of {solution.kl:.3f}"
+            f"{len(chosen)} stopped at a margin of {solution.margin:.2f}, "
+            f"a divergence of {solution.kl:.3f} and a spill of {solution.spill:.3f}"
         )
         added, spare = spare[: settings.more], spare[settings.more :]
         chosen += added
