@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kn_edit.evaluation.statistics import change, harmonic, mean
+from kn_edit.evaluation.statistics import change, harmonic, mean, percent
 
 shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=30)
 
@@ -47,3 +47,20 @@ def test_a_change_is_of_means_and_resampled_in_pairs():
 def test_the_harmonic_mean():
     assert harmonic([1.0, 0.5]) == pytest.approx(2 / 3)
     assert harmonic([1.0, 0.0]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("relative", "words"),
+    [
+        (0.0274, "+2.7%"),
+        (-0.5, "-50.0%"),
+        (108.627, "+10,862.7%"),
+        (4558243546.35, "+4.6e+11%"),
+    ],
+)
+def test_changes_are_told_in_percent_and_with_an_exponent_where_digits_say_nothing(relative, words):
+    assert percent(relative) == words
+
+
+def test_a_change_is_told_with_its_interval():
+    assert change([0.9, 0.1], [0.45, 0.1]).as_change() == "-45.0% [-50.0%, +0.0%]"

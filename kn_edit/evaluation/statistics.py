@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 DRAWS = 2000
 LEVEL = 0.95
 SEED = 0
+READABLE = 1000  # times: larger changes are written with an exponent
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,17 @@ class Estimate:
         """The estimate of a rising function of the value."""
         return Estimate(rising(self.value), rising(self.low), rising(self.high), self.count)
 
+    def as_change(self) -> str:
+        """In percent, with signs, for values that are a change relative to something."""
+        return f"{percent(self.value)} [{percent(self.low)}, {percent(self.high)}]"
+
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def percent(change: float) -> str:
+    """A relative change in words: +2.7%, and where digits would be noise, +6.8e+12%."""
+    return f"{change:+,.1%}" if abs(change) < READABLE else f"{100 * change:+.1e}%"
 
 
 def mean(values: Sequence[float]) -> Estimate:

@@ -16,6 +16,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.section import Claim, Section, Table
+from kn_edit.evaluation.statistics import percent
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
@@ -115,7 +116,7 @@ def section(rows: Sequence[Row]) -> Section:
                     variant,
                     str(one["neurons"]),
                     *(
-                        f"{rise(row, variant, group):+.1%}"
+                        percent(rise(row, variant, group))
                         for group in ("own", "held_out", "others")
                     ),
                     f"{row['base']['own']['accuracy']:.2f} -> {one['own']['accuracy']:.2f}",

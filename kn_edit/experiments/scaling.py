@@ -76,7 +76,7 @@ def section(rows: Sequence[Row]) -> Section:
     without = sum(not row["neurons"] for row in rows)
     columns = ("p(answer) of", *(f"x {factor:g}" for factor in FACTORS if factor != 1.0))
     lines = [
-        (words, *(_percent(found[group][factor]) for factor in FACTORS if factor != 1.0))
+        (words, *(found[group][factor].as_change() for factor in FACTORS if factor != 1.0))
         for group, words in GROUPS.items()
         if group in found
     ]
@@ -114,10 +114,6 @@ def _claims(found: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:
             )
         )
     return tuple(claims)
-
-
-def _percent(one: Estimate) -> str:
-    return f"{one.value:+.1%} [{one.low:+.1%}, {one.high:+.1%}]"
 
 
 def _paper(factor: float) -> str:

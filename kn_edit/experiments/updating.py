@@ -15,7 +15,7 @@ from statistics import fmean
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
-from kn_edit.evaluation.statistics import Estimate, harmonic, mean
+from kn_edit.evaluation.statistics import Estimate, harmonic, mean, percent
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
@@ -142,13 +142,14 @@ def score(found: Mapping[str, Estimate]) -> float:
 def section(rows: Sequence[Row]) -> Section:
     names = list(rows[0]["methods"])
     found = {name: estimates(rows, name) for name in names}
-    keys = (*METRICS, "changed", "within", "across")
+    shares, rises = (*METRICS, "changed"), ("within", "across")
     lines = [
         (
             name,
             str(len(with_method(rows, name))),
             f"{score(found[name]):.3f}",
-            *(str(found[name].get(key, "")) for key in keys),
+            *(str(found[name].get(key, "")) for key in shares),
+            *(found[name][key].as_change() for key in rises),
         )
         for name in names
     ]
@@ -193,13 +194,13 @@ def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tu
         ),
         Claim(
             "They raise the perplexity of other relations less than random neurons do: "
-            f"{same['across'].value:+.1%} against {random['across'].value:+.1%}, at an efficacy of "
-            f"{same['efficacy'].value:.3f} against {random['efficacy'].value:.3f}.",
+            f"{percent(same['across'].value)} against {percent(random['across'].value)}, at an "
+            f"efficacy of {same['efficacy'].value:.3f} against {random['efficacy'].value:.3f}.",
             same["across"].value < random["across"].value,
         ),
         Claim(
             "And less than the paper's closed form does with random neurons: "
-            f"{ours['across'].value:+.1%} against {paper['across'].value:+.1%}.",
+            f"{percent(ours['across'].value)} against {percent(paper['across'].value)}.",
             ours["across"].value < paper["across"].value,
         ),
     ]
