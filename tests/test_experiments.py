@@ -102,11 +102,38 @@ def test_random_neurons_may_be_tried_on_some_facts_only(lab):
 
 def test_updates_in_a_row_are_all_kept(lab):
     rows = sequence.measure(lab, 3)
-    assert [row.get("look") is not None for row in rows] == [False, True, True, True]
-    assert all(0 <= row["look"]["efficacy"] <= 1 for row in rows[1:])
+    looks = [row["look"] for row in rows]
+    assert [len(look["efficacy"]) for look in looks] == [1, 2, 3]
+    for key in updating.METRICS:
+        assert all(0 <= share <= 1 for look in looks for share in look[key])
+    assert len({look["perplexity"]["base"] for look in looks}) == 1
+    assert len({look["perplexity"]["version"] for look in looks}) == 3
     assert len(list((lab.out / "rows" / "sequence").iterdir())) == 3
     assert sequence.measure(lab, 3) == rows
-    assert sequence.section(rows).tables[0].rows[-1][0] == "3"
+    said = sequence.section(rows)
+    assert [row[0] for row in said.tables[0].rows] == ["1", "2", "3"]
+
+
+def test_a_sequence_that_ruins_the_model_is_said_to():
+    """Two updates, of which the second undoes the first and makes the model babble."""
+    once = {"efficacy": [1.0], "generalization": [1.0], "specificity": [0.9]}
+    twice = {"efficacy": [0.0, 1.0], "generalization": [0.5, None], "specificity": [0.2, 0.4]}
+    fine, babble = {"base": 10.0, "version": 10.0}, {"base": 10.0, "version": 15.0}
+    said = sequence.section(
+        [
+            {"look": once | {"perplexity": fine, "entropy": {"base": 8.0, "version": 8.0}}},
+            {"look": twice | {"perplexity": babble, "entropy": {"base": 8.0, "version": 2.0}}},
+        ]
+    )
+    assert [claim.holds for claim in said.claims] == [False, False]
+    first, second = said.tables[0].rows
+    assert (first[1], first[-2:]) == ("0.964", ("1.000", "1.000"))
+    assert (second[1], second[-2:]) == ("0.409", ("1.500", "0.250"))
+    assert second[2:5] == (
+        "0.500 [0.000, 1.000]",
+        "0.500 [0.500, 0.500]",
+        "0.300 [0.200, 0.400]",
+    )
 
 
 def test_activation_in_sentences_of_a_file(lab):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
 
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
@@ -52,13 +53,13 @@ class Evaluation:
     """A version against the base. Estimates are over updates, with bootstrap intervals."""
 
     updates: tuple[Update, ...]
-    passed_over: tuple[str, ...]  # edits that cannot be asked again, and why
     efficacy: Estimate | None
     generalization: Estimate | None
     specificity: Estimate | None
     by_seed: tuple[float, ...]  # specificity of each seed's neighbours
     perplexity: Pair  # on neutral text
     entropy: Pair | None  # n-gram entropy of free generation, bits; None for a masked LM
+    passed_over: tuple[str, ...] = ()  # edits that cannot be asked again, and why
 
     @property
     def score(self) -> float | None:
@@ -80,36 +81,38 @@ def evaluate(
 ) -> Evaluation:
     """Ask the base and the version the same things."""
     cases, passed_over = _cases(edits)
+    return replace(ask_again(engine, deltas, cases, progress), passed_over=passed_over)
+
+
+def ask_again(
+    engine: Engine, deltas: Sequence[Delta], cases: Sequence[tuple[Case, str]], progress: Progress
+) -> Evaluation:
+    """The same of deltas that no ledger knows. cases: facts that they update, and the answers."""
     taken = {(case.relation.name, case.fact.subject) for case, _ in cases}
     texts = unseen_texts()
     with engine.at([]) as model:
         locator = Locator(model, ScoreCache(engine.base.fingerprint, ()), Search(), progress)
         asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]
-        said = [[_said(model, prompts) for prompts in one.judges] for one in asked]
+        said = _said(model, asked, progress)
         progress("neutral text", 0, 0)
         old = perplexity(model, texts)
         spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
         before = entropy([generated(model, text) for text in spoken]) if model.causal else None
     with engine.at(deltas) as model:
-        updates, by_seed = [], [[0, 0] for _ in SEEDS]
+        says = _said(model, asked, progress)
+        kept = {prompt: says[prompt] == first for prompt, first in said.items()}
+        updates = []
         for at, one in enumerate(asked):
             progress("asking again", at, len(asked))
-            kept = [
-                [a == b for a, b in zip(first, _said(model, prompts), strict=True)]
-                for first, prompts in zip(said[at], one.judges, strict=True)
-            ]
-            for total, flags in zip(by_seed, kept, strict=True):
-                total[0], total[1] = total[0] + sum(flags), total[1] + len(flags)
-            updates.append(_update(model, one, [flag for flags in kept for flag in flags]))
+            updates.append(_update(model, one, kept))
         new = perplexity(model, texts)
         after = entropy([generated(model, text) for text in spoken]) if model.causal else None
     return Evaluation(
         tuple(updates),
-        passed_over,
         _over([one.efficacy for one in updates]),
         _over([one.generalization for one in updates]),
         _over([one.specificity for one in updates]),
-        tuple(same / count for same, count in by_seed if count),
+        _by_seed(asked, kept),
         Pair(old, new),
         None if before is None or after is None else Pair(before, after),
     )
@@ -147,11 +150,21 @@ def _judges(
     )
 
 
-def _said(model: Model, prompts: Sequence[Prompt]) -> list[int]:
-    return first_tokens(model, [ask_openly(model, prompt) for prompt in prompts])
+def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Prompt, int]:
+    """The first token that is said to each prompt that judges; updates share many of these."""
+    progress("asking others", 0, 0)
+    prompts = list(dict.fromkeys(p for one in asked for some in one.judges for p in some))
+    firsts = first_tokens(model, [ask_openly(model, prompt) for prompt in prompts])
+    return dict(zip(prompts, firsts, strict=True))
 
 
-def _update(model: Model, one: _Asked, kept: Sequence[bool]) -> Update:
+def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[float, ...]:
+    """Specificity over the prompts of all updates that one seed drew."""
+    drawn = [[p for one in asked for p in one.judges[at]] for at in range(len(SEEDS))]
+    return tuple(fmean(kept[p] for p in prompts) for prompts in drawn if prompts)
+
+
+def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
     relation, fact = one.case.relation, one.case.fact
     own = prompts_for(model, relation, fact)
     held_out = prompts_for(model, relation, fact, held_out=True)
@@ -159,12 +172,13 @@ def _update(model: Model, one: _Asked, kept: Sequence[bool]) -> Update:
         [each.right for each in assess(model, [ask(model, p, one.target) for p in prompts])]
         for prompts in (own, held_out)
     )
+    same = [kept[prompt] for some in one.judges for prompt in some]
     return Update(
         one.case,
         one.target,
         sum(right) / len(right),
         sum(right_held_out) / len(right_held_out) if right_held_out else None,
-        sum(kept) / len(kept) if kept else None,
+        fmean(same) if same else None,
         generated(model, own[0].before.rstrip(), 8).strip() if model.causal else "",
     )
 
