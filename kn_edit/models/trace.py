@@ -8,6 +8,7 @@ over the batch, so a layer can be called again with more rows than the network w
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
@@ -83,7 +84,9 @@ def trace(
     handles.append(model.layers[-1].register_forward_hook(after))
     given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
     if model.causal:
-        given |= {"past_key_values": cache, "use_cache": cache is not None}
+        given["use_cache"] = cache is not None
+    if cache is not None:
+        given[_cache_argument(model)] = cache
     try:
         with captured(model) as coefficients:
             model.net(**given)
@@ -95,6 +98,11 @@ def trace(
     batch, tokens = ids.shape
     shaped = {layer: seen.view(batch, tokens, -1) for layer, seen in coefficients.items()}
     return Trace(inputs, calls, shaped, output[0] if output else None)
+
+
+def _cache_argument(model: Model) -> str:
+    """The name under which the network takes a cache; transformers 5.24 renamed it."""
+    return "cache" if "cache" in signature(model.net.forward).parameters else "past_key_values"
 
 
 def run_layer(model: Model, layer: int, hidden: Tensor, call: LayerCall) -> Tensor:
@@ -122,7 +130,9 @@ class SharedPrefix:
     def __init__(self, keys_values: list[tuple[Tensor, Tensor]]) -> None:
         self._keys_values = keys_values
 
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *_: Any, **_named: Any
+    ) -> tuple[Tensor, Tensor]:
         """The prefix followed by the rows' own keys and values, (rows, heads, tokens, width)."""
         if not self._keys_values:
             return keys, values
