@@ -1,0 +1,111 @@
+"""Read files and JSON that strangers wrote: regular files only, every size bounded beforehand.
+
+A checkpoint, a workspace or a file of facts may come from anywhere. A named pipe would block for
+ever, `/dev/zero` never ends, sixty megabytes of `[]` become gigabytes of lists, and deep nesting
+ends in a RecursionError somewhere else. So all of it is refused here, before it costs anything.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+MAX_VALUES = 1_000_000  # of one JSON text: a list of as many takes some 60 MB
+MAX_DEPTH = 100
+
+
+class JsonProblem(ValueError):
+    """What is wrong with a JSON text, in words; callers know where it stands."""
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[IO[bytes]]:
+    """Open a regular file for reading; links are followed. Raises OSError for anything else.
+
+    Neither a named pipe nor a device is ever opened: opening one can block, or do something.
+    """
+    _require_regular(path.stat(), path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        _require_regular(os.fstat(descriptor), path)  # it may have been exchanged meanwhile
+        yield file
+
+
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a regular file of at most so many. Raises OSError, also for a larger one."""
+    with open_regular(path) as file:
+        return read_at_most(file, max_bytes, path)
+
+
+def read_at_most(file: IO[bytes], max_bytes: int, path: Path) -> bytes:
+    """What an open file or pipe still holds, if that is at most so much. Raises OSError."""
+    data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than the {max_bytes:,} bytes allowed", str(path))
+    return data
+
+
+def parse_json(
+    text: str | bytes, *, max_values: int = MAX_VALUES, max_depth: int = MAX_DEPTH
+) -> Any:
+    """The value of a JSON text in which no object repeats a key. Raises JsonProblem.
+
+    The number of values is bounded before anything is parsed, by counting what separates them.
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError:
+            raise JsonProblem("it is not UTF-8") from None
+    if text.count(",") + text.count("[") + text.count("{") > max_values:
+        raise JsonProblem(f"it holds more than {max_values:,} values")
+    try:
+        value = json.loads(text, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise JsonProblem(f"it is not valid JSON ({error.msg}, line {error.lineno})") from None
+    except RecursionError:
+        raise JsonProblem(f"it is nested more than {max_depth} deep") from None
+    except ValueError as error:
+        raise JsonProblem(str(error)) from None
+    if nested_deeper(value, max_depth):
+        raise JsonProblem(f"it is nested more than {max_depth} deep")
+    return value
+
+
+def nested_deeper(value: object, depth: int) -> bool:
+    """Whether lists and objects stand in each other more than so many deep."""
+    level = [value]
+    for _ in range(depth):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return False
+    return True
+
+
+def _inside(value: object) -> list[Any]:
+    """The lists and objects right inside a list or an object."""
+    if isinstance(value, dict):
+        members = list(value.values())
+    elif isinstance(value, list):
+        members = value
+    else:
+        return []
+    return [member for member in members if isinstance(member, (list, dict))]
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise JsonProblem("an object repeats a key")
+    return members
+
+
+def _require_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
