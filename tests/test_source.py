@@ -17,7 +17,7 @@ import torch
 from hub import Hub, hub_env
 from safetensors.torch import save, save_file
 
-from kn_edit.errors import CheckpointFolderMissing
+from kn_edit.errors import CheckpointFolderMissing, HubLoadFailed
 from kn_edit.models.cache import DEMOS
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import Source, resolve
@@ -86,6 +86,28 @@ def test_without_a_network_every_hub_id_ends_in_one_sentence(tmp_path):
         assert (kind, code) == ("HubLoadFailed", 5)
         assert str(text).startswith(f"cannot get {model} from the Hub: the Hub cannot be reached")
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_revision_with_slashes_is_asked_of_the_hub(hub, tmp_path):
+    hub.repos["org/good"].add_ref("refs/heads/feature/x", hub.repos["org/good"].find("main"), "")
+    hub.repos["org/good"].add_ref("refs/pr/1", hub.repos["org/good"].find("main"), "")
+    models = ["org/good@feature/x", "org/good@refs/pr/1", "org/good@refs/pr/2"]
+    *there, gone = resolve_elsewhere(*models, home=tmp_path, url=hub.url)
+    assert [revision for _, _, revision, _ in there] == [hub.head("org/good")] * 2
+    assert gone[0] == "HubLoadFailed" and "no such revision" in str(gone[2])
+
+
+@pytest.mark.parametrize(
+    "revision", ["", "../x", "a//b", "/a", "a b", "a\x1b[2J", "a@b", "x" * 101]
+)
+def test_what_no_revision_is_called_is_refused_before_the_hub_is_asked(revision):
+    with pytest.raises(HubLoadFailed, match="no revision can be called so"):
+        resolve(f"org/name@{revision}")
+
+
+def test_a_path_of_any_length_is_no_folder():
+    with pytest.raises(CheckpointFolderMissing):
+        resolve("/" + "x" * 5000)
 
 
 @pytest.mark.parametrize("settings", [{"HF_HUB_OFFLINE": "1"}, {}])

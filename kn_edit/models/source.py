@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -40,6 +41,8 @@ SMALL = (
 )
 # Patterns match whole paths: this keeps onnx/, original/ and the like away, and code too.
 NEVER = ("*/*", "*.bin", "*.py", "*.pt", "*.ckpt", "*.h5", "*.msgpack")
+# Branches may hold slashes (refs/pr/1, feature/x); what steers a path or a terminal is in no name.
+_REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/+-]*[A-Za-z0-9_+-])?")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -66,15 +69,36 @@ def resolve(model: str, *, progress: Progress | None = None) -> Source:
         return Source(DEMO, None, None, demo_folder(progress))
     if model == DEMO_BERT:
         return Source(DEMO_BERT, None, None, packaged_folder())
+    repo, at, revision = model.partition("@")
     folder = Path(model).expanduser()
-    if model and folder.is_dir():
+    if model and _stands(folder, Path.is_dir):
         folder = folder.resolve()
         name = str(folder) if folder.name in DEMOS else folder.name  # no demo, whatever its name
         return Source(name, None, None, folder)
-    if model.startswith(("/", "./", "../", "~")) or model.count("/") > 1 or folder.is_file():
+    if (
+        model.startswith(("/", "./", "../", "~"))
+        or repo.count("/") > 1
+        or _stands(folder, Path.is_file)
+    ):
         raise CheckpointFolderMissing(folder)
-    repo, _, revision = model.partition("@")
+    if at:
+        _check_revision(model, revision)
     return _from_hub(model, repo, revision or None, quiet=progress is None)
+
+
+def _stands(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
+
+
+def _check_revision(model: str, revision: str) -> None:
+    """Raise HubLoadFailed where no branch, tag or commit can be called so."""
+    sound = len(revision) <= 100 and _REVISION.fullmatch(revision) is not None
+    if not sound or ".." in revision or "//" in revision:
+        advice = "name a branch, a tag, a commit or refs/pr/N after the @"
+        raise HubLoadFailed(model, "no revision can be called so", advice)
 
 
 def packaged_folder() -> Path:
