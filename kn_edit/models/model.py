@@ -55,6 +55,24 @@ class Model:
     def causal(self) -> bool:
         return self.family.kind == "causal"
 
+    @property
+    def n_tokens(self) -> int:
+        """How many tokens have an embedding; a tokenizer can know more."""
+        return int(self.net.get_input_embeddings().weight.shape[0])
+
+    @property
+    def max_length(self) -> int | None:
+        """The longest text in tokens that the model was made for, where its config says."""
+        most = getattr(self.net.config, "max_position_embeddings", None)
+        if not isinstance(most, int) or most <= 0:
+            return None
+        # RoBERTa counts positions from behind its padding token.
+        return most - self.net.config.pad_token_id - 1 if self._counts_from_padding else most
+
+    @property
+    def _counts_from_padding(self) -> bool:
+        return self.family.model_type == "roberta" and self.net.config.pad_token_id is not None
+
     def slots(self, layer: int) -> Tensor:
         """The value slots of a layer as a view of its weight, (d_ff, d_model)."""
         weight: Tensor = self.downs[layer].weight.data

@@ -147,10 +147,12 @@ def batched(model: Model, questions: Sequence[Question]) -> Batch:
     """Pad questions to one length.
 
     A causal LM never looks ahead, so padding on the right needs no mask there.
+    Some tokenizers pad with a token that the model has no embedding of; any other does as well.
     """
     places = {ids: row for row, ids in enumerate(dict.fromkeys(one.ids for one in questions))}
     longest = max(len(ids) for ids in places)
     pad = model.tokenizer.pad_token_id or 0
+    pad = pad if pad < model.n_tokens else 0
     lengths = torch.tensor([len(ids) for ids in places])
     padded = not model.causal and bool((lengths < longest).any())
     mask = (torch.arange(longest)[None, :] < lengths[:, None]).long() if padded else None

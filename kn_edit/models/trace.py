@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kn_edit.errors import PromptTooLong, TokenNotEmbedded
 from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
 
@@ -58,7 +59,9 @@ def trace(
     """Run the network on token ids, (batch, tokens), without its head.
 
     mask: 1 for tokens, 0 for padding; stop_at: leave before this layer's work, its input noted.
+    Raises TokenNotEmbedded, PromptTooLong.
     """
+    _check_ids(model, ids, cache)
     inputs: dict[int, Tensor] = {}
     calls: dict[int, LayerCall] = {}
     output: list[Tensor] = []
@@ -98,6 +101,17 @@ def trace(
     batch, tokens = ids.shape
     shaped = {layer: seen.view(batch, tokens, -1) for layer, seen in coefficients.items()}
     return Trace(inputs, calls, shaped, output[0] if output else None)
+
+
+def _check_ids(model: Model, ids: Tensor, cache: Any) -> None:
+    """Refuse ids that the network has no embedding or no position for; it would only say where."""
+    highest = int(ids.max())
+    if highest >= model.n_tokens:
+        token = str(model.tokenizer.convert_ids_to_tokens(highest))
+        raise TokenNotEmbedded(token, highest, model.n_tokens)
+    length = ids.shape[1] + (cache.get_seq_length() if cache is not None else 0)
+    if model.max_length is not None and length > model.max_length:
+        raise PromptTooLong(length, model.max_length)
 
 
 def _cache_argument(model: Model) -> str:
