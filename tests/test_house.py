@@ -20,6 +20,7 @@ PACKAGE = "kn_edit"
 # One arrow is not in the first drawing of the house: `models` turns prompts into tokens.
 MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
+    "atomic": set(),
     "safetext": set(),
     "errors": {"safetext"},
     "neuron": set(),
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "workspace"},
     "cli": {"workspace", "experiments"},
 }
-FOR_EVERYONE = {"errors", "neuron", "untrusted", "safetext"}
+FOR_EVERYONE = {"errors", "neuron", "untrusted", "atomic", "safetext"}
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.
 AT_HOME: dict[str, set[str]] = {

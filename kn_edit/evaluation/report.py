@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kn_edit.atomic import write_atomically
 from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
 
@@ -86,16 +87,14 @@ def made_folder(folder: Path) -> None:
 
 def write(file: Path, text: str) -> None:
     """Write a text, whole or not at all."""
-    unfinished = file.with_suffix(".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
+    write_atomically(file, text)
 
 
 def write_plots(folder: Path, sections: Sequence[Section]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for section in sections:
         for plot in section.plots:
-            (folder / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8")
+            write_atomically(folder / f"{plot.name}.svg", plot.svg)
 
 
 def _claim(claim: Claim) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
 
+from kn_edit.atomic import write_atomically
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import series
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -51,7 +52,7 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
     draft = draft_update(bench, case, to)
     file = _file(lab, number)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(draft.delta.to_bytes())
+    write_atomically(file, draft.delta.to_bytes())
     row: Row = {"to": to, "metrics": draft.metrics, "neurons": len(draft.neurons)}
     if number in LOOKS or number == len(names):
         row["look"] = _look(lab, names[:number], [*before, draft.delta])

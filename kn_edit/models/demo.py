@@ -14,12 +14,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
+from kn_edit.atomic import scratch_folder
 from kn_edit.errors import (
     CannotWrite,
     DemoConversionDiffers,
@@ -73,8 +73,8 @@ def _work_folder(cache: Path) -> Iterator[Path]:
     """A folder beside the final one, so that the last step is a rename; gone afterwards."""
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{FOLDER}-", dir=cache) as work:
-            yield Path(work)
+        with scratch_folder(cache, FOLDER) as work:
+            yield work
     except OSError as error:
         if error.errno is None:  # not from the system: some libraries raise their own
             raise

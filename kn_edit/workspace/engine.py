@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+from kn_edit.atomic import write_atomically
 from kn_edit.edits.build import SlotPlace
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
@@ -17,9 +18,11 @@ from kn_edit.models.cache import DEMOS
 from kn_edit.models.model import Model, load
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import resolve
+from kn_edit.untrusted import parse_json, read_bounded
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 
 STAMPS = "base.json"
+MAX_STAMPS = 1 << 20  # bytes of it: a hundred for each weight file
 
 
 class Engine:
@@ -89,11 +92,12 @@ def stamps_of(shards: Shards) -> dict[str, list[int]]:
 def write_stamps(path: Path, shards: Shards) -> None:
     """Note the stamps of a base whose fingerprint was just checked; best effort."""
     with suppress(OSError):  # else it will be checked again
-        path.write_text(json.dumps(stamps_of(shards)))
+        write_atomically(path, json.dumps(stamps_of(shards)), durable=False)
 
 
 def _read_stamps(path: Path) -> object:
+    """The stamps noted before; None where there are none, or where a link leads elsewhere."""
     try:
-        return json.loads(path.read_text())
+        return None if path.is_symlink() else parse_json(read_bounded(path, MAX_STAMPS))
     except (OSError, ValueError):
         return None

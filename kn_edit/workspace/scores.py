@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from kn_edit.atomic import write_atomically
 from kn_edit.models.cache import cache_folder
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
@@ -96,8 +96,6 @@ def _plain(scores: PromptScores) -> dict[str, Any]:
 def _write(path: Path, raw: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        unfinished.write_text(json.dumps(raw))
-        unfinished.replace(path)
+        write_atomically(path, json.dumps(raw), durable=False)
     except OSError:
         pass  # a cache that cannot be written is only slower

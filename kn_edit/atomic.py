@@ -1,0 +1,199 @@
+"""Files that appear whole or not at all, under temporary names that nobody else uses or guesses.
+
+A temporary file is new (O_EXCL), never reached through a link, and locked (flock) by who writes it
+until it has its own name. So a leftover of a killed command can be told from work under way: nobody
+holds its lock. Where a file system knows no locks, only its age tells.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+TEMPORARY = ".tmp"  # a file on its way
+PARTIAL = ".partial"  # a folder on its way
+LONGEST = 40  # characters of a name that a temporary name repeats; more could be too long
+LEFTOVER = re.compile(r"\..{0,40}\.[0-9a-f]{16}\.(tmp|partial)", re.DOTALL)
+
+_TRIES = 100  # a tidier can take a new name away before it is locked, so look again
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> None:
+    """Write a file so that its name holds the old content or the new one. Raises OSError.
+
+    A link of this name is replaced, never written through.
+    durable: wait until file and name are on disk
+    """
+    with opened_folder(path.parent, follow=True) as folder:
+        write_in(folder, path.name, data, durable=durable)
+
+
+def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True) -> None:
+    """Write a file of an open folder, as `write_atomically` does. Raises OSError."""
+    content = data.encode() if isinstance(data, str) else data
+    for _ in range(_TRIES):
+        temporary = temporary_name(name, TEMPORARY)
+        descriptor = os.open(temporary, _NEW, 0o666, dir_fd=folder)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                lock(descriptor, wait=True)
+                file.write(content)
+                file.flush()
+                if durable:
+                    os.fsync(descriptor)
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
+            if isinstance(error, FileNotFoundError):
+                continue
+            raise
+        if durable:
+            os.fsync(folder)
+        return
+    raise OSError(errno.EAGAIN, "another program keeps removing its temporary files", name)
+
+
+@contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A new folder for work under way, locked for as long as the block runs, gone afterwards.
+
+    It may be renamed inside the block; then it stays. Raises OSError.
+    """
+    path, descriptor = _locked_folder(parent, name)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def remove_leftover(path: Path, *, old: bool) -> bool:
+    """Remove a file or folder on its way whose maker is gone; whether it was removed.
+
+    old: whether to remove it where the file system cannot say that the maker is gone. Links are
+    neither followed nor removed. Raises OSError where removing fails.
+    """
+    try:
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return False
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        free = lock(descriptor, wait=False)
+        if not (old if free is None else free):
+            return False
+        shutil.rmtree(path) if stat.S_ISDIR(mode) else path.unlink()
+    except FileNotFoundError:
+        return False  # its maker, or another tidier, was faster
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def place(temporary: Path, path: Path) -> None:
+    """Give a finished file its name. Raises FileExistsError where the name is taken.
+
+    Of several at once exactly one gets the name, and nothing is ever replaced.
+    """
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
+            raise
+        _place_without_links(temporary, path)
+
+
+def temporary_name(name: str, ending: str) -> str:
+    """A name beside another one that nobody uses and nobody can guess."""
+    return f".{name[:LONGEST]}.{secrets.token_hex(8)}{ending}"
+
+
+def is_leftover_name(name: str) -> bool:
+    """Whether a name is one that `temporary_name` makes."""
+    return LEFTOVER.fullmatch(name) is not None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, each name on disk. Raises OSError."""
+    missing = [path]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        sync(folder.parent)
+
+
+@contextmanager
+def opened_folder(path: Path, *, follow: bool = False) -> Iterator[int]:
+    """A folder's descriptor. follow: also where the last name of the path is a link."""
+    descriptor = os.open(path, _FOLDER & ~os.O_NOFOLLOW if follow else _FOLDER)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int, *, wait: bool) -> bool | None:
+    """Lock an open file or folder until it is closed: True, or False where another holds it.
+
+    None where the file system has no locks.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        path = parent / temporary_name(name, PARTIAL)
+        path.mkdir()
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, _FOLDER)
+            lock(descriptor, wait=True)
+            try:
+                if os.path.samestat(path.lstat(), os.fstat(descriptor)):
+                    return path, descriptor
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)
+    raise OSError(errno.EAGAIN, "another program keeps removing its temporary folders", str(parent))
+
+
+def _place_without_links(temporary: Path, path: Path) -> None:
+    """The same on a file system without hard links: who makes the name may fill it."""
+    os.close(os.open(path, _NEW, 0o666))
+    try:
+        temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise

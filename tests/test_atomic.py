@@ -1,0 +1,176 @@
+"""Files that appear whole, unique temporary names, leftovers told from work under way."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from kn_edit import atomic
+from kn_edit.atomic import (
+    is_leftover_name,
+    place,
+    remove_leftover,
+    scratch_folder,
+    temporary_name,
+    write_atomically,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_with_the_usual_mode_and_nothing_beside_it(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_atomically(tmp_path / "a", "text")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").read_text() == "text"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_link_is_replaced_and_what_it_points_at_is_kept(tmp_path):
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "a").symlink_to(tmp_path / "precious")
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / "a").read_text() == "new"
+    assert not (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path, monkeypatch, call):
+    (tmp_path / "a").write_text("old")
+
+    def fail(*arguments, **more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(tmp_path / "a", "new")
+    monkeypatch.undo()
+    assert (tmp_path / "a").read_text() == "old"
+    assert names(tmp_path) == ["a"]
+
+
+def test_a_file_whose_temporary_was_tidied_away_is_written_again(tmp_path, monkeypatch):
+    real, removed = atomic.lock, []
+
+    def tidy(descriptor, *, wait):  # between the making of the file and its lock
+        if not removed:
+            (path,) = tmp_path.glob(".a.*.tmp")
+            removed.append(remove_leftover(path, old=False))
+        return real(descriptor, wait=wait)
+
+    monkeypatch.setattr(
+        atomic, "lock", lambda d, wait: tidy(d, wait=wait) if wait else real(d, wait=wait)
+    )
+    write_atomically(tmp_path / "a", "text")
+    assert removed == [True]
+    assert (tmp_path / "a").read_text() == "text"
+    assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["a", "x" * 250, "é" * 120, "with\nline"])
+def test_temporary_names_are_recognised_and_never_too_long(tmp_path, name):
+    temporary = temporary_name(name, ".tmp")
+    assert is_leftover_name(temporary)
+    assert len(os.fsencode(temporary)) < 200
+    assert temporary != temporary_name(name, ".tmp")
+    assert not is_leftover_name(name)
+
+
+def test_work_under_way_is_left_alone_and_leftovers_are_removed(tmp_path):
+    with scratch_folder(tmp_path, "push") as scratch:
+        (scratch / "weights").write_text("w")
+        assert not remove_leftover(scratch, old=True)
+        assert (scratch / "weights").exists()
+    assert names(tmp_path) == []
+    folder, file = tmp_path / ".a.0123456789abcdef.partial", tmp_path / ".b.0123456789abcdef.tmp"
+    folder.mkdir()
+    (folder / "inside").write_text("x")
+    file.write_text("x")
+    assert remove_leftover(folder, old=False)
+    assert remove_leftover(file, old=False)
+    assert not remove_leftover(file, old=False)  # gone already
+    assert names(tmp_path) == []
+
+
+def test_a_killed_command_holds_no_lock(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from kn_edit.atomic import scratch_folder\n"
+        "with scratch_folder(Path(sys.argv[1]), 'x') as scratch:\n"
+        "    print(scratch, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as maker:
+        assert maker.stdout is not None
+        scratch = Path(maker.stdout.readline().strip())
+        assert not remove_leftover(scratch, old=True)
+        maker.kill()
+        maker.wait()
+    assert scratch.is_dir()
+    assert remove_leftover(scratch, old=False)
+
+
+def test_links_are_neither_followed_nor_removed_as_leftovers(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "precious").write_text("precious")
+    link = tmp_path / ".a.0123456789abcdef.partial"
+    link.symlink_to(tmp_path / "home")
+    inside = tmp_path / ".b.0123456789abcdef.partial"
+    inside.mkdir()
+    (inside / "link").symlink_to(tmp_path / "home")
+    assert not remove_leftover(link, old=True)
+    assert remove_leftover(inside, old=True)
+    assert (tmp_path / "home" / "precious").read_text() == "precious"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_of_several_files_exactly_one_gets_the_name(tmp_path, monkeypatch, links):
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *a, **k: (_ for _ in ()).throw(OSError(1, "EPERM")))
+    sources = [tmp_path / str(number) for number in range(8)]
+    for source in sources:
+        source.write_text(source.name)
+
+    def compete(source: Path) -> str | None:
+        try:
+            place(source, tmp_path / "name")
+        except FileExistsError:
+            return None
+        return source.name
+
+    with ThreadPoolExecutor(8) as pool:
+        winners = [winner for winner in pool.map(compete, sources) if winner]
+    assert len(winners) == 1
+    assert (tmp_path / "name").read_text() == winners[0]
+
+
+def test_a_dangling_link_counts_as_taken(tmp_path):
+    (tmp_path / "new").write_text("x")
+    (tmp_path / "name").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        place(tmp_path / "new", tmp_path / "name")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_page_is_written_beside_files_of_the_user_that_look_temporary(tmp_path):
+    from kn_edit.evaluation.report import write
+
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "report.tmp").symlink_to(tmp_path / "precious")
+    write(tmp_path / "report.html", "page")
+    assert (tmp_path / "report.html").read_text() == "page"
+    assert (tmp_path / "report.tmp").is_symlink()
+    assert (tmp_path / "precious").read_text() == "precious"
