@@ -107,6 +107,7 @@ def update(
     default=2.0,
     show_default=True,
     metavar="X",
+    callback=finite,
     help="Enough is forgotten when its perplexity is so much.",
 )
 @click.option(

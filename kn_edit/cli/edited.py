@@ -119,7 +119,7 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
 def _recorded(one: Edited, dry_run: bool) -> Parts:
     if one.edit is None or one.version is None:
         yield "dry run: nothing was recorded" if dry_run else "nothing was recorded"
-        for fault in one.draft.faults if dry_run else ():
+        for fault in (*one.draft.unsound, *one.draft.faults) if dry_run else ():
             yield f"it would fail the gate: {fault}"
         return
     yield pairs([("edit", short(one.edit)), ("version", short(one.version))])

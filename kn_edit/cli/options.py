@@ -221,6 +221,7 @@ rule_options = grouped(
         "--threshold",
         type=click.FloatRange(0, 1, min_open=True),
         metavar="T",
+        callback=finite,
         help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
     ),
 )

@@ -133,7 +133,7 @@ def edited(one: Edited) -> Plain:
         "after": [assessment(each) for each in draft.after],
         "metrics": draft.metrics,
         "found": draft.found,
-        "faults": list(draft.faults),
+        "faults": [*draft.unsound, *draft.faults],
         "notices": list(draft.notices),
         "overlaps": [
             {"edit": other.other, "slots": [neuron(slot) for slot in other.slots]}

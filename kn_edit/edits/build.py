@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.errors import ChangeOutOfRange
 from kn_edit.neuron import NeuronId
 
 
@@ -22,7 +23,14 @@ class SlotPlace:
 
 
 def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode: Mode) -> Delta:
-    """The delta that adds `values` to the neurons' slots, or sets them; (n, d_model)."""
+    """The delta that adds `values` to the neurons' slots, or sets them; (n, d_model).
+
+    Raises ChangeOutOfRange where they are not finite in float32.
+    """
+    values = values.float()
+    lost = ~values.isfinite().all(1)  # (n,)
+    if bool(lost.any()):
+        raise ChangeOutOfRange(int(lost.sum()))
     tensors = {}
     for layer in sorted({neuron.layer for neuron in neurons}):
         rows = sorted(
@@ -33,6 +41,6 @@ def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode
             axis=place.axis,
             index=torch.tensor([neurons[row].index for row in rows]),
             mode=torch.full((len(rows),), mode, dtype=torch.uint8),
-            value=values[rows].float(),
+            value=values[rows],
         )
     return Delta(place.base, tensors)

@@ -29,6 +29,8 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.suffix import Shift, Suffix, shifted
+from kn_edit.errors import require_number, require_whole
+from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
@@ -78,6 +80,18 @@ class Settings:
     more: int = 5  # neurons added at a time where those cannot carry the change
     most_neurons: int = 30
 
+    def __post_init__(self) -> None:
+        for name in ("w_loc", "w_spill", "slack"):
+            require_number(f"the solver's {name}", getattr(self, name), least=0)
+        for name in ("w_norm", "rate", "power"):
+            require_number(f"the solver's {name}", getattr(self, name), above=0)
+        for name in ("kl_limit", "spill_limit", "margin"):
+            require_number(f"the solver's {name}", getattr(self, name))
+        for beta in self.betas:
+            require_number("the solver's beta", beta, least=0, most=0.9999)
+        for name, least in (("most_steps", 0), ("fewest", 1), ("more", 1), ("most_neurons", 1)):
+            require_whole(f"the solver's {name}", getattr(self, name), least)
+
 
 CAUSAL = Settings()
 # A masked LM of few neurons needs more of them, and answers by less of a margin to begin with.
@@ -121,6 +135,8 @@ def solve(
     """Solve for the shifts of these neurons' slots. Changes no weight.
 
     start: shifts to begin with, (n, d_model); tick: told the step and margin so far.
+    Raises NotFinite where the model's answers are NaN before anything is shifted. Steps after
+    which they are NaN are never the best one.
     """
     lowest = min(neuron.layer for neuron in neurons)
     asked = _Asked(model, lowest, [*aims.change, *aims.keep])
@@ -129,7 +145,10 @@ def solve(
     # A slot of zeros (an erased one, say) stays as it is: it has no size to move by.
     sizes = slot_norms(model, neurons).clamp_min(torch.finfo(torch.float32).tiny)  # (n, 1)
     with torch.no_grad():
-        before = asked.log_p()[changed:]  # (kept prompts, vocabulary)
+        unshifted = asked.log_p()
+    if bool(unshifted.isnan().any()):
+        raise first_non_finite(model, batched(model, [*aims.change, *aims.keep]))
+    before = unshifted[changed:]  # (kept prompts, vocabulary)
 
     spills = _spills(aims.elsewhere, neurons, sizes)  # (places, n)
     rounder = _rounder(spills, settings)  # (n, n)
@@ -154,7 +173,7 @@ def solve(
         if best is None or now.rank(settings) > best.rank(settings):
             best = now
         tick(step, now.margin)
-        if now.reached(settings) or step == settings.most_steps:
+        if not now.finite or now.reached(settings) or step == settings.most_steps:
             break
         adam.zero_grad()
         loss.backward()
@@ -174,12 +193,19 @@ class _Best:
     kl: float
     spill: float
 
+    @property
+    def finite(self) -> bool:
+        """Whether it is numbers: after a step that is not, no gradient is either."""
+        return all(map(math.isfinite, (self.margin, self.kl, self.spill)))
+
     def reached(self, settings: Settings) -> bool:
         kept = self.kl <= settings.kl_limit and self.spill <= settings.spill_limit
         return kept and self.margin >= settings.margin
 
     def rank(self, settings: Settings) -> tuple[float, float]:
-        """Enough margin first, then the least harm."""
+        """Enough margin first, then the least harm; what is NaN comes last."""
+        if not self.finite:
+            return -math.inf, -math.inf
         harm = settings.w_loc * self.kl + settings.w_spill * self.spill
         return min(self.margin, settings.margin), -harm
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.delta import Delta, Mode
-from kn_edit.errors import EmbeddingWidthDiffers
+from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 
@@ -49,13 +49,15 @@ def unknown_token(model: Model) -> int | None:
 def written_slot(model: Model, token: int | None) -> Tensor:
     """What an erased slot holds: a token's embedding, or zero; (d_model,).
 
-    Raises EmbeddingWidthDiffers.
+    Raises EmbeddingWidthDiffers, ChangeOutOfRange.
     """
     if token is None:
         return torch.zeros(model.d_model)
     row = model.output_embedding(token).float().cpu()
     if len(row) != model.d_model:
         raise EmbeddingWidthDiffers(len(row), model.d_model)
+    if not bool(row.isfinite().all()):
+        raise ChangeOutOfRange(1, "holds NaN or infinity", "erase --with zero")
     return row
 
 

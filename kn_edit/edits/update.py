@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.calibrate import Aims, Settings, Solution, Tick, slot_norms, solve
-from kn_edit.errors import EmbeddingWidthDiffers, NoNeurons
+from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers, NoNeurons
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 
@@ -23,7 +23,7 @@ def closed_form(
     """The paper's shifts: -l1 (|v|/|E_t|) E_t + l2 (|v|/|E_t'|) E_t', (n, d_model).
 
     old, new: the tokens t and t'; scale: (l1, l2), (1, 8) in the paper (Dai et al., section 5.1).
-    Norms are taken per slot. Raises EmbeddingWidthDiffers.
+    Norms are taken per slot. Raises EmbeddingWidthDiffers, ChangeOutOfRange.
     """
     directions = [model.output_embedding(token).float() for token in (old, new)]
     for direction in directions:
@@ -31,7 +31,14 @@ def closed_form(
             raise EmbeddingWidthDiffers(len(direction), model.d_model)
     old_unit, new_unit = (direction / direction.norm() for direction in directions)
     shift: Tensor = scale[1] * new_unit - scale[0] * old_unit  # (d_model,)
-    return (slot_norms(model, neurons) * shift).cpu()
+    shifts = (slot_norms(model, neurons) * shift).cpu()
+    if not all(float(direction.norm()) > 0 for direction in directions):
+        raise ChangeOutOfRange(
+            len(neurons),
+            "has no direction (an answer's word embedding is zero)",
+            "use the calibrated method",
+        )
+    return shifts
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,15 @@ from kn_edit.errors.models import (
     UnknownFamily,
     WeightsMissing,
 )
+from kn_edit.errors.numbers import (
+    BadSetting,
+    ChangeOutOfRange,
+    NotFinite,
+    ScaledOutOfRange,
+    require_known,
+    require_number,
+    require_whole,
+)
 from kn_edit.errors.weights import (
     BaseChanged,
     CannotWrite,
@@ -126,11 +135,13 @@ __all__ = [
     "BadFacts",
     "BadRepoName",
     "BadRevisionName",
+    "BadSetting",
     "BadTagName",
     "BadTemplate",
     "BaseChanged",
     "CannotWrite",
     "CardRefused",
+    "ChangeOutOfRange",
     "CheckpointFolderMissing",
     "CommitUnclear",
     "ConfigMissing",
@@ -178,6 +189,7 @@ __all__ = [
     "NoWriteAccess",
     "NotANeuron",
     "NotFinished",
+    "NotFinite",
     "NotLoggedIn",
     "NotPrivate",
     "NotPublished",
@@ -191,6 +203,7 @@ __all__ = [
     "RepoNotFound",
     "RevisionNotFound",
     "SameAnswer",
+    "ScaledOutOfRange",
     "SharedLayers",
     "ShortPrefix",
     "SlotOverflow",
@@ -212,4 +225,7 @@ __all__ = [
     "UploadDiffers",
     "WeightsMissing",
     "listed",
+    "require_known",
+    "require_number",
+    "require_whole",
 ]

@@ -56,11 +56,17 @@ class GateFailed(KnEditError):
     exit_code = ExitCode.QUALITY_GATE
     faults: tuple[str, ...]
     result: object = field(repr=False, compare=False)  # what was computed and measured
+    final: bool = False  # not even --accept records it
 
     def detail(self) -> dict[str, object]:
         return {"faults": list(self.faults)}
 
     def __str__(self) -> str:
+        if self.final:
+            return (
+                f"not recorded: {listed(self.faults)}; --accept does not record it either: "
+                "use the calibrated method, or a smaller --scale"
+            )
         return (
             f"not recorded: {listed(self.faults)}; "
             "pass --accept to record it all the same, or change the method or the answer"

@@ -13,22 +13,28 @@ from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, places
 
 NEW_TOKENS = 40
+MOST_EXPONENT = 700.0  # of a perplexity; beyond it the number overflows
 
 
-def perplexity(model: Model, texts: Sequence[str]) -> float:
+def perplexity(model: Model, texts: Sequence[str], *, finite: bool = True) -> float:
     """exp of the mean of -log p(token), over every token but each text's first.
 
     In a masked LM each token is masked in turn (pseudo-perplexity, Salazar et al., ACL 2020), the
-    special ones at the ends left alone.
+    special ones at the ends left alone. Raises NotFinite; finite: False gives NaN instead.
     """
-    return perplexity_at(model, [place for text in texts for place in places(model, text)])
+    questions = [place for text in texts for place in places(model, text)]
+    return perplexity_at(model, questions, finite=finite)
 
 
-def perplexity_at(model: Model, questions: Sequence[Question]) -> float:
-    """exp of the mean of -log p(token) over questions."""
-    rows = zip(questions, log_p(model, questions), strict=True)
+def perplexity_at(model: Model, questions: Sequence[Question], *, finite: bool = True) -> float:
+    """exp of the mean of -log p(token) over questions; infinite where that overflows.
+
+    NaN where there are no questions. Raises NotFinite; finite: False gives NaN instead.
+    """
+    rows = zip(questions, log_p(model, questions, finite=finite), strict=True)
     logs = [float(row[question.token]) for question, row in rows]
-    return math.exp(-sum(logs) / len(logs))
+    mean = sum(logs) / len(logs) if logs else math.nan
+    return math.exp(-mean) if not -mean > MOST_EXPONENT else math.inf
 
 
 def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:

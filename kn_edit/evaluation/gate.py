@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from kn_edit.errors import require_number
 from kn_edit.evaluation.metrics import Metrics
 
 
@@ -14,15 +16,19 @@ class Gate:
     efficacy: float = 1.0
     specificity: float = 0.8
 
+    def __post_init__(self) -> None:
+        require_number("the gate's efficacy", self.efficacy, least=0, most=1)
+        require_number("the gate's specificity", self.specificity, least=0, most=1)
+
     def faults(self, metrics: Metrics) -> tuple[str, ...]:
         """What is wrong with an update, in words; empty when it passes."""
-        found = []
-        if metrics.efficacy < self.efficacy:
-            found.append(
+        failures = []
+        if not metrics.efficacy >= self.efficacy:  # NaN is not enough
+            failures.append(
                 f"the new answer is first on {metrics.efficacy:.0%} of its own prompts, "
                 f"not on {self.efficacy:.0%}"
             )
-        return (*found, *self.harm(metrics.specificity))
+        return (*failures, *self.harm(metrics.specificity))
 
     def harm(self, specificity: float | None, others: str = "other subjects") -> tuple[str, ...]:
         """What is wrong with what an edit leaves of other facts."""
@@ -31,3 +37,17 @@ class Gate:
         return (
             f"{others} keep {specificity:.0%} of their answers, less than {self.specificity:.0%}",
         )
+
+
+def not_numbers(count: int, asked: int, before: float, after: float) -> tuple[str, ...]:
+    """Why an edit is not to be recorded even where the user accepts it: its answers are NaN.
+
+    count: of the prompts asked afterwards, whose answer is NaN
+    before, after: perplexity on neutral text; NaN before where the model cannot be asked any
+    """
+    if count:
+        prompts = "1 prompt" if asked == 1 else f"{asked} prompts"
+        return (f"the edited model's answers are not numbers (NaN) on {count} of {prompts}",)
+    if math.isfinite(before) and not math.isfinite(after):
+        return ("the edited model's perplexity on neutral text is not a finite number",)
+    return ()

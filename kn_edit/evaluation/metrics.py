@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from kn_edit.facts import Prompt
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens
+from kn_edit.models.predict import NO_TOKEN, first_tokens
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import Assessment, accuracy, assess
 
@@ -29,6 +30,16 @@ class Readings:
     held_out: tuple[Assessment, ...]
     neighbours: tuple[int, ...]  # the first token that it says to each
 
+    @property
+    def asked(self) -> int:
+        """How many prompts there are."""
+        return len(self.edited) + len(self.held_out) + len(self.neighbours)
+
+    @property
+    def not_numbers(self) -> int:
+        """How many of them the model answers with NaN."""
+        return nan_count((*self.edited, *self.held_out), self.neighbours)
+
 
 @dataclass(frozen=True)
 class Metrics:
@@ -48,19 +59,30 @@ class Metrics:
         }
 
 
-def read(model: Model, probes: Probes, answer: str) -> Readings:
-    """Ask a model the probes."""
-    neighbours = first_tokens(model, [ask_openly(model, prompt) for prompt in probes.neighbours])
-    return Readings(
-        tuple(assess(model, [ask(model, prompt, answer) for prompt in probes.edited], answer)),
-        tuple(assess(model, [ask(model, prompt, answer) for prompt in probes.held_out], answer)),
-        tuple(neighbours),
+def read(model: Model, probes: Probes, answer: str, *, finite: bool = True) -> Readings:
+    """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead."""
+    edited, held_out = (
+        assess(model, [ask(model, prompt, answer) for prompt in prompts], answer, finite=finite)
+        for prompts in (probes.edited, probes.held_out)
     )
+    others = [ask_openly(model, prompt) for prompt in probes.neighbours]
+    neighbours = first_tokens(model, others, finite=finite)
+    return Readings(tuple(edited), tuple(held_out), tuple(neighbours))
+
+
+def same_tokens(before: Sequence[int], after: Sequence[int]) -> list[bool]:
+    """Which prompts keep their first token. NaN is not the token that it was."""
+    return [old == new != NO_TOKEN for old, new in zip(before, after, strict=True)]
+
+
+def nan_count(answers: Sequence[Assessment], tokens: Sequence[int]) -> int:
+    """How many answers and first tokens are NaN."""
+    return sum(not answer.finite for answer in answers) + tokens.count(NO_TOKEN)
 
 
 def compare(before: Readings, after: Readings) -> Metrics:
     """The metrics of the edit that lies between two readings of the same probes."""
-    kept = [old == new for old, new in zip(before.neighbours, after.neighbours, strict=True)]
+    kept = same_tokens(before.neighbours, after.neighbours)
     return Metrics(
         accuracy(after.edited) or 0.0,
         accuracy(after.held_out),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,13 +51,15 @@ def change(before: Sequence[float], after: Sequence[float]) -> Estimate:
     """Change of the mean relative to the mean before, one pair per fact, resampled in pairs."""
     old, new = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
     picks = _picks(len(old))
-    drawn = new[picks].mean(1) / old[picks].mean(1) - 1
-    return _estimate(float(new.mean() / old.mean() - 1), drawn, len(old))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of 0, every change is NaN or infinite
+        drawn = new[picks].mean(1) / old[picks].mean(1) - 1
+        return _estimate(float(new.mean() / old.mean() - 1), drawn, len(old))
 
 
 def harmonic(values: Sequence[float]) -> float:
-    """The harmonic mean; 0 where one of the values is."""
-    return len(values) / sum(1 / value for value in values) if all(values) else 0.0
+    """The harmonic mean; 0 where one of the values is, or is not a positive number."""
+    positive = all(0 < value < math.inf for value in values)
+    return len(values) / sum(1 / value for value in values) if values and positive else 0.0
 
 
 def _picks(count: int) -> NDArray[np.int64]:
@@ -65,5 +68,6 @@ def _picks(count: int) -> NDArray[np.int64]:
 
 def _estimate(value: float, drawn: NDArray[np.float64], count: int) -> Estimate:
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
+    with np.errstate(invalid="ignore"):
+        low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high), count)

@@ -81,9 +81,8 @@ def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
 
         def asked(relation: str, *, held_out: bool = False) -> list[Assessment]:
             cases = [Case(lab.relations[relation], fact) for fact in lab.facts[relation]]
-            return assess(
-                model, [c for case in cases for c in lab.chains(model, case, held_out=held_out)]
-            )
+            chains = [c for case in cases for c in lab.chains(model, case, held_out=held_out)]
+            return assess(model, chains, finite=False)  # NaN counts as impossible
 
         others = [one for other in lab.relations if other != name for one in asked(other)]
         return {

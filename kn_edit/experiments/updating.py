@@ -100,8 +100,8 @@ def _row(lab: Lab, case: Case, *, control: bool) -> Row:
 def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
     """Whether the old answer still stands, and mean log p of other facts."""
     with lab.workspace.engine.at(deltas) as model:
-        old = assess(model, lab.chains(model, case))
-        held_out = assess(model, lab.chains(model, case, held_out=True))
+        old = assess(model, lab.chains(model, case), finite=False)
+        held_out = assess(model, lab.chains(model, case, held_out=True), finite=False)
         return {
             "old_first": accuracy(old),
             "old_held_out": accuracy(held_out),
@@ -111,7 +111,8 @@ def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
 
 
 def _log_p(model: Model, chains: Sequence[Chain]) -> float:
-    return fmean(one.log_p for one in assess(model, chains)) if chains else 0.0
+    """Mean log p(answer); an answer that is NaN counts as impossible."""
+    return fmean(one.log_p for one in assess(model, chains, finite=False)) if chains else 0.0
 
 
 def estimates(rows: Sequence[Row], method: str) -> dict[str, Estimate]:

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from kn_edit.models.coefficients import Change, replaced
+from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Batch, Question, batched
 from kn_edit.models.trace import trace
 
 BATCH = 32
+NO_TOKEN = -1  # in place of a token, where a model's answer is NaN
 
 Changing = Callable[[Batch], Mapping[int, Change]]  # changes of coefficients, by layer
 
@@ -22,40 +24,68 @@ def _unchanged(_: Batch) -> Mapping[int, Change]:
 
 
 def log_p(
-    model: Model, questions: Sequence[Question], changing: Changing = _unchanged
+    model: Model,
+    questions: Sequence[Question],
+    changing: Changing = _unchanged,
+    *,
+    finite: bool = True,
 ) -> Iterator[Tensor]:
     """Log-probabilities over the vocabulary at each answer position, one (vocabulary,) each.
 
     In the order given; computed a batch at a time, so a long list stays small in memory.
     changing: what to do to the coefficients of a batch on their way
+    finite: raise NotFinite where a row is NaN; else the caller must look, for NaN is larger than
+    every number to `argmax` and `topk`, and smaller than none to `>`
     """
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
-        with torch.no_grad(), replaced(model, changing(batch)):
+        changes = changing(batch)
+        with torch.no_grad(), replaced(model, changes):
             output = trace(model, batch.ids, mask=batch.mask).output
             assert output is not None
             logits = model.logits(batch.at_answer(output)).float()
-        yield from logits.log_softmax(-1)
+        rows = logits.log_softmax(-1)
+        if finite and bool(rows.isnan().any()):
+            raise first_non_finite(model, batch, changes)
+        yield from rows
 
 
-def first_tokens(model: Model, questions: Sequence[Question]) -> list[int]:
-    """The most probable token at each answer position."""
-    return [int(row.argmax()) for row in log_p(model, questions)]
+def first_tokens(model: Model, questions: Sequence[Question], *, finite: bool = True) -> list[int]:
+    """The most probable token at each answer position. Raises NotFinite.
+
+    finite: False gives NO_TOKEN where the answer is NaN, instead of raising
+    """
+    rows = log_p(model, questions, finite=finite)
+    return [NO_TOKEN if not finite and is_nan(row) else int(row.argmax()) for row in rows]
+
+
+def is_nan(row: Tensor) -> bool:
+    """Whether a row of log-probabilities is no numbers."""
+    return bool(row.isnan().any())
 
 
 def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
-    """Coefficients of every neuron at each answer position, (questions, layers, d_ff)."""
+    """Coefficients of every neuron at each answer position, (questions, layers, d_ff).
+
+    Raises NotFinite.
+    """
     none = torch.empty(0, model.n_layers, model.d_ff, dtype=model.dtype, device=model.device)
     return torch.cat([none, *coefficients_in_batches(model, questions)])
 
 
 def coefficients_in_batches(model: Model, questions: Sequence[Question]) -> Iterator[Tensor]:
-    """The same, (batch, layers, d_ff) at a time: those of a long list would not fit in memory."""
+    """Coefficients of a long list, (batch, layers, d_ff) at a time, to fit in memory.
+
+    Raises NotFinite.
+    """
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
         with torch.no_grad():
             seen = trace(model, batch.ids, mask=batch.mask).coefficients
-        yield torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1)
+        rows = torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1)
+        if not bool(rows.isfinite().all()):
+            raise first_non_finite(model, batch)
+        yield rows
 
 
 def written(model: Model, coefficients: Tensor) -> Tensor:

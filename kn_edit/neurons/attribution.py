@@ -152,7 +152,7 @@ class _Walk:
 
 
 def attribute(model: Model, question: Question, rule: Rule) -> Attribution:
-    """Attribution scores of one question. Raises nothing of its own."""
+    """Attribution scores of one question. Raises NotFinite."""
     return rule(Paths(model, question))
 
 

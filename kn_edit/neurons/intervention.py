@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
+from kn_edit.errors import NotFinite, ScaledOutOfRange, require_number
 from kn_edit.models.coefficients import Change
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
@@ -21,13 +22,22 @@ from kn_edit.neuron import NeuronId
 def p_when_scaled(
     model: Model, chains: Sequence[Chain], neurons: Collection[NeuronId], factor: float
 ) -> list[float]:
-    """p(answer) of each chain with the neurons' coefficients times a factor; 1 changes nothing."""
+    """p(answer) of each chain with the neurons' coefficients times a factor; 1 changes nothing.
+
+    Raises BadSetting for a factor that is not finite, ScaledOutOfRange for one that is too large,
+    and NotFinite where the model's answers are NaN anyway.
+    """
+    require_number("the factor", factor)
     questions = [question for chain in chains for question in chain.questions]
     rows = log_p(model, questions, lambda batch: _scaling(batch, neurons, factor))
-    return [
-        math.exp(sum(float(next(rows)[question.token]) for question in chain.questions))
-        for chain in chains
-    ]
+    try:
+        logs = [float(row[question.token]) for question, row in zip(questions, rows, strict=True)]
+    except NotFinite as error:
+        if factor == 1:
+            raise
+        raise ScaledOutOfRange(factor, error.where) from error
+    values = iter(logs)
+    return [math.exp(sum(next(values) for _ in chain.questions)) for chain in chains]
 
 
 def _scaling(batch: Batch, neurons: Collection[NeuronId], factor: float) -> Mapping[int, Change]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kn_edit.errors import NotFinite, require_known
 from kn_edit.facts import Fact
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
@@ -28,6 +30,12 @@ class PromptScores:
     gap: tuple[float, ...]  # completeness gap by layer; empty for the activation baseline
     nodes: float  # mean evaluations per layer
     reached: bool  # the tolerance
+
+    def __post_init__(self) -> None:
+        # Also of a cache that an older kn-edit wrote: NaN would lead every ranking.
+        numbers = (self.p, self.nodes, *self.gap, *(score for _, score in self.neurons))
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("scores that are not numbers")
 
     def coarse(self, threshold: float) -> Neurons:
         """Neurons that reach a share of the largest score."""
@@ -58,7 +66,11 @@ class Located:
 
 
 def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> PromptScores:
-    """Score every neuron for one prompt, by one of METHODS. m: points of the Riemann rule."""
+    """Score every neuron for one prompt, by one of METHODS. m: points of the Riemann rule.
+
+    Raises NotFinite, BadSetting.
+    """
+    require_known("the rule", method, METHODS)
     text = chain.prompt.cloze
     if method == "activation":
         scores, gap, nodes, reached = activations(model, chain), (), 1.0, True
@@ -68,6 +80,9 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
         found = attribute_chain(model, chain, rule)
         scores, gap = found.scores, tuple(found.gap.tolist())
         nodes, reached, p = float(found.nodes.float().mean()), found.reached, found.p
+    if not bool(scores.isfinite().all()):
+        layer = int((~scores.isfinite()).any(1).nonzero()[0])
+        raise NotFinite(f"layer {layer} (its scores)", str(model.dtype).removeprefix("torch."))
     best = scores.flatten().topk(min(KEPT, scores.numel()))
     width = scores.shape[1]
     neurons = tuple(

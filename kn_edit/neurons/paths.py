@@ -11,15 +11,18 @@ pass serve all layers and nodes at once:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from kn_edit.errors import NotFinite
 from kn_edit.models.coefficients import replaced
+from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question
+from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import run_layer, trace, trace_last_token
 
 TOKENS_AT_ONCE = 512  # rows times tokens in one pass; bounds the memory of a pass
@@ -34,7 +37,10 @@ class Along:
 
 
 class Paths:
-    """The integration paths of one question, all layers."""
+    """The integration paths of one question, all layers.
+
+    Raises NotFinite where p(answer) or a gradient of it is not a number.
+    """
 
     def __init__(self, model: Model, question: Question) -> None:
         self._model = model
@@ -52,6 +58,8 @@ class Paths:
                 layer: seen[0, self._position] for layer, seen in run.coefficients.items()
             }  # layer -> (d_ff,)
             self.p = float(self._p(run.output))
+        if not math.isfinite(self.p):
+            raise first_non_finite(model, batched(model, [question]))
         self.n_layers, self.d_ff = model.n_layers, model.d_ff
         self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
 
@@ -93,6 +101,10 @@ class Paths:
             p = self._p(rows)  # (rows,)
             gradients = torch.autograd.grad(p.sum(), list(leaves.values()))
         parts = torch.split(p.detach(), [len(leaf) for leaf in leaves.values()])
+        for layer, part, gradient in zip(leaves, parts, gradients, strict=True):
+            if not bool(part.isfinite().all() and gradient.isfinite().all()):
+                dtype = str(self._model.dtype).removeprefix("torch.")
+                raise NotFinite(f"layer {layer} (its integration path)", dtype)
         return {
             layer: Along(part, gradient)
             for layer, part, gradient in zip(leaves, parts, gradients, strict=True)

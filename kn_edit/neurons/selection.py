@@ -14,6 +14,7 @@ from random import Random
 import torch
 from torch import Tensor
 
+from kn_edit.errors import require_number, require_whole
 from kn_edit.neuron import NeuronId
 
 MOST_SIGNAL = 100.0  # a neuron that never fired elsewhere counts as one that does so seldom
@@ -32,6 +33,16 @@ class Thresholds:
     moves: int = 6  # at most so often
     wanted: tuple[float, float] = (2.0, 5.0)  # until the mean count of refined neurons is in here
     others: float = 0.1  # dropped from an update when more of the relation's other facts share it
+
+    def __post_init__(self) -> None:
+        require_number("the coarse threshold", self.coarse, above=0, most=1)
+        require_number("the share of prompts", self.shared, least=0, most=1)
+        require_number("the step of the share", self.step, least=0, most=1)
+        require_number("the share of other facts", self.others, least=0, most=1)
+        require_whole("the least count of prompts", self.least, 0)
+        require_whole("the moves of the share", self.moves, 0)
+        for count in self.wanted:
+            require_number("the wanted count of neurons", count, least=0)
 
 
 def coarse(scores: Sequence[tuple[NeuronId, float]], threshold: float) -> Neurons:
@@ -109,10 +120,16 @@ def serving_only(
 
     own, others: coefficients at the answer position, (prompts, layers, d_ff)
     """
+    own, others = _wide(own), _wide(others)
     apart = _less_elsewhere(own.square().mean(0).sqrt(), others).square()
     worth = {one: share * float(apart[one.layer, one.index]) for one, share in shares.items()}
     found = [neuron for neuron, value in worth.items() if value > 0]
     return tuple(sorted(found, key=lambda neuron: (-worth[neuron], neuron)))
+
+
+def _wide(coefficients: Tensor) -> Tensor:
+    """In float32 at least: the squares of 16-bit numbers leave their range."""
+    return coefficients.to(torch.promote_types(coefficients.dtype, torch.float32))
 
 
 def _less_elsewhere(level: Tensor, others: Tensor) -> Tensor:

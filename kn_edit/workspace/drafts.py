@@ -8,6 +8,7 @@ from typing import Any
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.delta import Delta
+from kn_edit.errors import require_number, require_whole
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
@@ -35,6 +36,15 @@ class How:
     zero: bool = False  # erase with zero also where there is an unknown token
     facts: int = 20  # known facts of a relation that an erase looks at
 
+    def __post_init__(self) -> None:
+        for number in self.scale:
+            require_number("the scale", number)
+        require_number("times", self.times, above=1)
+        require_whole("the count of facts", self.facts, 1)
+        for name, count in (("least", self.least), ("top", self.top)):
+            if count is not None:
+                require_whole(name, count, 1)
+
     def settings_for(self, model: Model) -> Settings:
         return self.settings or (CAUSAL if model.causal else MASKED)
 
@@ -58,6 +68,7 @@ class Draft:
     faults: tuple[str, ...]
     notices: tuple[str, ...]
     message: str
+    unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,8 @@ from kn_edit.edits.erase import (
 )
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.fluency import perplexity_at
+from kn_edit.evaluation.gate import not_numbers
+from kn_edit.evaluation.metrics import nan_count, same_tokens
 from kn_edit.facts import Fact, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients, first_tokens
@@ -61,9 +63,10 @@ class _Asked:
         whole = tuple(chain for some in chains for chain in some)
         return cls(whole, tuple(sample), tuple(spared), tuple(judges))
 
-    def of(self, model: Model) -> _Answers:
-        own, others = assess(model, self.chains), first_tokens(model, self.others)
-        return _Answers(tuple(own), tuple(others), speech(model))
+    def of(self, model: Model, *, finite: bool = True) -> _Answers:
+        own = assess(model, self.chains, finite=finite)
+        others = first_tokens(model, self.others, finite=finite)
+        return _Answers(tuple(own), tuple(others), speech(model, finite=finite))
 
 
 def draft_erasure(bench: Bench, relation: Relation) -> Draft:
@@ -87,8 +90,8 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
     neurons, delta = sorted(chosen.neurons), erased(chosen.neurons)
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
-        after = asked.of(model)
-    kept = [one == other for one, other in zip(before.others, after.others, strict=True)]
+        after = asked.of(model, finite=False)
+    kept = same_tokens(before.others, after.others)
     specificity = fmean(kept) if kept else None
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)
     return Draft(
@@ -112,6 +115,12 @@ def draft_erasure(bench: Bench, relation: Relation) -> Draft:
         how.gate.harm(specificity, "other relations"),
         _doubts(how, token, before, after),
         f"{relation.name}: erased",
+        not_numbers(
+            nan_count(after.own, after.others),
+            len(after.own) + len(after.others),
+            before.neutral,
+            after.neutral,
+        ),
     )
 
 
@@ -167,14 +176,17 @@ def _serving(
     for done, neuron in enumerate(candidates):
         bench.progress("choosing neurons", done, len(candidates))
         with bench.engine.at([*bench.deltas, erased([*taken, neuron])]) as model:
-            perplexity = perplexity_of(assess(model, asked.sample))
-            if perplexity <= least or perplexity_at(model, spared) > most:
+            sample = assess(model, asked.sample, finite=False)
+            perplexity = perplexity_of(sample)
+            harmless = perplexity_at(model, spared, finite=False) <= most  # NaN is not
+            if not (harmless and perplexity > least and all(one.finite for one in sample)):
                 continue
             taken.append(neuron)
             least = perplexity
             if least < enough:
                 continue
-            if perplexity_of(assess(model, asked.chains)) >= bench.how.times * before.perplexity:
+            whole = assess(model, asked.chains, finite=False)
+            if perplexity_of(whole) >= bench.how.times * before.perplexity:
                 break
     return tuple(taken or candidates[:1])
 

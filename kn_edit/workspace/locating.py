@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken, NoFactToAsk, NothingToAsk
+from kn_edit.errors import (
+    AnswerNotInVocabulary,
+    AnswerNotOneToken,
+    NoFactToAsk,
+    NothingToAsk,
+    require_known,
+    require_whole,
+)
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
-from kn_edit.neurons.locate import Located, PromptScores, fact_neurons, located
+from kn_edit.neurons.locate import METHODS, Located, PromptScores, fact_neurons, located
 from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, spoken_for
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.scores import ScoreCache
@@ -30,6 +37,10 @@ class Search:
     method: str = "adaptive"
     m: int = 20  # points of the Riemann rule
     thresholds: Thresholds = field(default_factory=Thresholds)
+
+    def __post_init__(self) -> None:
+        require_known("the rule", self.method, METHODS)
+        require_whole("m, the points of the Riemann rule,", self.m, 1)
 
     @classmethod
     def by(cls, method: str, *, m: int = 20, threshold: float | None = None) -> Search:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
@@ -64,7 +65,8 @@ def nearest(near: Sequence[Question], own: Tensor, others: Tensor, most: int) ->
     in proportion to the inner product of c and d. own, others: coefficients of the slots that are
     edited, at the fact's prompts and at the neighbours', (prompts, n).
     """
-    reach = (others @ own.mean(0)).abs()  # (neighbours,)
+    exact = torch.promote_types(own.dtype, torch.float32)  # products leave the range of float16
+    reach = (others.to(exact) @ own.to(exact).mean(0)).abs()  # (neighbours,)
     order = reach.argsort(descending=True, stable=True).tolist()
     return [near[at] for at in order[:most]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +27,8 @@ def held_in_place(model: Model) -> list[Question]:
     questions = []
     for text in neutral_sentences()[:HELD_TEXTS]:
         ids = model.tokenizer(text)["input_ids"][: TOKENS if model.causal else None]
-        for place in sorted(rng.sample(range(2, len(ids) - 1), PLACES)):
+        inner = range(2, len(ids) - 1)
+        for place in sorted(rng.sample(inner, min(PLACES, len(inner)))):
             questions.append(ask_place(model, ids, place + model.causal))
     return questions
 
@@ -56,11 +58,14 @@ def unseen_texts() -> tuple[str, ...]:
     return neutral_sentences()[SEEN_TEXTS:]
 
 
-def speech(model: Model) -> float:
-    """Perplexity of some of it; fast enough to be measured around every edit."""
-    return perplexity(model, unseen_texts()[:JUDGING_TEXTS])
+def speech(model: Model, *, finite: bool = True) -> float:
+    """Perplexity of some neutral text; fast enough to be measured around every edit.
+
+    NaN where the tokenizer knows none of its words. Raises NotFinite; finite: False gives NaN.
+    """
+    return perplexity(model, unseen_texts()[:JUDGING_TEXTS], finite=finite)
 
 
 def spoken(before: float, after: float) -> dict[str, Any]:
-    """The same before and after an edit, as it is recorded."""
-    return {"neutral_before": before, "neutral_after": after}
+    """Perplexity of neutral text before and after an edit, as it is recorded."""
+    return {"neutral_before": before, "neutral_after": after} if math.isfinite(before) else {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from kn_edit.errors import NoNeurons
+from kn_edit.errors import NoNeurons, require_number
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
@@ -33,7 +34,9 @@ class Moved:
 
     @property
     def change(self) -> float | None:
-        return self.after / self.before - 1 if self.before else None
+        """Relative to the mean before; None where that is too small for a number."""
+        change = self.after / self.before - 1 if self.before else math.inf
+        return change if math.isfinite(change) else None
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Scaled:
 
 def scale(model: Model, locator: Locator, case: Case, found: Located, factor: float) -> Scaled:
     """Scale a fact's neurons during forward passes; no weight changes. Raises NoNeurons."""
+    require_number("the factor", factor)
     neurons = tuple(neuron for neuron, _ in found.neurons)
     if not neurons:
         raise NoNeurons(str(case.fact))

@@ -96,7 +96,9 @@ def _in_neutral_text(model: Model, neurons: Sequence[NeuronId]) -> tuple[Tensor,
     """
     layers, index = _where(neurons)
     fired, sizes = [], []
-    for batch in coefficients_in_batches(model, everywhere(model)):
+    if not (questions := everywhere(model)):  # its tokenizer knows none of the words
+        return torch.empty(0, len(neurons), dtype=model.dtype), torch.ones(len(neurons))
+    for batch in coefficients_in_batches(model, questions):
         fired.append(batch[:, layers, index])
         sizes.append(written(model, batch))
     return torch.cat(fired), torch.cat(sizes).median(0).values[layers]

@@ -15,6 +15,7 @@ from kn_edit.edits.calibrate import Aims
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons, SameAnswer
+from kn_edit.evaluation.gate import not_numbers
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
@@ -75,8 +76,8 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
     delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
     with bench.engine.at([*bench.deltas, delta]) as model:
         bench.progress("measuring", 0, 0)
-        after, old_after = read(model, probes, to), assess(model, old)
-        speaks = spoken(spoke, speech(model))
+        after, old_after = read(model, probes, to, finite=False), assess(model, old, finite=False)
+        speaks = speech(model, finite=False)
     metrics, scores = compare(before, after), dict(found.neurons)
     return Draft(
         "update",
@@ -89,11 +90,12 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
         before.edited,
         after.edited,
-        metrics.plain() | _odds(old_before, old_after, before, after) | speaks,
+        metrics.plain() | _odds(old_before, old_after, before, after) | spoken(spoke, speaks),
         _story(how.search, found) | shifts.story | _asked(relation),
         how.gate.faults(metrics),
         _doubts(found, old_before),
         f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
+        not_numbers(after.not_numbers, after.asked, spoke, speaks),
     )
 
 

@@ -461,8 +461,9 @@ class Workspace:
             raise HeadMoved(head.id, plan.from_head)
         if dry_run:
             return Edited(draft, None, None, plan.overlaps)
-        if draft.faults and not accept:
-            raise GateFailed(draft.faults, Edited(draft, None, None, plan.overlaps))
+        if draft.unsound or (draft.faults and not accept):
+            measured = Edited(draft, None, None, plan.overlaps)
+            raise GateFailed((*draft.unsound, *draft.faults), measured, final=bool(draft.unsound))
         new = NewEdit(
             draft.delta,
             draft.kind,

@@ -1,0 +1,359 @@
+"""NaN and infinity: they win no comparison, pass no gate, and are told where they come from."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tiny_models import SHAPES, VOCABULARY, tiny, tiny_folder
+from torch import Tensor
+from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace, quick
+
+from kn_edit.edits.build import SlotPlace, delta_of
+from kn_edit.edits.calibrate import Aims, Settings, solve
+from kn_edit.edits.delta import BaseRef, Mode
+from kn_edit.edits.erase import written_slot
+from kn_edit.edits.update import closed_form
+from kn_edit.errors import (
+    BadSetting,
+    ChangeOutOfRange,
+    ExitCode,
+    GateFailed,
+    NotFinite,
+    ScaledOutOfRange,
+)
+from kn_edit.evaluation.fluency import perplexity
+from kn_edit.evaluation.gate import Gate, not_numbers
+from kn_edit.evaluation.metrics import Metrics, Probes, compare, read
+from kn_edit.evaluation.statistics import change, harmonic, mean
+from kn_edit.facts import Fact, Prompt, Template
+from kn_edit.models.model import Model
+from kn_edit.models.predict import NO_TOKEN, coefficients, first_tokens, log_p
+from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.assess import assess, perplexity_of
+from kn_edit.neurons.intervention import p_when_scaled
+from kn_edit.neurons.locate import METHODS, PromptScores, score_prompt
+from kn_edit.neurons.selection import Thresholds, serving_only
+from kn_edit.workspace import How, Search, Workspace, erasing
+
+PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
+NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+
+
+def spoiled(shape: str, layer: int = 1, number: float = NAN) -> Model:
+    """A model with one number of a down-projection replaced."""
+    model = tiny(shape)
+    model.slots(layer)[0, 0] = number
+    return model
+
+
+def overflowing() -> Model:
+    """A llama in float16 whose layer 1 leaves the range of the format."""
+    model = tiny("llama", torch.float16)
+    model.layers[1].mlp.up_proj.weight.data *= 3e4
+    return model
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_weight_that_is_nan_is_named(shape):
+    model = spoiled(shape)
+    with pytest.raises(NotFinite, match=r"its weight .* in layer 1 holds NaN") as told:
+        assess(model, [ask(model, PROMPT)])
+    assert told.value.where == "layer 1"
+    assert told.value.weight == model.slot_tensor(1)
+    assert len(str(told.value)) <= 500
+
+
+def test_what_overflows_is_told_with_its_layer_and_format():
+    model = overflowing()
+    with pytest.raises(NotFinite, match=r"leave the range of float16 in layer 1; .*bfloat16"):
+        first_tokens(model, [ask_openly(model, PROMPT)])
+
+
+@pytest.mark.parametrize(
+    ("weight", "where"),
+    [("model.embed_tokens.weight", "the embeddings"), ("lm_head.weight", "the head")],
+)
+def test_nan_outside_of_the_layers_is_told_too(weight, where):
+    model = tiny("llama")
+    question = ask(model, PROMPT).questions[0]
+    dict(model.net.named_parameters())[weight].data[question.ids[-1]] = NAN
+    with pytest.raises(NotFinite) as told:
+        list(log_p(model, [question]))
+    assert (told.value.where, told.value.weight) == (where, weight)
+
+
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+def test_an_answer_that_is_nan_is_never_right(shape):
+    model = spoiled(shape)
+    (found,) = assess(model, [ask(model, PROMPT)], finite=False)
+    assert found.rank == len(VOCABULARY)
+    assert not (found.right or found.finite)
+    assert math.isnan(found.p)
+    assert math.isfinite(found.log_p)
+    assert math.isfinite(perplexity_of([found]))
+    assert first_tokens(model, [ask_openly(model, PROMPT)], finite=False) == [NO_TOKEN]
+    assert math.isnan(perplexity(model, ["the capital of France"], finite=False))
+    with pytest.raises(NotFinite):
+        perplexity(model, ["the capital of France"])
+
+
+def test_an_answer_of_several_tokens_is_nan_where_one_of_them_is():
+    model = tiny("llama")
+    model.net.model.embed_tokens.weight.data[VOCABULARY["New"]] = NAN  # seen by the second only
+    chain = ask(model, PROMPT, "New York")
+    assert len(chain.questions) == 2
+    (found,) = assess(model, [chain], finite=False)
+    assert (found.rank, found.right) == (len(VOCABULARY), False)
+
+
+def test_numbers_beside_a_nan_answer_are_those_without_it():
+    model = tiny("llama")
+    sound = ask(model, PROMPT)
+    alone = assess(model, [sound])
+    model.net.model.embed_tokens.weight.data[VOCABULARY["Japan"]] = NAN
+    other = ask(model, replace(PROMPT, fact=Fact("capital", "Japan", "Tokyo")))
+    found, broken = assess(model, [sound, other], finite=False)
+    assert (found.finite, broken.finite) == (True, False)
+    assert found.p == pytest.approx(alone[0].p, rel=1e-5)
+    assert found.rank == alone[0].rank
+
+
+def test_a_perplexity_beyond_all_numbers_is_infinite():
+    model = tiny("llama")
+    model.net.lm_head.weight.data *= 1e5
+    assert perplexity(model, ["the capital of France is Paris"]) == math.inf
+
+
+# --- locating, scaling ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+def test_no_rule_scores_a_model_that_answers_nan(method, shape):
+    model = spoiled(shape)
+    with pytest.raises(NotFinite):
+        score_prompt(model, ask(model, PROMPT), method)
+
+
+def test_scores_that_are_no_numbers_are_none():
+    with pytest.raises(ValueError, match="not numbers"):
+        PromptScores("p", 0.5, ((NeuronId(0, 1), NAN),), (), 1.0, True)
+
+
+def test_squares_that_float16_cannot_hold_do_not_hide_a_neuron():
+    own = torch.full((2, 1, 2), 300.0, dtype=torch.float16)
+    others = torch.tensor([[[200.0, 299.0]]], dtype=torch.float16)
+    shares = {NeuronId(0, 0): 1.0, NeuronId(0, 1): 1.0}
+    assert serving_only(shares, own, others) == (NeuronId(0, 0), NeuronId(0, 1))
+
+
+def test_coefficients_that_are_no_numbers_are_told():
+    model = spoiled("llama", layer=0)
+    with pytest.raises(NotFinite, match="layer 0"):
+        coefficients(model, [ask_openly(model, PROMPT)])
+
+
+def test_a_factor_that_breaks_the_model_is_told_as_such():
+    model = tiny("llama")
+    chains = [ask(model, PROMPT)]
+    with pytest.raises(ScaledOutOfRange, match=r"times 1e\+308 .* nearer to 1") as told:
+        p_when_scaled(model, chains, [NeuronId(0, 3)], 1e308)
+    assert told.value.exit_code == ExitCode.USAGE
+    for factor in (NAN, math.inf):
+        with pytest.raises(BadSetting, match="the factor cannot be"):
+            p_when_scaled(model, chains, [NeuronId(0, 3)], factor)
+
+
+# --- solving --------------------------------------------------------------------------------------
+
+
+def aims(model: Model) -> Aims:
+    return Aims(ask(model, PROMPT, "Rome").questions, (ask_openly(model, PROMPT),))
+
+
+def test_the_solver_refuses_a_model_that_answers_nan():
+    model = spoiled("llama")
+    with pytest.raises(NotFinite, match="layer 1"):
+        solve(model, aims(model), [NeuronId(0, 1)], Settings())
+
+
+def test_a_step_of_the_solver_into_nan_is_never_the_best():
+    model = tiny("llama")
+    neurons = [NeuronId(0, 1), NeuronId(1, 2)]
+    wild = replace(Settings(), rate=1e38, w_norm=1e-30)
+    solution = solve(model, aims(model), neurons, wild)
+    assert bool(solution.b.isfinite().all())
+    assert math.isfinite(solution.margin)
+
+
+def test_shifts_that_no_delta_can_hold_are_told_where_they_are_computed():
+    model = tiny("llama")
+    place = SlotPlace(BaseRef(None, None, "f" * 64), {0: model.slot_tensor(0)}, "column")
+    shifts = closed_form(model, [NeuronId(0, 1)], 12, 30, (1.0, 1e39))
+    with pytest.raises(ChangeOutOfRange, match="leaves the range of float32 in 1 value slot"):
+        delta_of(place, [NeuronId(0, 1)], shifts, Mode.ADD)
+    model.net.lm_head.weight.data[30] = 0.0
+    with pytest.raises(ChangeOutOfRange, match="embedding is zero"):
+        closed_form(model, [NeuronId(0, 1)], 12, 30, (1.0, 8.0))
+    model.net.lm_head.weight.data[30] = NAN
+    with pytest.raises(ChangeOutOfRange, match="erase --with zero"):
+        written_slot(model, 30)
+
+
+# --- comparing ------------------------------------------------------------------------------------
+
+
+def test_no_gate_lets_nan_pass():
+    assert Gate().faults(Metrics(NAN, None, None, 0)) != ()
+    assert Gate().faults(Metrics(1.0, None, NAN, 4)) != ()
+    assert Gate(efficacy=0.0).faults(Metrics(NAN, None, None, 0)) != ()
+    assert Gate().faults(Metrics(1.0, None, None, 0)) == ()
+
+
+def test_the_gate_counts_answers_that_are_nan():
+    sound, broken = tiny("llama"), spoiled("llama")
+    other = replace(PROMPT, fact=Fact("capital", "Japan", "Tokyo"))
+    probes = Probes((PROMPT,), (), (other,))
+    after = read(broken, probes, "Rome", finite=False)
+    assert (after.asked, after.not_numbers) == (2, 2)
+    metrics = compare(read(sound, probes, "Rome"), after)
+    assert (metrics.efficacy, metrics.specificity) == (0.0, 0.0)
+    assert compare(after, after).specificity == 0.0  # one NaN does not equal another
+    (reason,) = not_numbers(2, 2, 10.0, NAN)
+    assert reason == "the edited model's answers are not numbers (NaN) on 2 of 2 prompts"
+    assert not_numbers(0, 2, 10.0, math.inf) != ()
+    assert not_numbers(0, 2, NAN, NAN) == ()  # a tokenizer that knows no word of the text
+    assert not_numbers(0, 2, 10.0, 1e300) == ()
+
+
+def test_means_of_nan_are_no_success():
+    assert harmonic([1.0, NAN]) == harmonic([1.0, math.inf]) == harmonic([]) == 0.0
+    assert math.isnan(mean([1.0, NAN]).value)
+    assert math.isnan(change([0.0, 0.0], [0.0, 0.0]).value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda bad: Thresholds(coarse=bad),
+        lambda bad: Thresholds(wanted=(2.0, bad)),
+        lambda bad: Search.by("adaptive", threshold=bad),
+        lambda bad: Settings(margin=bad),
+        lambda bad: Settings(kl_limit=bad),
+        lambda bad: Settings(w_spill=bad),
+        lambda bad: Settings(rate=bad),
+        lambda bad: Gate(efficacy=bad),
+        lambda bad: Gate(specificity=bad),
+        lambda bad: How(times=bad),
+        lambda bad: How(scale=(1.0, bad)),
+    ],
+)
+@pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf, "many", True])
+def test_settings_are_finite_numbers(make, bad):
+    with pytest.raises(BadSetting, match=r"cannot be .*; give a finite number") as told:
+        make(bad)
+    assert told.value.exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("make", "known"),
+    [
+        (lambda: Search(method="gradient"), "adaptive, riemann, activation"),
+        (lambda: Search(method=None), "adaptive, riemann, activation"),  # type: ignore[arg-type]
+        (lambda: Search.by("riemann", m=0), "1 or more"),
+        (lambda: How(times=1.0), "more than 1"),
+        (lambda: How(top=0), "1 or more"),
+        (lambda: Settings(fewest=0), "1 or more"),
+        (lambda: Settings(most_steps=2.5), "a whole number"),  # type: ignore[arg-type]
+        (lambda: Thresholds(coarse=0.0), "more than 0"),
+        (lambda: Gate(efficacy=1.5), "at most 1"),
+    ],
+)
+def test_settings_are_within_their_range(make, known):
+    with pytest.raises(BadSetting, match=known):
+        make()
+
+
+# --- the verbs ------------------------------------------------------------------------------------
+
+
+def spoiled_workspace(tmp_path, shape: str = "llama") -> Workspace:
+    folder = tiny_folder(shape, tmp_path / "model")
+    file = folder / "model.safetensors"
+    tensors: dict[str, Tensor] = load_file(file)
+    name = next(name for name in tensors if ".1." in name and name.endswith(("down_proj.weight",)))
+    tensors[name][0, 0] = NAN
+    save_file(tensors, file, {"format": "pt"})
+    return new_workspace(tmp_path, shape)
+
+
+def test_every_verb_that_asks_says_that_the_model_answers_nan(tmp_path):
+    with spoiled_workspace(tmp_path) as workspace:
+        before = contents(workspace.folder)
+        for verb in (
+            lambda: workspace.assess(about("France")),
+            lambda: workspace.locate(about("France")),
+            lambda: workspace.locate(about("France"), search=QUICK.search),
+            lambda: workspace.locate_relation(CAPITAL, search=QUICK.search),
+            lambda: workspace.scale(about("France"), 0.0, search=QUICK.search),
+            lambda: workspace.update(about("France"), "Rome", how=QUICK, accept=True),
+            lambda: workspace.erase(CAPITAL, how=quick(top=2), accept=True),
+            lambda: workspace.evaluate(),
+        ):
+            with pytest.raises(NotFinite, match="layer 1"):
+                verb()
+        assert contents(workspace.folder) == before
+
+
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+@pytest.mark.parametrize("accept", [False, True])
+def test_an_edit_after_which_the_model_says_nan_is_never_recorded(shape, accept, tmp_path):
+    with new_workspace(tmp_path, shape) as workspace:
+        before = contents(workspace.folder)
+        how = replace(quick((0, 5), (1, 9)), closed_form=True, scale=(1.0, 1e38))
+        with pytest.raises(GateFailed, match=r"not numbers \(NaN\) on \d+ of") as refused:
+            workspace.update(about("France"), "Rome", how=how, accept=accept)
+        assert refused.value.exit_code == ExitCode.QUALITY_GATE
+        assert "--accept does not record it either" in str(refused.value)
+        assert workspace.head.edits == ()
+        assert contents(workspace.folder).keys() >= before.keys()
+        draft = workspace.update(about("France"), "Rome", how=how, dry_run=True).draft
+        assert draft.unsound != ()
+        assert not all(one.finite for one in draft.after)
+        assert not any(one.right for one in draft.after if not one.finite)
+
+
+def test_a_change_that_leaves_float32_is_not_told_as_a_damaged_file(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        how = replace(quick((0, 5)), closed_form=True, scale=(1.0, 1e39))
+        with pytest.raises(ChangeOutOfRange, match="smaller --scale"):
+            workspace.update(about("France"), "Rome", how=how)
+
+
+def test_an_erasure_passes_over_neurons_without_which_the_model_says_nan(tmp_path, monkeypatch):
+    with new_workspace(tmp_path) as workspace:
+        monkeypatch.setattr(erasing, "perplexity_at", lambda *_, **named: 1.0 if named else NAN)
+        relation = known_by(workspace)
+        done = workspace.erase(relation, how=quick(zero=True, times=1e9), dry_run=True)
+        assert len(done.draft.neurons) == 1  # NaN is no limit that anything keeps
+
+
+def test_a_nan_row_has_the_shape_of_any_other():
+    model = spoiled("gpt2")
+    question = Question((7, 8, 9), 2, 4)
+    (row,) = log_p(model, [question], finite=False)
+    assert row.shape == (len(VOCABULARY),)
+    assert bool(row.isnan().all())
