@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
 
-.PHONY: demo test check fix docs bench clean
+.PHONY: demo test torture check fix docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -19,6 +19,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
+torture: $(STAMP)
+	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest tests/test_torture.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

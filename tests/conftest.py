@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
 os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
@@ -12,6 +13,7 @@ import torch
 from hypothesis import settings
 
 pytest_plugins = ["cli_shell"]  # its fixtures
+COUNTED = ("kills", "failed operations", "signals", "states of the disk", "edits beside others")
 
 torch.set_num_threads(1)
 
@@ -23,3 +25,13 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: the worker that has it is not waited for in the end."""
     items.sort(key=lambda item: item.get_closest_marker("demo") is None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Add up what the tests of crashes and faults counted."""
+    counts: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        if report.when == "call":
+            counts.update({name: n for name, n in report.user_properties if name in COUNTED})
+    if counts:
+        terminalreporter.write_line(", ".join(f"{n} {name}" for name, n in counts.items()))

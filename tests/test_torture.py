@@ -1,0 +1,57 @@
+"""No crash and no failing disk loses, halves or forges an edit.
+
+`make torture` tries every operation of every command; here it is a sample, spread over them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "torture"))
+
+from commands import COMMANDS
+from library import compiler
+from warm import Warm
+
+FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
+HEAVY = 120  # points of a command that takes long, also in the full form
+LIGHT = [name for name in COMMANDS if not name.startswith(("export", "erase"))]
+
+pytestmark = [
+    pytest.mark.skipif(not FULL and compiler() is None, reason="there is no C compiler"),
+    pytest.mark.timeout(3600 if FULL else 300),
+]
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    assert compiler(), "the fault library needs a C compiler; install gcc or clang"
+    process = Warm.start(tmp_path_factory.mktemp("faults"))
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def sweep(warm: Warm, record_property: Callable[[str, object], None]) -> Ask:
+    """Try points of a command, all of them in the full form, and count the trials."""
+
+    def ask(kind: str, name: str, few: int, counted: str) -> list[Any]:
+        most = HEAVY if COMMANDS[name].heavy else None
+        report = warm.ask(kind, name, most if FULL else few)
+        record_property(counted, report["trials"])
+        assert report["trials"] >= few
+        return report["failures"]
+
+    return ask
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_kill_leaves_the_old_state_or_the_new_and_the_command_works_again(sweep, name):
+    assert sweep("kills", name, 2 if COMMANDS[name].heavy else 8, "kills") == []

@@ -1,0 +1,61 @@
+"""The commands that write, each with the workspace that it begins in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Places in the arguments: the model, its relation pack, ids that a template knows.
+MODEL, PACK, FIRST = "{model}", "{pack}", "{first}"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and what is true of it.
+
+    template: the folder that it begins in, of stage.py
+    target: what it writes beside the ledger, if anything
+    again: exit codes of the same command where it was carried out already
+    """
+
+    name: str
+    template: str
+    args: tuple[str, ...]
+    target: str | None = None
+    again: tuple[int, ...] = (0,)
+    heavy: bool = False  # it takes long, or does hundreds of operations
+
+
+FACT = ("--relation", PACK, "--rule", "activation", "--accept")
+DONE_ALREADY = (1, 3)
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("init", "empty", ("init", MODEL), again=DONE_ALREADY),
+        Command(
+            "update",
+            "edited",
+            ("update", *FACT, "--subject", "Cuba", "--to", "Oslo"),
+            again=(0, 2, 3, 8),
+            heavy=True,
+        ),
+        Command(
+            "erase",
+            "fresh",
+            ("erase", *FACT, "--top-k", "2", "--with", "zero", "--limit", "3"),
+            again=(0, 1, 2, 3, 8),
+            heavy=True,
+        ),
+        Command("revert", "edited", ("revert", FIRST, "--allow-overlap"), again=DONE_ALREADY),
+        Command("rewind", "edited", ("rewind", "base"), again=DONE_ALREADY),
+        Command("compose", "apart", ("compose", "v1", "v2", "--allow-overlap"), again=DONE_ALREADY),
+        Command("tag", "edited", ("tag", "v2")),
+        Command("tag-move", "edited", ("tag", "--move", "v1")),
+        Command("gc", "littered", ("gc",)),
+        Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY),
+        *(
+            Command(f"export-{form}", "edited", ("export", "out", "--as", form), "out", (1, 2, 3))
+            for form in ("checkpoint", "adapter", "patch", "delta")
+        ),
+    )
+}
