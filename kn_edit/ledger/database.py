@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable, NewerSchema
+from kn_edit.ledger import events
 from kn_edit.ledger.tables import SCHEMA
 
 BUSY_SECONDS = 30
 WRITES = "kn_edit_writes"  # execution option of a connection that is going to write
 
+_REVISION = "SELECT version_num FROM alembic_version"
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def now() -> str:
+    """The time of this moment, UTC, ISO 8601 in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 class Database:
@@ -58,15 +66,22 @@ class Database:
         ):
             yield connection
 
-    def upgrade(self) -> None:
-        """Bring the schema to the one of this kn-edit. Raises NewerSchema, LedgerDamaged."""
+    def upgrade(self, moment: Callable[[], str] = now) -> None:
+        """Bring the schema to the one of this kn-edit, and note it in the journal.
+
+        moment: gives the time of the event, ISO 8601. Raises NewerSchema, LedgerDamaged.
+        """
         found = self._schema()
         if found == SCHEMA:
             return
         if found not in _revisions():
             raise NewerSchema(self.path, found, SCHEMA)
         with self.writing() as connection:
+            # Looked at again: another process may have been faster.
+            if connection.execute(text(_REVISION)).scalar() == SCHEMA:
+                return
             migrate(connection)
+            events.note_upgrade(connection, created=moment(), schema=found, to=SCHEMA)
 
     def create(self) -> None:
         """Make the tables in an empty database."""
@@ -99,16 +114,15 @@ class Database:
 
     def _schema(self) -> str:
         """The schema that the ledger has, read without touching a byte of it."""
-        query = "SELECT version_num FROM alembic_version"
         with self._explained():
             if self.engine.dialect.name == "sqlite":
                 with closing(sqlite3.connect(self._read_only(), uri=True)) as plain:
                     tables = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
-                    row = plain.execute(tables).fetchone() and plain.execute(query).fetchone()
+                    row = plain.execute(tables).fetchone() and plain.execute(_REVISION).fetchone()
             else:
                 with self.engine.connect() as connection:
                     known = inspect(connection).has_table("alembic_version")
-                    row = connection.execute(text(query)).first() if known else None
+                    row = connection.execute(text(_REVISION)).first() if known else None
         if row is None:
             raise LedgerDamaged(self.path, "it has no schema")
         return str(row[0])

@@ -8,18 +8,25 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 
+from kn_edit.ledger import coverage
 from kn_edit.ledger.history import canonical
-from kn_edit.ledger.records import BRANCH, Problem
+from kn_edit.ledger.records import BRANCH
 from kn_edit.ledger.tables import events, refs
 
 FIRST = "0" * 64
+NO_REF = ""
+UPGRADE = "upgrade"
 COVERED = ("seq", "created", "kind", "ref", "version_id", "parents", "edit_id", "message")
 
 
 def event_hash(previous: str, row: Mapping[str, Any]) -> str:
-    """sha256 of the hash before and of the canonical JSON of the row."""
-    covered = canonical({column: row[column] for column in COVERED})
-    return hashlib.sha256(previous.encode() + covered).hexdigest()
+    """sha256 of the hash before and of the canonical JSON of the row.
+
+    Events from before schema 0003 have no payload, and their hash does not name it.
+    """
+    covered = COVERED if row.get("payload") is None else (*COVERED, "payload")
+    text = canonical({column: row[column] for column in covered})
+    return hashlib.sha256(previous.encode() + text).hexdigest()
 
 
 def next_seq(connection: Connection) -> int:
@@ -37,8 +44,12 @@ def append(
     parents: Iterable[str] = (),
     edit: str | None = None,
     message: str = "",
+    payload: str | None = None,
 ) -> int:
-    """Add an event at the end of the chain; its number."""
+    """Add an event at the end of the chain, after the rows that it records; its number.
+
+    payload: where it is not the digest of the rows that name this event
+    """
     seq = next_seq(connection)
     before = select(events.c.hash).where(events.c.seq == seq - 1)
     previous = connection.execute(before).scalar() or FIRST
@@ -51,32 +62,38 @@ def append(
         "parents": list(parents),
         "edit_id": edit,
         "message": message,
+        "payload": payload or coverage.payload(connection, seq),
     }
     row |= {"previous": previous, "hash": event_hash(previous, row)}
     connection.execute(insert(events).values(row))
     return seq
 
 
-def problems(connection: Connection) -> list[Problem]:
-    """Breaks in the chain, and refs that are not where the last event put them."""
-    found: list[Problem] = []
-    previous = FIRST
-    placed: dict[str, str] = {}
-    for number, row in enumerate(connection.execute(select(events).order_by(events.c.seq)), 1):
-        facts = dict(row._mapping)
-        if row.seq != number:
-            found.append(Problem("events", str(row.seq), f"event {number} is missing"))
-            break
-        if row.previous != previous or row.hash != event_hash(previous, facts):
-            found.append(Problem("events", str(row.seq), "the event was changed after it happened"))
-            break
-        previous = row.hash
-        placed[row.ref] = row.version_id
-    stored = {row.name: row.version_id for row in connection.execute(select(refs))}
-    if not found:
-        found += [
-            Problem("refs", name, "the ref is not where the last event about it put it")
-            for name in sorted(placed.keys() | stored.keys() | {BRANCH})
-            if name not in placed or placed[name] != stored.get(name)
-        ]
-    return found
+def note(connection: Connection, *, created: str, kind: str, message: str) -> int:
+    """Add an event that moves no ref: it has no name of one, and the version of the branch."""
+    return append(
+        connection,
+        created=created,
+        kind=kind,
+        ref=NO_REF,
+        version=_head(connection),
+        message=message,
+    )
+
+
+def note_upgrade(connection: Connection, *, created: str, schema: str, to: str) -> int:
+    """Put all rows that stand in the ledger under the chain: older events do not cover them."""
+    return append(
+        connection,
+        created=created,
+        kind=UPGRADE,
+        ref=NO_REF,
+        version=_head(connection),
+        message=f"schema {schema} to {to}",
+        payload=coverage.snapshot(connection),
+    )
+
+
+def _head(connection: Connection) -> str:
+    query = select(refs.c.version_id).where(refs.c.name == BRANCH)
+    return str(connection.execute(query).scalar_one())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 
@@ -34,9 +35,38 @@ def without(recipe: Recipe, edit: str) -> Recipe:
     return tuple(other for other in recipe if other != edit)
 
 
+def beyond(recipe: Recipe, other: Recipe) -> Recipe:
+    """The edits of a recipe that another one lacks, in order."""
+    there = set(other)
+    return tuple(edit for edit in recipe if edit not in there)
+
+
 def composed(recipes: Sequence[Recipe]) -> Recipe:
     """The first recipe, then what the others have beyond it, in their order."""
     return tuple(dict.fromkeys(edit for recipe in recipes for edit in recipe))
+
+
+def changes(parent: Sequence[str], recipe: Sequence[str]) -> list[tuple[str, bool]]:
+    """What turns a recipe into another one: edits to drop (False), then edits to append (True)."""
+    place = {edit: number for number, edit in enumerate(parent)}
+    kept, last = 0, -1
+    for edit in recipe:  # the longest beginning whose edits stand in the parent in this order
+        if place.get(edit, -1) <= last:
+            break
+        kept, last = kept + 1, place[edit]
+    stay = set(recipe[:kept])
+    dropped = [(edit, False) for edit in parent if edit not in stay]
+    return dropped + [(edit, True) for edit in recipe[kept:]]
+
+
+def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> Recipe:
+    """The recipe after dropping (False) and appending (True) edits, one after the other."""
+    edits = dict.fromkeys(recipe)
+    for edit, added in steps:
+        edits.pop(edit, None)
+        if added:
+            edits[edit] = None
+    return tuple(edits)
 
 
 def overlaps_after(recipe: Recipe, edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
@@ -45,16 +75,28 @@ def overlaps_after(recipe: Recipe, edit: str, slots_of: SlotsOf) -> tuple[Overla
     return _overlaps(((edit, other) for other in later), slots_of)
 
 
-def overlaps_before(recipe: Recipe, edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_before(recipe: Sequence[str], edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
     """Edits of a recipe whose slots a new edit, to be put after them, writes too."""
     return _overlaps(((edit, other) for other in recipe), slots_of)
 
 
 def overlaps_between(recipes: Sequence[Recipe], slots_of: SlotsOf) -> tuple[Overlap, ...]:
     """Overlapping edits that meet for the first time: no single recipe has both."""
-    together = {pair for recipe in recipes for pair in combinations(sorted(recipe), 2)}
-    pairs = combinations(composed(recipes), 2)
-    return _overlaps((pair for pair in pairs if (min(pair), max(pair)) not in together), slots_of)
+    members = [frozenset(recipe) for recipe in recipes]
+    order = composed(recipes)
+    writers: dict[NeuronId, list[int]] = defaultdict(list)
+    for place, edit in enumerate(order):
+        for slot in slots_of(edit):
+            writers[slot].append(place)
+    common: dict[tuple[int, int], list[NeuronId]] = defaultdict(list)
+    for slot in sorted(writers):
+        for pair in combinations(writers[slot], 2):
+            if not any(order[pair[0]] in edits and order[pair[1]] in edits for edits in members):
+                common[pair].append(slot)
+    return tuple(
+        Overlap(order[first], order[second], tuple(common[first, second]))
+        for first, second in sorted(common)
+    )
 
 
 def differing_slots(a: Recipe, b: Recipe, modes_of: ModesOf) -> tuple[NeuronId, ...]:
@@ -69,8 +111,9 @@ def _writes(recipe: Recipe, modes_of: ModesOf) -> dict[NeuronId, list[str]]:
     writes: dict[NeuronId, list[str]] = {}
     for edit in recipe:
         for slot, mode in modes_of(edit).items():
-            earlier = writes.get(slot, []) if mode == "add" else []
-            writes[slot] = [*earlier, edit]
+            if mode != "add":
+                writes[slot] = []
+            writes.setdefault(slot, []).append(edit)
     return writes
 
 

@@ -7,6 +7,7 @@ build its weights and take their digests; `advance` records it, or nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from kn_edit.errors import (
     NoLedger,
     SlotOverlap,
 )
-from kn_edit.ledger import history, names, reading, upkeep, writing
+from kn_edit.ledger import history, names, reading, upkeep, verification, writing
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
@@ -84,7 +85,7 @@ class Ledger:
             if not path.is_file():
                 raise NoLedger(folder)
         database = Database.at(path)
-        database.upgrade()
+        database.upgrade(lambda: _moment(clock))
         return cls(folder, database, clock)
 
     def close(self) -> None:
@@ -156,10 +157,11 @@ class Ledger:
             one, other = (
                 reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
             )
-            slots = history.differing_slots(one, other, lambda e: reading.modes(connection, e))
+            modes = reading.modes_of(connection, {*one, *other})
+            slots = history.differing_slots(one, other, modes.__getitem__)
         return Difference(
-            tuple(edit for edit in one if edit not in other),
-            tuple(edit for edit in other if edit not in one),
+            history.beyond(one, other),
+            history.beyond(other, one),
             slots,
         )
 
@@ -188,10 +190,10 @@ class Ledger:
             head, recipe = self._head(connection)
             if delta.id in recipe:
                 raise EditAlreadyApplied(delta.id)
-            slots = {delta.id: delta.neurons()}
-            overlaps = history.overlaps_before(
-                recipe, delta.id, lambda e: slots.get(e) or reading.modes(connection, e)
-            )
+            slots = reading.sharing(connection, delta.neurons()) | {delta.id: {*delta.neurons()}}
+        overlaps = history.overlaps_before(
+            [edit for edit in recipe if edit in slots], delta.id, slots.__getitem__
+        )
         recipe = (*recipe, delta.id)
         return self._plan(kind, recipe, (head,), head, message, delta.id, overlaps)
 
@@ -205,7 +207,8 @@ class Ledger:
             id_ = names.find_edit(connection, edit)
             if id_ not in recipe:
                 raise EditNotApplied(id_, head)
-            overlaps = history.overlaps_after(recipe, id_, lambda e: reading.modes(connection, e))
+            slots = reading.modes_of(connection, recipe)
+            overlaps = history.overlaps_after(recipe, id_, slots.__getitem__)
             (record,) = reading.edit_records(connection, [id_])
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
@@ -230,7 +233,8 @@ class Ledger:
             found = [names.find_version(connection, name) for name in versions]
             parents = tuple(dict.fromkeys(found if len(found) > 1 else [head, *found]))
             recipes = [reading.recipe(connection, parent) for parent in parents]
-            overlaps = history.overlaps_between(recipes, lambda e: reading.modes(connection, e))
+            slots = reading.modes_of(connection, history.composed(recipes))
+            overlaps = history.overlaps_between(recipes, slots.__getitem__)
         _refuse(overlaps, allow_overlap)
         message = f"compose {' '.join(parent[:12] for parent in parents)}"
         recipe = history.composed(recipes)
@@ -254,8 +258,7 @@ class Ledger:
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
             if edit is not None:
-                overlaps = (overlap.other for overlap in plan.overlaps)
-                writing.add_edit(connection, overlaps, edit, now)
+                writing.add_edit(connection, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
             if edit is not None:
                 writing.add_evaluation(connection, plan.version, edit, now)
@@ -295,11 +298,21 @@ class Ledger:
         with self._database.writing() as connection:
             writing.add_publication(connection, one, _moment(self._clock))
 
+    def set_base(self, source: str, files: Mapping[str, str] | None) -> None:
+        """Note the folder that the base lies in from now on, in one transaction with its event.
+
+        The caller has checked that its fingerprint is the one of this ledger.
+        files: sha256 of config, tokenizer and the like, by file name
+        """
+        with self._database.writing() as connection:
+            writing.place_base(connection, source, files, _moment(self._clock))
+        self.base = replace(self.base, source=source, files=files)
+
     # --- upkeep ----------------------------------------------------------------------------------
 
     def check(self) -> list[Problem]:
         """Everything that is wrong with the ledger; the bits of weights are the caller's part."""
-        return upkeep.problems(self._database, self.blobs)
+        return verification.problems(self._database, self.blobs)
 
     def backup(self, file: Path) -> None:
         """Write the ledger to one tar file, while others may use it.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Column, Connection, RowMapping, Select, select, text, tuple_
 
-from kn_edit.ledger.history import Recipe
+from kn_edit.ledger.history import Recipe, changed
 from kn_edit.ledger.records import (
     BRANCH,
     BaseRecord,
@@ -21,6 +23,7 @@ from kn_edit.ledger.records import (
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
+    base_places,
     edit_slots,
     edits,
     evaluations,
@@ -28,25 +31,63 @@ from kn_edit.ledger.tables import (
     facts,
     publications,
     refs,
-    version_edits,
+    version_changes,
     version_tensors,
+    versions,
 )
 from kn_edit.neuron import NeuronId
 
+# What was dropped and appended on the way from the root to a version. The depth is bounded, so that
+# a damaged ledger whose parents go round in a circle is not followed for ever.
+_CHAIN = text(
+    """
+    WITH RECURSIVE chain (id, parent_id, depth) AS (
+        SELECT id, parent_id, 0 FROM versions WHERE id = :version
+        UNION ALL
+        SELECT v.id, v.parent_id, chain.depth + 1 FROM versions v JOIN chain
+        ON v.id = chain.parent_id WHERE chain.depth < (SELECT count(*) FROM versions)
+    )
+    SELECT c.edit_id, c.added FROM chain JOIN version_changes c ON c.version_id = chain.id
+    ORDER BY chain.depth DESC, c.position
+    """
+)
 _AT_ONCE = 500  # variables of one statement; older SQLite takes 999
+_FEW = 8  # recipes that are read one by one
+
+T = TypeVar("T")
 
 
 def base(connection: Connection) -> BaseRecord:
-    """The model that this ledger is about."""
+    """The model that this ledger is about, at the place where it was moved last."""
     row = dict(connection.execute(select(base_models)).mappings().one())
     del row["created"]
-    return BaseRecord(**row)
+    moved = select(base_places.c.source, base_places.c.files).order_by(base_places.c.seq.desc())
+    place = connection.execute(moved.limit(1)).mappings().first()
+    return BaseRecord(**row | dict(place or {}))
 
 
 def recipe(connection: Connection, version: str) -> Recipe:
     """The edits of a version, in order."""
-    query = select(version_edits.c.edit_id).where(version_edits.c.version_id == version)
-    return tuple(connection.execute(query.order_by(version_edits.c.position)).scalars())
+    rows = connection.execute(_CHAIN, {"version": version})
+    return changed((), ((row.edit_id, row.added) for row in rows))
+
+
+def each_recipe(connection: Connection) -> Iterator[tuple[str, Recipe]]:
+    """Every version with its edits, in one pass; parents come before their children."""
+    steps: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+    order = (version_changes.c.version_id, version_changes.c.position)
+    for row in connection.execute(select(version_changes).order_by(*order)):
+        steps[row.version_id].append((row.edit_id, row.added))
+    children: dict[str | None, list[str]] = defaultdict(list)
+    parents = select(versions.c.id, versions.c.parent_id).order_by(versions.c.id)
+    for row in connection.execute(parents):
+        children[row.parent_id].append(row.id)
+    waiting: list[tuple[str, Recipe]] = [(root, ()) for root in children[None]]
+    while waiting:
+        id_, parent = waiting.pop()
+        edits = changed(parent, steps[id_])
+        yield id_, edits
+        waiting += [(child, edits) for child in children[id_]]
 
 
 def version(connection: Connection, id_: str) -> VersionRecord:
@@ -68,8 +109,21 @@ def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:
     return {NeuronId(row.layer, row.neuron): row.mode for row in connection.execute(query)}
 
 
+def modes_of(
+    connection: Connection, ids: Iterable[str] | None = None
+) -> dict[str, dict[NeuronId, str]]:
+    """The slots that each of these edits writes, or each of all, and how."""
+    query = select(edit_slots).order_by(edit_slots.c.layer, edit_slots.c.neuron)
+    slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
+    for part in _parts(query, edit_slots.c.edit_id, ids):
+        for row in connection.execute(part):
+            slots[row.edit_id][NeuronId(row.layer, row.neuron)] = row.mode
+    return slots
+
+
 def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> list[EditRecord]:
     """The edits with these ids, or all of them, oldest first."""
+    ids = None if ids is None else list(ids)
     query = (
         select(
             edits,
@@ -80,21 +134,40 @@ def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> li
         )
         .join(facts, facts.c.id == edits.c.fact_id)
         .join(attributions, attributions.c.edit_id == edits.c.id)
-        .order_by(edits.c.seq)
     )
-    if ids is not None:
-        query = query.where(edits.c.id.in_(list(ids)))
-    return [_edit(connection, row) for row in connection.execute(query).mappings().all()]
+    rows = [
+        row
+        for part in _parts(query, edits.c.id, ids)
+        for row in connection.execute(part).mappings().all()
+    ]
+    slots, metrics = modes_of(connection, ids), _metrics(connection, ids)
+    overlaps = _overlaps(connection, slots)
+    return [
+        _edit(
+            row,
+            neurons=tuple(slots.get(row["id"], ())),
+            metrics=metrics.get(row["id"], {}),
+            overlaps=tuple(row["overlaps"]) or overlaps.get(row["id"], ()),
+        )
+        for row in sorted(rows, key=lambda row: int(row["seq"]))
+    ]
+
+
+def sharing(connection: Connection, slots: Collection[NeuronId]) -> dict[str, set[NeuronId]]:
+    """The edits that write some of these slots, each with those that it writes."""
+    places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
+    writers: dict[str, set[NeuronId]] = defaultdict(set)
+    for part in _chunks([(slot.layer, slot.index) for slot in slots], _AT_ONCE // 2):
+        query = select(edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron)
+        for row in connection.execute(query.where(places.in_(part))):
+            writers[row.edit_id].add(NeuronId(row.layer, row.neuron))
+    return writers
 
 
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
-    wanted = list(ids)
-    found: set[str] = set()
-    for first in range(0, len(wanted), _AT_ONCE):
-        some = edits.c.id.in_(wanted[first : first + _AT_ONCE])
-        found.update(connection.execute(select(edits.c.id).where(some)).scalars())
-    return found
+    parts = _parts(select(edits.c.id), edits.c.id, ids)
+    return {edit for part in parts for edit in connection.execute(part).scalars()}
 
 
 def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]:
@@ -120,6 +193,7 @@ def steps(connection: Connection) -> list[Step]:
     for ref in all_refs(connection):
         names[ref.version].append(ref.name)
     query = select(events).where(events.c.ref == BRANCH).order_by(events.c.seq.desc())
+    recipes = dict(each_recipe(connection))
     return [
         Step(
             seq=row.seq,
@@ -127,7 +201,7 @@ def steps(connection: Connection) -> list[Step]:
             kind=row.kind,
             version=row.version_id,
             parents=tuple(row.parents),
-            edits=recipe(connection, row.version_id),
+            edits=recipes[row.version_id],
             edit=row.edit_id,
             message=row.message,
             # A version may come back in a later step; its names stand at the newest one.
@@ -148,13 +222,74 @@ def all_publications(connection: Connection) -> list[Publication]:
     ]
 
 
-def _edit(connection: Connection, row: RowMapping) -> EditRecord:
-    measured = (
-        select(evaluations.c.metrics)
-        .where(evaluations.c.edit_id == row["id"])
-        .order_by(evaluations.c.id)
-        .limit(1)
-    )
+def _parts(
+    query: Select[Any], column: Column[str], ids: Iterable[str] | None
+) -> Iterator[Select[Any]]:
+    """The query for the rows with these ids, as many times as their number needs; or for all."""
+    if ids is None:
+        yield query
+        return
+    for part in _chunks(list(ids), _AT_ONCE):
+        yield query.where(column.in_(part))
+
+
+def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (values[first : first + size] for first in range(0, len(values), size))
+
+
+def _overlaps(
+    connection: Connection, slots: Mapping[str, Collection[NeuronId]]
+) -> dict[str, tuple[str, ...]]:
+    """For each of these edits, those that share slots and stood before it when it was recorded.
+
+    slots: what each of the edits writes
+    """
+    every = {slot for written in slots.values() for slot in written}
+    writers: dict[NeuronId, set[str]] = defaultdict(set)
+    for edit, written in sharing(connection, every).items():
+        for slot in written:
+            writers[slot].add(edit)
+    recorded = _recorded_with(connection, slots)
+    recipes = _recipes(connection, set(recorded.values()))
+    overlaps: dict[str, tuple[str, ...]] = {}
+    for edit, version in recorded.items():
+        others = {other for slot in slots[edit] for other in writers[slot]}
+        if len(others) > 1:
+            before = takewhile(edit.__ne__, recipes[version])
+            overlaps[edit] = tuple(other for other in before if other in others)
+    return overlaps
+
+
+def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """The version that each of these edits came with."""
+    query = select(edits.c.id, events.c.version_id).join(events, events.c.seq == edits.c.seq)
+    return {
+        row.id: row.version_id
+        for part in _parts(query, edits.c.id, ids)
+        for row in connection.execute(part)
+    }
+
+
+def _recipes(connection: Connection, ids: Collection[str]) -> dict[str, Recipe]:
+    """The recipes of these versions: each by itself while they are few, else all in one pass."""
+    if len(ids) <= _FEW:
+        return {id_: recipe(connection, id_) for id_ in ids}
+    return {id_: edits for id_, edits in each_recipe(connection) if id_ in ids}
+
+
+def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any]:
+    """What was measured when each of these edits was recorded first."""
+    query = select(evaluations.c.edit_id, evaluations.c.metrics)
+    measured: dict[str, Any] = {}
+    for part in _parts(query.order_by(evaluations.c.id), evaluations.c.edit_id, ids):
+        for row in connection.execute(part):
+            measured.setdefault(row.edit_id, row.metrics)
+    return measured
+
+
+def _edit(
+    row: RowMapping, *, neurons: tuple[NeuronId, ...], metrics: Any, overlaps: tuple[str, ...]
+) -> EditRecord:
     return EditRecord(
         id=row["id"],
         kind=row["kind"],
@@ -164,9 +299,9 @@ def _edit(connection: Connection, row: RowMapping) -> EditRecord:
         target=row["target"],
         method=row["method"],
         found=row["found"],
-        metrics=connection.execute(measured).scalar() or {},
+        metrics=metrics,
         message=row["message"],
         created=row["created"],
-        overlaps=tuple(row["overlaps"]),
-        neurons=tuple(modes(connection, row["id"])),
+        overlaps=overlaps,
+        neurons=neurons,
     )

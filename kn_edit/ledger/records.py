@@ -25,6 +25,7 @@ class BaseRecord:
     source: str  # the local folder with the weights
     model_type: str
     dtype: str
+    files: Mapping[str, str] | None = None  # sha256 of config, tokenizer and the like, by file name
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -15,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -33,6 +36,16 @@ def _text(name: str, *, nullable: bool = False) -> Column[str]:
     return Column(name, Text, nullable=nullable)
 
 
+def _files() -> Column[Any]:
+    """sha256 of the base's config, tokenizer and the like, by file name; NULL: not known."""
+    return Column("files", JSON(none_as_null=True), nullable=True)
+
+
+def _event() -> Column[int]:
+    """The event that recorded a row, whose payload covers it; NULL before schema 0003."""
+    return Column("seq", Integer, nullable=True, index=True)
+
+
 def _link(name: str, target: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
     return Column(name, SHA256, ForeignKey(target), primary_key=key, nullable=nullable)
 
@@ -48,6 +61,18 @@ base_models = Table(
     _text("model_type"),
     _text("dtype"),
     Column("created", MOMENT, nullable=False),
+    Column(
+        "files", JSON(none_as_null=True), nullable=True
+    ),  # sha256 of config, tokenizer, ... by name
+)
+
+# Where the base lies since it was moved; the last row counts, before that `base_models`.
+base_places = Table(
+    "base_places",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    _text("source"),
+    _files(),
 )
 
 facts = Table(
@@ -57,6 +82,7 @@ facts = Table(
     _text("relation"),
     _text("subject", nullable=True),
     _text("answer", nullable=True),
+    _event(),
     Index(None, "relation", "subject"),
 )
 
@@ -71,7 +97,9 @@ edits = Table(
     _text("target", nullable=True),
     _text("method"),
     _text("message"),
-    Column("overlaps", JSON, nullable=False),  # edits of that head with common slots
+    # Edits before it with common slots, recorded before schema 0003 only. Slots and recipes tell
+    # the same, and among a thousand edits of the same neurons the lists are half a million ids.
+    Column("overlaps", JSON, nullable=False),
     Column("created", MOMENT, nullable=False),
     UniqueConstraint("seq"),
 )
@@ -93,21 +121,26 @@ edit_slots = Table(
     Index(None, "layer", "neuron"),
 )
 
+# A version is stored as what sets its recipe apart from its parent's, so that a thousand edits
+# take a thousand rows. The parent says how it is stored, not how it came to be: see `events`.
 versions = Table(
     "versions",
     metadata,
     Column("id", SHA256, primary_key=True),
     _link("base", "base_models.fingerprint"),
     Column("created", MOMENT, nullable=False),
+    _link("parent_id", "versions.id", nullable=True),
+    _event(),
 )
 
-version_edits = Table(
-    "version_edits",
+version_changes = Table(
+    "version_changes",
     metadata,
     _link("version_id", "versions.id", key=True),
-    Column("position", Integer, primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
     _link("edit_id", "edits.id"),
-    UniqueConstraint("version_id", "edit_id"),
+    Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
+    sqlite_with_rowid=False,
 )
 
 version_tensors = Table(
@@ -126,6 +159,7 @@ evaluations = Table(
     _link("edit_id", "edits.id", nullable=True),
     Column("metrics", JSON, nullable=False),
     Column("created", MOMENT, nullable=False),
+    _event(),
     Index(None, "edit_id"),
 )
 
@@ -137,7 +171,8 @@ refs = Table(
     _link("version_id", "versions.id"),
 )
 
-# Append-only. `hash` covers `previous` and every other column, so a changed row shows.
+# Append-only. `hash` covers `previous` and every other column, so a changed row shows; `payload`
+# is the digest of the rows that the event recorded. An event that moves no ref has an empty `ref`.
 events = Table(
     "events",
     metadata,
@@ -151,6 +186,7 @@ events = Table(
     _text("message"),
     Column("previous", SHA256, nullable=False),
     Column("hash", SHA256, nullable=False),
+    Column("payload", SHA256, nullable=True),  # NULL before schema 0003
 )
 
 # What stands on the Hub, as far as this ledger put it there. No link to `versions`: a rollback may
@@ -166,5 +202,6 @@ publications = Table(
     Column("form", String(16), nullable=False),
     _text("tag", nullable=True),
     Column("created", MOMENT, nullable=False),
+    _event(),
     Index(None, "version_id"),
 )

@@ -1,4 +1,4 @@
-"""Checking, backing up and tidying a ledger."""
+"""Backing up and tidying a ledger."""
 
 from __future__ import annotations
 
@@ -9,27 +9,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection, select
 
-from kn_edit.errors import BackupExists, KnEditError
-from kn_edit.ledger import events, reading
+from kn_edit.errors import BackupExists
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import SCRATCH, UNFINISHED, disk_errors, sync_folder
-from kn_edit.ledger.history import version_id
-from kn_edit.ledger.records import Problem
-from kn_edit.ledger.tables import edits, versions
-
-
-def problems(database: Database, blobs: Blobs) -> list[Problem]:
-    """What is wrong: the file, the chain of events, recipes, deltas, the table of slots."""
-    found = [Problem("database", str(database.path), fault) for fault in database.faults()]
-    with database.reading() as connection:
-        found += events.problems(connection)
-        for row in connection.execute(select(versions).order_by(versions.c.id)).all():
-            if row.id != version_id(row.base, reading.recipe(connection, row.id)):
-                found.append(Problem("version", row.id, "its edits are not those of its id"))
-        for edit in _edit_ids(connection):
-            found += _edit_problems(connection, blobs, edit)
-    return found
+from kn_edit.ledger.tables import edits
 
 
 def backup(database: Database, blobs: Blobs, file: Path) -> None:
@@ -81,15 +65,3 @@ def _pack(database: Database, blobs: Blobs, copied: Path, unfinished: Path) -> N
 
 def _edit_ids(connection: Connection) -> list[str]:
     return list(connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars())
-
-
-def _edit_problems(connection: Connection, blobs: Blobs, edit: str) -> list[Problem]:
-    from kn_edit.edits.delta import Delta
-
-    try:
-        delta = Delta.from_bytes(blobs.get(edit), edit)
-    except KnEditError as error:
-        return [Problem("delta", edit, str(error))]
-    if reading.modes(connection, edit) != delta.modes():
-        return [Problem("slots", edit, "the table of slots does not say what the delta does")]
-    return []

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
 from kn_edit.ledger import events
-from kn_edit.ledger.reading import modes
+from kn_edit.ledger.history import changes
+from kn_edit.ledger.reading import recipe as read_recipe
 from kn_edit.ledger.reading import version as read_version
 from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
+    base_places,
     edit_slots,
     edits,
     evaluations,
     facts,
     publications,
     refs,
-    version_edits,
+    version_changes,
     version_tensors,
     versions,
 )
@@ -28,8 +30,10 @@ from kn_edit.ledger.tables import (
 
 def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) -> None:
     """The base model, the version without edits, and the branch that points at it."""
+    seq = events.next_seq(connection)
     connection.execute(insert(base_models).values(**vars(base), created=now))
-    connection.execute(insert(versions).values(id=root, base=base.fingerprint, created=now))
+    row = {"id": root, "base": base.fingerprint, "created": now, "seq": seq}
+    connection.execute(insert(versions).values(row))
     connection.execute(insert(refs).values(name=BRANCH, kind="branch", version_id=root))
     events.append(
         connection, created=now, kind="init", ref=BRANCH, version=root, message=f"init {base.name}"
@@ -74,45 +78,69 @@ def place_tag(connection: Connection, name: str, target: str, move: bool, now: s
     events.append(connection, created=now, kind="tag", ref=name, version=target)
 
 
+def place_base(
+    connection: Connection, source: str, files: Mapping[str, str] | None, now: str
+) -> None:
+    """Note where the base lies from now on, and write the event of it."""
+    values = {"seq": events.next_seq(connection), "source": source, "files": files}
+    connection.execute(insert(base_places).values(values))
+    events.note(connection, created=now, kind="base", message="base moved")
+
+
 def add_version(
     connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
-    if _begin_version(connection, plan, digests, fingerprint, now):
-        _describe_version(connection, plan, digests)
+    if not _is_known(connection, plan.version, digests):
+        seq = events.next_seq(connection)
+        _begin_version(connection, plan.version, fingerprint, now, seq)
+        _describe_version(connection, plan, digests, plan.parents)
 
 
 def _begin_version(
-    connection: Connection,
-    plan: Advance | Adoption,
-    digests: Mapping[str, str],
-    fingerprint: str,
-    now: str,
-) -> bool:
-    """Add the version with nothing in it; whether it is new. Raises DigestsDiffer."""
-    known = _is_known(connection, plan.version, digests)
-    if not known:
-        row = {"id": plan.version, "base": fingerprint, "created": now}
-        connection.execute(insert(versions).values(row))
-    return not known
+    connection: Connection, version: str, fingerprint: str, now: str, seq: int
+) -> None:
+    """Add a version with nothing in it. seq: the event that will record it"""
+    row = {"id": version, "base": fingerprint, "created": now, "seq": seq}
+    connection.execute(insert(versions).values(row))
 
 
 def _describe_version(
-    connection: Connection, plan: Advance | Adoption, digests: Mapping[str, str]
+    connection: Connection,
+    plan: Advance | Adoption,
+    digests: Mapping[str, str],
+    parents: Sequence[str],
 ) -> None:
     """What makes up a version that was just added: its edits, the digests of its tensors."""
-    recipe = [
-        {"version_id": plan.version, "position": position, "edit_id": edit}
-        for position, edit in enumerate(plan.recipe)
+    parent, steps = _shortest(connection, plan.recipe, parents)
+    if parent is not None:
+        child = update(versions).where(versions.c.id == plan.version)
+        connection.execute(child.values(parent_id=parent))
+    changed_edits = [
+        {"version_id": plan.version, "position": position, "edit_id": edit, "added": added}
+        for position, (edit, added) in enumerate(steps)
     ]
     tensors = [
         {"version_id": plan.version, "tensor": tensor, "sha256": digest}
         for tensor, digest in digests.items()
     ]
-    if recipe:
-        connection.execute(insert(version_edits), recipe)
+    if changed_edits:
+        connection.execute(insert(version_changes), changed_edits)
     if tensors:
         connection.execute(insert(version_tensors), tensors)
+
+
+def _shortest(
+    connection: Connection, recipe: Sequence[str], parents: Sequence[str]
+) -> tuple[str | None, list[tuple[str, bool]]]:
+    """The version whose recipe needs the fewest changes to become this one, and the changes."""
+    parent: str | None = None
+    fewest = changes((), recipe)
+    for candidate in parents:
+        steps = changes(read_recipe(connection, candidate), recipe)
+        if len(steps) < len(fewest):
+            parent, fewest = candidate, steps
+    return parent, fewest
 
 
 def adopt(
@@ -122,16 +150,20 @@ def adopt(
 
     Raises DigestsDiffer.
     """
-    # Before its events, which refer to it; its recipe has to wait for the edits.
-    new = _begin_version(connection, plan, digests, fingerprint, now)
-    for edit in plan.edits:
-        before = plan.recipe[: plan.recipe.index(edit.delta.id)]
-        # Its event comes right after it: an edit is numbered as the event that made it.
-        add_edit(connection, _overlapping(connection, edit, before), edit, now)
-        _pulled(connection, plan, now, edit.delta.id, edit.message)
-        add_evaluation(connection, plan.version, edit, now)
+    # Before its events, which refer to it; its recipe has to wait for the edits, and is recorded
+    # by the event of the ref that comes after theirs.
+    new = not _is_known(connection, plan.version, digests)
     if new:
-        _describe_version(connection, plan, digests)
+        last = events.next_seq(connection) + len(plan.edits)
+        _begin_version(connection, plan.version, fingerprint, now, last)
+    for edit in plan.edits:
+        # Its event comes right after it: an edit is numbered as the event that made it.
+        add_edit(connection, edit, now)
+        add_evaluation(connection, plan.version, edit, now)
+        _pulled(connection, plan, now, edit.delta.id, edit.message)
+    if new:
+        head = select(refs.c.version_id).where(refs.c.name == BRANCH)
+        _describe_version(connection, plan, digests, connection.execute(head).scalars().all())
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))
@@ -152,12 +184,6 @@ def _pulled(
         edit=edit,
         message=message,
     )
-
-
-def _overlapping(connection: Connection, edit: NewEdit, before: Sequence[str]) -> tuple[str, ...]:
-    """The edits of a recipe that write some of the slots of one that comes after them."""
-    slots = set(edit.delta.neurons())
-    return tuple(other for other in before if slots & modes(connection, other).keys())
 
 
 def _is_known(connection: Connection, version: str, digests: Mapping[str, str]) -> bool:
@@ -185,14 +211,13 @@ def add_publication(connection: Connection, one: Publication, now: str) -> None:
     }
     same = (publications.c[name].is_not_distinct_from(value) for name, value in columns.items())
     if connection.execute(select(publications.c.id).where(*same)).first() is None:
-        connection.execute(insert(publications).values(**columns, created=now))
+        seq = events.next_seq(connection)
+        connection.execute(insert(publications).values(**columns, created=now, seq=seq))
+        events.note(connection, created=now, kind="publish", message=f"publish {one.version}")
 
 
-def add_edit(connection: Connection, overlaps: Iterable[str], edit: NewEdit, now: str) -> None:
-    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded.
-
-    overlaps: the edits before it that write some of its slots
-    """
+def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
+    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded."""
     delta = edit.delta
     if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
         return
@@ -206,7 +231,7 @@ def add_edit(connection: Connection, overlaps: Iterable[str], edit: NewEdit, now
             target=edit.target,
             method=edit.method,
             message=edit.message,
-            overlaps=list(dict.fromkeys(overlaps)),
+            overlaps=[],
             created=now,
         )
     )
@@ -221,7 +246,8 @@ def add_edit(connection: Connection, overlaps: Iterable[str], edit: NewEdit, now
 def add_evaluation(connection: Connection, version: str, edit: NewEdit, now: str) -> None:
     """Add what was measured right after the edit."""
     measured = {"version_id": version, "edit_id": edit.delta.id, "metrics": dict(edit.metrics)}
-    connection.execute(insert(evaluations).values(**measured, created=now))
+    seq = events.next_seq(connection)
+    connection.execute(insert(evaluations).values(**measured, created=now, seq=seq))
 
 
 def _fact(connection: Connection, edit: NewEdit) -> int:
@@ -233,7 +259,12 @@ def _fact(connection: Connection, edit: NewEdit) -> int:
     known = connection.execute(query).scalar()
     if known is not None:
         return int(known)
-    values = {"relation": edit.relation, "subject": edit.subject, "answer": edit.answer}
+    values = {
+        "relation": edit.relation,
+        "subject": edit.subject,
+        "answer": edit.answer,
+        "seq": events.next_seq(connection),
+    }
     key = connection.execute(insert(facts).values(values)).inserted_primary_key
     assert key is not None
     return int(key[0])

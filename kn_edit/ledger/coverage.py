@@ -1,0 +1,114 @@
+"""Which event recorded which rows, and the digest of them that its `payload` holds.
+
+Every row that a user can read belongs to one event: its own column `seq` says so, or the edit or
+version that it is about. So a row that was changed, removed, renumbered or invented shows: the
+digest of some event comes out otherwise, or the row names an event that never was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Table, text
+
+from kn_edit.ledger import tables
+
+NOTHING = hashlib.sha256().hexdigest()  # the digest of an event that recorded no row
+FIRST_EVENT = "1"
+OWN = "t.seq"
+OF_EDIT = ("o.seq", "LEFT JOIN edits o ON o.id = t.edit_id")
+OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
+
+
+@dataclass(frozen=True)
+class Covered:
+    """A table whose rows are covered. owner: SQL of the event that recorded a row `t`."""
+
+    table: Table
+    owner: str = OWN
+    join: str = ""
+
+    def query(self, condition: str) -> str:
+        """SQL of (owner, every column as it is stored), in the order of the primary key."""
+        columns = ", ".join(f"t.{column.name}" for column in self.table.columns)
+        order = ", ".join(f"t.{column.name}" for column in self.table.primary_key)
+        return (
+            f"SELECT {self.owner}, {columns} FROM {self.table.name} t {self.join} "
+            f"WHERE {condition} ORDER BY {order}"
+        )
+
+
+# What a payload is made of: the tables in this order, each with all columns that it has in schema
+# 0003. Whoever adds a column or a table keeps this rule for the events that have it.
+COVERED = (
+    Covered(tables.base_models, FIRST_EVENT),
+    Covered(tables.base_places),
+    Covered(tables.facts),
+    Covered(tables.edits),
+    Covered(tables.attributions, *OF_EDIT),
+    Covered(tables.edit_slots, *OF_EDIT),
+    Covered(tables.versions),
+    Covered(tables.version_changes, *OF_VERSION),
+    Covered(tables.version_tensors, *OF_VERSION),
+    Covered(tables.evaluations),
+    Covered(tables.publications),
+)
+
+
+def payload(connection: Connection, seq: int) -> str:
+    """The digest of the rows that an event recorded, as they stand in the transaction."""
+    digest = hashlib.sha256()
+    for covered in COVERED:
+        query = text(covered.query(f"{covered.owner} = :seq"))
+        for row in connection.execute(query, {"seq": seq}):
+            digest.update(_line(covered.table.name, row[1:]))
+    return digest.hexdigest()
+
+
+def snapshot(connection: Connection) -> str:
+    """The digest of all rows that there are: what an upgrade puts under the chain."""
+    digest = hashlib.sha256()
+    for _table, _event, line in _lines(connection):
+        digest.update(line)
+    return digest.hexdigest()
+
+
+def payloads(connection: Connection, upgraded: int | None) -> tuple[dict[int, str], set[str]]:
+    """The digest of each event's rows, and the tables with rows that name no event, in one pass.
+
+    upgraded: the event that stands for all rows from before it, if there is one
+    """
+    digests: dict[int, Any] = {}
+    homeless: set[str] = set()
+    for name, owner, line in _lines(connection):
+        event = upgraded if upgraded and _before(owner, upgraded) else owner
+        if isinstance(event, int):
+            digests.setdefault(event, hashlib.sha256()).update(line)
+        else:
+            homeless.add(name)
+    return {event: digest.hexdigest() for event, digest in digests.items()}, homeless
+
+
+def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:
+    """Every covered row: its table, the event that it names, what is hashed of it."""
+    for covered in COVERED:
+        for row in connection.execute(text(covered.query("1 = 1"))):
+            yield covered.table.name, row[0], _line(covered.table.name, row[1:])
+
+
+def _before(owner: object, upgraded: int) -> bool:
+    return owner is None or (isinstance(owner, int) and owner <= upgraded)
+
+
+def _line(table: str, values: Any) -> bytes:
+    row = json.dumps([table, *values], separators=(",", ":"), default=_stored)
+    return f"{row}\n".encode()
+
+
+def _stored(value: object) -> dict[str, str]:
+    """Bytes in a place for text: never written by kn-edit, and never the same as any text."""
+    return {"bytes": bytes(value).hex() if isinstance(value, (bytes, memoryview)) else repr(value)}
