@@ -54,7 +54,7 @@ AT_HOME: dict[str, set[str]] = {
     "sqlite3": {"ledger"},
     "click": {"cli"},
     "rich": {"cli"},
-    "huggingface_hub": {"models.source", "checkpoints.folders", "hub"},
+    "huggingface_hub": {"models.source", "models.hub_http", "checkpoints.folders", "hub"},
     "transformers": {"models"},
     "safetensors": {"models", "checkpoints.adapter", "checkpoints.patch"},
     "platformdirs": {"models.cache"},

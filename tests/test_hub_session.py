@@ -11,7 +11,8 @@ from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.utils import _http
 from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
-from kn_edit.hub.session import quiet_session, time_limit
+from kn_edit.hub.session import quiet_session
+from kn_edit.models.hub_http import time_limit
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_no_request_waits_longer_than_the_limit(asked, given, their_client, monk
     with quiet_session():
         client = get_session()
         assert client.headers["X-Mark"] == "theirs"
-        request = client.build_request("GET", "http://127.0.0.1", timeout=asked)
+        request = client.build_request("GET", "https://127.0.0.1", timeout=asked)
         client.event_hooks["request"][-1](request)
         assert {*request.extensions["timeout"].values()} == {given}
 

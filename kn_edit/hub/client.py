@@ -6,23 +6,30 @@ those of the Hub's own login: this code never reads, keeps or shows a token.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from inspect import signature
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kn_edit.errors import HubFailed, InvalidRecipe, KnEditError, NoWriteAccess, RepoNotFound
-from kn_edit.hub.failures import explained, is_passing
+from kn_edit.hub.failures import explained, is_passing, line, struck
+from kn_edit.hub.names import is_commit
 from kn_edit.hub.parts import Stored
 from kn_edit.hub.session import quiet_session
+from kn_edit.models.hub_http import MOST, UnrulyHub, tokens_in_use
 
 MOST_SECONDS = 600.0  # that one small file may take
 WEIGHTS = ".safetensors"
 TRIES = 3
+CHUNK = 1 << 20
+MOST_NAME = 100  # letters of a user's name
+MOST_FILES = 100_000  # of a repository
 PAUSE = 1.0  # seconds before the second try, twice that before the third
 
 T = TypeVar("T")
@@ -60,11 +67,13 @@ class Hub:
     def user(self) -> tuple[str, tuple[str, ...]]:
         """Who is logged in, and their organizations. Raises NotLoggedIn, NoWriteAccess."""
         told = self._patiently(self.api.whoami)
-        name = str(told.get("name"))
-        access = told.get("auth", {}).get("accessToken", {})
-        if access.get("role") == "read":
+        with self._asking():
+            name = line(str(told["name"]), MOST_NAME)
+            role = told.get("auth", {}).get("accessToken", {}).get("role")
+            organizations = tuple(line(str(org.get("name")), MOST_NAME) for org in told["orgs"])
+        if role == "read":
             raise NoWriteAccess(self.repo, f"this token of {name} can only read")
-        return name, tuple(str(org.get("name")) for org in told.get("orgs", ()))
+        return name, organizations
 
     def may_write(self) -> bool:
         """Whether the user may write; False where there is no such repository. NoWriteAccess."""
@@ -83,37 +92,51 @@ class Hub:
         )
 
     def refs(self) -> Refs:
-        found = self._patiently(lambda: self.api.list_repo_refs(self.repo))
-        return Refs(
-            {one.name: one.target_commit for one in found.branches},
-            {one.name: one.target_commit for one in found.tags},
-        )
+        def asked() -> Refs:
+            found = self.api.list_repo_refs(self.repo)
+            return Refs(
+                {str(one.name): _commit_id(one.target_commit) for one in found.branches},
+                {str(one.name): _commit_id(one.target_commit) for one in found.tags},
+            )
+
+        return self._patiently(asked)
 
     def commit_at(self, revision: str) -> str:
         """The commit that a branch, a tag or a part of a commit stands for."""
-        info = self._patiently(
-            lambda: self.api.model_info(self.repo, revision=revision, expand=["sha"]), revision
-        )
-        return str(info.sha)
+
+        def asked() -> str:
+            return _commit_id(self.api.model_info(self.repo, revision=revision, expand=["sha"]).sha)
+
+        return self._patiently(asked, revision)
 
     def commits(self, revision: str) -> list[Commit]:
         """The history of a revision, newest first."""
         with self._asking(revision):  # the client itself asks several times, for pages
             found = self.api.list_repo_commits(self.repo, revision=revision)
-        return [Commit(one.commit_id, one.title, one.message, one.created_at) for one in found]
+            return [
+                Commit(_commit_id(one.commit_id), str(one.title), str(one.message), one.created_at)
+                for one in found
+            ]
 
     def tree(self, revision: str) -> dict[str, Stored]:
         """Every file of a revision, by path."""
         with self._asking(revision):
-            nodes = list(self.api.list_repo_tree(self.repo, recursive=True, revision=revision))
-        return {node.path: _stored(node) for node in nodes if hasattr(node, "blob_id")}
+            nodes = self.api.list_repo_tree(self.repo, recursive=True, revision=revision)
+            files = list(
+                islice((node for node in nodes if hasattr(node, "blob_id")), MOST_FILES + 1)
+            )
+            if len(files) > MOST_FILES:
+                raise UnrulyHub(f"lists more than {MOST_FILES:,} files")
+            return {str(node.path): _stored(node) for node in files}
 
     def some(self, paths: Sequence[str], revision: str) -> dict[str, Stored]:
         """These files of a revision, as far as they are there."""
-        nodes = self._patiently(
-            lambda: self.api.get_paths_info(self.repo, list(paths), revision=revision), revision
-        )
-        return {node.path: _stored(node) for node in nodes if hasattr(node, "blob_id")}
+
+        def asked() -> dict[str, Stored]:
+            nodes = self.api.get_paths_info(self.repo, list(paths), revision=revision)
+            return {str(node.path): _stored(node) for node in nodes if hasattr(node, "blob_id")}
+
+        return self._patiently(asked, revision)
 
     def read(self, path: str, revision: str, most: int) -> bytes:
         """The bytes of a file. They stay in memory, and no more than `most` are taken."""
@@ -126,7 +149,7 @@ class Hub:
             found = self.api.get_repo_discussions(
                 self.repo, author=author, discussion_type="pull_request", discussion_status="open"
             )
-            return [f"refs/pr/{one.num}" for one in found if one.is_pull_request]
+            return [f"refs/pr/{int(one.num)}" for one in found if one.is_pull_request]
 
         return self._patiently(asked)
 
@@ -183,7 +206,10 @@ class Hub:
                 parent_commit=parent,
                 create_pr=offer,
             )
-        return made.oid, made.pr_revision
+            ref = made.pr_revision
+            if ref is not None and not re.fullmatch(r"refs/pr/\d{1,9}", ref):
+                raise ValueError("no pull request is called so")
+            return _commit_id(made.oid), ref
 
     def tag(self, name: str, commit: str, message: str) -> None:
         with self._asking(commit):
@@ -210,7 +236,7 @@ class Hub:
         except KnEditError:
             raise
         except Exception as error:
-            raise explained(error, self.repo, revision) from error
+            raise explained(error, self.repo, revision) from struck(error)
 
     def _fetched(self, path: str, revision: str, most: int) -> bytes:
         from huggingface_hub import get_session, hf_hub_url
@@ -218,9 +244,10 @@ class Hub:
         from huggingface_hub.utils._http import hf_raise_for_status
 
         url = hf_hub_url(self.repo, path, revision=revision, endpoint=self.api.endpoint)
-        headers = build_hf_headers() | {"Accept-Encoding": "identity"}  # no bytes that unfold
+        limits = {MOST: most + CHUNK}  # one chunk more, so that the sentence below is said
         found, started = bytearray(), time.monotonic()
-        with get_session().stream("GET", url, headers=headers) as response:
+        options: Any = {"headers": build_hf_headers(), "extensions": limits}
+        with get_session().stream("GET", url, **options) as response:
             hf_raise_for_status(response)
             for chunk in response.iter_bytes():
                 found += chunk
@@ -229,7 +256,13 @@ class Hub:
                     raise InvalidRecipe(Path(self.repo, path), problem)
                 if time.monotonic() - started > MOST_SECONDS:
                     raise HubFailed(self.repo, f"sends {path} too slowly")
+        self._without_token(path, bytes(found))
         return bytes(found)
+
+    def _without_token(self, path: str, data: bytes) -> None:
+        """A Hub that repeats the token in a file would have it written into the ledger."""
+        if any(token.encode() in data for token in tokens_in_use()):
+            raise InvalidRecipe(Path(self.repo, path), "it holds your own token")
 
 
 @contextmanager
@@ -240,4 +273,17 @@ def connected(repo: str) -> Iterator[Hub]:
 
 
 def _stored(node: Any) -> Stored:
-    return Stored(node.size, node.blob_id, node.lfs.sha256 if node.lfs else None)
+    """What the Hub says of a file. Raises ValueError for what makes no sense."""
+    sha256 = node.lfs.sha256 if node.lfs else None
+    if type(node.size) is not int or node.size < 0 or not isinstance(node.blob_id, str):
+        raise ValueError("a file without size and id")
+    if sha256 is not None and not isinstance(sha256, str):
+        raise ValueError("a file without sha256")
+    return Stored(node.size, node.blob_id, sha256)
+
+
+def _commit_id(value: object) -> str:
+    """The id of a commit, which goes into addresses, sentences and the ledger."""
+    if not isinstance(value, str) or not is_commit(value):
+        raise ValueError("no commit is called so")
+    return value

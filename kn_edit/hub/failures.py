@@ -19,6 +19,8 @@ from kn_edit.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from kn_edit.models.hub_http import UnrulyHub, tokens_in_use
+from kn_edit.safetext import escaped, shortened, without_secrets
 
 PASSING = (408, 409, 425, 429, 500, 502, 503, 504)
 WORDS = {
@@ -31,6 +33,7 @@ WORDS = {
     503: "is down for a while (503)",
     504: "took too long behind its gateway (504)",
 }
+MOST_WORDS = 200  # letters of the Hub's own words in a sentence of ours
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -45,6 +48,8 @@ def explained(error: Exception, repo: str, revision: str) -> KnEditError:
 
     while isinstance(error, RuntimeError) and isinstance(error.__cause__, Exception):
         error = error.__cause__
+    if isinstance(error, UnrulyHub):
+        return HubFailed(repo, str(error), 0)
     if isinstance(error, errors.LocalTokenNotFoundError):
         return NotLoggedIn(repo)
     if isinstance(error, errors.OfflineModeIsEnabled):
@@ -53,7 +58,7 @@ def explained(error: Exception, repo: str, revision: str) -> KnEditError:
     if isinstance(status, int):
         return _answered(error, status, repo, revision)
     if isinstance(error, ValueError) and "README.md" in str(error):
-        return CardRefused(repo, _line(str(error).partition("\n")[2]) or "no reason given")
+        return CardRefused(repo, line(str(error).partition("\n")[2]) or "no reason given")
     if isinstance(error, OSError) and error.errno in _DISK and error.filename is not None:
         return CannotWrite(Path(error.filename), error.strerror or "no reason given")
     return HubFailed(repo, _silence(error))
@@ -70,7 +75,7 @@ def _answered(error: Exception, status: int, repo: str, revision: str) -> KnEdit
         return RepoNotFound(repo)
     if status == 401:
         return NotLoggedIn(repo)
-    said = _line(str(getattr(error, "server_message", None) or ""))
+    said = line(str(getattr(error, "server_message", None) or ""))
     if status == 403:
         return NoWriteAccess(repo, said or "the Hub forbids it")
     if status in WORDS:
@@ -90,7 +95,13 @@ def _silence(error: Exception) -> str:
     return f"gave an answer that makes no sense ({type(error).__name__})"
 
 
-def _line(text: str) -> str:
-    """The Hub's own words on one line, without what could steer a terminal."""
-    words = " ".join(text.replace("- ", " ").split())
-    return "".join(letter for letter in words if letter.isprintable())[:200]
+def struck(error: Exception) -> Exception:
+    """An exception of theirs with its words but without the token, to be shown as a cause."""
+    words = line(str(error), 10 * MOST_WORDS)
+    return RuntimeError(f"{type(error).__name__}: {words}").with_traceback(error.__traceback__)
+
+
+def line(text: str, most: int = MOST_WORDS) -> str:
+    """What the Hub says, on one line, without tokens and what could steer a terminal."""
+    words = " ".join(text[: 100 * most].replace("- ", " ").split())
+    return shortened(escaped(without_secrets(words, *tokens_in_use())), most)

@@ -6,8 +6,11 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from kn_edit.hub.client import Commit, Hub
+from kn_edit.hub.client import MOST_NAME, Commit, Hub
+from kn_edit.hub.failures import line
 from kn_edit.hub.manifest import FORMS
+
+MOST_NAMES = 20  # branches and tags of one commit that are shown
 
 _NOTE = re.compile(r"^kn-edit-version: ([0-9a-f]{64})\nkn-edit-form: (\w+)$", re.MULTILINE)
 
@@ -29,7 +32,8 @@ def releases(hub: Hub, revision: str) -> list[Release]:
     refs = hub.refs()
     names: dict[str, list[str]] = defaultdict(list)
     for name, commit in (*refs.branches.items(), *refs.tags.items()):
-        names[commit].append(name)
+        if len(names[commit]) < MOST_NAMES:
+            names[commit].append(line(name, MOST_NAME))
     found = (release(one, tuple(names[one.id])) for one in hub.commits(revision))
     return [one for one in found if one is not None]
 
@@ -39,6 +43,6 @@ def release(commit: Commit, refs: tuple[str, ...] = ()) -> Release | None:
     note = _NOTE.search(commit.message)
     if note is None or note[2] not in FORMS:
         return None
-    title = "".join(letter for letter in commit.title if letter.isprintable())
+    title = line(commit.title)
     created = commit.created.isoformat(timespec="seconds")
     return Release(commit.id, note[1], note[2], title, created, refs)

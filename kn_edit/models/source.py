@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, 
 from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
 from kn_edit.models.demo import demo_folder
 from kn_edit.models.families import family_of
+from kn_edit.models.hub_http import UnrulyHub, guarded_client, tokens_in_use
 from kn_edit.models.shards import (
     CONFIG,
     INDEX,
@@ -24,12 +27,15 @@ from kn_edit.models.shards import (
     check_files,
     read_config,
 )
+from kn_edit.safetext import escaped, shortened, without_secrets
 
 WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
 SMALL = (
     CONFIG,
     "generation_config.json",
-    "tokenizer*",
+    "tokenizer*.json",
+    "tokenizer*.model",
+    "tokenizer*.txt",
     "special_tokens_map.json",
     "added_tokens.json",
     "vocab.json",
@@ -37,12 +43,17 @@ SMALL = (
     "merges.txt",
     "spiece.model",
     "sentencepiece.bpe.model",
-    "chat_template*",
+    "chat_template*.json",
+    "chat_template*.jinja",
 )
+MOST_CONFIG = 1 << 20  # bytes of a config
+MOST_WORDS = 64 << 20  # of a file of the tokenizer, or of the index of the weights
+_CONFIGS = (CONFIG, "generation_config.json")
 # Patterns match whole paths: this keeps onnx/, original/ and the like away, and code too.
-NEVER = ("*/*", "*.bin", "*.py", "*.pt", "*.ckpt", "*.h5", "*.msgpack")
+NEVER = ("*/*", "*.bin", "*.py", "*.pt", "*.ckpt", "*.h5", "*.msgpack", "*.pkl", "*.pickle")
 # Branches may hold slashes (refs/pr/1, feature/x); what steers a path or a terminal is in no name.
 _REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/+-]*[A-Za-z0-9_+-])?")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -111,20 +122,80 @@ def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> So
 
     with _translated(model), _quiet_logger():
         try:
-            info = HfApi().model_info(repo, revision=revision)
+            with guarded_client():
+                info = HfApi().model_info(repo, revision=revision, files_metadata=True)
         except Exception as error:
             if not _nobody_answered(error):
                 raise
             folder = _snapshot(repo, revision, (*SMALL, *WEIGHTS), local_files_only=True)
         else:
-            check_files(model, [file.rfilename for file in info.siblings or ()])
-            bars = {"tqdm_class": _silent_bar()} if quiet else {}
-            # The small files first: what cannot serve is refused before gigabytes are fetched.
-            folder = _snapshot(repo, info.sha, SMALL, **bars)
-            check_config(model, folder)
-            family_of(str(read_config(folder).get("model_type")))
-            folder = _snapshot(repo, info.sha, (*SMALL, *WEIGHTS), **bars)
+            folder = _fetched(model, repo, info, {"tqdm_class": _silent_bar()} if quiet else {})
     return Source(repo, repo, folder.name, folder)  # a snapshot's folder is named by its commit
+
+
+def _fetched(model: str, repo: str, info: Any, bars: dict[str, Any]) -> Path:
+    """The folder of a snapshot that is now in the client's cache."""
+    sizes = {str(file.rfilename): file.size for file in info.siblings or ()}
+    if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
+        raise UnrulyHub("does not say which commit it has")
+    check_files(model, [*sizes])
+    wanted = {name: size for name, size in sizes.items() if _is_wanted(name)}
+    for name, size in wanted.items():
+        _check_size(model, name, size)
+    missing = _missing(repo, info.sha, wanted)
+    # What breaks off and begins again comes twice, in part.
+    with guarded_client(downloads=2 * missing + MOST_WORDS):
+        # The small files first: what cannot serve is refused before gigabytes are fetched.
+        folder = _snapshot(repo, info.sha, SMALL, **bars)
+        check_config(model, folder)
+        family_of(str(read_config(folder).get("model_type")))
+        _check_space(model, missing)
+        return _snapshot(repo, info.sha, (*SMALL, *WEIGHTS), **bars)
+
+
+def _is_wanted(name: str) -> bool:
+    patterns = (*SMALL, *WEIGHTS)
+    return _matches(name, patterns) and not _matches(name, NEVER)
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_size(model: str, name: str, size: object) -> None:
+    """Raise HubLoadFailed for a small file that is not small, before it is fetched."""
+    advice = "name another model, or a folder"
+    if type(size) is not int or size < 0:
+        raise HubLoadFailed(model, f"the Hub does not say how large {name} is", advice)
+    if name.endswith(".safetensors"):
+        return
+    most = MOST_CONFIG if _matches(name, _CONFIGS) else MOST_WORDS
+    if size > most:
+        problem = f"{name} has {size:,} bytes, more than the {most:,} that it may have"
+        raise HubLoadFailed(model, problem, advice)
+
+
+def _missing(repo: str, commit: str, sizes: Mapping[str, int]) -> int:
+    """Bytes that are not in the client's cache yet."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return sum(
+        size
+        for name, size in sizes.items()
+        if not isinstance(try_to_load_from_cache(repo, name, revision=commit), str)
+    )
+
+
+def _check_space(model: str, size: int) -> None:
+    """Raise HubLoadFailed where the client's cache has no room for so many bytes."""
+    from huggingface_hub import constants
+
+    cache = Path(constants.HF_HUB_CACHE)
+    place = next(path for path in (cache, *cache.parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if size > free:
+        problem = f"it takes {size / 1e9:.1f} GB and {place} has {free / 1e9:.1f} GB left"
+        raise HubLoadFailed(model, problem, "make room there, or set HF_HOME to another disk")
 
 
 def _snapshot(repo: str, revision: str | None, patterns: Sequence[str], **options: Any) -> Path:
@@ -162,9 +233,15 @@ def _translated(model: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _DISK and error.filename is not None:
             raise CannotWrite(Path(error.filename), error.strerror or "no reason given") from error
-        raise _hub_error(model, error) from error
+        raise _hub_error(model, error) from _struck(error)
     except Exception as error:
-        raise _hub_error(model, error) from error
+        raise _hub_error(model, error) from _struck(error)
+
+
+def _struck(error: Exception) -> Exception:
+    """The error with its words but without the token, to be shown as a cause."""
+    words = shortened(without_secrets(str(error)[:20_000], *tokens_in_use()), 2000)
+    return RuntimeError(f"{type(error).__name__}: {words}").with_traceback(error.__traceback__)
 
 
 def _hub_error(model: str, error: Exception) -> HubLoadFailed:
@@ -201,8 +278,11 @@ def _hub_error(model: str, error: Exception) -> HubLoadFailed:
     for kind, problem, advice in cases:
         if isinstance(error, kind):
             return HubLoadFailed(model, problem, advice)
-    words = " ".join(str(error).split()) or type(error).__name__
-    return HubLoadFailed(model, words[:200], "try again later, or name a folder")
+    if isinstance(error, UnrulyHub):
+        return HubLoadFailed(model, f"the Hub {error}", "name another model, or a folder")
+    words = " ".join(without_secrets(str(error)[:2000], *tokens_in_use()).split())
+    problem = shortened(escaped(words), 200) or type(error).__name__
+    return HubLoadFailed(model, problem, "try again later, or name a folder")
 
 
 @contextmanager

@@ -160,7 +160,7 @@ def _their_licence(base: BaseRecord) -> dict[str, str]:
         if is_passing(failure):
             raise
         return dict(UNKNOWN)  # it was withdrawn, or does not show its card to this user
-    return licence_of(text.decode(errors="replace"))
+    return licence_of(text.decode(errors="replace"))  # `read` refuses one that holds the token
 
 
 def _local_licence(folder: Path) -> dict[str, str]:
