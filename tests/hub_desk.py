@@ -54,11 +54,16 @@ class Desk:
         token: str | None = "hf_ann_write",
         workspace: Path | None = None,
         seconds: str = SECONDS,
+        debug: bool = False,
     ) -> Ran:
         folder = workspace or self.workspace
         given = [*args, *(["--workspace", str(folder)] if folder else [])]
-        env = {"KN_EDIT_HUB_TIMEOUT": seconds} | ({"HF_TOKEN": token} if token else {})
-        asked: dict[str, Any] = {"args": given, "env": env, "unset": [] if token else ["HF_TOKEN"]}
+        env = {"KN_EDIT_HUB_TIMEOUT": seconds, "HF_TOKEN": token, "KN_EDIT_DEBUG": debug and "1"}
+        asked: dict[str, Any] = {
+            "args": given,
+            "env": {name: value for name, value in env.items() if value},
+            "unset": [name for name, value in env.items() if not value],
+        }
         assert self._running.stdin is not None and self._running.stdout is not None
         self._running.stdin.write(json.dumps(asked) + "\n")
         self._running.stdin.flush()

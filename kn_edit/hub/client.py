@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kn_edit.errors import HubFailed, InvalidRecipe, KnEditError, NoWriteAccess, RepoNotFound
-from kn_edit.hub.failures import explained, is_passing, line, struck
+from kn_edit.hub.failures import explained, is_passing, line
 from kn_edit.hub.names import is_commit
 from kn_edit.hub.parts import Stored
 from kn_edit.hub.session import quiet_session
-from kn_edit.models.hub_http import MOST, UnrulyHub, tokens_in_use
+from kn_edit.models.hub_http import MOST, UnrulyHub, struck, tokens_in_use
 
 MOST_SECONDS = 600.0  # that one small file may take
 WEIGHTS = ".safetensors"

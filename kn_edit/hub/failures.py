@@ -95,12 +95,6 @@ def _silence(error: Exception) -> str:
     return f"gave an answer that makes no sense ({type(error).__name__})"
 
 
-def struck(error: Exception) -> Exception:
-    """An exception of theirs with its words but without the token, to be shown as a cause."""
-    words = line(str(error), 10 * MOST_WORDS)
-    return RuntimeError(f"{type(error).__name__}: {words}").with_traceback(error.__traceback__)
-
-
 def line(text: str, most: int = MOST_WORDS) -> str:
     """What the Hub says, on one line, without tokens and what could steer a terminal."""
     words = " ".join(text[: 100 * most].replace("- ", " ").split())

@@ -26,8 +26,10 @@ from kn_edit.hub.manifest import (
     record_path,
 )
 from kn_edit.hub.parts import Stored
+from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BaseRecord, NewEdit
 from kn_edit.models.families import family_of
+from kn_edit.models.hub_http import tokens_in_use
 
 AT_ONCE = 100  # paths in one question
 
@@ -104,8 +106,11 @@ def _described(hub: Hub, commit: str, edits: list[str]) -> dict[str, Stored]:
 def _edit(hub: Hub, commit: str, edit: str, stored: dict[str, Stored]) -> NewEdit:
     numbers, told = delta_path(edit), record_path(edit)
     delta = Delta.from_bytes(hub.read(numbers, commit, stored[numbers].size), edit)
-    record = hub.read(told, commit, stored[told].size)
-    return NewEdit(delta=delta, **read_record(record, Path(hub.repo, told)))
+    path = Path(hub.repo, told)
+    facts = read_record(hub.read(told, commit, stored[told].size), path)
+    if any(token.encode() in canonical(facts) for token in tokens_in_use()):
+        raise InvalidRecipe(path, "it holds your own token")
+    return NewEdit(delta=delta, **facts)
 
 
 def _check_slots(delta: Delta, base: BaseRecord) -> None:

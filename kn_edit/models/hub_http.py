@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from kn_edit.safetext import escaped, shortened, without_secrets
+
 SECONDS = 30.0  # without a byte, and the Hub counts as silent
 VARIABLE = "KN_EDIT_HUB_TIMEOUT"
 
@@ -262,6 +264,13 @@ def tokens_in_use() -> tuple[str, ...]:
 
     token = get_token()
     return (token,) if token else ()
+
+
+def struck(error: Exception) -> Exception:
+    """An exception of theirs with its words but without the token, to be shown as a cause."""
+    words = without_secrets(str(error)[:20_000], *tokens_in_use())
+    shown = shortened(escaped(words, keep="\n"), 2000)
+    return RuntimeError(f"{type(error).__name__}: {shown}").with_traceback(error.__traceback__)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, 
 from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
 from kn_edit.models.demo import demo_folder
 from kn_edit.models.families import family_of
-from kn_edit.models.hub_http import UnrulyHub, guarded_client, tokens_in_use
+from kn_edit.models.hub_http import UnrulyHub, guarded_client, struck, tokens_in_use
 from kn_edit.models.shards import (
     CONFIG,
     INDEX,
@@ -233,15 +233,9 @@ def _translated(model: str) -> Iterator[None]:
     except OSError as error:
         if error.errno in _DISK and error.filename is not None:
             raise CannotWrite(Path(error.filename), error.strerror or "no reason given") from error
-        raise _hub_error(model, error) from _struck(error)
+        raise _hub_error(model, error) from struck(error)
     except Exception as error:
-        raise _hub_error(model, error) from _struck(error)
-
-
-def _struck(error: Exception) -> Exception:
-    """The error with its words but without the token, to be shown as a cause."""
-    words = shortened(without_secrets(str(error)[:20_000], *tokens_in_use()), 2000)
-    return RuntimeError(f"{type(error).__name__}: {words}").with_traceback(error.__traceback__)
+        raise _hub_error(model, error) from struck(error)
 
 
 def _hub_error(model: str, error: Exception) -> HubLoadFailed:
