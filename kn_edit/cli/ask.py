@@ -14,13 +14,14 @@ from kn_edit.cli.options import (
     output_options,
     pass_workspace,
     rule_options,
+    tell_how_asked,
     tell_passed_over,
     version_option,
 )
 from kn_edit.cli.output import Output
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Located, Relation, Workspace
+    from kn_edit.workspace import Case, Located, Relation, Workspace
 
 
 @click.command()
@@ -49,8 +50,7 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
         [tables.word(one.top[0][0]) for one in found],
         lambda: tables.assessments(found),
     )
-    for relation in dict.fromkeys(case.relation for case in cases):
-        tell_passed_over(workspace, relation, output)
+    tell_how_asked(workspace, cases, output)
 
 
 @click.command()
@@ -86,16 +86,15 @@ def locate(
     if named.whole_relation and not named.many:
         relation = _relation(named)
         found = workspace.locate_relation(relation, most=limit, search=search, version=version)
-        relations = [relation]
+        cases: tuple[Case, ...] = ()
+        tell_passed_over(workspace, relation, output)
     else:
         if limit is not None:
             raise click.UsageError("--limit belongs to a whole --relation, without --subject")
         cases = named.askable(workspace)
         found = [workspace.locate(case, search=search, version=version) for case in cases]
-        relations = list(dict.fromkeys(case.relation for case in cases))
     _show(found, named, output)
-    for relation in relations:
-        tell_passed_over(workspace, relation, output)
+    tell_how_asked(workspace, cases, output)
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from kn_edit.cli.output import Output
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Relation, Search, Workspace
+
+MOST_NOTES = 4  # of one kind, before they are counted
 
 F = TypeVar("F", bound=Callable[..., None])
 Option = Callable[[Callable[..., None]], Callable[..., None]]
@@ -290,6 +292,17 @@ def tell_passed_over(workspace: Workspace, relation: Relation, output: Output) -
     if count:
         some = "1 template" if count == 1 else f"{count} templates"
         output.notice(f"{some} of {relation.name} left out: words follow the [Y]")
+
+
+def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) -> None:
+    """Notice what of the cases the model was not asked, or not as it is written."""
+    for relation in dict.fromkeys(case.relation for case in cases):
+        tell_passed_over(workspace, relation, output)
+    notes = list(dict.fromkeys(note for case in cases for note in workspace.asked_otherwise(case)))
+    for note in notes[:MOST_NOTES]:
+        output.notice(note)
+    if len(notes) > MOST_NOTES:
+        output.notice(f"{len(notes) - MOST_NOTES} more prompts are asked otherwise as well")
 
 
 def check_max_rank(max_rank: int | None, form: str) -> None:

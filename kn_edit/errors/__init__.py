@@ -82,13 +82,9 @@ from kn_edit.errors.ledger import (
     Unsound,
 )
 from kn_edit.errors.models import (
-    AnswerNotInVocabulary,
-    AnswerNotOneToken,
     NotANeuron,
-    PromptTooLong,
     SharedLayers,
     SlotsNotStored,
-    TokenNotEmbedded,
     UnknownFamily,
     WeightsMissing,
 )
@@ -100,6 +96,17 @@ from kn_edit.errors.numbers import (
     require_known,
     require_number,
     require_whole,
+)
+from kn_edit.errors.prompts import (
+    AnswerNotInVocabulary,
+    AnswerNotOneToken,
+    AnswerTooLong,
+    CannotAsk,
+    NoMaskToken,
+    PromptEmpty,
+    PromptTooLong,
+    SpecialTokenInText,
+    TokenNotEmbedded,
 )
 from kn_edit.errors.weights import (
     BaseChanged,
@@ -131,6 +138,7 @@ __all__ = [
     "AmbiguousSubject",
     "AnswerNotInVocabulary",
     "AnswerNotOneToken",
+    "AnswerTooLong",
     "BackupExists",
     "BadFacts",
     "BadRepoName",
@@ -139,6 +147,7 @@ __all__ = [
     "BadTagName",
     "BadTemplate",
     "BaseChanged",
+    "CannotAsk",
     "CannotWrite",
     "CardRefused",
     "ChangeOutOfRange",
@@ -181,6 +190,7 @@ __all__ = [
     "NewerSchema",
     "NoFactToAsk",
     "NoLedger",
+    "NoMaskToken",
     "NoNeurons",
     "NoRecipe",
     "NoTarget",
@@ -196,6 +206,7 @@ __all__ = [
     "NothingToAsk",
     "NothingToExport",
     "PickleWeights",
+    "PromptEmpty",
     "PromptTooLong",
     "QuantisedWeights",
     "RankTooHigh",
@@ -209,6 +220,7 @@ __all__ = [
     "SlotOverflow",
     "SlotOverlap",
     "SlotsNotStored",
+    "SpecialTokenInText",
     "TagExists",
     "TagTaken",
     "TargetInsideCheckpoint",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
-from kn_edit.safetext import escaped, shortened
 
 
 @dataclass
@@ -76,65 +75,4 @@ class WeightsMissing(KnEditError):
         return (
             f"the checkpoint {self.folder} lacks {listed(self.tensors, 3)}, without which its "
             "answers would be random; use a checkpoint saved with its language-model head"
-        )
-
-
-@dataclass
-class AnswerNotOneToken(KnEditError):
-    """A masked LM has one mask to fill, and the answer needs several tokens."""
-
-    exit_code = ExitCode.USAGE
-    answer: str
-    tokens: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return (
-            f"the answer {self.answer!r} is {len(self.tokens)} tokens for this masked LM "
-            f"({listed(self.tokens)}); choose an answer that is one token, or a causal LM"
-        )
-
-
-@dataclass
-class AnswerNotInVocabulary(KnEditError):
-    """The tokenizer turns the answer into its unknown token."""
-
-    exit_code = ExitCode.USAGE
-    answer: str
-
-    def __str__(self) -> str:
-        return (
-            f"the tokenizer does not know the answer {self.answer!r}; "
-            "choose an answer from its vocabulary"
-        )
-
-
-@dataclass
-class TokenNotEmbedded(KnEditError):
-    """The tokenizer makes a token of a text that the model has no embedding of."""
-
-    exit_code = ExitCode.USAGE
-    token: str
-    id: int
-    embeddings: int
-
-    def __str__(self) -> str:
-        return (
-            f"the tokenizer makes token {self.id} ({shortened(escaped(self.token), 40)}) of a text "
-            f"here, and the model has embeddings for {self.embeddings} tokens only; "
-            "write the text without it, or use the tokenizer that belongs to the model"
-        )
-
-
-@dataclass
-class PromptTooLong(KnEditError):
-    """A text that is longer than what the model was made for."""
-
-    exit_code = ExitCode.USAGE
-    tokens: int
-    most: int
-
-    def __str__(self) -> str:
-        return (
-            f"a prompt is {self.tokens} tokens long, and the model takes at most {self.most}; "
-            "shorten the template, the subject or the answer"
         )

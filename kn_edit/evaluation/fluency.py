@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
+from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, places
@@ -39,15 +40,16 @@ def perplexity_at(model: Model, questions: Sequence[Question], *, finite: bool =
 
 def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:
     """What a causal LM goes on to say, the likeliest token each time; free, not teacher-forced."""
-    asked = model.tokenizer(text, return_tensors="pt").to(model.device)
+    asked = torch.tensor([text_ids(model, text)], device=model.device)
     with torch.no_grad():
         made = model.net.generate(
-            **asked,
+            asked,
+            attention_mask=torch.ones_like(asked),
             max_new_tokens=tokens,
             do_sample=False,
             pad_token_id=model.tokenizer.pad_token_id or model.tokenizer.eos_token_id,
         )
-    return str(model.tokenizer.decode(made[0, asked["input_ids"].shape[1] :]))
+    return str(model.tokenizer.decode(made[0, asked.shape[1] :]))
 
 
 def entropy(texts: Sequence[str]) -> float:

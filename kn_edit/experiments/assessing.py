@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken
+from kn_edit.errors import CannotAsk
 from kn_edit.evaluation.section import Section, Table
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
@@ -34,7 +34,7 @@ def _row(lab: Lab, relation: Relation, start: int, most: int | None) -> Row:
             case = Case(relation, fact)
             try:
                 chains += lab.chains(model, case) + lab.chains(model, case, held_out=True)
-            except (AnswerNotOneToken, AnswerNotInVocabulary):
+            except CannotAsk:
                 continue  # a masked LM cannot be asked for it
         for one in assess(model, chains):
             template = one.prompt.template

@@ -16,6 +16,7 @@ from kn_edit.experiments.expressing import Asked, activations, compared
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case, Sentences, split_at
+from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask_between, ask_place
 
@@ -72,11 +73,11 @@ def _drawn(model: Model, texts: Sequence[tuple[str, str]], draw: random.Random) 
     """Some places of each sentence; texts: with the subject that each of them names."""
     questions = []
     for subject, text in texts:
-        ids = model.tokenizer(text)["input_ids"]
+        ids = text_ids(model, text)
         parts = split_at(text, subject)
         if parts is None or len(ids) > LONGEST:
             continue
-        after = len(model.tokenizer(parts[0] + subject)["input_ids"]) if model.causal else 1
+        after = len(text_ids(model, parts[0] + subject)) if model.causal else 1
         places = range(after, len(ids) - (not model.causal))  # without the last special token
         some = draw.sample(places, min(PLACES, len(places)))
         questions += [ask_place(model, ids, place) for place in sorted(some)]

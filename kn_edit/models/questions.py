@@ -9,9 +9,21 @@ from random import Random
 import torch
 from torch import Tensor
 
-from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken
+from kn_edit.errors import AnswerNotInVocabulary, AnswerNotOneToken, AnswerTooLong, PromptEmpty
 from kn_edit.facts import Prompt
+from kn_edit.models.encoding import (
+    border,
+    continued,
+    filled,
+    masked_ids,
+    refuse_special,
+    refuse_unreadable,
+    text_ids,
+)
 from kn_edit.models.model import Model
+from kn_edit.safetext import shortened
+
+MOST_TOKENS = 64  # of an answer; each is a pass through the model, and a target of the solver
 
 
 @dataclass(frozen=True)
@@ -27,38 +39,66 @@ class Question:
 class Chain:
     """An answer asked token by token: token i after the prompt and tokens 1..i-1.
 
-    A masked LM has chains of one question.
+    A masked LM has chains of one question. asked_as: what the tokens say, where the tokenizer
+    cannot say the prompt with this answer as it is written; else empty.
     """
 
     prompt: Prompt
     questions: tuple[Question, ...]
+    asked_as: str = ""
 
 
 def ask(model: Model, prompt: Prompt, answer: str | None = None) -> Chain:
-    """Tokenise a prompt, with its own answer or another.
+    """Tokenise a prompt, with its own answer or another, exactly as it is written.
 
-    Raises AnswerNotInVocabulary and, for a masked LM, AnswerNotOneToken.
+    Raises AnswerNotInVocabulary, AnswerTooLong, SpecialTokenInText, PromptTooLong, PromptEmpty,
+    TokenNotEmbedded and, for a masked LM, AnswerNotOneToken.
     """
     wanted = prompt.fact.answer if answer is None else answer
-    ask_kind = _ask_causal if model.causal else _ask_masked
-    questions = ask_kind(model, prompt, wanted)
+    kind = _ask_causal if model.causal else _ask_masked
+    chain = kind(model, prompt, wanted)
     unknown = model.tokenizer.unk_token_id
-    if not questions or unknown in [question.token for question in questions]:
+    if not chain.questions or unknown in [question.token for question in chain.questions]:
         raise AnswerNotInVocabulary(wanted)
-    return Chain(prompt, questions)
+    last = chain.questions[-1]  # its text is the longest
+    refuse_unreadable(model, last.ids, last.token)
+    return chain
 
 
 def ask_openly(model: Model, prompt: Prompt) -> Question:
-    """The place of a prompt's answer with no answer in mind; its token means nothing."""
-    return ask_between(model, prompt.before, prompt.after)
+    """The place of a prompt's answer with no answer in mind; its token means nothing.
+
+    Raises PromptTooLong, PromptEmpty, TokenNotEmbedded.
+    """
+    question = ask_between(model, prompt.before, prompt.after)
+    refuse_unreadable(model, question.ids)
+    return question
 
 
 def ask_between(model: Model, before: str, after: str) -> Question:
-    """The place between two pieces of a text; a causal LM sees only what stands before it."""
+    """The place between two pieces of a text; a causal LM sees only what stands before it.
+
+    Raises PromptEmpty.
+    """
     if model.causal:
-        ids = _encode(model, before.rstrip())
+        ids = _prompt_ids(model, before)
         return Question(ids, len(ids) - 1, 0)
-    return Question(*_masked(model, before, after), 0)
+    return Question(*masked_ids(model, before, after), 0)
+
+
+def asked_otherwise(chains: Sequence[Chain]) -> tuple[str, ...]:
+    """A sentence for each prompt that the tokenizer cannot say as it is written."""
+    return tuple(
+        f"{shortened(chain.prompt.cloze, 80)} is asked as {shortened(chain.asked_as, 80)!r}: "
+        "the tokenizer has no tokens for it as it is written"
+        for chain in chains
+        if chain.asked_as
+    )
+
+
+def asked_text(prompt: Prompt) -> str:
+    """The text that a causal LM reads before it answers."""
+    return border(prompt.before)[0]
 
 
 def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> list[Question]:
@@ -70,7 +110,7 @@ def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> 
     tokenizer, unknown = model.tokenizer, model.tokenizer.unk_token_id
     if unknown is None:
         return []
-    kept = {*tokenizer.all_special_ids, *_encode(model, chain.prompt.fact.subject)}
+    kept = {*tokenizer.all_special_ids, *text_ids(model, chain.prompt.fact.subject)}
     places = [at for at, token in enumerate(question.ids) if token not in kept]
     return [
         replace(question, ids=(*question.ids[:at], unknown, *question.ids[at + 1 :]))
@@ -88,44 +128,40 @@ def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
 
 def places(model: Model, text: str) -> list[Question]:
     """Every token of a text in turn, but its first; in a masked LM but the special ones."""
-    ids = model.tokenizer(text)["input_ids"]
+    ids = text_ids(model, text)
     special = set() if model.causal else set(model.tokenizer.all_special_ids)
     asked = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
     return [ask_place(model, ids, place) for place in asked if ids[place] not in special]
 
 
-def _ask_causal(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
-    before = prompt.before.rstrip()
-    start = _encode(model, before)
-    whole = _encode(model, f"{before} {answer}")
-    # Tokenizers with a space in front of words keep the prompt's own tokens; others may merge.
-    kept = whole[: len(start)] == start
-    tokens = whole[len(start) :] if kept else _encode(model, f" {answer}", special=False)
-    return tuple(
+def _ask_causal(model: Model, prompt: Prompt, answer: str) -> Chain:
+    refuse_special(model, prompt.before + answer)
+    text, joint = border(prompt.before)
+    start = _prompt_ids(model, prompt.before)
+    tokens, asked_as = continued(model, start, text, joint + answer)
+    if len(tokens) > MOST_TOKENS:
+        raise AnswerTooLong(answer, len(tokens), MOST_TOKENS)
+    questions = (
         Question(start + tokens[:done], len(start) + done - 1, token)
         for done, token in enumerate(tokens)
     )
+    return Chain(prompt, tuple(questions), asked_as)
 
 
-def _ask_masked(model: Model, prompt: Prompt, answer: str) -> tuple[Question, ...]:
-    tokenizer = model.tokenizer
-    masked, position = _masked(model, prompt.before, prompt.after)
-    filled = _encode(model, prompt.before + answer + prompt.after)
-    tokens = filled[position : position + 1 + len(filled) - len(masked)]
+def _ask_masked(model: Model, prompt: Prompt, answer: str) -> Chain:
+    refuse_special(model, prompt.before + answer + prompt.after)
+    ids, position, tokens, asked_as = filled(model, prompt.before, prompt.after, answer)
     if len(tokens) > 1:
-        raise AnswerNotOneToken(answer, tuple(tokenizer.convert_ids_to_tokens(list(tokens))))
-    return tuple(Question(masked, position, token) for token in tokens)
+        names = model.tokenizer.convert_ids_to_tokens(list(tokens))
+        raise AnswerNotOneToken(answer, tuple(names))
+    return Chain(prompt, tuple(Question(ids, position, token) for token in tokens), asked_as)
 
 
-def _masked(model: Model, before: str, after: str) -> tuple[tuple[int, ...], int]:
-    """The tokens of a text with the mask in the middle, and where the mask is."""
-    tokenizer = model.tokenizer
-    ids = _encode(model, before + tokenizer.mask_token + after)
-    return ids, ids.index(tokenizer.mask_token_id)
-
-
-def _encode(model: Model, text: str, *, special: bool = True) -> tuple[int, ...]:
-    return tuple(model.tokenizer(text, add_special_tokens=special)["input_ids"])
+def _prompt_ids(model: Model, before: str) -> tuple[int, ...]:
+    ids = text_ids(model, border(before)[0])
+    if not ids:
+        raise PromptEmpty(before)
+    return ids
 
 
 @dataclass(frozen=True)

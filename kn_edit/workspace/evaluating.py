@@ -14,7 +14,7 @@ from kn_edit.facts import Case, Prompt
 from kn_edit.ledger import EditRecord
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
-from kn_edit.models.questions import ask, ask_openly
+from kn_edit.models.questions import ask, ask_openly, asked_text
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
@@ -179,7 +179,7 @@ def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
         sum(right) / len(right),
         sum(right_held_out) / len(right_held_out) if right_held_out else None,
         fmean(same) if same else None,
-        generated(model, own[0].before.rstrip(), 8).strip() if model.causal else "",
+        generated(model, asked_text(own[0]), 8).strip() if model.causal else "",
     )
 
 

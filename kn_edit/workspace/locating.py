@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from kn_edit.errors import (
-    AnswerNotInVocabulary,
-    AnswerNotOneToken,
+    CannotAsk,
     NoFactToAsk,
     NothingToAsk,
     require_known,
@@ -142,7 +141,7 @@ class Locator:
     def _can_ask(self, relation: Relation, fact: Fact) -> bool:
         try:
             return not fact.stated or bool(self._brief(relation, fact))
-        except (AnswerNotOneToken, AnswerNotInVocabulary):
+        except CannotAsk:
             return False
 
     def _brief(self, relation: Relation, fact: Fact) -> list[Chain]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from kn_edit.evaluation.fluency import perplexity
 from kn_edit.facts import neutral_sentences
+from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask_place, places
 
@@ -26,7 +27,7 @@ def held_in_place(model: Model) -> list[Question]:
     rng = random.Random(SEED)
     questions = []
     for text in neutral_sentences()[:HELD_TEXTS]:
-        ids = model.tokenizer(text)["input_ids"][: TOKENS if model.causal else None]
+        ids = text_ids(model, text)[: TOKENS if model.causal else None]
         inner = range(2, len(ids) - 1)
         for place in sorted(rng.sample(inner, min(PLACES, len(inner)))):
             questions.append(ask_place(model, ids, place + model.causal))

@@ -19,7 +19,14 @@ from kn_edit.evaluation.gate import not_numbers
 from kn_edit.evaluation.metrics import Probes, Readings, compare, read
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, Question, ask, ask_openly, with_unknown_words
+from kn_edit.models.questions import (
+    Chain,
+    Question,
+    ask,
+    ask_openly,
+    asked_otherwise,
+    with_unknown_words,
+)
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
@@ -93,7 +100,7 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         metrics.plain() | _odds(old_before, old_after, before, after) | spoken(spoke, speaks),
         _story(how.search, found) | shifts.story | _asked(relation),
         how.gate.faults(metrics),
-        _doubts(found, old_before),
+        (*asked_otherwise((*old, *new)), *_doubts(found, old_before)),
         f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
         not_numbers(after.not_numbers, after.asked, spoke, speaks),
     )

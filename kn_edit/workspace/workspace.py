@@ -167,6 +167,15 @@ class Workspace:
                 if answer:
                     ask(model, prompt, answer)
 
+    def asked_otherwise(self, case: Case) -> tuple[str, ...]:
+        """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
+        from kn_edit.models.questions import ask, asked_otherwise
+        from kn_edit.workspace.locating import every_prompt
+
+        model = self.engine.model
+        prompts = every_prompt(model, case.relation, case.fact)
+        return asked_otherwise([ask(model, prompt) for prompt in prompts])
+
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
         """The knowledge neurons of a fact."""
         fact = self._as_edited(case, self.ledger.version(version)).fact

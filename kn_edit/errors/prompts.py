@@ -1,0 +1,131 @@
+"""Errors about prompts and answers that a model cannot be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kn_edit.errors.base import ExitCode, KnEditError, listed
+from kn_edit.safetext import escaped, shortened
+
+SHOWN = 80  # letters of a prompt or an answer in a sentence
+
+
+class CannotAsk(KnEditError):
+    """A prompt or an answer that this model cannot be asked; another model may well be."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass
+class AnswerNotOneToken(CannotAsk):
+    """A masked LM has one mask to fill, and the answer needs several tokens."""
+
+    answer: str
+    tokens: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"the answer {_quoted(self.answer)} is {len(self.tokens)} tokens for this masked LM "
+            f"({shortened(escaped(listed(self.tokens)), SHOWN)}); "
+            "choose an answer that is one token, or a causal LM"
+        )
+
+
+@dataclass
+class AnswerNotInVocabulary(CannotAsk):
+    """The tokenizer turns the answer into its unknown token."""
+
+    answer: str
+
+    def __str__(self) -> str:
+        return (
+            f"the tokenizer does not know the answer {_quoted(self.answer)}; "
+            "choose an answer from its vocabulary"
+        )
+
+
+@dataclass
+class AnswerTooLong(CannotAsk):
+    """An answer of more tokens than an edit can reasonably give."""
+
+    answer: str
+    tokens: int
+    limit: int
+
+    def __str__(self) -> str:
+        return (
+            f"the answer {_quoted(self.answer)} is {self.tokens:,} tokens for this model and "
+            f"kn-edit asks at most {self.limit}; give a shorter answer"
+        )
+
+
+@dataclass
+class TokenNotEmbedded(CannotAsk):
+    """The tokenizer makes a token of a text that the model has no embedding of."""
+
+    token: str
+    id: int
+    embeddings: int
+
+    def __str__(self) -> str:
+        return (
+            f"the tokenizer makes token {self.id} ({shortened(escaped(self.token), 40)}) of a text "
+            f"here, and the model has embeddings for {self.embeddings} tokens only; "
+            "write the text without it, or use the tokenizer that belongs to the model"
+        )
+
+
+@dataclass
+class PromptTooLong(CannotAsk):
+    """A text that is longer than what the model was made for."""
+
+    tokens: int
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"a prompt is {self.tokens} tokens long, and the model takes at most {self.most}; "
+            "shorten the template, the subject or the answer"
+        )
+
+
+@dataclass
+class SpecialTokenInText(CannotAsk):
+    """A subject, an answer or a template holds the text of one of the tokenizer's own marks."""
+
+    token: str
+    text: str
+
+    def __str__(self) -> str:
+        return (
+            f"{_quoted(self.text)} holds {_quoted(self.token)}, which this model's tokenizer reads "
+            "as a mark of its own and not as text; write it in other words"
+        )
+
+
+@dataclass
+class PromptEmpty(CannotAsk):
+    """Nothing of a prompt is left when it is tokenised, so there is no place for an answer."""
+
+    prompt: str
+
+    def __str__(self) -> str:
+        return (
+            f"the tokenizer leaves nothing of the prompt {_quoted(self.prompt)}; "
+            "write it in words that the model knows"
+        )
+
+
+@dataclass
+class NoMaskToken(CannotAsk):
+    """A masked LM whose tokenizer has no token to put in place of the answer."""
+
+    def __str__(self) -> str:
+        return (
+            "the tokenizer of this masked LM has no mask token, so no answer can be asked; "
+            "use a checkpoint whose tokenizer names one"
+        )
+
+
+def _quoted(text: str) -> str:
+    return repr(shortened(text, SHOWN))
