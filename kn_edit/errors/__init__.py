@@ -24,6 +24,7 @@ from kn_edit.errors.edits import (
 from kn_edit.errors.facts import (
     AmbiguousSubject,
     BadFacts,
+    BadField,
     BadTemplate,
     EmptyField,
     FactNotNamed,
@@ -141,6 +142,7 @@ __all__ = [
     "AnswerTooLong",
     "BackupExists",
     "BadFacts",
+    "BadField",
     "BadRepoName",
     "BadRevisionName",
     "BadSetting",

@@ -35,6 +35,19 @@ class EmptyField(KnEditError):
 
 
 @dataclass
+class BadField(KnEditError):
+    """A subject, an answer or a template holds what none may hold, or is too long."""
+
+    exit_code = ExitCode.USAGE
+    field: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"the {self.field} {self.problem}; {self.remedy}"
+
+
+@dataclass
 class UnknownSubject(KnEditError):
     """A relation has no fact about this subject."""
 

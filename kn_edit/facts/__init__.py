@@ -3,6 +3,7 @@
 from kn_edit.facts.cases import read_cases
 from kn_edit.facts.counterfact import read_counterfact
 from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
+from kn_edit.facts.fields import MOST_LETTERS, check_field
 from kn_edit.facts.jsonl import read_jsonl
 from kn_edit.facts.neutral import neutral_sentences
 from kn_edit.facts.packs import bundled, load_relation
@@ -12,6 +13,7 @@ from kn_edit.facts.sentences import Sentences, read_sentences, split_at
 
 __all__ = [
     "ANSWER",
+    "MOST_LETTERS",
     "SUBJECT",
     "Case",
     "Fact",
@@ -20,6 +22,7 @@ __all__ = [
     "Sentences",
     "Template",
     "bundled",
+    "check_field",
     "load_relation",
     "neutral_sentences",
     "read_cases",

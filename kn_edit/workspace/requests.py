@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kn_edit.errors import FactNotNamed
-from kn_edit.facts import Case, Fact, Prompt, Relation, Template, bundled, load_relation
+from kn_edit.facts import (
+    Case,
+    Fact,
+    Prompt,
+    Relation,
+    Template,
+    bundled,
+    check_field,
+    load_relation,
+)
 from kn_edit.ledger import EditRecord
 
 OWN = "own"  # the relation of prompts that a user wrote
@@ -21,20 +30,39 @@ def case_of(
 ) -> Case:
     """The case that a user named by a relation and a subject, or in full by prompts.
 
-    Raises FactNotNamed, UnknownRelation, UnknownSubject, BadTemplate, EmptyField.
+    Raises FactNotNamed, UnknownRelation, UnknownSubject, BadTemplate, EmptyField, BadField.
     """
     if subject is None:
         raise FactNotNamed("--subject")
+    subject = check_field(subject, "subject")
+    answer = None if answer is None else check_field(answer, "answer")
+    neighbours = [check_field(neighbour, "neighbour") for neighbour in neighbours]
     if prompts:
         if answer is None:
             raise FactNotNamed("--answer")
-        templates = tuple(Template(text) for text in prompts)
+        if relation is not None:
+            check_field(relation, "relation")
+        templates = tuple(Template(check_field(text, "template")) for text in prompts)
         own = Relation(relation or OWN, templates, _known_beside(subject))
         return _with_neighbours(own, own.fact(subject, answer), neighbours)
     if relation is None:
         raise FactNotNamed("--relation, or --prompt with --answer")
     pack = load_relation(relation)
     return _with_neighbours(pack, pack.fact(subject, answer), neighbours)
+
+
+def check_case(case: Case, to: str | None = None) -> None:
+    """Whether everything of a case, and its new answer, may be recorded and published.
+
+    Raises EmptyField, BadField.
+    """
+    check_field(case.fact.subject, "subject")
+    if case.fact.stated:
+        check_field(case.fact.answer, "answer")
+    if to is not None:
+        check_field(to, "new answer")
+    for template in case.relation.templates:
+        check_field(template.text, "template")
 
 
 def case_again(edit: EditRecord) -> Case | None:

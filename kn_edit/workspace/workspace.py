@@ -34,7 +34,7 @@ from kn_edit.ledger.disk import disk_errors
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, nearest_folder
 from kn_edit.workspace.progress import Progress, bytes_of, silent
-from kn_edit.workspace.requests import OWN, case_again
+from kn_edit.workspace.requests import OWN, case_again, check_case
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -156,12 +156,16 @@ class Workspace:
     def check(self, case: Case, to: str | None = None) -> None:
         """Whether the model can be asked a case, with a new answer too; changes nothing.
 
-        Raises NothingToAsk, AnswerNotOneToken, AnswerNotInVocabulary.
+        Raises EmptyField, BadField, NothingToAsk, CannotAsk.
         """
-        from kn_edit.models.questions import ask
+        from kn_edit.models.questions import ask, ask_openly
         from kn_edit.workspace.locating import prompts_for
 
+        check_case(case, to)
         model = self.engine.model
+        for prompt in case.neighbours:
+            if prompt.template.answer_last or not model.causal:
+                ask_openly(model, prompt)
         for prompt in prompts_for(model, case.relation, case.fact):
             for answer in (case.fact.answer, to):
                 if answer:
@@ -239,6 +243,7 @@ class Workspace:
         """
         from kn_edit.workspace.updating import draft_update
 
+        check_case(case, to)
         head = self.ledger.head()
         current = self._as_edited(case, head)
         bench = self._bench(head, how)
