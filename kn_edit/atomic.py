@@ -127,6 +127,22 @@ def is_leftover_name(name: str) -> bool:
     return LEFTOVER.fullmatch(name) is not None
 
 
+def new_time(folder: int) -> float:
+    """When a file that is made now in an open folder was made, as its file system sees it.
+
+    Ages are told from this: the clocks of machines differ, and jump. Raises OSError.
+    """
+    name = temporary_name("now", TEMPORARY)
+    descriptor = os.open(name, _NEW, 0o600, dir_fd=folder)
+    try:
+        os.write(descriptor, b"now")
+        return os.fstat(descriptor).st_mtime
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+
+
 def sync(path: Path) -> None:
     """Wait until a file, or the names in a folder, are on disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

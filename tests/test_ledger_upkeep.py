@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 from contextlib import closing
@@ -38,11 +37,6 @@ def grown(ledger):
     ledger.tag("v1")
     move(ledger, ledger.plan_revert(A.id))
     return ledger
-
-
-def age(path, hours: float) -> None:
-    """Make a file look older than the clock of the tests, which begins in 2026."""
-    os.utime(path, (1_767_225_600 - 3600 * hours,) * 2)
 
 
 def alter(ledger, statement: str) -> None:
@@ -112,38 +106,9 @@ def test_a_crash_after_the_blob_leaves_the_ledger_as_it_was(ledger, monkeypatch,
     blob = ledger.blobs.path(B.id)
     assert blob.exists()
     assert ledger.gc() == []  # young: another process may be about to use it
-    age(blob, hours=1)
-    assert ledger.gc() == [blob]
+    assert ledger.gc(older_than=NOW) == [blob]
     assert not blob.exists()
     assert ledger.delta(A.id).id == A.id
-
-
-# --- gc ------------------------------------------------------------------------------------------
-
-
-def test_gc_removes_old_unfinished_files_and_keeps_every_recorded_delta(grown):
-    unfinished = [grown.blobs.path(A.id).with_suffix(".1.2.tmp"), grown.folder / "ledger.db.1.tmp"]
-    unfinished.append(grown.folder / "push-1")  # weights that were on their way to the Hub
-    (unfinished[-1] / "weights").mkdir(parents=True)
-    for path in [*unfinished, grown.blobs.path(A.id), grown.blobs.path(B.id)]:
-        path.touch()
-        age(path, hours=2)
-    assert sorted(grown.gc()) == sorted(unfinished)
-    assert len(grown.deltas([A.id, B.id])) == 2
-
-
-def test_gc_removes_young_files_when_asked(ledger):
-    ledger.blobs.put(A.to_bytes())
-    age(ledger.blobs.path(A.id), hours=0.1)
-    assert ledger.gc() == []
-    assert ledger.gc(older_than=NOW) == [ledger.blobs.path(A.id)]
-
-
-def test_a_blob_that_is_stored_again_is_young_again(ledger):
-    ledger.blobs.put(A.to_bytes())
-    age(ledger.blobs.path(A.id), hours=5)
-    ledger.blobs.put(A.to_bytes())
-    assert ledger.gc() == []
 
 
 # --- check ---------------------------------------------------------------------------------------

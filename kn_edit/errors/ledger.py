@@ -92,6 +92,20 @@ class LedgerUnusable(KnEditError):
 
 
 @dataclass
+class LinkInLedger(KnEditError):
+    """A link where a file or folder of the ledger should be: it leads anywhere."""
+
+    exit_code = ExitCode.INTEGRITY
+    path: Path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is a link, and none is followed inside a ledger, whose files must not be "
+            "elsewhere; put the file or folder itself there"
+        )
+
+
+@dataclass
 class LedgerBusy(KnEditError):
     """Another process holds the ledger for longer than we wait."""
 

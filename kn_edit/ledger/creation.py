@@ -6,17 +6,18 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from kn_edit.atomic import sync
 from kn_edit.errors import LedgerExists
 from kn_edit.ledger import writing
 from kn_edit.ledger.database import Database
-from kn_edit.ledger.disk import UNFINISHED, disk_errors, sync_folder
+from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import BaseRecord
 
 
 def create_database(path: Path, base: BaseRecord, now: str) -> None:
     """Fill a database under another name, then give it its own. LedgerExists, LedgerUnusable."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with disk_errors(path):
             if path.exists():
@@ -46,4 +47,4 @@ def _move_into_place(unfinished: Path, path: Path) -> None:
         raise LedgerExists(path.parent) from None
     except OSError:  # a file system without links
         unfinished.replace(path)
-    sync_folder(path.parent)
+    sync(path.parent)

@@ -1,16 +1,19 @@
-"""What every file of the ledger needs: errors that say what to do, names that survive."""
+"""What every file of the ledger needs: errors that say what to do, no link followed."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kn_edit.errors import LedgerUnusable
+from kn_edit.errors import LedgerUnusable, LinkInLedger
 
-UNFINISHED = ".tmp"
-SCRATCH = "push-"  # folders of weights that were on their way to the Hub
+SCRATCH = "push-"  # folders of weights that were on their way to the Hub, as an older kn-edit names
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @contextmanager
@@ -22,10 +25,65 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise LedgerUnusable(path, error.strerror or str(error)) from error
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def refuse_link(path: Path) -> None:
+    """Raise LinkInLedger where this name is a link. One that is not there is none."""
+    if path.is_symlink():
+        raise LinkInLedger(path)
+
+
+def check_files(database: Path) -> None:
+    """Refuse links and all that is no regular file, where the database of a ledger should be.
+
+    Raises LinkInLedger, LedgerUnusable.
+    """
+    refuse_link(database.parent)
+    for ending in ("", "-wal", "-shm", "-journal"):
+        path = Path(f"{database}{ending}")
+        refuse_link(path)
+        if path.exists() and not path.is_file():
+            raise LedgerUnusable(path, "it is not a regular file")
+
+
+@contextmanager
+def folder_below(root: Path, *names: str, make: bool = False) -> Iterator[int]:
+    """The descriptor of a folder in the ledger's, reached through no link.
+
+    make: make what is not there. Raises LinkInLedger, OSError.
+    """
+    descriptor, path = _folder(root, str(root), None), root
     try:
-        os.fsync(handle)
+        for name in names:
+            path /= name
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=descriptor)
+            inner = _folder(path, name, descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        yield descriptor
     finally:
-        os.close(handle)
+        os.close(descriptor)
+
+
+def open_file(path: Path, folder: int) -> int:
+    """The descriptor of a regular file in an open folder. Raises LinkInLedger, OSError.
+
+    Neither a named pipe nor a device is read: both can wait for ever.
+    """
+    _refuse_link_in(path, folder)
+    mode = os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
+    if not stat.S_ISREG(mode):
+        raise LedgerUnusable(path, "it is not a regular file")
+    return os.open(path.name, _FILE, dir_fd=folder)
+
+
+def _folder(path: Path, name: str, parent: int | None) -> int:
+    _refuse_link_in(path, parent, name)
+    return os.open(name, _FOLDER, dir_fd=parent)
+
+
+def _refuse_link_in(path: Path, folder: int | None, name: str | None = None) -> None:
+    with suppress(FileNotFoundError):
+        status = os.stat(name or path.name, dir_fd=folder, follow_symlinks=False)
+        if stat.S_ISLNK(status.st_mode):
+            raise LinkInLedger(path)

@@ -28,7 +28,7 @@ from kn_edit.ledger import history, names, reading, upkeep, verification, writin
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
-from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.disk import check_files, disk_errors
 from kn_edit.ledger.records import (
     Adoption,
     Advance,
@@ -44,6 +44,7 @@ from kn_edit.ledger.records import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.tidying import GRACE, collect
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -78,10 +79,11 @@ class Ledger:
     def open(cls, folder: Path, *, clock: Clock) -> Ledger:
         """Open a ledger, after bringing an older one to the present schema.
 
-        Raises NoLedger, NewerSchema, LedgerDamaged, LedgerUnusable.
+        Raises NoLedger, NewerSchema, LedgerDamaged, LinkInLedger, LedgerUnusable.
         """
         path = folder / DATABASE
         with disk_errors(path):
+            check_files(path)
             if not path.is_file():
                 raise NoLedger(folder)
         database = Database.at(path)
@@ -258,6 +260,7 @@ class Ledger:
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
             if edit is not None:
+                self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
                 writing.add_edit(connection, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
             if edit is not None:
@@ -285,6 +288,8 @@ class Ledger:
             self.blobs.put(edit.delta.to_bytes())
         now = _moment(self._clock)
         with self._database.writing() as connection:
+            for edit in plan.edits:
+                self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
             head, recipe = self._head(connection)
             writing.adopt(connection, plan, digests, self.base.fingerprint, now)
             moves = head != plan.version and plan.recipe[: len(recipe)] == recipe
@@ -322,13 +327,13 @@ class Ledger:
         """
         upkeep.backup(self._database, self.blobs, file)
 
-    def gc(self, *, older_than: timedelta = timedelta(hours=1)) -> list[Path]:
-        """Remove files that nothing refers to, and unfinished ones; which they were.
+    def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
+        """Remove deltas of no edit, and what killed commands left; which files they were.
 
-        Young ones stay: another process may be between its blob and its transaction.
+        Others may write meanwhile. Younger deltas stay: a command that was cut off finds its own
+        when it is run again. Raises LedgerBusy, LedgerUnusable.
         """
-        before = self._clock() - older_than
-        return upkeep.collect(self._database, self.blobs, self.folder, before.timestamp())
+        return collect(self._database, self.blobs, self.folder, older_than)
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.materialise import digests
 from kn_edit.errors import CannotWrite, Diverged, KnEditError
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
@@ -20,7 +20,6 @@ from kn_edit.hub.pull import fetch
 from kn_edit.hub.push import Edition, Order, Pushed, access, place, publish
 from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
-from kn_edit.ledger.disk import SCRATCH
 from kn_edit.ledger.history import version_id
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.progress import Progress, bytes_of
@@ -181,7 +180,7 @@ def _note(ledger: Ledger, one: Pushed) -> None:
 def _scratch(folder: Path) -> Iterator[Path]:
     """A path on the workspace's own disk for weights that are on their way, gone afterwards."""
     try:
-        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder) as made:
-            yield Path(made) / "weights"
+        with scratch_folder(folder, "push") as scratch:
+            yield scratch / "weights"
     except OSError as error:
         raise CannotWrite(folder, error.strerror or str(error)) from error

@@ -31,6 +31,7 @@ from kn_edit.ledger import (
     VersionRecord,
 )
 from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, nearest_folder
 from kn_edit.workspace.progress import Progress, bytes_of, silent
@@ -423,8 +424,11 @@ class Workspace:
         """The whole ledger as one tar file."""
         self.ledger.backup(file)
 
-    def gc(self, *, older_than: timedelta = timedelta(hours=1)) -> list[Path]:
-        """Remove files that nothing refers to."""
+    def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
+        """Remove deltas of no edit, and what killed commands left; which files they were.
+
+        older_than: of deltas; younger ones spare a command that was cut off its work
+        """
         return self.ledger.gc(older_than=older_than)
 
     # --- inside ----------------------------------------------------------------------------------
