@@ -30,6 +30,7 @@ DELTAS = (
 def old_ledger(folder: Path, schema: str) -> Path:
     """Make a ledger of an earlier schema in this workspace folder; its database."""
     path = folder / ".kn-edit" / "ledger.db"
+    path.parent.mkdir(parents=True, exist_ok=True)
     blobs = Blobs(path.parent / "blobs")
     for delta in DELTAS:
         blobs.put(delta.to_bytes())
