@@ -71,6 +71,7 @@ from kn_edit.errors.hub import (
 )
 from kn_edit.errors.ledger import (
     BackupExists,
+    CommitUnknown,
     DeltaMissing,
     DigestsDiffer,
     LedgerBusy,
@@ -81,6 +82,7 @@ from kn_edit.errors.ledger import (
     NewerSchema,
     NoLedger,
     NoWorkspace,
+    SchemaChanged,
     Unsound,
 )
 from kn_edit.errors.models import (
@@ -156,6 +158,7 @@ __all__ = [
     "ChangeOutOfRange",
     "CheckpointFolderMissing",
     "CommitUnclear",
+    "CommitUnknown",
     "ConfigMissing",
     "DeltaDigestDiffers",
     "DeltaMisfit",
@@ -219,6 +222,7 @@ __all__ = [
     "RevisionNotFound",
     "SameAnswer",
     "ScaledOutOfRange",
+    "SchemaChanged",
     "SharedLayers",
     "ShortPrefix",
     "SlotOverflow",

@@ -133,6 +133,33 @@ class NewerSchema(KnEditError):
 
 
 @dataclass
+class SchemaChanged(KnEditError):
+    """A ledger that was exchanged for an older one while it was open."""
+
+    exit_code = ExitCode.CONFLICT
+    path: Path
+    schema: str
+
+    def __str__(self) -> str:
+        return f"{self.path} went back to schema {self.schema} while it was open; open it again"
+
+
+@dataclass
+class CommitUnknown(KnEditError):
+    """A transaction of which the disk does not tell whether it was kept."""
+
+    exit_code = ExitCode.DISK
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the disk failed at the end of writing to {self.path} ({self.reason}), and does not "
+            f"tell whether this is recorded; look with `kn-edit log` before you try again"
+        )
+
+
+@dataclass
 class DeltaMissing(KnEditError):
     """An edit whose delta file is gone."""
 

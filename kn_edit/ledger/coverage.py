@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, Table, select, text
 
 from kn_edit.ledger import tables
+from kn_edit.ledger.stored import DamagedRow
 
 NOTHING = hashlib.sha256().hexdigest()  # the digest of an event that recorded no row
 FIRST_EVENT = "1"
+_FEW = 8  # events whose rows are looked up one by one
 OWN = "t.seq"
 OF_EDIT = ("o.seq", "LEFT JOIN edits o ON o.id = t.edit_id")
 OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
@@ -91,6 +93,22 @@ def payloads(connection: Connection, upgraded: int | None) -> tuple[dict[int, st
         else:
             homeless.add(name)
     return {event: digest.hexdigest() for event, digest in digests.items()}, homeless
+
+
+def require(connection: Connection, seqs: Sequence[int]) -> None:
+    """Raise DamagedRow where what one of these events recorded is not what its payload says."""
+    known: dict[int, str | None] = {}
+    for row in connection.execute(select(tables.events.c.seq, tables.events.c.payload)):
+        known[row.seq] = row.payload
+    upgraded = next((seq for seq in sorted(known) if known[seq] is not None), 1)
+    recording = {max(seq, upgraded) for seq in seqs}
+    if len(recording) <= _FEW and upgraded not in recording - {1}:
+        digests = {seq: payload(connection, seq) for seq in recording}
+    else:
+        digests, _ = payloads(connection, upgraded if upgraded > 1 else None)
+    for seq in sorted(recording):
+        if digests.get(seq) != known.get(seq):
+            raise DamagedRow(f"what event {seq} recorded was changed, see `kn-edit verify`")
 
 
 def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:

@@ -1,29 +1,40 @@
-"""The database of a ledger: one door to a transaction, and all that is peculiar to SQLite."""
+"""The database of a ledger: one door to a transaction, one for reading, one for writing."""
 
 from __future__ import annotations
 
+import logging
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable, NewerSchema
+from kn_edit.errors import CommitUnknown, KnEditError, LedgerDamaged, NewerSchema, SchemaChanged
 from kn_edit.ledger import events
+from kn_edit.ledger.sqlite import (
+    BUSY_SECONDS,
+    WRITES,
+    PrivateCopy,
+    engine_for,
+    explanation,
+    has_log,
+    immutable,
+    may_write,
+)
+from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import SCHEMA
 
-BUSY_SECONDS = 30
-WRITES = "kn_edit_writes"  # execution option of a connection that is going to write
+_REVISION = "SELECT version_num FROM alembic_version LIMIT 2"
+_SCHEMA = re.compile(r"[0-9a-z]{4,12}")  # what a later kn-edit may call its schema
 
-_REVISION = "SELECT version_num FROM alembic_version"
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+# Where a signal interrupts the closing of a connection, sqlalchemy logs a traceback; what
+# happened is told by the error that follows.
+logging.getLogger("sqlalchemy").addHandler(logging.NullHandler())
 
 
 def now() -> str:
@@ -32,38 +43,47 @@ def now() -> str:
 
 
 class Database:
-    """A ledger's database, by its SQLAlchemy URL.
+    """A ledger's database: one SQLite file.
 
     Connections are not kept between transactions: commands are short, and with the last
     connection SQLite folds its write-ahead log back, so that the ledger at rest is one file.
+    Where that file may not be written, it is read as it lies there, or from a private copy.
     """
 
-    def __init__(self, url: URL | str) -> None:
-        self.url = make_url(url)
-        self.path = Path(self.url.database or "")
-        self.engine = create_engine(self.url, poolclass=NullPool)
-        if self.engine.dialect.name == "sqlite":
-            _teach_sqlite(self.engine)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.engine = engine_for(lambda: sqlite3.connect(self.path), BUSY_SECONDS)
+        self._copy: PrivateCopy | None = None
+        self._outdated = False  # of an older schema, in a place where it may not be upgraded
 
     @classmethod
     def at(cls, path: Path) -> Database:
-        """The SQLite database in this file."""
-        return cls(URL.create("sqlite", database=str(path)))
+        """The database in this file."""
+        return cls(path)
+
+    def close(self) -> None:
+        """Give back what the database holds."""
+        self.engine.dispose()
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the ledger."""
-        with self._explained(), self.engine.begin() as connection:
+        """A transaction that sees one state of the ledger. Raises NewerSchema, LedgerDamaged."""
+        with self._explained(), self._reader().connect() as connection, connection.begin():
+            self._require_schema(connection)
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that holds the only right to write; all of it is kept, or nothing."""
-        with (
-            self._explained(),
-            self.engine.connect().execution_options(**{WRITES: True}) as connection,
-            connection.begin(),
-        ):
+        """A transaction that holds the only right to write; all of it is kept, or nothing.
+
+        Without an error it is kept; with one it is not, but for CommitUnknown.
+        Raises NewerSchema, LedgerDamaged, LedgerBusy, LedgerUnusable.
+        """
+        with self._transaction() as connection:
+            self._require_schema(connection)
             yield connection
 
     def upgrade(self, moment: Callable[[], str] = now) -> None:
@@ -71,21 +91,28 @@ class Database:
 
         moment: gives the time of the event, ISO 8601. Raises NewerSchema, LedgerDamaged.
         """
-        found = self._schema()
-        if found == SCHEMA:
+        schema = self._schema()
+        if schema == SCHEMA:
             return
-        if found not in _revisions():
-            raise NewerSchema(self.path, found, SCHEMA)
-        with self.writing() as connection:
+        if schema not in _revisions():
+            raise NewerSchema(self.path, schema, SCHEMA)
+        if not may_write(self.path):
+            self._outdated = True  # each private copy is upgraded
+            return
+        with self._transaction() as connection:
             # Looked at again: another process may have been faster.
-            if connection.execute(text(_REVISION)).scalar() == SCHEMA:
+            if self._schema_in(connection) == SCHEMA:
                 return
             migrate(connection)
-            events.note_upgrade(connection, created=moment(), schema=found, to=SCHEMA)
+            events.note_upgrade(connection, created=moment(), schema=schema, to=SCHEMA)
 
     def create(self) -> None:
         """Make the tables in an empty database."""
-        with self.writing() as connection:
+        with (
+            self._explained(),
+            self.engine.connect().execution_options(**{WRITES: True}) as connection,
+            connection.begin(),
+        ):
             migrate(connection)
 
     def write_ahead(self) -> None:
@@ -97,43 +124,119 @@ class Database:
         """Copy one consistent state of the ledger to a new file, while others use it."""
         with (
             self._explained(),
-            closing(sqlite3.connect(self.path)) as source,
+            closing(self._readable()) as source,
             closing(sqlite3.connect(path)) as target,
         ):
             source.backup(target)
 
     def faults(self) -> list[str]:
         """What SQLite's own checks say about the file and the links between tables."""
-        if self.engine.dialect.name != "sqlite":
-            return []
         with self.reading() as connection:
-            lines = connection.execute(text("PRAGMA integrity_check")).scalars().all()
-            broken = connection.execute(text("PRAGMA foreign_key_check")).all()
+            lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
         faults = [str(line) for line in lines if line != "ok"]
         return faults + [f"a row of {row[0]} points at a missing row of {row[2]}" for row in broken]
 
+    # --- inside ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """A writing transaction on whatever schema there is."""
+        with self._explained():
+            connection = self.engine.connect().execution_options(**{WRITES: True})
+            try:
+                with connection.begin():
+                    before = events.last(connection)
+                    yield connection
+                    after = events.last(connection)
+                    # Not at the end of the block, so that an error of the commit shows as one.
+                    failure = _commit(connection)
+            finally:
+                with suppress(DBAPIError):
+                    connection.close()
+        if failure is not None and after != before:
+            self._look_again(after, failure)
+        elif failure is not None:
+            raise explanation(failure, self.path) or failure
+
+    def _look_again(self, event: tuple[int, str] | None, failure: sqlite3.Error) -> None:
+        """After a commit that failed: return if it landed all the same, and is on the disk.
+
+        Raises what the failure means where nothing was kept, and CommitUnknown where the disk
+        does not tell.
+        """
+        try:
+            # The failed connection is closed: what another process would see now is what counts.
+            with self._explained(), self.engine.connect() as connection, connection.begin():
+                landed = events.is_there(connection, event)
+            if landed:
+                self._fold_log()
+        except KnEditError as error:
+            raise CommitUnknown(self.path, str(failure)) from error
+        if not landed:
+            raise explanation(failure, self.path) or failure
+
+    def _fold_log(self) -> None:
+        """Write what the log holds into the file, and wait for the disk."""
+        with self._explained(), closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _reader(self) -> Engine:
+        """The engine that reads the file: in place, or a private copy of it."""
+        if may_write(self.path) or not self.path.exists():
+            return self.engine
+        return engine_for(self._readable, BUSY_SECONDS)
+
+    def _readable(self) -> sqlite3.Connection:
+        """A connection that can read the file, whether or not it may be written."""
+        if may_write(self.path) or not self.path.exists():
+            return sqlite3.connect(self.path)
+        if not has_log(self.path) and not self._outdated:
+            return immutable(self.path)
+        if self._copy is None or not self._copy.is_current():
+            if self._copy is not None:
+                self._copy.close()
+            self._copy = PrivateCopy(self.path)
+            if self._outdated:
+                private = Database.at(self._copy.path)
+                private.upgrade()
+                private.close()
+        return sqlite3.connect(self._copy.path)
+
+    def _require_schema(self, connection: Connection) -> None:
+        """Raise NewerSchema or SchemaChanged where it is not the one that was opened."""
+        schema = self._schema_in(connection)
+        if schema < SCHEMA:
+            raise SchemaChanged(self.path, schema)
+        if schema > SCHEMA:
+            raise NewerSchema(self.path, schema, SCHEMA)
+
+    def _schema_in(self, connection: Connection) -> str:
+        return self._one_schema(connection.exec_driver_sql(_REVISION).scalars().all())
+
     def _schema(self) -> str:
         """The schema that the ledger has, read without touching a byte of it."""
-        with self._explained():
-            if self.engine.dialect.name == "sqlite":
-                with closing(sqlite3.connect(self._read_only(), uri=True)) as plain:
-                    tables = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
-                    row = plain.execute(tables).fetchone() and plain.execute(_REVISION).fetchone()
-            else:
-                with self.engine.connect() as connection:
-                    known = inspect(connection).has_table("alembic_version")
-                    row = connection.execute(text(_REVISION)).first() if known else None
-        if row is None:
-            raise LedgerDamaged(self.path, "it has no schema")
-        return str(row[0])
+        if not has_log(self.path):
+            with suppress(sqlite3.Error, DamagedRow), closing(immutable(self.path)) as plain:
+                return self._one_schema([row[0] for row in plain.execute(_REVISION)])
+        # Somebody else is writing; or what is wrong with the file has to be said.
+        with self._explained(), closing(self._unlocked()) as plain:
+            tables = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
+            known = plain.execute(tables).fetchone()
+            return self._one_schema([row[0] for row in plain.execute(_REVISION)] if known else [])
 
-    def _read_only(self) -> str:
-        """A SQLite URI that writes nothing, not even the files that go with a write-ahead log.
+    def _unlocked(self) -> sqlite3.Connection:
+        if not may_write(self.path):
+            return self._readable()
+        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
 
-        Without such a log nobody has the ledger open, and the file alone says all.
-        """
-        at_rest = not Path(f"{self.path}-wal").exists()
-        return f"{self.path.absolute().as_uri()}?{'immutable=1' if at_rest else 'mode=ro'}"
+    def _one_schema(self, found: Any) -> str:
+        if len(found) != 1:
+            raise DamagedRow("it has no schema" if not found else "it has two schemas")
+        if not isinstance(found[0], str) or not _SCHEMA.fullmatch(found[0]):
+            raise DamagedRow("its schema has no name")
+        return found[0]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -142,20 +245,39 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            explanation = _explanation(cause, self.path)
-            if explanation is None:
+            meaning = explanation(cause, self.path)
+            if meaning is None:
                 raise
-            raise explanation from error
+            raise meaning from error
+        except (DamagedRow, NoResultFound) as error:
+            raise LedgerDamaged(self.path, str(error)) from error
+
+
+def _commit(connection: Connection) -> sqlite3.Error | None:
+    """Commit; the error of the driver where that failed, with nothing left open."""
+    try:
+        connection.exec_driver_sql("COMMIT")
+    except DBAPIError as error:
+        if not isinstance(error.orig, sqlite3.Error):
+            raise
+        with suppress(DBAPIError):
+            connection.exec_driver_sql("ROLLBACK")
+        return error.orig
+    return None
 
 
 def migrate(connection: Connection, target: str = "head") -> None:
-    """Run the migrations inside the transaction of this connection."""
+    """Run the migrations inside the transaction of this connection. Raises DamagedRow."""
     # Imported late: only new and old ledgers need it, and it takes a while.
     from alembic import command
+    from alembic.util import CommandError
 
     config = _alembic_config()
     config.attributes["connection"] = connection
-    command.upgrade(config, target)
+    try:
+        command.upgrade(config, target)
+    except CommandError as error:
+        raise DamagedRow(f"its schema cannot be followed: {error}") from error
 
 
 def migrations_folder() -> Path:
@@ -178,38 +300,3 @@ def _revisions() -> set[str]:
 
     scripts = ScriptDirectory.from_config(_alembic_config())
     return {script.revision for script in scripts.walk_revisions()}
-
-
-def _teach_sqlite(engine: Engine) -> None:
-    """Settings that every connection needs, and transactions that begin when we say so."""
-
-    @event.listens_for(engine, "connect")
-    def settings(connection: sqlite3.Connection, _: object) -> None:
-        # Without this, Python's driver begins transactions by itself, and not around DDL.
-        connection.isolation_level = None
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # IMMEDIATE: a reader that turns writer half-way could find its snapshot outdated.
-        writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _explanation(error: BaseException | None, path: Path) -> KnEditError | None:
-    """What an error of the driver means to a user; None if it is a mistake of ours."""
-    code = getattr(error, "sqlite_errorcode", None)
-    if not isinstance(error, sqlite3.DatabaseError) or code is None:
-        return None
-    primary = code & 0xFF
-    if primary in _DAMAGED:
-        return LedgerDamaged(path, str(error))
-    if primary in _BUSY:
-        return LedgerBusy(path)
-    if isinstance(error, sqlite3.OperationalError) and primary != sqlite3.SQLITE_ERROR:
-        return LedgerUnusable(path, str(error))
-    if primary == sqlite3.SQLITE_ERROR:
-        return LedgerDamaged(path, str(error))
-    return None

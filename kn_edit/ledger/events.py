@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, insert, select
 from kn_edit.ledger import coverage
 from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BRANCH
+from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import events, refs
 
 FIRST = "0" * 64
@@ -34,6 +35,21 @@ def next_seq(connection: Connection) -> int:
     return int(connection.execute(select(func.max(events.c.seq))).scalar() or 0) + 1
 
 
+def last(connection: Connection) -> tuple[int, str] | None:
+    """Number and hash of the newest event: the end of the chain."""
+    query = select(events.c.seq, events.c.hash).order_by(events.c.seq.desc()).limit(1)
+    row = connection.execute(query).first()
+    return None if row is None else (row.seq, row.hash)
+
+
+def is_there(connection: Connection, event: tuple[int, str] | None) -> bool:
+    """Whether an event with this number and hash stands in the chain."""
+    if event is None:
+        return False
+    query = select(events.c.hash).where(events.c.seq == event[0])
+    return bool(connection.execute(query).scalar() == event[1])
+
+
 def append(
     connection: Connection,
     *,
@@ -53,6 +69,8 @@ def append(
     seq = next_seq(connection)
     before = select(events.c.hash).where(events.c.seq == seq - 1)
     previous = connection.execute(before).scalar() or FIRST
+    if not isinstance(previous, str):
+        raise DamagedRow(f"event {seq - 1} has no hash")
     row: dict[str, Any] = {
         "seq": seq,
         "created": created,
@@ -76,7 +94,7 @@ def note(connection: Connection, *, created: str, kind: str, message: str) -> in
         created=created,
         kind=kind,
         ref=NO_REF,
-        version=_head(connection),
+        version=head_id(connection),
         message=message,
     )
 
@@ -88,12 +106,16 @@ def note_upgrade(connection: Connection, *, created: str, schema: str, to: str) 
         created=created,
         kind=UPGRADE,
         ref=NO_REF,
-        version=_head(connection),
+        version=head_id(connection),
         message=f"schema {schema} to {to}",
         payload=coverage.snapshot(connection),
     )
 
 
-def _head(connection: Connection) -> str:
+def head_id(connection: Connection) -> str:
+    """The version that the branch points at. Raises DamagedRow."""
     query = select(refs.c.version_id).where(refs.c.name == BRANCH)
-    return str(connection.execute(query).scalar_one())
+    head = connection.execute(query).scalar()
+    if not isinstance(head, str):
+        raise DamagedRow(f"the ref {BRANCH} is not there")
+    return head

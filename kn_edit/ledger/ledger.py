@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -24,7 +25,7 @@ from kn_edit.errors import (
     NoLedger,
     SlotOverlap,
 )
-from kn_edit.ledger import history, names, reading, upkeep, verification, writing
+from kn_edit.ledger import events, history, names, reading, upkeep, verification, writing
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
@@ -63,8 +64,12 @@ class Ledger:
         self.blobs = Blobs(folder / BLOBS)
         self._database = database
         self._clock = clock
-        with database.reading() as connection:
-            self.base: BaseRecord = reading.base(connection)
+
+    @cached_property
+    def base(self) -> BaseRecord:
+        """The model that this ledger is about. Raises LedgerDamaged."""
+        with self._database.reading() as connection:
+            return reading.base(connection)
 
     @classmethod
     def create(cls, folder: Path, base: BaseRecord, *, clock: Clock) -> Ledger:
@@ -92,7 +97,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the database's resources back."""
-        self._database.engine.dispose()
+        self._database.close()
 
     def __enter__(self) -> Ledger:
         return self
@@ -150,7 +155,7 @@ class Ledger:
     def blame(self, neuron: NeuronId) -> list[Blame]:
         """The edits that write the slot of a neuron, oldest first."""
         with self._database.reading() as connection:
-            head = reading.recipe(connection, names.head_id(connection))
+            head = reading.recipe(connection, events.head_id(connection))
             return reading.blame(connection, neuron, head)
 
     def diff(self, a: str, b: str) -> Difference:
@@ -338,7 +343,7 @@ class Ledger:
     # --- inside ----------------------------------------------------------------------------------
 
     def _head(self, connection: Connection) -> tuple[str, history.Recipe]:
-        head = names.head_id(connection)
+        head = events.head_id(connection)
         return head, reading.recipe(connection, head)
 
     def _plan(

@@ -7,9 +7,12 @@ import re
 from sqlalchemy import Column, Connection, select
 
 from kn_edit.errors import AmbiguousId, BadTagName, ShortPrefix, UnknownId
+from kn_edit.ledger.events import head_id
 from kn_edit.ledger.history import version_id
+from kn_edit.ledger.reading import fingerprint
 from kn_edit.ledger.records import BRANCH
-from kn_edit.ledger.tables import base_models, edits, refs, versions
+from kn_edit.ledger.stored import DamagedRow, Row, is_sound_text
+from kn_edit.ledger.tables import edits, refs, versions
 
 LEAST_DIGITS = 8
 HEADS = ("head", BRANCH)
@@ -19,15 +22,9 @@ _HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
 _TAG = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/-]*[A-Za-z0-9_-])?")
 
 
-def head_id(connection: Connection) -> str:
-    """The version that the branch points at."""
-    query = select(refs.c.version_id).where(refs.c.name == BRANCH)
-    return str(connection.execute(query).scalar_one())
-
-
 def root_id(connection: Connection) -> str:
-    """The version without edits."""
-    return version_id(connection.execute(select(base_models.c.fingerprint)).scalar_one(), ())
+    """The version without edits. Raises DamagedRow."""
+    return version_id(fingerprint(connection), ())
 
 
 def find_version(connection: Connection, name: str) -> str:
@@ -36,8 +33,12 @@ def find_version(connection: Connection, name: str) -> str:
         return head_id(connection)
     if name.lower() in ROOTS:
         return root_id(connection)
-    tagged = connection.execute(select(refs.c.version_id).where(refs.c.name == name)).scalar()
-    return tagged or _by_prefix(connection, versions.c.id, "version", name)
+    if not is_sound_text(name):
+        raise UnknownId("version", name)
+    tagged = connection.execute(select(refs.c.version_id).where(refs.c.name == name)).first()
+    if tagged is None:
+        return _by_prefix(connection, versions.c.id, "version", name)
+    return Row("refs", tagged._mapping).text("version_id")
 
 
 def find_edit(connection: Connection, prefix: str) -> str:
@@ -68,6 +69,8 @@ def _by_prefix(connection: Connection, column: Column[str], what: str, prefix: s
         raise ShortPrefix(prefix, LEAST_DIGITS)
     query = select(column).where(column.startswith(typed)).order_by(column)
     found = connection.execute(query).scalars().all()
+    if not all(isinstance(id_, str) for id_ in found):
+        raise DamagedRow(f"the id of one {what} is not text")
     if not found:
         raise UnknownId(what, prefix)
     if len(found) > 1:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, RowMapping, Select, select, text, tuple_
+from sqlalchemy import Column, Connection, Select, select, text, tuple_
 
-from kn_edit.ledger.history import Recipe, changed
+from kn_edit.ledger import coverage
+from kn_edit.ledger.history import Recipe, changed, version_id
 from kn_edit.ledger.records import (
     BRANCH,
     BaseRecord,
@@ -20,6 +21,7 @@ from kn_edit.ledger.records import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
@@ -59,17 +61,38 @@ T = TypeVar("T")
 
 def base(connection: Connection) -> BaseRecord:
     """The model that this ledger is about, at the place where it was moved last."""
-    row = dict(connection.execute(select(base_models)).mappings().one())
-    del row["created"]
-    moved = select(base_places.c.source, base_places.c.files).order_by(base_places.c.seq.desc())
-    place = connection.execute(moved.limit(1)).mappings().first()
-    return BaseRecord(**row | dict(place or {}))
+    row = _base(connection)
+    moved = select(base_places).order_by(base_places.c.seq.desc()).limit(1)
+    place = connection.execute(moved).mappings().first()
+    where = row if place is None else Row("base_places", place)
+    return BaseRecord(
+        name=row.text("name"),
+        repo=row.text_or_none("repo"),
+        revision=row.text_or_none("revision"),
+        fingerprint=row.text("fingerprint"),
+        source=where.text("source"),
+        model_type=row.text("model_type"),
+        dtype=row.text("dtype"),
+        files=where.texts_by_name_or_none("files"),
+    )
+
+
+def fingerprint(connection: Connection) -> str:
+    """The fingerprint of the model that this ledger is about."""
+    return _base(connection).text("fingerprint")
+
+
+def _base(connection: Connection) -> Row:
+    rows = connection.execute(select(base_models).limit(2)).mappings().all()
+    if len(rows) != 1:
+        raise DamagedRow("the base model is not there" if not rows else "it has two base models")
+    return Row("base_models", rows[0])
 
 
 def recipe(connection: Connection, version: str) -> Recipe:
     """The edits of a version, in order."""
     rows = connection.execute(_CHAIN, {"version": version})
-    return changed((), ((row.edit_id, row.added) for row in rows))
+    return changed((), ((edit, bool(added)) for edit, added in rows))
 
 
 def each_recipe(connection: Connection) -> Iterator[tuple[str, Recipe]]:
@@ -95,8 +118,14 @@ def version(connection: Connection, id_: str) -> VersionRecord:
     query = select(version_tensors.c.tensor, version_tensors.c.sha256).where(
         version_tensors.c.version_id == id_
     )
-    rows = connection.execute(query.order_by(version_tensors.c.tensor)).all()
-    return VersionRecord(id_, recipe(connection, id_), {row.tensor: row.sha256 for row in rows})
+    rows = [
+        Row("version_tensors", row)
+        for row in connection.execute(query.order_by(version_tensors.c.tensor)).mappings()
+    ]
+    edits = recipe(connection, id_)
+    if id_ != version_id(fingerprint(connection), edits):
+        raise DamagedRow(f"the edits of version {id_[:12]} are not those of its id")
+    return VersionRecord(id_, edits, {row.text("tensor"): row.text("sha256") for row in rows})
 
 
 def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:
@@ -106,7 +135,8 @@ def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:
         .where(edit_slots.c.edit_id == edit)
         .order_by(edit_slots.c.layer, edit_slots.c.neuron)
     )
-    return {NeuronId(row.layer, row.neuron): row.mode for row in connection.execute(query)}
+    rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
+    return {_neuron(row): row.text("mode") for row in rows}
 
 
 def modes_of(
@@ -116,13 +146,17 @@ def modes_of(
     query = select(edit_slots).order_by(edit_slots.c.layer, edit_slots.c.neuron)
     slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
     for part in _parts(query, edit_slots.c.edit_id, ids):
-        for row in connection.execute(part):
-            slots[row.edit_id][NeuronId(row.layer, row.neuron)] = row.mode
+        for row in connection.execute(part).mappings():
+            slot = Row("edit_slots", row)
+            slots[slot.text("edit_id")][_neuron(slot)] = slot.text("mode")
     return slots
 
 
 def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> list[EditRecord]:
-    """The edits with these ids, or all of them, oldest first."""
+    """The edits with these ids, or all of them, oldest first. Raises DamagedRow.
+
+    What an event recorded is compared with its payload, so that nothing else is ever told.
+    """
     ids = None if ids is None else list(ids)
     query = (
         select(
@@ -132,24 +166,25 @@ def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> li
             facts.c.answer,
             attributions.c.found,
         )
-        .join(facts, facts.c.id == edits.c.fact_id)
-        .join(attributions, attributions.c.edit_id == edits.c.id)
+        .outerjoin(facts, facts.c.id == edits.c.fact_id)
+        .outerjoin(attributions, attributions.c.edit_id == edits.c.id)
     )
     rows = [
-        row
+        Row("edits", row)
         for part in _parts(query, edits.c.id, ids)
         for row in connection.execute(part).mappings().all()
     ]
+    coverage.require(connection, [row.number("seq") for row in rows])
     slots, metrics = modes_of(connection, ids), _metrics(connection, ids)
     overlaps = _overlaps(connection, slots)
     return [
         _edit(
             row,
-            neurons=tuple(slots.get(row["id"], ())),
-            metrics=metrics.get(row["id"], {}),
-            overlaps=tuple(row["overlaps"]) or overlaps.get(row["id"], ()),
+            neurons=tuple(slots.get(row.text("id"), ())),
+            metrics=metrics.get(row.text("id"), {}),
+            overlaps=row.texts("overlaps") or overlaps.get(row.text("id"), ()),
         )
-        for row in sorted(rows, key=lambda row: int(row["seq"]))
+        for row in sorted(rows, key=lambda row: row.number("seq"))
     ]
 
 
@@ -164,6 +199,10 @@ def sharing(connection: Connection, slots: Collection[NeuronId]) -> dict[str, se
     return writers
 
 
+def _neuron(row: Row) -> NeuronId:
+    return NeuronId(row.number("layer"), row.number("neuron"))
+
+
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
     parts = _parts(select(edits.c.id), edits.c.id, ids)
@@ -175,7 +214,8 @@ def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]
     query = select(edit_slots.c.edit_id, edit_slots.c.mode).where(
         edit_slots.c.layer == neuron.layer, edit_slots.c.neuron == neuron.index
     )
-    found = {row.edit_id: row.mode for row in connection.execute(query)}
+    rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
+    found = {row.text("edit_id"): row.text("mode") for row in rows}
     return [
         Blame(edit, found[edit.id], edit.id in head) for edit in edit_records(connection, found)
     ]
@@ -183,8 +223,9 @@ def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]
 
 def all_refs(connection: Connection) -> list[Ref]:
     """The branch, then what was pulled, then the tags, each by name."""
-    rows = connection.execute(select(refs).order_by(refs.c.kind, refs.c.name))
-    return [Ref(row.name, row.kind, row.version_id) for row in rows]
+    rows = connection.execute(select(refs).order_by(refs.c.kind, refs.c.name)).mappings()
+    stored = (Row("refs", row) for row in rows)
+    return [Ref(row.text("name"), row.text("kind"), row.text("version_id")) for row in stored]
 
 
 def steps(connection: Connection) -> list[Step]:
@@ -195,30 +236,44 @@ def steps(connection: Connection) -> list[Step]:
     query = select(events).where(events.c.ref == BRANCH).order_by(events.c.seq.desc())
     recipes = dict(each_recipe(connection))
     return [
-        Step(
-            seq=row.seq,
-            created=row.created,
-            kind=row.kind,
-            version=row.version_id,
-            parents=tuple(row.parents),
-            edits=recipes[row.version_id],
-            edit=row.edit_id,
-            message=row.message,
-            # A version may come back in a later step; its names stand at the newest one.
-            refs=tuple(names.pop(row.version_id, ())),
-        )
-        for row in connection.execute(query).all()
+        # A version may come back in a later step; its names stand at the newest one.
+        _step(Row("events", row), recipes, tuple(names.pop(row["version_id"], ())))
+        for row in connection.execute(query).mappings().all()
     ]
+
+
+def _step(row: Row, recipes: Mapping[str, Recipe], names: tuple[str, ...]) -> Step:
+    version = row.text("version_id")
+    if version not in recipes:
+        raise DamagedRow(f"the version of event {row.number('seq')} is not there")
+    return Step(
+        seq=row.number("seq"),
+        created=row.text("created"),
+        kind=row.text("kind"),
+        version=version,
+        parents=row.texts("parents"),
+        edits=recipes[version],
+        edit=row.text_or_none("edit_id"),
+        message=row.text("message"),
+        refs=names,
+    )
 
 
 def all_publications(connection: Connection) -> list[Publication]:
     """What was published from this ledger, oldest first."""
     query = select(publications).order_by(publications.c.id)
+    stored = (Row("publications", row) for row in connection.execute(query).mappings())
     return [
         Publication(
-            row.repo, row.branch, row.commit_id, row.version_id, row.form, row.tag, row.created
+            repo=row.text("repo"),
+            branch=row.text("branch"),
+            commit=row.text("commit_id"),
+            version=row.text("version_id"),
+            form=row.text("form"),
+            tag=row.text_or_none("tag"),
+            created=row.text("created"),
         )
-        for row in connection.execute(query)
+        for row in stored
     ]
 
 
@@ -255,7 +310,7 @@ def _overlaps(
     for edit, version in recorded.items():
         others = {other for slot in slots[edit] for other in writers[slot]}
         if len(others) > 1:
-            before = takewhile(edit.__ne__, recipes[version])
+            before = takewhile(edit.__ne__, recipes.get(version, ()))
             overlaps[edit] = tuple(other for other in before if other in others)
     return overlaps
 
@@ -279,29 +334,30 @@ def _recipes(connection: Connection, ids: Collection[str]) -> dict[str, Recipe]:
 
 def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any]:
     """What was measured when each of these edits was recorded first."""
-    query = select(evaluations.c.edit_id, evaluations.c.metrics)
+    query = select(evaluations.c.edit_id, evaluations.c.metrics).order_by(evaluations.c.id)
     measured: dict[str, Any] = {}
-    for part in _parts(query.order_by(evaluations.c.id), evaluations.c.edit_id, ids):
-        for row in connection.execute(part):
-            measured.setdefault(row.edit_id, row.metrics)
+    for part in _parts(query.where(evaluations.c.edit_id.is_not(None)), evaluations.c.edit_id, ids):
+        for row in connection.execute(part).mappings():
+            stored = Row("evaluations", row)
+            measured.setdefault(stored.text("edit_id"), stored.mapping("metrics"))
     return measured
 
 
 def _edit(
-    row: RowMapping, *, neurons: tuple[NeuronId, ...], metrics: Any, overlaps: tuple[str, ...]
+    row: Row, *, neurons: tuple[NeuronId, ...], metrics: Any, overlaps: tuple[str, ...]
 ) -> EditRecord:
     return EditRecord(
-        id=row["id"],
-        kind=row["kind"],
-        relation=row["relation"],
-        subject=row["subject"],
-        answer=row["answer"],
-        target=row["target"],
-        method=row["method"],
-        found=row["found"],
+        id=row.text("id"),
+        kind=row.text("kind"),
+        relation=row.text("relation"),
+        subject=row.text_or_none("subject"),
+        answer=row.text_or_none("answer"),
+        target=row.text_or_none("target"),
+        method=row.text("method"),
+        found=row.mapping("found"),
         metrics=metrics,
-        message=row["message"],
-        created=row["created"],
+        message=row.text("message"),
+        created=row.text("created"),
         overlaps=overlaps,
         neurons=neurons,
     )

@@ -1,0 +1,133 @@
+"""What is peculiar to SQLite: settings, what its errors mean, files that may not be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool
+
+from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable
+from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.stored import any_text, stored_json
+from kn_edit.safetext import escaped, shortened
+
+BUSY_SECONDS = 30
+WRITES = "kn_edit_writes"  # execution option of a connection that is going to write
+
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_MOST_REASON = 200  # letters of what SQLite says
+_TRIES = 5  # of copying a file that changes meanwhile
+
+
+def engine_for(connect: Callable[[], sqlite3.Connection], busy_seconds: int) -> Engine:
+    """An engine whose connections have the settings of a ledger, and are not kept."""
+    engine = create_engine(
+        "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=stored_json
+    )
+
+    @event.listens_for(engine, "connect")
+    def settings(connection: sqlite3.Connection, _: object) -> None:
+        # Without this, Python's driver begins transactions by itself, and not around DDL.
+        connection.isolation_level = None
+        connection.text_factory = any_text
+        connection.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # IMMEDIATE: a reader that turns writer half-way could find its snapshot outdated.
+        writes = connection.get_execution_options().get(WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def immutable(path: Path) -> sqlite3.Connection:
+    """Read a file without a write-ahead log as it lies there: nothing is written or locked."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+
+
+def has_log(path: Path) -> bool:
+    """Whether a write-ahead log with something in it lies beside a database."""
+    try:
+        return Path(f"{path}-wal").stat().st_size > 0
+    except OSError:
+        return False
+
+
+def may_write(path: Path) -> bool:
+    """Whether a database, and the files that go with it, can be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+class PrivateCopy:
+    """A copy of a database that may not be written, with its log, in a folder for temporary files.
+
+    SQLite needs to write beside a file to follow its log, or to bring it to another schema.
+    """
+
+    def __init__(self, original: Path) -> None:
+        with disk_errors(Path(tempfile.gettempdir())):
+            folder = Path(tempfile.mkdtemp(prefix="kn-edit-"))
+        self.path = folder / original.name
+        self._original = original
+        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._stamps = self._copied()
+
+    def is_current(self) -> bool:
+        """Whether the original is still what was copied."""
+        return self._stamps == self._present()
+
+    def close(self) -> None:
+        """Remove the copy."""
+        self._remove()
+
+    def _copied(self) -> list[tuple[int, int] | None]:
+        """Copy the original in one state of it. Raises LedgerBusy where it does not hold still."""
+        for _ in range(_TRIES):
+            before = self._present()
+            with disk_errors(self.path):
+                shutil.copyfile(self._original, self.path)
+                if has_log(self._original):
+                    shutil.copyfile(f"{self._original}-wal", f"{self.path}-wal")
+            if self._present() == before:
+                return before
+        raise LedgerBusy(self._original)
+
+    def _present(self) -> list[tuple[int, int] | None]:
+        return [_stamp(self._original), _stamp(Path(f"{self._original}-wal"))]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def explanation(error: BaseException | None, path: Path) -> KnEditError | None:
+    """What an error of the driver means to a user; None if it is a mistake of ours."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if not isinstance(error, sqlite3.DatabaseError) or code is None:
+        return None
+    primary = code & 0xFF
+    reason = shortened(escaped(str(error)), _MOST_REASON)
+    if primary in _BUSY:
+        return LedgerBusy(path)
+    if primary in _DAMAGED or isinstance(error, sqlite3.IntegrityError):
+        return LedgerDamaged(path, reason)
+    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+        return None
+    if not may_write(path) and path.exists():
+        reason = f"it may not be written ({reason})"
+    return LedgerUnusable(path, reason)
