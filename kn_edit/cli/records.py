@@ -44,7 +44,7 @@ def status(workspace: Workspace) -> Parts:
 
 def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
     made = table("id", "+edit", head=False)
-    for one in map(workspace.ledger.edit, ids):
+    for one in workspace.ledger.records(ids):
         made.add_row(f"  {short(one.id)}", one.message)
     yield made
 

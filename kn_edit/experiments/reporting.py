@@ -44,7 +44,7 @@ def report(workspace: Workspace, out: Path, *, version: str = "head") -> Path:
     """A page about a version: its edits, the newest in full, its figures, the history."""
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
-    edits = [workspace.ledger.edit(edit) for edit in recipe]
+    edits = workspace.ledger.records(recipe)
     updates = [found for edit in edits if (found := _update(edit, recipe)) is not None]
     shown = updates[-MOST:]
     sections = [

@@ -24,6 +24,7 @@ from kn_edit.errors import (
     EmptyEdit,
     NoLedger,
     SlotOverlap,
+    UnknownId,
 )
 from kn_edit.ledger import events, history, names, reading, upkeep, verification, writing
 from kn_edit.ledger.blobs import Blobs
@@ -131,6 +132,15 @@ class Ledger:
         """Every edit ever recorded, also those that the head lacks, oldest first."""
         with self._database.reading() as connection:
             return reading.edit_records(connection)
+
+    def records(self, ids: Sequence[str]) -> list[EditRecord]:
+        """The edits with these full ids, in this order, read in one pass. Raises UnknownId."""
+        with self._database.reading() as connection:
+            edits = {edit.id: edit for edit in reading.edit_records(connection, ids)}
+        for id_ in ids:
+            if id_ not in edits:
+                raise UnknownId("edit", id_)
+        return [edits[id_] for id_ in ids]
 
     def refs(self) -> list[Ref]:
         """The branch, then what was pulled, then the tags, each by name."""

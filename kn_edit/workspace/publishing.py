@@ -66,7 +66,7 @@ def push(
     for name in (order.branch, order.tag):
         if name is not None:
             check_revision(name)
-    edits = tuple(map(ledger.edit, version.edits))
+    edits = tuple(ledger.records(version.edits))
     told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)

@@ -217,7 +217,7 @@ class Workspace:
         from kn_edit.workspace.evaluating import evaluate
 
         record = self.ledger.version(version)
-        edits = [self.ledger.edit(edit) for edit in record.edits]
+        edits = self.ledger.records(record.edits)
         return evaluate(self.engine, self.ledger.deltas(record.edits), edits, self.progress)
 
     def passed_over(self, relation: Relation) -> int:
@@ -457,7 +457,7 @@ class Workspace:
 
     def _earlier(self, version: VersionRecord, case: Case) -> tuple[Case, ...]:
         """The other facts that a version's edits updated, as far as they can be asked again."""
-        again = [case_again(self.ledger.edit(edit)) for edit in version.edits]
+        again = map(case_again, self.ledger.records(version.edits))
         cases = {(one.relation.name, one.fact.subject): one for one in again if one is not None}
         cases.pop((case.relation.name, case.fact.subject), None)
         return tuple(cases.values())
@@ -465,7 +465,7 @@ class Workspace:
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""
         answer = case.fact.answer
-        for edit in map(self.ledger.edit, version.edits):
+        for edit in self.ledger.records(version.edits):
             same = (edit.relation, edit.subject) == (case.fact.relation, case.fact.subject)
             # Own prompts can ask several things of a subject; the old answer tells them apart.
             if same and (edit.relation != OWN or edit.answer == answer):
