@@ -57,7 +57,10 @@ def export_touched(
     progress: Progress | None = None,
 ) -> Path:
     """The same, of those weight files only that the deltas change. Raises the same."""
-    files = [Path(file) for file in sorted({base.entry(name).file for name in touched(deltas)})]
+    files = [
+        Path(file)
+        for file in sorted({file for name in touched(deltas) for file in base.files(name)})
+    ]
     return _write(base, deltas, target, files, expected or {}, progress)
 
 
@@ -76,15 +79,15 @@ def _write(
     refuse_inside(target, base.folder)
     with new_folder(target) as partial:
         _copy(base.folder, partial, files, progress)
-        copy = Shards(partial, base.entries)
+        copy = Shards(partial, base.entries, base.copies)
         for name, where in slots.items():
             _rewrite(copy, name, where, deltas)
         for file in files:
             sync(partial / file)
         for name, digest in expected.items():
-            actual = copy.digest(name)
-            if actual != digest:
-                raise ExportDiffers(name, digest, actual)
+            for actual in copy.digests(name):
+                if actual != digest:
+                    raise ExportDiffers(name, digest, actual)
     return target
 
 
@@ -103,11 +106,11 @@ def _copy(source: Path, target: Path, files: Sequence[Path], progress: Progress 
 
 
 def _rewrite(copy: Shards, name: str, where: TouchedSlots, deltas: Sequence[Delta]) -> None:
-    """Fold the deltas into the slots of one tensor, in the file."""
-    entry = copy.entry(name)
-    descriptor = os.open(copy.path(name), os.O_RDWR)
-    try:
-        rows = read_slots(descriptor, entry, where)  # (n, d_model)
-        write_slots(descriptor, entry, where, folded_slots(rows, name, where.index, deltas))
-    finally:
-        os.close(descriptor)
+    """Fold the deltas into the slots of one tensor, in each file that holds it."""
+    for entry in copy.places(name):
+        descriptor = os.open(copy.folder / entry.file, os.O_RDWR)
+        try:
+            rows = read_slots(descriptor, entry, where)  # (n, d_model)
+            write_slots(descriptor, entry, where, folded_slots(rows, name, where.index, deltas))
+        finally:
+            os.close(descriptor)

@@ -52,10 +52,13 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
         layer = tensor_layer(name)
         if layer >= model.n_layers or slots.axis != model.family.axis:
             raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
-        check_fit(slots, name, tuple(model.downs[layer].weight.shape), model.dtype)
+        stored = model.stored_dtype(layer)
+        check_fit(slots, name, tuple(model.downs[layer].weight.shape), stored)
         index = slots.index.to(model.device)
         before = model.slots(layer)[index]  # a copy, (n, d_model)
-        folds.append(_Fold(layer, index, before, folded_slots(before, name, slots.index, deltas)))
+        # Rounded as in the checkpoint, also where the network computes with wider numbers.
+        after = folded_slots(before.to(stored), name, slots.index, deltas).to(before.dtype)
+        folds.append(_Fold(layer, index, before, after))
     return folds
 
 

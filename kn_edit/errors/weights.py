@@ -6,6 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
+from kn_edit.safetext import escaped, shortened
+
+
+def shown_path(path: Path) -> str:
+    """A path as it can stand in a sentence."""
+    return shortened(escaped(str(path)), 120)
 
 
 @dataclass
@@ -17,8 +23,54 @@ class CheckpointFolderMissing(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"there is no folder {self.folder}; name a folder with config.json and "
+            f"there is no folder {shown_path(self.folder)}; name a folder with config.json and "
             "model.safetensors, a Hub id such as org/name, demo, or demo-bert"
+        )
+
+
+@dataclass
+class CheckpointPathUnusable(KnEditError):
+    """A path that cannot name a checkpoint folder."""
+
+    exit_code = ExitCode.USAGE
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        reason = shortened(escaped(self.reason), 100)
+        return (
+            f"{shown_path(self.path)} cannot be a checkpoint folder: {reason}; give it another name"
+        )
+
+
+@dataclass
+class CheckpointUnloadable(KnEditError):
+    """A checkpoint of which no model, or no tokenizer, can be made."""
+
+    exit_code = ExitCode.ERROR
+    folder: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{shown_path(self.folder)} cannot be loaded: {shortened(escaped(self.reason), 240)}; "
+            "correct its files, or save the model again with save_pretrained"
+        )
+
+
+@dataclass
+class CheckpointNamesCode(KnEditError):
+    """A checkpoint whose tokenizer is a program of its own."""
+
+    exit_code = ExitCode.ERROR
+    file: Path
+    code: str
+
+    def __str__(self) -> str:
+        return (
+            f"{shown_path(self.file)} asks for the checkpoint's own code "
+            f"({shortened(escaped(self.code), 80)}), and kn-edit never runs code of a checkpoint; "
+            "use a checkpoint whose tokenizer is one of transformers' own"
         )
 
 

@@ -70,7 +70,7 @@ def base_files(shards: Shards) -> list[str]:
 
     The folder may hold more, such as notes or optimizer states: those stay at home.
     """
-    used = {entry.file for entry in shards.entries.values()}
+    used = set(shards.weight_files)
     names = sorted(path.name for path in shards.folder.iterdir() if path.is_file())
     if len(used) > 1:
         used.add(INDEX)

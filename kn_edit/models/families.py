@@ -26,11 +26,18 @@ class Family:
     head: tuple[str, ...]  # from the last layer's output to logits; `?` marks an optional part
     axis: Axis = "column"  # a value slot is a column of nn.Linear, a row of Conv1D
     gated: bool = False  # the coefficient is the gated product
+    softcap: bool = False  # the logits pass a soft cap where the config has one
 
 
-def _llama_like(model_type: str) -> Family:
+def _llama_like(model_type: str, *, softcap: bool = False) -> Family:
     return Family(
-        model_type, "causal", "model.layers", "mlp.down_proj", ("model.norm", "lm_head"), gated=True
+        model_type,
+        "causal",
+        "model.layers",
+        "mlp.down_proj",
+        ("model.norm", "lm_head"),
+        gated=True,
+        softcap=softcap,
     )
 
 
@@ -80,8 +87,8 @@ _TABLE = (
     _llama_like("mistral"),
     _llama_like("qwen2"),
     _llama_like("qwen3"),
-    _llama_like("gemma2"),
-    _llama_like("gemma3_text"),
+    _llama_like("gemma2", softcap=True),
+    _llama_like("gemma3_text", softcap=True),
     _llama_like("phi3"),
     _llama_like("olmo2"),
 )

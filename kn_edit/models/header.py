@@ -6,14 +6,18 @@ come from strangers, so every claim of the header is checked before it is believ
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-MOST_HEADER_BYTES = 100_000_000  # the bound of the safetensors library
+from kn_edit.safetext import escaped, shortened
+from kn_edit.untrusted import MAX_VALUES, JsonProblem, open_regular, parse_json
+
+MOST_HEADER_BYTES = 32 << 20  # 100,000 tensors take a third of it
+MOST_AXES = 16
 _MOST = 2**63 - 1
 
 DTYPES = {
@@ -57,11 +61,13 @@ class Entry:
 
 def read_header(path: Path) -> dict[str, Entry]:
     """The entries of one safetensors file. Raises HeaderProblem, OSError."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 2 <= length <= min(MOST_HEADER_BYTES, size - 8):
+        if size < 8 or not 2 <= length <= size - 8:
             raise HeaderProblem("it is cut short or is not a safetensors file")
+        if length > MOST_HEADER_BYTES:
+            raise HeaderProblem(f"its header is larger than {MOST_HEADER_BYTES:,} bytes")
         header = read_json(file.read(length))
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
@@ -72,43 +78,55 @@ def read_header(path: Path) -> dict[str, Entry]:
     return entries
 
 
-def read_json(raw: bytes) -> dict[str, Any]:
-    """A JSON object without repeated keys. Raises HeaderProblem."""
+def read_json(raw: bytes, *, max_values: int = MAX_VALUES) -> dict[str, Any]:
+    """A JSON object without repeated keys, bounded in size and depth. Raises HeaderProblem."""
     try:
-        text = raw.decode()
-        found = json.loads(text, object_pairs_hook=_unique)
-        if isinstance(found, dict):
-            json.dumps(found, ensure_ascii=False).encode()  # lone surrogates end here
-    except (ValueError, RecursionError):
-        raise HeaderProblem("its JSON cannot be read") from None
-    if not isinstance(found, dict):
+        facts = parse_json(raw, max_values=max_values)
+    except JsonProblem as problem:
+        raise HeaderProblem(f"its JSON cannot be read: {problem}") from None
+    if not isinstance(facts, dict):
         raise HeaderProblem("its JSON is not an object")
-    return found
+    if not encodable(facts):
+        raise HeaderProblem("its JSON cannot be read: it holds half a character")
+    return facts
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is repeated")
-    return found
+def encodable(value: object) -> bool:
+    """Whether every text inside a JSON value is made of whole characters: no lone surrogates."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return all(map(encodable, value)) and all(map(encodable, value.values()))
+    return not isinstance(value, list) or all(map(encodable, value))
+
+
+def shown(name: str) -> str:
+    """The name of a tensor as it can stand in a sentence."""
+    return shortened(escaped(name), 80)
 
 
 def _entry(file: str, name: str, facts: object, body: int) -> Entry:
     if not isinstance(facts, dict) or facts.keys() != {"dtype", "shape", "data_offsets"}:
-        raise HeaderProblem(f"tensor {name} is not described by dtype, shape and data_offsets")
+        raise HeaderProblem(
+            f"tensor {shown(name)} is not described by dtype, shape and data_offsets"
+        )
     dtype, shape, offsets = facts["dtype"], facts["shape"], facts["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise HeaderProblem(f"tensor {name} has dtype {dtype!r}, which is not supported")
+        raise HeaderProblem(
+            f"tensor {shown(name)} has dtype {shown(repr(dtype))}, which is not supported"
+        )
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise HeaderProblem(f"tensor {name} has a shape or offsets that are not sizes")
+        raise HeaderProblem(f"tensor {shown(name)} has a shape or offsets that are not sizes")
+    if len(shape) > MOST_AXES:
+        raise HeaderProblem(f"tensor {shown(name)} has {len(shape)} axes")
     count = 1
     for size in shape:
         count *= size
         if count > _MOST:
-            raise HeaderProblem(f"tensor {name} has an impossible shape")
+            raise HeaderProblem(f"tensor {shown(name)} has an impossible shape")
     start, end = offsets
     if end - start != count * DTYPES[dtype].itemsize:
-        raise HeaderProblem(f"tensor {name} has a shape that does not fit its bytes")
+        raise HeaderProblem(f"tensor {shown(name)} has a shape that does not fit its bytes")
     return Entry(file, dtype, tuple(shape), body + start, body + end)
 
 
@@ -124,7 +142,7 @@ def _check_cover(entries: dict[str, Entry], body: int, size: int) -> None:
     reached = body
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != reached:
-            raise HeaderProblem(f"tensor {name} overlaps another, or leaves a gap")
+            raise HeaderProblem(f"tensor {shown(name)} overlaps another, or leaves a gap")
         reached = entry.end
     if reached != size:
         raise HeaderProblem("its tensors do not end where the file ends")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kn_edit.errors import SlotsNotStored, WeightsMissing
+from kn_edit.errors import SlotsNotStored
+from kn_edit.models.configs import family_in
 from kn_edit.models.families import Family, family_of
-from kn_edit.models.quiet import quiet_loading
-from kn_edit.models.shards import CONFIG
+from kn_edit.models.loading import Blueprint, blueprint, network
+from kn_edit.models.shards import CONFIG, Shards, read_config
+from kn_edit.models.tokenizer import load_tokenizer
 
 
 class Model:
     """A transformer and its tokenizer, frozen and in evaluation mode.
 
     Nothing here changes weights; `kn_edit.edits.live.applied` is the one place that does.
+    stored: the number format of each layer's slots in the checkpoint, where it is narrower than
+        that of the network; edits are rounded to it
     """
 
     def __init__(self, net: Any, tokenizer: Any) -> None:
@@ -29,7 +32,8 @@ class Model:
         self.layers: list[nn.Module] = list(part(net, self.family.layers))
         self.downs: list[Any] = [part(layer, self.family.down) for layer in self.layers]
         self._head = [found for path in self.family.head if (found := part(net, path)) is not None]
-        self._softcap = getattr(net.config, "final_logit_softcapping", None)
+        self._softcap = net.config.final_logit_softcapping if self.family.softcap else None
+        self.stored: dict[int, torch.dtype] = {}
 
     @property
     def n_layers(self) -> int:
@@ -46,6 +50,10 @@ class Model:
     @property
     def dtype(self) -> torch.dtype:
         return self.slots(0).dtype
+
+    def stored_dtype(self, layer: int) -> torch.dtype:
+        """The number format of a layer's slots in the checkpoint."""
+        return self.stored.get(layer, self.dtype)
 
     @property
     def device(self) -> torch.device:
@@ -92,6 +100,7 @@ class Model:
         for layer in range(self.n_layers):
             own = self.slot_tensor(layer)
             tails = [own, *(own.split(".", cut)[-1] for cut in (1, 2))]
+            tails.append(f"{own.split('.', 1)[0]}.{own}")  # a prefix too many
             found = next((tail for tail in tails if tail in stored), None)
             if found is None:
                 raise SlotsNotStored(own)
@@ -122,22 +131,28 @@ def part(root: Any, path: str) -> Any:
 def load(folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Model:
     """Load a checkpoint folder. The dtype is the checkpoint's unless given.
 
-    Raises SharedLayers, UnknownFamily, WeightsMissing.
+    Nothing of the folder runs, and whatever cannot be loaded is refused: raises SharedLayers,
+    UnknownFamily, WeightsMissing, MalformedCheckpoint, CheckpointUnloadable, CheckpointNamesCode,
+    CannotWrite, and what Shards.open raises.
     """
-    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
+    if (folder / CONFIG).exists():
+        family_in(read_config(folder))  # said first, whatever else is missing
+    plan = blueprint(Shards.open(folder))
+    tokenizer = tokenizer_of(plan)
+    model = Model(network(plan, dtype).to(device), tokenizer)
+    if dtype is None:
+        model.stored = {
+            layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)
+        }
+    return model
 
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    family = family_of(str(config.get("model_type")))  # before transformers meets an unknown one
-    auto = AutoModelForCausalLM if family.kind == "causal" else AutoModelForMaskedLM
-    with quiet_loading():
-        net, found = auto.from_pretrained(
-            folder,
-            dtype=dtype or "auto",
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    if found["missing_keys"]:  # transformers makes up what is missing
-        raise WeightsMissing(folder, tuple(sorted(found["missing_keys"])))
-    return Model(net.to(device), tokenizer)
+
+def check_loadable(shards: Shards) -> None:
+    """Refuse a checkpoint that `load` would refuse, without reading its weights."""
+    tokenizer_of(blueprint(shards))
+
+
+def tokenizer_of(plan: Blueprint) -> Any:
+    """The tokenizer of a checkpoint. Raises as load_tokenizer."""
+    masked = plan.family.kind == "masked"
+    return load_tokenizer(plan.shards.folder, plan.facts, plan.embeddings, masked=masked)

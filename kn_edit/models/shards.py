@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,16 @@ from kn_edit.errors import (
     QuantisedWeights,
     TensorMissing,
 )
-from kn_edit.models.header import Entry, HeaderProblem, read_header, read_json
+from kn_edit.models.header import Entry, HeaderProblem, read_header, read_json, shown
+from kn_edit.untrusted import open_regular, read_bounded
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 CHUNK = 8 << 20
+MOST_TENSORS = 50_000  # of a model of 100 layers: some 1,500
+MOST_CONFIG_BYTES = 4 << 20
+MOST_INDEX_BYTES = 32 << 20
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many are done."""
@@ -39,10 +43,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Shards:
-    """A lazy index of a checkpoint: where every tensor lies."""
+    """A lazy index of a checkpoint: where every tensor lies.
+
+    copies: the other places of tensors that stand in several shards, with the same bytes
+    """
 
     folder: Path
     entries: Mapping[str, Entry]
+    copies: Mapping[str, tuple[Entry, ...]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Path) -> Shards:
@@ -57,7 +65,15 @@ class Shards:
             names = {path.name for path in folder.iterdir()}
         check_files(str(folder), names)
         check_config(str(folder), folder)
-        return cls(folder, _entries(folder, names))
+        places = _places(folder, names)
+        if len(places) > MOST_TENSORS:
+            problem = f"it holds {len(places):,} tensors, more than the {MOST_TENSORS:,} allowed"
+            raise MalformedCheckpoint(folder, problem)
+        entries = {name: first for name, (first, *_) in places.items()}
+        copies = {name: (*others,) for name, (_, *others) in places.items() if others}
+        shards = cls(folder, entries, copies)
+        shards._compare_copies()
+        return shards
 
     def entry(self, name: str) -> Entry:
         """Where tensor `name` lies. Raises TensorMissing."""
@@ -73,21 +89,33 @@ class Shards:
     def read(self, name: str) -> torch.Tensor:
         """A copy of one tensor, in the dtype of the file; no other tensor is read."""
         entry = self.entry(name)
-        raw = bytearray(entry.end - entry.start)
-        with self.path(name).open("rb") as file:
-            file.seek(entry.start)
-            if file.readinto(raw) != len(raw):
-                raise MalformedCheckpoint(self.path(name), f"it ends inside tensor {name}")
+        raw = bytearray()
+        for chunk in self._chunks(entry, name):
+            raw += chunk
         if not raw:
             return torch.empty(entry.shape, dtype=entry.torch_dtype)
         return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(entry.shape)
 
     def digest(self, name: str) -> str:
         """sha256 of the raw bytes of one tensor."""
-        sha = hashlib.sha256()
-        for chunk in self._chunks(name):
-            sha.update(chunk)
-        return sha.hexdigest()
+        return self._digest(self.entry(name), name)
+
+    @property
+    def weight_files(self) -> list[str]:
+        """The names of all files that hold tensors, sorted."""
+        return sorted({file for name in self.entries for file in self.files(name)})
+
+    def digests(self, name: str) -> list[str]:
+        """sha256 of the raw bytes of one tensor, in each place that holds it."""
+        return [self._digest(entry, name) for entry in self.places(name)]
+
+    def places(self, name: str) -> tuple[Entry, ...]:
+        """Every place that holds tensor `name`, first the one that counts. Raises TensorMissing."""
+        return (self.entry(name), *self.copies.get(name, ()))
+
+    def files(self, name: str) -> list[str]:
+        """The names of all files that hold tensor `name`. Raises TensorMissing."""
+        return [entry.file for entry in self.places(name)]
 
     def fingerprint(self, progress: Progress | None = None) -> str:
         """sha256 of canonical JSON {name: [dtype, shape, sha256 of the bytes]} over all tensors.
@@ -101,7 +129,7 @@ class Shards:
             self.entries.items(), key=lambda item: (item[1].file, item[1].start)
         ):
             sha = hashlib.sha256()
-            for chunk in self._chunks(name):
+            for chunk in self._chunks(entry, name):
                 sha.update(chunk)
                 done += len(chunk)
                 if progress is not None:
@@ -110,17 +138,36 @@ class Shards:
         canonical = json.dumps(table, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
-    def _chunks(self, name: str) -> Iterator[bytes]:
-        entry = self.entry(name)
+    def _digest(self, entry: Entry, name: str) -> str:
+        sha = hashlib.sha256()
+        for chunk in self._chunks(entry, name):
+            sha.update(chunk)
+        return sha.hexdigest()
+
+    def _chunks(self, entry: Entry, name: str) -> Iterator[bytes]:
+        path = self.folder / entry.file
         left = entry.end - entry.start
-        with self.path(name).open("rb") as file:
+        with _blaming(path), open_regular(path) as file:
             file.seek(entry.start)
             while left:
                 chunk = file.read(min(CHUNK, left))
                 if not chunk:
-                    raise MalformedCheckpoint(self.path(name), f"it ends inside tensor {name}")
+                    raise MalformedCheckpoint(path, f"it ends inside tensor {shown(name)}")
                 left -= len(chunk)
                 yield chunk
+
+    def _compare_copies(self) -> None:
+        """Raise MalformedCheckpoint where a tensor stands in two shards with other numbers.
+
+        Programs differ in which of the two they take, so the model would depend on the program.
+        """
+        for name, others in self.copies.items():
+            first = self.entries[name]
+            for other in others:
+                same = (first.dtype, first.shape) == (other.dtype, other.shape)
+                if not same or self._digest(first, name) != self._digest(other, name):
+                    problem = f"tensor {shown(name)} is in {shown(first.file)} too, otherwise"
+                    raise MalformedCheckpoint(self.folder / other.file, problem)
 
 
 def check_files(model: str, names: Collection[str]) -> None:
@@ -141,9 +188,14 @@ def check_files(model: str, names: Collection[str]) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The config.json of a checkpoint. Raises ConfigMissing, MalformedCheckpoint."""
-    if not (folder / CONFIG).is_file():
+    if not (folder / CONFIG).exists():
         raise ConfigMissing(str(folder))
     return _json_file(folder / CONFIG)
+
+
+def read_settings(path: Path, max_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any] | None:
+    """A JSON file of a checkpoint that may be absent. Raises MalformedCheckpoint."""
+    return _json_file(path, max_bytes) if path.exists() or path.is_symlink() else None
 
 
 def check_config(model: str, folder: Path) -> None:
@@ -154,7 +206,7 @@ def check_config(model: str, folder: Path) -> None:
     quantisation = _json_file(folder / CONFIG).get("quantization_config")
     if quantisation is not None:
         method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
-        raise QuantisedWeights(model, str(method or "quantization_config"))
+        raise QuantisedWeights(model, shown(str(method or "quantization_config")))
 
 
 def _is_pickle(name: str) -> bool:
@@ -162,26 +214,41 @@ def _is_pickle(name: str) -> bool:
     return weights or name.endswith((".pt", ".pth", ".ckpt"))
 
 
-def _entries(folder: Path, names: Set[str]) -> dict[str, Entry]:
-    if SINGLE in names:  # transformers, too, prefers it to an index
-        return _file_entries(folder / SINGLE)
+def index_of(folder: Path) -> dict[str, str]:
+    """The shard of each tensor as the index of a checkpoint names it. MalformedCheckpoint."""
     index = folder / INDEX
-    weight_map = _json_file(index).get("weight_map")
+    weight_map = _json_file(index, MOST_INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpoint(index, "it has no weight_map")
-    entries: dict[str, Entry] = {}
-    for file in dict.fromkeys(map(str, weight_map.values())):
-        if file not in names:  # nor can a name with a slash, or `..`, be one of them
-            raise MalformedCheckpoint(index, f"it names the shard {file!r}, which is not beside it")
+    for file in weight_map.values():
+        if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
+            raise MalformedCheckpoint(index, f"it names a shard {shown(repr(file))}")
+    return weight_map
+
+
+def _places(folder: Path, names: Set[str]) -> dict[str, list[Entry]]:
+    """Where each tensor stands, first the place that the index names.
+
+    A tensor of the index that no shard holds is passed over: tools list tied heads there, and
+    whether the model lacks it is seen where the model is known. Raises MalformedCheckpoint.
+    """
+    if SINGLE in names:  # transformers, too, prefers it to an index
+        return {name: [entry] for name, entry in _file_entries(folder / SINGLE).items()}
+    weight_map = index_of(folder)
+    places: dict[str, list[Entry]] = {}
+    for file in dict.fromkeys(weight_map.values()):
+        if file not in names:
+            problem = f"it names the shard {shown(repr(file))}, which is not beside it"
+            raise MalformedCheckpoint(folder / INDEX, problem)
         for name, entry in _file_entries(folder / file).items():
-            if name in entries:
-                other = entries[name].file
-                raise MalformedCheckpoint(folder / file, f"tensor {name} is in {other} too")
-            entries[name] = entry
-    for name, file in weight_map.items():
-        if name not in entries or entries[name].file != file:
-            raise MalformedCheckpoint(index, f"tensor {name} is not in {file}, as it says")
-    return entries
+            places.setdefault(name, []).append(entry)
+    for name, entries in places.items():
+        named = weight_map.get(name, entries[0].file)
+        entries.sort(key=lambda entry: entry.file != named)
+        if entries[0].file != named:
+            problem = f"tensor {shown(name)} is not in {shown(named)}, as it says"
+            raise MalformedCheckpoint(folder / INDEX, problem)
+    return places
 
 
 def _file_entries(path: Path) -> dict[str, Entry]:
@@ -189,9 +256,9 @@ def _file_entries(path: Path) -> dict[str, Entry]:
         return read_header(path)
 
 
-def _json_file(path: Path) -> dict[str, Any]:
+def _json_file(path: Path, max_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any]:
     with _blaming(path):
-        return read_json(path.read_bytes())
+        return read_json(read_bounded(path, max_bytes))
 
 
 @contextmanager

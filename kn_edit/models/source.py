@@ -5,16 +5,24 @@ from __future__ import annotations
 import errno
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from glob import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kn_edit.errors import CannotWrite, CheckpointFolderMissing, HubLoadFailed, KnEditError
+from kn_edit.errors import (
+    CannotWrite,
+    CheckpointFolderMissing,
+    CheckpointPathUnusable,
+    HubLoadFailed,
+    KnEditError,
+)
 from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
+from kn_edit.models.companions import COMPANIONS
 from kn_edit.models.demo import demo_folder
 from kn_edit.models.families import family_of
 from kn_edit.models.hub_http import UnrulyHub, guarded_client, struck, tokens_in_use
@@ -25,27 +33,12 @@ from kn_edit.models.shards import (
     Progress,
     check_config,
     check_files,
+    index_of,
     read_config,
 )
 from kn_edit.safetext import escaped, shortened, without_secrets
 
-WEIGHTS = (SINGLE, INDEX, "model-*-of-*.safetensors")
-SMALL = (
-    CONFIG,
-    "generation_config.json",
-    "tokenizer*.json",
-    "tokenizer*.model",
-    "tokenizer*.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "chat_template*.json",
-    "chat_template*.jinja",
-)
+SMALL = (*COMPANIONS, INDEX)
 MOST_CONFIG = 1 << 20  # bytes of a config
 MOST_WORDS = 64 << 20  # of a file of the tokenizer, or of the index of the weights
 _CONFIGS = (CONFIG, "generation_config.json")
@@ -70,38 +63,53 @@ class Source:
     folder: Path
 
 
-def resolve(model: str, *, progress: Progress | None = None) -> Source:
+def resolve(model: str | Path, *, progress: Progress | None = None) -> Source:
     """Find `demo`, `demo-bert`, a folder, or `org/name[@revision]`; fetches what is not here yet.
 
-    Raises CheckpointFolderMissing, HubLoadFailed, CannotWrite, the refusals of Shards.open by file
-    names and config, those of family_of, and the errors of demo_folder.
+    A Path is always a folder. Raises CheckpointFolderMissing, CheckpointPathUnusable,
+    HubLoadFailed, CannotWrite, the refusals of Shards.open by file names and config, those of
+    family_of, and the errors of demo_folder.
     """
+    if isinstance(model, Path):
+        return _local(model)
     if model == DEMO:
         return Source(DEMO, None, None, demo_folder(progress))
     if model == DEMO_BERT:
         return Source(DEMO_BERT, None, None, packaged_folder())
     repo, at, revision = model.partition("@")
-    folder = Path(model).expanduser()
-    if model and _stands(folder, Path.is_dir):
-        folder = folder.resolve()
-        name = str(folder) if folder.name in DEMOS else folder.name  # no demo, whatever its name
-        return Source(name, None, None, folder)
-    if (
-        model.startswith(("/", "./", "../", "~"))
-        or repo.count("/") > 1
-        or _stands(folder, Path.is_file)
-    ):
-        raise CheckpointFolderMissing(folder)
+    if _is_path(model, repo):
+        return _local(Path(model))
     if at:
         _check_revision(model, revision)
     return _from_hub(model, repo, revision or None, quiet=progress is None)
 
 
-def _stands(path: Path, kind: Callable[[Path], bool]) -> bool:
+def _is_path(model: str, repo: str) -> bool:
+    """Whether a model is named by a path: one that stands, or that no Hub id looks like."""
+    if model.startswith(("/", "./", "../", "~")) or repo.count("/") > 1 or "\0" in model:
+        return True
     try:
-        return kind(path)
+        return bool(model) and Path(model).exists()
     except OSError:  # a name that is too long, a folder that may not be looked into
         return False
+
+
+def _local(path: Path) -> Source:
+    """A checkpoint folder. Raises CheckpointFolderMissing, CheckpointPathUnusable."""
+    try:
+        folder = path.expanduser().resolve()
+        stands = folder.is_dir()
+        str(folder).encode()
+    except UnicodeError:  # the ledger holds text
+        raise CheckpointPathUnusable(path, "its name is not UTF-8") from None
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        raise CheckpointFolderMissing(path) from None
+    except (RuntimeError, ValueError) as error:  # a home that nobody has, a null character
+        raise CheckpointPathUnusable(path, str(error)) from None
+    if not stands:
+        raise CheckpointFolderMissing(folder)
+    name = str(folder) if folder.name in DEMOS else folder.name  # no demo, whatever its name
+    return Source(name, None, None, folder)
 
 
 def _check_revision(model: str, revision: str) -> None:
@@ -127,7 +135,7 @@ def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> So
         except Exception as error:
             if not _nobody_answered(error):
                 raise
-            folder = _snapshot(repo, revision, (*SMALL, *WEIGHTS), local_files_only=True)
+            folder = _snapshot(repo, revision, SMALL, local_files_only=True)
         else:
             folder = _fetched(model, repo, info, {"tqdm_class": _silent_bar()} if quiet else {})
     return Source(repo, repo, folder.name, folder)  # a snapshot's folder is named by its commit
@@ -139,22 +147,28 @@ def _fetched(model: str, repo: str, info: Any, bars: dict[str, Any]) -> Path:
     if not isinstance(info.sha, str) or not _COMMIT.fullmatch(info.sha):
         raise UnrulyHub("does not say which commit it has")
     check_files(model, [*sizes])
-    wanted = {name: size for name, size in sizes.items() if _is_wanted(name)}
-    for name, size in wanted.items():
+    small = {name: size for name, size in sizes.items() if _is_wanted(name, SMALL)}
+    for name, size in small.items():
         _check_size(model, name, size)
-    missing = _missing(repo, info.sha, wanted)
+    # The small files first: what cannot serve is refused before gigabytes are fetched.
     # What breaks off and begins again comes twice, in part.
-    with guarded_client(downloads=2 * missing + MOST_WORDS):
-        # The small files first: what cannot serve is refused before gigabytes are fetched.
+    with guarded_client(downloads=2 * _missing(repo, info.sha, small) + MOST_WORDS):
         folder = _snapshot(repo, info.sha, SMALL, **bars)
-        check_config(model, folder)
-        family_of(str(read_config(folder).get("model_type")))
-        _check_space(model, missing)
-        return _snapshot(repo, info.sha, (*SMALL, *WEIGHTS), **bars)
+    check_config(model, folder)
+    family_of(str(read_config(folder).get("model_type")))
+    shards = {SINGLE} if SINGLE in sizes else set(index_of(folder).values())
+    weights = {
+        name: size for name, size in sizes.items() if name in shards and not _matches(name, NEVER)
+    }
+    for name, size in weights.items():
+        _check_size(model, name, size)
+    missing = _missing(repo, info.sha, weights)
+    _check_space(model, missing)
+    with guarded_client(downloads=2 * missing + MOST_WORDS):
+        return _snapshot(repo, info.sha, (*SMALL, *map(escape, weights)), **bars)
 
 
-def _is_wanted(name: str) -> bool:
-    patterns = (*SMALL, *WEIGHTS)
+def _is_wanted(name: str, patterns: Sequence[str]) -> bool:
     return _matches(name, patterns) and not _matches(name, NEVER)
 
 
