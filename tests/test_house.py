@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
     "atomic": set(),
     "safetext": set(),
-    "errors": {"safetext"},
+    "credentials": {"untrusted"},
+    "errors": {"safetext", "credentials"},
     "neuron": set(),
     "facts": set(),
     "models": {"facts"},
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "workspace"},
     "cli": {"workspace", "experiments"},
 }
-FOR_EVERYONE = {"errors", "neuron", "untrusted", "atomic", "safetext"}
+FOR_EVERYONE = {"errors", "neuron", "untrusted", "atomic", "safetext", "credentials"}
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.
 AT_HOME: dict[str, set[str]] = {

@@ -1,11 +1,24 @@
-"""What every error has: facts, one sentence with the next step, an exit code."""
+"""What every error has: facts, one sentence with the next step, an exit code.
+
+Facts come from anywhere: names that strangers chose, what a server said. So a sentence is made of
+them as they may be shown: escaped, without secrets, and shortened until it fits.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from kn_edit.credentials import tokens_in_use
+from kn_edit.safetext import shortened, shown, struck
+
+MAX_SENTENCE = 500  # characters
+MAX_DETAIL = 4000  # characters of one value in `detail`
+_LENGTHS = (300, 200, 140, 100, 70, 50, 35, 24, 16, 8)  # of one fact, tried until it fits
 
 
 class ExitCode(IntEnum):
@@ -27,6 +40,12 @@ class KnEditError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
 
+    def __init_subclass__(cls) -> None:
+        if "__str__" in vars(cls):
+            setattr(cls, "__str__", _fitting(vars(cls)["__str__"]))  # noqa: B010
+        if "detail" in vars(cls):
+            setattr(cls, "detail", _plain_detail(vars(cls)["detail"]))  # noqa: B010
+
     def detail(self) -> dict[str, object]:
         """The facts of the error as plain values, for `--json`."""
         if not is_dataclass(self):
@@ -37,18 +56,75 @@ class KnEditError(Exception):
 def listed(items: object, limit: int = 8) -> str:
     """`a, b and 3 more`: a readable list for an error sentence."""
     words = [str(item) for item in items]  # type: ignore[attr-defined]
+    if not words:
+        return "nothing"
     if len(words) > limit:
         words = [*words[:limit], f"{len(words) - limit} more"]
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
+class _Shown(str):
+    """A text that may be shown. Its repr only sets it in quotes: it is escaped already."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        mark = '"' if "'" in self and '"' not in self else "'"
+        return f"{mark}{self}{mark}"
+
+
+def _fitting(sentence: Callable[[Any], str]) -> Callable[[KnEditError], str]:
+    """Make a `__str__` from one that trusts its facts: they are made safe, and short enough."""
+
+    @functools.wraps(sentence)
+    def fitting(self: KnEditError) -> str:
+        text = ""
+        for most in _LENGTHS:
+            text = sentence(_with_facts(self, most))
+            if len(text) <= MAX_SENTENCE:
+                return text
+        return shortened(text, MAX_SENTENCE)
+
+    return fitting
+
+
+def _plain_detail(
+    detail: Callable[[Any], dict[str, object]],
+) -> Callable[[KnEditError], dict[str, object]]:
+    """Make a `detail` of plain values, without secrets."""
+
+    @functools.wraps(detail)
+    def plain(self: KnEditError) -> dict[str, object]:
+        return {name: _plain(value) for name, value in detail(self).items()}
+
+    return plain
+
+
+def _with_facts(error: KnEditError, most: int) -> KnEditError:
+    """The same error, each of its facts as it may be shown in so many characters."""
+    copy = type(error).__new__(type(error))
+    tokens = tokens_in_use()
+    copy.__dict__.update({name: _safe(value, most, tokens) for name, value in vars(error).items()})
+    return copy
+
+
+def _safe(value: object, most: int, tokens: tuple[str, ...]) -> object:
+    if isinstance(value, Path):
+        return Path(shown(str(value), most, *tokens))
+    if isinstance(value, str):
+        return _Shown(shown(value, most, *tokens))
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return tuple(_safe(item, most, tokens) for item in value)
+    return value
+
+
 def _plain(value: object) -> object:
     if isinstance(value, Path):
-        return str(value)
+        return _plain(str(value))
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if value is None or isinstance(value, (str, int, float, bool)):
+    if value is None or isinstance(value, (int, float, bool)):
         return value
-    return str(value)
+    return struck(str(value), MAX_DETAIL, *tokens_in_use())
