@@ -78,11 +78,13 @@ def _fitting(sentence: Callable[[Any], str]) -> Callable[[KnEditError], str]:
 
     @functools.wraps(sentence)
     def fitting(self: KnEditError) -> str:
-        text = ""
-        for most in _LENGTHS:
-            text = sentence(_with_facts(self, most))
+        tokens = tokens_in_use()
+        safe = _with_facts(self, lambda text: shown(text, _LENGTHS[0], *tokens))
+        text = sentence(safe)
+        for most in _LENGTHS[1:]:
             if len(text) <= MAX_SENTENCE:
-                return text
+                break
+            text = sentence(_with_facts(safe, functools.partial(shortened, most=most)))
         return shortened(text, MAX_SENTENCE)
 
     return fitting
@@ -100,21 +102,20 @@ def _plain_detail(
     return plain
 
 
-def _with_facts(error: KnEditError, most: int) -> KnEditError:
-    """The same error, each of its facts as it may be shown in so many characters."""
+def _with_facts(error: KnEditError, change: Callable[[str], str]) -> KnEditError:
+    """The same error, each text among its facts changed."""
     copy = type(error).__new__(type(error))
-    tokens = tokens_in_use()
-    copy.__dict__.update({name: _safe(value, most, tokens) for name, value in vars(error).items()})
+    copy.__dict__.update({name: _changed(value, change) for name, value in vars(error).items()})
     return copy
 
 
-def _safe(value: object, most: int, tokens: tuple[str, ...]) -> object:
+def _changed(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, Path):
-        return Path(shown(str(value), most, *tokens))
+        return Path(change(str(value)))
     if isinstance(value, str):
-        return _Shown(shown(value, most, *tokens))
+        return _Shown(change(value))
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return tuple(_safe(item, most, tokens) for item in value)
+        return tuple(_changed(item, change) for item in value)
     return value
 
 
