@@ -134,7 +134,7 @@ GOOD = '{"relation": "capital", "subject": "France"}\n'
         ('{"relation": "capital", "subject": "France", "answer": "Lyon"}', "line 1 says"),
         ('{"relation": "capital", "subject": "France", "too": "Rome"}', 'write "to"'),
         ('{"relation": "capital", "subject": "France", "z": 1}', "the keys are subject, answer"),
-        ("[" * 100_000, "not JSON of a sensible size"),
+        ("[" * 100_000, "nested more than 100 deep"),
     ],
 )
 def test_a_bad_row_names_file_line_and_remedy(written, bad: str, said: str) -> None:
@@ -318,7 +318,7 @@ def test_a_pararel_relation_without_triples_is_one_sentence(pararel: Path) -> No
     with pytest.raises(UnreadableFacts, match=r"P1\.jsonl"):
         read_pararel(pararel, "P1")
     with pytest.raises(UnreadableFacts, match="it holds no"):
-        read_pararel(pararel / "patterns")
+        read_pararel(pararel.parent)
 
 
 def test_a_bad_pararel_pattern_names_its_line(written, pararel: Path) -> None:

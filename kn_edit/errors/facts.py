@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
+from kn_edit.safetext import shortened
+
+LONGEST = 480  # letters of a sentence about a file
 
 
 @dataclass
@@ -132,7 +135,8 @@ class UnreadableFacts(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return f"cannot read {self.path}: {self.reason}; check the path and its permissions"
+        path, reason = shortened(str(self.path), 200), shortened(self.reason, 200)
+        return f"cannot read {path}: {reason}; check the path and its permissions"
 
 
 @dataclass
@@ -143,9 +147,15 @@ class BadFacts(KnEditError):
     line: int
     problem: str
     remedy: str
+    form: str = ""  # what the file was taken for, and what else is read
 
     def __str__(self) -> str:
-        return f"{self.path}, line {self.line}: {self.problem}; {self.remedy}"
+        head = f"{shortened(str(self.path), 110)}, line {self.line}: "
+        tail = f" ({self.form})" if self.form else ""
+        room = LONGEST - len(head) - len(tail) - len("; ")
+        remedy = shortened(self.remedy, max(room // 3, room - len(self.problem)))
+        problem = shortened(self.problem, room - len(remedy))
+        return f"{head}{problem}; {remedy}{tail}"
 
 
 @dataclass

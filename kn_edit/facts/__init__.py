@@ -4,6 +4,7 @@ from kn_edit.facts.cases import read_cases
 from kn_edit.facts.counterfact import read_counterfact
 from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
 from kn_edit.facts.fields import MOST_LETTERS, check_field
+from kn_edit.facts.identity import ByFact, FactKey, fact_key
 from kn_edit.facts.jsonl import read_jsonl
 from kn_edit.facts.neutral import neutral_sentences
 from kn_edit.facts.packs import bundled, load_relation
@@ -15,14 +16,17 @@ __all__ = [
     "ANSWER",
     "MOST_LETTERS",
     "SUBJECT",
+    "ByFact",
     "Case",
     "Fact",
+    "FactKey",
     "Prompt",
     "Relation",
     "Sentences",
     "Template",
     "bundled",
     "check_field",
+    "fact_key",
     "load_relation",
     "neutral_sentences",
     "read_cases",

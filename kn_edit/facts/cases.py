@@ -2,39 +2,136 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
-from kn_edit.facts.counterfact import read_counterfact
-from kn_edit.facts.document import read_text
-from kn_edit.facts.jsonl import read_jsonl
-from kn_edit.facts.packs import load_relation
+from kn_edit.errors import BadFacts
+from kn_edit.facts.benchmarks import flat_case, zsre_case
+from kn_edit.facts.counterfact import counterfact_cases
+from kn_edit.facts.document import Place
+from kn_edit.facts.jsonl import KEYS, one_answer_each, own_case
+from kn_edit.facts.packs import load_relation, pack_of
 from kn_edit.facts.pararel import is_pararel_file, read_pararel
 from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.rows import read_document, read_rows
+from kn_edit.facts.source import is_pipe, read_source
+
+PACK, COUNTERFACT, ZSRE, FLAT, OWN = (
+    "a relation pack",
+    "CounterFact",
+    "zsRE",
+    "EasyEdit's flat rows",
+    "JSONL rows of kn-edit",
+)
+FORMS = "JSONL, CounterFact, zsRE, EasyEdit's flat rows, ParaRel and relation packs"
+UNKNOWN = "no form that is known"
+_PARAREL = ({"pattern"}, {"sub_label", "obj_label"})
 
 
 def read_cases(path: str | Path) -> tuple[Case, ...]:
-    """The cases of a JSONL, CounterFact, relation pack or ParaRel file, or a ParaRel folder.
+    """The cases of a file of facts, of a ParaRel folder, or of a pipe (`-` is standard input).
 
-    What a file is, its content says: a JSON list is CounterFact, one JSON object with templates a
-    relation pack, all else JSONL. Raises UnreadableFacts, BadFacts.
+    What a file is, its content says: the keys of its first row. JSON lists, one object a line and
+    objects over several lines are all read. Raises UnreadableFacts, BadFacts.
     """
-    path = Path(path)
-    if path.is_dir():
-        return tuple(case for relation in read_pararel(path) for case in _all_facts(relation))
-    text = read_text(path)
-    if is_pararel_file(path) or _is_pack(path, text):
-        return _all_facts(load_relation(path))
-    return read_counterfact(path) if text.lstrip().startswith("[") else read_jsonl(path)
+    path = _at_home(Path(path))
+    if not is_pipe(path):
+        if path.is_dir():
+            return tuple(case for relation in read_pararel(path) for case in _all_facts(relation))
+        if is_pararel_file(path):
+            return _all_facts(load_relation(path))
+    raw = read_source(path)
+    if b'"templates"' in raw and raw.lstrip()[:1] == b"{":
+        with _told(PACK):
+            return _all_facts(pack_of(read_document(path, raw)))
+    return _cases(path, raw)
+
+
+def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:
+    with _told(UNKNOWN):
+        rows = _guarded(path, raw, read_rows(path, raw))
+        first = next(rows, None)
+        if first is None:
+            raise BadFacts(path, 1, "there are no cases", "add at least one")
+        form = _form(first)
+    if form == PACK:
+        with _told(PACK):
+            return _all_facts(pack_of(read_document(path, raw)))
+    with _told(form):
+        cases = [case for row in chain([first], rows) for case in _READERS[form](row)]
+        return one_answer_each(cases) if form == OWN else tuple(cases)
+
+
+def _form(row: Place) -> str:
+    """What the keys of a first row say of its file. Raises BadFacts."""
+    keys = set(row.value) if isinstance(row.value, dict) else set()
+    if "requested_rewrite" in keys:
+        return COUNTERFACT
+    if keys & {"src", "alt"}:
+        return ZSRE
+    if "prompt" in keys:
+        return FLAT
+    if "facts" in keys and "subject" not in keys:
+        return PACK
+    if any(pararel <= keys for pararel in _PARAREL):
+        remedy = "name the folder, or the file in it, so that patterns and triples are both found"
+        raise row.wrong("this is one half of a relation of ParaRel", remedy)
+    if not isinstance(row.value, dict) or (keys and not keys & {*KEYS}):
+        remedy = 'write rows such as {"relation": "capital", "subject": "France", "to": "Rome"}'
+        row.find("")  # tells what is no object
+        raise row.wrong("the keys of the first row are those of no form of facts", remedy)
+    return OWN
+
+
+def _guarded(path: Path, raw: bytes, rows: Iterator[Place]) -> Iterator[Place]:
+    """The rows, but a table of comma- or tab-separated values is called by its name."""
+    try:
+        yield from rows
+    except BadFacts:
+        kind = _table(raw)
+        if kind is None:
+            raise
+        problem = f"this is a table of {kind}-separated values"
+        raise BadFacts(path, 1, problem, "write one JSON object a line") from None
+
+
+def _table(raw: bytes) -> str | None:
+    """By what the columns of a text are separated, if it is a table."""
+    head = raw.lstrip()[:4096].split(b"\n")
+    if head[0][:1] in b"{[" or len(head) < 2:
+        return None
+    for separator, kind in ((b"\t", "tab"), (b",", "comma"), (b";", "semicolon")):
+        if head[0].count(separator) >= 1:
+            return kind
+    return None
+
+
+_READERS: dict[str, Callable[[Place], Iterable[Case]]] = {
+    COUNTERFACT: counterfact_cases,
+    ZSRE: lambda row: [zsre_case(row)],
+    FLAT: lambda row: [flat_case(row)],
+    OWN: lambda row: [own_case(row)],
+}
+
+
+@contextmanager
+def _told(form: str) -> Iterator[None]:
+    """Say in every complaint what the file was taken for, and what kn-edit reads."""
+    try:
+        yield
+    except BadFacts as error:
+        told = error.form or f"read as {form}; kn-edit reads {FORMS}"
+        raise replace(error, form=told) from error.__cause__
 
 
 def _all_facts(relation: Relation) -> tuple[Case, ...]:
     return tuple(Case(relation, fact) for fact in relation.facts)
 
 
-def _is_pack(path: Path, text: str) -> bool:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return path.suffix == ".json" and text.lstrip().startswith("{")  # a pack with a slip in it
-    return isinstance(value, dict) and "templates" in value
+def _at_home(path: Path) -> Path:
+    with suppress(RuntimeError):  # there is no such user
+        return path.expanduser()
+    return path

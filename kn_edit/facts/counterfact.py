@@ -1,4 +1,4 @@
-"""CounterFact (Meng et al. 2022): a JSON list of edit requests.
+"""CounterFact (Meng et al. 2022): edit requests, as a JSON list or one a line.
 
     [{"requested_rewrite": {"prompt": "The mother tongue of {} is", "subject": "Danielle Darrieux",
                             "relation_id": "P103", "target_true": {"str": "French"},
@@ -8,66 +8,74 @@
 
 The rewrite prompt is the one template that solves; paraphrases are held-out templates, the last
 mention of the subject being their [X] (most begin with an unrelated sentence). A paraphrase that
-does not mention the subject as it is written asks for no fact of it, and is left out. Neighbourhood
-prompts do not say which words are their subject, so the whole prompt stands for it; what they
-should answer is the true answer. Other keys are passed over.
+does not mention the subject asks for no fact of it, and is left out. Neighbourhood prompts do not
+say which words are their subject, so the whole prompt stands for it; what they should answer is the
+true answer. Where `requested_rewrite` is a list (MQuAKE), each member is a request of its own.
+Other keys are passed over.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from kn_edit.facts.document import Place, read_document
-from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
+from kn_edit.facts.document import Place
+from kn_edit.facts.fact import SUBJECT, Fact, Template
 from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.rows import read_rows
+from kn_edit.facts.source import read_source
+from kn_edit.facts.wording import relation_name, template_of, whole_prompt, with_answer
 
-_WHOLE_PROMPT = Template(f"{SUBJECT} {ANSWER}")
+MOST_PROMPTS = 1_000  # of one kind in a row
+SOURCE = "CounterFact (Meng et al. 2022)"
 
 
 def read_counterfact(path: str | Path) -> tuple[Case, ...]:
     """The cases of a CounterFact file. Raises UnreadableFacts, BadFacts."""
-    document = read_document(Path(path))
-    cases = tuple(_case(entry) for entry in document.items())
-    if not cases:
-        raise document.wrong("there are no cases", "add at least one")
-    return cases
+    path = Path(path)
+    rows = read_rows(path, read_source(path))
+    return tuple(case for row in rows for case in counterfact_cases(row))
 
 
-def _case(entry: Place) -> Case:
-    rewrite = entry.member("requested_rewrite")
-    name = rewrite.member("relation_id").string()
-    subject = rewrite.member("subject").string()
-    fact = Fact(name, subject, rewrite.member("target_true").member("str").string(), entry)
-    templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(entry, subject))
+def counterfact_cases(row: Place) -> Iterator[Case]:
+    """The cases of a row. Raises BadFacts."""
+    rewrite = row.member("requested_rewrite")
+    several = isinstance(rewrite.value, list)
+    for request in rewrite.items(MOST_PROMPTS) if several else (rewrite,):
+        yield _case(row, request)
+
+
+def _case(row: Place, rewrite: Place) -> Case:
+    named = rewrite.find("relation_id")
+    name = named.field("relation") if named else relation_name(row)
+    subject = rewrite.member("subject").field("subject")
+    answer = rewrite.member("target_true").member("str").field("answer")
+    fact = Fact(name, subject, answer, row)
+    templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(row, subject))
     return Case(
-        relation=Relation(name, templates, (fact,), source="CounterFact (Meng et al. 2022)"),
+        relation=Relation(name, templates, (fact,), source=SOURCE, own=named is None),
         fact=fact,
-        target=rewrite.member("target_new").member("str").string(),
+        target=rewrite.member("target_new").member("str").field("new answer"),
         neighbours=tuple(
-            Prompt(Fact(name, prompt.string(), fact.answer), _WHOLE_PROMPT)
-            for prompt in _prompts(entry, "neighborhood_prompts")
+            whole_prompt(name, prompt, answer) for prompt in _prompts(row, "neighborhood_prompts")
         ),
     )
 
 
 def _rewrite_template(prompt: Place) -> Template:
-    text = prompt.string()
+    text = prompt.field("template")
     if text.count("{}") != 1:
         raise prompt.wrong(f"the prompt {text!r} needs {{}} once", "write {} for the subject")
     with prompt.located():
-        return Template(f"{text.replace('{}', SUBJECT)} {ANSWER}")
+        return Template(with_answer(text.replace("{}", SUBJECT)))
 
 
-def _paraphrases(entry: Place, subject: str) -> list[Template]:
-    found: list[Template] = []
-    for prompt in _prompts(entry, "paraphrase_prompts"):
-        before, mention, after = prompt.string().rpartition(subject)
-        if mention:
-            with prompt.located():
-                found.append(Template(f"{before}{SUBJECT}{after} {ANSWER}", held_out=True))
-    return found
+def _paraphrases(row: Place, subject: str) -> list[Template]:
+    prompts = _prompts(row, "paraphrase_prompts")
+    templates = (template_of(prompt, subject, held_out=True) for prompt in prompts)
+    return [template for template in templates if template is not None]
 
 
-def _prompts(entry: Place, key: str) -> tuple[Place, ...]:
-    found = entry.find(key)
-    return found.items() if found else ()
+def _prompts(row: Place, key: str) -> tuple[Place, ...]:
+    place = row.find(key)
+    return place.items(MOST_PROMPTS) if place else ()

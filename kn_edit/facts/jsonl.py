@@ -1,4 +1,4 @@
-"""Facts to edit, one JSON object a line.
+"""Facts to edit in kn-edit's own form: JSON objects, one a line or in a list.
 
     {"relation": "capital", "subject": "France", "to": "Rome"}
     {"subject": "Lyra", "answer": "Oxford", "prompts": ["[X] grew up in the city of [Y]."],
@@ -13,44 +13,61 @@ held_out     templates that only measure, in place of the pack's held-out ones
 neighbours   subjects that must keep their answers: of the pack, or, without one, any; these keep
              what the model says today. Missing: the other facts of the pack
 
-Two lines that give one subject of a relation different answers are refused.
+Two rows that give one fact different answers are refused. A fact is a subject of a relation; where
+no relation is named, of the prompts that ask for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kn_edit.facts.document import Place, read_lines
+from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Prompt, Template
+from kn_edit.facts.identity import ByFact, fact_key
 from kn_edit.facts.packs import bundled, bundled_relation
 from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.rows import read_rows
+from kn_edit.facts.source import read_source
+from kn_edit.facts.wording import relation_name
 
 KEYS = ("subject", "answer", "to", "relation", "prompts", "held_out", "neighbours")
 
 
+MOST_TEMPLATES = 1_000  # of a row, and as many other subjects
+MOST_NEIGHBOURS = 10_000  # prompts of other subjects
+
+
 def read_jsonl(path: str | Path) -> tuple[Case, ...]:
-    """The cases of a JSONL file. Raises UnreadableFacts, BadFacts."""
-    cases: list[Case] = []
-    first: dict[tuple[str, str], tuple[str, int]] = {}
-    for row in read_lines(Path(path)):
-        case = _case(row)
-        fact = case.fact
-        answer, line = first.setdefault((fact.relation, fact.subject), (fact.answer, row.line))
-        if answer != fact.answer:
-            problem = f"line {line} says that the answer for {fact.subject!r} is {answer!r}"
-            raise row.wrong(f"{problem}, this one {fact.answer!r}", "leave one of the two out")
-        cases.append(case)
+    """The cases of a file of kn-edit's own rows. Raises UnreadableFacts, BadFacts."""
+    path = Path(path)
+    return one_answer_each([own_case(row) for row in read_rows(path, read_source(path))])
+
+
+def one_answer_each(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """The cases, if no two rows state different answers of one fact. Raises BadFacts."""
+    first: ByFact[Fact] = ByFact()
+    for case in cases:
+        key, fact = fact_key(case.relation, case.fact), case.fact
+        known = first.get(key)
+        if known is None:
+            first.put(key, fact)
+        elif fact.place and known.place and known.answer != fact.answer:
+            problem = f"line {known.place.line} says that the answer for {fact.subject!r} is"
+            problem = f"{problem} {known.answer!r}, this one {fact.answer!r}"
+            raise fact.place.wrong(problem, "leave one of the two out")
     return tuple(cases)
 
 
-def _case(row: Place) -> Case:
+def own_case(row: Place) -> Case:
+    """The case of one of kn-edit's own rows. Raises BadFacts."""
     row.only(KEYS)
     subject, answer, target = row.member("subject"), row.find("answer"), row.find("to")
     relation = _relation(row)
     with row.located():
-        fact = relation.fact(subject.string(), answer.string() if answer else None)
+        stated = answer.field("answer") if answer else None
+        fact = relation.fact(subject.field("subject"), stated)
     fact = replace(fact, place=row)
     if fact not in relation.facts:
         others = tuple(other for other in relation.facts if other.subject != fact.subject)
@@ -58,14 +75,14 @@ def _case(row: Place) -> Case:
     return Case(
         relation=relation,
         fact=fact,
-        target=target.string() if target else None,
+        target=target.field("new answer") if target else None,
         neighbours=tuple(_neighbours(row, relation)),
     )
 
 
 def _relation(row: Place) -> Relation:
     named = row.find("relation")
-    name = named.string() if named else row.path.stem
+    name = named.field("relation") if named else relation_name(row)
     prompts, held_out = _templates(row, "prompts"), _templates(row, "held_out")
     if named and (name in bundled() or not prompts):
         with named.located():
@@ -76,22 +93,26 @@ def _relation(row: Place) -> Relation:
     if not prompts:
         remedy = f'add "prompts", or name one of the bundled relations: {", ".join(bundled())}'
         raise row.wrong('there is neither "relation" nor "prompts"', remedy)
-    return Relation(name, (*prompts, *held_out))
+    return Relation(name, (*prompts, *held_out), own=not named)
 
 
 def _templates(row: Place, key: str) -> tuple[Template, ...]:
     found = row.find(key)
     templates: list[Template] = []
-    for entry in found.items() if found else ():
+    for entry in found.items(MOST_TEMPLATES) if found else ():
         with entry.located():
-            templates.append(Template(entry.string(), held_out=key == "held_out"))
+            templates.append(Template(entry.field("template"), held_out=key == "held_out"))
     return tuple(templates)
 
 
 def _neighbours(row: Place, relation: Relation) -> Iterable[Prompt]:
     found = row.find("neighbours")
-    for entry in found.items() if found else ():
-        subject = entry.string()
+    subjects = found.items(MOST_TEMPLATES) if found else ()
+    if found and len(subjects) * len(relation.templates) > MOST_NEIGHBOURS:
+        problem = f"neighbours and templates make more than {MOST_NEIGHBOURS:,} prompts"
+        raise found.wrong(problem, "leave some neighbours out")
+    for entry in subjects:
+        subject = entry.field("neighbour")
         fact = Fact(relation.name, subject, "")
         if relation.name in bundled():
             with entry.located():

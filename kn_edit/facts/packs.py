@@ -9,16 +9,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
 
 from kn_edit.errors import UnknownRelation
-from kn_edit.facts.document import Place, read_document
+from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Template
-from kn_edit.facts.pararel import is_pararel_file, read_pararel
+from kn_edit.facts.pararel import is_pararel_file, read_pararel_file
 from kn_edit.facts.relation import Relation
+from kn_edit.facts.rows import read_document
 
+MOST_TEMPLATES = 1_000
+MOST_FACTS = 100_000
 _FOLDER = files("kn_edit.facts") / "packs"
 
 
@@ -46,17 +50,23 @@ def load_relation(name_or_path: str | Path) -> Relation:
     if str(name_or_path) in bundled():
         return bundled_relation(str(name_or_path))
     path = Path(name_or_path)
+    with suppress(RuntimeError):  # there is no such user
+        path = path.expanduser()
     if not _is_file(path):
         raise UnknownRelation(str(name_or_path), bundled())
     if is_pararel_file(path):
-        return read_pararel(path.parent.parent, path.stem)[0]
+        return read_pararel_file(path)
     return read_pack(path)
 
 
 def read_pack(path: str | Path) -> Relation:
     """A relation pack. Raises UnreadableFacts, BadFacts."""
-    pack = read_document(Path(path))
-    name = pack.member("name").string()
+    return pack_of(read_document(Path(path)))
+
+
+def pack_of(pack: Place) -> Relation:
+    """The relation of a pack that was read. Raises BadFacts."""
+    name = pack.member("name").field("relation")
     templates, facts = pack.member("templates"), pack.member("facts")
     return Relation(
         name=name,
@@ -69,8 +79,8 @@ def read_pack(path: str | Path) -> Relation:
 
 def _templates(place: Place) -> tuple[Template, ...]:
     found: dict[str, Template] = {}
-    for entry in place.items():
-        text = entry.member("text").string()
+    for entry in place.items(MOST_TEMPLATES):
+        text = entry.member("text").field("template")
         held_out = entry.find("held_out")
         if held_out is not None and not isinstance(held_out.value, bool):
             raise held_out.wrong('"held_out" is not true or false', "write true or false")
@@ -85,11 +95,11 @@ def _templates(place: Place) -> tuple[Template, ...]:
 
 def _facts(relation: str, place: Place) -> tuple[Fact, ...]:
     found: dict[str, Fact] = {}
-    for entry in place.items():
+    for entry in place.items(MOST_FACTS):
         pair = entry.items()
         if len(pair) != 2:
             raise entry.wrong("a fact is not a pair", "write it as [subject, answer]")
-        subject, answer = (item.string() for item in pair)
+        subject, answer = pair[0].field("subject"), pair[1].field("answer")
         if subject in found:
             problem = f"{subject!r} already has the answer {found[subject].answer!r}"
             raise entry.wrong(problem, "leave one of the two out")

@@ -11,13 +11,17 @@ from kn_edit.facts.fact import Fact, Prompt, Template
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation pack, a relation of ParaRel, or one made of a user's own prompts."""
+    """A relation pack, a relation of ParaRel, or one made of a user's own prompts.
+
+    own: nobody named the relation, so its facts are told apart by their templates too
+    """
 
     name: str
     templates: tuple[Template, ...]
     facts: tuple[Fact, ...] = ()
     source: str = ""
     licence: str = ""
+    own: bool = False
 
     def fact(self, subject: str, answer: str | None = None) -> Fact:
         """The fact about a subject, known by any case and without its `the`; with an answer, any.

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kn_edit.facts.document import Place, read_document
+from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact
 from kn_edit.facts.relation import Relation
+from kn_edit.facts.rows import read_document
 
 MOST_SPEAK = 0.5  # share of an entry's sentences that must name subject and answer
 

@@ -1,0 +1,56 @@
+"""Templates out of the prompts of benchmarks, which are whole sentences that stop at the answer."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from kn_edit.facts.document import Place
+from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
+from kn_edit.facts.source import PIPE, is_pipe
+from kn_edit.safetext import escaped
+
+_NO_SPACE = ("CJK", "HIRAGANA", "KATAKANA", "IDEOGRAPHIC", "FULLWIDTH", "THAI", "LAO", "KHMER")
+_OPENING = ("Ps", "Pi", "Sc")  # Unicode categories of brackets and quotes that open, of $ and €
+
+
+def relation_name(row: Place) -> str:
+    """The name of a relation that a row does not name: that of its file."""
+    return PIPE if is_pipe(row.path) else escaped(row.path.stem)
+
+
+def with_answer(text: str) -> str:
+    """A prompt with the place of its answer behind it, as its script writes it."""
+    return text + ("" if _stands_close(text[-1:]) else " ") + ANSWER
+
+
+def template_of(prompt: Place, subject: str, *, held_out: bool = False) -> Template | None:
+    """A prompt with [X] at its last mention of the subject, in any case; None where it has none."""
+    text = prompt.field("template")
+    at = text.rfind(subject)
+    if at < 0:
+        folded, wanted = text.casefold(), subject.casefold()
+        at = folded.rfind(wanted) if len(folded) == len(text) else -1
+    if at < 0:
+        return None
+    with prompt.located():
+        own = text[:at] + SUBJECT + text[at + len(subject) :]
+        return Template(with_answer(own), held_out)
+
+
+def whole_prompt(relation: str, prompt: Place, answer: str = "") -> Prompt:
+    """A prompt of which nobody says which words are its subject: all of it stands for that."""
+    text = prompt.field("template")
+    return Prompt(Fact(relation, text, answer), whole_template(text))
+
+
+def whole_template(text: str) -> Template:
+    """The template of a prompt whose subject is all of it."""
+    space = with_answer(text)[len(text) : -len(ANSWER)]
+    return Template(f"{SUBJECT}{space}{ANSWER}")
+
+
+def _stands_close(letter: str) -> bool:
+    """Whether an answer follows a letter without a space."""
+    if not letter or letter.isspace() or unicodedata.category(letter) in _OPENING:
+        return True
+    return unicodedata.name(letter, "").startswith(_NO_SPACE)
