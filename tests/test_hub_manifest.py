@@ -71,7 +71,7 @@ def test_a_changed_record_is_read_or_refused(field: str, value: Any):
     except InvalidRecipe:
         return
     told = [found[name] for name in FIELDS[:7] if found[name] is not None]
-    assert all("\x1b" not in line and "\n" not in line for line in told)
+    assert all("\x1b" not in line and "\0" not in line for line in told)
     assert found["kind"] in ("update", "erase")
 
 

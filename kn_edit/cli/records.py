@@ -99,12 +99,19 @@ def before_and_after(
 ) -> Iterator[tuple[str, str]]:
     """p of the old and the new answer, and perplexity of neutral text, before and after."""
     for age, answer in (("old", old), ("new", new)):
-        if f"p_{age}_before" in metrics:
-            change = f"{metrics[f'p_{age}_before']:.2f} -> {metrics[f'p_{age}_after']:.2f}"
-            yield f"p({answer})", change
-    if "neutral_before" in metrics:
-        change = f"{metrics['neutral_before']:.1f} -> {metrics['neutral_after']:.1f}"
-        yield "neutral text", f"{change}  perplexity"
+        p = [metrics.get(f"p_{age}_{when}") for when in ("before", "after")]
+        if p != [None, None]:
+            yield f"p({answer})", " -> ".join(map(share, p))
+    neutral = [metrics.get(f"neutral_{when}") for when in ("before", "after")]
+    if neutral != [None, None]:
+        yield "neutral text", f"{' -> '.join(map(_perplexity, neutral))}  perplexity"
+
+
+def _perplexity(value: Any) -> str:
+    """A figure that somebody else may have recorded: none, or a huge one."""
+    if not isinstance(value, (int, float)):
+        return "-"
+    return f"{value:.1f}" if value < 1e6 else f"{value:.3g}"
 
 
 def version(

@@ -171,4 +171,4 @@ def _pair(one: Pair) -> str:
 
 
 def share(value: Any) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    return f"{value:.2f}" if isinstance(value, (int, float)) else "-"

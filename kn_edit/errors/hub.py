@@ -235,6 +235,21 @@ class UploadDiffers(KnEditError):
 
 
 @dataclass
+class NotPublishable(KnEditError):
+    """An edit whose record or numbers nobody could pull, so that it is not published."""
+
+    exit_code = ExitCode.ERROR
+    edit: str
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"edit {self.edit[:12]} cannot be published, as nobody could pull it: {self.problem}; "
+            "publish a version without it (`kn-edit revert`), or make it again"
+        )
+
+
+@dataclass
 class NoRecipe(KnEditError):
     """A repository, or a revision of it, that kn-edit did not publish."""
 

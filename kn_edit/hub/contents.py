@@ -11,8 +11,18 @@ from kn_edit.checkpoints.adapter import adapter_files
 from kn_edit.checkpoints.materialise import export_touched
 from kn_edit.checkpoints.recipe import RECIPE, Recipe
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.hub.manifest import PUBLISHED, Published, delta_path, record_json, record_path
+from kn_edit.errors import NotPublishable
+from kn_edit.hub.manifest import (
+    MOST_DELTA,
+    MOST_EDITS,
+    MOST_PULLED,
+    PUBLISHED,
+    Published,
+    delta_path,
+    record_path,
+)
 from kn_edit.hub.parts import Part
+from kn_edit.hub.records import check_publishable, record_json
 from kn_edit.ledger.records import BaseRecord, EditRecord, VersionRecord
 from kn_edit.models.families import family_of
 from kn_edit.models.shards import INDEX, Progress, Shards
@@ -34,6 +44,19 @@ class Version:
     @property
     def ref(self) -> BaseRef:
         return BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
+
+
+def check_version(version: Version) -> None:
+    """Raise NotPublishable where `pull` would refuse what `push` would publish."""
+    if len(version.edits) > MOST_EDITS:
+        raise NotPublishable(version.edits[-1].id, f"it has more than {MOST_EDITS:,} before it")
+    size = 0
+    for edit, delta in zip(version.edits, version.deltas, strict=True):
+        check_publishable(edit)
+        numbers = sum(changes.value.nbytes for changes in delta.tensors.values())
+        size += numbers
+        if numbers > MOST_DELTA or size > MOST_PULLED:
+            raise NotPublishable(edit.id, f"with it there are {size:,} bytes of numbers")
 
 
 def weights(

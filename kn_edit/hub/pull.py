@@ -7,70 +7,95 @@ bound that is checked before and while the bytes come, every delta is compared w
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kn_edit.checkpoints.recipe import RECIPE, Recipe, parse_recipe
-from kn_edit.edits.delta import Delta
-from kn_edit.errors import DeltaMisfit, DifferentBase, InvalidRecipe, NoRecipe
+from kn_edit.edits.delta import Delta, SlotChanges
+from kn_edit.edits.kept import KeptDelta
+from kn_edit.errors import DeltaMisfit, DifferentBase, HubFailed, InvalidRecipe, NoRecipe
 from kn_edit.hub.client import Hub
 from kn_edit.hub.manifest import (
     MOST_DELTA,
     MOST_EDITS,
     MOST_MANIFEST,
-    MOST_RECORD,
+    MOST_PULLED,
     delta_path,
     is_sha256,
-    read_record,
     record_path,
 )
 from kn_edit.hub.parts import Stored
+from kn_edit.hub.records import MOST_RECORD, read_record
 from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BaseRecord, NewEdit
 from kn_edit.models.families import family_of
 from kn_edit.models.hub_http import tokens_in_use
 
 AT_ONCE = 100  # paths in one question
+SMALL = 1 << 20  # bytes of a delta that is fetched beside others
+TOGETHER = 64  # edits of which the small files are on their way at a time
+THREADS = 8
+
+SECONDS = 600.0  # for a pull, and in addition
+SECONDS_PER_EDIT = 2.0
+RATE = 10_000  # bytes a second, at least
 
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
+class Receiver:
+    """Where a version comes in.
+
+    base: the model that it must be for
+    known: of some edit ids, those that need not be fetched
+    check: raises for changes that do not fit into a weight of the base, by its name
+    folder: an empty one, for the files of the deltas
+    """
+
+    base: BaseRecord
+    known: Callable[[Collection[str]], set[str]]
+    check: Callable[[str, SlotChanges], None]
+    folder: Path
+
+
+@dataclass(frozen=True, eq=False)
 class Fetched:
-    """A version as the repository holds it. edits: those that were asked for, in order."""
+    """A version as the repository holds it. edits: those that are new, in order."""
 
     commit: str
     recipe: Recipe
     edits: tuple[NewEdit, ...]
 
 
-def fetch(
-    hub: Hub,
-    revision: str,
-    base: BaseRecord,
-    known: Callable[[Collection[str]], set[str]],
-    progress: Progress,
-) -> Fetched:
+def fetch(hub: Hub, revision: str, receiver: Receiver, progress: Progress) -> Fetched:
     """The recipe of a revision, and those of its edits that are not known yet.
 
-    base: which the recipe must be for
-    known: of some edit ids, those that need not be fetched
     Raises RepoNotFound, RevisionNotFound, NoRecipe, InvalidRecipe, DifferentBase, DeltaMisfit,
-    DeltaDigestDiffers, InvalidDelta, NewerDeltaFormat, HubFailed.
+    TensorMissing, DeltaDigestDiffers, InvalidDelta, NewerDeltaFormat, HubFailed, OSError.
     """
     commit = hub.commit_at(revision)
     recipe = _recipe(hub, revision, commit)
+    base = receiver.base
     if recipe.base.fingerprint != base.fingerprint:
         raise DifferentBase(base.fingerprint, recipe.base.fingerprint)
-    there = known(recipe.edits)
+    there = receiver.known(recipe.edits)
     new = [edit for edit in recipe.edits if edit not in there]
     stored = _described(hub, commit, new)
-    edits = []
-    for done, edit in enumerate(new):
-        progress("fetching edits", done, len(new))
-        edits.append(_edit(hub, commit, edit, stored))
-        _check_slots(edits[-1].delta, base)
+    size = sum(file.size for file in stored.values())
+    if size > MOST_PULLED:
+        problem = f"its edits have {size:,} bytes, more than the {MOST_PULLED:,} of one pull"
+        raise InvalidRecipe(Path(hub.repo, RECIPE), problem)
+    deadline = time.monotonic() + SECONDS + SECONDS_PER_EDIT * len(new) + size / RATE
+    fetching = _Fetching(hub, commit, stored, receiver, deadline)
+    edits: list[NewEdit] = []
+    for edit in fetching.edits(new):
+        progress("fetching edits", len(edits), len(new))
+        edits.append(edit)
     return Fetched(commit, recipe, tuple(edits))
 
 
@@ -92,36 +117,82 @@ def _described(hub: Hub, commit: str, edits: list[str]) -> dict[str, Stored]:
     """What the Hub says of the files of these edits. Raises InvalidRecipe for a large one."""
     limits = {delta_path(edit): MOST_DELTA for edit in edits}
     limits |= {record_path(edit): MOST_RECORD for edit in edits}
-    found: dict[str, Stored] = {}
+    stored: dict[str, Stored] = {}
     paths = list(limits)
     for first in range(0, len(paths), AT_ONCE):
-        found |= hub.some(paths[first : first + AT_ONCE], commit)
+        stored |= hub.some(paths[first : first + AT_ONCE], commit)
     for path, most in limits.items():
-        if path not in found:
+        if path not in stored:
             raise InvalidRecipe(Path(hub.repo, path), "the recipe names it, and it is not there")
-        _check_size(found[path], most, Path(hub.repo, path))
-    return found
+        _check_size(stored[path], most, Path(hub.repo, path))
+    return {path: stored[path] for path in limits}
 
 
-def _edit(hub: Hub, commit: str, edit: str, stored: dict[str, Stored]) -> NewEdit:
-    numbers, told = delta_path(edit), record_path(edit)
-    delta = Delta.from_bytes(hub.read(numbers, commit, stored[numbers].size), edit)
-    path = Path(hub.repo, told)
-    facts = read_record(hub.read(told, commit, stored[told].size), path)
-    if any(token.encode() in canonical(facts) for token in tokens_in_use()):
-        raise InvalidRecipe(path, "it holds your own token")
-    return NewEdit(delta=delta, **facts)
+@dataclass(frozen=True, eq=False)
+class _Fetching:
+    """The edits of one pull, on their way. deadline: a moment of time.monotonic."""
 
+    hub: Hub
+    commit: str
+    stored: dict[str, Stored]
+    receiver: Receiver
+    deadline: float
 
-def _check_slots(delta: Delta, base: BaseRecord) -> None:
-    """A delta may write value slots, and no other weights that happen to have their shape."""
-    if delta.base.fingerprint != base.fingerprint:
-        raise DifferentBase(base.fingerprint, ascii(delta.base.fingerprint)[1:-1])
-    family = family_of(base.model_type)
-    down = re.compile(rf"(.+\.)?\d+\.{re.escape(family.down)}\.weight")
-    for name, changes in delta.tensors.items():
-        if not down.fullmatch(name) or changes.axis != family.axis:
-            raise DeltaMisfit(ascii(name)[1:-1], "these are no value slots of this kind of model")
+    def edits(self, ids: list[str]) -> Iterator[NewEdit]:
+        """Each edit in order: small ones beside each other, a large one alone."""
+        pool = ThreadPoolExecutor(THREADS)
+        try:
+            for group in self._groups(ids):
+                yield from pool.map(self.edit, group) if len(group) > 1 else map(self.edit, group)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _groups(self, ids: list[str]) -> Iterator[list[str]]:
+        group: list[str] = []
+        for edit in ids:
+            small = self.stored[delta_path(edit)].size <= SMALL
+            if group and (not small or len(group) == TOGETHER):
+                yield group
+                group = []
+            if small:
+                group.append(edit)
+            else:
+                yield [edit]
+        if group:
+            yield group
+
+    def edit(self, id_: str) -> NewEdit:
+        """An edit whose numbers are in a file of the receiver's folder."""
+        record = self._record(id_)
+        data = self._read(delta_path(id_))
+        delta = Delta.from_bytes(data, id_)
+        self._check_slots(delta)
+        kept = KeptDelta.keep(delta, data, self.receiver.folder / f"{id_}.safetensors")
+        return NewEdit(delta=kept, **record)
+
+    def _record(self, id_: str) -> dict[str, Any]:
+        path = Path(self.hub.repo, record_path(id_))
+        record = read_record(self._read(record_path(id_)), path)
+        if any(token.encode() in canonical(record) for token in tokens_in_use()):
+            raise InvalidRecipe(path, "it holds your own token")
+        return record
+
+    def _read(self, path: str) -> bytes:
+        if time.monotonic() > self.deadline:
+            raise HubFailed(self.hub.repo, "sends the edits too slowly", 0)
+        return self.hub.read(path, self.commit, self.stored[path].size)
+
+    def _check_slots(self, delta: Delta) -> None:
+        """A delta may write value slots, and no other weights that happen to have their shape."""
+        base = self.receiver.base
+        if delta.base.fingerprint != base.fingerprint:
+            raise DifferentBase(base.fingerprint, delta.base.fingerprint)
+        family = family_of(base.model_type)
+        down = re.compile(rf"(.+\.)?\d+\.{re.escape(family.down)}\.weight")
+        for name, changes in delta.tensors.items():
+            if not down.fullmatch(name) or changes.axis != family.axis:
+                raise DeltaMisfit(name, "these are no value slots of this kind of model")
+            self.receiver.check(name, changes)
 
 
 def _check_size(stored: Stored, most: int, path: Path) -> None:

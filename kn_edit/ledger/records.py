@@ -10,6 +10,7 @@ from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
+    from kn_edit.edits.kept import KeptDelta
 
 BRANCH = "main"
 
@@ -60,7 +61,7 @@ class EditRecord:
 class NewEdit:
     """An edit to record: the delta, the fact it is about, how it was found, what it does."""
 
-    delta: Delta
+    delta: Delta | KeptDelta
     kind: str
     relation: str
     subject: str | None

@@ -16,6 +16,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly, asked_text
 from kn_edit.neurons.assess import assess
+from kn_edit.workspace.asking_again import refusal
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.neighbours import JUDGES, probes
@@ -81,7 +82,11 @@ def evaluate(
 ) -> Evaluation:
     """Ask the base and the version the same things."""
     cases, passed_over = _cases(edits)
-    return replace(ask_again(engine, deltas, cases, progress), passed_over=passed_over)
+    with engine.at([]) as model:
+        refusals = {edit: refusal(model, case, to) for edit, (case, to) in cases.items()}
+    passed_over += [f"{edit[:12]} cannot be asked: {why}" for edit, why in refusals.items() if why]
+    askable = [cases[edit] for edit, why in refusals.items() if why is None]
+    return replace(ask_again(engine, deltas, askable, progress), passed_over=tuple(passed_over))
 
 
 def ask_again(
@@ -118,9 +123,9 @@ def ask_again(
     )
 
 
-def _cases(edits: Sequence[EditRecord]) -> tuple[list[tuple[Case, str]], tuple[str, ...]]:
-    """The updates of a recipe, the last one of each fact, and what cannot be asked again."""
-    last: dict[tuple[str, str], tuple[Case, str]] = {}
+def _cases(edits: Sequence[EditRecord]) -> tuple[dict[str, tuple[Case, str]], list[str]]:
+    """The updates of a recipe by edit, the last of each fact, and what says not how to ask it."""
+    last: dict[tuple[str, str], tuple[str, Case, str]] = {}
     passed_over = []
     for edit in edits:
         if edit.subject is None or edit.target is None:
@@ -130,8 +135,8 @@ def _cases(edits: Sequence[EditRecord]) -> tuple[list[tuple[Case, str]], tuple[s
         if case is None:
             passed_over.append(f"{edit.id[:12]} does not say how it was asked")
             continue
-        last[edit.relation, edit.subject] = (case, edit.target)
-    return list(last.values()), tuple(passed_over)
+        last[edit.relation, edit.subject] = (edit.id, case, edit.target)
+    return {edit: (case, target) for edit, case, target in last.values()}, passed_over
 
 
 def _judges(

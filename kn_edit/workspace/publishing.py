@@ -5,22 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.materialise import digests
+from kn_edit.edits.delta import SlotChanges
+from kn_edit.edits.fold import TouchedSlots, check_fit
+from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.errors import CannotWrite, Diverged, KnEditError
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
 from kn_edit.hub.client import Hub, connected
-from kn_edit.hub.contents import CARD, Version, weights, with_history
+from kn_edit.hub.contents import CARD, Version, check_version, weights, with_history
 from kn_edit.hub.failures import is_passing
 from kn_edit.hub.log import Release, releases
 from kn_edit.hub.names import MAIN, check_repo, check_revision, split_revision
-from kn_edit.hub.pull import fetch
+from kn_edit.hub.pull import Fetched, Receiver, fetch
 from kn_edit.hub.push import Edition, Order, Pushed, access, place, publish
 from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
 from kn_edit.ledger.history import version_id
+from kn_edit.models.shards import Shards
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.progress import Progress, bytes_of
 
@@ -68,6 +73,7 @@ def push(
             check_revision(name)
     edits = tuple(ledger.records(version.edits))
     told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
+    check_version(told)
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, order)
@@ -106,14 +112,27 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
 def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pulled:
     """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
     repo, revision = split_revision(source)
-    with connected(repo) as hub:
+    with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
-        fetched = fetch(hub, revision, ledger.base, ledger.known_edits, progress)
+        scratch.mkdir()
+        receiver = Receiver(
+            base=ledger.base,
+            known=ledger.known_edits,
+            check=partial(_check_fit, engine.shards),
+            folder=scratch,
+        )
+        fetched = fetch(hub, revision, receiver, progress)
+        return _adopted(ledger, engine, f"{repo}@{revision}", fetched, progress)
+
+
+def _adopted(
+    ledger: Ledger, engine: Engine, name: str, fetched: Fetched, progress: Progress
+) -> Pulled:
+    """Record what was fetched. All that takes long is done before the ledger is locked."""
     recipe = fetched.recipe.edits
     new = {edit.delta.id: edit.delta for edit in fetched.edits}
-    deltas = [new[edit] if edit in new else ledger.delta(edit) for edit in recipe]
+    there = [new[edit] if edit in new else ledger.delta(edit) for edit in recipe]
     progress("folding", 0, 0)
-    name = f"{repo}@{revision}"
     plan = Adoption(
         name,
         version_id(ledger.base.fingerprint, recipe),
@@ -121,11 +140,18 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
         fetched.edits,
         f"pull {name} ({fetched.commit[:12]})",
     )
-    version, moved = ledger.adopt(plan, digests(engine.shards, deltas))
+    version, moved = ledger.adopt(plan, digests(engine.shards, LoadedDeltas(there)))
     head = ledger.head()
     if not moved and head.edits[: len(recipe)] != recipe:
         raise Diverged(name, version.id, head.id)
     return Pulled(name, fetched.commit, version, tuple(new), moved)
+
+
+def _check_fit(shards: Shards, name: str, changes: SlotChanges) -> None:
+    """Raise DeltaMisfit or TensorMissing for changes that do not fit into a weight of the base."""
+    entry = shards.entry(name)
+    slots = TouchedSlots(changes.axis, changes.index, changes.value.shape[1])
+    check_fit(slots, name, entry.shape, entry.torch_dtype)
 
 
 def published(source: str) -> list[Release]:

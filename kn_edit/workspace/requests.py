@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kn_edit.errors import FactNotNamed
+from kn_edit.errors import FactNotNamed, KnEditError
 from kn_edit.facts import (
     Case,
     Fact,
@@ -70,15 +70,21 @@ def case_again(edit: EditRecord) -> Case | None:
 
     The bundled pack, or else the templates that were recorded with the edit.
     """
-    if edit.relation in bundled():
-        relation = load_relation(edit.relation)
-    else:
-        templates = [Template(text) for text in edit.found.get("templates", ())]
-        held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
-        relation = Relation(edit.relation, (*templates, *held_out))
-    if edit.subject is None or not relation.templates:
+    try:
+        relation = _recorded_relation(edit)
+        if edit.subject is None or not relation.templates:
+            return None
+        return Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
+    except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
-    return Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
+
+
+def _recorded_relation(edit: EditRecord) -> Relation:
+    if edit.relation in bundled():
+        return load_relation(edit.relation)
+    templates = [Template(text) for text in edit.found.get("templates", ())]
+    held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
+    return Relation(edit.relation, (*templates, *held_out))
 
 
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:

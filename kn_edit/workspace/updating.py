@@ -31,6 +31,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import selective
+from kn_edit.workspace.asking_again import refusal
 from kn_edit.workspace.drafts import Bench, Draft, How
 from kn_edit.workspace.locating import Search, prompts_for
 from kn_edit.workspace.neighbours import Neighbours, neighbours
@@ -169,7 +170,8 @@ def _reworded(model: Model, chains: Sequence[Chain]) -> list[Question]:
 def _again(model: Model, earlier: Sequence[Case]) -> list[Question]:
     """A prompt of every fact that was updated before, their templates in turn."""
     questions = []
-    for at, case in enumerate(earlier):
+    askable = [case for case in earlier if refusal(model, case) is None]
+    for at, case in enumerate(askable):
         prompts = prompts_for(model, case.relation, case.fact)
         questions.append(ask_openly(model, prompts[at % len(prompts)]))
     return questions

@@ -500,7 +500,8 @@ class Workspace:
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it."""
         from kn_edit.checkpoints.materialise import digests
+        from kn_edit.edits.kept import LoadedDeltas
 
         known = [one for one in plan.recipe if edit is None or one != edit.delta.id]
-        deltas = self.ledger.deltas(known) + ([edit.delta] if edit else [])
+        deltas = LoadedDeltas([*self.ledger.deltas(known), *([edit.delta] if edit else [])])
         return self.ledger.advance(plan, digests(self.engine.shards, deltas), edit=edit)

@@ -1,0 +1,214 @@
+"""What is recorded about an edit, as it travels: kn_edit/<edit>.json.
+
+One rule for both sides: what `push` publishes, `pull` takes, and nothing is taken in that some
+later command would stumble over. Everything that is shown is escaped where it is shown; so text may
+hold line breaks, tabs and marks of writing direction, as scraped names do.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
+from kn_edit.facts import Template
+from kn_edit.ledger.history import canonical
+from kn_edit.ledger.records import EditRecord
+from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
+
+FORMAT = "kn-record/1"
+KINDS = ("update", "erase")
+METHODS = ("calibrated", "closed-form")  # of updates; an erasure says what it sets slots to
+ERASURE = "set to "
+
+MOST_RECORD = 1 << 20  # bytes
+MOST_LETTERS = 4000  # of a subject, an answer, a relation; `facts.fields` takes in fewer
+MOST_TEMPLATE = 10_000
+MOST_MESSAGE = 20_000  # letters of the message, and of any text about how an edit was found
+MOST_NAME = 200  # letters of a method, of the name of a figure
+MOST_TEMPLATES = 200  # of each kind
+MOST_NEURONS = 100_000
+MOST_METRICS = 200
+MOST_VALUES = 200_000
+MOST_DEPTH = 20
+
+_MOST_FIGURE = 1e300
+_MOST_INDEX = 1 << 31
+_TEXTS = ("kind", "relation", "method", "message")
+_MAYBE = ("subject", "answer", "target")
+_SPACES = "\t\n\r"  # controls that scraped text holds, and that do no harm
+_PAIRS = (
+    ("p_old_before", "p_old_after"),
+    ("p_new_before", "p_new_after"),
+    ("neutral_before", "neutral_after"),
+)
+
+
+class RecordProblem(ValueError):
+    """What is wrong with a record: a sentence that begins with the field."""
+
+
+def record_json(edit: EditRecord) -> bytes:
+    """What is recorded about an edit, as canonical JSON. Moments stay in the ledger."""
+    facts = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
+    found, metrics = _finite(dict(edit.found)), _finite(dict(edit.metrics))
+    return canonical({"format": FORMAT, **facts, "found": found, "metrics": metrics})
+
+
+def read_record(data: bytes, path: Path) -> dict[str, Any]:
+    """The fields of a NewEdit without its delta, from the bytes of a record.
+
+    Raises InvalidRecipe, which names the file of the edit and the field.
+    """
+    try:
+        return _read(data)
+    except RecordProblem as problem:
+        raise InvalidRecipe(path, str(problem)) from None
+
+
+def check_publishable(edit: EditRecord) -> None:
+    """Raise NotPublishable where nobody could pull the record of an edit."""
+    try:
+        for name in ("found", "metrics"):  # older versions took in what this one refuses
+            value = getattr(edit, name)
+            if not isinstance(value, dict):
+                raise RecordProblem(f"its {name} is not an object")
+            if nested_deeper(value, MOST_DEPTH):
+                raise RecordProblem(f"its {name} is nested more than {MOST_DEPTH} deep")
+        _read(record_json(edit))
+    except RecordProblem as problem:
+        raise NotPublishable(edit.id, str(problem)) from None
+
+
+def _read(data: bytes) -> dict[str, Any]:
+    if len(data) > MOST_RECORD:
+        raise RecordProblem(f"it has more than the {MOST_RECORD:,} bytes that it may have")
+    try:
+        facts = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
+    except JsonProblem as problem:
+        raise RecordProblem(str(problem)) from None
+    known = {"format", "found", "metrics", *_TEXTS, *_MAYBE}
+    if not isinstance(facts, dict) or facts.keys() != known or facts.pop("format") != FORMAT:
+        raise RecordProblem(f"it is not of the form {FORMAT}")
+    for name in (*_TEXTS, *_MAYBE):
+        if name in _TEXTS or facts[name] is not None:
+            _check_text(name, facts[name], _most(name), blank=name == "message")
+    _check_kind(facts)
+    _check_metrics(facts["metrics"])
+    _check_found(facts["found"])
+    return facts
+
+
+def _most(name: str) -> int:
+    return {"message": MOST_MESSAGE, "method": MOST_NAME}.get(name, MOST_LETTERS)
+
+
+def _check_text(name: str, value: object, most: int, *, blank: bool = False) -> None:
+    if not isinstance(value, str):
+        raise RecordProblem(f"its {name} is not text")
+    if len(value) > most:
+        raise RecordProblem(f"its {name} has more than {most:,} letters")
+    if not blank and not value.strip():
+        raise RecordProblem(f"its {name} is blank")
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value if _odd(letter)):
+        raise RecordProblem(f"its {name} holds a control character")
+
+
+def _odd(letter: str) -> bool:
+    return letter not in _SPACES and not letter.isprintable()
+
+
+def _check_kind(facts: Mapping[str, Any]) -> None:
+    """An update says who gets which answer in the place of which; an erasure none of that."""
+    kind, method = facts["kind"], facts["method"]
+    if kind not in KINDS:
+        raise RecordProblem("its kind is neither update nor erase")
+    for name in _MAYBE:
+        if kind == "update" and facts[name] is None:
+            raise RecordProblem(f"its {name} is missing, and an update has one")
+        if kind == "erase" and facts[name] is not None:
+            raise RecordProblem(f"its {name} is there, and an erasure has none")
+    if not (method in METHODS if kind == "update" else method.startswith(ERASURE)):
+        raise RecordProblem("its method is none that this kn-edit knows")
+
+
+def _check_metrics(metrics: object) -> None:
+    if not isinstance(metrics, dict) or len(metrics) > MOST_METRICS:
+        raise RecordProblem(f"its metrics are not an object of at most {MOST_METRICS} figures")
+    for name, value in metrics.items():
+        _check_text("name of a figure in metrics", name, MOST_NAME)
+        if value is not None and not _is_figure(value):
+            raise RecordProblem("one of its metrics is not a number")
+    for before, after in _PAIRS:
+        if (before in metrics) != (after in metrics):
+            raise RecordProblem(f"its metrics hold one of {before} and {after} without the other")
+
+
+def _is_figure(value: object) -> bool:
+    # Not math.isfinite, which fails for whole numbers beyond the floats.
+    return type(value) in (int, float) and abs(value) < _MOST_FIGURE  # type: ignore[arg-type]
+
+
+def _check_found(found: object) -> None:
+    """How an edit was found: any plain JSON, but what later commands read is as they need it."""
+    if not isinstance(found, dict):
+        raise RecordProblem("its found is not an object")
+    for name in ("templates", "held_out"):
+        _check_list(f"found.{name}", found.get(name, []), MOST_TEMPLATES, _check_template)
+    _check_list("found.neurons", found.get("neurons", []), MOST_NEURONS, _check_neuron)
+    for value in _values(found):
+        if isinstance(value, str):
+            _check_text("found", value, MOST_MESSAGE, blank=True)
+        elif value is not None and not isinstance(value, bool) and not _is_figure(value):
+            raise RecordProblem("its found holds a number out of range")
+
+
+def _check_list(name: str, values: object, most: int, check: Callable[[str, object], None]) -> None:
+    if not isinstance(values, list) or len(values) > most:
+        raise RecordProblem(f"its {name} is not a list of at most {most:,}")
+    for at, value in enumerate(values):
+        check(f"{name}[{at}]", value)
+
+
+def _check_template(name: str, text: object) -> None:
+    _check_text(name, text, MOST_TEMPLATE)
+    try:
+        Template(str(text))
+    except BadTemplate:
+        raise RecordProblem(f"its {name} does not hold [X] and [Y] once each") from None
+
+
+def _check_neuron(name: str, neuron: object) -> None:
+    sound = isinstance(neuron, dict) and all(
+        type(neuron[key]) is int and 0 <= neuron[key] < _MOST_INDEX
+        for key in {"layer", "index"} & neuron.keys()
+    )
+    if not sound:
+        raise RecordProblem(f"its {name} is no neuron by layer and index")
+
+
+def _values(value: object) -> Iterator[object]:
+    """Every value and every key inside that is neither a list nor an object."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _values(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _values(inner)
+    else:
+        yield value
+
+
+def _finite(value: Any) -> Any:
+    """The same without nan and inf, which JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value
