@@ -19,9 +19,11 @@ from pathlib import Path
 
 TEMPORARY = ".tmp"  # a file on its way
 PARTIAL = ".partial"  # a folder on its way
+NOTE = ".note"  # a file that says where a folder on its way is
 LONGEST = 40  # characters of a name that a temporary name repeats; more could be too long
 LEFTOVER = re.compile(r"\..{0,40}\.[0-9a-f]{16}\.(tmp|partial)", re.DOTALL)
 
+_LONGEST_PATH = 4096  # bytes
 _TRIES = 100  # a tidier can take a new name away before it is locked, so look again
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,17 +66,38 @@ def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True)
 
 
 @contextmanager
-def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+def scratch_folder(parent: Path, name: str, notes: Path | None = None) -> Iterator[Path]:
     """A new folder for work under way, locked for as long as the block runs, gone afterwards.
 
-    It may be renamed inside the block; then it stays. Raises OSError.
+    It may be renamed inside the block; then it stays.
+    notes: a folder to note its place in, for `noted_leftovers` after a kill
+    Raises OSError.
     """
-    path, descriptor = _locked_folder(parent, name)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(descriptor)
+    with _noted(parent, name, notes) as path:
+        descriptor = _make_locked(path)
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(descriptor)
+
+
+def noted_leftovers(notes: Path) -> Iterator[Path]:
+    """Folders on their way whose makers were killed, by the notes that they left; once each.
+
+    A note goes with the folder that it names: remove that before asking for the next.
+    """
+    for note in _listed(notes):
+        if not note.name.endswith(NOTE) or note.is_symlink():
+            continue
+        with suppress(OSError), note.open("rb") as file:
+            if lock(file.fileno(), wait=False) is False:
+                continue  # its maker works on
+            place = Path(os.fsdecode(file.read(_LONGEST_PATH)))
+            if is_leftover_name(place.name) and place.is_absolute():
+                yield place
+            if not place.exists():
+                note.unlink()
 
 
 def remove_leftover(path: Path, *, old: bool) -> bool:
@@ -153,10 +176,8 @@ def sync(path: Path) -> None:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and those above it, each name on disk. Raises OSError."""
-    missing = [path]
-    while not missing[-1].parent.exists():
-        missing.append(missing[-1].parent)
+    """Make a folder and those above it that are missing, each name on disk. Raises OSError."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
         sync(folder.parent)
@@ -188,20 +209,54 @@ def lock(descriptor: int, *, wait: bool) -> bool | None:
     return True
 
 
-def _locked_folder(parent: Path, name: str) -> tuple[Path, int]:
+def _make_locked(path: Path) -> int:
+    """Make a folder and lock it; its descriptor."""
     for _ in range(_TRIES):
-        path = parent / temporary_name(name, PARTIAL)
         path.mkdir()
         with suppress(FileNotFoundError):
             descriptor = os.open(path, _FOLDER)
             lock(descriptor, wait=True)
             try:
                 if os.path.samestat(path.lstat(), os.fstat(descriptor)):
-                    return path, descriptor
+                    return descriptor
             except FileNotFoundError:
                 pass
             os.close(descriptor)
-    raise OSError(errno.EAGAIN, "another program keeps removing its temporary folders", str(parent))
+    raise OSError(errno.EAGAIN, "another program keeps removing its temporary folders", str(path))
+
+
+@contextmanager
+def _noted(parent: Path, name: str, notes: Path | None) -> Iterator[Path]:
+    """The place of a new scratch folder, noted for as long as the block runs, as far as it can be.
+
+    Where no note can be written the work goes on without one.
+    """
+    path = parent.absolute() / temporary_name(name, PARTIAL)
+    if notes is None:
+        yield path
+        return
+    note = notes / f"{secrets.token_hex(8)}{NOTE}"
+    descriptor = None
+    try:
+        with suppress(OSError):
+            notes.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(note, _NEW, 0o600)
+            lock(descriptor, wait=True)
+            os.write(descriptor, os.fsencode(path))
+        yield path
+    finally:
+        if descriptor is not None:
+            with suppress(OSError):
+                if not path.exists():
+                    note.unlink()
+            os.close(descriptor)
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _place_without_links(temporary: Path, path: Path) -> None:

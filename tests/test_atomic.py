@@ -174,3 +174,56 @@ def test_a_page_is_written_beside_files_of_the_user_that_look_temporary(tmp_path
     assert (tmp_path / "report.html").read_text() == "page"
     assert (tmp_path / "report.tmp").is_symlink()
     assert (tmp_path / "precious").read_text() == "precious"
+
+
+def test_a_folder_that_a_killed_command_left_anywhere_is_found_by_its_note(tmp_path):
+    notes, place = tmp_path / "cache" / "notes", tmp_path / "elsewhere"
+    place.mkdir()
+    script = (
+        "import os, sys; from pathlib import Path; from kn_edit.atomic import scratch_folder\n"
+        "with scratch_folder(Path(sys.argv[1]), 'x', Path(sys.argv[2])) as scratch:\n"
+        "    (scratch / 'weights').write_text('w'); print(scratch, flush=True); sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", script, str(place), str(notes)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as maker:
+        assert maker.stdout is not None
+        scratch = Path(maker.stdout.readline().strip())
+        assert list(atomic.noted_leftovers(notes)) == []  # its maker works on
+        maker.kill()
+        maker.wait()
+    found = []
+    for path in atomic.noted_leftovers(notes):
+        found.append(path)
+        assert remove_leftover(path, old=False)
+    assert found == [scratch]
+    assert (names(place), names(notes)) == ([], [])
+
+
+def test_work_that_ends_leaves_no_note(tmp_path):
+    with scratch_folder(tmp_path, "x", tmp_path / "notes"):
+        assert len(names(tmp_path / "notes")) == 1
+    with pytest.raises(RuntimeError), scratch_folder(tmp_path, "x", tmp_path / "notes"):
+        raise RuntimeError
+    with scratch_folder(tmp_path, "x", tmp_path / "notes") as scratch:
+        scratch.rename(tmp_path / "done")
+    assert names(tmp_path) == ["done", "notes"]
+    assert names(tmp_path / "notes") == []
+
+
+def test_a_note_that_cannot_be_written_stops_nothing(tmp_path):
+    (tmp_path / "notes").write_text("in the way")
+    with scratch_folder(tmp_path, "x", tmp_path / "notes") as scratch:
+        assert scratch.is_dir()
+
+
+def test_a_wild_note_leads_nowhere(tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    (tmp_path / "precious").mkdir()
+    for number, text in enumerate([tmp_path / "precious", "", "relative", "\n", "a" * 9000]):
+        (notes / f"{number}.note").write_text(str(text))
+    (notes / "9.note").symlink_to(tmp_path / "precious")
+    assert list(atomic.noted_leftovers(notes)) == []
+    assert (tmp_path / "precious").is_dir()

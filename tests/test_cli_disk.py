@@ -8,6 +8,7 @@ from pathlib import Path
 from sqlite3 import connect
 
 from kn_edit.errors import ExitCode
+from kn_edit.workspace.caches import notes_folder
 
 
 def test_init_makes_a_workspace_once(shell, tmp_path):
@@ -67,9 +68,58 @@ def test_a_backup_can_be_restored(edited, tmp_path):
     assert edited("log", "--json", "--workspace", str(tmp_path / "again")).out == log
 
 
+def test_restore_makes_a_workspace_and_keeps_a_former_ledger(edited, tmp_path):
+    log = edited("log", "--json").out
+    assert edited("backup", "edits.tar").code == 0
+    ran = edited("restore", "edits.tar", "--workspace", str(tmp_path / "again"), "--json")
+    assert ran.json["workspace"] == str(tmp_path / "again")
+    assert ran.json["aside"] is None
+    assert edited("log", "--json", "--workspace", str(tmp_path / "again")).out == log
+    taken = edited("restore", "edits.tar")
+    assert (taken.code, "--replace" in taken.err) == (ExitCode.CONFLICT, True)
+    Path(".kn-edit/ledger.db").write_bytes(b"damaged")
+    assert "kn-edit restore" in edited("log").err
+    replaced = edited("restore", "edits.tar", "--replace", "--json").json
+    assert Path(replaced["aside"], "ledger.db").read_bytes() == b"damaged"
+    assert edited("log", "--json").out == log
+    assert edited("verify").code == 0
+
+
+def test_restore_of_something_else_is_refused(shell, tmp_path):
+    (tmp_path / "x.tar").write_bytes(b"no tar")
+    ran = shell("restore", str(tmp_path / "x.tar"), "--workspace", "w")
+    assert (ran.code, ran.out) == (ExitCode.INTEGRITY, "")
+    assert "not a sound backup" in ran.err
+    assert not (tmp_path / "w" / ".kn-edit").exists()
+
+
 def test_gc_finds_nothing_in_a_tidy_workspace(edited):
-    assert edited("gc", "--json").json == {"removed": []}
+    tidy = {"removed": [], "scores": {"removed": 0, "bytes": 0}}
+    assert edited("gc", "--json").json == tidy
     assert edited("gc").out == "0 files removed\n"
+
+
+def test_gc_takes_what_a_killed_export_left_beside_its_target(edited, tmp_path):
+    partial = tmp_path / "elsewhere" / ".out.0123456789abcdef.partial"
+    partial.mkdir(parents=True)
+    notes = notes_folder()
+    notes.mkdir(parents=True, exist_ok=True)
+    (notes / "1.note").write_text(str(partial))
+    assert edited("gc", "--json").json["removed"] == [str(partial)]
+    assert not partial.exists()
+    assert not (notes / "1.note").exists()
+
+
+def test_gc_removes_an_old_orphan_and_a_young_one_when_asked(edited):
+    orphan = Path(".kn-edit/blobs/ab") / f"{'ab' * 32}.safetensors"
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"")
+    assert edited("gc", "--json").json["removed"] == []
+    assert edited("gc", "--older-than", "nan").code == ExitCode.USAGE
+    assert edited("gc", "--older-than", "1e300").code == 0
+    assert orphan.exists()
+    assert len(edited("gc", "--older-than", "0", "--json").json["removed"]) == 1
+    assert not orphan.exists()
 
 
 def test_doctor_works_everywhere(shell, place):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, record
+from ledgers import about, delta_of, digests, move, new_ledger, record
 
 from kn_edit.errors import (
-    BackupExists,
     DeltaDigestDiffers,
     DeltaMissing,
     ExitCode,
@@ -147,42 +145,3 @@ def test_missing_and_changed_deltas_are_found(grown):
     grown.blobs.path(B.id).write_bytes(B.to_bytes()[:-1])
     found = [(problem.part, problem.subject) for problem in grown.check()]
     assert found == [("delta", A.id), ("delta", B.id)]
-
-
-# --- backup --------------------------------------------------------------------------------------
-
-
-def test_a_backup_restores_the_whole_ledger(grown, tmp_path):
-    archive = tmp_path / "safe" / "ledger.tar"
-    archive.parent.mkdir()
-    grown.backup(archive)
-    assert list(archive.parent.iterdir()) == [archive]
-    restored = tmp_path / "restored" / ".kn-edit"
-    restored.mkdir(parents=True)
-    subprocess.run(["tar", "-xf", archive, "-C", restored], check=True)
-    with open_ledger(restored.parent) as again:
-        assert again.check() == []
-        assert again.log() == grown.log()
-        assert again.edits() == grown.edits()
-        record(again, delta_of((1, 3)))
-
-
-def test_a_backup_never_overwrites(grown, tmp_path):
-    archive = tmp_path / "ledger.tar"
-    archive.write_text("precious")
-    with pytest.raises(BackupExists):
-        grown.backup(archive)
-    assert archive.read_text() == "precious"
-
-
-def test_a_backup_of_a_damaged_ledger_is_refused(grown, tmp_path):
-    grown.blobs.path(A.id).write_bytes(b"")
-    with pytest.raises(DeltaDigestDiffers):
-        grown.backup(tmp_path / "ledger.tar")
-    assert not list(tmp_path.glob("ledger.tar*"))
-
-
-def test_a_backup_into_nowhere_is_said(grown, tmp_path):
-    with pytest.raises(LedgerUnusable, match=r"missing/ledger\.tar") as caught:
-        grown.backup(tmp_path / "missing" / "ledger.tar")
-    assert caught.value.exit_code == ExitCode.DISK

@@ -23,7 +23,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         history.blame,
     ),
     "Move in the history": (history.revert, history.rewind, history.compose, history.tag),
-    "Files": (disk.export, disk.verify, disk.backup, disk.gc),
+    "Files": (disk.export, disk.verify, disk.backup, disk.restore, disk.gc),
     "The Hub": (hub.push, hub.pull, hub.rollback),
     "This program": (machine.doctor, machine.completion),
 }

@@ -1,7 +1,8 @@
-"""Commands on files: init, export, verify, backup, gc."""
+"""Commands on files: init, export, verify, backup, restore, gc."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import click
 from kn_edit.cli import plain
 from kn_edit.cli.options import (
     check_max_rank,
+    finite,
     folder_named,
     max_rank_option,
     output_options,
@@ -22,6 +24,8 @@ from kn_edit.errors import Unsound
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
+
+MOST_DAYS = 365_000  # a thousand years; a time span has an end
 
 
 @click.command()
@@ -146,37 +150,101 @@ def verify(workspace: Workspace, version: str | None, output: Output) -> None:
 @output_options
 @pass_workspace
 def backup(workspace: Workspace, file: Path, output: Output) -> None:
-    """Write the whole ledger to one tar file.
+    """Write the whole ledger to one new tar file.
 
-    The model is not in it. Restore with: mkdir .kn-edit && tar -xf FILE -C .kn-edit
+    Others may go on working meanwhile. The model is not in it. `kn-edit restore FILE` takes it
+    back.
 
     \b
     Example:
       kn-edit backup edits.tar
     """
+    head = workspace.head.id
     workspace.backup(file)
     size = file.stat().st_size
     output.show(
-        {"file": str(file), "bytes": size, "version": workspace.head.id},
+        {"file": str(file), "bytes": size, "version": head},
         [str(file)],
         lambda: [f"the ledger is in {file} ({size / 1000:.0f} kB)"],
     )
 
 
 @click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--replace",
+    is_flag=True,
+    help="Also where a ledger is, damaged or not. That one is kept aside.",
+)
 @output_options
-@pass_workspace
-def gc(workspace: Workspace, output: Output) -> None:
-    """Remove files that nothing refers to.
+@workspace_option
+def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | None) -> None:
+    """Make a workspace of a file that `kn-edit backup` made.
 
-    A crash leaves such files behind. Those of the last hour stay: another command may be about to
-    use them.
+    Everything in FILE is checked before any of it takes its place: the database, and the sha256 of
+    every delta. With --replace the former ledger stays beside it, as .kn-edit.before-restore-TIME.
+    Stop other commands on that ledger first.
 
     \b
-    Example:
+    Examples:
+      kn-edit restore edits.tar
+      kn-edit restore edits.tar --replace
+      kn-edit restore edits.tar --workspace elsewhere
+    """
+    from kn_edit.workspace import Workspace
+
+    restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
+    with Workspace.open(restored.folder) as workspace:
+        head = workspace.head
+    place, aside = restored.folder.resolve(), restored.aside
+    output.show(
+        {
+            "workspace": str(place),
+            "version": head.id,
+            "edits": list(head.edits),
+            "aside": str(aside) if aside else None,
+        },
+        [head.id],
+        lambda: [
+            f"the ledger is in {place}, its head is {head.id[:12]}",
+            *([f"the former one is in {aside}"] if aside else []),
+            "next: kn-edit verify",
+        ],
+    )
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    "days",
+    type=click.FloatRange(min=0),
+    default=14,
+    show_default=True,
+    metavar="DAYS",
+    callback=finite,
+    help="How old the delta of no edit must be. 0 is safe, too, beside other commands.",
+)
+@output_options
+@pass_workspace
+def gc(workspace: Workspace, days: float, output: Output) -> None:
+    """Remove files that nothing refers to.
+
+    Deltas that belong to no edit, what killed commands left here and beside the targets of exports
+    and backups, and the oldest cached scores beyond 256 MB. Other commands may run meanwhile: what
+    they need stays.
+
+    \b
+    Examples:
       kn-edit gc
+      kn-edit gc --older-than 0
     """
     from kn_edit.cli.tables import count
 
-    gone = [str(path) for path in workspace.gc()]
-    output.show({"removed": gone}, gone, lambda: [f"{count(len(gone), 'file')} removed", *gone])
+    gone = [str(path) for path in workspace.gc(older_than=timedelta(days=min(days, MOST_DAYS)))]
+    scores = workspace.trim_cache()
+    data = {"removed": gone, "scores": {"removed": scores.files, "bytes": scores.bytes}}
+    lines = [f"{count(len(gone), 'file')} removed", *gone]
+    if scores.files:
+        told = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
+        lines.append(told)
+    output.show(data, gone, lambda: lines)

@@ -71,6 +71,7 @@ from kn_edit.errors.hub import (
     UploadDiffers,
 )
 from kn_edit.errors.ledger import (
+    BackupDamaged,
     BackupExists,
     CommitUnknown,
     DeltaMissing,
@@ -83,6 +84,7 @@ from kn_edit.errors.ledger import (
     NewerSchema,
     NoLedger,
     NoWorkspace,
+    RestoreTargetTaken,
     SchemaChanged,
     Unsound,
 )
@@ -147,6 +149,7 @@ __all__ = [
     "AnswerNotInVocabulary",
     "AnswerNotOneToken",
     "AnswerTooLong",
+    "BackupDamaged",
     "BackupExists",
     "BadFacts",
     "BadField",
@@ -227,6 +230,7 @@ __all__ = [
     "RankTooHigh",
     "RemoteMoved",
     "RepoNotFound",
+    "RestoreTargetTaken",
     "RevisionNotFound",
     "SameAnswer",
     "ScaledOutOfRange",

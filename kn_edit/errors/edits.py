@@ -83,7 +83,7 @@ class InvalidDelta(KnEditError):
     def __str__(self) -> str:
         return (
             f"this is not a sound kn-delta/1: {self.reason}; "
-            f"fetch the file again, or restore it from a backup"
+            "fetch the file again, or run `kn-edit restore FILE --replace` with a backup"
         )
 
 
@@ -98,7 +98,7 @@ class DeltaDigestDiffers(KnEditError):
     def __str__(self) -> str:
         return (
             f"the delta file of edit {self.expected[:12]} has sha256 {self.actual[:12]}…, so its "
-            f"bytes changed; restore it from a backup, or fetch it again"
+            "bytes changed; run `kn-edit restore FILE --replace` with a backup, or fetch it again"
         )
 
 

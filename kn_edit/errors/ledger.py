@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
+from kn_edit.safetext import shortened
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Unsound(KnEditError):
     def __str__(self) -> str:
         count = "one thing is" if len(self.problems) == 1 else f"{len(self.problems)} things are"
         return (
-            f"{count} wrong: {listed(self.problems, 3)}; restore the ledger from a backup, "
-            "or the model's files from where they came"
+            f"{count} wrong: {listed(self.problems, 3)}; restore the ledger with "
+            "`kn-edit restore FILE --replace`, or the model's files from where they came"
         )
 
 
@@ -72,7 +73,7 @@ class LedgerDamaged(KnEditError):
     def __str__(self) -> str:
         return (
             f"{self.path} is not a sound ledger: {self.reason}; "
-            f"restore it from a file that `kn-edit backup` made"
+            "restore it with `kn-edit restore FILE --replace`, FILE made by `kn-edit backup`"
         )
 
 
@@ -169,8 +170,8 @@ class DeltaMissing(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the delta file of edit {self.edit[:12]} is missing; "
-            f"put it back at {self.path} from a backup"
+            f"the delta file of edit {self.edit[:12]} is missing at {self.path}; "
+            "restore it with `kn-edit restore FILE --replace`, FILE made by `kn-edit backup`"
         )
 
 
@@ -186,6 +187,35 @@ class DigestsDiffer(KnEditError):
         return (
             f"version {self.version[:12]} gives other bits than the ledger recorded in "
             f"{listed(self.tensors)}; check the base model's files, and run `kn-edit verify`"
+        )
+
+
+@dataclass
+class BackupDamaged(KnEditError):
+    """A file that should be a backup and is not a sound one. Nothing of it was restored."""
+
+    exit_code = ExitCode.INTEGRITY
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path} is not a sound backup: {shortened(self.reason, 200)}; nothing was "
+            "restored, name another file that `kn-edit backup` made"
+        )
+
+
+@dataclass
+class RestoreTargetTaken(KnEditError):
+    """A ledger, or what is left of one, where a backup should be restored."""
+
+    exit_code = ExitCode.CONFLICT
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"{self.folder} is there already; pass --replace to put it aside and restore in its "
+            "place, or choose another folder with --workspace"
         )
 
 

@@ -26,7 +26,16 @@ from kn_edit.errors import (
     SlotOverlap,
     UnknownId,
 )
-from kn_edit.ledger import events, history, names, reading, upkeep, verification, writing
+from kn_edit.ledger import (
+    archive,
+    events,
+    history,
+    names,
+    reading,
+    restoring,
+    verification,
+    writing,
+)
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
@@ -80,6 +89,16 @@ class Ledger:
         """
         create_database(folder / DATABASE, base, _moment(clock))
         return cls.open(folder, clock=clock)
+
+    @staticmethod
+    def restore(file: Path, folder: Path, *, clock: Clock, replace: bool = False) -> Path | None:
+        """Put the ledger of a backup in this folder (the `.kn-edit` one), whole or not at all.
+
+        replace: also where a ledger is; that one is kept aside, and where it is now is returned
+        Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
+        LedgerUnusable.
+        """
+        return restoring.restore(file, folder, DATABASE, replace=replace, moment=clock())
 
     @classmethod
     def open(cls, folder: Path, *, clock: Clock) -> Ledger:
@@ -334,13 +353,13 @@ class Ledger:
         """Everything that is wrong with the ledger; the bits of weights are the caller's part."""
         return verification.problems(self._database, self.blobs)
 
-    def backup(self, file: Path) -> None:
-        """Write the ledger to one tar file, while others may use it.
+    def backup(self, file: Path, notes: Path | None = None) -> None:
+        """Write the ledger to one new tar file, while others may use it. `restore` takes it back.
 
-        Restore it with `mkdir .kn-edit && tar -xf FILE -C .kn-edit`.
+        notes: a folder to note in where work under way is, for `gc` after a kill
         Raises BackupExists, LedgerUnusable, and what reading a damaged delta raises.
         """
-        upkeep.backup(self._database, self.blobs, file)
+        archive.backup(self._database, self.blobs, file, notes)
 
     def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
         """Remove deltas of no edit, and what killed commands left; which files they were.

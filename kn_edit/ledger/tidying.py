@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,6 +42,17 @@ def collect(
         removed = list(_unreferenced(database, blobs, before))
         removed += [path for path in _leftovers(blobs, folder) if _remove(path, before)]
     return sorted(removed)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed `init` or `restore` left in and beside a ledger's folder.
+
+    For a place where there is no ledger yet, and so nothing that `gc` could be asked for.
+    """
+    blobs = Blobs(folder / "blobs")
+    for path in _leftovers(blobs, folder):
+        with suppress(OSError):
+            _remove(path, before=0)
 
 
 def _unreferenced(database: Database, blobs: Blobs, before: float) -> Iterator[Path]:

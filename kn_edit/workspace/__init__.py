@@ -22,7 +22,7 @@ from kn_edit.ledger import (
     VersionRecord,
 )
 from kn_edit.workspace.requests import case_of
-from kn_edit.workspace.workspace import Edited, Workspace
+from kn_edit.workspace.workspace import Edited, Restored, Workspace
 
 if TYPE_CHECKING:
     from kn_edit.hub.log import Release
@@ -56,6 +56,7 @@ __all__ = [
     "Ref",
     "Relation",
     "Release",
+    "Restored",
     "Scaled",
     "Search",
     "Step",

@@ -26,3 +26,12 @@ def nearest_folder(folder: Path) -> Path:
         if (candidate / LEDGER).is_dir():
             return candidate
     raise NoWorkspace(folder)
+
+
+def nearest_or_here() -> Path:
+    """The nearest folder upwards that holds a ledger, or else the current one."""
+    here = Path.cwd()
+    try:
+        return nearest_folder(here)
+    except NoWorkspace:
+        return here

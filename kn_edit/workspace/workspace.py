@@ -33,7 +33,13 @@ from kn_edit.ledger import (
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, nearest_folder
+from kn_edit.workspace.folder import (
+    DATABASE,
+    LEDGER,
+    chosen_folder,
+    nearest_folder,
+    nearest_or_here,
+)
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.requests import OWN, case_again, check_case
 
@@ -44,6 +50,7 @@ if TYPE_CHECKING:
     from kn_edit.models.model import Model
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
+    from kn_edit.workspace.caches import Trimmed
     from kn_edit.workspace.drafts import Bench, Draft, How
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
@@ -62,6 +69,14 @@ class Edited:
     edit: str | None
     version: str | None
     overlaps: tuple[Overlap, ...]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where a backup was restored."""
+
+    folder: Path  # of the workspace
+    aside: Path | None  # the former ledger, if there was one
 
 
 def now() -> datetime:
@@ -114,6 +129,25 @@ class Workspace:
         if not (found / LEDGER).is_dir():
             raise NoWorkspace(found)
         return cls(found, Ledger.open(found / LEDGER, clock=clock), progress)
+
+    @classmethod
+    def restore(
+        cls,
+        file: Path,
+        folder: Path | None = None,
+        *,
+        replace: bool = False,
+        clock: Clock = now,
+    ) -> Restored:
+        """Make a workspace of a file that `backup` made, whole or not at all.
+
+        replace: also where a ledger is, damaged or not; that one is kept aside
+        Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
+        LedgerUnusable.
+        """
+        place = chosen_folder(folder) or (nearest_or_here() if replace else Path.cwd())
+        aside = Ledger.restore(Path(file), place / LEDGER, clock=clock, replace=replace)
+        return Restored(place, aside)
 
     def close(self) -> None:
         self.ledger.close()
@@ -421,15 +455,30 @@ class Workspace:
         return problems(self.ledger, self.engine, versions, self.progress)
 
     def backup(self, file: Path) -> None:
-        """The whole ledger as one tar file."""
-        self.ledger.backup(file)
+        """Write the whole ledger to one new tar file, which `restore` takes back.
+
+        Raises BackupExists, LedgerUnusable, DeltaMissing, DeltaDigestDiffers.
+        """
+        from kn_edit.workspace.caches import notes_folder
+
+        self.ledger.backup(file, notes_folder())
 
     def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
         """Remove deltas of no edit, and what killed commands left; which files they were.
 
         older_than: of deltas; younger ones spare a command that was cut off its work
+        Raises LedgerBusy, LedgerUnusable.
         """
-        return self.ledger.gc(older_than=older_than)
+        from kn_edit.workspace.caches import remove_leftovers
+
+        return [*self.ledger.gc(older_than=older_than), *remove_leftovers()]
+
+    @staticmethod
+    def trim_cache() -> Trimmed:
+        """Remove the oldest cached scores where the cache has grown beyond its bound."""
+        from kn_edit.workspace.caches import trim_scores
+
+        return trim_scores()
 
     # --- inside ----------------------------------------------------------------------------------
 

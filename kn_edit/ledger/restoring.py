@@ -1,0 +1,133 @@
+"""Putting a backup in the place of a ledger: checked first, then by one rename."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from kn_edit.atomic import make_folders, scratch_folder, sync
+from kn_edit.errors import (
+    BackupDamaged,
+    KnEditError,
+    LedgerBusy,
+    LedgerDamaged,
+    NewerSchema,
+    RestoreTargetTaken,
+)
+from kn_edit.ledger.archive import edit_ids, unpack
+from kn_edit.ledger.database import Database
+from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
+from kn_edit.ledger.tidying import RESTORING, remove_unfinished
+
+ASIDE = ".before-restore-"
+_AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+def restore(
+    file: Path, folder: Path, database: str, *, replace: bool, moment: datetime
+) -> Path | None:
+    """Put the ledger of a backup at `folder`, the `.kn-edit` of a workspace.
+
+    Everything is unpacked beside it and checked: names, sizes, the database, each delta's sha256.
+    Then it takes its place by a rename, without a file of the former ledger beside it.
+
+    replace: also where a ledger is; that one is kept aside, and where it is now is returned
+    Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy, LedgerUnusable.
+    """
+    with disk_errors(folder):
+        refuse_link(folder)
+        if not replace and folder.exists() and not _is_empty(folder):
+            raise RestoreTargetTaken(folder)
+        make_folders(folder.parent)
+        remove_unfinished(folder)
+        with scratch_folder(folder.parent, RESTORING) as scratch:
+            digests = unpack(file, scratch, database)
+            _check(file, scratch / database, digests)
+            sync(scratch)
+            _wait_for_writers(folder / database)
+            return _take_place(scratch, folder, moment)
+
+
+def _check(file: Path, path: Path, digests: set[str]) -> None:
+    """Bring an unpacked database to the present schema, and compare it with the deltas."""
+    database = Database.at(path)
+    try:
+        database.upgrade()
+        faults = database.faults()
+        with database.reading() as connection:
+            ids = set(edit_ids(connection))
+    except LedgerDamaged as error:
+        raise BackupDamaged(file, error.reason) from error
+    except NewerSchema as error:
+        raise NewerSchema(file, error.needed, error.known) from error
+    finally:
+        database.engine.dispose()
+    if faults:
+        raise BackupDamaged(file, faults[0])
+    if ids - digests:
+        raise BackupDamaged(file, f"it lacks the delta of edit {min(ids - digests)[:12]}")
+    if digests - ids:
+        raise BackupDamaged(file, f"it holds a delta of no edit, {min(digests - ids)[:12]}")
+    sync(path)
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _wait_for_writers(path: Path) -> None:
+    """Let a transaction under way in the former ledger end, and SQLite fold its log back.
+
+    Raises LedgerBusy.
+    """
+    try:
+        check_files(path)
+        if path.is_file():
+            with Database.at(path).writing():
+                pass
+    except LedgerBusy:
+        raise
+    except KnEditError:
+        pass  # it is damaged, so nobody can write to it
+
+
+def _take_place(new: Path, folder: Path, moment: datetime) -> Path | None:
+    """Exchange the folders; where the former one is now, if there was one with files in it.
+
+    The former one never has a name that anybody would tidy away, at no moment.
+    """
+    if not folder.exists() or _is_empty(folder):
+        new.rename(folder)
+        sync(folder.parent)
+        return None
+    aside = _free_name(folder.with_name(f"{folder.name}{ASIDE}{moment:%Y%m%dT%H%M%S}"))
+    new.rename(aside)
+    if not _exchange(aside, folder):
+        aside.rename(new)
+        folder.rename(aside)
+        try:
+            new.rename(folder)
+        except BaseException:
+            aside.rename(folder)
+            raise
+    sync(folder.parent)
+    return aside
+
+
+def _free_name(path: Path) -> Path:
+    numbered = (path.with_name(f"{path.name}-{number}") for number in range(1, 1000))
+    return next(candidate for candidate in (path, *numbered) if not os.path.lexists(candidate))
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change names at once; whether the system can."""
+    if sys.platform != "linux":
+        return False
+    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if function is None:
+        return False
+    paths = os.fsencode(one), os.fsencode(other)
+    return bool(function(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _EXCHANGE) == 0)

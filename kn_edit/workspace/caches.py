@@ -1,0 +1,75 @@
+"""What kn-edit keeps outside of workspaces: its cache, and notes of work under way elsewhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from kn_edit.atomic import is_leftover_name, noted_leftovers, remove_leftover
+from kn_edit.models.cache import cache_folder
+
+MAX_SCORES = 256 << 20  # bytes of cached scores that `gc` leaves
+NOTES = "under-way"
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What was removed from the cache of scores."""
+
+    files: int
+    bytes: int
+
+
+def notes_folder() -> Path:
+    """Where exports and backups note the folder that they work in, for `gc` after a kill."""
+    return cache_folder() / NOTES
+
+
+def remove_leftovers() -> list[Path]:
+    """Remove what killed commands left in the cache, and beside targets of exports and backups."""
+    paths = [*_listed(cache_folder()), *(path for folder in _shards() for path in _listed(folder))]
+    places = (path for path in paths if is_leftover_name(path.name))
+    removed = [path for path in places if _removed(path)]
+    removed += [path for path in noted_leftovers(notes_folder()) if _removed(path)]
+    return removed
+
+
+def trim_scores(most: int = MAX_SCORES) -> Trimmed:
+    """Remove the oldest cached scores until at most so many bytes are left."""
+    files = []
+    for path in (path for folder in _shards() for path in _listed(folder)):
+        with suppress(OSError):
+            status = path.lstat()
+            files.append((status.st_mtime, status.st_size, path))
+    left = sum(size for _, size, _ in files)
+    count = freed = 0
+    for _, size, path in sorted(files):
+        if left - freed <= most:
+            break
+        with suppress(OSError):
+            path.unlink()
+            count, freed = count + 1, freed + size
+    return Trimmed(count, freed)
+
+
+def _shards() -> Iterator[Path]:
+    """The folders of the score cache; no links among them."""
+    scores = cache_folder() / "scores"
+    if not scores.is_symlink():
+        yield from (path for path in _listed(scores) if path.is_dir() and not path.is_symlink())
+
+
+def _removed(path: Path) -> bool:
+    with suppress(OSError):
+        return remove_leftover(path, old=False)
+    return False
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder)]
+    except OSError:
+        return []
