@@ -12,7 +12,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,14 @@ MAX_DEPTH = 100
 
 class JsonProblem(ValueError):
     """What is wrong with a JSON text, in words; callers know where it stands."""
+
+
+def path_of(named: str | Path) -> Path:
+    """A file or folder as users name it: text or a path, `~` for the home folder."""
+    path = Path(named)
+    with suppress(RuntimeError):  # ~somebody, whom this system does not know
+        path = path.expanduser()
+    return path
 
 
 @contextmanager

@@ -36,7 +36,6 @@ from kn_edit.errors import (
     AnswerNotOneToken,
     ExitCode,
     GateFailed,
-    HeadMoved,
     NoNeurons,
     SameAnswer,
 )
@@ -220,27 +219,6 @@ def test_what_stops_an_update_leaves_neither_weights_nor_records(shape, where, t
 
 def hooks(module: torch.nn.Module) -> list[object]:
     return [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
-
-
-def test_the_head_may_not_move_while_an_update_is_made(tmp_path):
-    """What was measured on one version must not be recorded on another."""
-    with new_workspace(tmp_path) as first:
-        pass
-    moved: list[str] = []
-
-    def other_process(what: str, done: int, total: int) -> None:
-        if what == "measuring" and not moved:
-            with Workspace.open(first.folder) as other:
-                how = quick((0, 1))
-                moved.append(str(other.update(about("Japan"), "Oslo", how=how, accept=True).edit))
-
-    with Workspace.open(first.folder, progress=other_process) as workspace:
-        with pytest.raises(HeadMoved) as conflict:
-            workspace.update(about("France"), "Rome", how=quick((1, 1)), accept=True)
-        assert conflict.value.exit_code == ExitCode.CONFLICT
-        assert list(workspace.head.edits) == moved
-        assert [edit.id for edit in workspace.ledger.edits()] == moved
-        assert workspace.verify() == []
 
 
 def test_odd_bits_in_what_no_edit_touches_survive(tmp_path):

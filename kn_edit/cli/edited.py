@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli.records import before_and_after
 from kn_edit.cli.tables import (
@@ -106,14 +106,25 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
                 "specificity",
                 f"{share(metrics['specificity'])}  other relations answer as before{asked}",
             ),
+            *_earlier(metrics),
             *before_and_after(metrics, None, None),
         ]
     return [
         ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
         ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
         ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
+        *_earlier(metrics),
         *before_and_after(metrics, draft.answer, draft.target),
     ]
+
+
+def _earlier(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is left of the edits that were made before, where there are any."""
+    prompts = metrics.get("earlier")
+    if not prompts:
+        return []
+    words = f"earlier edits answer as they did ({count(prompts, 'prompt')})"
+    return [("earlier edits", f"{share(metrics['earlier_kept'])}  {words}")]
 
 
 def _recorded(one: Edited, dry_run: bool) -> Parts:

@@ -39,8 +39,10 @@ def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode
         )
         tensors[place.names[layer]] = SlotChanges(
             axis=place.axis,
-            index=torch.tensor([neurons[row].index for row in rows]),
-            mode=torch.full((len(rows),), mode, dtype=torch.uint8),
+            index=torch.tensor(
+                [neurons[row].index for row in rows], dtype=torch.int64, device="cpu"
+            ),
+            mode=torch.full((len(rows),), mode, dtype=torch.uint8, device="cpu"),
             value=values[rows],
         )
     return Delta(place.base, tensors)

@@ -153,7 +153,7 @@ def solve(
     spills = _spills(aims.elsewhere, neurons, sizes)  # (places, n)
     rounder = _rounder(spills, settings)  # (n, n)
     if start is None:
-        start = torch.zeros(len(neurons), model.d_model, device=model.device)
+        start = torch.zeros_like(sizes).expand(-1, model.d_model)
     z = torch.linalg.solve(rounder, start / sizes).requires_grad_()  # (n, d_model)
     adam = torch.optim.Adam([z], lr=settings.rate / math.sqrt(model.d_model), betas=settings.betas)
     best: _Best | None = None
@@ -220,7 +220,7 @@ def slot_norms(model: Model, neurons: Sequence[NeuronId]) -> Tensor:
 def _spills(elsewhere: Fired | None, neurons: Sequence[NeuronId], sizes: Tensor) -> Tensor:
     """C with |C u|^2 = mean |sum c b / s|^2 for shifts b = u |v|, (places, n)."""
     if elsewhere is None or not len(elsewhere.coefficients):
-        return torch.zeros(1, len(neurons), device=sizes.device)
+        return torch.zeros(1, len(neurons), dtype=sizes.dtype, device=sizes.device)
     some = elsewhere.of(neurons)
     usual = some.usual.float().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
     written = some.coefficients.float() * (sizes.squeeze(1) / usual)
@@ -233,7 +233,9 @@ def _rounder(spills: Tensor, settings: Settings) -> Tensor:
     P = (H / h)^(-1/2), H their Hessian plus a tenth of its median eigenvalue, h its least one.
     """
     hessian = settings.w_spill * (spills.double().T @ spills.double())
-    hessian = hessian + settings.w_norm * torch.eye(len(hessian), device=spills.device)
+    hessian = hessian + settings.w_norm * torch.eye(
+        len(hessian), dtype=hessian.dtype, device=hessian.device
+    )
     curves, axes = torch.linalg.eigh(hessian)
     curves = curves + EVEN * curves.median()
     rounder: Tensor = (axes * (curves[0] / curves).sqrt()) @ axes.T
@@ -256,7 +258,8 @@ class _Asked:
         groups = of_similar_length(questions)
         places = {question: at for at, question in enumerate(q for some in groups for q in some)}
         self._parts = [Suffix(model, layer, batched(model, some)) for some in groups]
-        self._order = torch.tensor([places[question] for question in questions])
+        order = [places[question] for question in questions]
+        self._order = torch.tensor(order, dtype=torch.long, device=model.device)
 
     def log_p(self) -> Tensor:
         """Log-probabilities in the order of the questions, (questions, vocabulary)."""

@@ -70,8 +70,9 @@ class SlotChanges:
         ours = torch.searchsorted(index, self.index)
         theirs = torch.searchsorted(index, other.index)
         # -0.0 and not 0.0 is the number that changes nothing it is added to.
-        value = torch.full((len(index), self.value.shape[1]), -0.0, dtype=torch.float64)
-        mode = torch.full((len(index),), Mode.ADD, dtype=torch.uint8)
+        shape = (len(index), self.value.shape[1])
+        value = torch.full(shape, -0.0, dtype=torch.float64, device="cpu")
+        mode = torch.full((len(index),), Mode.ADD, dtype=torch.uint8, device="cpu")
         value[ours] = self.value.double()
         mode[ours] = self.mode
 

@@ -52,7 +52,7 @@ def written_slot(model: Model, token: int | None) -> Tensor:
     Raises EmbeddingWidthDiffers, ChangeOutOfRange.
     """
     if token is None:
-        return torch.zeros(model.d_model)
+        return torch.zeros(model.d_model, dtype=torch.float32, device="cpu")
     row = model.output_embedding(token).float().cpu()
     if len(row) != model.d_model:
         raise EmbeddingWidthDiffers(len(row), model.d_model)

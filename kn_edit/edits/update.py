@@ -73,6 +73,7 @@ def calibrated(
         )
         added, spare = spare[: settings.more], spare[settings.more :]
         chosen += added
-        start = torch.cat([solution.b, torch.zeros(len(added), model.d_model)]).to(model.device)
+        unmoved = solution.b.new_zeros(len(added), model.d_model)
+        start = torch.cat([solution.b, unmoved]).to(model.device)
         solution = solve(model, aims, chosen, settings, start=start, tick=tick)
     return Calibrated(solution, "; ".join(stops))

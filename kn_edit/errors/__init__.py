@@ -115,6 +115,7 @@ from kn_edit.errors.prompts import (
     SpecialTokenInText,
     TokenNotEmbedded,
 )
+from kn_edit.errors.python import ModelInUse, WorkspaceClosed
 from kn_edit.errors.weights import (
     BaseChanged,
     CannotWrite,
@@ -203,6 +204,7 @@ __all__ = [
     "LedgerUnusable",
     "LinkInLedger",
     "MalformedCheckpoint",
+    "ModelInUse",
     "NewerDeltaFormat",
     "NewerSchema",
     "NoFactToAsk",
@@ -256,6 +258,7 @@ __all__ = [
     "Unsound",
     "UploadDiffers",
     "WeightsMissing",
+    "WorkspaceClosed",
     "listed",
     "require_known",
     "require_number",

@@ -40,11 +40,10 @@ class NotFinite(KnEditError):
 
     def __str__(self) -> str:
         if self.weight is not None:
-            weight = shortened(escaped(self.weight), SHOWN)
             return (
-                f"the model's answers are not numbers (NaN): its weight {weight} in {self.where} "
-                "holds NaN or infinity; fetch or save the checkpoint again, or revert the edit "
-                "that did it"
+                f"the model's answers are not numbers (NaN): its weight {self.weight} in "
+                f"{self.where} holds NaN or infinity; fetch or save the checkpoint again, or "
+                "revert the edit that did it"
             )
         return (
             f"the model's answers are not numbers (NaN): they leave the range of {self.dtype} in "

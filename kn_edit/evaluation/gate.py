@@ -38,6 +38,14 @@ class Gate:
             f"{others} keep {specificity:.0%} of their answers, less than {self.specificity:.0%}",
         )
 
+    def undoing(self, kept: float | None) -> tuple[str, ...]:
+        """What is wrong with what an edit leaves of earlier ones; kept: a share of prompts."""
+        if kept is None or kept >= self.specificity:
+            return ()
+        return (
+            f"edits made before keep {kept:.0%} of their answers, less than {self.specificity:.0%}",
+        )
+
 
 def not_numbers(count: int, asked: int, before: float, after: float) -> tuple[str, ...]:
     """Why an edit is not to be recorded even where the user accepts it: its answers are NaN.

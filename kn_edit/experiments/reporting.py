@@ -19,6 +19,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.untrusted import path_of
 from kn_edit.workspace import EditRecord, Step, Workspace
 from kn_edit.workspace.evaluating import Evaluation
 from kn_edit.workspace.locating import every_prompt, prompts_for
@@ -40,8 +41,9 @@ class _Update:
     having: tuple[str, ...]
 
 
-def report(workspace: Workspace, out: Path, *, version: str = "head") -> Path:
+def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> Path:
     """A page about a version: its edits, the newest in full, its figures, the history."""
+    out = path_of(out)
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
     edits = workspace.ledger.records(recipe)
@@ -56,8 +58,9 @@ def report(workspace: Workspace, out: Path, *, version: str = "head") -> Path:
     return _put(workspace, out, f"{workspace.base.name} at {version}", sections)
 
 
-def report_edit(workspace: Workspace, out: Path, edit: str) -> Path:
+def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
     """A page about one edit, on the base alone. Raises UnknownId."""
+    out = path_of(out)
     record = workspace.ledger.edit(edit)
     made_folder(out)
     update = _update(record, (record.id,))

@@ -24,6 +24,7 @@ from kn_edit.experiments import (
 )
 from kn_edit.experiments.lab import Lab, Plan
 from kn_edit.facts import Sentences, load_relation, read_sentences
+from kn_edit.untrusted import path_of
 from kn_edit.workspace import Workspace
 
 RELATIONS = ("capital", "country", "language", "symbol")
@@ -43,12 +44,12 @@ def plan_of(
 def reproduce(
     workspace: Workspace,
     plan: Plan,
-    out: Path,
+    out: str | Path,
     *,
     edits: int | None = None,
     controls: int | None = None,
     quick: bool = False,
-    files: Mapping[str, Path] = MappingProxyType({}),
+    files: Mapping[str, str | Path] = MappingProxyType({}),
 ) -> list[Section]:
     """Run everything and write OUT/report.html, OUT/results.md and OUT/plots. Resumable.
 
@@ -58,8 +59,11 @@ def reproduce(
     files: of sentences about the facts of a relation (facts/sentences.py), by its name
     Raises TooFewKnown, and what reading the files raises.
     """
+    out = path_of(out)
     made_folder(out)
-    found = {name: read_sentences(file, load_relation(name)) for name, file in files.items()}
+    found = {
+        name: read_sentences(path_of(file), load_relation(name)) for name, file in files.items()
+    }
     lab = Lab.open(workspace, plan, out)
     short = [name for name, facts in lab.facts.items() if len(facts) < LEAST]
     if short:

@@ -16,6 +16,7 @@ from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import METRICS, new_answer, score
 from kn_edit.workspace.drafts import Bench
+from kn_edit.workspace.earlier import Earlier
 from kn_edit.workspace.evaluating import SEEDS, ask_again
 from kn_edit.workspace.progress import silent
 from kn_edit.workspace.updating import draft_update
@@ -47,7 +48,10 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
     case = lab.cases[names[number - 1]]
     to = new_answer(lab, case)
     recipe = tuple(delta.id for delta in before)
-    earlier = tuple(lab.cases[name] for name in names[: number - 1])
+    earlier = tuple(
+        Earlier(delta.id, lab.cases[name], new_answer(lab, lab.cases[name]))
+        for delta, name in zip(before, names, strict=False)
+    )
     bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent, earlier=earlier)
     draft = draft_update(bench, case, to)
     file = _file(lab, number)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from kn_edit.facts.pararel import is_pararel_file, read_pararel
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_document, read_rows
 from kn_edit.facts.source import is_pipe, read_source
+from kn_edit.untrusted import path_of
 
 PACK, COUNTERFACT, ZSRE, FLAT, OWN = (
     "a relation pack",
@@ -37,7 +38,7 @@ def read_cases(path: str | Path) -> tuple[Case, ...]:
     What a file is, its content says: the keys of its first row. JSON lists, one object a line and
     objects over several lines are all read. Raises UnreadableFacts, BadFacts.
     """
-    path = _at_home(Path(path))
+    path = path_of(path)
     if not is_pipe(path):
         if path.is_dir():
             return tuple(case for relation in read_pararel(path) for case in _all_facts(relation))
@@ -129,9 +130,3 @@ def _told(form: str) -> Iterator[None]:
 
 def _all_facts(relation: Relation) -> tuple[Case, ...]:
     return tuple(Case(relation, fact) for fact in relation.facts)
-
-
-def _at_home(path: Path) -> Path:
-    with suppress(RuntimeError):  # there is no such user
-        return path.expanduser()
-    return path

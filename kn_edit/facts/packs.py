@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,6 +19,7 @@ from kn_edit.facts.fact import Fact, Template
 from kn_edit.facts.pararel import is_pararel_file, read_pararel_file
 from kn_edit.facts.relation import Relation
 from kn_edit.facts.rows import read_document
+from kn_edit.untrusted import path_of
 
 MOST_TEMPLATES = 1_000
 MOST_FACTS = 100_000
@@ -49,9 +49,7 @@ def load_relation(name_or_path: str | Path) -> Relation:
     """
     if str(name_or_path) in bundled():
         return bundled_relation(str(name_or_path))
-    path = Path(name_or_path)
-    with suppress(RuntimeError):  # there is no such user
-        path = path.expanduser()
+    path = path_of(name_or_path)
     if not _is_file(path):
         raise UnknownRelation(str(name_or_path), bundled())
     if is_pararel_file(path):

@@ -189,9 +189,11 @@ def batched(model: Model, questions: Sequence[Question]) -> Batch:
     longest = max(len(ids) for ids in places)
     pad = model.tokenizer.pad_token_id or 0
     pad = pad if pad < model.n_tokens else 0
-    lengths = torch.tensor([len(ids) for ids in places])
+    lengths = torch.tensor([len(ids) for ids in places], device="cpu")
     padded = not model.causal and bool((lengths < longest).any())
-    mask = (torch.arange(longest)[None, :] < lengths[:, None]).long() if padded else None
+    mask = (
+        (torch.arange(longest, device="cpu")[None, :] < lengths[:, None]).long() if padded else None
+    )
     device = model.device
     return Batch(
         torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in places], device=device),

@@ -37,6 +37,7 @@ from kn_edit.models.shards import (
     read_config,
 )
 from kn_edit.safetext import escaped, shortened, without_secrets
+from kn_edit.untrusted import path_of
 
 SMALL = (*COMPANIONS, INDEX)
 MOST_CONFIG = 1 << 20  # bytes of a config
@@ -97,7 +98,7 @@ def _is_path(model: str, repo: str) -> bool:
 def _local(path: Path) -> Source:
     """A checkpoint folder. Raises CheckpointFolderMissing, CheckpointPathUnusable."""
     try:
-        folder = path.expanduser().resolve()
+        folder = path_of(path).resolve()
         stands = folder.is_dir()
         str(folder).encode()
     except UnicodeError:  # the ledger holds text

@@ -10,6 +10,7 @@ zero, the gradient of the probability.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Riemann:
         means = [along[layer].gradients.double().cpu().mean(0) for layer in range(paths.n_layers)]
         scores = torch.stack([mean * paths.own(layer) for layer, mean in enumerate(means)])
         zeros = [float(along[layer].p[0]) for layer in range(paths.n_layers)]
-        spent = torch.full((paths.n_layers,), self.m)
+        spent = torch.full((paths.n_layers,), self.m, dtype=torch.long, device="cpu")
         return Attribution(scores, _gap(scores, paths.p, zeros), spent, paths.p, True)
 
 
@@ -73,7 +74,7 @@ class Adaptive:
 
     def __call__(self, paths: Paths) -> Attribution:
         layers = range(paths.n_layers)
-        scores = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64)
+        scores = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64, device="cpu")
         walk = _Walk(paths)
         widest_gap = max(self.gap, 4 * paths.epsilon) * paths.p
         pending = [Panel(layer, 0.0, 1.0) for layer in layers]
@@ -114,7 +115,7 @@ class _Walk:
 
     def __init__(self, paths: Paths) -> None:
         self._paths = paths
-        self.spent = torch.zeros(paths.n_layers, dtype=torch.long)
+        self.spent = torch.zeros(paths.n_layers, dtype=torch.long, device="cpu")
         self.ends = {(layer, 1.0): paths.p for layer in range(paths.n_layers)}
 
     def look(self, panels: list[Panel]) -> list[_Look]:
@@ -165,7 +166,7 @@ def attribute_chain(model: Model, chain: Chain, rule: Rule) -> Attribution:
         torch.stack([part.scores for part in parts]).mean(0),
         torch.stack([part.gap for part in parts]).mean(0),
         torch.stack([part.nodes for part in parts]).sum(0),
-        float(torch.tensor([part.p for part in parts]).prod()),
+        math.prod(part.p for part in parts),
         all(part.reached for part in parts),
     )
 
@@ -181,4 +182,4 @@ def activations(model: Model, chain: Chain) -> Tensor:
 
 def _gap(scores: Tensor, p: float, zeros: list[float]) -> Tensor:
     """Completeness: what a layer's scores miss of p(answer) minus p(answer) without the layer."""
-    return scores.sum(1) - (p - torch.tensor(zeros, dtype=torch.float64))
+    return scores.sum(1) - (p - torch.tensor(zeros, dtype=torch.float64, device="cpu"))

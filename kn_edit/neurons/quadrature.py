@@ -57,7 +57,8 @@ class Panel:
 
         gradients: at the panel's nodes, (NODES, d_ff); weights: KRONROD or GAUSS
         """
-        rule = torch.tensor(weights, dtype=torch.float64)[:, None] * (self.width / 2)
+        rule = torch.tensor(weights, dtype=torch.float64, device="cpu")[:, None]
+        rule = rule * (self.width / 2)
         return (rule * gradients.double().cpu()).sum(0)  # (d_ff,)
 
 

@@ -103,7 +103,8 @@ def selective(
     signal = own.double().mean(0).square()
     noise = elsewhere.double().square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
     clear = signal / (noise + signal / MOST_SIGNAL).clamp_min(torch.finfo(signal.dtype).tiny)
-    scores = torch.tensor([max(score, 0.0) for _, score in ranking], dtype=torch.float64)
+    positive = [max(score, 0.0) for _, score in ranking]
+    scores = torch.tensor(positive, dtype=torch.float64, device="cpu")
     worth = (scores.sqrt() * clear.cpu()).tolist()
     order = sorted(range(len(ranking)), key=lambda at: (-worth[at], -ranking[at][1]))
     return tuple(ranking[at][0] for at in order)

@@ -21,8 +21,9 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
+from kn_edit.workspace.recording import Edited
 from kn_edit.workspace.requests import case_of
-from kn_edit.workspace.workspace import Edited, Restored, Workspace
+from kn_edit.workspace.workspace import Restored, Workspace
 
 if TYPE_CHECKING:
     from kn_edit.hub.log import Release

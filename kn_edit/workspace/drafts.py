@@ -1,19 +1,24 @@
-"""A draft: an edit that was computed and measured, not yet recorded. And how to make one."""
+"""An edit on its way: proposed (computed), drafted (measured), not yet recorded. How to make one.
+
+    resolve -> propose -> measure -> gate -> record
+
+A proposal holds on any version: it can be measured again where another edit moved the head.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import require_number, require_whole
 from kn_edit.evaluation.gate import Gate
-from kn_edit.facts import Case
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment
+from kn_edit.workspace.earlier import Earlier
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search
 from kn_edit.workspace.progress import Progress
@@ -50,6 +55,44 @@ class How:
 
 
 @dataclass(frozen=True, eq=False)
+class Measurement:
+    """What an edit does on top of one version."""
+
+    before: tuple[Assessment, ...]
+    after: tuple[Assessment, ...]
+    metrics: dict[str, Any]
+    faults: tuple[str, ...]  # why the gate refuses it
+    unsound: tuple[str, ...]  # why it must not be recorded even if the user accepts it
+    notices: tuple[str, ...]
+
+
+class Exam(Protocol):
+    """What an edit is measured by."""
+
+    def measure(self, bench: Bench, delta: Delta) -> Measurement:
+        """Measure a delta on top of the bench's version. Computes nothing else."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """An edit that was computed, not yet measured."""
+
+    kind: str
+    delta: Delta
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+    method: str
+    neurons: tuple[tuple[NeuronId, float], ...]  # with their scores
+    found: dict[str, Any]  # how it was found
+    notices: tuple[str, ...]
+    message: str
+    exam: Exam
+
+
+@dataclass(frozen=True, eq=False)
 class Draft:
     """An edit that was computed and measured, not yet recorded."""
 
@@ -71,6 +114,30 @@ class Draft:
     unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
 
 
+def measured(bench: Bench, proposal: Proposal) -> Draft:
+    """Measure a proposal on top of the bench's version."""
+    bench.progress("measuring", 0, 0)
+    measurement = proposal.exam.measure(bench, proposal.delta)
+    return Draft(
+        kind=proposal.kind,
+        delta=proposal.delta,
+        relation=proposal.relation,
+        subject=proposal.subject,
+        answer=proposal.answer,
+        target=proposal.target,
+        method=proposal.method,
+        neurons=proposal.neurons,
+        before=measurement.before,
+        after=measurement.after,
+        metrics=measurement.metrics,
+        found=proposal.found,
+        faults=measurement.faults,
+        notices=(*proposal.notices, *measurement.notices),
+        message=proposal.message,
+        unsound=measurement.unsound,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Bench:
     """Where drafts are made: a base, the edits that lie on it already, and how to go on."""
@@ -81,7 +148,7 @@ class Bench:
     how: How
     progress: Progress
     edited: bool = False  # the fact in question was edited before
-    earlier: tuple[Case, ...] = ()  # other facts that were updated before
+    earlier: tuple[Earlier, ...] = ()  # updates of other facts that lie on the base already
 
     def locator_at_base(self, model: Model) -> Locator:
         return self._locator(model, ())

@@ -20,6 +20,7 @@ from kn_edit.models.shards import Shards
 from kn_edit.models.source import resolve
 from kn_edit.untrusted import parse_json, read_bounded
 from kn_edit.workspace.progress import Progress, bytes_of, silent
+from kn_edit.workspace.undisturbed import InUse, undisturbed
 
 STAMPS = "base.json"
 MAX_STAMPS = 1 << 20  # bytes of it: a hundred for each weight file
@@ -32,6 +33,7 @@ class Engine:
         self.base = base
         self._stamps = folder / STAMPS
         self._progress = progress
+        self._in_use = InUse()
 
     @cached_property
     def shards(self) -> Shards:
@@ -53,7 +55,8 @@ class Engine:
         """The base, live. It holds the base's slots whenever no block of `at` runs."""
         folder = self.shards.folder
         self._progress("loading the model", 0, 0)
-        return load(folder)
+        with undisturbed():
+            return load(folder)
 
     @cached_property
     def place(self) -> SlotPlace:
@@ -64,13 +67,17 @@ class Engine:
 
     @contextmanager
     def at(self, deltas: Sequence[Delta]) -> Iterator[Model]:
-        """The model with these deltas, inside the block."""
-        with applied(self.model, deltas) as model:
+        """The model with these deltas, inside the block.
+
+        One block at a time: it is one model. Raises ModelInUse, DeltaMisfit, SlotOverflow.
+        """
+        with undisturbed(), self._in_use.once(), applied(self.model, deltas) as model:
             yield model
 
     def fresh(self, deltas: Sequence[Delta]) -> Model:
         """A model of its own that stays at a version."""
-        return apply_for_good(load(self.shards.folder), deltas)
+        with undisturbed():
+            return apply_for_good(load(self.shards.folder), deltas)
 
     def _again(self) -> Path:
         """The base was moved away; what came from elsewhere can come again."""

@@ -6,18 +6,17 @@ import os
 from pathlib import Path
 
 from kn_edit.errors import NoWorkspace
+from kn_edit.untrusted import path_of
 
 LEDGER = ".kn-edit"
 DATABASE = "ledger.db"
 VARIABLE = "KN_EDIT_WORKSPACE"
 
 
-def chosen_folder(folder: Path | None) -> Path | None:
+def chosen_folder(folder: str | Path | None) -> Path | None:
     """The folder that was named, by argument or by KN_EDIT_WORKSPACE."""
-    if folder is not None:
-        return folder
-    named = os.environ.get(VARIABLE)
-    return Path(named) if named else None
+    named = os.environ.get(VARIABLE) if folder is None else folder
+    return path_of(named) if named else None
 
 
 def nearest_folder(folder: Path) -> Path:

@@ -87,6 +87,24 @@ def _recorded_relation(edit: EditRecord) -> Relation:
     return Relation(edit.relation, (*templates, *held_out))
 
 
+def same_fact(earlier: Case, to: str, later: Case) -> bool:
+    """Whether two updates are about one fact, of which the later one takes the earlier one's place.
+
+    earlier, to: what was updated, and to which answer. Own prompts can ask several things of one
+    subject: one fact share a prompt, or an answer.
+    """
+    one, other = earlier.fact, later.fact
+    if (one.relation, one.subject) != (other.relation, other.subject):
+        return False
+    if one.relation != OWN or other.answer in (one.answer, to):
+        return True
+    trained = [
+        {template.text for template in case.relation.templates if not template.held_out}
+        for case in (earlier, later)
+    ]
+    return bool(trained[0] & trained[1])
+
+
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:
     named = tuple(
         Prompt(Fact(relation.name, subject, ""), template)

@@ -97,7 +97,8 @@ def _in_neutral_text(model: Model, neurons: Sequence[NeuronId]) -> tuple[Tensor,
     layers, index = _where(neurons)
     fired, sizes = [], []
     if not (questions := everywhere(model)):  # its tokenizer knows none of the words
-        return torch.empty(0, len(neurons), dtype=model.dtype), torch.ones(len(neurons))
+        none = torch.empty(0, len(neurons), dtype=model.dtype, device=model.device)
+        return none, none.new_ones(len(neurons))
     for batch in coefficients_in_batches(model, questions):
         fired.append(batch[:, layers, index])
         sizes.append(written(model, batch))

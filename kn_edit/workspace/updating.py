@@ -1,11 +1,10 @@
-"""Draft an update: locate, compute, measure, judge. Recording it is the workspace's part."""
+"""Propose an update: locate, compute. Measuring and recording it are others' parts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from statistics import fmean
 from typing import Any
 
 from torch import Tensor
@@ -15,28 +14,24 @@ from kn_edit.edits.calibrate import Aims
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons, SameAnswer
-from kn_edit.evaluation.gate import not_numbers
-from kn_edit.evaluation.metrics import Probes, Readings, compare, read
+from kn_edit.evaluation.metrics import Probes
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import (
     Chain,
     Question,
     ask,
-    ask_openly,
     asked_otherwise,
     with_unknown_words,
 )
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import selective
-from kn_edit.workspace.asking_again import refusal
-from kn_edit.workspace.drafts import Bench, Draft, How
+from kn_edit.workspace.drafts import Bench, Draft, How, Proposal, measured
+from kn_edit.workspace.earlier import held_answers
 from kn_edit.workspace.locating import Search, prompts_for
+from kn_edit.workspace.measuring import UpdateExam
 from kn_edit.workspace.neighbours import Neighbours, neighbours
-from kn_edit.workspace.neutral import speech, spoken
-from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.surroundings import surroundings
 
 SEED = 0
@@ -53,12 +48,18 @@ class _Shifts:
 
 
 def draft_update(bench: Bench, case: Case, to: str) -> Draft:
-    """Draft an update of one fact to a new answer.
+    """Propose an update and measure it where it was computed. Raises what both raise."""
+    return measured(bench, propose_update(bench, case, to))
 
-    Raises SameAnswer, NoNeurons, NothingToAsk, AnswerNotOneToken, AnswerNotInVocabulary.
+
+def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
+    """Compute an update of one fact to a new answer.
+
+    Raises SameAnswer, NoNeurons, NothingToAsk, NotFinite, ChangeOutOfRange, and CannotAsk where
+    the model cannot be asked for an answer.
     """
     fact, relation, how = case.fact, case.relation, bench.how
-    if to.strip().casefold() == fact.answer.strip().casefold():
+    if _same(to, fact.answer):
         raise SameAnswer(fact.subject, to)
     with bench.engine.at([]) as model:
         edited = prompts_for(model, relation, fact)
@@ -68,43 +69,62 @@ def draft_update(bench: Bench, case: Case, to: str) -> Draft:
         common = base.spoken_for(relation, fact)
         others = neighbours(model, base, case)
         # An unedited fact is where it was, so many edits in a row need not look for it anew.
-        found = None if bench.edited else base.fact(relation, fact, common)
+        located = None if bench.edited else base.fact(relation, fact, common)
     held_out = prompts_for(model, relation, fact, held_out=True)
-    probes = Probes(edited, held_out, others.judges)
     with bench.engine.at(bench.deltas) as model:
         old = [ask(model, prompt) for prompt in edited]
-        old_before, before = assess(model, old), read(model, probes, to)
-        spoke = speech(model)
-        found = found or bench.locator_at_head(model).fact(relation, fact, common)
+        located = located or bench.locator_at_head(model).fact(relation, fact, common)
         if how.closed_form:
             tokens = [chains[0].questions[0].token for chains in (old, new)]
-            shifts = _closed(model, found, how, *tokens)
+            shifts = _closed(model, located, how, *tokens)
         else:
-            shifts = _solved(model, found, how, new, others, bench.earlier, bench.progress)
-    delta = delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD)
-    with bench.engine.at([*bench.deltas, delta]) as model:
-        bench.progress("measuring", 0, 0)
-        after, old_after = read(model, probes, to, finite=False), assess(model, old, finite=False)
-        speaks = speech(model, finite=False)
-    metrics, scores = compare(before, after), dict(found.neurons)
-    return Draft(
-        "update",
-        delta,
-        relation.name,
-        fact.subject,
-        fact.answer,
-        to,
-        "closed-form" if how.closed_form else "calibrated",
-        tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
-        before.edited,
-        after.edited,
-        metrics.plain() | _odds(old_before, old_after, before, after) | spoken(spoke, speaks),
-        _story(how.search, found) | shifts.story | _asked(relation),
-        how.gate.faults(metrics),
-        (*asked_otherwise((*old, *new)), *_doubts(found, old_before)),
-        f"{relation.name}: {fact.subject}, {fact.answer} -> {to}",
-        not_numbers(after.not_numbers, after.asked, spoke, speaks),
+            shifts = _solved(model, located, new, others, bench)
+    scores = dict(located.neurons)
+    return Proposal(
+        kind="update",
+        delta=delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD),
+        relation=relation.name,
+        subject=fact.subject,
+        answer=fact.answer,
+        target=to,
+        method="closed-form" if how.closed_form else "calibrated",
+        neurons=tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
+        found=_story(how.search, located) | shifts.story | _asked(relation),
+        notices=(*asked_otherwise((*old, *new)), *_doubts(located)),
+        message=_message(case, to),
+        exam=UpdateExam(Probes(edited, held_out, others.judges), tuple(old), to),
     )
+
+
+def asked_anew(bench: Bench, proposal: Proposal, case: Case) -> Proposal:
+    """The same update of a fact that another edit gave another answer meanwhile.
+
+    Raises SameAnswer where that is the very answer of this update.
+    """
+    exam, to = proposal.exam, proposal.target
+    assert isinstance(exam, UpdateExam)
+    assert to is not None
+    if case.fact.answer == proposal.answer:
+        return proposal
+    if _same(to, case.fact.answer):
+        raise SameAnswer(case.fact.subject, to)
+    model = bench.engine.model
+    old = tuple(ask(model, p) for p in prompts_for(model, case.relation, case.fact))
+    return replace(
+        proposal,
+        answer=case.fact.answer,
+        message=_message(case, to),
+        exam=replace(exam, old=old),
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    return one.strip().casefold() == other.strip().casefold()
+
+
+def _message(case: Case, to: str) -> str:
+    fact = case.fact
+    return f"{case.relation.name}: {fact.subject}, {fact.answer} -> {to}"
 
 
 def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shifts:
@@ -119,13 +139,12 @@ def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shif
 def _solved(
     model: Model,
     found: Located,
-    how: How,
     chains: Sequence[Chain],
     others: Neighbours,
-    earlier: Sequence[Case],
-    progress: Progress,
+    bench: Bench,
 ) -> _Shifts:
     """Shifts that were solved for. chains: they ask for the new answer."""
+    how = bench.how
     settings = how.settings_for(model)
     candidates = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if not candidates:
@@ -133,7 +152,10 @@ def _solved(
     reworded = () if model.causal else _reworded(model, chains)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     own = [*(chain.questions[0] for chain in chains), *reworded]
-    around = surroundings(model, candidates, own, others, _again(model, earlier))
+    # What earlier updates of this subject say is held whatever neurons are taken.
+    same, earlier = held_answers(model, bench.earlier, found.fact.subject)
+    others = replace(others, named=(*others.named, *same))
+    around = surroundings(model, candidates, own, others, earlier)
     refined = dict.fromkeys(neuron for neuron, _ in found.neurons)
     if how.neurons:
         ranking, settings = candidates, replace(settings, fewest=len(candidates))
@@ -142,7 +164,7 @@ def _solved(
         ranking = tuple(refined | dict.fromkeys(apart))
 
     def tick(step: int, _margin: float) -> None:
-        progress("solving", step, 0)  # nobody knows how many it will take
+        bench.progress("solving", step, 0)  # nobody knows how many it will take
 
     change = [question for chain in chains for question in chain.questions]
     held = around.held(ranking[: settings.fewest])
@@ -165,16 +187,6 @@ def _reworded(model: Model, chains: Sequence[Chain]) -> list[Question]:
     """The prompts in words that are less their own, so that a change outlives a paraphrase."""
     draw = Random(SEED)
     return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]
-
-
-def _again(model: Model, earlier: Sequence[Case]) -> list[Question]:
-    """A prompt of every fact that was updated before, their templates in turn."""
-    questions = []
-    askable = [case for case in earlier if refusal(model, case) is None]
-    for at, case in enumerate(askable):
-        prompts = prompts_for(model, case.relation, case.fact)
-        questions.append(ask_openly(model, prompts[at % len(prompts)]))
-    return questions
 
 
 def _story(search: Search, found: Located) -> dict[str, Any]:
@@ -200,26 +212,7 @@ def _asked(relation: Relation) -> dict[str, Any]:
     }
 
 
-def _odds(
-    old_before: Sequence[Assessment],
-    old_after: Sequence[Assessment],
-    before: Readings,
-    after: Readings,
-) -> dict[str, Any]:
-    """Mean p of the old and the new answer on the edited prompts, before and after."""
-    return {
-        "p_old_before": fmean(one.p for one in old_before),
-        "p_old_after": fmean(one.p for one in old_after),
-        "p_new_before": fmean(one.p for one in before.edited),
-        "p_new_after": fmean(one.p for one in after.edited),
-    }
-
-
-def _doubts(found: Located, old: Sequence[Assessment]) -> tuple[str, ...]:
-    doubts = []
-    if not found.reached:
-        doubts.append("the attribution did not reach its tolerance on every prompt; see gap")
-    if not any(one.right for one in old):
-        answer = old[0].answer
-        doubts.append(f"the model did not know the old answer: no prompt of it gave {answer}")
-    return tuple(doubts)
+def _doubts(found: Located) -> tuple[str, ...]:
+    if found.reached:
+        return ()
+    return ("the attribution did not reach its tolerance on every prompt; see gap",)

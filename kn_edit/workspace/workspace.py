@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.errors import GateFailed, HeadMoved, LedgerExists, NoWorkspace, UnknownId
+from kn_edit.errors import HeadMoved, LedgerExists, NoTarget, NoWorkspace, UnknownId, require_known
 from kn_edit.facts import Case, Relation
 from kn_edit.ledger import (
     Advance,
@@ -24,7 +24,6 @@ from kn_edit.ledger import (
     EditRecord,
     Ledger,
     NewEdit,
-    Overlap,
     Problem,
     Ref,
     Step,
@@ -33,6 +32,7 @@ from kn_edit.ledger import (
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
+from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import (
     DATABASE,
     LEDGER,
@@ -41,7 +41,9 @@ from kn_edit.workspace.folder import (
     nearest_or_here,
 )
 from kn_edit.workspace.progress import Progress, bytes_of, silent
-from kn_edit.workspace.requests import OWN, case_again, check_case
+from kn_edit.workspace.recording import TRIES, Edited, Recorder
+from kn_edit.workspace.requests import OWN, case_again, check_case, same_fact
+from kn_edit.workspace.undisturbed import verb
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -51,24 +53,18 @@ if TYPE_CHECKING:
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.caches import Trimmed
-    from kn_edit.workspace.drafts import Bench, Draft, How
+    from kn_edit.workspace.drafts import Bench, How, Proposal
+    from kn_edit.workspace.earlier import Earlier
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Locator, Search
     from kn_edit.workspace.publishing import Pulled
     from kn_edit.workspace.scaling import Scaled
 
+EXPORTED = ("checkpoint", "adapter", "patch", "delta")
+PUBLISHED = ("checkpoint", "adapter", "delta")
+
 Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """What an update or an erasure did, and where it is recorded, if it is."""
-
-    draft: Draft
-    edit: str | None
-    version: str | None
-    overlaps: tuple[Overlap, ...]
 
 
 @dataclass(frozen=True)
@@ -90,12 +86,13 @@ class Workspace:
         self.folder = folder
         self.ledger = ledger
         self.progress = progress
+        self.closed = False
 
     @classmethod
     def init(
         cls,
-        model: str,
-        folder: Path | None = None,
+        model: str | Path,
+        folder: str | Path | None = None,
         *,
         clock: Clock = now,
         progress: Progress = silent,
@@ -119,7 +116,7 @@ class Workspace:
 
     @classmethod
     def open(
-        cls, folder: Path | None = None, *, clock: Clock = now, progress: Progress = silent
+        cls, folder: str | Path | None = None, *, clock: Clock = now, progress: Progress = silent
     ) -> Workspace:
         """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
 
@@ -133,8 +130,8 @@ class Workspace:
     @classmethod
     def restore(
         cls,
-        file: Path,
-        folder: Path | None = None,
+        file: str | Path,
+        folder: str | Path | None = None,
         *,
         replace: bool = False,
         clock: Clock = now,
@@ -146,10 +143,12 @@ class Workspace:
         LedgerUnusable.
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else Path.cwd())
-        aside = Ledger.restore(Path(file), place / LEDGER, clock=clock, replace=replace)
+        aside = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
         return Restored(place, aside)
 
     def close(self) -> None:
+        """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
+        self.closed = True
         self.ledger.close()
 
     def __enter__(self) -> Workspace:
@@ -176,6 +175,7 @@ class Workspace:
 
     # --- asking the model ------------------------------------------------------------------------
 
+    @verb
     def assess(
         self, case: Case, *, version: str = "head", answer: str | None = None
     ) -> list[Assessment]:
@@ -188,6 +188,7 @@ class Workspace:
             prompts = every_prompt(model, case.relation, case.fact)
             return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
 
+    @verb
     def check(self, case: Case, to: str | None = None) -> None:
         """Whether the model can be asked a case, with a new answer too; changes nothing.
 
@@ -206,6 +207,7 @@ class Workspace:
                 if answer:
                     ask(model, prompt, answer)
 
+    @verb
     def asked_otherwise(self, case: Case) -> tuple[str, ...]:
         """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
         from kn_edit.models.questions import ask, asked_otherwise
@@ -215,6 +217,7 @@ class Workspace:
         prompts = every_prompt(model, case.relation, case.fact)
         return asked_otherwise([ask(model, prompt) for prompt in prompts])
 
+    @verb
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
         """The knowledge neurons of a fact."""
         fact = self._as_edited(case, self.ledger.version(version)).fact
@@ -223,6 +226,7 @@ class Workspace:
         with self._locating(search, version) as (_, head):
             return head.fact(case.relation, fact, common)
 
+    @verb
     def locate_relation(
         self,
         relation: Relation,
@@ -235,6 +239,7 @@ class Workspace:
         with self._locating(search, version) as (_, locator):
             return locator.relation(relation, locator.known(relation)[:most])
 
+    @verb
     def scale(
         self, case: Case, factor: float, *, search: Search | None = None, version: str = "head"
     ) -> Scaled:
@@ -246,6 +251,7 @@ class Workspace:
         with self._locating(search, version) as (model, locator):
             return scale(model, locator, current, found, factor)
 
+    @verb
     def evaluate(self, version: str = "head") -> Evaluation:
         """A version against the base: what its updates reach, and what they cost."""
         from kn_edit.workspace.evaluating import evaluate
@@ -254,6 +260,7 @@ class Workspace:
         edits = self.ledger.records(record.edits)
         return evaluate(self.engine, self.ledger.deltas(record.edits), edits, self.progress)
 
+    @verb
     def passed_over(self, relation: Relation) -> int:
         """How many templates of a relation the model cannot be asked."""
         from kn_edit.workspace.locating import passed_over
@@ -262,6 +269,7 @@ class Workspace:
 
     # --- editing ---------------------------------------------------------------------------------
 
+    @verb
     def update(
         self,
         case: Case,
@@ -276,16 +284,27 @@ class Workspace:
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
-        from kn_edit.workspace.updating import draft_update
+        from kn_edit.workspace.updating import asked_anew, propose_update
 
+        if to is None:
+            raise NoTarget(case.fact.subject)
         check_case(case, to)
-        head = self.ledger.head()
-        current = self._as_edited(case, head)
-        bench = self._bench(head, how)
-        bench = replace(bench, edited=current != case, earlier=self._earlier(head, case))
-        draft = draft_update(bench, current, to)
-        return self._judged(draft, head, accept, dry_run)
 
+        def ready(head: VersionRecord) -> tuple[Bench, Case]:
+            current = self._as_edited(case, head)
+            bench = self._bench(head, how, self._earlier(head, case))
+            return replace(bench, edited=current != case), current
+
+        def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
+            bench, current = ready(self.ledger.head())
+            return bench, asked_anew(bench, proposal, current)
+
+        bench, current = ready(self.ledger.head())
+        proposal = propose_update(bench, current, to)
+        recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
+        return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
+
+    @verb
     def erase(
         self,
         relation: Relation,
@@ -295,22 +314,31 @@ class Workspace:
         dry_run: bool = False,
     ) -> Edited:
         """Erase a relation, and record the edit. The gate works as for `update`."""
-        from kn_edit.workspace.erasing import draft_erasure
+        from kn_edit.workspace.erasing import propose_erasure
+
+        def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
+            head = self.ledger.head()
+            return self._bench(head, how, self._earlier(head)), proposal
 
         head = self.ledger.head()
-        draft = draft_erasure(self._bench(head, how), relation)
-        return self._judged(draft, head, accept, dry_run)
+        bench = self._bench(head, how, self._earlier(head))
+        proposal = propose_erasure(bench, relation)
+        recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
+        return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
     # --- history ---------------------------------------------------------------------------------
 
     @property
+    @verb
     def head(self) -> VersionRecord:
         return self.ledger.head()
 
+    @verb
     def log(self) -> list[Step]:
         """The moves of the branch, newest first, down to the root version."""
         return self.ledger.log()
 
+    @verb
     def show(self, name: str) -> EditRecord | VersionRecord:
         """An edit or a version, by id prefix, tag or name. Raises UnknownId."""
         for found in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
@@ -318,35 +346,45 @@ class Workspace:
                 return found(name)
         raise UnknownId("version or edit", name)
 
+    @verb
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart."""
         return self.ledger.diff(a, b)
 
+    @verb
     def blame(self, neuron: NeuronId) -> list[Blame]:
         """The edits that write a neuron's slot, oldest first."""
         return self.ledger.blame(neuron)
 
+    @verb
     def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
         """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
-        return self._advance(self.ledger.plan_revert(edit, allow_overlap=allow_overlap))
+        return self._replanned(lambda: self.ledger.plan_revert(edit, allow_overlap=allow_overlap))
 
+    @verb
     def rewind(self, version: str) -> VersionRecord:
         """Move the branch to a version that exists."""
         return self._advance(self.ledger.plan_rewind(version))
 
+    @verb
     def compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> VersionRecord:
         """A new version with the edits of several. Raises SlotOverlap."""
-        return self._advance(self.ledger.plan_compose(versions, allow_overlap=allow_overlap))
+        plan = partial(self.ledger.plan_compose, versions, allow_overlap=allow_overlap)
+        if len(versions) == 1 or "head" in versions:  # on top of whatever the head is
+            return self._replanned(plan)
+        return self._advance(plan())
 
+    @verb
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
         """Name a version."""
         return self.ledger.tag(name, version, move=move)
 
     # --- out of the ledger -----------------------------------------------------------------------
 
+    @verb
     def export(
         self,
-        target: Path,
+        target: str | Path,
         *,
         version: str = "head",
         form: str = "checkpoint",
@@ -364,6 +402,8 @@ class Workspace:
         from kn_edit.edits.delta import BaseRef
         from kn_edit.models.families import family_of
 
+        require_known("the form", form, EXPORTED)
+        target = path_of(target)
         record = self.ledger.version(version)
         deltas = self.ledger.deltas(record.edits)
         base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
@@ -382,6 +422,7 @@ class Workspace:
             progress=bytes_of(self.progress, "exporting"),
         )
 
+    @verb
     def push(
         self,
         repo: str,
@@ -404,11 +445,13 @@ class Workspace:
         from kn_edit.hub.push import Order
         from kn_edit.workspace.publishing import Packing, push
 
+        require_known("the form", form, PUBLISHED)
         record = self.ledger.version(version)
         packing = Packing(form, most_rank, licence)
         order = Order(branch, tag, offer, private)
         return push(self.ledger, self.engine, repo, record, packing, order, self.progress)
 
+    @verb
     def pull(self, source: str) -> Pulled:
         """Take in what `owner/name` or `owner/name@revision` published, each digest compared.
 
@@ -420,6 +463,7 @@ class Workspace:
 
         return pull(self.ledger, self.engine, source, self.progress)
 
+    @verb
     def rollback(self, repo: str, to: str, *, branch: str = "main") -> Pushed:
         """Restore what a repository held at a version, a tag or a commit, by a new commit.
 
@@ -429,20 +473,24 @@ class Workspace:
 
         return rollback(self.ledger, repo, to, branch, self.progress)
 
+    @verb
     def published(self, source: str) -> list[Release]:
         """What kn-edit published in `owner/name`, or on a branch behind an @, newest first."""
         from kn_edit.workspace.publishing import published
 
         return published(source)
 
+    @verb
     def load(self, version: str = "head") -> Any:
         """A live transformers model at a version, to keep; its tokenizer is `.tokenizer`'s."""
         return self.engine.fresh(self._deltas(version)).net
 
     @property
+    @verb
     def tokenizer(self) -> Any:
         return self.engine.model.tokenizer
 
+    @verb
     def verify(self, version: str | None = None) -> list[Problem]:
         """Rebuild versions and compare every digest; walk the event chain. Empty when all is well.
 
@@ -454,15 +502,17 @@ class Workspace:
         versions = [self.ledger.version(name) for name in names]
         return problems(self.ledger, self.engine, versions, self.progress)
 
-    def backup(self, file: Path) -> None:
+    @verb
+    def backup(self, file: str | Path) -> None:
         """Write the whole ledger to one new tar file, which `restore` takes back.
 
         Raises BackupExists, LedgerUnusable, DeltaMissing, DeltaDigestDiffers.
         """
         from kn_edit.workspace.caches import notes_folder
 
-        self.ledger.backup(file, notes_folder())
+        self.ledger.backup(path_of(file), notes_folder())
 
+    @verb
     def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
         """Remove deltas of no edit, and what killed commands left; which files they were.
 
@@ -498,18 +548,34 @@ class Workspace:
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
-    def _bench(self, head: VersionRecord, how: How | None) -> Bench:
+    def _bench(self, head: VersionRecord, how: How | None, earlier: tuple[Earlier, ...]) -> Bench:
         from kn_edit.workspace.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
-        return Bench(self.engine, head.edits, deltas, how or How(), self.progress)
+        return Bench(self.engine, head.edits, deltas, how or How(), self.progress, earlier=earlier)
 
-    def _earlier(self, version: VersionRecord, case: Case) -> tuple[Case, ...]:
-        """The other facts that a version's edits updated, as far as they can be asked again."""
-        again = map(case_again, self.ledger.records(version.edits))
-        cases = {(one.relation.name, one.fact.subject): one for one in again if one is not None}
-        cases.pop((case.relation.name, case.fact.subject), None)
-        return tuple(cases.values())
+    def _earlier(self, version: VersionRecord, case: Case | None = None) -> tuple[Earlier, ...]:
+        """The updates of other facts in a version, as far as they can be asked again."""
+        from kn_edit.workspace.earlier import Earlier
+
+        updates: dict[str, Earlier] = {}
+        by_subject: dict[tuple[str, str], list[Earlier]] = {}
+
+        def replace_with(later: Case) -> list[Earlier]:
+            known = by_subject.setdefault((later.fact.relation, later.fact.subject), [])
+            for one in [one for one in known if same_fact(one.case, one.to, later)]:
+                known.remove(one)
+                del updates[one.edit]
+            return known
+
+        for edit in self.ledger.records(version.edits):
+            again = case_again(edit)
+            if again is not None and edit.target is not None:
+                updates[edit.id] = Earlier(edit.id, again, edit.target)
+                replace_with(again).append(updates[edit.id])
+        if case is not None:
+            replace_with(case)
+        return tuple(updates.values())
 
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""
@@ -521,30 +587,12 @@ class Workspace:
                 answer = edit.target or answer
         return replace(case, fact=replace(case.fact, answer=answer))
 
-    def _judged(self, draft: Draft, head: VersionRecord, accept: bool, dry_run: bool) -> Edited:
-        """Record a draft that was made on this head, or raise GateFailed, HeadMoved."""
-        plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
-        if plan.from_head != head.id:  # what was measured holds for the other head only
-            raise HeadMoved(head.id, plan.from_head)
-        if dry_run:
-            return Edited(draft, None, None, plan.overlaps)
-        if draft.unsound or (draft.faults and not accept):
-            measured = Edited(draft, None, None, plan.overlaps)
-            raise GateFailed((*draft.unsound, *draft.faults), measured, final=bool(draft.unsound))
-        new = NewEdit(
-            draft.delta,
-            draft.kind,
-            draft.relation,
-            draft.subject,
-            draft.answer,
-            draft.target,
-            draft.method,
-            draft.found,
-            draft.metrics,
-            draft.message,
-        )
-        version = self._advance(plan, new)
-        return Edited(draft, draft.delta.id, version.id, plan.overlaps)
+    def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
+        """Make a move that means the same on every head. Raises HeadMoved after many tries."""
+        for _ in range(TRIES):
+            with suppress(HeadMoved):
+                return self._advance(plan())
+        return self._advance(plan())
 
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it."""

@@ -1,0 +1,40 @@
+"""Errors of Python callers: a workspace that is closed, a model that is in use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kn_edit.errors.base import ExitCode, KnEditError
+
+
+@dataclass
+class WorkspaceClosed(KnEditError):
+    """A verb of a workspace after `close`."""
+
+    folder: Path
+
+    def __str__(self) -> str:
+        return (
+            f"the workspace in {self.folder} is closed; open it again with Workspace.open, and use "
+            "it inside its `with` block"
+        )
+
+
+@dataclass
+class ModelInUse(KnEditError):
+    """The one live model of a workspace, asked for while it stands at a version."""
+
+    exit_code = ExitCode.CONFLICT
+    nested: bool  # inside the block that uses it, instead of in another thread
+
+    def __str__(self) -> str:
+        if self.nested:
+            return (
+                "the workspace's model stands at another version in the block around this one; "
+                "leave that block first, or open the workspace a second time"
+            )
+        return (
+            "another thread uses the model of this workspace; "
+            "open the workspace once in each thread"
+        )

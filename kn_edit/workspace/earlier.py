@@ -1,0 +1,112 @@
+"""Updates that were made before: a later edit holds what they say in place, and is judged by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from kn_edit.errors import KnEditError
+from kn_edit.facts import Case, Prompt
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain, Question, ask, ask_openly
+from kn_edit.neurons.assess import assess
+from kn_edit.workspace.locating import prompts_for
+
+NEWEST = 64  # earlier updates that are asked again, the newest
+PROMPTS = 8  # of an update of the same subject; of others, one each
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An update that lies on the base already."""
+
+    edit: str
+    case: Case
+    to: str
+
+    def __str__(self) -> str:
+        fact = self.case.fact
+        return f"edit {self.edit[:12]} ({fact.subject}: {fact.answer} -> {self.to})"
+
+
+@dataclass(frozen=True, eq=False)
+class EarlierAnswers:
+    """The prompts of earlier updates, each asked for the answer that the update gave it."""
+
+    asked: tuple[tuple[Earlier, Chain], ...]
+
+    @classmethod
+    def of(cls, model: Model, earlier: Sequence[Earlier], subject: str | None) -> EarlierAnswers:
+        """Those that an edit is measured by. subject: what the edit is about"""
+        asked = [
+            (update, ask(model, prompt, update.to))
+            for update, prompt in _prompts(model, earlier, subject)
+        ]
+        return cls(tuple(asked))
+
+    def right(self, model: Model, *, finite: bool = True) -> list[bool]:
+        """Which of them the model answers as the update made it."""
+        answers = assess(model, [chain for _, chain in self.asked], finite=finite)
+        return [answer.right for answer in answers]
+
+    def compared(self, before: Sequence[bool], after: Sequence[bool]) -> EarlierKept:
+        """What is left of the answers that were right before an edit."""
+        pairs = zip(self.asked, before, after, strict=True)
+        kept = [(update, right) for (update, _), was, right in pairs if was]
+        lost = {update.edit: update for update, right in kept if not right}
+        return EarlierKept(
+            fmean(right for _, right in kept) if kept else None,
+            len(kept),
+            tuple(lost.values()),
+        )
+
+
+@dataclass(frozen=True)
+class EarlierKept:
+    """How much of earlier updates an edit leaves."""
+
+    share: float | None  # of their prompts that were right before; None where there is none
+    prompts: int
+    lost: tuple[Earlier, ...]  # updates of which a prompt is not right any more
+
+    def metrics(self) -> dict[str, Any]:
+        return {"earlier_kept": self.share, "earlier": self.prompts}
+
+    def notices(self) -> tuple[str, ...]:
+        return tuple(f"{update} no longer answers {update.to} everywhere" for update in self.lost)
+
+
+def held_answers(
+    model: Model, earlier: Sequence[Earlier], subject: str
+) -> tuple[list[Question], list[Question]]:
+    """Where the solver holds in place what earlier updates say.
+
+    Gives the prompts of updates of the same subject, and those of the others, one each.
+    """
+    own: list[Question] = []
+    others: list[Question] = []
+    for update, prompt in _prompts(model, earlier, subject):
+        same = update.case.fact.subject == subject
+        (own if same else others).append(ask_openly(model, prompt))
+    return own, others
+
+
+def _prompts(
+    model: Model, earlier: Sequence[Earlier], subject: str | None
+) -> list[tuple[Earlier, Prompt]]:
+    """Some prompts of every earlier update that this model can be asked."""
+    pairs = []
+    for place, update in enumerate(earlier[-NEWEST:]):
+        case = update.case
+        try:
+            prompts = prompts_for(model, case.relation, case.fact)
+            for prompt in prompts[:PROMPTS]:
+                ask(model, prompt, update.to)
+        except KnEditError:  # recorded by others, who could ask their model
+            continue
+        same = case.fact.subject == subject
+        some = prompts[:PROMPTS] if same else [prompts[:PROMPTS][place % len(prompts[:PROMPTS])]]
+        pairs += [(update, prompt) for prompt in some]
+    return pairs

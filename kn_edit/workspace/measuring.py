@@ -1,0 +1,174 @@
+"""Measure a proposed edit on top of a version: what it reaches, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.gate import not_numbers
+from kn_edit.evaluation.metrics import (
+    Probes,
+    Readings,
+    compare,
+    nan_count,
+    read,
+    same_tokens,
+)
+from kn_edit.facts import Fact, Relation
+from kn_edit.models.model import Model
+from kn_edit.models.predict import first_tokens
+from kn_edit.models.questions import Chain, Question, ask
+from kn_edit.neurons.assess import Assessment, assess, perplexity_of
+from kn_edit.workspace.drafts import Bench, Measurement
+from kn_edit.workspace.earlier import EarlierAnswers
+from kn_edit.workspace.locating import prompts_for
+from kn_edit.workspace.neighbours import OTHER_FACTS, PROBES, other_relations
+from kn_edit.workspace.neutral import speech, spoken
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateExam:
+    """What an update is measured by."""
+
+    probes: Probes
+    old: tuple[Chain, ...]  # the edited prompts, asked for the answer before the update
+    to: str
+
+    def measure(self, bench: Bench, delta: Delta) -> Measurement:
+        """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
+        subject = self.probes.edited[0].fact.subject
+        with bench.engine.at(bench.deltas) as model:
+            earlier = EarlierAnswers.of(model, bench.earlier, subject)
+            old_before, before = assess(model, self.old), read(model, self.probes, self.to)
+            neutral_before, earlier_before = speech(model), earlier.right(model)
+        with bench.engine.at([*bench.deltas, delta]) as model:
+            old_after = assess(model, self.old, finite=False)
+            after = read(model, self.probes, self.to, finite=False)
+            neutral_after = speech(model, finite=False)
+            earlier_after = earlier.right(model, finite=False)
+        metrics, kept = compare(before, after), earlier.compared(earlier_before, earlier_after)
+        return Measurement(
+            before.edited,
+            after.edited,
+            metrics.plain()
+            | _odds(old_before, old_after, before, after)
+            | spoken(neutral_before, neutral_after)
+            | kept.metrics(),
+            (*bench.how.gate.faults(metrics), *bench.how.gate.undoing(kept.share)),
+            not_numbers(after.not_numbers, after.asked, neutral_before, neutral_after),
+            (*_unknown(old_before), *kept.notices()),
+        )
+
+
+@dataclass(frozen=True)
+class RelationAnswers:
+    """What a model says around a relation that is to be erased."""
+
+    own: tuple[Assessment, ...]  # of the relation
+    others: tuple[int, ...]  # first tokens, of other relations
+    neutral: float  # perplexity of neutral text
+
+    @property
+    def perplexity(self) -> float:
+        return perplexity_of(self.own)
+
+
+@dataclass(frozen=True, eq=False)
+class ErasureExam:
+    """What an erasure is measured by, and how its neurons are chosen."""
+
+    relation: str
+    chains: tuple[Chain, ...]  # the relation's prompts
+    sample: tuple[Chain, ...]  # a few of every fact, by which neurons are chosen
+    spared: tuple[Question, ...]  # in prompts of other relations, likewise
+    others: tuple[Question, ...]  # and of other facts, by which the erasure is judged
+
+    @classmethod
+    def about(cls, model: Model, relation: Relation, facts: Sequence[Fact]) -> ErasureExam:
+        prompts = [prompts_for(model, relation, fact) for fact in facts]
+        chains = [tuple(ask(model, prompt) for prompt in some) for some in prompts]
+        sample = [chain for some in chains for chain in some[:PROBES]]
+        judges = other_relations(model, relation.name)
+        spared = other_relations(model, relation.name, skip=OTHER_FACTS)
+        whole = tuple(chain for some in chains for chain in some)
+        return cls(relation.name, whole, tuple(sample), tuple(spared), tuple(judges))
+
+    def answers(self, model: Model, *, finite: bool = True) -> RelationAnswers:
+        own = assess(model, self.chains, finite=finite)
+        others = first_tokens(model, self.others, finite=finite)
+        return RelationAnswers(tuple(own), tuple(others), speech(model, finite=finite))
+
+    def measure(self, bench: Bench, delta: Delta) -> Measurement:
+        """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
+        gate = bench.how.gate
+        elsewhere = [one for one in bench.earlier if one.case.relation.name != self.relation]
+        with bench.engine.at(bench.deltas) as model:
+            earlier = EarlierAnswers.of(model, elsewhere, None)
+            before, earlier_before = self.answers(model), earlier.right(model)
+        with bench.engine.at([*bench.deltas, delta]) as model:
+            after = self.answers(model, finite=False)
+            earlier_after = earlier.right(model, finite=False)
+        same, kept = (
+            same_tokens(before.others, after.others),
+            earlier.compared(earlier_before, earlier_after),
+        )
+        specificity = fmean(same) if same else None
+        asked = len(after.own) + len(after.others)
+        nan = nan_count(after.own, after.others)
+        return Measurement(
+            before.own,
+            after.own,
+            _relation_metrics(before, after)
+            | {"specificity": specificity, "neighbours": len(same)}
+            | kept.metrics(),
+            (*gate.harm(specificity, "other relations"), *gate.undoing(kept.share)),
+            not_numbers(nan, asked, before.neutral, after.neutral),
+            (*_remembered(bench.how.times, before, after), *kept.notices()),
+        )
+
+
+def _odds(
+    old_before: Sequence[Assessment],
+    old_after: Sequence[Assessment],
+    before: Readings,
+    after: Readings,
+) -> dict[str, Any]:
+    """Mean p of the old and the new answer on the edited prompts, before and after."""
+    return {
+        "p_old_before": fmean(one.p for one in old_before),
+        "p_old_after": fmean(one.p for one in old_after),
+        "p_new_before": fmean(one.p for one in before.edited),
+        "p_new_after": fmean(one.p for one in after.edited),
+    }
+
+
+def _unknown(old: Sequence[Assessment]) -> tuple[str, ...]:
+    """A warning where the model did not know what it was to forget."""
+    if any(answer.right for answer in old):
+        return ()
+    return (f"the model did not know the old answer: no prompt of it gave {old[0].answer}",)
+
+
+def _relation_metrics(
+    before: RelationAnswers, after: RelationAnswers
+) -> dict[str, float | int | None]:
+    return {
+        "accuracy_before": fmean(one.right for one in before.own),
+        "accuracy_after": fmean(one.right for one in after.own),
+        "p_before": fmean(one.p for one in before.own),
+        "p_after": fmean(one.p for one in after.own),
+        "perplexity_before": before.perplexity,
+        "perplexity_after": after.perplexity,
+        **spoken(before.neutral, after.neutral),
+    }
+
+
+def _remembered(times: float, before: RelationAnswers, after: RelationAnswers) -> tuple[str, ...]:
+    """A warning where less is forgotten than was asked for."""
+    if after.perplexity >= times * before.perplexity:
+        return ()
+    ratio = after.perplexity / before.perplexity
+    return (f"the relation is only {ratio:.2f} times as perplexing as before",)

@@ -1,0 +1,105 @@
+"""Record a proposed edit on the head, wherever that has moved to since the edit was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from kn_edit.errors import GateFailed, HeadMoved
+from kn_edit.ledger import Advance, Ledger, NewEdit, Overlap, VersionRecord
+from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.turns import turn
+
+if TYPE_CHECKING:
+    from kn_edit.workspace.drafts import Bench, Draft, Proposal
+
+TRIES = 20  # times that an edit is measured again; only moves that take no turn can come between
+MOVED = "another edit moved the head meanwhile, and on the new head this one was measured again"
+
+
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """What an update or an erasure did, and where it is recorded, if it is."""
+
+    draft: Draft
+    edit: str | None
+    version: str | None
+    overlaps: tuple[Overlap, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Recorder:
+    """How edits of one workspace are recorded.
+
+    head: the bench at the present head, and a proposal as it has to be asked there
+    advance: records a planned move with its edit; raises HeadMoved
+    """
+
+    ledger: Ledger
+    progress: Progress
+    head: Callable[[Proposal], tuple[Bench, Proposal]]
+    advance: Callable[[Advance, NewEdit], VersionRecord]
+
+    def record(self, bench: Bench, proposal: Proposal, *, accept: bool, dry_run: bool) -> Edited:
+        """Measure an edit, and record it if the gate lets it pass.
+
+        Where another process moved the head meanwhile, the edit is kept, and measured again on
+        the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
+        head moved again and again.
+        """
+        from kn_edit.workspace.drafts import measured
+
+        draft = measured(bench, proposal)
+        refused = bool(_reasons(draft, accept))
+        moved: HeadMoved | None = None
+        with nullcontext() if dry_run or refused else turn(self.ledger.folder, self.progress):
+            for number in range(TRIES):
+                plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
+                if plan.recipe[:-1] == bench.recipe:
+                    try:
+                        return self._judged(draft, plan, accept=accept, dry_run=dry_run)
+                    except HeadMoved as error:
+                        moved = error
+                bench, proposal = self.head(proposal)
+                draft = _measured_again(measured(bench, proposal), number + 1)
+        raise moved or HeadMoved(plan.from_head, self.ledger.head().id)
+
+    def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
+        """Record a draft that was measured on the head that the plan starts from."""
+        unrecorded = Edited(draft, None, None, plan.overlaps)
+        if dry_run:
+            return unrecorded
+        reasons = _reasons(draft, accept)
+        if reasons:
+            raise GateFailed(reasons, unrecorded, final=bool(draft.unsound))
+        version = self.advance(plan, _new_edit(draft))
+        return replace(unrecorded, edit=draft.delta.id, version=version.id)
+
+
+def _reasons(draft: Draft, accept: bool) -> tuple[str, ...]:
+    """Why a draft is not recorded; none where it is."""
+    reasons = (*draft.unsound, *draft.faults) if draft.unsound or not accept else ()
+    again = "measured_again" in draft.found
+    return (MOVED, *reasons) if reasons and again else reasons
+
+
+def _measured_again(draft: Draft, times: int) -> Draft:
+    found = draft.found | {"measured_again": times}
+    return replace(draft, found=found, notices=(*draft.notices, MOVED))
+
+
+def _new_edit(draft: Draft) -> NewEdit:
+    return NewEdit(
+        delta=draft.delta,
+        kind=draft.kind,
+        relation=draft.relation,
+        subject=draft.subject,
+        answer=draft.answer,
+        target=draft.target,
+        method=draft.method,
+        found=draft.found,
+        metrics=draft.metrics,
+        message=draft.message,
+    )
