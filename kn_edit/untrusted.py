@@ -18,6 +18,7 @@ from typing import IO, Any
 
 MAX_VALUES = 1_000_000  # of one JSON text: a list of as many takes some 60 MB
 MAX_DEPTH = 100
+CHUNK = 1 << 20
 
 
 class JsonProblem(ValueError):
@@ -53,10 +54,13 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
 
 def read_at_most(file: IO[bytes], max_bytes: int, path: Path) -> bytes:
     """What an open file or pipe still holds, if that is at most so much. Raises OSError."""
-    data = file.read(max_bytes + 1)
+    data = bytearray()
+    # Not all at once: a read of so many bytes would first take so much memory.
+    while len(data) <= max_bytes and (chunk := file.read(min(CHUNK, max_bytes + 1 - len(data)))):
+        data += chunk
     if len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"it is larger than the {max_bytes:,} bytes allowed", str(path))
-    return data
+    return bytes(data)
 
 
 def parse_json(

@@ -12,10 +12,15 @@ from typing import Any
 from kn_edit.checkpoints.folders import write_folder
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import DifferentBase, InvalidRecipe
-from kn_edit.models.header import HeaderProblem, read_json
+from kn_edit.untrusted import JsonProblem, parse_json, read_bounded
 
 RECIPE = "kn_edit.json"
 FORMAT = "kn-recipe/1"
+MOST_RECIPE = 64 << 20  # bytes
+MOST_DELTA = 1 << 30
+MOST_VALUES = 1_000_000
+MOST_DEPTH = 10
+MOST_NAME = 500
 _EDIT_ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -71,10 +76,14 @@ def read_deltas(folder: Path) -> tuple[Recipe, list[Delta]]:
 def parse_recipe(data: bytes, path: Path) -> Recipe:
     """A recipe from the bytes of its file; the path is for what is said of it. InvalidRecipe."""
     try:
-        facts = read_json(data)
-    except HeaderProblem as problem:
+        facts = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
+    except JsonProblem as problem:
         raise InvalidRecipe(path, str(problem)) from None
-    if facts.keys() != {"format", "base", "edits"} or facts["format"] != FORMAT:
+    if (
+        not isinstance(facts, dict)
+        or facts.keys() != {"format", "base", "edits"}
+        or facts["format"] != FORMAT
+    ):
         raise InvalidRecipe(path, f"it is not of the form {FORMAT}")
     edits = facts["edits"]
     # Ids become file names: 64 hex digits cannot lead out of the folder.
@@ -95,9 +104,13 @@ def _is_base(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() == {"repo", "revision", "fingerprint"}
-        and isinstance(value["fingerprint"], str)
-        and all(value[key] is None or isinstance(value[key], str) for key in ("repo", "revision"))
+        and _is_name(value["fingerprint"])
+        and all(value[key] is None or _is_name(value[key]) for key in ("repo", "revision"))
     )
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= MOST_NAME and value.isprintable()
 
 
 def _check_base(base: BaseRef, delta: Delta) -> None:
@@ -111,6 +124,6 @@ def _delta_name(edit: str) -> str:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, MOST_RECIPE if path.name == RECIPE else MOST_DELTA)
     except OSError as error:
         raise InvalidRecipe(path, error.strerror or str(error)) from error

@@ -7,6 +7,7 @@ an edit: the layout must not change with a version of a library. The package rea
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -14,9 +15,17 @@ import torch
 from torch import Tensor
 
 from kn_edit.errors import InvalidDelta, NewerDeltaFormat
+from kn_edit.untrusted import JsonProblem, parse_json
 
 FORMAT = "kn-delta/1"
 METADATA_KEY = "kn_edit"
+AXES = ("column", "row")
+MOST_HEADER = 8 << 20  # bytes: ten thousand layers take three
+MOST_TENSORS = 10_000
+MOST_NAME = 500  # letters of a tensor's name, of a repository's
+MOST_VALUES = 300_000  # of the JSON
+MOST_DEPTH = 10
+_MOST_NUMBER = 2**63 - 1
 # In the order of the file: the wider type first, so that every tensor is aligned.
 PARTS = {
     "index": ("I64", torch.int64),
@@ -27,9 +36,16 @@ PARTS = {
 
 def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]) -> bytes:
     """The file of these tensors, `parts[tensor][part]`, and this description."""
+    body = (parts[name][part].numpy().tobytes() for part in PARTS for name in sorted(parts))
+    return b"".join((encode_header(description, parts), *body))
+
+
+def encode_header(
+    description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]
+) -> bytes:
+    """What stands before the numbers: the length of the header, and the header."""
     metadata = json.dumps(description, sort_keys=True, separators=(",", ":"))
     header: dict[str, object] = {"__metadata__": {METADATA_KEY: metadata}}
-    body: list[bytes] = []
     end = 0
     for part, (dtype, _) in PARTS.items():
         for name in sorted(parts):
@@ -40,10 +56,9 @@ def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, T
                 "shape": list(tensor.shape),
                 "data_offsets": [start, end],
             }
-            body.append(tensor.numpy().tobytes())
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(body)
+    return len(text).to_bytes(8, "little") + text
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -54,16 +69,31 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > len(data) - 8:
         raise InvalidDelta("it is cut short, or not a safetensors file")
+    if size > MOST_HEADER:
+        raise InvalidDelta(f"its header has more than {MOST_HEADER:,} bytes")
     header = _object(data[8 : 8 + size], "header")
-    body = data[8 + size :]
+    body = memoryview(data)[8 + size :]
     description = _description(header.pop("__metadata__", None))
     names = description["axes"]
     if header.keys() != {f"{name}::{part}" for name in names for part in PARTS}:
         raise InvalidDelta("its tensors are not an index, a mode and a value for each named weight")
-    return description, {
+    parts = {
         name: {part: _tensor(header[f"{name}::{part}"], part, body) for part in PARTS}
         for name in names
     }
+    _check_layout(data, description, parts)
+    return description, parts
+
+
+def _check_layout(
+    data: bytes, description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]
+) -> None:
+    """One delta, one file: other spellings (padding, key order, gaps) would have other ids."""
+    expected = encode_header(description, parts)
+    size = sum(tensor.nbytes for tensors in parts.values() for tensor in tensors.values())
+    # The same header has the same places, so the numbers in them need not be compared.
+    if len(data) != len(expected) + size or not data.startswith(expected):
+        raise InvalidDelta("its bytes are not laid out as the format says")
 
 
 def _description(metadata: object) -> dict[str, Any]:
@@ -71,24 +101,31 @@ def _description(metadata: object) -> dict[str, Any]:
         raise InvalidDelta(f"its metadata is not the one key {METADATA_KEY}")
     description = _object(metadata[METADATA_KEY], "description")
     found = description.get("format")
-    if isinstance(found, str) and found.startswith("kn-delta/") and found != FORMAT:
+    if isinstance(found, str) and re.fullmatch(r"kn-delta/\d{1,9}", found) and found != FORMAT:
         raise NewerDeltaFormat(found, FORMAT)
     base, axes = description.get("base"), description.get("axes")
     sound = (
         found == FORMAT
+        and description.keys() == {"format", "base", "axes"}
         and isinstance(base, dict)
         and base.keys() == {"repo", "revision", "fingerprint"}
-        and isinstance(base["fingerprint"], str)
-        and all(base[key] is None or isinstance(base[key], str) for key in ("repo", "revision"))
+        and _is_name(base["fingerprint"])
+        and all(base[key] is None or _is_name(base[key]) for key in ("repo", "revision"))
         and isinstance(axes, dict)
-        and all(name.isascii() and isinstance(axis, str) for name, axis in axes.items())
+        and len(axes) <= MOST_TENSORS
+        and all(_is_name(name) and name.isascii() and axis in AXES for name, axis in axes.items())
     )
     if not sound:
         raise InvalidDelta("its description lacks the format, the base or the slot axes")
     return description
 
 
-def _tensor(entry: object, part: str, body: bytes) -> Tensor:
+def _is_name(value: object) -> bool:
+    """Text that can be shown as it is, in a sentence of bounded length."""
+    return isinstance(value, str) and len(value) <= MOST_NAME and value.isprintable()
+
+
+def _tensor(entry: object, part: str, body: memoryview) -> Tensor:
     dtype_name, dtype = PARTS[part]
     if not isinstance(entry, dict) or entry.get("dtype") != dtype_name:
         raise InvalidDelta(f"a tensor {part} is not of type {dtype_name}")
@@ -106,14 +143,20 @@ def _tensor(entry: object, part: str, body: bytes) -> Tensor:
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return (
+        isinstance(value, list)
+        and len(value) <= 2
+        and all(type(item) is int and 0 <= item <= _MOST_NUMBER for item in value)
+    )
 
 
 def _object(text: object, what: str) -> dict[str, Any]:
+    if not isinstance(text, (str, bytes)):
+        raise InvalidDelta(f"its {what} is not a JSON object")
     try:
-        value = json.loads(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError, RecursionError):
-        value = None
+        value = parse_json(text, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
+    except JsonProblem as problem:
+        raise InvalidDelta(f"its {what} is no sound JSON: {problem}") from None
     if not isinstance(value, dict):
         raise InvalidDelta(f"its {what} is not a JSON object")
     return value
