@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlite3 import connect
 
 from kn_edit.errors import ExitCode
-from kn_edit.workspace.caches import notes_folder
+from kn_edit.models.cache import notes_folder
 
 
 def test_init_makes_a_workspace_once(shell, tmp_path):

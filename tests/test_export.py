@@ -192,9 +192,11 @@ def test_the_same_recipe_gives_the_same_files(tmp_path):
 
 
 def test_links_of_a_hub_cache_become_files(tmp_path):
-    base = write_base(tmp_path / "real", base_tensors(torch.float32, "row"), sharded=False)
-    snapshot = tmp_path / "snapshot"
-    snapshot.mkdir()
+    repository = tmp_path / "models--org--name"
+    tensors = base_tensors(torch.float32, "row")
+    base = write_base(repository / "blobs", tensors, sharded=False)
+    snapshot = repository / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
     for path in base.folder.iterdir():
         (snapshot / path.name).symlink_to(path)
     (snapshot / "self").symlink_to(snapshot)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kn_edit.errors import CannotWrite, TargetInsideCheckpoint, TargetNotEmpty
+from kn_edit.atomic import scratch_folder, sync, write_atomically
+from kn_edit.errors import CannotWrite, LinkLeadsOutside, TargetInsideCheckpoint, TargetNotEmpty
+from kn_edit.models.cache import notes_folder
 from kn_edit.models.shards import CHUNK
+from kn_edit.untrusted import open_regular
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
@@ -22,29 +23,28 @@ def new_folder(target: Path) -> Iterator[Path]:
 
     Raises TargetNotEmpty, CannotWrite (any error of the system inside the block, too).
     """
-    target = target.expanduser().resolve()
-    partial = target.parent / f".{target.name}.{secrets.token_hex(4)}.partial"
     try:
+        target = target.expanduser().resolve()
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetNotEmpty(target)
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial.mkdir()
-        yield partial
-        sync(partial)
-        partial.rename(target)  # takes the place of an empty folder, and of no other
-        sync(target.parent)
+        with scratch_folder(target.parent, target.name, notes_folder()) as partial:
+            yield partial
+            _sync_folders(partial)
+            _take_name(partial, target)
     except OSError as error:
         raise CannotWrite(target, error.strerror or str(error)) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    except RuntimeError as error:  # what pathlib makes of links that lead round in a circle
+        if not str(error).startswith("Symlink loop"):
+            raise
+        raise CannotWrite(target, "its links lead round in a circle") from error
 
 
 def write_folder(target: Path, files: Mapping[str, bytes]) -> Path:
     """A new folder with these files. Raises TargetNotEmpty, CannotWrite."""
     with new_folder(target) as partial:
         for name, data in files.items():
-            (partial / name).write_bytes(data)
-            sync(partial / name)
+            write_atomically(partial / name, data)
     return target
 
 
@@ -61,19 +61,59 @@ def refuse_inside(target: Path, base: Path) -> None:
             raise TargetInsideCheckpoint(target, parent)
 
 
-def files_below(folder: Path, inside: Path = Path()) -> Iterator[Path]:
-    """Relative paths of the regular files below a folder, links followed, hidden folders not."""
+def files_below(folder: Path, *, follow_links: bool = False) -> Iterator[Path]:
+    """Relative paths of the regular files below a folder, hidden folders left out.
+
+    Links inside the folder are followed, and those of a snapshot to its own Hub cache. One that
+    leads elsewhere could hand out anything: it is followed only if the user asked for it.
+    Raises LinkLeadsOutside.
+    """
+    yield from _files_below(folder, Path(), follow_links, (folder.resolve(),))
+
+
+def refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raise LinkLeadsOutside where one of these names is a link out of a checkpoint folder."""
+    for name in names:
+        if leads_outside(folder / name, folder):
+            raise LinkLeadsOutside(folder / name, (folder / name).resolve())
+
+
+def leads_outside(path: Path, folder: Path) -> bool:
+    """Whether a name in a checkpoint folder is a link to a file or folder that is not part of it.
+
+    A snapshot in a Hub cache links to the blobs of its repository, which are.
+    """
+    if not path.is_symlink() or not path.exists():
+        return False
+    root = folder.resolve()
+    owner = next((parent for parent in root.parents if _is_cached_repository(parent)), root)
+    return not path.resolve().is_relative_to(owner)
+
+
+def _is_cached_repository(folder: Path) -> bool:
+    return folder.name.startswith("models--") and (folder / "snapshots").is_dir()
+
+
+def _files_below(
+    folder: Path, inside: Path, follow_links: bool, above: tuple[Path, ...]
+) -> Iterator[Path]:
     for path in sorted((folder / inside).iterdir()):
+        if path.is_dir() and (path.name.startswith(".") or path.resolve() in above):
+            continue  # tools keep their own in hidden folders; a link may lead round in a circle
+        if not follow_links:
+            refuse_links(folder, [str(inside / path.name)])
         if path.is_file():
             yield inside / path.name
-        elif path.is_dir() and not path.name.startswith(".") and not _is_loop(path):
-            yield from files_below(folder, inside / path.name)
+        elif path.is_dir():
+            yield from _files_below(
+                folder, inside / path.name, follow_links, (*above, path.resolve())
+            )
 
 
 def copy_file(source: Path, target: Path, moved: Callable[[int], None]) -> None:
     """Copy a file's contents, sharing blocks where the file system can; `moved` counts bytes."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with open_regular(source) as reader, target.open("xb") as writer:
         if _share_blocks(reader.fileno(), writer.fileno()):
             moved(os.fstat(reader.fileno()).st_size)
             return
@@ -82,13 +122,20 @@ def copy_file(source: Path, target: Path, moved: Callable[[int], None]) -> None:
             moved(len(chunk))
 
 
-def sync(path: Path) -> None:
-    """Ask that a file or a folder, with what stands in it, is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync_folders(folder: Path) -> None:
+    """Wait until the names in a folder and in those below it are on disk."""
+    for path in (*(path for path in folder.rglob("*") if path.is_dir()), folder):
+        sync(path)
+
+
+def _take_name(partial: Path, target: Path) -> None:
+    """Rename a folder, and wait until its name is on disk; where that fails it is not there."""
+    partial.rename(target)  # takes the place of an empty folder, and of no other
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync(target.parent)
+    except BaseException:
+        target.rename(partial)
+        raise
 
 
 def _share_blocks(reader: int, writer: int) -> bool:
@@ -101,8 +148,3 @@ def _share_blocks(reader: int, writer: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _is_loop(path: Path) -> bool:
-    parent = path.parent.resolve()
-    return path.is_symlink() and path.resolve() in (parent, *parent.parents)

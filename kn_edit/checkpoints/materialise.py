@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refuse_inside, sync
+from kn_edit.atomic import sync
+from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refuse_inside
 from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import TouchedSlots, check_fit, fold_weight, folded_slots, touched
@@ -33,6 +34,7 @@ def export_checkpoint(
     target: Path,
     *,
     expected: Mapping[str, str] | None = None,
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Write the base with the deltas folded in to a new folder, which from_pretrained loads.
@@ -41,10 +43,11 @@ def export_checkpoint(
     are rewritten in the copy. Only those slots are ever in memory. The folder appears when it is
     whole, on disk and, where `expected` gives digests, compared with them.
 
-    Raises TargetNotEmpty, TargetInsideCheckpoint, CannotWrite, ExportDiffers, TensorMissing,
-    DeltaMisfit, SlotOverflow.
+    follow_links: copy also what links of the base's folder point at outside of it
+    Raises TargetNotEmpty, TargetInsideCheckpoint, CannotWrite, LinkLeadsOutside, ExportDiffers,
+    TensorMissing, DeltaMisfit, SlotOverflow.
     """
-    files = list(files_below(base.folder))
+    files = list(files_below(base.folder, follow_links=follow_links))
     return _write(base, deltas, target, files, expected or {}, progress)
 
 

@@ -13,6 +13,7 @@ from kn_edit.cli.options import (
     check_max_rank,
     finite,
     folder_named,
+    follow_links_option,
     max_rank_option,
     output_options,
     pass_workspace,
@@ -77,6 +78,7 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
     help="A full model; a PEFT LoRA; the changed numbers; the edits with their order.",
 )
 @max_rank_option
+@follow_links_option
 @output_options
 @pass_workspace
 def export(
@@ -85,6 +87,7 @@ def export(
     version: str,
     form: str,
     max_rank: int | None,
+    follow_links: bool,
     output: Output,
 ) -> None:
     """Write a version to a new folder.
@@ -101,7 +104,9 @@ def export(
     """
     check_max_rank(max_rank, form)
     record = workspace.ledger.version(version)
-    path = workspace.export(target, version=record.id, form=form, most_rank=max_rank)
+    path = workspace.export(
+        target, version=record.id, form=form, most_rank=max_rank, follow_links=follow_links
+    )
     output.show(
         {"version": record.id, "path": str(path), "as": form},
         [record.id],

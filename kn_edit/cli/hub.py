@@ -12,6 +12,7 @@ from kn_edit.cli import plain
 from kn_edit.cli.options import (
     StoppedOnTheWay,
     check_max_rank,
+    follow_links_option,
     max_rank_option,
     output_options,
     pass_workspace,
@@ -44,6 +45,7 @@ branch_option = click.option(
 @click.option("--private", is_flag=True, help="Only you see a repository that this makes.")
 @max_rank_option
 @click.option("--license", "licence", metavar="L", help="As the Hub spells it (that of the base).")
+@follow_links_option
 @output_options
 @pass_workspace
 def push(
@@ -57,6 +59,7 @@ def push(
     private: bool,
     max_rank: int | None,
     licence: str | None,
+    follow_links: bool,
     output: Output,
 ) -> None:
     """Publish a version on the Hub, in one commit.
@@ -85,6 +88,7 @@ def push(
             private=private,
             most_rank=max_rank,
             licence=licence,
+            follow_links=follow_links,
         )
     _show(pushed, output)
 

@@ -248,6 +248,9 @@ version_option = click.option(
 max_rank_option = click.option(
     "--max-rank", type=click.IntRange(1), metavar="N", help="Refuse an adapter of more (64)."
 )
+follow_links_option = click.option(
+    "--follow-links", is_flag=True, help="Copy also what links lead to outside the model's folder."
+)
 allow_overlap_option = click.option(
     "--allow-overlap", is_flag=True, help="Go on where edits share value slots, in order."
 )

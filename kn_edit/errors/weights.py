@@ -270,6 +270,22 @@ class TargetInsideCheckpoint(KnEditError):
 
 
 @dataclass
+class LinkLeadsOutside(KnEditError):
+    """A file of a checkpoint that would be copied or published is a link to somewhere else."""
+
+    exit_code = ExitCode.ERROR
+    link: Path
+    target: Path
+
+    def __str__(self) -> str:
+        return (
+            f"{shortened(str(self.link), 150)} is a link to {shortened(str(self.target), 150)}, "
+            "outside of the model's folder; replace the link by a file, or pass --follow-links "
+            "where all that links point at may be copied"
+        )
+
+
+@dataclass
 class CannotWrite(KnEditError):
     """A full disk, a missing permission, a read-only file system."""
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from kn_edit.checkpoints.adapter import adapter_files
+from kn_edit.checkpoints.folders import refuse_links
 from kn_edit.checkpoints.materialise import export_touched
 from kn_edit.checkpoints.recipe import RECIPE, Recipe
 from kn_edit.edits.delta import BaseRef, Delta
@@ -66,12 +67,15 @@ def weights(
     scratch: Path,
     *,
     most_rank: int | None = None,
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Part]:
     """What a model is loaded from: a whole checkpoint, an adapter, or nothing for `delta`.
 
     scratch: a folder that does not exist yet; the weight files that differ from the base go there
-    Raises RankTooHigh, NothingToExport, CannotWrite, ExportDiffers, DeltaMisfit, SlotOverflow.
+    follow_links: whether the files may be links that lead out of the base's folder
+    Raises LinkLeadsOutside, RankTooHigh, NothingToExport, CannotWrite, ExportDiffers, DeltaMisfit,
+    SlotOverflow.
     """
     if form == "delta":
         return {}
@@ -79,13 +83,13 @@ def weights(
         family = family_of(version.base.model_type)
         made = adapter_files(shards, version.ref, family, version.deltas, most_rank)
         return {name: Part(data) for name, data in made.items()}
+    names = base_files(shards)
+    if not follow_links:
+        refuse_links(shards.folder, names)
     expected = version.record.digests
     export_touched(shards, version.deltas, scratch, expected=expected, progress=progress)
     changed = {path.name for path in scratch.iterdir()}
-    return {
-        name: Part((scratch if name in changed else shards.folder) / name)
-        for name in base_files(shards)
-    }
+    return {name: Part((scratch if name in changed else shards.folder) / name) for name in names}
 
 
 def base_files(shards: Shards) -> list[str]:

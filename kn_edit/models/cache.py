@@ -16,3 +16,8 @@ def cache_folder() -> Path:
 
     chosen = os.environ.get("KN_EDIT_CACHE")
     return Path(chosen).expanduser().resolve() if chosen else user_cache_path("kn-edit")
+
+
+def notes_folder() -> Path:
+    """Where exports and backups note the folder that they work in, for `gc` after a kill."""
+    return cache_folder() / "under-way"

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.atomic import is_leftover_name, noted_leftovers, remove_leftover
-from kn_edit.models.cache import cache_folder
+from kn_edit.models.cache import cache_folder, notes_folder
 
 MAX_SCORES = 256 << 20  # bytes of cached scores that `gc` leaves
-NOTES = "under-way"
 
 
 @dataclass(frozen=True)
@@ -21,11 +20,6 @@ class Trimmed:
 
     files: int
     bytes: int
-
-
-def notes_folder() -> Path:
-    """Where exports and backups note the folder that they work in, for `gc` after a kill."""
-    return cache_folder() / NOTES
 
 
 def remove_leftovers() -> list[Path]:

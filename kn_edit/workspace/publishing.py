@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
+from kn_edit.checkpoints.folders import leads_outside
 from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.delta import SlotChanges
 from kn_edit.edits.fold import TouchedSlots, check_fit
@@ -26,6 +27,7 @@ from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
 from kn_edit.ledger.history import version_id
 from kn_edit.models.shards import Shards
+from kn_edit.untrusted import read_bounded
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.progress import Progress, bytes_of
 
@@ -39,11 +41,13 @@ class Packing:
     form: checkpoint, adapter or delta
     most_rank: of an adapter
     licence: as the Hub spells it; by default that of the base
+    follow_links: publish also what links of the base's folder point at outside of it
     """
 
     form: str = "checkpoint"
     most_rank: int | None = None
     licence: str | None = None
+    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def push(
             engine.shards,
             scratch,
             most_rank=packing.most_rank,
+            follow_links=packing.follow_links,
             progress=bytes_of(progress, "folding"),
         )
         text = card(repo, told, packing.form, origin)
@@ -190,9 +195,13 @@ def _their_licence(base: BaseRecord) -> dict[str, str]:
 
 def _local_licence(folder: Path) -> dict[str, str]:
     path = folder / CARD
-    if not path.is_file() or path.stat().st_size > MOST_CARD:
+    if leads_outside(path, folder):
         return dict(UNKNOWN)
-    return licence_of(path.read_text(encoding="utf-8", errors="replace"))
+    try:
+        card = read_bounded(path, MOST_CARD)
+    except OSError:
+        return dict(UNKNOWN)
+    return licence_of(card.decode(errors="replace"))
 
 
 def _note(ledger: Ledger, one: Pushed) -> None:

@@ -389,11 +389,14 @@ class Workspace:
         version: str = "head",
         form: str = "checkpoint",
         most_rank: int | None = None,
+        follow_links: bool = False,
     ) -> Path:
         """Write a version to a new folder: a full checkpoint, or a small form of its edits.
 
         form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse)
-        most_rank: of an adapter. Raises RankTooHigh, NothingToExport.
+        most_rank: of an adapter
+        follow_links: copy also what links of the model's folder point at outside of it
+        Raises RankTooHigh, NothingToExport, LinkLeadsOutside.
         """
         from kn_edit.checkpoints.adapter import export_adapter
         from kn_edit.checkpoints.materialise import export_checkpoint
@@ -419,6 +422,7 @@ class Workspace:
             deltas,
             target,
             expected=record.digests,
+            follow_links=follow_links,
             progress=bytes_of(self.progress, "exporting"),
         )
 
@@ -435,10 +439,12 @@ class Workspace:
         private: bool = False,
         most_rank: int | None = None,
         licence: str | None = None,
+        follow_links: bool = False,
     ) -> Pushed:
         """Publish a version on the Hub, in one commit of what the repository lacks.
 
         form: checkpoint, adapter (PEFT LoRA) or delta; offer: as a pull request
+        follow_links: publish also what links of the model's folder point at outside of it
         Raises BadRepoName, BadRevisionName, NotLoggedIn, NoWriteAccess, NotPrivate, TagTaken,
         RemoteMoved, CardRefused, HubFailed, CommitUnclear, NotFinished, UploadDiffers.
         """
@@ -447,7 +453,7 @@ class Workspace:
 
         require_known("the form", form, PUBLISHED)
         record = self.ledger.version(version)
-        packing = Packing(form, most_rank, licence)
+        packing = Packing(form, most_rank, licence, follow_links)
         order = Order(branch, tag, offer, private)
         return push(self.ledger, self.engine, repo, record, packing, order, self.progress)
 
@@ -508,7 +514,7 @@ class Workspace:
 
         Raises BackupExists, LedgerUnusable, DeltaMissing, DeltaDigestDiffers.
         """
-        from kn_edit.workspace.caches import notes_folder
+        from kn_edit.models.cache import notes_folder
 
         self.ledger.backup(path_of(file), notes_folder())
 
