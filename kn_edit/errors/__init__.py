@@ -73,6 +73,7 @@ from kn_edit.errors.hub import (
 from kn_edit.errors.ledger import (
     BackupDamaged,
     BackupExists,
+    BadDigest,
     CommitUnknown,
     DeltaMissing,
     DigestsDiffer,
@@ -153,6 +154,7 @@ __all__ = [
     "AnswerTooLong",
     "BackupDamaged",
     "BackupExists",
+    "BadDigest",
     "BadFacts",
     "BadField",
     "BadRepoName",

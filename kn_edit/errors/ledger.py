@@ -146,6 +146,20 @@ class SchemaChanged(KnEditError):
 
 
 @dataclass
+class BadDigest(KnEditError):
+    """What should be a digest of the journal, and is none."""
+
+    exit_code = ExitCode.USAGE
+    given: str
+
+    def __str__(self) -> str:
+        return (
+            f"{shortened(self.given, 80)} is no digest of a journal: those have 64 "
+            f"digits from 0 to f; `kn-edit verify` prints the present one"
+        )
+
+
+@dataclass
 class CommitUnknown(KnEditError):
     """A transaction of which the disk does not tell whether it was kept."""
 

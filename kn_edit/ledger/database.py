@@ -129,14 +129,6 @@ class Database:
         ):
             source.backup(target)
 
-    def faults(self) -> list[str]:
-        """What SQLite's own checks say about the file and the links between tables."""
-        with self.reading() as connection:
-            lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-        faults = [str(line) for line in lines if line != "ok"]
-        return faults + [f"a row of {row[0]} points at a missing row of {row[2]}" for row in broken]
-
     # --- inside ----------------------------------------------------------------------------------
 
     @contextmanager

@@ -22,6 +22,7 @@ from kn_edit.errors import (
     EditAlreadyApplied,
     EditNotApplied,
     EmptyEdit,
+    LedgerDamaged,
     NoLedger,
     SlotOverlap,
     UnknownId,
@@ -56,6 +57,7 @@ from kn_edit.ledger.records import (
     VersionRecord,
 )
 from kn_edit.ledger.tidying import GRACE, collect
+from kn_edit.ledger.verification import Report
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -349,9 +351,24 @@ class Ledger:
 
     # --- upkeep ----------------------------------------------------------------------------------
 
-    def check(self) -> list[Problem]:
-        """Everything that is wrong with the ledger; the bits of weights are the caller's part."""
-        return verification.problems(self._database, self.blobs)
+    def check(self, since: str | None = None) -> list[Problem]:
+        """Everything that is wrong with the ledger; the bits of weights are the caller's part.
+
+        since: a digest that `chain` once gave. Raises BadDigest for what is none.
+        """
+        return list(self.examine(since).problems)
+
+    def examine(self, since: str | None = None) -> Report:
+        """What is wrong, what cannot be proven, and the digest of the chain. See `check`."""
+        return verification.report(self._database, self.blobs, since)
+
+    def chain(self) -> str:
+        """The digest of the journal's last event, which stands for all that was ever recorded."""
+        with self._database.reading() as connection:
+            last = events.last(connection)
+        if last is None:
+            raise LedgerDamaged(self._database.path, "it has no events")
+        return last[1]
 
     def backup(self, file: Path, notes: Path | None = None) -> None:
         """Write the ledger to one new tar file, while others may use it. `restore` takes it back.

@@ -1,21 +1,37 @@
-"""What is wrong with a ledger: the file, the chain of events, the rows under it, the deltas."""
+"""What is wrong with a ledger: the file, the chain of events, the rows under it, the deltas.
+
+Nothing that is read here is believed. A part that cannot be read at all is a problem of its own,
+and the others are looked at all the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
+from sqlalchemy.exc import DBAPIError
 
-from kn_edit.errors import KnEditError
-from kn_edit.ledger import coverage, reading
+from kn_edit.errors import BadDigest, KnEditError
+from kn_edit.ledger import coverage, reading, structure
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import BRANCH, Problem
+from kn_edit.ledger.stored import DamagedRow, is_sound_text, stored_json
+from kn_edit.ledger.strays import strays
 from kn_edit.ledger.tables import edits, events, refs, versions
+from kn_edit.safetext import escaped, shortened
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+_MOST_REASON = 200  # letters of what SQLite says
+_RAW_EVENTS = text(
+    f"SELECT {', '.join(column.name for column in events.columns)} FROM events ORDER BY seq"
+)
 
 
 @dataclass
@@ -29,51 +45,127 @@ class Chain:
     problems: list[Problem] = field(default_factory=list)
 
 
-def problems(database: Database, blobs: Blobs) -> list[Problem]:
-    """What is wrong: the file, the chain of events, what it covers, recipes, deltas, slots."""
-    found = [Problem("database", str(database.path), fault) for fault in database.faults()]
-    with database.reading() as connection:
-        chain = walk(connection)
-        found += chain.problems
-        found += _misplaced(connection, chain)
-        found += _uncovered(connection, chain)
-        found += _other_recipes(connection)
-        for edit in connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars().all():
-            found += _edit_problems(connection, blobs, edit)
-    return found
+@dataclass(frozen=True)
+class Report:
+    """What was found: problems, notes on what cannot be proven, the digest of the whole chain."""
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    chain: str | None  # of the last event; None where the chain is broken
 
 
-def walk(connection: Connection) -> Chain:
+def report(database: Database, blobs: Blobs, since: str | None = None) -> Report:
+    """Everything that is wrong with a ledger. since: a digest that the chain once ended with.
+
+    Raises BadDigest for what is no digest.
+    """
+    if since is not None and not DIGEST.fullmatch(since):
+        raise BadDigest(since)
+    try:
+        with database.reading() as connection:
+            chain, found = _examine(connection, database, blobs, since)
+            ids = _sound_ids(connection)
+    except KnEditError as error:
+        return Report((Problem("database", str(database.path), str(error)),), (), None)
+    notes = list(_notes(chain))
+    try:
+        foreign, unused = strays(blobs, ids)
+    except OSError as error:
+        found.append(Problem("files", str(blobs.folder), error.strerror or str(error)))
+    else:
+        found += [Problem("files", str(path), "it is no delta of any edit") for path in foreign]
+        if unused:
+            notes.append(
+                f"{unused} deltas in {blobs.folder} belong to no edit; `kn-edit gc` tidies"
+            )
+    return Report(tuple(found), tuple(notes), chain.hashes[-1] if not chain.problems else None)
+
+
+def _examine(
+    connection: Connection, database: Database, blobs: Blobs, since: str | None
+) -> tuple[Chain, list[Problem]]:
+    chain, found = Chain(), list[Problem]()
+    path = str(database.path)
+
+    def look(part: str, subject: str, problems: Callable[[], Iterable[Problem]]) -> None:
+        found.extend(_readable(part, subject, problems))
+
+    look("database", path, lambda: _faults(connection, path))
+    look("events", path, lambda: walk(connection, chain))
+    look("events", path, lambda: _since(chain, since))
+    look("refs", path, lambda: _misplaced(connection, chain))
+    look("rows", path, lambda: _uncovered(connection, chain))
+    look("version", path, lambda: _other_recipes(connection))
+    look("delta", path, lambda: _other_deltas(connection, blobs))
+    return chain, found
+
+
+def _readable(
+    part: str, subject: str, problems: Callable[[], Iterable[Problem]]
+) -> Iterator[Problem]:
+    """The problems of one part, or the one that it cannot be read."""
+    try:
+        yield from problems()
+    except (DamagedRow, KnEditError) as error:
+        yield Problem(part, subject, str(error))
+    except DBAPIError as error:
+        yield Problem(part, subject, shortened(escaped(str(error.orig)), _MOST_REASON))
+
+
+def _faults(connection: Connection, path: str) -> Iterator[Problem]:
+    """What SQLite's own checks say, and which tables are not those of a ledger."""
+    lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    faults = [str(line) for line in lines if line != "ok"]
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    faults += [f"a row of {row[0]} points at a missing row of {row[2]}" for row in rows]
+    for fault in (*faults, *structure.faults(connection)):
+        yield Problem("database", path, shortened(escaped(fault), _MOST_REASON))
+
+
+def walk(connection: Connection, chain: Chain) -> Iterator[Problem]:
     """Follow the journal from its first event, up to the first break."""
-    chain = Chain()
     previous = FIRST
-    for number, row in enumerate(connection.execute(select(events).order_by(events.c.seq)), 1):
-        fault = _break(number, previous, dict(row._mapping), chain)
+    for number, raw in enumerate(connection.execute(_RAW_EVENTS).mappings(), 1):
+        row = dict(raw)
+        fault = _break(number, previous, row, chain)
         if fault is not None:
-            chain.problems.append(Problem("events", str(row.seq), fault))
+            chain.problems.append(Problem("events", str(row["seq"]), fault))
             break
-        previous = row.hash
-        chain.hashes.append(row.hash)
-        if row.payload is not None:
-            chain.payloads[row.seq] = row.payload
-        if row.kind == UPGRADE and chain.upgraded is None and len(chain.payloads) == 1:
-            chain.upgraded = row.seq
-        if row.ref != NO_REF:
-            chain.placed[row.ref] = (_kind(row.ref, row.kind), row.version_id)
-    return chain
+        previous = row["hash"]
+        chain.hashes.append(previous)
+        if row["payload"] is not None:
+            chain.payloads[number] = row["payload"]
+        if row["kind"] == UPGRADE and chain.upgraded is None and len(chain.payloads) == 1:
+            chain.upgraded = number
+        if row["ref"] != NO_REF:
+            chain.placed[row["ref"]] = (_kind(row["ref"], row["kind"]), row["version_id"])
+    if not chain.hashes and not chain.problems:
+        chain.problems.append(Problem("events", "1", "event 1 is missing"))
+    yield from chain.problems
 
 
-def _break(number: int, previous: str, row: Mapping[str, Any], chain: Chain) -> str | None:
-    """Why an event is not the next one of the chain."""
+def _break(number: int, previous: str, row: dict[str, Any], chain: Chain) -> str | None:
+    """Why an event is not the next one of the chain; its parents are made a list."""
     if row["seq"] != number:
         return f"event {number} is missing"
-    if row["previous"] != previous or row["hash"] != event_hash(previous, row):
+    if row["previous"] != previous or not _is_genuine(previous, row):
         return "the event was changed after it happened"
     if row["payload"] is None and chain.payloads:
         return "the event covers nothing, and those before it do"
     if row["payload"] is not None and not chain.payloads and number > 1 and row["kind"] != UPGRADE:
         return "the events before it cover nothing"
     return None
+
+
+def _is_genuine(previous: str, row: dict[str, Any]) -> bool:
+    """Whether the hash of an event is that of its columns."""
+    if not all(value is None or isinstance(value, (str, int)) for value in row.values()):
+        return False
+    try:
+        row["parents"] = stored_json(row["parents"])
+    except DamagedRow:
+        return False
+    return bool(row["hash"] == event_hash(previous, row))
 
 
 def _kind(ref: str, event: str) -> str:
@@ -83,53 +175,76 @@ def _kind(ref: str, event: str) -> str:
     return "tag" if event == "tag" else "remote"
 
 
-def _misplaced(connection: Connection, chain: Chain) -> list[Problem]:
+def _since(chain: Chain, since: str | None) -> Iterator[Problem]:
+    """Whether the journal still holds what it once ended with."""
+    if since is not None and since not in chain.hashes:
+        message = "the journal never was at this digest: events were cut off or exchanged"
+        yield Problem("events", since, message)
+
+
+def _misplaced(connection: Connection, chain: Chain) -> Iterator[Problem]:
     """Refs that are not where, or what, the last event about them made them."""
     if chain.problems:
-        return []
+        return
     stored = {row.name: (row.kind, row.version_id) for row in connection.execute(select(refs))}
-    return [
-        Problem("refs", name, "the ref is not where the last event about it put it")
-        for name in sorted(chain.placed.keys() | stored.keys() | {BRANCH})
-        if name not in chain.placed or chain.placed[name] != stored.get(name)
-    ]
+    for name in sorted(chain.placed.keys() | stored.keys() | {BRANCH}, key=str):
+        if name not in chain.placed or chain.placed[name] != stored.get(name):
+            yield Problem("refs", str(name), "the ref is not where the last event about it put it")
 
 
-def _uncovered(connection: Connection, chain: Chain) -> list[Problem]:
+def _uncovered(connection: Connection, chain: Chain) -> Iterator[Problem]:
     """Rows that are not those that the events recorded."""
-    if chain.problems:
-        return []
     digests, homeless = coverage.payloads(connection, chain.upgraded)
-    found = [
-        Problem("rows", table, "a row names no event that recorded it")
-        for table in sorted(homeless)
-    ]
+    for table in sorted(homeless):
+        yield Problem("rows", table, "a row names no event that recorded it")
     for seq in sorted(digests.keys() | chain.payloads.keys()):
-        if seq not in chain.payloads:
-            found.append(Problem("rows", f"event {seq}", "rows name an event that is not there"))
-        elif digests.get(seq, coverage.NOTHING) != chain.payloads[seq]:
-            message = "what it recorded was changed, removed or added to"
-            found.append(Problem("rows", f"event {seq}", message))
-    return found
+        if seq in chain.payloads:
+            if digests.get(seq, coverage.NOTHING) != chain.payloads[seq]:
+                message = "what it recorded was changed, removed or added to"
+                yield Problem("rows", f"event {seq}", message)
+        elif not chain.problems:  # else it may be one of those behind the break
+            yield Problem("rows", f"event {seq}", "rows name an event that is not there")
 
 
 def _other_recipes(connection: Connection) -> Iterator[Problem]:
     """Versions whose edits are not those that their id is the digest of."""
-    bases = {row.id: row.base for row in connection.execute(select(versions))}
+    rows = connection.execute(select(versions.c.id, versions.c.base))
+    bases: dict[object, object] = {row.id: row.base for row in rows}
     for id_, recipe in reading.each_recipe(connection):
-        if id_ != version_id(bases.pop(id_), recipe):
-            yield Problem("version", id_, "its edits are not those of its id")
-    for id_ in sorted(bases):
-        yield Problem("version", id_, "the version that it is stored as a change of is not there")
+        base = bases.pop(id_, None)
+        texts = isinstance(base, str) and all(isinstance(edit, str) for edit in recipe)
+        if not texts or id_ != version_id(str(base), recipe):
+            yield Problem("version", str(id_), "its edits are not those of its id")
+    for other in sorted(bases, key=str):
+        message = "the version that it is stored as a change of is not there"
+        yield Problem("version", str(other), message)
 
 
-def _edit_problems(connection: Connection, blobs: Blobs, edit: str) -> list[Problem]:
+def _other_deltas(connection: Connection, blobs: Blobs) -> Iterator[Problem]:
+    """Edits whose delta is not there, not sound, or does not write the slots of the table."""
+    for edit in connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars().all():
+        yield from _readable("delta", str(edit), partial(_edit_problems, connection, blobs, edit))
+
+
+def _edit_problems(connection: Connection, blobs: Blobs, edit: object) -> Iterator[Problem]:
     from kn_edit.edits.delta import Delta
 
-    try:
-        delta = Delta.from_bytes(blobs.get(edit), edit)
-    except KnEditError as error:
-        return [Problem("delta", edit, str(error))]
+    if not isinstance(edit, str) or not DIGEST.fullmatch(edit):
+        yield Problem("edits", shortened(escaped(str(edit)), _MOST_REASON), "it has no id")
+        return
+    delta = Delta.from_bytes(blobs.get(edit), edit)
     if reading.modes(connection, edit) != delta.modes():
-        return [Problem("slots", edit, "the table of slots does not say what the delta does")]
-    return []
+        yield Problem("slots", edit, "the table of slots does not say what the delta does")
+
+
+def _sound_ids(connection: Connection) -> set[str]:
+    ids = connection.execute(select(edits.c.id)).scalars()
+    return {id_ for id_ in ids if isinstance(id_, str) and is_sound_text(id_)}
+
+
+def _notes(chain: Chain) -> Iterator[str]:
+    if chain.upgraded is not None:
+        yield (
+            f"the first {chain.upgraded - 1} events were recorded by an older kn-edit: what they "
+            f"recorded beside the moves is proven since event {chain.upgraded} only"
+        )

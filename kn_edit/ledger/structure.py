@@ -1,0 +1,85 @@
+"""The tables, indexes, views and triggers of a database, compared with those that there must be.
+
+Compared is what they are and not the text that made them: other releases of sqlalchemy may write
+the same table with other spaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine
+from sqlalchemy.pool import StaticPool
+
+from kn_edit.ledger.tables import metadata
+
+STATISTICS = "sqlite_stat"  # tables that ANALYZE makes; they change no answer
+
+Shape = dict[tuple[str, str], Any]
+
+_alembic = MetaData()
+Table("alembic_version", _alembic, Column("version_num", String(32), primary_key=True))
+
+
+def faults(connection: Connection) -> Iterator[str]:
+    """What is missing, there without reason, or otherwise than this kn-edit makes it."""
+    expected, actual = _expected(), _shape(connection)
+    for kind, name in sorted(expected.keys() | actual.keys(), key=str):
+        if (kind, name) not in actual:
+            yield f"the {kind} {name} is missing"
+        elif (kind, name) not in expected:
+            yield f"the {kind} {name} does not belong there"
+        elif expected[kind, name] != actual[kind, name]:
+            yield f"the {kind} {name} is not as kn-edit makes it"
+
+
+def _expected() -> Shape:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        _alembic.create_all(connection)
+        shape = _shape(connection)
+    engine.dispose()
+    return shape
+
+
+def _shape(connection: Connection) -> Shape:
+    """Every object of a database by kind and name; tables with columns, links and unique keys."""
+    query = "SELECT type, name, tbl_name FROM sqlite_master"
+    shape: Shape = {}
+    for kind, name, table in connection.exec_driver_sql(query).all():
+        if kind == "table" and not str(name).startswith(STATISTICS):
+            shape[kind, name] = _table(connection, name)
+        elif kind == "index" and not str(name).startswith("sqlite_autoindex"):
+            shape[kind, name] = (table, _columns(connection, name))
+        elif kind not in ("table", "index"):
+            shape[kind, name] = table
+    return shape
+
+
+def _table(connection: Connection, name: str) -> tuple[Any, Any, Any]:
+    columns = _rows(
+        connection,
+        'SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)',
+        name,
+    )
+    links = _rows(
+        connection,
+        'SELECT "from", "table", "to", on_update, on_delete FROM pragma_foreign_key_list(?)',
+        name,
+    )
+    indexes = _rows(
+        connection, 'SELECT name, "unique", origin, partial FROM pragma_index_list(?)', name
+    )
+    keys = sorted((*index[1:], _columns(connection, index[0])) for index in indexes)
+    return sorted(columns), sorted(links), keys
+
+
+def _columns(connection: Connection, index: str) -> Any:
+    query = 'SELECT name, "desc", coll FROM pragma_index_xinfo(?) WHERE key = 1'
+    return _rows(connection, query, index)
+
+
+def _rows(connection: Connection, query: str, name: str) -> list[Any]:
+    return [tuple(map(str, row)) for row in connection.exec_driver_sql(query, (name,)).all()]
