@@ -7,6 +7,7 @@ the same table with other spaces.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine
@@ -34,6 +35,7 @@ def faults(connection: Connection) -> Iterator[str]:
             yield f"the {kind} {name} is not as kn-edit makes it"
 
 
+@cache
 def _expected() -> Shape:
     engine = create_engine("sqlite://", poolclass=StaticPool)
     with engine.begin() as connection:

@@ -22,7 +22,7 @@ from kn_edit.ledger.database import Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import BRANCH, Problem
-from kn_edit.ledger.stored import DamagedRow, is_sound_text, stored_json
+from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
 from kn_edit.ledger.tables import edits, events, refs, versions
 from kn_edit.safetext import escaped, shortened
@@ -42,7 +42,7 @@ class Chain:
     payloads: dict[int, str] = field(default_factory=dict)
     placed: dict[str, tuple[str, str]] = field(default_factory=dict)  # ref: its kind, its version
     upgraded: int | None = None  # the event that stands for all rows from before schema 0003
-    problems: list[Problem] = field(default_factory=list)
+    sound: bool = False  # up to its last event
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def report(database: Database, blobs: Blobs, since: str | None = None) -> Report
         raise BadDigest(since)
     try:
         with database.reading() as connection:
-            chain, found = _examine(connection, database, blobs, since)
-            ids = _sound_ids(connection)
+            chain, found, ids = _examine(connection, database, blobs, since)
     except KnEditError as error:
         return Report((Problem("database", str(database.path), str(error)),), (), None)
     notes = list(_notes(chain))
@@ -78,13 +77,14 @@ def report(database: Database, blobs: Blobs, since: str | None = None) -> Report
             notes.append(
                 f"{unused} deltas in {blobs.folder} belong to no edit; `kn-edit gc` tidies"
             )
-    return Report(tuple(found), tuple(notes), chain.hashes[-1] if not chain.problems else None)
+    return Report(tuple(found), tuple(notes), chain.hashes[-1] if chain.sound else None)
 
 
 def _examine(
     connection: Connection, database: Database, blobs: Blobs, since: str | None
-) -> tuple[Chain, list[Problem]]:
-    chain, found = Chain(), list[Problem]()
+) -> tuple[Chain, list[Problem], set[str]]:
+    """The journal, everything that is wrong in the file, the ids of its edits."""
+    chain, found, ids = Chain(), list[Problem](), set[str]()
     path = str(database.path)
 
     def look(part: str, subject: str, problems: Callable[[], Iterable[Problem]]) -> None:
@@ -96,8 +96,8 @@ def _examine(
     look("refs", path, lambda: _misplaced(connection, chain))
     look("rows", path, lambda: _uncovered(connection, chain))
     look("version", path, lambda: _other_recipes(connection))
-    look("delta", path, lambda: _other_deltas(connection, blobs))
-    return chain, found
+    look("delta", path, lambda: _other_deltas(connection, blobs, ids))
+    return chain, found, ids
 
 
 def _readable(
@@ -129,8 +129,8 @@ def walk(connection: Connection, chain: Chain) -> Iterator[Problem]:
         row = dict(raw)
         fault = _break(number, previous, row, chain)
         if fault is not None:
-            chain.problems.append(Problem("events", str(row["seq"]), fault))
-            break
+            yield Problem("events", str(row["seq"]), fault)
+            return
         previous = row["hash"]
         chain.hashes.append(previous)
         if row["payload"] is not None:
@@ -139,9 +139,9 @@ def walk(connection: Connection, chain: Chain) -> Iterator[Problem]:
             chain.upgraded = number
         if row["ref"] != NO_REF:
             chain.placed[row["ref"]] = (_kind(row["ref"], row["kind"]), row["version_id"])
-    if not chain.hashes and not chain.problems:
-        chain.problems.append(Problem("events", "1", "event 1 is missing"))
-    yield from chain.problems
+    chain.sound = bool(chain.hashes)
+    if not chain.sound:
+        yield Problem("events", "1", "event 1 is missing")
 
 
 def _break(number: int, previous: str, row: dict[str, Any], chain: Chain) -> str | None:
@@ -184,7 +184,7 @@ def _since(chain: Chain, since: str | None) -> Iterator[Problem]:
 
 def _misplaced(connection: Connection, chain: Chain) -> Iterator[Problem]:
     """Refs that are not where, or what, the last event about them made them."""
-    if chain.problems:
+    if not chain.sound:
         return
     stored = {row.name: (row.kind, row.version_id) for row in connection.execute(select(refs))}
     for name in sorted(chain.placed.keys() | stored.keys() | {BRANCH}, key=str):
@@ -202,7 +202,7 @@ def _uncovered(connection: Connection, chain: Chain) -> Iterator[Problem]:
             if digests.get(seq, coverage.NOTHING) != chain.payloads[seq]:
                 message = "what it recorded was changed, removed or added to"
                 yield Problem("rows", f"event {seq}", message)
-        elif not chain.problems:  # else it may be one of those behind the break
+        elif chain.sound:  # else it may be one of those behind the break
             yield Problem("rows", f"event {seq}", "rows name an event that is not there")
 
 
@@ -220,9 +220,13 @@ def _other_recipes(connection: Connection) -> Iterator[Problem]:
         yield Problem("version", str(other), message)
 
 
-def _other_deltas(connection: Connection, blobs: Blobs) -> Iterator[Problem]:
-    """Edits whose delta is not there, not sound, or does not write the slots of the table."""
+def _other_deltas(connection: Connection, blobs: Blobs, ids: set[str]) -> Iterator[Problem]:
+    """Edits whose delta is not there, not sound, or does not write the slots of the table.
+
+    ids: takes the ids of all edits
+    """
     for edit in connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars().all():
+        ids.add(str(edit))
         yield from _readable("delta", str(edit), partial(_edit_problems, connection, blobs, edit))
 
 
@@ -235,11 +239,6 @@ def _edit_problems(connection: Connection, blobs: Blobs, edit: object) -> Iterat
     delta = Delta.from_bytes(blobs.get(edit), edit)
     if reading.modes(connection, edit) != delta.modes():
         yield Problem("slots", edit, "the table of slots does not say what the delta does")
-
-
-def _sound_ids(connection: Connection) -> set[str]:
-    ids = connection.execute(select(edits.c.id)).scalars()
-    return {id_ for id_ in ids if isinstance(id_, str) and is_sound_text(id_)}
 
 
 def _notes(chain: Chain) -> Iterator[str]:
