@@ -54,7 +54,7 @@ def test_verify_is_quiet_when_all_is_well_and_exits_4_when_not(edited):
     ran = edited("verify", "--json")
     assert ran.code == ExitCode.INTEGRITY
     assert (ran.json["ok"], ran.error["error"]) == (False, "Unsound")
-    assert {problem["part"] for problem in ran.json["problems"]} == {"version"}
+    assert {problem["part"] for problem in ran.json["problems"]} == {"rows", "version"}
     assert edited("verify").code == ExitCode.INTEGRITY
 
 

@@ -21,7 +21,7 @@ from kn_edit.cli.options import (
     workspace_option,
 )
 from kn_edit.cli.output import Output
-from kn_edit.errors import Unsound
+from kn_edit.errors import LedgerDamaged, Unsound
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
@@ -116,38 +116,61 @@ def export(
 
 @click.command()
 @click.argument("version", required=False)
+@click.option(
+    "--since",
+    metavar="DIGEST",
+    help="Digest of the journal that an earlier verify printed: it has to stand in it still.",
+)
 @output_options
 @pass_workspace
-def verify(workspace: Workspace, version: str | None, output: Output) -> None:
+def verify(workspace: Workspace, version: str | None, since: str | None, output: Output) -> None:
     """Rebuild versions and compare every digest; check the ledger.
 
     Without VERSION, all that the head ever was. Exit code 4 where something is wrong.
 
+    It prints the digest of the journal. Who keeps that elsewhere can pass it to --since later:
+    then a journal that was cut off or written anew shows as well.
+
     \b
-    Example:
+    Examples:
       kn-edit verify
+      kn-edit verify --since "$(cat journal-digest)"
     """
     from kn_edit.cli.tables import pairs
 
-    record = workspace.ledger.version(version) if version else None
-    problems = workspace.verify(record.id if record else None)
+    report = workspace.examine(version, since=since)
+    problems = report.problems
     told = [f"{one.part} {one.subject}: {one.message}" for one in problems]
     data = [{"part": one.part, "subject": one.subject, "message": one.message} for one in problems]
     output.show(
         {
             "ok": not problems,
-            "version": record.id if record else workspace.head.id,
+            "version": _id_of(workspace, version or "head"),
             "problems": data,
+            "notes": list(report.notes),
+            "chain": report.chain,
         },
         [one.subject for one in problems],
-        lambda: (
-            [pairs((one.part, f"{one.subject}: {one.message}") for one in problems)]
-            if problems
-            else ["all is well: base, deltas, versions and events are as recorded"]
-        ),
+        lambda: [
+            *(
+                [pairs((one.part, f"{one.subject}: {one.message}") for one in problems)]
+                if problems
+                else ["all is well: base, deltas, versions and events are as recorded"]
+            ),
+            *(f"note: {note}" for note in report.notes),
+            *([f"digest of the journal: {report.chain}"] if report.chain else []),
+        ],
     )
     if problems:
         raise Unsound(tuple(told))
+
+
+def _id_of(workspace: Workspace, version: str) -> str | None:
+    """The id of a version, where the ledger can still tell it."""
+    try:
+        return workspace.ledger.version(version).id
+    except LedgerDamaged:
+        return None
 
 
 @click.command()

@@ -13,6 +13,7 @@ from kn_edit.ledger.records import (
     Problem,
     Publication,
     Ref,
+    Report,
     Step,
     VersionRecord,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "Problem",
     "Publication",
     "Ref",
+    "Report",
     "Step",
     "VersionRecord",
 ]

@@ -22,6 +22,7 @@ from kn_edit.ledger.sqlite import (
     PrivateCopy,
     engine_for,
     explanation,
+    faults,
     has_log,
     immutable,
     may_write,
@@ -128,6 +129,11 @@ class Database:
             closing(sqlite3.connect(path)) as target,
         ):
             source.backup(target)
+
+    def faults(self) -> list[str]:
+        """What SQLite's own checks say about the file and the links between tables."""
+        with self.reading() as connection:
+            return faults(connection)
 
     # --- inside ----------------------------------------------------------------------------------
 

@@ -53,11 +53,11 @@ from kn_edit.ledger.records import (
     Problem,
     Publication,
     Ref,
+    Report,
     Step,
     VersionRecord,
 )
 from kn_edit.ledger.tidying import GRACE, collect
-from kn_edit.ledger.verification import Report
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:

@@ -166,6 +166,15 @@ class Difference:
 class Problem:
     """Something that `check` found wrong: with which part, what."""
 
-    part: str  # "events", "delta", "version", "slots", "refs" or "database"
+    part: str  # events, rows, refs, delta, slots, edits, version, files, base or database
     subject: str
     message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found: problems, notes on what cannot be proven, the digest of the journal."""
+
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+    chain: str | None  # the hash of the last event; None where the chain is broken

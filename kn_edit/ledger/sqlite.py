@@ -69,6 +69,14 @@ def may_write(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
 
 
+def faults(connection: Connection) -> list[str]:
+    """What SQLite's own checks say about the file and the links between tables."""
+    lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
+    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    broken = [f"a row of {row[0]} points at a missing row of {row[2]}" for row in rows]
+    return [str(line) for line in lines if line != "ok"] + broken
+
+
 class PrivateCopy:
     """A copy of a database that may not be written, with its log, in a folder for temporary files.
 

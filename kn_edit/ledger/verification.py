@@ -16,12 +16,12 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import BadDigest, KnEditError
-from kn_edit.ledger import coverage, reading, structure
+from kn_edit.ledger import coverage, reading, sqlite, structure
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.history import version_id
-from kn_edit.ledger.records import BRANCH, Problem
+from kn_edit.ledger.records import BRANCH, Problem, Report
 from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
 from kn_edit.ledger.tables import edits, events, refs, versions
@@ -43,15 +43,6 @@ class Chain:
     placed: dict[str, tuple[str, str]] = field(default_factory=dict)  # ref: its kind, its version
     upgraded: int | None = None  # the event that stands for all rows from before schema 0003
     sound: bool = False  # up to its last event
-
-
-@dataclass(frozen=True)
-class Report:
-    """What was found: problems, notes on what cannot be proven, the digest of the whole chain."""
-
-    problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
-    chain: str | None  # of the last event; None where the chain is broken
 
 
 def report(database: Database, blobs: Blobs, since: str | None = None) -> Report:
@@ -114,11 +105,7 @@ def _readable(
 
 def _faults(connection: Connection, path: str) -> Iterator[Problem]:
     """What SQLite's own checks say, and which tables are not those of a ledger."""
-    lines = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
-    faults = [str(line) for line in lines if line != "ok"]
-    rows = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
-    faults += [f"a row of {row[0]} points at a missing row of {row[2]}" for row in rows]
-    for fault in (*faults, *structure.faults(connection)):
+    for fault in (*sqlite.faults(connection), *structure.faults(connection)):
         yield Problem("database", path, shortened(escaped(fault), _MOST_REASON))
 
 

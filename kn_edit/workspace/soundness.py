@@ -2,39 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from kn_edit.checkpoints.materialise import digests
-from kn_edit.errors import BaseChanged
-from kn_edit.ledger import Ledger, Problem, VersionRecord
+from kn_edit.errors import BaseChanged, ExitCode, KnEditError, LedgerDamaged
+from kn_edit.ledger import BaseRecord, Ledger, Problem, Report, VersionRecord
+from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.shards import Shards
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.progress import Progress, bytes_of
 
 
-def problems(
-    ledger: Ledger, engine: Engine, versions: Sequence[VersionRecord], progress: Progress
-) -> list[Problem]:
-    """What is wrong. Rebuilds the versions whose deltas and base are sound, to compare digests."""
-    found = ledger.check()
+def examine(
+    ledger: Ledger,
+    engine: Callable[[], Engine],
+    version: str | None,
+    progress: Progress,
+    since: str | None = None,
+) -> Report:
+    """What is wrong. Rebuilds the versions whose deltas and base are sound, to compare digests.
+
+    engine: opens the base; it is asked once
+    version: the one to rebuild, by its name; else all that the branch ever was at
+    since: a digest that the journal once ended with. Raises BadDigest, UnknownId, and
+    CheckpointFolderMissing where the ledger is sound and its base is not there.
+    """
+    chosen = _resolved(ledger, version)
+    report = ledger.examine(since)
+    found = list(report.problems)
     unsound = {problem.subject for problem in found if problem.part == "delta"}
     try:
-        shards = engine.shards
-        # The stamps that the engine trusts are not enough here.
-        actual = shards.fingerprint(bytes_of(progress, "checking the base"))
-        if actual != ledger.base.fingerprint:
-            raise BaseChanged(shards.folder, ledger.base.fingerprint, actual)
+        shards = engine().shards
+        found += _other_base(ledger.base, shards, progress)
     except BaseChanged as error:
-        return [*found, Problem("base", str(error.folder), "its weights changed since init")]
-    for done, version in enumerate(versions):
-        progress("rebuilding versions", done, len(versions))
-        if unsound.isdisjoint(version.edits):
-            found += _differing(ledger, shards, version)
-    return found
+        found.append(Problem("base", str(error.folder), "its weights changed since init"))
+    except KnEditError as error:
+        if not found and error.exit_code != ExitCode.INTEGRITY:
+            raise
+        found.append(Problem("base", "its files", str(error)))
+    if not any(problem.part == "base" for problem in found):
+        names = [chosen] if chosen else _versions(ledger, found)
+        for done, name in enumerate(names):
+            progress("rebuilding versions", done, len(names))
+            found += _differing(ledger, shards, name, unsound)
+    return replace(report, problems=tuple(found))
 
 
-def _differing(ledger: Ledger, shards: Shards, version: VersionRecord) -> Iterator[Problem]:
-    rebuilt = digests(shards, ledger.deltas(version.edits))
+def _resolved(ledger: Ledger, version: str | None) -> str | None:
+    """The id of a version that was named, as far as the ledger can still tell. Raises UnknownId."""
+    try:
+        return ledger.version(version).id if version else None
+    except LedgerDamaged:
+        return version
+
+
+def _other_base(base: BaseRecord, shards: Shards, progress: Progress) -> Iterator[Problem]:
+    """Weights or companion files that are not those of init.
+
+    The stamps that the engine trusts are not enough here.
+    """
+    folder = shards.folder
+    if shards.fingerprint(bytes_of(progress, "checking the base")) != base.fingerprint:
+        yield Problem("base", str(folder), "its weights changed since init")
+    if base.files is not None:
+        for name in differing(base.files, companion_files(folder)):
+            yield Problem("base", str(folder / name), "it changed since init, went or came")
+
+
+def _versions(ledger: Ledger, found: list[Problem]) -> Sequence[str]:
+    """Every version that the branch ever was at; none where the journal cannot be read."""
+    try:
+        return list(dict.fromkeys(step.version for step in ledger.log()))
+    except KnEditError as error:
+        found.append(Problem("events", "the log", str(error)))
+        return []
+
+
+def _differing(ledger: Ledger, shards: Shards, name: str, unsound: set[str]) -> Iterator[Problem]:
+    """The tensors of a version that do not come out as recorded."""
+    try:
+        version = ledger.version(name)
+        if not unsound.isdisjoint(version.edits):
+            return
+        rebuilt = digests(shards, ledger.deltas(version.edits))
+    except KnEditError as error:
+        yield Problem("version", name, str(error))
+        return
+    yield from _other_digests(version, rebuilt)
+
+
+def _other_digests(version: VersionRecord, rebuilt: dict[str, str]) -> Iterator[Problem]:
     for tensor in sorted({*rebuilt, *version.digests}):
         if rebuilt.get(tensor) != version.digests.get(tensor):
             message = f"tensor {tensor} does not come out as recorded"

@@ -26,6 +26,7 @@ from kn_edit.ledger import (
     NewEdit,
     Problem,
     Ref,
+    Report,
     Step,
     VersionRecord,
 )
@@ -497,16 +498,21 @@ class Workspace:
         return self.engine.model.tokenizer
 
     @verb
-    def verify(self, version: str | None = None) -> list[Problem]:
-        """Rebuild versions and compare every digest; walk the event chain. Empty when all is well.
+    def verify(self, version: str | None = None, *, since: str | None = None) -> list[Problem]:
+        """Rebuild versions, compare every digest, and prove the ledger. Empty when all is well.
 
-        version: only this one, instead of all that the ledger knows
+        version: only this one, instead of all that the head ever was
+        since: a digest that `ledger.chain()` once gave; it has to stand in the journal
+        Raises UnknownId, BadDigest.
         """
-        from kn_edit.workspace.soundness import problems
+        return list(self.examine(version, since=since).problems)
 
-        names = [version] if version else list(dict.fromkeys(step.version for step in self.log()))
-        versions = [self.ledger.version(name) for name in names]
-        return problems(self.ledger, self.engine, versions, self.progress)
+    @verb
+    def examine(self, version: str | None = None, *, since: str | None = None) -> Report:
+        """As `verify`, with notes on what cannot be proven and the digest of the journal."""
+        from kn_edit.workspace.soundness import examine
+
+        return examine(self.ledger, lambda: self.engine, version, self.progress, since)
 
     @verb
     def backup(self, file: str | Path) -> None:
