@@ -68,11 +68,18 @@ def _of_weight(base: Shards, family: Family, one: Changed) -> LowRank:
 
 
 def adapter_files(
-    base: Shards, ref: BaseRef, family: Family, deltas: Sequence[Delta], most_rank: int | None
+    base: Shards,
+    ref: BaseRef,
+    family: Family,
+    deltas: Sequence[Delta],
+    most_rank: int | None,
+    *,
+    folder: Path | None = None,
 ) -> dict[str, bytes]:
     """The two files of an adapter folder. Raises RankTooHigh, and what low_rank raises.
 
     most_rank: MOST_RANK by default
+    folder: where PEFT finds a base that is on no Hub; for this machine only, never to be published
     """
     most = most_rank or MOST_RANK
     parts = low_rank(base, family, deltas)
@@ -85,6 +92,8 @@ def adapter_files(
         tensors[f"{prefix}.lora_A.weight"] = part.a
         tensors[f"{prefix}.lora_B.weight"] = part.b
     config = _config(ref, family, parts, rank)
+    if ref.repo is None and folder is not None:
+        config["base_model_name_or_path"] = str(folder)
     text = json.dumps(config, sort_keys=True, indent=2) + "\n"
     return {CONFIG: text.encode(), WEIGHTS: save(tensors, {"format": "pt"})}
 
@@ -119,5 +128,5 @@ def export_adapter(
     most_rank: int | None = None,
 ) -> Path:
     """Write the adapter to a new folder. Raises TargetNotEmpty, CannotWrite, and as above."""
-    files = adapter_files(base, ref, family, deltas, most_rank)
+    files = adapter_files(base, ref, family, deltas, most_rank, folder=base.folder)
     return write_folder(target, files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kn_edit.atomic import sync
@@ -12,8 +13,30 @@ from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refu
 from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import TouchedSlots, check_fit, fold_weight, folded_slots, touched
-from kn_edit.errors import ExportDiffers
+from kn_edit.errors import BaseChanged, ExportDiffers
 from kn_edit.models.shards import Progress, Shards
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What the tensors of an export must be: those of the base, then those that are recorded."""
+
+    expected: Mapping[str, str]  # sha256 of each touched tensor
+    fingerprint: str | None = None
+
+    def compare_base(self, base: Shards, copy: Shards) -> None:
+        """Raise BaseChanged where a copy is not that of the base, touched tensors or not."""
+        if self.fingerprint is not None:
+            actual = copy.fingerprint()
+            if actual != self.fingerprint:
+                raise BaseChanged(base.folder, self.fingerprint, actual)
+
+    def compare_touched(self, copy: Shards) -> None:
+        """Raise ExportDiffers where a touched tensor is not as it is recorded."""
+        for name, digest in self.expected.items():
+            for actual in copy.digests(name):
+                if actual != digest:
+                    raise ExportDiffers(name, digest, actual)
 
 
 def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
@@ -35,6 +58,7 @@ def export_checkpoint(
     *,
     expected: Mapping[str, str] | None = None,
     follow_links: bool = False,
+    fingerprint: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Write the base with the deltas folded in to a new folder, which from_pretrained loads.
@@ -43,12 +67,14 @@ def export_checkpoint(
     are rewritten in the copy. Only those slots are ever in memory. The folder appears when it is
     whole, on disk and, where `expected` gives digests, compared with them.
 
+    fingerprint: what the copied tensors must have before they are edited; else BaseChanged. Sizes
+        and times of files do not tell of a disk that fails, or of a copy that keeps them.
     follow_links: copy also what links of the base's folder point at outside of it
     Raises TargetNotEmpty, TargetInsideCheckpoint, CannotWrite, LinkLeadsOutside, ExportDiffers,
     TensorMissing, DeltaMisfit, SlotOverflow.
     """
     files = list(files_below(base.folder, follow_links=follow_links))
-    return _write(base, deltas, target, files, expected or {}, progress)
+    return _write(base, deltas, target, files, Checks(expected or {}, fingerprint), progress)
 
 
 def export_touched(
@@ -64,7 +90,7 @@ def export_touched(
         Path(file)
         for file in sorted({file for name in touched(deltas) for file in base.files(name)})
     ]
-    return _write(base, deltas, target, files, expected or {}, progress)
+    return _write(base, deltas, target, files, Checks(expected or {}), progress)
 
 
 def _write(
@@ -72,7 +98,7 @@ def _write(
     deltas: Sequence[Delta],
     target: Path,
     files: Sequence[Path],
-    expected: Mapping[str, str],
+    checks: Checks,
     progress: Progress | None,
 ) -> Path:
     slots = touched(deltas)
@@ -83,14 +109,12 @@ def _write(
     with new_folder(target) as partial:
         _copy(base.folder, partial, files, progress)
         copy = Shards(partial, base.entries, base.copies)
+        checks.compare_base(base, copy)
         for name, where in slots.items():
             _rewrite(copy, name, where, deltas)
         for file in files:
             sync(partial / file)
-        for name, digest in expected.items():
-            for actual in copy.digests(name):
-                if actual != digest:
-                    raise ExportDiffers(name, digest, actual)
+        checks.compare_touched(copy)
     return target
 
 

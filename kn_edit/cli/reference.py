@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from kn_edit.cli.commands import SECTIONS, kn_edit
@@ -39,11 +41,18 @@ def reference() -> str:
     for title, commands in SECTIONS.items():
         parts.append(f"## {title}\n")
         for command in commands:
-            context = click.Context(
-                command, info_name=command.name, parent=root, terminal_width=WIDTH
-            )
-            parts += [f"### kn-edit {command.name}\n", _code(command.get_help(context))]
+            parts += _command(command, root)
     return "\n".join(parts)
+
+
+def _command(command: click.Command, parent: click.Context) -> Iterator[str]:
+    """The help of a command, or of the commands that a group of them holds."""
+    context = click.Context(command, info_name=command.name, parent=parent, terminal_width=WIDTH)
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            yield from _command(inner, context)
+    else:
+        yield from (f"### {context.command_path}\n", _code(command.get_help(context)))
 
 
 def _code(text: str) -> str:

@@ -119,6 +119,8 @@ from kn_edit.errors.prompts import (
 from kn_edit.errors.python import ModelInUse, WorkspaceClosed
 from kn_edit.errors.weights import (
     BaseChanged,
+    BaseFilesChanged,
+    BaseFolderMissing,
     CannotWrite,
     CheckpointFolderMissing,
     CheckpointNamesCode,
@@ -137,6 +139,7 @@ from kn_edit.errors.weights import (
     MalformedCheckpoint,
     NothingToExport,
     NoWeights,
+    OtherBase,
     PickleWeights,
     QuantisedWeights,
     RankTooHigh,
@@ -163,6 +166,8 @@ __all__ = [
     "BadTagName",
     "BadTemplate",
     "BaseChanged",
+    "BaseFilesChanged",
+    "BaseFolderMissing",
     "CannotAsk",
     "CannotWrite",
     "CardRefused",
@@ -229,6 +234,7 @@ __all__ = [
     "NotPublished",
     "NothingToAsk",
     "NothingToExport",
+    "OtherBase",
     "PickleWeights",
     "PromptEmpty",
     "PromptTooLong",

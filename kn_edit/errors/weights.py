@@ -28,6 +28,16 @@ class CheckpointFolderMissing(KnEditError):
         )
 
 
+class BaseFolderMissing(CheckpointFolderMissing):
+    """The folder in which the base of a workspace lay is not there any more."""
+
+    def __str__(self) -> str:
+        return (
+            f"the base model is not in {shown_path(self.folder)} any more; put it back, or say "
+            "where it lies now: kn-edit base set FOLDER"
+        )
+
+
 @dataclass
 class CheckpointPathUnusable(KnEditError):
     """A path that cannot name a checkpoint folder."""
@@ -339,8 +349,42 @@ class BaseChanged(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the weights in {self.folder} changed since `kn-edit init` (fingerprint "
+            f"the weights in {shown_path(self.folder)} changed since `kn-edit init` (fingerprint "
             f"{self.actual[:12]}, not {self.expected[:12]}); restore them, or init a new workspace"
+        )
+
+
+@dataclass
+class OtherBase(KnEditError):
+    """A folder that holds another model than the one that a workspace stands on."""
+
+    exit_code = ExitCode.USAGE
+    folder: Path
+    expected: str
+    actual: str
+
+    def __str__(self) -> str:
+        return (
+            f"{shown_path(self.folder)} holds another model (fingerprint {self.actual[:12]}) than "
+            f"the base of this workspace ({self.expected[:12]}); name the folder that holds the "
+            "base, or init a new workspace there"
+        )
+
+
+@dataclass
+class BaseFilesChanged(KnEditError):
+    """Configuration or tokenizer beside the weights are no longer those of `init`."""
+
+    exit_code = ExitCode.INTEGRITY
+    folder: Path
+    files: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{shortened(escaped(listed(self.files, 3)), 100)} in {shown_path(self.folder)} "
+            "changed since `kn-edit init`, so another model would run than the one that was "
+            "edited; restore what changed, or accept it with: kn-edit base set FOLDER "
+            "--accept-files"
         )
 
 

@@ -20,7 +20,6 @@ from kn_edit.workspace import Workspace
 from kn_edit.workspace.drafts import How
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.scores import ScoreCache
 
 T = TypeVar("T")
 
@@ -137,8 +136,7 @@ class Lab:
 
 
 def _locator(workspace: Workspace, model: Model, search: Search) -> Locator:
-    cache = ScoreCache(workspace.base.fingerprint, ())
-    return Locator(model, cache, search, workspace.progress)
+    return Locator(model, workspace.engine.scores(()), search, workspace.progress)
 
 
 def _drawn(locator: Locator, relation: Relation, plan: Plan) -> list[Fact]:

@@ -12,7 +12,7 @@ from kn_edit.checkpoints.folders import refuse_links
 from kn_edit.checkpoints.materialise import export_touched
 from kn_edit.checkpoints.recipe import RECIPE, Recipe
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.errors import NotPublishable
+from kn_edit.errors import BaseChanged, NotPublishable
 from kn_edit.hub.manifest import (
     MOST_DELTA,
     MOST_EDITS,
@@ -25,12 +25,12 @@ from kn_edit.hub.manifest import (
 from kn_edit.hub.parts import Part
 from kn_edit.hub.records import check_publishable, record_json
 from kn_edit.ledger.records import BaseRecord, EditRecord, VersionRecord
+from kn_edit.models.companions import COMPANIONS
 from kn_edit.models.families import family_of
 from kn_edit.models.shards import INDEX, Progress, Shards
-from kn_edit.models.source import SMALL
 
 CARD = "README.md"
-BESIDE = (*SMALL, "LICENSE*", "NOTICE*")  # what travels with the weights; no code, nothing else
+BESIDE = (*COMPANIONS, "LICENSE*", "NOTICE*")  # what travels with the weights, and nothing else
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ def weights(
 
     scratch: a folder that does not exist yet; the weight files that differ from the base go there
     follow_links: whether the files may be links that lead out of the base's folder
-    Raises LinkLeadsOutside, RankTooHigh, NothingToExport, CannotWrite, ExportDiffers, DeltaMisfit,
-    SlotOverflow.
+    Raises LinkLeadsOutside, RankTooHigh, NothingToExport, CannotWrite, BaseChanged, ExportDiffers,
+    DeltaMisfit, SlotOverflow.
     """
     if form == "delta":
         return {}
@@ -86,6 +86,9 @@ def weights(
     names = base_files(shards)
     if not follow_links:
         refuse_links(shards.folder, names)
+    fingerprint = shards.fingerprint()  # what no edit touches goes out as it lies here
+    if fingerprint != version.base.fingerprint:
+        raise BaseChanged(shards.folder, version.base.fingerprint, fingerprint)
     expected = version.record.digests
     export_touched(shards, version.deltas, scratch, expected=expected, progress=progress)
     changed = {path.name for path in scratch.iterdir()}

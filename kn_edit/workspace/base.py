@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kn_edit.ledger import BaseRecord
+from kn_edit.errors import BaseFilesChanged, OtherBase
+from kn_edit.ledger import BaseRecord, Ledger
+from kn_edit.models.cache import DEMOS
+from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.configs import family_in
 from kn_edit.models.model import check_loadable
 from kn_edit.models.shards import Shards, read_config
 from kn_edit.models.source import resolve
+from kn_edit.workspace.engine import STAMPS, write_stamps
 from kn_edit.workspace.progress import Progress, bytes_of
 
 
@@ -25,12 +29,35 @@ def base_of(model: str | Path, progress: Progress) -> tuple[BaseRecord, Shards]:
     fingerprint = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
     downs = (entry.dtype for name, entry in shards.entries.items() if family.down in name)
     record = BaseRecord(
-        source.name,
-        source.repo,
-        source.revision,
-        fingerprint,
-        str(source.folder),
-        family.model_type,
-        max(downs, default=""),
+        name=source.name,
+        repo=source.repo,
+        revision=source.revision,
+        fingerprint=fingerprint,
+        source=str(source.folder),
+        model_type=family.model_type,
+        dtype=max(downs, default=""),
+        files=companion_files(source.folder),
     )
     return record, shards
+
+
+def place_base(
+    ledger: Ledger, folder: str | Path, *, accept_files: bool, progress: Progress
+) -> None:
+    """Note the folder in which the base of a ledger lies now. Raises OtherBase, BaseFilesChanged.
+
+    What cannot be loaded is refused here too: raises what resolve and check_loadable raise.
+    """
+    source = resolve(folder if folder in DEMOS else Path(folder))
+    shards = Shards.open(source.folder)
+    check_loadable(shards)
+    files = companion_files(source.folder)
+    actual = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
+    if actual != ledger.base.fingerprint:
+        raise OtherBase(source.folder, ledger.base.fingerprint, actual)
+    changed = differing(ledger.base.files or files, files)
+    if changed and not accept_files:
+        raise BaseFilesChanged(source.folder, tuple(changed))
+    if (str(source.folder), files) != (ledger.base.source, ledger.base.files):
+        ledger.set_base(str(source.folder), files)
+    write_stamps(ledger.folder / STAMPS, shards)

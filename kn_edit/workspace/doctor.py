@@ -76,7 +76,11 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             yield Finding("model", f"{base.name} ({base.model_type}, {base.dtype})")
             there = Path(base.source).is_dir()
             again = base.repo is not None or base.name in DEMOS
-            advice = "it will be found again" if again else "put the folder back"
+            advice = (
+                "it will be found again"
+                if again
+                else "put it back, or: kn-edit base set FOLDER, which names where it lies now"
+            )
             yield (
                 Finding("weights", base.source)
                 if there

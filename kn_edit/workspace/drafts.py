@@ -22,7 +22,6 @@ from kn_edit.workspace.earlier import Earlier
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search
 from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.scores import ScoreCache
 
 
 @dataclass(frozen=True)
@@ -157,5 +156,5 @@ class Bench:
         return self._locator(model, self.recipe)
 
     def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
-        cache = ScoreCache(self.engine.base.fingerprint, recipe)
+        cache = self.engine.scores(recipe)
         return Locator(model, cache, self.how.search, self.progress)

@@ -12,14 +12,16 @@ from kn_edit.atomic import write_atomically
 from kn_edit.edits.build import SlotPlace
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
-from kn_edit.errors import BaseChanged, CheckpointFolderMissing
+from kn_edit.errors import BaseChanged, BaseFilesChanged, BaseFolderMissing
 from kn_edit.ledger import BaseRecord
 from kn_edit.models.cache import DEMOS
+from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.model import Model, load
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import resolve
 from kn_edit.untrusted import parse_json, read_bounded
 from kn_edit.workspace.progress import Progress, bytes_of, silent
+from kn_edit.workspace.scores import ScoreCache
 from kn_edit.workspace.undisturbed import InUse, undisturbed
 
 STAMPS = "base.json"
@@ -37,26 +39,50 @@ class Engine:
 
     @cached_property
     def shards(self) -> Shards:
-        """The base's tensors. Raises BaseChanged, CheckpointFolderMissing."""
+        """The base's tensors. Raises BaseChanged, BaseFolderMissing."""
         source = Path(self.base.source)
         if not source.is_dir():
             source = self._again()
         shards = Shards.open(source)
         stamps = stamps_of(shards)
         if _read_stamps(self._stamps) != stamps:
-            found = shards.fingerprint(bytes_of(self._progress, "checking the base"))
-            if found != self.base.fingerprint:
-                raise BaseChanged(source, self.base.fingerprint, found)
+            actual = shards.fingerprint(bytes_of(self._progress, "checking the base"))
+            if actual != self.base.fingerprint:
+                raise BaseChanged(source, self.base.fingerprint, actual)
             write_stamps(self._stamps, shards)
         return shards
 
+    def changed_files(self) -> list[str]:
+        """The files beside the weights that are not those of `init`; none where none were noted."""
+        if self.base.files is None:
+            return []
+        return differing(self.base.files, companion_files(self.shards.folder))
+
+    def check_files(self) -> None:
+        """Raise BaseFilesChanged where another model would run than the one that was edited."""
+        changed = self.changed_files()
+        if changed:
+            raise BaseFilesChanged(self.shards.folder, tuple(changed))
+
     @cached_property
     def model(self) -> Model:
-        """The base, live. It holds the base's slots whenever no block of `at` runs."""
-        folder = self.shards.folder
+        """The base, live. It holds the base's slots whenever no block of `at` runs.
+
+        Raises BaseFilesChanged, and what `shards` and `load` raise.
+        """
+        self.check_files()
+        assert self._files  # as they are when the model is loaded
         self._progress("loading the model", 0, 0)
         with undisturbed():
-            return load(folder)
+            return load(self.shards.folder)
+
+    @cached_property
+    def _files(self) -> dict[str, str]:
+        return companion_files(self.shards.folder)
+
+    def scores(self, recipe: Sequence[str]) -> ScoreCache:
+        """The scores of prompts at a version of this base."""
+        return ScoreCache(self.base.fingerprint, recipe, self._files)
 
     @cached_property
     def place(self) -> SlotPlace:
@@ -76,6 +102,7 @@ class Engine:
 
     def fresh(self, deltas: Sequence[Delta]) -> Model:
         """A model of its own that stays at a version."""
+        self.check_files()
         with undisturbed():
             return apply_for_good(load(self.shards.folder), deltas)
 
@@ -85,15 +112,19 @@ class Engine:
             return resolve(f"{self.base.repo}@{self.base.revision}").folder
         if self.base.name in DEMOS:
             return resolve(self.base.name).folder
-        raise CheckpointFolderMissing(Path(self.base.source))
+        raise BaseFolderMissing(Path(self.base.source))
 
 
 def stamps_of(shards: Shards) -> dict[str, list[int]]:
-    """Size and time of every weight file: while they stand, the fingerprint does."""
-    files = sorted({entry.file for entry in shards.entries.values()})
-    stats = {file: (shards.folder / file).stat() for file in files}
-    folder = str(shards.folder)
-    return {f"{folder}/{file}": [stat.st_size, stat.st_mtime_ns] for file, stat in stats.items()}
+    """Size, times and inode of every weight file: while they stand, the fingerprint does.
+
+    Tools that copy can set the time of a file's content, but not that of its change.
+    """
+    stats = {file: (shards.folder / file).stat() for file in shards.weight_files}
+    return {
+        f"{shards.folder}/{file}": [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        for file, stat in stats.items()
+    }
 
 
 def write_stamps(path: Path, shards: Shards) -> None:

@@ -23,7 +23,6 @@ from kn_edit.workspace.neighbours import JUDGES, probes
 from kn_edit.workspace.neutral import unseen_texts
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.requests import case_again
-from kn_edit.workspace.scores import ScoreCache
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
 SPOKEN = 8  # texts that are generated freely
@@ -96,7 +95,7 @@ def ask_again(
     taken = {(case.relation.name, case.fact.subject) for case, _ in cases}
     texts = unseen_texts()
     with engine.at([]) as model:
-        locator = Locator(model, ScoreCache(engine.base.fingerprint, ()), Search(), progress)
+        locator = Locator(model, engine.scores(()), Search(), progress)
         asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]
         said = _said(model, asked, progress)
         progress("neutral text", 0, 0)

@@ -78,6 +78,8 @@ def push(
     edits = tuple(ledger.records(version.edits))
     told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
     check_version(told)
+    if packing.form == "checkpoint":
+        engine.check_files()
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, order)

@@ -1,14 +1,14 @@
 """Scores and answers of prompts, kept in the user's cache: they are the slow part.
 
-They depend on the weights (base and recipe), the tokens asked and the rule, and on nothing else;
-a file is named by the hash of these. Losing the cache costs time only.
+They depend on the model (weights, recipe, configuration), the tokens asked and the rule, and on
+nothing else; a file is named by the hash of these. Losing the cache costs time only.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,20 @@ from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.locate import PromptScores, score_prompt
+from kn_edit.untrusted import parse_json, read_bounded
 
-FORMAT = 1  # raise it when a rule changes its numbers
+FORMAT = 2  # raise it when a rule changes its numbers
+MOST_BYTES = 1 << 20  # of one file: 512 neurons take 20,000
+_SAYING = ("generation_config.json", "chat_template")  # of no weight in a score
 
 
 class ScoreCache:
     """Scores at one version of one base."""
 
-    def __init__(self, fingerprint: str, recipe: Sequence[str]) -> None:
-        self._weights = [fingerprint, *recipe]
+    def __init__(self, fingerprint: str, recipe: Sequence[str], files: Mapping[str, str]) -> None:
+        """files: sha256 of the base's configuration, tokenizer and the like, by file name"""
+        asked = {name: sha for name, sha in files.items() if not name.startswith(_SAYING)}
+        self._model = [fingerprint, *recipe, sorted(asked.items())]
         self._folder = cache_folder() / "scores"
 
     def scores(self, model: Model, chain: Chain, method: str, m: int) -> PromptScores:
@@ -37,12 +42,12 @@ class ScoreCache:
         """
         points = m if method == "riemann" else 0
         path = self._path(model, chain, method, points)
-        known = _scores(_read(path))
+        known = _scores(_read(path), model)
         if known is not None:
             return known
-        found = score_prompt(model, chain, method, m)
-        _write(path, _plain(found))
-        return found
+        scores = score_prompt(model, chain, method, m)
+        _write(path, _plain(scores))
+        return scores
 
     def right(self, model: Model, chains: Sequence[Chain]) -> list[bool]:
         """Whether the model puts each chain's answer first, computed only for those not known.
@@ -59,27 +64,48 @@ class ScoreCache:
 
     def _path(self, model: Model, chain: Chain, *rule: object) -> Path:
         asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
-        key = [FORMAT, self._weights, str(model.dtype), asked, *rule]
+        key = [FORMAT, self._model, str(model.dtype), asked, *rule]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 
 
 def _read(path: Path) -> Any:
-    """What a file holds; None where it cannot be read."""
+    """What a file holds; None where it cannot be read, or is a link."""
     try:
-        return json.loads(path.read_text())
+        return None if path.is_symlink() else parse_json(read_bounded(path, MOST_BYTES))
     except (OSError, ValueError):
         return None
 
 
-def _scores(raw: Any) -> PromptScores | None:
+def _scores(raw: Any, model: Model) -> PromptScores | None:
+    """The scores of a cache file; None for what this model could not have given."""
     try:
         neurons = tuple((NeuronId(layer, index), score) for layer, index, score in raw["neurons"])
-        return PromptScores(
+        scores = PromptScores(
             raw["prompt"], raw["p"], neurons, tuple(raw["gap"]), raw["nodes"], raw["reached"]
         )
     except (ValueError, KeyError, TypeError):
         return None
+    return scores if _possible(scores, model) else None
+
+
+def _possible(scores: PromptScores, model: Model) -> bool:
+    inside = all(
+        type(place.layer) is type(place.index) is int
+        and 0 <= place.layer < model.n_layers
+        and 0 <= place.index < model.d_ff
+        for place, _ in scores.neurons
+    )
+    values = [score for _, score in scores.neurons]
+    return (
+        inside
+        and isinstance(scores.prompt, str)
+        and isinstance(scores.reached, bool)
+        and 0 <= scores.p <= 1
+        and len(scores.gap) in (0, model.n_layers)
+        and len(set(scores.neurons)) == len(scores.neurons)
+        and values == sorted(values, reverse=True)
+    )
 
 
 def _plain(scores: PromptScores) -> dict[str, Any]:

@@ -418,14 +418,29 @@ class Workspace:
             return export_adapter(shards, base, family, deltas, target, most_rank=most_rank)
         if form == "patch":
             return export_patch(self.engine.shards, deltas, target)
+        self.engine.check_files()
         return export_checkpoint(
             self.engine.shards,
             deltas,
             target,
             expected=record.digests,
+            fingerprint=base.fingerprint,
             follow_links=follow_links,
             progress=bytes_of(self.progress, "exporting"),
         )
+
+    @verb
+    def set_base(self, folder: str | Path, *, accept_files: bool = False) -> BaseRecord:
+        """Note where the base model lies now: a folder, or `demo`, `demo-bert`.
+
+        Its weights must be the base's. accept_files: also where configuration or tokenizer are
+        not those of `init`. Raises OtherBase, BaseFilesChanged, and what finding a model raises.
+        """
+        from kn_edit.workspace.base import place_base
+
+        place_base(self.ledger, folder, accept_files=accept_files, progress=self.progress)
+        self.__dict__.pop("engine", None)  # it stands where the base lay
+        return self.base
 
     @verb
     def push(
@@ -550,11 +565,10 @@ class Workspace:
     ) -> Iterator[tuple[Model, Locator]]:
         """The model at a version, the base for None, and what finds its neurons."""
         from kn_edit.workspace.locating import Locator, Search
-        from kn_edit.workspace.scores import ScoreCache
 
         recipe = self.ledger.version(version).edits if version else ()
         with self.engine.at(self.ledger.deltas(recipe)) as model:
-            cache = ScoreCache(self.base.fingerprint, recipe)
+            cache = self.engine.scores(recipe)
             yield model, Locator(model, cache, search or Search(), self.progress)
 
     def _deltas(self, version: str) -> list[Delta]:

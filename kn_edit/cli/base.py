@@ -1,0 +1,48 @@
+"""Commands on the base model that a workspace stands on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import output_options, pass_workspace
+from kn_edit.cli.output import Output
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Workspace
+
+
+@click.group()
+def base() -> None:
+    """Say where the base model lies now."""
+
+
+@base.command("set")
+@click.argument("folder")
+@click.option(
+    "--accept-files",
+    is_flag=True,
+    help="Take configuration and tokenizer as they are there, though they changed since init.",
+)
+@output_options
+@pass_workspace
+def set_base(workspace: Workspace, folder: str, accept_files: bool, output: Output) -> None:
+    """Use the base model that lies in FOLDER from now on.
+
+    For a base that was moved, a backup that was restored on another machine, or a configuration
+    that was corrected. The weights must be the very ones of the workspace: their fingerprint is
+    taken and compared. `demo` and `demo-bert` may stand for FOLDER.
+
+    \b
+    Examples:
+      kn-edit base set /models/smollm2
+      kn-edit base set ./my-checkpoint --accept-files
+    """
+    record = workspace.set_base(folder, accept_files=accept_files)
+    output.show(
+        plain.status(workspace),
+        [workspace.head.id],
+        lambda: [f"the base of this workspace lies in {record.source}"],
+    )
