@@ -8,6 +8,7 @@ import click
 
 from kn_edit import __version__
 from kn_edit.cli import ask, base, disk, edit, experiment, history, hub, machine, scale
+from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import ExitCode
 
 SECTIONS: dict[str, tuple[click.Command, ...]] = {
@@ -51,7 +52,7 @@ class Sections(click.Group):
 @click.option(
     "--workspace",
     "workspace_folder",
-    type=click.Path(path_type=Path),
+    type=USER_PATH,
     metavar="DIR",
     help="The folder that holds .kn-edit/; may stand after the command too.",
 )

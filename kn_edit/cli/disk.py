@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +23,9 @@ from kn_edit.cli.options import (
     workspace_option,
 )
 from kn_edit.cli.output import Output
+from kn_edit.cli.signals import signal_of
+from kn_edit.cli.stops import Stopped, signature
+from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import LedgerDamaged, Unsound
 
 if TYPE_CHECKING:
@@ -49,25 +54,43 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
     """
     from kn_edit.workspace import Workspace
 
-    try:
-        workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
-    finally:
-        output.meter.stop()
+    with _making(folder_named(workspace_folder)):
+        try:
+            workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
+        finally:
+            output.meter.stop()
     with workspace:
         base = workspace.base
+        place = f"workspace in {workspace.folder.resolve()}"
         output.show(
-            plain.status(workspace),
+            lambda: plain.status(workspace),
             [workspace.head.id],
             lambda: [
-                f"workspace in {workspace.folder.resolve()}",
+                place,
                 f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
                 "next: kn-edit assess --relation capital --subject France",
             ],
+            done=place,
         )
 
 
+@contextmanager
+def _making(folder: Path | None) -> Iterator[None]:
+    """Tell by the ledger whether a signal stops `init` or `restore` before or after its end."""
+    from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder
+
+    ledger = (chosen_folder(folder) or Path.cwd()) / LEDGER / DATABASE
+    before = signature(ledger)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        there = signature(ledger) not in (None, before)
+        done = f"the workspace in {ledger.parents[1]} is there" if there else ""
+        raise Stopped(None, done, signal_of(error)) from None
+
+
 @click.command()
-@click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("target", metavar="DIR", type=USER_PATH)
 @version_option
 @click.option(
     "--as",
@@ -111,6 +134,7 @@ def export(
         {"version": record.id, "path": str(path), "as": form},
         [record.id],
         lambda: [f"version {record.id[:12]} is in {path}"],
+        done=f"version {record.id[:12]} is in {path}",
     )
 
 
@@ -174,7 +198,7 @@ def _id_of(workspace: Workspace, version: str) -> str | None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=USER_PATH)
 @output_options
 @pass_workspace
 def backup(workspace: Workspace, file: Path, output: Output) -> None:
@@ -189,16 +213,16 @@ def backup(workspace: Workspace, file: Path, output: Output) -> None:
     """
     head = workspace.head.id
     workspace.backup(file)
-    size = file.stat().st_size
     output.show(
-        {"file": str(file), "bytes": size, "version": head},
+        lambda: {"file": str(file), "bytes": file.stat().st_size, "version": head},
         [str(file)],
-        lambda: [f"the ledger is in {file} ({size / 1000:.0f} kB)"],
+        lambda: [f"the ledger is in {file} ({file.stat().st_size / 1000:.0f} kB)"],
+        done=f"the ledger is in {file}",
     )
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=USER_PATH)
 @click.option(
     "--replace",
     is_flag=True,
@@ -221,7 +245,8 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
     """
     from kn_edit.workspace import Workspace
 
-    restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
+    with _making(folder_named(workspace_folder)):
+        restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
     with Workspace.open(restored.folder) as workspace:
         head = workspace.head
     place, aside = restored.folder.resolve(), restored.aside
@@ -238,6 +263,7 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
             *([f"the former one is in {aside}"] if aside else []),
             "next: kn-edit verify",
         ],
+        done=f"the ledger is in {place}, its head is {head.id[:12]}",
     )
 
 
@@ -275,4 +301,4 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
     if scores.files:
         told = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
         lines.append(told)
-    output.show(data, gone, lambda: lines)
+    output.show(data, gone, lambda: lines, done=lines[0])

@@ -203,8 +203,16 @@ def _show(result: Edited, recording: Recording, output: Output) -> None:
         plain.edited(result),
         [result.edit] if result.edit else [],
         lambda: edited.edited(result, recording.dry_run),
+        done=_recorded(result),
     )
     _notices(result, output)
+
+
+def _recorded(result: Edited) -> str:
+    """What was recorded, in words; nothing where nothing was."""
+    if result.edit is None or result.version is None:
+        return ""
+    return f"edit {result.edit[:12]} is recorded, the head is {result.version[:12]}"
 
 
 def _many(

@@ -9,13 +9,14 @@ import click
 
 from kn_edit.cli.options import output_options, pass_workspace, version_option
 from kn_edit.cli.output import Output
+from kn_edit.cli.types import USER_PATH
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="reproduced")
+@click.argument("folder", metavar="[DIR]", type=USER_PATH, default="reproduced")
 @click.option(
     "--relation",
     "relations",
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--sentences",
     "files",
-    type=(str, click.Path(path_type=Path)),
+    type=(str, USER_PATH),
     multiple=True,
     metavar="R FILE",
     help="Sentences about facts of relation R, in the form of BINGREL; repeatable.",
@@ -92,11 +93,12 @@ def reproduce(
             *(f"{'holds' if holds else 'DOES NOT HOLD'}: {words}" for _, words, holds in found),
             f"report: {report}",
         ],
+        done=f"report: {report}",
     )
 
 
 @click.command()
-@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default="report")
+@click.argument("folder", metavar="[DIR]", type=USER_PATH, default="report")
 @click.option("--edit", metavar="ID", help="One edit, on the base alone, instead of a version.")
 @version_option
 @output_options
@@ -121,4 +123,5 @@ def report(
         file = str(about(workspace, folder, version=version))
     else:
         file = str(report_edit(workspace, folder, edit))
-    output.show({"report": file}, [file], lambda: [f"report: {file}"])
+    told = f"report: {file}"
+    output.show({"report": file}, [file], lambda: [told], done=told)

@@ -211,6 +211,7 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
         {"version": ref.version, "tag": ref.name},
         [ref.version],
         lambda: [f"{ref.name} is version {ref.version[:12]}"],
+        done=f"{ref.name} is version {ref.version[:12]}",
     )
 
 
@@ -218,7 +219,8 @@ def _moved(workspace: Workspace, version: VersionRecord, output: Output) -> None
     from kn_edit.cli.tables import count, short
 
     output.show(
-        plain.version(version, workspace.ledger.refs()),
+        lambda: plain.version(version, workspace.ledger.refs()),
         [version.id],
         lambda: [f"the head is {short(version.id)}, with {count(len(version.edits), 'edit')}"],
+        done=f"it is recorded, the head is {short(version.id)}",
     )

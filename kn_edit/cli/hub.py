@@ -10,7 +10,6 @@ import click
 
 from kn_edit.cli import plain
 from kn_edit.cli.options import (
-    StoppedOnTheWay,
     check_max_rank,
     follow_links_option,
     max_rank_option,
@@ -19,6 +18,8 @@ from kn_edit.cli.options import (
     version_option,
 )
 from kn_edit.cli.output import Output
+from kn_edit.cli.signals import signal_of
+from kn_edit.cli.stops import StoppedOnTheWay
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Pushed, Workspace
@@ -121,6 +122,7 @@ def pull(workspace: Workspace, source: str, output: Output) -> None:
         plain.pulled(pulled),
         [pulled.version.id],
         lambda: [f"{count(len(pulled.edits), 'new edit')} from {pulled.source}", told],
+        done=f"{pulled.source} is version {short(pulled.version.id)} here",
     )
 
 
@@ -153,8 +155,8 @@ def _on_the_way(repo: str) -> Iterator[None]:
     """Ctrl-C leaves the ledger whole; what the Hub did, only a second look can tell."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise StoppedOnTheWay(None, repo) from None
+    except KeyboardInterrupt as error:
+        raise StoppedOnTheWay(None, signum=signal_of(error), repo=repo) from None
 
 
 def _show(pushed: Pushed, output: Output) -> None:
@@ -168,7 +170,7 @@ def _show(pushed: Pushed, output: Output) -> None:
     else:
         told = f"{what} is {pushed.repo} ({pushed.branch}), commit {short(pushed.commit)}"
     lines = [told, *([_sent(pushed)] if pushed.made else []), pushed.url]
-    output.show(plain.pushed(pushed), [pushed.version], lambda: lines)
+    output.show(plain.pushed(pushed), [pushed.version], lambda: lines, done=told)
 
 
 def _sent(pushed: Pushed) -> str:

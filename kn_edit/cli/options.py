@@ -15,6 +15,9 @@ import click
 from click.shell_completion import CompletionItem
 
 from kn_edit.cli.output import Output
+from kn_edit.cli.signals import signal_of
+from kn_edit.cli.stops import Before
+from kn_edit.cli.types import USER_PATH
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Relation, Search, Workspace
@@ -23,31 +26,6 @@ MOST_NOTES = 4  # of one kind, before they are counted
 
 F = TypeVar("F", bound=Callable[..., None])
 Option = Callable[[Callable[..., None]], Callable[..., None]]
-
-
-@dataclass
-class Stopped(Exception):
-    """The user pressed Ctrl-C. `head`: where the head is now, if the command had moved it."""
-
-    head: str | None
-
-    def __str__(self) -> str:
-        if self.head is None:
-            return "stopped; nothing was written"
-        return f"stopped; what was recorded before that stays, the head is {self.head[:12]}"
-
-
-@dataclass
-class StoppedOnTheWay(Stopped):
-    """The same, while a repository on the Hub was changed."""
-
-    repo: str = ""
-
-    def __str__(self) -> str:
-        return (
-            f"stopped; {self.repo} may have the commit already: run the command again to finish, "
-            "it looks before it commits"
-        )
 
 
 @dataclass(frozen=True)
@@ -188,7 +166,7 @@ fact_options = grouped(
     click.option("--answer", metavar="A", help="Its answer, where the relation does not say."),
     click.option(
         "--facts",
-        type=click.Path(path_type=Path),
+        type=USER_PATH,
         metavar="FILE",
         help="Facts in a file: JSONL, CounterFact, ParaRel or a relation pack.",
     ),
@@ -257,7 +235,7 @@ allow_overlap_option = click.option(
 workspace_option = click.option(
     "--workspace",
     "workspace_folder",
-    type=click.Path(path_type=Path),
+    type=USER_PATH,
     metavar="DIR",
     help="The folder that holds .kn-edit/ (the nearest upwards).",
 )
@@ -270,19 +248,18 @@ def folder_named(given: Path | None) -> Path | None:
 
 
 def pass_workspace(function: F) -> F:
-    """Open the workspace for a command, and tell what a Ctrl-C left behind."""
+    """Open the workspace for a command, and tell what a signal that stops it left behind."""
 
     @functools.wraps(function)
     def opened(*, workspace_folder: Path | None, output: Output, **given: Any) -> None:
         from kn_edit.workspace import Workspace
 
         with Workspace.open(folder_named(workspace_folder), progress=output.meter) as workspace:
-            before = workspace.head.id
+            before = Before.of(workspace, given)
             try:
                 function(workspace=workspace, output=output, **given)
-            except KeyboardInterrupt:
-                head = workspace.head.id
-                raise Stopped(head if head != before else None) from None
+            except KeyboardInterrupt as error:
+                raise before.stopped(workspace, given, signal_of(error)) from None
             finally:
                 output.meter.stop()
 

@@ -1,20 +1,30 @@
-"""What a command prints: JSON, ids, or tables for people."""
+"""What a command prints: JSON, ids, or tables for people. None of it can steer a terminal."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import click
 
+from kn_edit.cli import terminal
 from kn_edit.cli.progress import Meter, meter_for_stderr
+from kn_edit.credentials import tokens_in_use
+from kn_edit.errors import OutputLost
+from kn_edit.errors.base import MAX_SENTENCE
+from kn_edit.safetext import escaped, escaped_json, shortened, shown
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+
+MOST_LINE = 4000  # characters of a line for people, or of an id
+STYLE = re.compile(r"(\x1b\[[0-9;]*m)")  # what rich itself writes where there are colours
 
 
 class Output:
@@ -30,48 +40,100 @@ class Output:
 
     def show(
         self,
-        data: object,
+        data: object | Callable[[], object],
         ids: Iterable[str],
         people: Callable[[], Iterable[RenderableType]],
+        done: str = "",
     ) -> None:
-        """Print a result. `data` for --json, `ids` for -q, else what `people` makes."""
-        if self.as_json:
-            self.document(data)
-        elif self.quiet:
-            self.ids(ids)
-        else:
-            self.people(people())
+        """Print a result. `data`, or what it returns, for --json, `ids` for -q, else `people`.
+
+        done: what the command has finished, in words. Then a report that cannot be made or
+        written is no failure, and is told on stderr. Raises OutputLost otherwise, and
+        BrokenPipeError.
+        """
+        try:
+            if self.as_json:
+                self.document(data() if callable(data) else data)
+            elif self.quiet:
+                self.ids(ids)
+            else:
+                self.people(people())
+        except Exception as error:
+            if not done:
+                raise
+            self._lost(done, error)
+
+    def _lost(self, done: str, error: Exception) -> None:
+        """Tell that something is done, though its report failed."""
+        reason = str(error) or type(error).__name__
+        if isinstance(error, (OutputLost, BrokenPipeError)):
+            terminal.abandon_stdout()
+            reason = error.reason if isinstance(error, OutputLost) else "nobody reads it"
+        self.notice(f"{done}; only the report of it could not be written: {reason}")
 
     def document(self, data: object) -> None:
         self.meter.stop()
         # Where stdout cannot hold every letter, JSON has its own way to write them.
         narrow = "utf" not in (sys.stdout.encoding or "").lower()
-        click.echo(json.dumps(_finite(data), indent=2, ensure_ascii=narrow, allow_nan=False))
+        text = json.dumps(_finite(data), indent=2, ensure_ascii=narrow, allow_nan=False)
+        _write(f"{escaped_json(text)}\n")
 
     def ids(self, ids: Iterable[str]) -> None:
         self.meter.stop()
-        for one in ids:
-            click.echo(one)
+        for id_ in ids:
+            _write(f"{_line(id_)}\n")
 
     def people(self, parts: Iterable[RenderableType]) -> None:
         """Print tables, which fit the width, and lines, which a terminal wraps by itself."""
         self.meter.stop()
         for part in parts:
+            plain = isinstance(part, str)
             with self._console.capture() as captured:
-                self._console.print(part, soft_wrap=isinstance(part, str))
-            lines = captured.get().splitlines()
-            sys.stdout.write("".join(f"{line.rstrip()}\n" for line in lines))
+                self._console.print(_line(part) if isinstance(part, str) else part, soft_wrap=plain)
+            lines = _harmless(captured.get()).splitlines()
+            _write("".join(f"{line.rstrip()}\n" for line in lines))
 
     def notice(self, text: str) -> None:
-        """Say something beside the result."""
+        """Say something beside the result, on stderr."""
         self.meter.stop()
-        click.echo(f"note: {text}", err=True)
+        with suppress(OSError):  # of a note alone no command fails
+            click.echo(f"note: {shown(text, MAX_SENTENCE, *tokens_in_use())}", err=True)
 
     @cached_property
     def _console(self) -> Console:
         from rich.console import Console
 
-        return Console(markup=False, highlight=False, emoji=False)
+        return Console(
+            file=cast(IO[str], terminal.Measured()),
+            markup=False,
+            highlight=False,
+            emoji=False,
+            width=terminal.width(),
+            height=terminal.HEIGHT,
+        )
+
+
+def _line(text: str) -> str:
+    return shortened(escaped(text), MOST_LINE)
+
+
+def _harmless(text: str) -> str:
+    """What rich laid out, with nothing in it that steers a terminal but rich's own colours."""
+    parts = STYLE.split(text)
+    return "".join(
+        part if number % 2 else escaped(part, keep="\n") for number, part in enumerate(parts)
+    )
+
+
+def _write(text: str) -> None:
+    """Write to stdout, now. Raises OutputLost, BrokenPipeError."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise OutputLost(getattr(error, "strerror", None) or str(error)) from error
 
 
 def _finite(value: object) -> object:

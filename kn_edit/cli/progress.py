@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import click
+
+from kn_edit.cli import terminal
+from kn_edit.safetext import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
 EVERY = 30.0  # seconds between the lines
+MOST = 60  # characters of what is being done
 
 
 class Meter(Protocol):
@@ -30,7 +35,7 @@ def meter_for_stderr() -> Meter:
     """A bar where a person looks, else lines."""
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=terminal.width(), height=terminal.HEIGHT)
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
@@ -44,6 +49,7 @@ class Bar:
         self._what = ""
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        what = shown(what, MOST)
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
@@ -56,7 +62,8 @@ class Bar:
 
     def stop(self) -> None:
         if self._bars is not None:
-            self._bars.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._bars.stop()
         self._bars = self._task = None
 
 
@@ -91,7 +98,8 @@ class Lines:
         if now - self._last < EVERY:
             return
         self._last = now
-        click.echo(what + _standing(done, total, now - self._began), err=True)
+        with suppress(OSError):
+            click.echo(shown(what, MOST) + _standing(done, total, now - self._began), err=True)
 
     def stop(self) -> None:
         pass

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from kn_edit.cli.tables import Parts, count, moment, neurons, pairs, share, short, table, wrapped
+from kn_edit.cli.tables import (
+    Parts,
+    count,
+    moment,
+    neurons,
+    pairs,
+    safe,
+    share,
+    short,
+    table,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     from kn_edit.workspace import (
@@ -52,9 +63,9 @@ def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
 def log(steps: Sequence[Step]) -> Parts:
     made = table("version", "edit", "when (UTC)", "+what")
     for step in steps:
-        what = Text(step.message)
+        what = Text(safe(step.message))
         if step.refs:
-            what.append(f" ({', '.join(step.refs)})", style="bold")
+            what.append(safe(f" ({', '.join(step.refs)})"), style="bold")
         edit = short(step.edit) if step.edit else ""
         made.add_row(short(step.version), edit, moment(step.created), what)
     yield made

@@ -1,51 +1,41 @@
-"""From arguments to an exit code: every failure becomes one sentence, here and nowhere else."""
+"""From arguments to an exit code."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 import click
 from click.shell_completion import shell_complete
 
+from kn_edit.cli import terminal
 from kn_edit.cli.commands import kn_edit
-from kn_edit.cli.options import Stopped
-from kn_edit.errors import ExitCode, KnEditError
+from kn_edit.cli.failures import BY_SIGNAL, PROGRAM, tell
+from kn_edit.cli.signals import signal_of, stoppable
+from kn_edit.errors import ExitCode, OutputLost
 
-PROGRAM = "kn-edit"
+PRINTERS = ("click.utils", terminal.__name__)  # modules that write to stdout for click
 COMPLETE = "_KN_EDIT_COMPLETE"  # set by the scripts of `kn-edit completion`
-DEBUG = "KN_EDIT_DEBUG"
 
 STOPPED = 130  # what shells say of a program that Ctrl-C ended
 READER_LEFT = 141  # and of one whose output nobody reads any more
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-
 
 def run(args: Sequence[str]) -> int:
     """Run one command; the exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # a stream that tests put there
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    terminal.prepare_streams()
     instruction = os.environ.get(COMPLETE)
     if instruction:
         return shell_complete(kn_edit, {}, PROGRAM, COMPLETE, instruction)
     try:
-        code = _invoke(args)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        _leave_quietly()
-        return READER_LEFT
-    except (Exception, KeyboardInterrupt) as error:
-        if os.environ.get(DEBUG):
-            traceback.print_exc()
-        return _told(error, as_json="--json" in args)
+        with stoppable():
+            try:
+                return _invoke(args)
+            except (Exception, KeyboardInterrupt) as error:
+                return _failed(error, as_json="--json" in args)
+    except KeyboardInterrupt as error:  # while the failure was told
+        return BY_SIGNAL + signal_of(error)
 
 
 def _invoke(args: Sequence[str]) -> int:
@@ -57,42 +47,22 @@ def _invoke(args: Sequence[str]) -> int:
     return ExitCode.DONE
 
 
-def _told(error: BaseException, as_json: bool) -> int:
-    """Say what went wrong on stderr; the exit code."""
-    if isinstance(error, KnEditError):
-        return _say(type(error).__name__, error.exit_code, error.detail(), str(error), as_json)
-    if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        error = Stopped(None)
-    if isinstance(error, Stopped):
-        return _say("Stopped", STOPPED, {"head": error.head}, str(error), as_json)
-    if isinstance(error, click.ClickException):
-        return _say("UsageError", ExitCode.USAGE, {}, _usage(error), as_json)
-    known = isinstance(error, OSError) and error.errno in _DISK
-    code = ExitCode.DISK if known else ExitCode.ERROR
-    words = " ".join(str(error).split()) or "no reason given"
-    kind = type(error).__name__
-    advice = f"run it again with {DEBUG}=1 to see where it comes from"
-    return _say(kind, code, {}, f"unexpected {kind}: {words}; {advice}", as_json)
+def _failed(error: BaseException, *, as_json: bool) -> int:
+    if isinstance(error, BrokenPipeError):
+        terminal.abandon_stdout()
+        return READER_LEFT
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        terminal.abandon_stdout()
+    if isinstance(error, OSError) and _is_of_click(error):
+        error = OutputLost(error.strerror or str(error))
+    return tell(error, as_json=as_json)
 
 
-def _usage(error: click.ClickException) -> str:
-    message = " ".join(error.format_message().split()).rstrip(".")
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else PROGRAM
-    return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
-
-
-def _say(kind: str, code: int, detail: Mapping[str, object], sentence: str, as_json: bool) -> int:
-    if as_json:
-        told = {"error": kind, "code": int(code), "message": sentence, "detail": detail}
-        click.echo(json.dumps(told, default=str), err=True)
-    else:
-        stopped = code == STOPPED
-        click.echo(sentence if stopped else f"{PROGRAM}: {sentence}", err=True)
-    return int(code)
-
-
-def _leave_quietly() -> None:
-    """Nobody reads stdout any more; keep the interpreter from complaining when it flushes it."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _is_of_click(error: BaseException) -> bool:
+    """Whether an error comes from what click prints by itself: help, version, completion."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__") in PRINTERS

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kn_edit.neuron import NeuronId
+from kn_edit.safetext import escaped, shortened
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Evaluation, Located, Scaled
@@ -18,8 +19,16 @@ if TYPE_CHECKING:
 
 DIGITS = 12  # of an id
 MOST_ROWS = 12
+MOST_CELL = 1000  # characters
 
 Parts = Iterator[RenderableType]
+
+
+class SafeTable(Table):
+    """A table whose cells are text: nothing in them steers a terminal or fills pages."""
+
+    def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
+        super().add_row(*map(_safe, cells), **options)
 
 
 def short(id_: str) -> str:
@@ -37,7 +46,7 @@ def count(number: int, thing: str) -> str:
 
 def table(*columns: str, head: bool = True) -> Table:
     """A table without lines. A column `+name` may wrap, `>name` is set to the right."""
-    made = Table(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
+    made = SafeTable(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         name = column.lstrip("+>")
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
@@ -48,7 +57,7 @@ def table(*columns: str, head: bool = True) -> Table:
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     """Names and what they stand for."""
-    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    made = SafeTable(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     made.add_column(no_wrap=True)
     made.add_column(overflow="fold")
     for name, value in rows:
@@ -65,14 +74,27 @@ def neurons(found: Sequence[NeuronId], most: int = 24) -> str:
 
 def cut(text: str) -> Text:
     """A cell of a `+column` that is cut to fit, and not wrapped."""
-    return Text(text, no_wrap=True, overflow="ellipsis")
+    return Text(safe(text), no_wrap=True, overflow="ellipsis")
 
 
 def wrapped(indent: int, text: str) -> RenderableType:
     """Words that are broken to the width, each line set in."""
     from rich.padding import Padding
 
-    return Padding(Text(text), (0, 0, 0, indent), expand=False)
+    return Padding(Text(safe(text)), (0, 0, 0, indent), expand=False)
+
+
+def safe(text: str) -> str:
+    """A text as a cell shows it."""
+    return shortened(escaped(text), MOST_CELL)
+
+
+def _safe(cell: RenderableType | None) -> RenderableType | None:
+    if isinstance(cell, str):
+        return safe(cell)
+    if isinstance(cell, Text) and safe(cell.plain) != cell.plain:
+        return Text(safe(cell.plain), no_wrap=cell.no_wrap, overflow=cell.overflow)
+    return cell
 
 
 def top(one: Assessment) -> str:
@@ -83,7 +105,7 @@ def top(one: Assessment) -> str:
 
 def word(token: str) -> str:
     bare = token.strip()
-    return bare if bare and bare.isprintable() else repr(token)
+    return bare if bare and escaped(bare) == bare else safe(repr(token))
 
 
 def assessments(found: Sequence[Assessment]) -> Parts:

@@ -1,22 +1,26 @@
-"""Which folder is the workspace."""
+"""Which folder is the workspace, and how people write paths."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from kn_edit.errors import NoWorkspace
+from kn_edit.errors import BadPath, NoWorkspace
 from kn_edit.untrusted import path_of
 
 LEDGER = ".kn-edit"
 DATABASE = "ledger.db"
 VARIABLE = "KN_EDIT_WORKSPACE"
+MOST_BYTES = 4096  # of a path on Linux, its end included
+MOST_BYTES_OF_NAME = 255
 
 
 def chosen_folder(folder: str | Path | None) -> Path | None:
-    """The folder that was named, by argument or by KN_EDIT_WORKSPACE."""
-    named = os.environ.get(VARIABLE) if folder is None else folder
-    return path_of(named) if named else None
+    """The folder that was named, by argument or by KN_EDIT_WORKSPACE. Raises BadPath."""
+    if folder is not None:
+        return user_path(folder)
+    named = os.environ.get(VARIABLE)
+    return user_path(named, VARIABLE) if named else None
 
 
 def nearest_folder(folder: Path) -> Path:
@@ -34,3 +38,32 @@ def nearest_or_here() -> Path:
         return nearest_folder(here)
     except NoWorkspace:
         return here
+
+
+def user_path(path: str | Path, what: str = "the path") -> Path:
+    """A path as its user means it: `~` and `~user` are home folders. Raises BadPath.
+
+    what: where the path comes from, for the error
+    """
+    problem = problem_of(os.fspath(path))
+    if problem:
+        raise BadPath(what, os.fspath(path), problem)
+    return path_of(path)
+
+
+def problem_of(path: str) -> str:
+    """Why no file can be called so; empty where one can."""
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it holds a NUL character"
+    try:
+        data = os.fsencode(path)
+    except UnicodeError:
+        return "its characters cannot be in the name of a file"
+    if len(data) >= MOST_BYTES:
+        return f"it has {len(data):,} bytes, {MOST_BYTES - 1:,} are possible"
+    longest = max(map(len, data.split(b"/")))
+    if longest > MOST_BYTES_OF_NAME:
+        return f"a name in it has {longest:,} bytes, {MOST_BYTES_OF_NAME} are possible"
+    return ""

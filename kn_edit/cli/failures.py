@@ -1,0 +1,102 @@
+"""Every failure becomes one sentence and an exit code, here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+
+import click
+
+from kn_edit.cli.signals import signal_of
+from kn_edit.cli.stops import Stopped
+from kn_edit.credentials import tokens_in_use
+from kn_edit.errors import (
+    ExitCode,
+    KnEditError,
+    NotText,
+    OutOfMemory,
+    SystemRefused,
+    TooDeep,
+)
+from kn_edit.errors.base import MAX_SENTENCE
+from kn_edit.safetext import escaped, escaped_json, shown, struck
+
+PROGRAM = "kn-edit"
+DEBUG = "KN_EDIT_DEBUG"
+BY_SIGNAL = 128  # shells add the number of the signal that ended a program
+MAX_TRACEBACK = 200_000  # characters
+MAX_USAGE = 380
+
+
+def tell(error: BaseException, *, as_json: bool) -> int:
+    """Say what went wrong on stderr; the exit code."""
+    if os.environ.get(DEBUG):
+        _trace(error)
+    error = known(error)
+    if isinstance(error, KnEditError):
+        return _say(type(error).__name__, error.exit_code, error.detail(), str(error), as_json)
+    if isinstance(error, Stopped):
+        code = BY_SIGNAL + error.signum
+        return _say("Stopped", code, {"head": error.head}, str(error), as_json)
+    if isinstance(error, click.ClickException):
+        return _say("UsageError", ExitCode.USAGE, {}, _usage(error), as_json)
+    words = shown(" ".join(str(error).split()), 300, *tokens_in_use()) or "no reason given"
+    kind = type(error).__name__
+    advice = f"run it again with {DEBUG}=1 to see where it comes from"
+    return _say(kind, ExitCode.ERROR, {}, f"unexpected {kind}: {words}; {advice}", as_json)
+
+
+def known(error: BaseException) -> BaseException:
+    """The error of ours that says what one of Python's means; others as they are."""
+    if isinstance(error, (KnEditError, Stopped, click.ClickException)):
+        return error
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return Stopped(None, signum=signal_of(error))
+    if isinstance(error, MemoryError) or _is_no_memory(error):
+        return OutOfMemory()
+    if isinstance(error, RecursionError):
+        return TooDeep()
+    if isinstance(error, UnicodeError):
+        return NotText(getattr(error, "reason", None) or "it cannot be encoded")
+    if isinstance(error, OSError) and error.errno is not None:
+        path = error.filename if error.filename is not None else "a file or a stream"
+        name = os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
+        return SystemRefused(name, error.strerror or "no reason given")
+    return error
+
+
+def _is_no_memory(error: BaseException) -> bool:
+    """torch has no class of its own for this."""
+    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
+
+
+def _usage(error: click.ClickException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else PROGRAM
+    words = shown(f"{message[:1].lower()}{message[1:]}", MAX_USAGE, *tokens_in_use())
+    return f"{words}; see `{command} --help`"
+
+
+def _say(kind: str, code: int, detail: Mapping[str, object], sentence: str, as_json: bool) -> int:
+    sentence = shown(sentence, MAX_SENTENCE, *tokens_in_use())
+    if as_json:
+        document = {"error": kind, "code": int(code), "message": sentence, "detail": detail}
+        line = escaped_json(json.dumps(document, default=str))
+    else:
+        line = sentence if kind == "Stopped" else f"{PROGRAM}: {sentence}"
+    with suppress(OSError, ValueError):  # nobody listens; the exit code says it
+        click.echo(line, err=True)
+    return int(code)
+
+
+def _trace(error: BaseException) -> None:
+    """The traceback, of which nothing steers the terminal or gives a secret away."""
+    text = "".join(traceback.format_exception(error))
+    with suppress(OSError, ValueError):
+        safe = escaped(struck(text, MAX_TRACEBACK, *tokens_in_use()), keep="\n")
+        print(safe, end="", file=sys.stderr, flush=True)

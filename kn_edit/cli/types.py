@@ -1,0 +1,33 @@
+"""What users type for a file or a folder, read as shells and people mean it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kn_edit.untrusted import path_of
+from kn_edit.workspace.folder import problem_of
+
+
+class UserPath(click.Path):
+    """A path. `~` and `~user` are home folders; what no file can be called is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        problem = problem_of(os.fspath(value))
+        if problem:
+            self.fail(f"{os.fspath(value)!r} is no path: {problem}", param, ctx)
+        return path_of(os.fspath(value))
+
+
+USER_PATH = UserPath()
