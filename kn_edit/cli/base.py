@@ -42,7 +42,8 @@ def set_base(workspace: Workspace, folder: str, accept_files: bool, output: Outp
     """
     record = workspace.set_base(folder, accept_files=accept_files)
     output.show(
-        plain.status(workspace),
+        lambda: plain.status(workspace),
         [workspace.head.id],
         lambda: [f"the base of this workspace lies in {record.source}"],
+        done=f"the base of this workspace lies in {record.source}",
     )
