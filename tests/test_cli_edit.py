@@ -141,20 +141,6 @@ def test_update_of_a_file_of_facts_makes_an_edit_of_each(edited):
     assert fits(people)
 
 
-def test_what_was_recorded_is_told_where_a_later_fact_fails(edited):
-    rows = [
-        {"subject": "Cuba", "answer": "Havana", "prompts": ["[X] is [Y]."], "to": "Oslo"},
-        {"subject": "Spain", "answer": "Madrid", "prompts": ["[X] is [Y]."], "to": "Madrid"},
-    ]
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    ran = edited("update", "--facts", "rows.jsonl", "--accept", "--json")
-    assert ran.code == ExitCode.ERROR
-    assert [row["target"] for row in ran.json] == ["Oslo"]
-    assert ran.error["detail"]["line"] == 2
-    assert "Spain) = Madrid; 1 of 2 were recorded" in ran.err
-    assert "rows.jsonl, line 2: the answer for Spain is 'Madrid' already;" in ran.error["message"]
-
-
 @pytest.mark.parametrize("command", ["update", "assess", "locate", "suppress"])
 def test_a_row_that_cannot_be_asked_is_named_and_nothing_is_recorded(edited, command):
     log = edited("log", "--json").out

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kn_edit.cli import plain
+from kn_edit.cli.many import measured, notices, tell_plan, update_rows
 from kn_edit.cli.options import (
     Named,
     Recording,
@@ -22,7 +23,7 @@ from kn_edit.cli.options import (
     tell_passed_over,
 )
 from kn_edit.cli.output import Output
-from kn_edit.errors import GateFailed, NoTarget, listed
+from kn_edit.errors import GateFailed, NoTarget
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Edited, Workspace
@@ -64,7 +65,8 @@ def update(
 
     An edit that does not put the new answer first on the fact's own prompts, or that changes too
     many answers of other subjects, is shown and not recorded (exit code 8); --accept records it.
-    A file of facts makes one edit of each.
+    A file of facts makes one edit of each; rows whose fact has the new answer already are passed
+    over, so that running it again goes on where it stopped.
 
     \b
     Examples:
@@ -82,6 +84,10 @@ def update(
     for case in named.cases():
         with named.located(case):
             wanted.append((case, _target(case, to)))
+    if named.many:
+        plan = workspace.plan(wanted)
+        tell_plan(plan, output)
+        wanted = list(plan.wanted)
     for case, target in wanted:  # a bad row ends it before the first is recorded
         with named.located(case):
             workspace.check(case, target)
@@ -91,7 +97,7 @@ def update(
         return workspace.update(case, target, how=how, **flags)
 
     if named.many:
-        _many(wanted, make, output)
+        update_rows(wanted, make, output)
     else:
         ((case, target),) = wanted
         _one(lambda: make(case, target), recording, output)
@@ -190,7 +196,7 @@ def _one(make: Callable[[], Edited], recording: Recording, output: Output) -> No
     try:
         result = make()
     except GateFailed as error:
-        refused, result = error, _measured(error)
+        refused, result = error, measured(error)
     _show(result, recording, output)
     if refused is not None:
         raise refused
@@ -205,7 +211,7 @@ def _show(result: Edited, recording: Recording, output: Output) -> None:
         lambda: edited.edited(result, recording.dry_run),
         done=_recorded(result),
     )
-    _notices(result, output)
+    notices(result, output)
 
 
 def _recorded(result: Edited) -> str:
@@ -213,50 +219,3 @@ def _recorded(result: Edited) -> str:
     if result.edit is None or result.version is None:
         return ""
     return f"edit {result.edit[:12]} is recorded, the head is {result.version[:12]}"
-
-
-def _many(
-    wanted: list[tuple[Case, str]], make: Callable[[Case, str], Edited], output: Output
-) -> None:
-    """Make edits one after the other; each is recorded, and shown, before the next begins."""
-    from kn_edit.cli import edited
-
-    results: list[Edited] = []
-    refused: list[str] = []
-    if not (output.as_json or output.quiet):
-        output.people([edited.ROW_HEAD])
-    try:
-        for case, target in wanted:
-            try:
-                with case.fact.located():
-                    result = make(case, target)
-            except GateFailed as error:
-                result = _measured(error)
-                refused.append(f"{case.fact.subject} ({listed(error.faults)})")
-            results.append(result)
-            if output.quiet:
-                output.ids([result.edit] if result.edit else [])
-            elif not output.as_json:
-                output.people([edited.row(result)])
-            _notices(result, output)
-    finally:  # what was recorded is told, whatever stopped the rest
-        if len(results) < len(wanted):
-            recorded = sum(result.edit is not None for result in results)
-            output.notice(f"stopped at {case.fact}; {recorded} of {len(wanted)} were recorded")
-        if output.as_json:
-            output.document([plain.edited(result) for result in results])
-    if refused:
-        raise GateFailed(tuple(refused), results)
-
-
-def _measured(error: GateFailed) -> Any:
-    """What the gate refused: an Edited without ids. The error knows it as an object only."""
-    return error.result
-
-
-def _notices(result: Edited, output: Output) -> None:
-    for notice in result.draft.notices:
-        output.notice(notice)
-    for overlap in result.overlaps:
-        slots = listed(overlap.slots)
-        output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")

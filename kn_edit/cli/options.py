@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ class Named:
             )
         if self.relation or self.subject or self.answer or self.prompts or self.neighbours:
             raise click.UsageError("--facts names whole facts, so no other option may name one")
+        if str(self.facts) in ("-", "/dev/stdin") and sys.stdin is not None and sys.stdin.isatty():
+            click.echo("note: reading facts from the terminal; end them with Ctrl-D", err=True)
         return read_cases(self.facts)
 
     def askable(self, workspace: Workspace) -> tuple[Case, ...]:
@@ -168,7 +171,7 @@ fact_options = grouped(
         "--facts",
         type=USER_PATH,
         metavar="FILE",
-        help="Facts in a file: JSONL, CounterFact, ParaRel or a relation pack.",
+        help="Facts in a file (- for a pipe): JSONL, CounterFact, zsRE, EasyEdit, ParaRel, a pack.",
     ),
     click.option(
         "--prompt",

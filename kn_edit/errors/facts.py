@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
-from kn_edit.safetext import shortened
-
-LONGEST = 480  # letters of a sentence about a file
 
 
 @dataclass
@@ -135,8 +132,7 @@ class UnreadableFacts(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        path, reason = shortened(str(self.path), 200), shortened(self.reason, 200)
-        return f"cannot read {path}: {reason}; check the path and its permissions"
+        return f"cannot read {self.path}: {self.reason}; check the path and its permissions"
 
 
 @dataclass
@@ -150,12 +146,62 @@ class BadFacts(KnEditError):
     form: str = ""  # what the file was taken for, and what else is read
 
     def __str__(self) -> str:
-        head = f"{shortened(str(self.path), 110)}, line {self.line}: "
-        tail = f" ({self.form})" if self.form else ""
-        room = LONGEST - len(head) - len(tail) - len("; ")
-        remedy = shortened(self.remedy, max(room // 3, room - len(self.problem)))
-        problem = shortened(self.problem, room - len(remedy))
-        return f"{head}{problem}; {remedy}{tail}"
+        form = f" ({self.form})" if self.form else ""
+        return f"{self.path}, line {self.line}: {self.problem}; {self.remedy}{form}"
+
+
+@dataclass
+class TwoNewAnswers(KnEditError):
+    """Two rows of one run give one fact different new answers."""
+
+    exit_code = ExitCode.USAGE
+    subject: str
+    where: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.where} gives {self.subject!r} the new answer {self.first!r}, this one "
+            f"{self.second!r}; leave one of the two out"
+        )
+
+
+@dataclass
+class AnswerUnknown(KnEditError):
+    """Nobody stated a fact's answer, and the model says nothing that could be one."""
+
+    exit_code = ExitCode.USAGE
+    subject: str
+
+    def __str__(self) -> str:
+        return (
+            f"no answer for {self.subject!r} is stated, and the model says none; "
+            "give the answer that it has today"
+        )
+
+
+@dataclass
+class RowsFailed(KnEditError):
+    """Some rows of a file could not be updated; the others were."""
+
+    failures: tuple[str, ...]  # a sentence each
+    rows: int
+    code: ExitCode  # of the worst
+    results: object = field(repr=False, compare=False, default=None)
+
+    @property
+    def exit_code(self) -> ExitCode:  # type: ignore[override]
+        return self.code
+
+    def detail(self) -> dict[str, object]:
+        return {"failures": list(self.failures), "rows": self.rows}
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.failures)} of {self.rows} rows failed: {self.failures[0]} "
+            "(the others are recorded; run it again when it is mended)"
+        )
 
 
 @dataclass

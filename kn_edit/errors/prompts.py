@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
-from kn_edit.safetext import escaped, shortened
-
-SHOWN = 80  # letters of a prompt or an answer in a sentence
 
 
 class CannotAsk(KnEditError):
@@ -25,8 +22,8 @@ class AnswerNotOneToken(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"the answer {_quoted(self.answer)} is {len(self.tokens)} tokens for this masked LM "
-            f"({shortened(escaped(listed(self.tokens)), SHOWN)}); "
+            f"the answer {self.answer!r} is {len(self.tokens)} tokens for this masked LM "
+            f"({listed(self.tokens)}); "
             "choose an answer that is one token, or a causal LM"
         )
 
@@ -39,7 +36,7 @@ class AnswerNotInVocabulary(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"the tokenizer does not know the answer {_quoted(self.answer)}; "
+            f"the tokenizer does not know the answer {self.answer!r}; "
             "choose an answer from its vocabulary"
         )
 
@@ -54,7 +51,7 @@ class AnswerTooLong(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"the answer {_quoted(self.answer)} is {self.tokens:,} tokens for this model and "
+            f"the answer {self.answer!r} is {self.tokens:,} tokens for this model and "
             f"kn-edit asks at most {self.limit}; give a shorter answer"
         )
 
@@ -69,7 +66,7 @@ class TokenNotEmbedded(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"the tokenizer makes token {self.id} ({shortened(escaped(self.token), 40)}) of a text "
+            f"the tokenizer makes token {self.id} ({self.token}) of a text "
             f"here, and the model has embeddings for {self.embeddings} tokens only; "
             "write the text without it, or use the tokenizer that belongs to the model"
         )
@@ -98,7 +95,7 @@ class SpecialTokenInText(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"{_quoted(self.text)} holds {_quoted(self.token)}, which this model's tokenizer reads "
+            f"{self.text!r} holds {self.token!r}, which this model's tokenizer reads "
             "as a mark of its own and not as text; write it in other words"
         )
 
@@ -111,7 +108,7 @@ class PromptEmpty(CannotAsk):
 
     def __str__(self) -> str:
         return (
-            f"the tokenizer leaves nothing of the prompt {_quoted(self.prompt)}; "
+            f"the tokenizer leaves nothing of the prompt {self.prompt!r}; "
             "write it in words that the model knows"
         )
 
@@ -125,7 +122,3 @@ class NoMaskToken(CannotAsk):
             "the tokenizer of this masked LM has no mask token, so no answer can be asked; "
             "use a checkpoint whose tokenizer names one"
         )
-
-
-def _quoted(text: str) -> str:
-    return repr(shortened(text, SHOWN))

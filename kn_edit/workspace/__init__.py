@@ -21,6 +21,7 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
+from kn_edit.workspace.planning import Plan
 from kn_edit.workspace.recording import Edited
 from kn_edit.workspace.requests import case_of
 from kn_edit.workspace.workspace import Restored, Workspace
@@ -50,6 +51,7 @@ __all__ = [
     "How",
     "Located",
     "Overlap",
+    "Plan",
     "Problem",
     "Publication",
     "Pulled",

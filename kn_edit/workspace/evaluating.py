@@ -10,7 +10,7 @@ from statistics import fmean
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
-from kn_edit.facts import Case, Prompt
+from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger import EditRecord
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
@@ -92,7 +92,7 @@ def ask_again(
     engine: Engine, deltas: Sequence[Delta], cases: Sequence[tuple[Case, str]], progress: Progress
 ) -> Evaluation:
     """The same of deltas that no ledger knows. cases: facts that they update, and the answers."""
-    taken = {(case.relation.name, case.fact.subject) for case, _ in cases}
+    taken = ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases)
     texts = unseen_texts()
     with engine.at([]) as model:
         locator = Locator(model, engine.scores(()), Search(), progress)
@@ -124,7 +124,7 @@ def ask_again(
 
 def _cases(edits: Sequence[EditRecord]) -> tuple[dict[str, tuple[Case, str]], list[str]]:
     """The updates of a recipe by edit, the last of each fact, and what says not how to ask it."""
-    last: dict[tuple[str, str], tuple[str, Case, str]] = {}
+    last: ByFact[tuple[str, Case, str]] = ByFact()
     passed_over = []
     for edit in edits:
         if edit.subject is None or edit.target is None:
@@ -134,18 +134,18 @@ def _cases(edits: Sequence[EditRecord]) -> tuple[dict[str, tuple[Case, str]], li
         if case is None:
             passed_over.append(f"{edit.id[:12]} does not say how it was asked")
             continue
-        last[edit.relation, edit.subject] = (edit.id, case, edit.target)
+        last.put(fact_key(case.relation, case.fact), (edit.id, case, edit.target))
     return {edit: (case, target) for edit, case, target in last.values()}, passed_over
 
 
 def _judges(
-    model: Model, locator: Locator, case: Case, taken: set[tuple[str, str]]
+    model: Model, locator: Locator, case: Case, taken: ByFact[bool]
 ) -> tuple[tuple[Prompt, ...], ...]:
     """Known facts that the version does not edit, drawn anew for each seed."""
     known = [
         fact
         for fact in locator.known(case.relation, case.fact)
-        if (case.relation.name, fact.subject) not in taken
+        if not taken.get(fact_key(case.relation, fact))
     ]
     draws = [random.Random(seed).sample(known, min(JUDGES, len(known))) for seed in SEEDS]
     return tuple(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kn_edit.errors import FactNotNamed, KnEditError
 from kn_edit.facts import (
+    ByFact,
     Case,
     Fact,
+    FactKey,
     Prompt,
     Relation,
     Template,
@@ -43,7 +45,8 @@ def case_of(
         if relation is not None:
             check_field(relation, "relation")
         templates = tuple(Template(check_field(text, "template")) for text in prompts)
-        own = Relation(relation or OWN, templates, _known_beside(subject))
+        others = _known_beside(subject)
+        own = Relation(relation or OWN, templates, others, own=relation is None)
         return _with_neighbours(own, own.fact(subject, answer), neighbours)
     if relation is None:
         raise FactNotNamed("--relation, or --prompt with --answer")
@@ -84,25 +87,32 @@ def _recorded_relation(edit: EditRecord) -> Relation:
         return load_relation(edit.relation)
     templates = [Template(text) for text in edit.found.get("templates", ())]
     held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
-    return Relation(edit.relation, (*templates, *held_out))
+    return Relation(edit.relation, (*templates, *held_out), own=_is_own(edit))
 
 
-def same_fact(earlier: Case, to: str, later: Case) -> bool:
-    """Whether two updates are about one fact, of which the later one takes the earlier one's place.
+def edit_key(edit: EditRecord) -> FactKey | None:
+    """The fact that a recorded update is about; None where it is about no one fact."""
+    if edit.subject is None:
+        return None
+    templates = edit.found.get("templates") if _is_own(edit) else None
+    texts = templates if isinstance(templates, list) else ()  # records may be anybody's
+    own = frozenset(text for text in texts if isinstance(text, str))
+    return FactKey(edit.relation, edit.subject, own)
 
-    earlier, to: what was updated, and to which answer. Own prompts can ask several things of one
-    subject: one fact share a prompt, or an answer.
-    """
-    one, other = earlier.fact, later.fact
-    if (one.relation, one.subject) != (other.relation, other.subject):
-        return False
-    if one.relation != OWN or other.answer in (one.answer, to):
-        return True
-    trained = [
-        {template.text for template in case.relation.templates if not template.held_out}
-        for case in (earlier, later)
-    ]
-    return bool(trained[0] & trained[1])
+
+def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
+    """What these edits, in order, made of the facts that they update."""
+    answers: ByFact[str] = ByFact()
+    for edit in edits:
+        key = edit_key(edit)
+        if key is not None and edit.target is not None:
+            answers.put(key, edit.target)
+    return answers
+
+
+def _is_own(edit: EditRecord) -> bool:
+    """Whether an edit was asked by prompts of a user's own, and not by a relation with a name."""
+    return edit.relation == OWN or edit.found.get("own") is True
 
 
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:

@@ -205,8 +205,12 @@ def _story(search: Search, found: Located) -> dict[str, Any]:
 
 
 def _asked(relation: Relation) -> dict[str, Any]:
-    """The relation's templates, so that the edit can be asked again without its pack."""
-    return {
+    """The relation's templates, so that the edit can be asked again without its pack.
+
+    own: they tell its facts apart, because nobody named the relation
+    """
+    own: dict[str, Any] = {"own": True} if relation.own else {}
+    return own | {
         "templates": [one.text for one in relation.templates if not one.held_out],
         "held_out": [one.text for one in relation.templates if one.held_out],
     }

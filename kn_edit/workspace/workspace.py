@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.errors import HeadMoved, LedgerExists, NoTarget, NoWorkspace, UnknownId, require_known
-from kn_edit.facts import Case, Relation
+from kn_edit.facts import ByFact, Case, Relation, fact_key
 from kn_edit.ledger import (
     Advance,
     BaseRecord,
@@ -41,9 +41,10 @@ from kn_edit.workspace.folder import (
     nearest_folder,
     nearest_or_here,
 )
+from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.requests import OWN, case_again, check_case, same_fact
+from kn_edit.workspace.requests import answers_of, case_again, check_case
 from kn_edit.workspace.undisturbed import verb
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ class Workspace:
         from kn_edit.neurons.assess import assess
         from kn_edit.workspace.locating import every_prompt
 
+        if answer is None and not case.fact.stated:
+            case = self._stated(case, self.ledger.version(version))
         with self.engine.at(self._deltas(version)) as model:
             prompts = every_prompt(model, case.relation, case.fact)
             return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
@@ -215,13 +218,21 @@ class Workspace:
         from kn_edit.workspace.locating import every_prompt
 
         model = self.engine.model
-        prompts = every_prompt(model, case.relation, case.fact)
+        prompts = every_prompt(model, case.relation, case.fact) if case.fact.stated else ()
         return asked_otherwise([ask(model, prompt) for prompt in prompts])
+
+    @verb
+    def plan(self, rows: Sequence[tuple[Case, str]]) -> Plan:
+        """Which rows of a run are left to do at the head, looked at as a whole.
+
+        rows: cases with their new answers. Raises TwoNewAnswers, BadFacts.
+        """
+        return plan_rows(rows, self._answers(self.ledger.head()))
 
     @verb
     def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
         """The knowledge neurons of a fact."""
-        fact = self._as_edited(case, self.ledger.version(version)).fact
+        fact = self._stated(case, self.ledger.version(version)).fact
         with self._locating(search, None) as (_, base):
             common = base.spoken_for(case.relation, fact)
         with self._locating(search, version) as (_, head):
@@ -247,8 +258,8 @@ class Workspace:
         """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
         from kn_edit.workspace.scaling import scale
 
-        current = self._as_edited(case, self.ledger.version(version))
-        found = self.locate(case, search=search, version=version)
+        current = self._stated(case, self.ledger.version(version))
+        found = self.locate(current, search=search, version=version)
         with self._locating(search, version) as (model, locator):
             return scale(model, locator, current, found, factor)
 
@@ -292,9 +303,10 @@ class Workspace:
         check_case(case, to)
 
         def ready(head: VersionRecord) -> tuple[Bench, Case]:
-            current = self._as_edited(case, head)
+            current = self._stated(case, head)
+            edited = self._answers(head).get(fact_key(case.relation, case.fact)) is not None
             bench = self._bench(head, how, self._earlier(head, case))
-            return replace(bench, edited=current != case), current
+            return replace(bench, edited=edited), current
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             bench, current = ready(self.ledger.head())
@@ -584,34 +596,33 @@ class Workspace:
         """The updates of other facts in a version, as far as they can be asked again."""
         from kn_edit.workspace.earlier import Earlier
 
-        updates: dict[str, Earlier] = {}
-        by_subject: dict[tuple[str, str], list[Earlier]] = {}
-
-        def replace_with(later: Case) -> list[Earlier]:
-            known = by_subject.setdefault((later.fact.relation, later.fact.subject), [])
-            for one in [one for one in known if same_fact(one.case, one.to, later)]:
-                known.remove(one)
-                del updates[one.edit]
-            return known
-
+        updates: ByFact[Earlier] = ByFact()
         for edit in self.ledger.records(version.edits):
             again = case_again(edit)
             if again is not None and edit.target is not None:
-                updates[edit.id] = Earlier(edit.id, again, edit.target)
-                replace_with(again).append(updates[edit.id])
+                key = fact_key(again.relation, again.fact)
+                updates.put(key, Earlier(edit.id, again, edit.target))
         if case is not None:
-            replace_with(case)
+            updates.drop(fact_key(case.relation, case.fact))
         return tuple(updates.values())
 
     def _as_edited(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that the version's last update of this fact gave it."""
-        answer = case.fact.answer
-        for edit in self.ledger.records(version.edits):
-            same = (edit.relation, edit.subject) == (case.fact.relation, case.fact.subject)
-            # Own prompts can ask several things of a subject; the old answer tells them apart.
-            if same and (edit.relation != OWN or edit.answer == answer):
-                answer = edit.target or answer
-        return replace(case, fact=replace(case.fact, answer=answer))
+        answer = self._answers(version).get(fact_key(case.relation, case.fact))
+        return case if answer is None else replace(case, fact=replace(case.fact, answer=answer))
+
+    def _answers(self, version: VersionRecord) -> ByFact[str]:
+        return answers_of(self.ledger.records(version.edits))
+
+    def _stated(self, case: Case, version: VersionRecord) -> Case:
+        """The case with the answer that its fact has at a version: by an edit, or what it says."""
+        from kn_edit.workspace.stated import said
+
+        current = self._as_edited(case, version)
+        if current.fact.stated:
+            return current
+        with self.engine.at(self.ledger.deltas(version.edits)) as model:
+            return replace(current, fact=replace(current.fact, answer=said(model, current)))
 
     def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
         """Make a move that means the same on every head. Raises HeadMoved after many tries."""
