@@ -180,7 +180,8 @@ def make_folders(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
-        sync(folder.parent)
+        with suppress(PermissionError):  # a folder that may be written to and not read
+            sync(folder.parent)
 
 
 @contextmanager

@@ -17,8 +17,11 @@ def test_init_makes_a_workspace_once(shell, tmp_path):
     assert (tmp_path / "w" / ".kn-edit" / "ledger.db").is_file()
     assert (ran.json["model"], ran.json["edits"]) == ("model", [])
     assert shell("status", "--workspace", "w", "-q").lines == [ran.json["head"]]
-    again = shell("init", shell.model, "--workspace", "w")
-    assert (again.code, again.out) == (ExitCode.CONFLICT, "")
+    again = shell("init", shell.model, "--workspace", "w", "--json")
+    assert (again.code, again.json) == (0, ran.json)
+    assert shell("tag", "v1", "--workspace", "w").code == 0
+    refused = shell("init", shell.model, "--workspace", "w")
+    assert (refused.code, refused.out) == (ExitCode.CONFLICT, "")
 
 
 def test_export_of_the_base_gives_its_bytes_and_of_the_head_others(edited):

@@ -43,7 +43,8 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
 
     Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. `demo` is a small
     language model (SmolLM2-135M-Instruct), fetched once. `demo-bert` is a tiny masked one that was
-    taught the bundled relations; it comes with kn-edit.
+    taught the bundled relations; it comes with kn-edit. Run again on the same model, it changes
+    nothing; once something is recorded it refuses (exit code 3).
 
     \b
     Examples:

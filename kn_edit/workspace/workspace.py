@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.errors import HeadMoved, LedgerExists, NoTarget, NoWorkspace, UnknownId, require_known
+from kn_edit.errors import HeadMoved, NoTarget, NoWorkspace, UnknownId, require_known
 from kn_edit.facts import ByFact, Case, Relation, fact_key
 from kn_edit.ledger import (
     Advance,
@@ -30,12 +30,10 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
-from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import (
-    DATABASE,
     LEDGER,
     chosen_folder,
     nearest_folder,
@@ -101,18 +99,15 @@ class Workspace:
     ) -> Workspace:
         """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
 
+        One of this model in which nothing was recorded yet is taken as it is, so that an `init`
+        that was cut off can be run again.
         Raises LedgerExists, UnknownFamily, SharedLayers, and what finding the model raises.
         """
-        from kn_edit.workspace.base import base_of
         from kn_edit.workspace.engine import STAMPS, write_stamps
+        from kn_edit.workspace.starting import start
 
         folder = chosen_folder(folder) or Path.cwd()
-        if (folder / LEDGER / DATABASE).exists():
-            raise LedgerExists(folder / LEDGER)
-        base, shards = base_of(model, progress)
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        ledger = Ledger.create(folder / LEDGER, base, clock=clock)
+        ledger, shards = start(model, folder / LEDGER, clock, progress)
         write_stamps(folder / LEDGER / STAMPS, shards)
         return cls(folder, ledger, progress)
 

@@ -31,7 +31,7 @@ DONE_ALREADY = (1, 3)
 COMMANDS = {
     command.name: command
     for command in (
-        Command("init", "empty", ("init", MODEL), again=DONE_ALREADY),
+        Command("init", "empty", ("init", MODEL)),
         Command(
             "update",
             "edited",

@@ -1,0 +1,66 @@
+"""The ledger of a new workspace, and of one whose `init` was cut off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from kn_edit.errors import LedgerExists
+from kn_edit.ledger import BaseRecord, Ledger
+from kn_edit.models.shards import Shards
+from kn_edit.workspace.base import base_of
+from kn_edit.workspace.folder import DATABASE
+from kn_edit.workspace.progress import Progress
+
+
+def start(
+    model: str | Path, folder: Path, clock: Callable[[], datetime], progress: Progress
+) -> tuple[Ledger, Shards]:
+    """Make a ledger in this folder (the `.kn-edit` one) for a model.
+
+    A ledger of this very model in which nothing was recorded yet is taken as it is: an `init` that
+    was cut off after its last step can so be run again, and nobody has to know where it was cut.
+    Raises LedgerExists for any other, and what finding the model raises.
+    """
+    existing = _untouched(folder, clock)
+    try:
+        base, shards = base_of(model, progress)
+        if existing is None:
+            existing = _made(folder, base, clock)
+        if _place(existing.base) != _place(base):
+            raise LedgerExists(folder)
+    except BaseException:
+        if existing is not None:
+            existing.close()
+        raise
+    return existing, shards
+
+
+def _made(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:
+    try:
+        return Ledger.create(folder, base, clock=clock)
+    except LedgerExists:  # of another init, which was faster
+        existing = _untouched(folder, clock)
+        if existing is None:
+            raise
+        return existing
+
+
+def _untouched(folder: Path, clock: Callable[[], datetime]) -> Ledger | None:
+    """The ledger in this folder, if nothing was recorded in it; None where there is none.
+
+    Raises LedgerExists.
+    """
+    if not os.path.lexists(folder / DATABASE):
+        return None
+    ledger = Ledger.open(folder, clock=clock)
+    if len(ledger.log()) == len(ledger.refs()) == 1 and not ledger.publications():
+        return ledger
+    ledger.close()
+    raise LedgerExists(folder)
+
+
+def _place(base: BaseRecord) -> tuple[str, str | None, str | None, str]:
+    return base.fingerprint, base.repo, base.revision, base.source
