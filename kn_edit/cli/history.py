@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -157,7 +158,7 @@ def revert(workspace: Workspace, edit: str, allow_overlap: bool, output: Output)
     Example:
       kn-edit revert 3f9a0c12
     """
-    _moved(workspace, workspace.revert(edit, allow_overlap=allow_overlap), output)
+    _moved(workspace, lambda: workspace.revert(edit, allow_overlap=allow_overlap), output)
 
 
 @click.command()
@@ -172,7 +173,7 @@ def rewind(workspace: Workspace, version: str, output: Output) -> None:
       kn-edit rewind base
       kn-edit rewind before-paris
     """
-    _moved(workspace, workspace.rewind(version), output)
+    _moved(workspace, lambda: workspace.rewind(version), output)
 
 
 @click.command()
@@ -190,7 +191,7 @@ def compose(
       kn-edit compose languages
       kn-edit compose capitals languages
     """
-    _moved(workspace, workspace.compose(versions, allow_overlap=allow_overlap), output)
+    _moved(workspace, lambda: workspace.compose(versions, allow_overlap=allow_overlap), output)
 
 
 @click.command()
@@ -215,11 +216,16 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
     )
 
 
-def _moved(workspace: Workspace, version: VersionRecord, output: Output) -> None:
+def _moved(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
+    """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
     from kn_edit.cli.tables import count, short
+    from kn_edit.workspace import Ref
 
+    others = [ref for ref in workspace.ledger.refs() if ref.kind != "branch"]
+    version = move()
+    refs = [Ref("main", "branch", version.id), *others]
     output.show(
-        lambda: plain.version(version, workspace.ledger.refs()),
+        lambda: plain.version(version, refs),
         [version.id],
         lambda: [f"the head is {short(version.id)}, with {count(len(version.edits), 'edit')}"],
         done=f"it is recorded, the head is {short(version.id)}",

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, select, text
+from sqlalchemy import Connection, Table, select
 
 from kn_edit.ledger import tables
 from kn_edit.ledger.stored import DamagedRow
@@ -65,8 +65,8 @@ def payload(connection: Connection, seq: int) -> str:
     """The digest of the rows that an event recorded, as they stand in the transaction."""
     digest = hashlib.sha256()
     for covered in COVERED:
-        query = text(covered.query(f"{covered.owner} = :seq"))
-        for row in connection.execute(query, {"seq": seq}):
+        query = covered.query(f"{covered.owner} = ?")
+        for row in _stored_rows(connection, query, seq):
             digest.update(_line(covered.table.name, row[1:]))
     return digest.hexdigest()
 
@@ -114,8 +114,18 @@ def require(connection: Connection, seqs: Sequence[int]) -> None:
 def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:
     """Every covered row: its table, the event that it names, what is hashed of it."""
     for covered in COVERED:
-        for row in connection.execute(text(covered.query("1 = 1"))):
+        for row in _stored_rows(connection, covered.query("1 = 1")):
             yield covered.table.name, row[0], _line(covered.table.name, row[1:])
+
+
+def _stored_rows(connection: Connection, query: str, *parameters: int) -> Iterator[Any]:
+    """Rows right from the driver, as the file holds them: a pull of ten thousand edits asks often.
+
+    Errors of the driver are told by the door through which the connection came.
+    """
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    yield from driver.execute(query, parameters)
 
 
 def _before(owner: object, upgraded: int) -> bool:

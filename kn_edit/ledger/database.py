@@ -14,7 +14,14 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
-from kn_edit.errors import CommitUnknown, KnEditError, LedgerDamaged, NewerSchema, SchemaChanged
+from kn_edit.errors import (
+    CommitUnknown,
+    KnEditError,
+    LedgerDamaged,
+    LedgerUnusable,
+    NewerSchema,
+    SchemaChanged,
+)
 from kn_edit.ledger import events
 from kn_edit.ledger.sqlite import (
     BUSY_SECONDS,
@@ -140,6 +147,8 @@ class Database:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """A writing transaction on whatever schema there is."""
+        if self.path.exists() and not may_write(self.path):
+            raise LedgerUnusable(self.path, "it may not be written")
         with self._explained():
             connection = self.engine.connect().execution_options(**{WRITES: True})
             try:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from kn_edit.ledger import coverage
 from kn_edit.ledger.history import canonical
@@ -32,7 +32,8 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
 
 def next_seq(connection: Connection) -> int:
     """The number that the next event will have; the first is 1."""
-    return int(connection.execute(select(func.max(events.c.seq))).scalar() or 0) + 1
+    newest = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar()
+    return int(newest or 0) + 1
 
 
 def last(connection: Connection) -> tuple[int, str] | None:

@@ -7,6 +7,7 @@ and the others are looked at all the same.
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -99,8 +100,9 @@ def _readable(
         yield from problems()
     except (DamagedRow, KnEditError) as error:
         yield Problem(part, subject, str(error))
-    except DBAPIError as error:
-        yield Problem(part, subject, shortened(escaped(str(error.orig)), _MOST_REASON))
+    except (DBAPIError, sqlite3.Error) as error:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error)
+        yield Problem(part, subject, shortened(escaped(reason), _MOST_REASON))
 
 
 def _faults(connection: Connection, path: str) -> Iterator[Problem]:

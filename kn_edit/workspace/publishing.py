@@ -147,8 +147,9 @@ def _adopted(
         fetched.edits,
         f"pull {name} ({fetched.commit[:12]})",
     )
-    version, moved = ledger.adopt(plan, digests(engine.shards, LoadedDeltas(there)))
-    head = ledger.head()
+    folded = digests(engine.shards, LoadedDeltas(there))
+    head = ledger.head()  # not after it is recorded: then nothing may fail any more
+    version, moved = ledger.adopt(plan, folded)
     if not moved and head.edits[: len(recipe)] != recipe:
         raise Diverged(name, version.id, head.id)
     return Pulled(name, fetched.commit, version, tuple(new), moved)

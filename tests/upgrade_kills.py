@@ -1,0 +1,108 @@
+"""Upgrade an old ledger again and again, killed at each statement. Run by test_ledger_upgrade.py.
+
+Arguments: the workspace folder with the old ledger; 1 for each statement, 2 for every other
+one, and so on. Prints, as JSON, how many statements there are
+and what was wrong after which of them. Needs no torch, so that it can fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import event
+
+from kn_edit.ledger import Ledger, structure
+from kn_edit.ledger.database import Database
+
+FOLDER = Path(sys.argv[1])
+PATH = FOLDER / ".kn-edit" / "ledger.db"
+STRIDE = int(sys.argv[2])
+SOUND = FOLDER / "old.db"
+
+
+def rows(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as plain:
+        return list(plain.iterdump())
+
+
+def recipes(path: Path, table: str) -> dict[str, list[str]]:
+    with closing(sqlite3.connect(path)) as plain:
+        query = f"SELECT version_id, edit_id FROM {table} ORDER BY version_id, position"
+        edits: dict[str, list[str]] = {
+            row[0]: [] for row in plain.execute("SELECT id FROM versions")
+        }
+        for version, edit in plain.execute(query):
+            edits[version].append(edit)
+        return edits
+
+
+def upgrade(kill_at: int | None) -> int:
+    """Upgrade in this process; how many statements that took."""
+    seen = 0
+
+    def count(_: str) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    database = Database.at(PATH)
+    event.listen(database.engine, "connect", lambda plain, _: plain.set_trace_callback(count))
+    database.upgrade()
+    database.close()
+    return seen
+
+
+def restored() -> None:
+    for rest in ("", "-wal", "-shm", "-journal"):
+        Path(f"{PATH}{rest}").unlink(missing_ok=True)
+    shutil.copy(SOUND, PATH)
+
+
+def killed(kill_at: int) -> None:
+    restored()
+    child = os.fork()
+    if child == 0:
+        upgrade(kill_at)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def fault(expected: dict[str, list[str]], old: list[str]) -> str | None:
+    """What is wrong with the ledger after a kill; None if it is the old or the new one, whole."""
+    with closing(sqlite3.connect(PATH)) as plain:  # replays what a killed process left
+        schema = plain.execute("SELECT version_num FROM alembic_version").fetchone()[0]
+    if schema != "0003" and rows(PATH) != old:
+        return "neither old nor new"
+    with Ledger.open(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
+        found = {id_: list(ledger.version(id_).edits) for id_ in expected}
+        with ledger._database.reading() as connection:
+            faults = list(structure.faults(connection))
+        if found != expected or faults or not ledger.log() or not ledger.edits():
+            return "not whole when opened"
+    return None
+
+
+def main() -> None:
+    shutil.copy(PATH, SOUND)
+    expected, old = recipes(SOUND, "version_edits"), rows(SOUND)
+    restored()
+    statements = upgrade(None)
+    faults = {}
+    for number in range(1, statements + 1, STRIDE):
+        killed(number)
+        wrong = fault(expected, old)
+        if wrong:
+            faults[number] = wrong
+    sys.stdout.write(json.dumps({"statements": statements, "faults": faults}))
+
+
+main()
