@@ -129,7 +129,7 @@ def code_span(text: str) -> str:
 
 
 _PUNCTUATION = re.compile(r"([\\`*_\[\]<>|#!&])")
-_ACTIVE = re.compile(r"://|[@#~$^]|(?i:www\.|mailto:|xmpp:)|\w\.\w|\b[0-9a-f]{7,}\b")
+_ACTIVE = re.compile(r"://|[@#~$^]|(?i:www\.|mailto:|xmpp:)|\w\.[^\W\d_]|\b[0-9a-f]{7,}\b")
 
 
 def _hides(match: re.Match[str]) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.evaluation.statistics import Estimate
 from kn_edit.neuron import NeuronId
+from kn_edit.safetext import escaped, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 STYLES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (1, 1)))
+MOST_LABEL = 60  # characters
 SIZE = (7.0, 3.6)  # inches
 
 
@@ -29,7 +32,9 @@ def curves(
             values = [one.value / unit for one in points.values()]
             low = [max(one.value - one.low, 0) / unit for one in points.values()]
             high = [max(one.high - one.value, 0) / unit for one in points.values()]
-            axes.errorbar(list(points), values, [low, high], label=label, capsize=3, **_look(at))
+            axes.errorbar(
+                list(points), values, [low, high], label=_label(label), capsize=3, **_look(at)
+            )
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set_xlabel(across)
         axes.set_ylabel(up)
@@ -43,7 +48,7 @@ def series(lines: Mapping[str, Mapping[float, float]], across: str, up: str) -> 
 
     def draw(axes: Axes) -> None:
         for at, (label, points) in enumerate(lines.items()):
-            axes.plot(list(points), list(points.values()), label=label, **_look(at))
+            axes.plot(list(points), list(points.values()), label=_label(label), **_look(at))
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_ylim(bottom=0)
@@ -60,9 +65,17 @@ def bars(groups: Mapping[str, Sequence[float]], names: Sequence[str], across: st
         for at, (label, values) in enumerate(groups.items()):
             places = [number + (at - (len(groups) - 1) / 2) * width for number in range(len(names))]
             hatch = ("", "//", "..", "xx")[at % 4]
-            axes.bar(places, values, width, label=label, color=COLOURS[at], hatch=hatch, alpha=0.9)
+            axes.bar(
+                places,
+                values,
+                width,
+                label=_label(label),
+                color=COLOURS[at],
+                hatch=hatch,
+                alpha=0.9,
+            )
         step = max(1, len(names) // 16)
-        axes.set_xticks(range(0, len(names), step), list(names)[::step])
+        axes.set_xticks(range(0, len(names), step), [_label(name) for name in names][::step])
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         _legend(axes)
@@ -89,7 +102,7 @@ def neuron_map(
                 c=colour,
                 marker=marker,
                 alpha=0.75,
-                label=label,
+                label=_label(label),
             )
         axes.set_xlim(-0.02 * d_ff, 1.02 * d_ff)
         axes.set_ylim(-1, n_layers)
@@ -107,6 +120,12 @@ def _legend(axes: Axes) -> None:
     axes.legend(frameon=False, fontsize=9, ncol=columns, borderaxespad=0, **place)
 
 
+def _label(text: str) -> str:
+    """A text that is drawn as it is: no formula, nothing hidden, and never left out."""
+    drawn = shortened(escaped(text), MOST_LABEL).replace("$", r"\$")
+    return f" {drawn}" if drawn.startswith("_") else drawn
+
+
 def _look(at: int) -> dict[str, Any]:
     style = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "linestyle": STYLES[at % 6]}
     return {**style, "markersize": 5, "linewidth": 1.6}
@@ -117,7 +136,12 @@ def _drawn(draw: Any) -> str:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    with rc_context({"svg.hashsalt": "kn-edit", "svg.fonttype": "none", "font.size": 10}):
+    with (
+        warnings.catch_warnings(),
+        rc_context({"svg.hashsalt": "kn-edit", "svg.fonttype": "none", "font.size": 10}),
+    ):
+        # Only the size of such a letter is guessed; the page's own font draws it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.add_subplot()
         axes.spines[["top", "right"]].set_visible(False)

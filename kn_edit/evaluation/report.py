@@ -8,7 +8,9 @@ from pathlib import Path
 from kn_edit.atomic import write_atomically
 from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
+from kn_edit.safetext import escaped, inert_markdown, shortened
 
+MOST = 4000  # characters of one text
 LONG = 30  # rows; a longer table is folded
 PAGE = """\
 <!doctype html>
@@ -61,18 +63,21 @@ def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
     """One HTML page that needs no network and runs no script; every value is escaped."""
     from jinja2 import Environment
 
-    made = Environment(autoescape=True, trim_blocks=True).from_string(PAGE)
-    return made.render(title=title, facts=facts, sections=sections, LONG=LONG)
+    environment = Environment(autoescape=True, trim_blocks=True, finalize=_readable)
+    template = environment.from_string(PAGE)
+    return template.render(title=title, facts=facts, sections=sections, LONG=LONG)
 
 
 def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plots: str) -> str:
     """The same as Markdown. plots: the folder of the plots, from where the text will lie."""
-    parts = [f"# {title}", *facts]
+    parts = [f"# {inert_markdown(title)}", *map(_text, facts)]
     for section in sections:
-        parts += [f"## {section.title}", section.text]
+        parts += [f"## {inert_markdown(section.title)}", _text(section.text)]
         if section.claims:
             parts.append("\n".join(_claim(claim) for claim in section.claims))
-        parts += [f"![{one.caption}]({plots}/{one.name}.svg)" for one in section.plots]
+        parts += [
+            f"![{inert_markdown(one.caption)}]({plots}/{one.name}.svg)" for one in section.plots
+        ]
         parts += [_table(table) for table in section.tables]
     return "\n\n".join(parts) + "\n"
 
@@ -97,11 +102,23 @@ def write_plots(folder: Path, sections: Sequence[Section]) -> None:
             write_atomically(folder / f"{plot.name}.svg", plot.svg)
 
 
+def _readable(value: object) -> object:
+    """A text without what hides, reorders or floods; SVG, which is markup already, as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return _text(value)
+    return value
+
+
+def _text(value: str) -> str:
+    return shortened(escaped(value, keep="\n"), MOST)
+
+
 def _claim(claim: Claim) -> str:
-    return f"- **{'holds' if claim.holds else 'does not hold'}**: {claim.words}"
+    return f"- **{'holds' if claim.holds else 'does not hold'}**: {inert_markdown(claim.words)}"
 
 
 def _table(table: Table) -> str:
-    lines = [table.columns, tuple("---" for _ in table.columns), *table.rows]
-    rows = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return f"{table.caption}:\n\n" + "\n".join(rows)
+    cells = [[inert_markdown(shortened(cell, MOST)) for cell in row] for row in table.rows]
+    lines = [table.columns, tuple("---" for _ in table.columns), *cells]
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    return f"{inert_markdown(table.caption)}:\n\n" + "\n".join(rows)

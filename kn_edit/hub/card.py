@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from kn_edit.credentials import tokens_in_use
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
 from kn_edit.ledger.records import EditRecord
 from kn_edit.models.cache import DEMO, DEMO_BERT
 from kn_edit.models.families import family_of
+from kn_edit.safetext import code_span, inert_markdown, shown, struck
 
 TAGS = ("model-editing", "knowledge-neurons", "kn-edit")
 RELATION = {"checkpoint": "finetune", "adapter": "adapter", "delta": "adapter"}
@@ -31,6 +33,7 @@ MEANING = {
 }
 UNKNOWN = {"license": "other", "license_name": "unknown"}
 
+MOST_CELL = 300  # characters
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
 
 
@@ -239,9 +242,9 @@ def _is_number(value: object) -> bool:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`"
+    return code_span(shown(text, MOST_CELL, *tokens_in_use()))
 
 
 def _cell(text: str) -> str:
-    """A text that stays inside its cell, whatever it says."""
-    return re.sub(r"([\\`*_\[\]<>|#!&])", r"\\\1", " ".join(text.split()))
+    """A text that stays text inside its cell, whatever it says."""
+    return inert_markdown(struck(text, MOST_CELL, *tokens_in_use()))
