@@ -69,7 +69,7 @@ def own_case(row: Place) -> Case:
         stated = answer.field("answer") if answer else None
         fact = relation.fact(subject.field("subject"), stated)
     fact = replace(fact, place=row)
-    if fact not in relation.facts:
+    if stated is not None and fact not in relation.facts:
         others = tuple(other for other in relation.facts if other.subject != fact.subject)
         relation = replace(relation, facts=(*others, fact))
     return Case(
