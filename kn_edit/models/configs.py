@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from kn_edit.models.shards import CONFIG, SINGLE, read_config
 
 MOST_LAYERS = 1000
 _MOST_NUMBER = 2**53
+_POSITIONS = ("max_position_embeddings", "n_positions")
 _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 # What a configuration says of programs, of number formats (the weights say it better), of heads
 # that no language model has, and of what a forward pass gives back: none of it is followed.
@@ -56,8 +56,11 @@ def checked_config(folder: Path, stored: Collection[str]) -> dict[str, Any]:
     if weights != SINGLE:
         raise MalformedCheckpoint(path, f"it names other weights, {shown(repr(weights))}")
     for name, number in _numbers(config, ""):
-        if not math.isfinite(number) or abs(number) > _MOST_NUMBER:
+        if not -_MOST_NUMBER <= number <= _MOST_NUMBER:  # nor is NaN
             raise MalformedCheckpoint(path, f"{shown(name)} is no usable number")
+    for name in _POSITIONS:
+        if isinstance(config.get(name), int) and config[name] < 1:
+            raise MalformedCheckpoint(path, f"{name} leaves no place for a token")
     _check_layers(path, config, _stored_layers(family, stored))
     return {name: value for name, value in config.items() if name not in _PASSED_OVER}
 

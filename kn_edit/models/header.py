@@ -17,6 +17,7 @@ from kn_edit.safetext import escaped, shortened
 from kn_edit.untrusted import MAX_VALUES, JsonProblem, open_regular, parse_json
 
 MOST_HEADER_BYTES = 32 << 20  # 100,000 tensors take a third of it
+MOST_TENSORS = 50_000  # of a model of 100 layers: some 1,500
 MOST_AXES = 16
 _MOST = 2**63 - 1
 
@@ -69,6 +70,8 @@ def read_header(path: Path) -> dict[str, Entry]:
         if length > MOST_HEADER_BYTES:
             raise HeaderProblem(f"its header is larger than {MOST_HEADER_BYTES:,} bytes")
         header = read_json(file.read(length))
+    if len(header) > MOST_TENSORS:
+        raise HeaderProblem(f"it holds {len(header):,} tensors, more than {MOST_TENSORS:,}")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise HeaderProblem("its metadata is not text")

@@ -26,16 +26,16 @@ from kn_edit.errors import (
     QuantisedWeights,
     TensorMissing,
 )
-from kn_edit.models.header import Entry, HeaderProblem, read_header, read_json, shown
+from kn_edit.models.header import MOST_TENSORS, Entry, HeaderProblem, read_header, read_json, shown
 from kn_edit.untrusted import open_regular, read_bounded
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
 CHUNK = 8 << 20
-MOST_TENSORS = 50_000  # of a model of 100 layers: some 1,500
 MOST_CONFIG_BYTES = 4 << 20
 MOST_INDEX_BYTES = 32 << 20
+MOST_CONFIG_VALUES = 50_000
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many are done."""
@@ -193,9 +193,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _json_file(folder / CONFIG)
 
 
-def read_settings(path: Path, max_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any] | None:
+def read_settings(path: Path) -> dict[str, Any] | None:
     """A JSON file of a checkpoint that may be absent. Raises MalformedCheckpoint."""
-    return _json_file(path, max_bytes) if path.exists() or path.is_symlink() else None
+    return _json_file(path) if path.exists() or path.is_symlink() else None
 
 
 def check_config(model: str, folder: Path) -> None:
@@ -217,7 +217,8 @@ def _is_pickle(name: str) -> bool:
 def index_of(folder: Path) -> dict[str, str]:
     """The shard of each tensor as the index of a checkpoint names it. MalformedCheckpoint."""
     index = folder / INDEX
-    weight_map = _json_file(index, MOST_INDEX_BYTES).get("weight_map")
+    facts = _json_file(index, MOST_INDEX_BYTES, 2 * MOST_TENSORS)
+    weight_map = facts.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpoint(index, "it has no weight_map")
     for file in weight_map.values():
@@ -256,9 +257,11 @@ def _file_entries(path: Path) -> dict[str, Entry]:
         return read_header(path)
 
 
-def _json_file(path: Path, max_bytes: int = MOST_CONFIG_BYTES) -> dict[str, Any]:
+def _json_file(
+    path: Path, max_bytes: int = MOST_CONFIG_BYTES, max_values: int = MOST_CONFIG_VALUES
+) -> dict[str, Any]:
     with _blaming(path):
-        return read_json(read_bounded(path, max_bytes))
+        return read_json(read_bounded(path, max_bytes), max_values=max_values)
 
 
 @contextmanager

@@ -29,7 +29,8 @@ WHOLE = "tokenizer.json"
 VOCABULARIES = (WHOLE, "vocab.json", "vocab.txt", "*.model")
 PROBE = "The capital of France is Paris."
 _BYTES, _BYTES_PER_TOKEN = 16 << 20, 400  # those of real models have 70 to 140 a token
-_VALUES, _VALUES_PER_TOKEN = 1_000_000, 16  # and some 7 values
+_VALUES, _VALUES_PER_TOKEN = 400_000, 16  # and some 7 values
+_MOST_VALUES = {SETTINGS: 200_000, "special_tokens_map.json": 10_000, "added_tokens.json": 100_000}
 _MOST_GROWTH = 1000  # of a text on its way to tokens; in real tokenizers 18 at most
 _GROWTH = {"NFD": 4, "NFKD": 18, "NFC": 3, "NFKC": 18, "Lowercase": 3, "ByteLevel": 4}
 # A configuration could name files that are not its own here, or ready-made objects.
@@ -89,7 +90,7 @@ def _copy(folder: Path, scratch: Path, config: Mapping[str, Any], embeddings: in
         except OSError as error:
             raise MalformedCheckpoint(path, error.strerror or str(error)) from error
         if path.suffix == ".json":
-            facts = _json(path, data, most_values)
+            facts = _json(path, data, _MOST_VALUES.get(path.name, most_values))
             if path.name == SETTINGS:
                 data = json.dumps(_settings(path, facts)).encode()
             elif path.name == WHOLE:
