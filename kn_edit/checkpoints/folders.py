@@ -12,7 +12,7 @@ from kn_edit.atomic import scratch_folder, sync, write_atomically
 from kn_edit.errors import CannotWrite, LinkLeadsOutside, TargetInsideCheckpoint, TargetNotEmpty
 from kn_edit.models.cache import notes_folder
 from kn_edit.models.shards import CHUNK
-from kn_edit.untrusted import open_regular
+from kn_edit.untrusted import open_regular, path_of
 
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
 
@@ -24,7 +24,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     Raises TargetNotEmpty, CannotWrite (any error of the system inside the block, too).
     """
     try:
-        target = target.expanduser().resolve()
+        target = path_of(target).resolve()
         if target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetNotEmpty(target)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def refuse_inside(target: Path, base: Path) -> None:
     """Raise TargetInsideCheckpoint for a target in the base or in a Hub cache."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    target = target.expanduser().resolve()
+    target = path_of(target).resolve()
     for owner in (base.resolve(), Path(HF_HUB_CACHE).resolve()):
         if target.is_relative_to(owner):
             raise TargetInsideCheckpoint(target, owner)

