@@ -107,6 +107,7 @@ def test_leftovers_go_at_once_and_work_under_way_stays(ledger):
         ledger.folder / f".base.json.{TOKEN}.tmp",
         shard / f".{A.id[:40]}.{TOKEN}.tmp",
         ledger.folder.parent / f".kn-edit.{TOKEN}.partial",
+        ledger.folder.parent / f".out.{TOKEN}.partial",
     ]
     for path in leftovers:
         path.mkdir() if path.name.endswith(".partial") else path.touch()
@@ -147,7 +148,7 @@ def test_files_of_the_user_inside_the_ledger_stay(ledger):
         ledger.folder / "ledger.db.old",
         shard / "model.safetensors",
         shard / "x.tmp",
-        ledger.folder.parent / f".model.{TOKEN}.partial",
+        ledger.folder.parent / f".model.{TOKEN}.tmp",
     ]
     for path in mine:
         path.write_text("mine")

@@ -59,7 +59,8 @@ def place(tmp_path):
 
 def restore(file: Path, folder: Path, *, replace: bool = False) -> Path | None:
     clock = ticking().__next__
-    return Ledger.restore(file, folder / ".kn-edit", clock=clock, replace=replace)
+    placed = Ledger.restore(file, folder / ".kn-edit", clock=clock, replace=replace)
+    return placed.aside
 
 
 def names(folder: Path) -> list[str]:
@@ -239,7 +240,7 @@ def test_a_writer_in_its_transaction_is_waited_for(backup, place, monkeypatch):
         assert names(place) == before
 
 
-@pytest.mark.parametrize("step", ["unpack", "_check", "_take_place"])
+@pytest.mark.parametrize("step", ["unpack", "_checked", "_take_place"])
 def test_a_restore_that_stops_half_way_changes_nothing(backup, place, monkeypatch, step):
     with new_ledger(place) as ledger:
         record(ledger, delta_of((1, 3)))
@@ -282,6 +283,26 @@ def test_a_rename_that_fails_loses_no_ledger(place, backup, monkeypatch, exchang
             assert ledger.log() == log
     else:
         assert renames >= (1 if exchange else 3)
+
+
+@pytest.mark.parametrize("kind", ["empty", "exchange", "two renames"])
+def test_names_that_may_not_last_are_put_back(place, backup, monkeypatch, kind):
+    if kind != "empty":
+        with new_ledger(place) as ledger:
+            record(ledger, delta_of((1, 3)))
+    if kind == "two renames":
+        monkeypatch.setattr(restoring, "_exchange", lambda one, other: False)
+    before, sync = contents(place), restoring.sync
+
+    def fail(path):
+        if path == place:
+            raise OSError(5, "Input/output error")
+        sync(path)
+
+    monkeypatch.setattr(restoring, "sync", fail)
+    with pytest.raises(LedgerUnusable):
+        restore(backup, place, replace=True)
+    assert contents(place) == before
 
 
 def test_what_a_killed_restore_left_is_removed_by_the_next(backup, place):

@@ -62,10 +62,10 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
             output.meter.stop()
     with workspace:
         base = workspace.base
-        place = f"workspace in {workspace.folder.resolve()}"
+        place = f"workspace in {workspace.folder.absolute()}"
         output.show(
             lambda: plain.status(workspace),
-            [workspace.head.id],
+            _head(workspace),
             lambda: [
                 place,
                 f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
@@ -248,23 +248,22 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
 
     with _making(folder_named(workspace_folder)):
         restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
-    with Workspace.open(restored.folder) as workspace:
-        head = workspace.head
-    place, aside = restored.folder.resolve(), restored.aside
+    place, aside = restored.folder.absolute(), restored.aside
+    told = f"the ledger is in {place}, its head is {restored.version[:12]}"
     output.show(
         {
             "workspace": str(place),
-            "version": head.id,
-            "edits": list(head.edits),
+            "version": restored.version,
+            "edits": list(restored.edits),
             "aside": str(aside) if aside else None,
         },
-        [head.id],
+        [restored.version],
         lambda: [
-            f"the ledger is in {place}, its head is {head.id[:12]}",
+            told,
             *([f"the former one is in {aside}"] if aside else []),
             "next: kn-edit verify",
         ],
-        done=f"the ledger is in {place}, its head is {head.id[:12]}",
+        done=told,
     )
 
 
@@ -303,3 +302,8 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
         told = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
         lines.append(told)
     output.show(data, gone, lambda: lines, done=lines[0])
+
+
+def _head(workspace: Workspace) -> Iterator[str]:
+    """The id of the head, read only where it is asked for."""
+    yield workspace.head.id

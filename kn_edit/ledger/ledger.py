@@ -57,6 +57,7 @@ from kn_edit.ledger.records import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.restoring import Replaced
 from kn_edit.ledger.tidying import GRACE, collect
 from kn_edit.neuron import NeuronId
 
@@ -89,14 +90,17 @@ class Ledger:
 
         Raises LedgerExists, LedgerUnusable.
         """
-        create_database(folder / DATABASE, base, _moment(clock))
-        return cls.open(folder, clock=clock)
+        path = folder / DATABASE
+        create_database(path, base, _moment(clock))
+        ledger = cls(folder, Database.at(path), clock)
+        ledger.base = base  # nothing is read here: it is made, so nothing may fail any more
+        return ledger
 
     @staticmethod
-    def restore(file: Path, folder: Path, *, clock: Clock, replace: bool = False) -> Path | None:
+    def restore(file: Path, folder: Path, *, clock: Clock, replace: bool = False) -> Replaced:
         """Put the ledger of a backup in this folder (the `.kn-edit` one), whole or not at all.
 
-        replace: also where a ledger is; that one is kept aside, and where it is now is returned
+        replace: also where a ledger is; that one is kept aside
         Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
         LedgerUnusable.
         """

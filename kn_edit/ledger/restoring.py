@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from kn_edit.errors import (
     NewerSchema,
     RestoreTargetTaken,
 )
+from kn_edit.ledger import events, reading
 from kn_edit.ledger.archive import edit_ids, unpack
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
@@ -26,15 +30,24 @@ ASIDE = ".before-restore-"
 _AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
+@dataclass(frozen=True)
+class Replaced:
+    """What was restored. aside: where the former ledger is now, if there was one."""
+
+    head: str  # the id of the version
+    edits: tuple[str, ...]  # of that version, in order
+    aside: Path | None = None
+
+
 def restore(
     file: Path, folder: Path, database: str, *, replace: bool, moment: datetime
-) -> Path | None:
+) -> Replaced:
     """Put the ledger of a backup at `folder`, the `.kn-edit` of a workspace.
 
     Everything is unpacked beside it and checked: names, sizes, the database, each delta's sha256.
     Then it takes its place by a rename, without a file of the former ledger beside it.
 
-    replace: also where a ledger is; that one is kept aside, and where it is now is returned
+    replace: also where a ledger is; that one is kept aside
     Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy, LedgerUnusable.
     """
     with disk_errors(folder):
@@ -45,26 +58,32 @@ def restore(
         remove_unfinished(folder)
         with scratch_folder(folder.parent, RESTORING) as scratch:
             digests = unpack(file, scratch, database)
-            _check(file, scratch / database, digests)
+            head, edits = _checked(file, scratch / database, digests)
             sync(scratch)
             _wait_for_writers(folder / database)
-            return _take_place(scratch, folder, moment)
+            aside = _take_place(scratch, folder, moment)
+    return Replaced(head=head, edits=edits, aside=aside)
 
 
-def _check(file: Path, path: Path, digests: set[str]) -> None:
-    """Bring an unpacked database to the present schema, and compare it with the deltas."""
+def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str, ...]]:
+    """Bring an unpacked database to the present schema, and compare it with the deltas.
+
+    The head and its edits. Raises BackupDamaged, NewerSchema.
+    """
     database = Database.at(path)
     try:
         database.upgrade()
         faults = database.faults()
         with database.reading() as connection:
             ids = set(edit_ids(connection))
+            head = events.head_id(connection)
+            edits = reading.recipe(connection, head)
     except LedgerDamaged as error:
         raise BackupDamaged(file, error.reason) from error
     except NewerSchema as error:
         raise NewerSchema(file, error.needed, error.known) from error
     finally:
-        database.engine.dispose()
+        database.close()
     if faults:
         raise BackupDamaged(file, faults[0])
     if ids - digests:
@@ -72,6 +91,7 @@ def _check(file: Path, path: Path, digests: set[str]) -> None:
     if digests - ids:
         raise BackupDamaged(file, f"it holds a delta of no edit, {min(digests - ids)[:12]}")
     sync(path)
+    return head, edits
 
 
 def _is_empty(folder: Path) -> bool:
@@ -97,24 +117,38 @@ def _wait_for_writers(path: Path) -> None:
 def _take_place(new: Path, folder: Path, moment: datetime) -> Path | None:
     """Exchange the folders; where the former one is now, if there was one with files in it.
 
-    The former one never has a name that anybody would tidy away, at no moment.
+    The former one never has a name that anybody would tidy away, at no moment. Where the names
+    may not last, all is put back: then nothing has changed.
     """
     if not folder.exists() or _is_empty(folder):
         new.rename(folder)
-        sync(folder.parent)
+        with _undone(lambda: folder.rename(new)):
+            sync(folder.parent)
         return None
     aside = _free_name(folder.with_name(f"{folder.name}{ASIDE}{moment:%Y%m%dT%H%M%S}"))
     new.rename(aside)
-    if not _exchange(aside, folder):
-        aside.rename(new)
-        folder.rename(aside)
-        try:
-            new.rename(folder)
-        except BaseException:
-            aside.rename(folder)
-            raise
-    sync(folder.parent)
+    with _undone(lambda: aside.rename(new)):
+        if _exchange(aside, folder):
+            with _undone(lambda: _exchange(aside, folder)):
+                sync(folder.parent)
+            return aside
+    aside.rename(new)
+    folder.rename(aside)
+    with _undone(lambda: aside.rename(folder)):
+        new.rename(folder)
+        with _undone(lambda: folder.rename(new)):
+            sync(folder.parent)
     return aside
+
+
+@contextmanager
+def _undone(undo: Callable[[], object]) -> Iterator[None]:
+    """Take a step back where what follows it fails."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise
 
 
 def _free_name(path: Path) -> Path:

@@ -72,7 +72,7 @@ def _unreferenced(database: Database, blobs: Blobs, before: float) -> Iterator[P
 def _leftovers(blobs: Blobs, folder: Path) -> Iterator[Path]:
     """Everything named as unfinished work is, by this kn-edit or an older one."""
     places = ((folder, _is_inside), *((shard, _is_unfinished) for shard in blobs.shards()))
-    for place, matches in (*places, (folder.parent, _is_restoring)):
+    for place, matches in (*places, (folder.parent, _is_partial)):
         yield from (path for path in _listed(place) if matches(path.name))
 
 
@@ -84,8 +84,9 @@ def _is_inside(name: str) -> bool:
     return _is_unfinished(name) or name.startswith(SCRATCH)
 
 
-def _is_restoring(name: str) -> bool:
-    return is_leftover_name(name) and name.startswith(f".{RESTORING}.") and name.endswith(PARTIAL)
+def _is_partial(name: str) -> bool:
+    """A restore works beside the ledger; exports and backups may be written there, too."""
+    return is_leftover_name(name) and name.endswith(PARTIAL)
 
 
 def _remove(path: Path, before: float) -> bool:

@@ -72,6 +72,8 @@ class Restored:
     """Where a backup was restored."""
 
     folder: Path  # of the workspace
+    version: str  # its head
+    edits: tuple[str, ...]  # of that version, in order
     aside: Path | None  # the former ledger, if there was one
 
 
@@ -140,8 +142,8 @@ class Workspace:
         LedgerUnusable.
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else Path.cwd())
-        aside = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
-        return Restored(place, aside)
+        placed = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
+        return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
     def close(self) -> None:
         """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
