@@ -21,6 +21,7 @@ from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.untrusted import path_of
 from kn_edit.workspace import EditRecord, Step, Workspace
+from kn_edit.workspace.asking_again import refusal
 from kn_edit.workspace.evaluating import Evaluation
 from kn_edit.workspace.locating import every_prompt, prompts_for
 from kn_edit.workspace.requests import case_again
@@ -47,7 +48,8 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
     edits = workspace.ledger.records(recipe)
-    updates = [found for edit in edits if (found := _update(edit, recipe)) is not None]
+    asked = (_update(workspace, edit, recipe) for edit in edits)
+    updates = [update for update in asked if update is not None]
     shown = updates[-MOST:]
     sections = [
         _list(edits, len(updates) - len(shown)),
@@ -63,7 +65,7 @@ def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
     out = path_of(out)
     record = workspace.ledger.edit(edit)
     made_folder(out)
-    update = _update(record, (record.id,))
+    update = _update(workspace, record, (record.id,))
     sections = [_list([record], 0)]
     if update is not None:
         sections.append(_about(workspace, update))
@@ -85,9 +87,13 @@ def _put(workspace: Workspace, out: Path, title: str, sections: Sequence[Section
     return file
 
 
-def _update(record: EditRecord, recipe: Sequence[str]) -> _Update | None:
+def _update(workspace: Workspace, record: EditRecord, recipe: Sequence[str]) -> _Update | None:
+    """An update that can be asked again; None for what cannot, and for an erasure."""
     case = case_again(record)
     if case is None or record.target is None:
+        return None
+    model = workspace.engine.model
+    if any(refusal(model, case, answer) for answer in (case.fact.answer, record.target)):
         return None
     without = tuple(edit for edit in recipe if edit != record.id)
     return _Update(record, case, record.target, without, tuple(recipe))
@@ -145,6 +151,8 @@ def _figures(found: Evaluation) -> Section:
         "Asked anew, the version beside the base. Brackets: 95% bootstrap intervals over updates. "
         "Shares are teacher-forced; what the model says freely is in the last column."
     )
+    if found.passed_over:
+        text += f" Not asked: edit {'; edit '.join(found.passed_over)}."
     columns = ("update", "efficacy", "generalization", "specificity", "says freely")
     tables = [Table("Figures", ("figure", "value", "updates"), tuple(rows))]
     if updates:
@@ -237,8 +245,9 @@ def _top(one: Assessment) -> str:
     return ", ".join(f"{token.strip() or repr(token)} {p:.2f}" for token, p in one.top[:3])
 
 
-def _share(value: float | None, digits: int = 2) -> str:
-    return "" if value is None else f"{value:.{digits}f}"
+def _share(value: object, digits: int = 2) -> str:
+    """A figure; nothing for what is none, as other people's records may hold."""
+    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else ""
 
 
 def _moment(text: str) -> str:

@@ -19,6 +19,7 @@ from kn_edit.facts import (
 )
 from kn_edit.ledger import EditRecord
 
+ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
 OWN = "own"  # the relation of prompts that a user wrote
 
 
@@ -85,8 +86,8 @@ def case_again(edit: EditRecord) -> Case | None:
 def _recorded_relation(edit: EditRecord) -> Relation:
     if edit.relation in bundled():
         return load_relation(edit.relation)
-    templates = [Template(text) for text in edit.found.get("templates", ())]
-    held_out = [Template(text, held_out=True) for text in edit.found.get("held_out", ())]
+    templates = [Template(text) for text in _recorded_texts(edit, "templates")]
+    held_out = [Template(text, held_out=True) for text in _recorded_texts(edit, "held_out")]
     return Relation(edit.relation, (*templates, *held_out), own=_is_own(edit))
 
 
@@ -113,6 +114,17 @@ def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
 def _is_own(edit: EditRecord) -> bool:
     """Whether an edit was asked by prompts of a user's own, and not by a relation with a name."""
     return edit.relation == OWN or edit.found.get("own") is True
+
+
+def _recorded_texts(edit: EditRecord, name: str) -> list[str]:
+    """The first of an edit's templates, as many as are asked again.
+
+    Raises EmptyField, BadField, TypeError for what nobody could have asked.
+    """
+    texts = edit.found.get(name, ())
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
+        raise TypeError(f"{name} is no list of texts")
+    return [check_field(text, "template") for text in texts[:ASKED_AGAIN]]
 
 
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:

@@ -1,0 +1,110 @@
+"""Edits that were recorded under other rules, or by somebody else, stop no command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from workspaces import QUICK, about, new_workspace
+
+from kn_edit.checkpoints.materialise import digests
+from kn_edit.cli.run import run
+from kn_edit.edits.build import delta_of
+from kn_edit.edits.delta import Mode
+from kn_edit.experiments.reporting import report_edit
+from kn_edit.ledger import NewEdit
+from kn_edit.neuron import NeuronId
+from kn_edit.workspace import Workspace
+from kn_edit.workspace.requests import ASKED_AGAIN, case_again
+
+SOUND = ["the city of [X] is [Y]"]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+
+
+def recorded(workspace: Workspace, neuron: int = 0, **fields: Any) -> str:
+    """Record an update as a ledger of other people may hold it."""
+    values = torch.full((1, workspace.engine.model.d_model), 1e-4)
+    delta = delta_of(workspace.engine.place, [NeuronId(0, neuron)], values, Mode.ADD)
+    usual: dict[str, Any] = {
+        "kind": "update",
+        "relation": "odd",
+        "subject": "Lyra",
+        "answer": "Paris",
+        "target": "Rome",
+        "method": "calibrated",
+        "found": {"templates": SOUND},
+        "metrics": {"efficacy": 1.0},
+        "message": "odd: Lyra, Paris -> Rome",
+    }
+    edit = NewEdit(delta, **{**usual, **fields})
+    plan = workspace.ledger.plan_edit(delta, "update", edit.message)
+    deltas = [*workspace.ledger.deltas(plan.recipe[:-1]), delta]
+    workspace.ledger.advance(plan, digests(workspace.engine.shards, deltas), edit=edit)
+    return delta.id
+
+
+UNASKABLE: dict[str, dict[str, Any]] = {
+    "no placeholders": {"found": {"templates": ["nothing here"]}},
+    "words after the answer": {"found": {"templates": ["the [Y] of [X] is"]}},
+    "blank": {"found": {"templates": [" "]}},
+    "a blank subject": {"subject": " "},
+    "50,000 words": {"found": {"templates": ["the " * 50_000 + "[X] is [Y]"]}},
+    "beyond the model's positions": {"found": {"templates": ["the " * 100 + "[X] is [Y]"]}},
+    "null": {"found": {"templates": None}},
+    "numbers": {"found": {"templates": [1, 2]}},
+    "a text": {"found": {"templates": "[X] [Y]"}},
+    "nothing": {"found": {}},
+    "no target": {"target": None},
+    "an unknown target": {"target": "Atlantis"},
+}
+
+
+def test_edits_that_cannot_be_asked_again_are_passed_over(tmp_path):
+    with new_workspace(tmp_path, "gpt2") as workspace:
+        edits = {
+            recorded(workspace, neuron, **({"subject": f"Lyra{neuron}"} | fields)): name
+            for neuron, (name, fields) in enumerate(UNASKABLE.items())
+        }
+        found = workspace.evaluate()
+        assert found.updates == ()
+        named = {words.split()[0] for words in found.passed_over}
+        assert {name for edit, name in edits.items() if edit[:12] not in named} == set()
+        for edit in edits:
+            assert report_edit(workspace, tmp_path / "page", edit).is_file()
+        done = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        assert done.draft.metrics["earlier"] == 0
+
+
+def test_of_thousands_of_templates_the_first_are_asked(tmp_path):
+    many = [f"the {number} of [X] is [Y]" for number in range(60_000)]
+    with new_workspace(tmp_path, "gpt2") as workspace:
+        edit = recorded(workspace, found={"templates": many, "held_out": many})
+        case = case_again(workspace.ledger.edit(edit))
+        assert case is not None
+        assert len(case.relation.templates) == 2 * ASKED_AGAIN
+
+
+ODD_METRICS: dict[str, dict[str, Any]] = {
+    "null": {"efficacy": None, "p_old_before": None, "p_old_after": None, "neutral_before": None},
+    "half a pair": {"p_old_before": 0.5, "neutral_before": 3.0},
+    "texts": {"efficacy": "good", "p_new_before": "x", "p_new_after": [1], "neutral_before": "a"},
+    "lists": {"efficacy": [1.0], "accuracy_before": {}},
+}
+
+
+@pytest.mark.parametrize("metrics", ODD_METRICS.values(), ids=ODD_METRICS.keys())
+def test_odd_metrics_stop_no_command(metrics, tmp_path, capsys):
+    with new_workspace(tmp_path, "gpt2") as workspace:
+        edit = recorded(workspace, metrics=metrics, found={})
+        assert report_edit(workspace, tmp_path / "page", edit).is_file()
+    place = ("--workspace", str(workspace.folder))
+    for command in (["show", edit], ["show", edit, "--json"], ["log"], ["status"]):
+        assert run([*command, *place]) == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert json.loads(shown[shown.index("{") : shown.rindex("}") + 1])["edit"] == edit
