@@ -90,9 +90,13 @@ def _base(connection: Connection) -> Row:
 
 
 def recipe(connection: Connection, version: str) -> Recipe:
-    """The edits of a version, in order."""
+    """The edits of a version, in order. Raises DamagedRow where they are not those of its id."""
     rows = connection.execute(_CHAIN, {"version": version})
-    return changed((), ((edit, bool(added)) for edit, added in rows))
+    edits = changed((), ((edit, bool(added)) for edit, added in rows))
+    sound = all(isinstance(edit, str) for edit in edits)
+    if not sound or version != version_id(fingerprint(connection), edits):
+        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
+    return edits
 
 
 def each_recipe(connection: Connection) -> Iterator[tuple[str, Recipe]]:
@@ -122,10 +126,9 @@ def version(connection: Connection, id_: str) -> VersionRecord:
         Row("version_tensors", row)
         for row in connection.execute(query.order_by(version_tensors.c.tensor)).mappings()
     ]
-    edits = recipe(connection, id_)
-    if id_ != version_id(fingerprint(connection), edits):
-        raise DamagedRow(f"the edits of version {id_[:12]} are not those of its id")
-    return VersionRecord(id_, edits, {row.text("tensor"): row.text("sha256") for row in rows})
+    return VersionRecord(
+        id_, recipe(connection, id_), {row.text("tensor"): row.text("sha256") for row in rows}
+    )
 
 
 def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:
