@@ -33,8 +33,9 @@ from kn_edit.ledger.sqlite import (
     has_log,
     immutable,
     may_write,
+    read_only,
 )
-from kn_edit.ledger.stored import DamagedRow
+from kn_edit.ledger.stored import DamagedRow, any_text
 from kn_edit.ledger.tables import SCHEMA
 
 _REVISION = "SELECT version_num FROM alembic_version LIMIT 2"
@@ -234,9 +235,9 @@ class Database:
             return self._one_schema([row[0] for row in plain.execute(_REVISION)] if known else [])
 
     def _unlocked(self) -> sqlite3.Connection:
-        if not may_write(self.path):
-            return self._readable()
-        return sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+        plain = read_only(self.path) if may_write(self.path) else self._readable()
+        plain.text_factory = any_text
+        return plain
 
     def _one_schema(self, found: Any) -> str:
         if len(found) != 1:

@@ -53,7 +53,18 @@ def engine_for(connect: Callable[[], sqlite3.Connection], busy_seconds: int) -> 
 
 def immutable(path: Path) -> sqlite3.Connection:
     """Read a file without a write-ahead log as it lies there: nothing is written or locked."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+    return _opened(path, "immutable=1")
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """Read a file and its write-ahead log without writing to either."""
+    return _opened(path, "mode=ro")
+
+
+def _opened(path: Path, option: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?{option}", uri=True)
+    connection.text_factory = any_text
+    return connection
 
 
 def has_log(path: Path) -> bool:
