@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SOON = 0.01  # seconds
 _PYTHONS_OWN = (signal.SIG_DFL, signal.default_int_handler)
 
 
@@ -52,17 +53,34 @@ def stoppable() -> Iterator[None]:
     def lost(unraisable: Any) -> None:
         """A signal came where Python cannot raise, as in __del__: it is given once more."""
         if isinstance(unraisable.exc_value, Interrupted):
-            install()
-            signal.raise_signal(unraisable.exc_value.signum)
+            signal.signal(signal.SIGALRM, once_more)
+            again.append(unraisable.exc_value.signum)
+            signal.setitimer(signal.ITIMER_REAL, SOON)
         else:
             former_hook(unraisable)
 
-    former_hook = sys.unraisablehook
+    def once_more(signum: int, frame: FrameType | None) -> None:
+        if any(caller.f_code is lost.__code__ for caller in _callers(frame)):
+            signal.setitimer(signal.ITIMER_REAL, SOON)  # Python cannot raise here either
+        else:
+            raise Interrupted(again[0])
+
+    again: list[int] = []
+    former_hook, former_alarm = sys.unraisablehook, signal.getsignal(signal.SIGALRM)
     try:
         install()
         sys.unraisablehook = lost
         yield
     finally:
         sys.unraisablehook = former_hook
+        if again:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, former_alarm)
         for number, former in ours.items():
             signal.signal(number, former)
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
