@@ -15,7 +15,21 @@ Made from `--help` by `python -m kn_edit.cli.reference > docs/cli.md`; do not ed
 
 Data goes to stdout, progress and notes to stderr. `--json` prints one JSON document, `-q` ids
 only. `KN_EDIT_WORKSPACE` names the workspace like `--workspace`; else it is the nearest folder
-upwards that holds `.kn-edit/`. `NO_COLOR` is honoured.
+upwards that holds `.kn-edit/`. `~` is the home folder in every path, in variables too.
+`NO_COLOR` and `COLUMNS` are honoured.
+
+What is printed cannot steer a terminal: control and bidirectional characters stand there as
+escapes such as `\\x1b` or `\\u202e`, long texts are cut in the middle, tokens become `[secret]`.
+`--json` writes such characters as `\\u` escapes; the values are unchanged.
+
+Exit code 0 means that all the command was asked for is done and recorded. Where that is so and only
+its report could not be written (a full disk, a closed stdout), a note on stderr says it, and the
+code is 0 all the same. A command that only looks fails with 7 then, or 141 where the reader of a
+pipe has left.
+
+Ctrl-C (130), SIGTERM (143) and SIGHUP (129) stop a command where it is. It removes what is
+unfinished, and its last sentence says what it had recorded or written before, if anything. A second
+signal ends it at once; `kn-edit gc` removes what that leaves behind.
 
 | exit code | means |
 |---|---|
@@ -28,7 +42,8 @@ upwards that holds `.kn-edit/`. `NO_COLOR` is honoured.
 | 6 | the ledger was made by a newer kn-edit |
 | 7 | disk or permission |
 | 8 | the quality gate refused the edit |
-| 130 | stopped by Ctrl-C |
+| 129, 130, 143 | stopped by SIGHUP, Ctrl-C, SIGTERM |
+| 141 | nobody reads the output any more |
 """
 
 
