@@ -48,6 +48,10 @@ class Desk:
             text=True,
         )
 
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
     def __call__(
         self,
         *args: str,

@@ -61,6 +61,7 @@ class Fault:
     wait: float = 0  # seconds; FOREVER is until the Hub closes
     cut_upload: int | None = None  # hang up when so many bytes of the body have come
     drop: bool = False  # hang up when all has come
+    flood: Callable[[Any], None] | None = None  # what it writes is the answer
     meanwhile: Callable[[], object] = lambda: None  # what happens just before, by somebody else
     status: int | None = None  # answer this, and do nothing of what is asked
     body: object = b""
@@ -133,6 +134,9 @@ class Exchange(BaseHTTPRequestHandler):
         fault = self.hub.hear(self.record)
         try:
             self._suffer(fault)
+            if fault.flood is not None:
+                fault.flood(self.wfile)
+                raise Gone
             reply = Reply(fault.body, fault.status or 0, fault.headers)
             if fault.status is None:
                 with self.hub.lock:

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,7 @@ MOST_LISTED = 64 << 20  # bytes of all of them
 MOST_REDIRECTS = 10
 MOST_PAUSE = 60  # seconds that the Hub may ask for before the next try
 DRIP_SECONDS = 4  # times SECONDS that one answer may take
-SLOW_SECONDS = 600.0  # after which a file must have come at SLOW_RATE
-SLOW_RATE = 1000  # bytes a second
+SLOW_RATE = 1000  # bytes a second, at which a file must come after that time
 
 _HOPS = "kn_edit.hops"
 _SENT_HOME = "kn_edit.sent_home"  # the first address of a chain of redirects was the Hub's
@@ -62,6 +62,26 @@ class Guard:
     seconds: float
     downloads: int = 0
     pages: dict[str, tuple[int, int]] = field(default_factory=dict)  # next address: pages, bytes
+    too_slow: bool = False  # an answer did not even begin in time
+
+    @contextmanager
+    def watch(self, request: Any) -> Iterator[None]:
+        """Break off what does not answer in time, though a byte comes now and then."""
+        size = int(request.headers.get("Content-Length") or 0)  # what is sent takes its time
+        most = 2 * DRIP_SECONDS * self.seconds + size / SLOW_RATE
+        timer = threading.Timer(most, self._break_off)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _break_off(self) -> None:
+        from huggingface_hub import close_session
+
+        self.too_slow = True
+        close_session()
 
     # --- requests --------------------------------------------------------------------------------
 
@@ -73,6 +93,8 @@ class Guard:
         file = request.extensions.get(_FILE, self._is_file(request, foreign))
         self._limit(request, **{_HOPS: hops, _SENT_HOME: first_home, _FILE: file})
         request.headers["Accept-Encoding"] = "identity"  # no bytes that unfold
+        if self.too_slow:
+            raise UnrulyHub("answers too slowly")
         if hops > MOST_REDIRECTS:
             raise UnrulyHub("sends us from one address to the next, without end")
         if not foreign:
@@ -142,7 +164,7 @@ class Guard:
     def _file(self, response: Any, got: int) -> bool:
         if got > response.request.extensions[MOST]:
             raise UnrulyHub("sends more of a file than it may have")
-        _check_pace(response, got)
+        self._check_pace(response, got)
         return True
 
     def _download(self, response: Any, got: int) -> bool:
@@ -151,8 +173,13 @@ class Guard:
         if self.downloads <= 0:
             self.downloads = -1
             raise UnrulyHub("sends more than it said that the model has")
-        _check_pace(response, got)
+        self._check_pace(response, got)
         return True
+
+    def _check_pace(self, response: Any, got: int) -> None:
+        late = _age(response) - DRIP_SECONDS * self.seconds
+        if got < late * SLOW_RATE:
+            raise UnrulyHub("sends a file too slowly")
 
     def _check(self, response: Any) -> None:
         """Refuse pages without end, JSON out of all proportion, and paths in the place of ids."""
@@ -217,12 +244,6 @@ def _check_members(members: dict[str, Any]) -> None:
 
 def _age(response: Any) -> float:
     return float(time.monotonic() - response.request.extensions[_STARTED])
-
-
-def _check_pace(response: Any, got: int) -> None:
-    age = _age(response)
-    if age > SLOW_SECONDS and got < age * SLOW_RATE:
-        raise UnrulyHub("sends a file too slowly")
 
 
 class _Bounded:
@@ -296,10 +317,16 @@ def guarded_client(downloads: int = 0) -> Iterator[None]:
 
 
 def _with_hooks(client: Any, guard: Guard) -> Any:
-    hooks = client.event_hooks
+    hooks, send = client.event_hooks, client.send
     client.event_hooks = {
         **hooks,
         "request": [*hooks["request"], guard.send],
         "response": [*hooks["response"], guard.receive],
     }
+
+    def watched(request: Any, **options: Any) -> Any:
+        with guard.watch(request):
+            return send(request, **options)
+
+    client.send = watched
     return client
