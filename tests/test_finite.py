@@ -276,6 +276,7 @@ def test_settings_are_finite_numbers(make, bad):
         (lambda: Search.by("riemann", m=0), "1 or more"),
         (lambda: How(times=1.0), "more than 1"),
         (lambda: How(top=0), "1 or more"),
+        (lambda: How(top=2, least=3), "two ways to choose"),
         (lambda: Settings(fewest=0), "1 or more"),
         (lambda: Settings(most_steps=2.5), "a whole number"),  # type: ignore[arg-type]
         (lambda: Thresholds(coarse=0.0), "more than 0"),
@@ -334,6 +335,12 @@ def test_an_edit_after_which_the_model_says_nan_is_never_recorded(shape, accept,
         assert draft.unsound != ()
         assert not all(one.finite for one in draft.after)
         assert not any(one.right for one in draft.after if not one.finite)
+
+
+@pytest.mark.parametrize("neuron", [(2, 0), (0, 64), (99, 0), (-1, 0), (0, -1)])
+def test_neurons_that_the_model_lacks_are_refused(neuron, tmp_path):
+    with new_workspace(tmp_path) as workspace, pytest.raises(BadSetting, match=r"L0\.0 to L1\.63"):
+        workspace.update(about("France"), "Rome", how=quick(neuron))
 
 
 def test_a_change_that_leaves_float32_is_not_told_as_a_damaged_file(tmp_path):

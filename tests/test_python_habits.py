@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny_folder
+from tiny_models import tiny, tiny_folder
 from workspaces import QUICK, TEMPLATES, about, bits, changed, new_workspace, quick
 
+from kn_edit.edits.calibrate import Aims, Settings, solve
 from kn_edit.edits.erase import overwritten, written_slot
 from kn_edit.errors import (
     BadSetting,
@@ -22,8 +23,10 @@ from kn_edit.errors import (
     NoTarget,
     WorkspaceClosed,
 )
-from kn_edit.facts import Fact, Relation
+from kn_edit.facts import Fact, Prompt, Relation
+from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
+from kn_edit.neurons.attribution import Adaptive, attribute_chain
 from kn_edit.workspace import Case, How, Search, Workspace, load_relation, read_cases
 
 
@@ -179,6 +182,21 @@ def test_no_setting_of_torch_reaches_the_numbers(setting, plain):
         found = all_verbs(folder)
     for name, numbers in expected.items():
         assert found[name] == numbers, name
+
+
+def test_a_solver_and_a_rule_work_alone_in_inference_mode():
+    model = tiny("llama")
+    prompt = Prompt(Fact("capital", "France", "Paris"), TEMPLATES[0])
+    neurons = [NeuronId(0, 1), NeuronId(1, 2)]
+
+    def numbers() -> list[Any]:
+        chain = ask(model, prompt, "Rome")
+        solution = solve(model, Aims(chain.questions, ()), neurons, Settings(most_steps=3))
+        return [solution.b.tolist(), attribute_chain(model, chain, Adaptive()).scores.tolist()]
+
+    expected = numbers()
+    with torch.inference_mode():
+        assert numbers() == expected
 
 
 def test_settings_of_torch_are_as_they_were_afterwards(tmp_path):

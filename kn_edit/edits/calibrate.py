@@ -138,6 +138,18 @@ def solve(
     Raises NotFinite where the model's answers are NaN before anything is shifted. Steps after
     which they are NaN are never the best one.
     """
+    with torch.inference_mode(False):  # where a caller works in one, nothing can be solved
+        return _solved(model, aims, neurons, settings, start, tick)
+
+
+def _solved(
+    model: Model,
+    aims: Aims,
+    neurons: Sequence[NeuronId],
+    settings: Settings,
+    start: Tensor | None,
+    tick: Tick,
+) -> Solution:
     lowest = min(neuron.layer for neuron in neurons)
     asked = _Asked(model, lowest, [*aims.change, *aims.keep])
     changed = len(aims.change)

@@ -79,6 +79,8 @@ def section(rows: Sequence[Row]) -> Section:
 
 def _figures(answers: Sequence[Row]) -> tuple[str, ...]:
     count = len(answers)
+    if not answers:  # a masked LM, of which no answer could be asked
+        return ("0", "", "", "")
     return (
         str(count),
         f"{sum(one['rank'] == 1 for one in answers) / count:.1%}",

@@ -154,7 +154,8 @@ class _Walk:
 
 def attribute(model: Model, question: Question, rule: Rule) -> Attribution:
     """Attribution scores of one question. Raises NotFinite."""
-    return rule(Paths(model, question))
+    with torch.inference_mode(False):  # where a caller works in one, there is no gradient
+        return rule(Paths(model, question))
 
 
 def attribute_chain(model: Model, chain: Chain, rule: Rule) -> Attribution:

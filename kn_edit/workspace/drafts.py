@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.delta import Delta
-from kn_edit.errors import require_number, require_whole
+from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
@@ -45,6 +45,8 @@ class How:
             require_number("the scale", number)
         require_number("times", self.times, above=1)
         require_whole("the count of facts", self.facts, 1)
+        if self.least is not None and self.top is not None:
+            raise BadSetting("least", self.least, "least or top, which are two ways to choose")
         for name, count in (("least", self.least), ("top", self.top)):
             if count is not None:
                 require_whole(name, count, 1)

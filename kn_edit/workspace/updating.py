@@ -13,7 +13,7 @@ from kn_edit.edits.build import delta_of
 from kn_edit.edits.calibrate import Aims
 from kn_edit.edits.delta import Mode
 from kn_edit.edits.update import calibrated, closed_form
-from kn_edit.errors import NoNeurons, SameAnswer
+from kn_edit.errors import BadSetting, NoNeurons, SameAnswer
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
@@ -62,6 +62,7 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
     if _same(to, fact.answer):
         raise SameAnswer(fact.subject, to)
     with bench.engine.at([]) as model:
+        _check_neurons(model, how.neurons)
         edited = prompts_for(model, relation, fact)
         new = [ask(model, prompt, to) for prompt in edited]  # a bad answer ends here
         # Neighbours and filter are taken from the base, so that every edit finds them made.
@@ -125,6 +126,14 @@ def _same(one: str, other: str) -> bool:
 def _message(case: Case, to: str) -> str:
     fact = case.fact
     return f"{case.relation.name}: {fact.subject}, {fact.answer} -> {to}"
+
+
+def _check_neurons(model: Model, neurons: Sequence[NeuronId]) -> None:
+    """Raise BadSetting for a neuron that the model does not have."""
+    for neuron in neurons:
+        if not (0 <= neuron.layer < model.n_layers and 0 <= neuron.index < model.d_ff):
+            last = NeuronId(model.n_layers - 1, model.d_ff - 1)
+            raise BadSetting("the neuron", str(neuron), f"one from {NeuronId(0, 0)} to {last}")
 
 
 def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shifts:

@@ -14,7 +14,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.errors import HeadMoved, NoTarget, NoWorkspace, UnknownId, require_known
+from kn_edit.errors import (
+    HeadMoved,
+    NoTarget,
+    NoWorkspace,
+    UnknownId,
+    require_known,
+    require_number,
+)
 from kn_edit.facts import ByFact, Case, Relation, fact_key
 from kn_edit.ledger import (
     Advance,
@@ -43,7 +50,7 @@ from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
 from kn_edit.workspace.requests import answers_of, case_again, check_case
-from kn_edit.workspace.undisturbed import verb
+from kn_edit.workspace.undisturbed import undisturbed, verb
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -109,7 +116,8 @@ class Workspace:
         from kn_edit.workspace.starting import start
 
         folder = chosen_folder(folder) or Path.cwd()
-        ledger, shards = start(model, folder / LEDGER, clock, progress)
+        with undisturbed():
+            ledger, shards = start(model, folder / LEDGER, clock, progress)
         write_stamps(folder / LEDGER / STAMPS, shards)
         return cls(folder, ledger, progress)
 
@@ -255,6 +263,7 @@ class Workspace:
         """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
         from kn_edit.workspace.scaling import scale
 
+        require_number("the factor", factor)
         current = self._stated(case, self.ledger.version(version))
         found = self.locate(current, search=search, version=version)
         with self._locating(search, version) as (model, locator):
