@@ -69,6 +69,20 @@ def test_peft_loads_the_adapter_and_merges_it_to_the_versions_weights(workspace,
     assert touched == len(workspace.ledger.version("head").digests)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_of_a_local_base_finds_its_base(tmp_path):
+    from peft import AutoPeftModelForCausalLM
+
+    with new_workspace(tmp_path) as workspace:
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
+        folder = workspace.export(tmp_path / "adapter", form="adapter")
+        version = plainly_loaded(exported(workspace))
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(tmp_path / "model")
+    adapted = AutoPeftModelForCausalLM.from_pretrained(str(folder))
+    assert torch.allclose(logits(adapted), logits(version), atol=1e-4)
+
+
 def test_the_same_version_gives_the_same_bytes(workspace, tmp_path):
     for form in ("adapter", "patch"):
         one = workspace.export(tmp_path / f"{form}1", form=form)

@@ -209,6 +209,8 @@ def test_peft_loads_a_published_adapter_to_the_versions_weights(hub, desk, works
     import torch
 
     assert desk("push", REPO, "--as", "adapter").code == 0
+    config = json.loads(files(hub)["adapter_config.json"])
+    assert config["base_model_name_or_path"] is None, "no folder of this machine is published"
     code = told_by_card(hub).replace("the-base-model", str(tmp_path / "model"))
     code += SAVE.replace("OUT", repr(str(tmp_path / "merged")))
     done = hub_client(hub, code)

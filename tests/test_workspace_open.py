@@ -13,6 +13,7 @@ from workspaces import QUICK, about, contents, new_workspace
 
 from kn_edit.errors import (
     CheckpointFolderMissing,
+    CheckpointUnloadable,
     ConfigMissing,
     ExitCode,
     KnEditError,
@@ -106,6 +107,16 @@ def test_a_model_that_cannot_be_edited_is_refused_and_nothing_is_written(
         assert isinstance(refusal.value, KnEditError)
         assert "\n" not in str(refusal.value)
     assert everything(tmp_path) == before
+
+
+def test_weights_whose_configuration_says_nothing_are_kept_and_not_asked(tmp_path):
+    """A history of them can be kept; only asking needs a model."""
+    model = checkpoint(tmp_path / "model", {"model_type": "llama"})
+    with Workspace.init(model, tmp_path / "work") as workspace:
+        assert workspace.verify() == []
+        assert workspace.export(tmp_path / "out").is_dir()
+        with pytest.raises(CheckpointUnloadable):
+            workspace.assess(about("France"))
 
 
 def test_an_unknown_family_says_how_to_add_one(tmp_path):

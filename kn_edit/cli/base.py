@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def base() -> None:
-    """Say where the base model lies now."""
+    """Say where the base model lies now.
+
+    \b
+    Example:
+      kn-edit base set /models/smollm2
+    """
 
 
 @base.command("set")

@@ -61,13 +61,12 @@ def reference() -> str:
 
 
 def _command(command: click.Command, parent: click.Context) -> Iterator[str]:
-    """The help of a command, or of the commands that a group of them holds."""
+    """The help of a command, and of the commands that a group of them holds."""
     context = click.Context(command, info_name=command.name, parent=parent, terminal_width=WIDTH)
+    yield from (f"### {context.command_path}\n", _code(command.get_help(context)))
     if isinstance(command, click.Group):
         for inner in command.commands.values():
             yield from _command(inner, context)
-    else:
-        yield from (f"### {context.command_path}\n", _code(command.get_help(context)))
 
 
 def _code(text: str) -> str:

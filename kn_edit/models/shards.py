@@ -89,9 +89,11 @@ class Shards:
     def read(self, name: str) -> torch.Tensor:
         """A copy of one tensor, in the dtype of the file; no other tensor is read."""
         entry = self.entry(name)
-        raw = bytearray()
+        raw = bytearray(entry.end - entry.start)
+        done = 0
         for chunk in self._chunks(entry, name):
-            raw += chunk
+            raw[done : done + len(chunk)] = chunk
+            done += len(chunk)
         if not raw:
             return torch.empty(entry.shape, dtype=entry.torch_dtype)
         return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(entry.shape)

@@ -25,7 +25,8 @@ def base_of(model: str | Path, progress: Progress) -> tuple[BaseRecord, Shards]:
     source = resolve(model, progress=bytes_of(progress, "fetching the model"))
     family = family_in(read_config(source.folder))
     shards = Shards.open(source.folder)
-    check_loadable(shards)
+    if read_config(source.folder).keys() > {"model_type"}:  # else weights to be kept, not asked
+        check_loadable(shards)
     fingerprint = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
     downs = (entry.dtype for name, entry in shards.entries.items() if family.down in name)
     record = BaseRecord(
@@ -50,7 +51,8 @@ def place_base(
     """
     source = resolve(folder if folder in DEMOS else Path(folder))
     shards = Shards.open(source.folder)
-    check_loadable(shards)
+    if read_config(source.folder).keys() > {"model_type"}:
+        check_loadable(shards)
     files = companion_files(source.folder)
     actual = shards.fingerprint(bytes_of(progress, "taking the fingerprint"))
     if actual != ledger.base.fingerprint:
