@@ -102,7 +102,8 @@ def test_no_command_at_all_shows_the_help(shell):
 def test_the_reference_in_docs_is_up_to_date():
     written = (Path(__file__).parents[1] / "docs" / "cli.md").read_text()
     assert written == reference(), "run: python -m kn_edit.cli.reference > docs/cli.md"
-    assert all(f"### kn-edit {name}\n" in written for name in kn_edit.commands)
+    titles = {line.split()[2] for line in written.splitlines() if line.startswith("### kn-edit ")}
+    assert titles == set(kn_edit.commands)  # of a group, those that it holds
 
 
 @pytest.mark.parametrize("args", IN_A_WORKSPACE, ids=lambda args: args[0])

@@ -65,7 +65,8 @@ def update_rows(rows: Sequence[Row], make: Make, output: Output) -> None:
         if not finished and row is not None:
             output.notice(f"stopped at {row[0].fact}; {run.recorded} of {len(rows)} were recorded")
         if output.as_json:
-            output.document(run.documents)
+            done = f"{run.recorded} of {len(rows)} were recorded" if finished else ""
+            output.show(run.documents, (), list, done=done)
     if run.failures:
         codes = [code for code, _ in run.failures]
         worst = max(codes, key=_OF_A_ROW.index)
