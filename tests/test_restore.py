@@ -305,6 +305,22 @@ def test_names_that_may_not_last_are_put_back(place, backup, monkeypatch, kind):
     assert contents(place) == before
 
 
+def test_a_ledger_that_appears_meanwhile_is_kept(source, place, backup, monkeypatch):
+    checked = restoring._checked
+
+    def slowly(*arguments):
+        new_ledger(place).close()
+        return checked(*arguments)
+
+    monkeypatch.setattr(restoring, "_checked", slowly)
+    with pytest.raises(RestoreTargetTaken):
+        monkeypatch.setattr(restoring, "_is_empty", lambda folder: True)
+        restore(backup, place)
+    assert names(place) == [".kn-edit"]
+    with open_ledger(place) as ledger:
+        assert ledger.edits() == []
+
+
 def test_what_a_killed_restore_left_is_removed_by_the_next(backup, place):
     leftover = place / ".kn-edit.0123456789abcdef.partial"
     leftover.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -121,7 +122,12 @@ def _take_place(new: Path, folder: Path, moment: datetime) -> Path | None:
     may not last, all is put back: then nothing has changed.
     """
     if not folder.exists() or _is_empty(folder):
-        new.rename(folder)
+        try:
+            new.rename(folder)
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another one was faster
+                raise RestoreTargetTaken(folder) from None
+            raise
         with _undone(lambda: folder.rename(new)):
             sync(folder.parent)
         return None
