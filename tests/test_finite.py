@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -190,6 +191,23 @@ def test_the_solver_refuses_a_model_that_answers_nan():
         solve(model, aims(model), [NeuronId(0, 1)], Settings())
 
 
+def test_a_token_that_the_model_rules_out_hides_no_number():
+    """Some heads give padding of the vocabulary a logit of -inf."""
+    model = tiny("bert")
+    dict(model.net.named_parameters())["cls.predictions.bias"].data[3] = -math.inf
+    (row,) = log_p(model, [ask_openly(model, PROMPT)])
+    assert row[3] == -math.inf
+    assert int(row.isfinite().sum()) == len(VOCABULARY) - 1
+    solution = solve(model, aims(model), [NeuronId(0, 1), NeuronId(1, 2)], Settings(most_steps=2))
+    assert solution.steps == 2
+    assert all(map(math.isfinite, (solution.margin, solution.kl, solution.spill)))
+    assert bool(solution.b.isfinite().all())
+    assert score_prompt(model, ask(model, PROMPT), "adaptive").neurons
+    assert math.isfinite(perplexity(model, ["the capital of France is Paris"]))
+    (impossible,) = assess(model, [ask(model, replace(PROMPT, fact=Fact("r", "France", "the")))])
+    assert impossible.finite
+
+
 def test_a_step_of_the_solver_into_nan_is_never_the_best():
     model = tiny("llama")
     neurons = [NeuronId(0, 1), NeuronId(1, 2)]
@@ -266,6 +284,12 @@ def test_settings_are_finite_numbers(make, bad):
     with pytest.raises(BadSetting, match=r"cannot be .*; give a finite number") as told:
         make(bad)
     assert told.value.exit_code == ExitCode.USAGE
+
+
+def test_numbers_of_numpy_are_numbers():
+    how = How(scale=(np.float32(1), np.float64(8)), times=np.float32(2.5), facts=np.int64(3))
+    assert how.times == 2.5
+    assert type(Search.by("riemann", m=np.int64(5)).m) is int
 
 
 @pytest.mark.parametrize(

@@ -287,7 +287,9 @@ def _short(lead: Tensor, settings: Settings) -> Tensor:
 
 def _divergence(before: Tensor, after: Tensor) -> Tensor:
     """Mean KL(before, after) over rows of log-probabilities, in nats."""
-    return (before.exp() * (before - after)).sum(-1).mean()
+    never = before == -torch.inf  # tokens that a model rules out add nothing; 0 times inf is NaN
+    change = before.masked_fill(never, 0) - after.masked_fill(never, 0)
+    return (before.exp() * change).sum(-1).mean()
 
 
 def _lead(log_p: Tensor, wanted: Tensor) -> Tensor:

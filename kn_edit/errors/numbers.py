@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 from kn_edit.errors.base import ExitCode, KnEditError
 from kn_edit.safetext import escaped, shortened
@@ -92,7 +93,7 @@ def require_number(
     above: float = -math.inf,
 ) -> None:
     """Raise BadSetting unless a setting is a finite number, within these bounds."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    known = isinstance(value, Real) and not isinstance(value, bool)  # numpy's numbers too
     if known and math.isfinite(value) and least <= value <= most and value > above:
         return
     bounds = [
@@ -109,7 +110,7 @@ def require_number(
 
 def require_whole(name: str, value: int, least: int) -> None:
     """Raise BadSetting unless a setting is a whole number, at least so large."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise BadSetting(name, value, f"a whole number, {least} or more")
 
 

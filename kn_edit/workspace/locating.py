@@ -40,6 +40,7 @@ class Search:
     def __post_init__(self) -> None:
         require_known("the rule", self.method, METHODS)
         require_whole("m, the points of the Riemann rule,", self.m, 1)
+        object.__setattr__(self, "m", int(self.m))  # numpy's cannot be written as JSON
 
     @classmethod
     def by(cls, method: str, *, m: int = 20, threshold: float | None = None) -> Search:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -142,7 +143,7 @@ def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shif
     if not own:
         raise NoNeurons(str(found.fact))
     shifts = closed_form(model, own, old, new, how.scale)
-    return _Shifts(own, shifts, {"scale": list(how.scale)})
+    return _Shifts(own, shifts, {"scale": [float(number) for number in how.scale]})
 
 
 def _solved(
@@ -182,14 +183,19 @@ def _solved(
     solution = result.solution
     story = {
         "steps": solution.steps,
-        "margin": solution.margin,
-        "kl": solution.kl,
-        "spill": solution.spill,
+        "margin": _finite(solution.margin),
+        "kl": _finite(solution.kl),
+        "spill": _finite(solution.spill),
         "reached": solution.reached,
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
     }
     return _Shifts(solution.neurons, solution.b, story)
+
+
+def _finite(number: float) -> float | None:
+    """A number for the record, where JSON knows neither NaN nor infinity."""
+    return number if math.isfinite(number) else None
 
 
 def _reworded(model: Model, chains: Sequence[Chain]) -> list[Question]:
@@ -202,7 +208,7 @@ def _story(search: Search, found: Located) -> dict[str, Any]:
     """How the neurons were found, to be recorded with the edit."""
     return {
         "method": search.method,
-        "threshold": search.thresholds.coarse,
+        "threshold": float(search.thresholds.coarse),
         "share": found.share,
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": score}
