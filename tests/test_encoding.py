@@ -206,6 +206,16 @@ def test_marks_of_the_tokenizer_are_refused_wherever_they_stand(shape, mark, pla
     assert len(str(refusal.value)) < 500
 
 
+def test_words_that_the_tokenizer_does_not_know_are_told():
+    model = tiny("bert")
+    known = ask(model, prompt("the capital of [X] is [Y] ."))
+    chains = [ask(model, prompt("the [X] is [Y] .", subject)) for subject in ("Lyra", "Will")]
+    assert asked_otherwise([known]) == ()
+    assert asked_otherwise([known, *chains]) == (
+        "the Lyra is [Y] . holds words that the tokenizer does not know, and 1 more do so too",
+    )
+
+
 def test_added_marks_are_refused_too_and_unknown_words_are_not():
     model = with_tokenizer(byte_level())
     model.tokenizer.add_special_tokens({"additional_special_tokens": ["<|image|>"]})

@@ -28,7 +28,7 @@ PACK, COUNTERFACT, ZSRE, FLAT, OWN = (
     "JSONL rows of kn-edit",
 )
 FORMS = "JSONL, CounterFact, zsRE, EasyEdit's flat rows, ParaRel and relation packs"
-UNKNOWN = "no form that is known"
+UNKNOWN = ""
 _PARAREL = ({"pattern"}, {"sub_label", "obj_label"})
 
 
@@ -124,7 +124,8 @@ def _told(form: str) -> Iterator[None]:
     try:
         yield
     except BadFacts as error:
-        told = error.form or f"read as {form}; kn-edit reads {FORMS}"
+        known = "" if form == UNKNOWN else f"read as {form}; "
+        told = error.form or f"{known}kn-edit reads {FORMS}"
         raise replace(error, form=told) from error.__cause__
 
 

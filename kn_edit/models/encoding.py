@@ -146,7 +146,8 @@ def _text(model: Model, ids: Ids) -> str:
 
 
 def _encoded(model: Model, text: str, **options: bool) -> Ids:
-    return tuple(model.tokenizer(text, **options)["input_ids"])
+    # verbose: some tokenizers print a warning about long texts, which are refused here anyway
+    return tuple(model.tokenizer(text, verbose=False, **options)["input_ids"])
 
 
 @lru_cache(maxsize=4)

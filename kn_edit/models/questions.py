@@ -40,12 +40,14 @@ class Chain:
     """An answer asked token by token: token i after the prompt and tokens 1..i-1.
 
     A masked LM has chains of one question. asked_as: what the tokens say, where the tokenizer
-    cannot say the prompt with this answer as it is written; else empty.
+    cannot say the prompt with this answer as it is written; else empty. unknown: whether words of
+    the prompt are the tokenizer's unknown token.
     """
 
     prompt: Prompt
     questions: tuple[Question, ...]
     asked_as: str = ""
+    unknown: bool = False
 
 
 def ask(model: Model, prompt: Prompt, answer: str | None = None) -> Chain:
@@ -62,7 +64,7 @@ def ask(model: Model, prompt: Prompt, answer: str | None = None) -> Chain:
         raise AnswerNotInVocabulary(wanted)
     last = chain.questions[-1]  # its text is the longest
     refuse_unreadable(model, last.ids, last.token)
-    return chain
+    return replace(chain, unknown=unknown in chain.questions[0].ids)
 
 
 def ask_openly(model: Model, prompt: Prompt) -> Question:
@@ -87,13 +89,24 @@ def ask_between(model: Model, before: str, after: str) -> Question:
 
 
 def asked_otherwise(chains: Sequence[Chain]) -> tuple[str, ...]:
-    """A sentence for each prompt that the tokenizer cannot say as it is written."""
-    return tuple(
+    """A sentence for each prompt that the tokenizer cannot say as it is written.
+
+    One sentence tells of all prompts with unknown words: to the model, they look alike.
+    """
+    return _with_unknown(chains) + tuple(
         f"{shortened(chain.prompt.cloze, 80)} is asked as {shortened(chain.asked_as, 80)!r}: "
         "the tokenizer has no tokens for it as it is written"
         for chain in chains
         if chain.asked_as
     )
+
+
+def _with_unknown(chains: Sequence[Chain]) -> tuple[str, ...]:
+    prompts = list(dict.fromkeys(chain.prompt.cloze for chain in chains if chain.unknown))
+    if not prompts:
+        return ()
+    others = f", and {len(prompts) - 1} more do so too" if len(prompts) > 1 else ""
+    return (f"{shortened(prompts[0], 80)} holds words that the tokenizer does not know{others}",)
 
 
 def asked_text(prompt: Prompt) -> str:

@@ -203,6 +203,7 @@ class Workspace:
 
         Raises EmptyField, BadField, NothingToAsk, CannotAsk.
         """
+        from kn_edit.models.encoding import refuse_special
         from kn_edit.models.questions import ask, ask_openly
         from kn_edit.workspace.locating import prompts_for
 
@@ -210,6 +211,7 @@ class Workspace:
         model = self.engine.model
         for prompt in case.neighbours:
             if prompt.template.answer_last or not model.causal:
+                refuse_special(model, prompt.before + prompt.after)
                 ask_openly(model, prompt)
         for prompt in prompts_for(model, case.relation, case.fact):
             for answer in (case.fact.answer, to):
