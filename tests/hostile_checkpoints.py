@@ -467,6 +467,9 @@ def _tokenizers() -> list[Vector]:
         "of an expression": [_replace({"Regex": "."}, "a" * 1000)] * 3,
         "of nothing": [_replace({"Regex": ""}, "a" * 1000)] * 3,
         "of byte levels": [{"type": "ByteLevel"}] * 30,
+        "in front": [{"type": "Prepend", "prepend": "a" * 1_000_000}] * 10,
+        "of no character map": [{"type": "Precompiled", "precompiled_charsmap": "AAAA"}],
+        "of a wild character map": [{"type": "Precompiled", "precompiled_charsmap": "/" * 4000}],
     }
     parts: list[tuple[str, Any]] = [
         *((part, value) for part in ("model", "normalizer", "pre_tokenizer", "post_processor",

@@ -73,7 +73,7 @@ def test_a_hostile_checkpoint_is_refused_in_a_sentence_or_used(
         assert sentence.isprintable()
     assert time.process_time() - start < SECONDS
     assert peak_megabytes() - peak < MEGABYTES
-    assert capfd.readouterr().out == ""
+    assert capfd.readouterr() == ("", "")
 
 
 # --- as processes of their own --------------------------------------------------------------------

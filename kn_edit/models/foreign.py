@@ -6,6 +6,7 @@ AttributeError to a panic of the tokenizer library, and any length.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,3 +36,24 @@ def foreign_code(folder: Path, what: str, *, scratch: Path | None = None) -> Ite
             words = words.replace(str(scratch), folder.name)
         reason = f"{what} ({type(error).__name__}: {words[:2000]})"
         raise CheckpointUnloadable(folder, reason) from error
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Keep what libraries write to the process's stderr themselves away, for a moment.
+
+    A panic of the tokenizer library prints its stack there, whoever catches it.
+    """
+    try:
+        stderr = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)

@@ -19,7 +19,7 @@ from kn_edit.errors import (
     MalformedCheckpoint,
 )
 from kn_edit.models.companions import TOKENIZER, matching
-from kn_edit.models.foreign import foreign_code
+from kn_edit.models.foreign import foreign_code, muted
 from kn_edit.models.header import HeaderProblem, read_json
 from kn_edit.models.shards import CONFIG
 from kn_edit.untrusted import read_bounded
@@ -32,6 +32,7 @@ _BYTES, _BYTES_PER_TOKEN = 16 << 20, 400  # those of real models have 70 to 140 
 _VALUES, _VALUES_PER_TOKEN = 400_000, 16  # and some 7 values
 _MOST_VALUES = {SETTINGS: 200_000, "special_tokens_map.json": 10_000, "added_tokens.json": 100_000}
 _MOST_GROWTH = 1000  # of a text on its way to tokens; in real tokenizers 18 at most
+_PREPENDED = 64  # letters in front of a text are no growth up to here
 _GROWTH = {"NFD": 4, "NFKD": 18, "NFC": 3, "NFKC": 18, "Lowercase": 3, "ByteLevel": 4}
 # A configuration could name files that are not its own here, or ready-made objects.
 _PASSED_OVER = ("auto_map", "tokenizer_object", "name_or_path", "gguf_file", "backend_tokenizer")
@@ -61,13 +62,13 @@ def load_tokenizer(
 def _loaded(folder: Path, scratch: Path) -> Any:
     from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-    with foreign_code(folder, "its tokenizer cannot be loaded", scratch=scratch):
+    with foreign_code(folder, "its tokenizer cannot be loaded", scratch=scratch), muted():
         tokenizer = AutoTokenizer.from_pretrained(
             str(scratch), local_files_only=True, trust_remote_code=False
         )
     if not isinstance(tokenizer, PreTrainedTokenizerBase):
         raise CheckpointUnloadable(folder, "its tokenizer_config.json names no tokenizer")
-    with foreign_code(folder, "its tokenizer cannot read a plain sentence"):
+    with foreign_code(folder, "its tokenizer cannot read a plain sentence"), muted():
         ids = tokenizer(PROBE)["input_ids"]
         if not ids or not all(isinstance(token, int) and token >= 0 for token in ids):
             raise ValueError(f"it makes {ids!r:.40} of it")
@@ -150,6 +151,8 @@ def _growth(step: object) -> float:
     own = float(_GROWTH.get(str(step.get("type")), 1))
     if "content" in step:
         own *= _replacement_growth(step.get("pattern"), step["content"])
+    if isinstance(step.get("prepend"), str):
+        own *= max(1.0, len(step["prepend"]) / _PREPENDED)
     return own * max(1.0, *(_growth(value) for value in step.values()), 1.0)
 
 
