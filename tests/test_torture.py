@@ -20,8 +20,7 @@ from library import compiler
 from warm import Warm
 
 FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
-HEAVY = 120  # points of a command that takes long, also in the full form
-LIGHT = [name for name in COMMANDS if not name.startswith(("export", "erase"))]
+HEAVY = 240  # points of a command that takes long, also in the full form
 
 pytestmark = [
     pytest.mark.skipif(not FULL and compiler() is None, reason="there is no C compiler"),
@@ -52,6 +51,11 @@ def sweep(warm: Warm, record_property: Callable[[str, object], None]) -> Ask:
     return ask
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_kill_leaves_the_old_state_or_the_new_and_the_command_works_again(sweep, name):
-    assert sweep("kills", name, 2 if COMMANDS[name].heavy else 8, "kills") == []
+    assert sweep("kills", name, 1 if COMMANDS[name].heavy else 6, "kills") == []
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_power_cut_leaves_the_old_state_or_the_new_and_what_was_acknowledged_stays(sweep, name):
+    assert sweep("power cuts", name, 1 if COMMANDS[name].heavy else 4, "states of the disk") == []

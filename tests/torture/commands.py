@@ -22,9 +22,12 @@ class Command:
     args: tuple[str, ...]
     target: str | None = None
     again: tuple[int, ...] = (0,)
+    partly: bool = False  # what it writes or removes may be done in part, and then be finished
+    repeats: bool = False  # run again where it is done, it does more of the same
     heavy: bool = False  # it takes long, or does hundreds of operations
 
 
+KNOWN = ("--relation", "{known}", "--rule", "activation", "--accept", "--limit", "3")
 FACT = ("--relation", PACK, "--rule", "activation", "--accept")
 DONE_ALREADY = (1, 3)
 
@@ -42,8 +45,20 @@ COMMANDS = {
         Command(
             "erase",
             "fresh",
-            ("erase", *FACT, "--top-k", "2", "--with", "zero", "--limit", "3"),
+            (
+                "erase",
+                *KNOWN,
+                "--top-k",
+                "2",
+                "--with",
+                "zero",
+                "--limit",
+                "3",
+                "--threshold",
+                "0.1",
+            ),
             again=(0, 1, 2, 3, 8),
+            repeats=True,
             heavy=True,
         ),
         Command("revert", "edited", ("revert", FIRST, "--allow-overlap"), again=DONE_ALREADY),
@@ -51,10 +66,19 @@ COMMANDS = {
         Command("compose", "apart", ("compose", "v1", "v2", "--allow-overlap"), again=DONE_ALREADY),
         Command("tag", "edited", ("tag", "v2")),
         Command("tag-move", "edited", ("tag", "--move", "v1")),
-        Command("gc", "littered", ("gc",)),
+        Command("gc", "littered", ("gc",), ".kn-edit/blobs", partly=True),
         Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY),
+        Command("restore", "saved", ("restore", "saved.tar"), again=DONE_ALREADY),
+        Command("base-set", "edited", ("base", "set", MODEL)),
         *(
-            Command(f"export-{form}", "edited", ("export", "out", "--as", form), "out", (1, 2, 3))
+            Command(
+                f"export-{form}",
+                "edited",
+                ("export", "out", "--as", form),
+                "out",
+                (1, 2, 3),
+                heavy=form == "checkpoint",
+            )
             for form in ("checkpoint", "adapter", "patch", "delta")
         ),
     )

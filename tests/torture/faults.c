@@ -170,11 +170,12 @@ static int open_any(int folder, const char *name, int flags, mode_t mode) {
     int fate = meets(kind, path);
     if (fate < 0) return -1;
     int descriptor = real(folder, name, flags, mode);
+    if (descriptor >= 0) {
+        if (descriptor < WATCHED) written[descriptor] = 1;
+        if (!known) traced(CREATE, path, "", inode_of(descriptor), 0, 0, NULL);
+        else if (flags & O_TRUNC) traced(TRUNCATE, path, "", inode_of(descriptor), 0, 0, NULL);
+    }
     if (fate > 0) killed();
-    if (descriptor < 0) return descriptor;
-    if (descriptor < WATCHED) written[descriptor] = 1;
-    if (!known) traced(CREATE, path, "", inode_of(descriptor), 0, 0, NULL);
-    else if (flags & O_TRUNC) traced(TRUNCATE, path, "", inode_of(descriptor), 0, 0, NULL);
     return descriptor;
 }
 
@@ -223,8 +224,8 @@ static ssize_t write_any(int descriptor, const void *data, size_t size, off_t of
         offset = lseek(descriptor, 0, fcntl(descriptor, F_GETFL) & O_APPEND ? SEEK_END : SEEK_CUR);
     if (fate > 0) size /= 2;
     ssize_t done = here ? plain(descriptor, data, size) : real(descriptor, data, size, offset);
-    if (fate > 0) killed();
     if (counts && done > 0) traced(WRITE, path, "", inode_of(descriptor), offset, done, data);
+    if (fate > 0) killed();
     return done;
 }
 
@@ -287,8 +288,8 @@ int ftruncate64(int descriptor, off64_t size) {
     int fate = counts ? meets(TRUNCATE, path) : 0;
     if (fate < 0) return -1;
     int result = real(descriptor, size);
-    if (fate > 0) killed();
     if (counts && !result) traced(TRUNCATE, path, "", inode_of(descriptor), size, 0, NULL);
+    if (fate > 0) killed();
     return result;
 }
 int ftruncate(int descriptor, off_t size) { return ftruncate64(descriptor, size); }
@@ -301,9 +302,9 @@ static int sync_any(int descriptor, int (*real)(int)) {
     int fate = counts ? meets(folder ? SYNCDIR : SYNC, path) : 0;
     if (fate < 0) return -1;
     int result = real(descriptor);
-    if (fate > 0) killed();
     if (counts && !result)
         traced(folder ? SYNCDIR : SYNC, path, "", inode_of(descriptor), 0, 0, NULL);
+    if (fate > 0) killed();
     return result;
 }
 int fsync(int descriptor) {
@@ -324,8 +325,8 @@ int fdatasync(int descriptor) {
     int fate = counts ? meets(kind, path) : 0;                                           \
     if (fate < 0) return -1;                                                             \
     int result = act;                                                                    \
-    if (fate > 0) killed();                                                              \
     if (counts && !result) traced(kind, path, other, 0, 0, 0, NULL);                     \
+    if (fate > 0) killed();                                                              \
     return result
 
 int renameat2(int from, const char *name, int to, const char *target, unsigned flags) {

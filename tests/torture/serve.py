@@ -15,8 +15,11 @@ import time
 from pathlib import Path
 
 import torch
+from replays import power_cuts
 from stage import Stage
-from sweeps import SWEEPS, report
+from sweeps import errors, kills, report, signals
+
+SWEEPS = {"kills": kills, "errors": errors, "signals": signals, "power cuts": power_cuts}
 
 
 def main() -> None:

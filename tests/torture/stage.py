@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from commands import COMMANDS, Command
 from library import Fault, Library, Mode
 from state import State, collect, ledger_state, names, target_state
 from tiny_models import tiny_folder
+from workspaces import TEMPLATES, known_by
 
 import kn_edit
 from kn_edit.cli.run import run
@@ -69,7 +70,16 @@ class Reference:
     new: Seen
     operations: int
     files: list[str]
-    counts: dict[str, int] = field(default_factory=dict)
+    partly: bool  # whether the target may be done in part
+
+    def changed(self, seen: Seen) -> bool:
+        """Whether the command did anything that counts."""
+        target = not self.partly and seen.target != self.old.target
+        return seen.ledger != self.old.ledger or target
+
+    def done(self, seen: Seen) -> bool:
+        """Whether the command did all that counts."""
+        return seen.ledger == self.new.ledger and (self.partly or seen.target == self.new.target)
 
 
 class Stage:
@@ -84,8 +94,11 @@ class Stage:
         os.environ["COLUMNS"] = "200"
         _import_all()
         self.model = tiny_folder("llama", folder / "model")
+        (self.model / "more" / "below").mkdir(parents=True)
+        (self.model / "more" / "below" / "notes.txt").write_text("files in folders are copied too")
         self.pack = folder / "pack.json"
         self.pack.write_text(json.dumps(PACK))
+        self.known = folder / "known.json"  # facts that the model knows
         self.first = self._build()
         tasks = len(list(Path("/proc/self/task").iterdir()))
         assert tasks == 1, f"{tasks} threads would be lost in a fork"
@@ -96,19 +109,33 @@ class Stage:
         """Make the templates; the id of the first edit in them."""
         made = self.folder / "templates"
         (made / "empty").mkdir(parents=True)
-        answers: dict[str, str] = self.aside(lambda: _templates(made, self.model, self.pack))
-        return answers["first"]
+        (self.folder / "cache" / "scores").mkdir(parents=True)
+        first: str = self.aside(lambda: _templates(made, self.model, self.pack, self.known))
+        return first
 
     def arguments(self, command: Command) -> list[str]:
         """The command line, its places filled in."""
-        places = {"model": self.model, "pack": self.pack, "first": self.first}
+        places = {
+            "model": self.model,
+            "pack": self.pack,
+            "known": self.known,
+            "first": self.first,
+        }
         return [argument.format(**places) for argument in command.args] + ["--json"]
 
     def fresh(self, command: Command) -> Path:
-        """A new copy of the command's template."""
+        """A trial's folder with a copy of the command's template in it."""
+        place = self.place()
+        shutil.copytree(self.folder / "templates" / command.template, place / "w")
+        return place
+
+    def place(self) -> Path:
+        """A new folder for a trial."""
         self.trials += 1
         place = self.folder / "trials" / str(self.trials)
-        shutil.copytree(self.folder / "templates" / command.template, place / "w")
+        place.mkdir(parents=True)
+        (place / "cache").mkdir()
+        (place / "cache" / "scores").symlink_to(self.folder / "cache" / "scores")
         return place
 
     def remove(self, place: Path) -> None:
@@ -137,7 +164,7 @@ class Stage:
             counts = _new_file(place / "counts")
             sys.stdout = os.fdopen(1, "w", closefd=False)
             sys.stderr = os.fdopen(2, "w", closefd=False)
-            os.chdir(place / "w")
+            self.enter(place)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self.library.arm(place / "w", fault, trace=record, report=report)
             code = run(args)
@@ -172,6 +199,11 @@ class Stage:
         assert _ended(child) == 0, "looking at a trial failed; its traceback is above"
         return pickle.loads(data)
 
+    def enter(self, place: Path) -> None:
+        """Make a trial's folder that of this process, and its cache too."""
+        os.chdir(place / "w")
+        os.environ["KN_EDIT_CACHE"] = str(place / "cache")
+
     def look(self, command: Command, place: Path) -> Seen:
         """What stands in a trial's folder; call it in a child."""
         folder = place / "w"
@@ -190,17 +222,18 @@ class Stage:
             ran = self.run(command, place, Fault(Mode.COUNT))
             assert ran.code == 0, f"{name}: {ran.code} {ran.err}"
             new, files = self.aside(lambda: (self.look(command, place), self.kept(place)))
-            self._references[name] = Reference(old, new, ran.operations, files)
+            self._references[name] = Reference(old, new, ran.operations, files, command.partly)
             self.remove(place)
         return self._references[name]
 
     def kept(self, place: Path) -> list[str]:
         """Files that stay when gc has taken all that it may."""
-        collect(place / "w" / LEDGER)
+        self.enter(place)
+        collect(place / "w")
         return names(place / "w")
 
 
-def _templates(made: Path, model: Path, pack: Path) -> dict[str, str]:
+def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
     fresh, edited, apart = made / "fresh", made / "edited", made / "apart"
     fact = ["--relation", str(pack), "--rule", "activation", "--accept", "--subject"]
     assert run(["init", str(model), "--workspace", str(fresh), "-q"]) == 0
@@ -218,7 +251,14 @@ def _templates(made: Path, model: Path, pack: Path) -> dict[str, str]:
     assert run(["update", *fact, "Japan", "--to", "Cairo", *there]) == 0
     assert run(["tag", "v2", *there]) == 0
     _litter(shutil.copytree(edited, made / "littered"))
-    return {"first": first.id}
+    (made / "saved").mkdir()
+    assert run(["backup", str(made / "saved" / "saved.tar"), "--workspace", str(edited), "-q"]) == 0
+    with Workspace.open(fresh) as workspace:
+        relation = known_by(workspace, TEMPLATES[1])
+    facts = [[fact.subject, fact.answer] for fact in relation.facts]
+    texts = [{"text": template.text} for template in relation.templates]
+    known.write_text(json.dumps({"name": "known", "templates": texts, "facts": facts}))
+    return first.id
 
 
 def _litter(folder: Path) -> None:
