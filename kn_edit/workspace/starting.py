@@ -7,8 +7,10 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from kn_edit.atomic import sync
 from kn_edit.errors import LedgerExists
 from kn_edit.ledger import BaseRecord, Ledger
+from kn_edit.ledger.disk import disk_errors
 from kn_edit.models.shards import Shards
 from kn_edit.workspace.base import base_of
 from kn_edit.workspace.folder import DATABASE
@@ -51,12 +53,15 @@ def _made(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledg
 def _untouched(folder: Path, clock: Callable[[], datetime]) -> Ledger | None:
     """The ledger in this folder, if nothing was recorded in it; None where there is none.
 
-    Raises LedgerExists.
+    Raises LedgerExists, LedgerUnusable.
     """
     if not os.path.lexists(folder / DATABASE):
         return None
     ledger = Ledger.open(folder, clock=clock)
     if len(ledger.log()) == len(ledger.refs()) == 1 and not ledger.publications():
+        with disk_errors(folder):  # it was cut off maybe before its names were on disk
+            sync(folder)
+            sync(folder.parent)
         return ledger
     ledger.close()
     raise LedgerExists(folder)
