@@ -60,19 +60,19 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
             workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
         finally:
             output.meter.stop()
-    with workspace:
-        base = workspace.base
-        place = f"workspace in {workspace.folder.absolute()}"
-        output.show(
-            lambda: plain.status(workspace),
-            _head(workspace),
-            lambda: [
-                place,
-                f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
-                "next: kn-edit assess --relation capital --subject France",
-            ],
-            done=place,
-        )
+        with workspace:
+            base = workspace.base
+            place = f"workspace in {workspace.folder.absolute()}"
+            output.show(
+                lambda: plain.status(workspace),
+                _head(workspace),
+                lambda: [
+                    place,
+                    f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
+                    "next: kn-edit assess --relation capital --subject France",
+                ],
+                done=place,
+            )
 
 
 @contextmanager
@@ -248,23 +248,23 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
 
     with _making(folder_named(workspace_folder)):
         restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
-    place, aside = restored.folder.absolute(), restored.aside
-    told = f"the ledger is in {place}, its head is {restored.version[:12]}"
-    output.show(
-        {
-            "workspace": str(place),
-            "version": restored.version,
-            "edits": list(restored.edits),
-            "aside": str(aside) if aside else None,
-        },
-        [restored.version],
-        lambda: [
-            told,
-            *([f"the former one is in {aside}"] if aside else []),
-            "next: kn-edit verify",
-        ],
-        done=told,
-    )
+        place, aside = restored.folder.absolute(), restored.aside
+        told = f"the ledger is in {place}, its head is {restored.version[:12]}"
+        output.show(
+            {
+                "workspace": str(place),
+                "version": restored.version,
+                "edits": list(restored.edits),
+                "aside": str(aside) if aside else None,
+            },
+            [restored.version],
+            lambda: [
+                told,
+                *([f"the former one is in {aside}"] if aside else []),
+                "next: kn-edit verify",
+            ],
+            done=told,
+        )
 
 
 @click.command()
