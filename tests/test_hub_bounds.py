@@ -15,6 +15,13 @@ from hub import FOREVER, Hub
 from hub_desk import Desk
 from workspaces import about, new_workspace, quick
 
+from kn_edit.checkpoints.recipe import Recipe
+from kn_edit.edits.delta import BaseRef
+from kn_edit.errors import InvalidRecipe
+from kn_edit.hub import pull
+from kn_edit.hub.parts import Stored
+from kn_edit.ledger import BaseRecord
+from kn_edit.models import hub_http
 from kn_edit.workspace import Workspace
 
 NUMBERS = count()
@@ -208,3 +215,143 @@ def test_a_flood_ends_in_a_sentence(scene, point, how):
     assert "unexpected" not in line and len(line) < 500 and line.isprintable()
     assert time.monotonic() - started < MOST_SECONDS
     assert scene.peak() - before < MOST_MEMORY
+
+
+def paths_info(scene: Scene, delta: int, record: int) -> list[dict[str, Any]]:
+    """What a Hub says of the files of an edit, with sizes of its choice."""
+    (edit,) = scene.head.edits
+    sizes = {f"kn_edit/{edit}.safetensors": delta, f"kn_edit/{edit}.json": record}
+    sizes["kn_edit.json"] = len(scene.hub.read("ann/model", "kn_edit.json"))
+    nodes = {"type": "file", "oid": "a" * 40}
+    return [nodes | {"path": path, "size": size} for path, size in sizes.items()]
+
+
+@pytest.mark.parametrize(
+    ("delta", "record", "words"),
+    [
+        (257 << 20, 10, "more than the"),
+        (10**18, 10, "more than the"),
+        (2000, (1 << 20) + 1, "more than the"),
+        (3, 10_000, "larger than the 3 bytes"),
+        (2000, 3, "larger than the 3 bytes"),
+        (-1, 10_000, "makes no sense"),
+    ],
+)
+def test_a_size_that_is_large_or_a_lie_ends_the_pull(delta, record, words, scene):
+    body = paths_info(scene, delta, record)
+    scene.hub.fault("POST", "/paths-info/", times=FOREVER, status=200, body=body)
+    ran = scene.command("pull")
+    assert ran.code in (4, 5) and words in ran.err
+
+
+def test_a_pull_is_bounded_as_a_whole(scene, monkeypatch):
+    """Before the first byte of an edit comes; the bound is lower here."""
+    monkeypatch.setattr(pull, "MOST_PULLED", 5000)
+    ids = [f"{number:064x}" for number in range(3)]
+    asked: list[str] = []
+
+    class Fake:
+        repo = "ann/model"
+
+        def commit_at(self, revision: str) -> str:
+            return "a" * 40
+
+        def some(self, paths: list[str], commit: str) -> dict[str, Stored]:
+            return {path: Stored(1000, "b" * 40, None) for path in paths}
+
+        def read(self, path: str, commit: str, most: int) -> bytes:
+            asked.append(path)
+            return Recipe(BaseRef(None, None, "f" * 64), tuple(ids)).to_json().encode()
+
+    base = BaseRecord("m", None, None, "f" * 64, "/m", "llama", "F32")
+    receiver = pull.Receiver(base, lambda edits: set(), lambda name, changes: None, scene.folder)
+    with pytest.raises(InvalidRecipe, match="6,000 bytes, more than the 5,000 of one pull"):
+        pull.fetch(Fake(), "main", receiver, lambda *progress: None)  # type: ignore[arg-type]
+    assert asked == ["kn_edit.json"]
+
+
+def test_a_list_without_an_end_is_left(scene):
+    """Each page names another; and each names itself."""
+    for page in ("/api/models/ann/model/commits/main?p=1", "/api/models/ann/model/commits/main"):
+        headers = {"Link": f'<{scene.hub.url}{page}>; rel="next"'}
+        scene.hub.fault("GET", "/commits/", times=FOREVER, status=200, body=[], headers=headers)
+        ran = scene.command("log")
+        assert ran.code == 5 and "lists more than anybody can read" in ran.err
+        scene.hub.faults.clear()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_without_an_end_are_left(status, scene):
+    headers = {"Location": f"{scene.hub.url}/api/whoami-v2"}
+    scene.hub.fault("GET", "/whoami", times=FOREVER, status=status, headers=headers)
+    ran = scene.command("push")
+    assert ran.code == 5 and "from one address to the next" in ran.err
+
+
+def test_nobody_waits_for_hours_because_the_hub_asks_for_it():
+    headers = {"Retry-After": "86400", "RateLimit": '"api";r=0;t=86400'}
+    hub_http._check_headers(headers, "GET")
+    assert headers == {"Retry-After": "60"}
+
+
+@pytest.mark.parametrize("name", ["ETag", "X-Linked-Etag", "X-Repo-Commit"])
+@pytest.mark.parametrize("value", ["../../x", '"../../x"', "/etc/passwd", "a/b", "..", "a\x1b[2J"])
+def test_what_becomes_a_file_name_is_one(name, value):
+    with pytest.raises(hub_http.UnrulyHub):
+        hub_http._check_headers({name: value}, "HEAD")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"sha": "../../x"},
+        [{"type": "file", "path": "../x", "oid": "a"}],
+        [{"type": "file", "path": "/etc/passwd", "oid": "a"}],
+        [{"type": "file", "path": "x", "oid": "../x"}],
+        [{"type": "file", "path": "x", "lfs": {"oid": "../../x"}}],
+        {"siblings": [{"rfilename": "a/../../x"}]},
+        {"siblings": [{"rfilename": "x", "lfs": {"sha256": "..\\x"}}]},
+    ],
+)
+def test_ids_and_paths_of_an_answer_lead_nowhere(answer):
+    with pytest.raises(hub_http.UnrulyHub):
+        hub_http._check_names(answer)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"config.json": b"{" + b" " * (1 << 20) + b"}"}, "config.json has 1,048,578 bytes"),
+        ({"tokenizer.json": 65 << 20}, "tokenizer.json has 68,157,440 bytes"),
+        ({"model.safetensors": 1 << 60}, "GB left"),
+        ({"model.safetensors": -5}, "does not say how large"),
+        ({"model.safetensors": None}, "does not say how large"),
+    ],
+)
+def test_a_model_is_measured_before_it_is_fetched(files, words, scene):
+    base = f"ann/large-{next(NUMBERS)}"
+    scene.hub.create(base)
+    real = {name: data for name, data in files.items() if isinstance(data, bytes)}
+    scene.hub.commit(base, scene.model | real)
+    commit = scene.hub.head(base)
+    sizes = {name: len(data) for name, data in (scene.model | real).items()}
+    sizes |= {name: size for name, size in files.items() if not isinstance(size, bytes)}
+    siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
+    body = {"id": base, "sha": commit, "siblings": siblings}
+    scene.hub.fault("GET", f"/models/{base}[?]", times=FOREVER, status=200, body=body)
+    ran = scene.desk("init", base, workspace=scene.folder / f"new-{next(NUMBERS)}")
+    assert ran.code == 5 and words in ran.err, ran.err
+
+
+def test_only_what_a_model_is_made_of_is_fetched(scene):
+    base = f"ann/code-{next(NUMBERS)}"
+    scene.hub.create(base)
+    code = ("tokenizer_x.py", "tokenizer.pkl", "tokenizer.pickle", "tokenizer.so", "tokenizer.bin")
+    more = (*code, "modeling.py", "tokenizer.sh", "chat_template.py", "x/tokenizer.json", "a.jinja")
+    scene.hub.commit(base, scene.model | dict.fromkeys(more, b"x") | {"chat_template.jinja": b"y"})
+    scene.hub.log.clear()
+    ran = scene.desk("init", base, workspace=scene.folder / f"new-{next(NUMBERS)}")
+    assert ran.code == 0, ran.err
+    paths = {each.path.rpartition("/resolve/")[2] for each in scene.hub.requests("", "/resolve/")}
+    fetched = {path.partition("/")[2] for path in paths}
+    assert fetched == {*scene.model, "chat_template.jinja"}
