@@ -14,7 +14,7 @@ from torch import Tensor
 from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace, quick
 
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Aims, Settings, solve
+from kn_edit.edits.calibrate import Aims, Fired, Settings, solve
 from kn_edit.edits.delta import BaseRef, Mode
 from kn_edit.edits.erase import written_slot
 from kn_edit.edits.update import closed_form
@@ -206,6 +206,17 @@ def test_a_token_that_the_model_rules_out_hides_no_number():
     assert math.isfinite(perplexity(model, ["the capital of France is Paris"]))
     (impossible,) = assess(model, [ask(model, replace(PROMPT, fact=Fact("r", "France", "the")))])
     assert impossible.finite
+
+
+@pytest.mark.parametrize("usual", [0.0, 1e-45, 1e-30, 1e30])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1.0, 1e15, 3e38])
+def test_no_size_of_coefficients_elsewhere_breaks_the_algebra(usual, size):
+    model = tiny("llama")
+    neurons = (NeuronId(0, 1), NeuronId(0, 2), NeuronId(1, 2))
+    elsewhere = Fired(neurons, torch.tensor([[size, 0.5, -size]] * 2), torch.full((3,), usual))
+    wanted = replace(aims(model), elsewhere=elsewhere)
+    solution = solve(model, wanted, neurons, Settings(most_steps=2))
+    assert bool(solution.b.isfinite().all())
 
 
 def test_a_step_of_the_solver_into_nan_is_never_the_best():

@@ -265,6 +265,14 @@ def test_two_workspaces_of_one_model_do_not_meet(tmp_path):
         assert two.head.edits == ()
 
 
+def test_every_public_method_runs_undisturbed_and_only_while_open():
+    others = {"init", "open", "restore", "close", "trim_cache", "base", "engine"}
+    for name, member in vars(Workspace).items():
+        method = member.fget if isinstance(member, property) else member
+        if not name.startswith("_") and name not in others:
+            assert hasattr(method, "__wrapped__"), name
+
+
 def test_a_closed_workspace_says_so(tmp_path):
     workspace = new_workspace(tmp_path)
     workspace.close()

@@ -35,6 +35,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
 
+_LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch does not list it
 EVEN = 0.1  # of the median curvature is added to all, so that no direction is left out
 
 
@@ -166,7 +167,7 @@ def _solved(
     rounder = _rounder(spills, settings)  # (n, n)
     if start is None:
         start = torch.zeros_like(sizes).expand(-1, model.d_model)
-    z = torch.linalg.solve(rounder, start / sizes).requires_grad_()  # (n, d_model)
+    z = _solved_for(rounder, start / sizes).requires_grad_()  # (n, d_model)
     adam = torch.optim.Adam([z], lr=settings.rate / math.sqrt(model.d_model), betas=settings.betas)
     best: _Best | None = None
     for step in range(settings.most_steps + 1):
@@ -188,7 +189,7 @@ def _solved(
         if not now.finite or now.reached(settings) or step == settings.most_steps:
             break
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
     assert best is not None
     b = (best.u * sizes).float().cpu()
@@ -234,7 +235,9 @@ def _spills(elsewhere: Fired | None, neurons: Sequence[NeuronId], sizes: Tensor)
     if elsewhere is None or not len(elsewhere.coefficients):
         return torch.zeros(1, len(neurons), dtype=sizes.dtype, device=sizes.device)
     some = elsewhere.of(neurons)
-    usual = some.usual.float().sqrt().clamp_min(torch.finfo(torch.float32).tiny)
+    usual = some.usual.float().sqrt()
+    # An FFN that writes nothing at the median place gives no unit to count in.
+    usual = usual.masked_fill(usual == 0, 1.0).clamp_min(torch.finfo(torch.float32).tiny)
     written = some.coefficients.float() * (sizes.squeeze(1) / usual)
     return written / math.sqrt(len(written))
 
@@ -248,10 +251,24 @@ def _rounder(spills: Tensor, settings: Settings) -> Tensor:
     hessian = hessian + settings.w_norm * torch.eye(
         len(hessian), dtype=hessian.dtype, device=hessian.device
     )
-    curves, axes = torch.linalg.eigh(hessian)
+    try:
+        curves, axes = torch.linalg.eigh(hessian)
+    except _LinAlgError:  # beyond what float64 resolves
+        return torch.eye(len(hessian), dtype=torch.float32, device=hessian.device)
+    if float(curves[0]) <= 0:  # rounding, where others are far larger
+        curves = curves.clamp_min(settings.w_norm)
     curves = curves + EVEN * curves.median()
     rounder: Tensor = (axes * (curves[0] / curves).sqrt()) @ axes.T
     return rounder.float()
+
+
+def _solved_for(rounder: Tensor, u: Tensor) -> Tensor:
+    """z with P z = u; zeros where P is singular in floating point, so that it starts anew."""
+    try:
+        z: Tensor = torch.linalg.solve(rounder, u)
+    except _LinAlgError:
+        return torch.zeros_like(u)
+    return z if bool(z.isfinite().all()) else torch.zeros_like(u)
 
 
 def _by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
