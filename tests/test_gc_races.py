@@ -14,8 +14,8 @@ import pytest
 from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, record
 
 from kn_edit.edits.delta import Delta
-from kn_edit.errors import EditAlreadyApplied, HeadMoved
-from kn_edit.ledger import Adoption
+from kn_edit.errors import EditAlreadyApplied, HeadMoved, LedgerBusy
+from kn_edit.ledger import Adoption, database, writing
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.history import version_id
 
@@ -138,21 +138,20 @@ def test_a_pulled_version_whose_deltas_gc_took_just_now_is_recorded_with_them(
     assert ledger.delta(A.id).id == A.id
 
 
-def test_gc_waits_for_a_writer_that_is_between_its_look_and_its_commit(ledger, monkeypatch):
-    from kn_edit.errors import LedgerBusy
-    from kn_edit.ledger import database, writing
-
+def test_gc_waits_for_a_writer_that_is_between_its_look_and_its_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "BUSY_SECONDS", 0)
     tried = []
     check = writing.check_head
 
     def look_then_tidy(connection, plan):
         check(connection, plan)
-        with pytest.raises(LedgerBusy):
-            ledger.gc(older_than=NOW)
+        with open_ledger(tmp_path) as other, pytest.raises(LedgerBusy):
+            other.gc(older_than=NOW)
         tried.append(True)
 
-    monkeypatch.setattr(writing, "check_head", look_then_tidy)
-    record(ledger, A)
+    with new_ledger(tmp_path) as ledger:
+        ledger.blobs.put(delta_of((1, 1)).to_bytes())  # else there is nothing to wait for
+        monkeypatch.setattr(writing, "check_head", look_then_tidy)
+        record(ledger, A)
+        assert ledger.delta(A.id).id == A.id
     assert tried == [True]
-    assert ledger.delta(A.id).id == A.id
