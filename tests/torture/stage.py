@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -263,10 +264,11 @@ def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
 
 def _litter(folder: Path) -> None:
     """What crashed commands left a month ago."""
-    blobs = folder / LEDGER / "blobs"
+    digest = hashlib.sha256(b"rest").hexdigest()  # such a file is nobody's, and sound
+    shard = folder / LEDGER / "blobs" / digest[:2]
     rest = [
-        blobs / "00" / f"{'0' * 64}.safetensors",
-        blobs / "00" / f"{'1' * 64}.1.1.tmp",
+        shard / f"{digest}.safetensors",
+        shard / f"{'1' * 64}.1.1.tmp",
         folder / LEDGER / "ledger.db.1.tmp",
     ]
     month_ago = time.time() - 30 * 24 * 3600
