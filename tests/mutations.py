@@ -256,6 +256,11 @@ OBJECTS = (
     "UPDATE version_changes SET position = position + 1000",
     "UPDATE facts SET id = id + 100; UPDATE edits SET fact_id = fact_id + 100",
     "UPDATE versions SET parent_id = id",
+    "PRAGMA writable_schema = ON; "
+    "UPDATE sqlite_master SET sql = CAST(x'c3' || sql AS TEXT) WHERE name = 'facts'",
+    "PRAGMA writable_schema = ON; "
+    "UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT) WHERE name = 'ix_facts_seq'",
+    "UPDATE alembic_version SET version_num = CAST(x'ff41' AS TEXT)",
     "UPDATE alembic_version SET version_num = '0002'",
     "UPDATE alembic_version SET version_num = ''",
     "INSERT INTO alembic_version VALUES ('0002')",

@@ -39,6 +39,7 @@ from kn_edit.ledger.stored import DamagedRow, any_text
 from kn_edit.ledger.tables import SCHEMA
 
 _REVISION = "SELECT version_num FROM alembic_version LIMIT 2"
+NO_TEXT = "it holds text that is not UTF-8"
 _SCHEMA = re.compile(r"[0-9a-z]{4,12}")  # what a later kn-edit may call its schema
 
 # Where a signal interrupts the closing of a connection, sqlalchemy logs a traceback; what
@@ -82,7 +83,10 @@ class Database:
         """A transaction that sees one state of the ledger. Raises NewerSchema, LedgerDamaged."""
         with self._explained(), self._reader().connect() as connection, connection.begin():
             self._require_schema(connection)
-            yield connection
+            try:
+                yield connection
+            except UnicodeEncodeError:  # a value of one row was asked for in another table
+                raise DamagedRow(NO_TEXT) from None
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -226,7 +230,10 @@ class Database:
     def _schema(self) -> str:
         """The schema that the ledger has, read without touching a byte of it."""
         if not has_log(self.path):
-            with suppress(sqlite3.Error, DamagedRow), closing(immutable(self.path)) as plain:
+            with (
+                suppress(sqlite3.Error, UnicodeError, DamagedRow),
+                closing(immutable(self.path)) as plain,
+            ):
                 return self._one_schema([row[0] for row in plain.execute(_REVISION)])
         # Somebody else is writing; or what is wrong with the file has to be said.
         with self._explained(), closing(self._unlocked()) as plain:
@@ -257,6 +264,8 @@ class Database:
             if meaning is None:
                 raise
             raise meaning from error
+        except UnicodeDecodeError as error:  # the driver cannot even say what is wrong
+            raise LedgerDamaged(self.path, NO_TEXT) from error
         except (DamagedRow, NoResultFound) as error:
             raise LedgerDamaged(self.path, str(error)) from error
 

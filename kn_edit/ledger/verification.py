@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from kn_edit.errors import BadDigest, KnEditError
 from kn_edit.ledger import coverage, reading, sqlite, structure
 from kn_edit.ledger.blobs import Blobs
-from kn_edit.ledger.database import Database
+from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import BRANCH, Problem, Report
@@ -100,6 +100,8 @@ def _readable(
         yield from problems()
     except (DamagedRow, KnEditError) as error:
         yield Problem(part, subject, str(error))
+    except UnicodeError:
+        yield Problem(part, shortened(escaped(subject), _MOST_REASON), NO_TEXT)
     except (DBAPIError, sqlite3.Error) as error:
         reason = str(error.orig if isinstance(error, DBAPIError) else error)
         yield Problem(part, subject, shortened(escaped(reason), _MOST_REASON))
