@@ -40,7 +40,7 @@ def prepare_streams() -> None:
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # a stream that tests put there
+        with suppress(AttributeError, OSError, ValueError):  # a stream that tests put there
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
