@@ -7,6 +7,7 @@ own, and the Hub that says no is a real server on the loopback.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ import torch
 from hub import Hub, hub_env
 from safetensors.torch import save, save_file
 
-from kn_edit.errors import CheckpointFolderMissing, HubLoadFailed
+from kn_edit.errors import CheckpointFolderMissing, CheckpointPathUnusable, HubLoadFailed
 from kn_edit.models.cache import DEMOS
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import Source, resolve
@@ -76,6 +77,19 @@ def test_a_folder_that_is_called_like_a_demo_is_not_taken_for_it(tmp_path):
 def test_a_path_that_is_no_folder_is_not_asked_of_the_hub(model):
     with pytest.raises(CheckpointFolderMissing, match="there is no folder"):
         resolve(model)
+
+
+def test_a_path_that_cannot_be_a_folder_is_refused_in_a_sentence(tmp_path):
+    nameless = os.fsdecode(os.fsencode(tmp_path) + b"/model\xff")
+    Path(nameless).mkdir()
+    for path in (nameless, Path(nameless), "a\0b", Path("a\0b")):
+        with pytest.raises(CheckpointPathUnusable, match="cannot be a checkpoint folder") as caught:
+            resolve(path)
+        assert str(caught.value).isprintable()
+    for path in (Path("org/name"), Path("demo"), Path("~nobody-at-all/x"), "/" + "x" * 5000):
+        with pytest.raises(CheckpointFolderMissing) as missing:
+            resolve(path)
+        assert len(str(missing.value)) <= 500
 
 
 def test_without_a_network_every_hub_id_ends_in_one_sentence(tmp_path):
