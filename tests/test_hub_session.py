@@ -11,8 +11,9 @@ from huggingface_hub import constants, get_session, set_client_factory
 from huggingface_hub.utils import _http
 from huggingface_hub.utils.logging import get_verbosity, set_verbosity
 
+from kn_edit.hub.client import Hub
 from kn_edit.hub.session import quiet_session
-from kn_edit.models.hub_http import time_limit
+from kn_edit.models.hub_http import Guard, UnrulyHub, time_limit
 
 
 @pytest.fixture
@@ -61,3 +62,40 @@ def test_no_request_waits_longer_than_the_limit(asked, given, their_client, monk
 def test_the_time_limit_is_a_number_of_seconds(text, monkeypatch):
     monkeypatch.setenv("KN_EDIT_HUB_TIMEOUT", text)
     assert time_limit() == (2.5 if text == "2.5" else 30.0)
+
+
+def test_the_address_that_is_shown_holds_no_password(monkeypatch):
+    hub = Hub("ann/model")
+    hub.api.endpoint = "https://ann:secret@hub.example.org/x"
+    assert hub.address == "https://hub.example.org/x"
+
+
+HOME = "https://hub.example.org"
+
+
+@pytest.mark.parametrize(
+    ("address", "kept"),
+    [
+        (f"{HOME}/api/x", True),
+        ("https://hub.example.org:443/api/x", True),
+        ("https://HUB.example.org/api/x", True),
+        ("https://hub.example.org:8443/api/x", False),
+        ("https://hub.example.org.evil.net/api/x", False),
+        ("https://evil.net/https://hub.example.org", False),
+        ("https://hub.example.org@evil.net/", False),
+        ("https://cdn.example.org/x", False),
+    ],
+)
+def test_only_the_hub_itself_gets_the_token(address, kept):
+    request_type = type(get_session().build_request("GET", HOME))
+    guard = Guard(HOME, ("hf_ann_write",), 1.0)
+    request = request_type("GET", address, headers={"Authorization": "Bearer hf_ann_write"})
+    guard.send(request)
+    assert ("Authorization" in request.headers) == kept
+
+
+@pytest.mark.parametrize("address", ["http://hub.example.org/x", "http://127.0.0.1/x"])
+def test_a_hub_with_encryption_leads_to_no_address_without(address):
+    request_type = type(get_session().build_request("GET", HOME))
+    with pytest.raises(UnrulyHub, match="without encryption"):
+        Guard(HOME, (), 1.0).send(request_type("GET", address))

@@ -22,7 +22,7 @@ from kn_edit.hub.failures import explained, is_passing, line
 from kn_edit.hub.names import is_commit
 from kn_edit.hub.parts import Stored
 from kn_edit.hub.session import quiet_session
-from kn_edit.models.hub_http import MOST, UnrulyHub, struck, tokens_in_use
+from kn_edit.models.hub_http import MOST, UnrulyHub, sent_token, struck
 
 MOST_SECONDS = 600.0  # that one small file may take
 WEIGHTS = ".safetensors"
@@ -61,6 +61,11 @@ class Hub:
 
         self.repo = repo
         self.api = HfApi()
+
+    @property
+    def address(self) -> str:
+        """Where the Hub is, to be shown: without a user's name and password."""
+        return re.sub(r"(?<=//)[^/@]*@", "", str(self.api.endpoint))
 
     # --- looking ---------------------------------------------------------------------------------
 
@@ -261,7 +266,7 @@ class Hub:
 
     def _without_token(self, path: str, data: bytes) -> None:
         """A Hub that repeats the token in a file would have it written into the ledger."""
-        if any(token.encode() in data for token in tokens_in_use()):
+        if any(token.encode() in data for token in sent_token()):
             raise InvalidRecipe(Path(self.repo, path), "it holds your own token")
 
 

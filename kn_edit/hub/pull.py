@@ -33,7 +33,7 @@ from kn_edit.hub.records import MOST_RECORD, read_record
 from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BaseRecord, NewEdit
 from kn_edit.models.families import family_of
-from kn_edit.models.hub_http import tokens_in_use
+from kn_edit.models.hub_http import sent_token
 
 AT_ONCE = 100  # paths in one question
 SMALL = 1 << 20  # bytes of a delta that is fetched beside others
@@ -173,7 +173,7 @@ class _Fetching:
     def _record(self, id_: str) -> dict[str, Any]:
         path = Path(self.hub.repo, record_path(id_))
         record = read_record(self._read(record_path(id_)), path)
-        if any(token.encode() in canonical(record) for token in tokens_in_use()):
+        if any(token.encode() in canonical(record) for token in sent_token()):
             raise InvalidRecipe(path, "it holds your own token")
         return record
 

@@ -154,7 +154,7 @@ def publish(hub: Hub, order: Order, at: Place, edition: Edition, progress: Progr
         ref,
         new,
         {path: one.size for path, one in missing.items() if isinstance(one, Part)},
-        f"{hub.api.endpoint}/{hub.repo}/tree/{order.tag or ref or order.branch}",
+        f"{hub.address}/{hub.repo}/tree/{order.tag or ref or order.branch}",
     )
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from kn_edit import credentials
 from kn_edit.safetext import escaped, shortened, without_secrets
 
 SECONDS = 30.0  # without a byte, and the Hub counts as silent
@@ -279,12 +280,17 @@ def time_limit() -> float:
     return chosen if 0 < chosen < float("inf") else SECONDS
 
 
-def tokens_in_use() -> tuple[str, ...]:
-    """The token that the client sends, so that it can be struck from what is shown or kept."""
+def sent_token() -> tuple[str, ...]:
+    """The token that the client sends, which must come back in no file and go to no other host."""
     from huggingface_hub import get_token
 
     token = get_token()
     return (token,) if token else ()
+
+
+def tokens_in_use() -> tuple[str, ...]:
+    """That token and every other secret of this user, to be struck from what is shown."""
+    return (*sent_token(), *credentials.tokens_in_use())
 
 
 def struck(error: Exception) -> Exception:
@@ -306,7 +312,7 @@ def guarded_client(downloads: int = 0) -> Iterator[None]:
 
     theirs: Callable[[], Any] = _http._GLOBAL_CLIENT_FACTORY
     xet = constants.HF_HUB_DISABLE_XET
-    guard = Guard(constants.ENDPOINT, tokens_in_use(), time_limit(), downloads)
+    guard = Guard(constants.ENDPOINT, sent_token(), time_limit(), downloads)
     set_client_factory(lambda: _with_hooks(theirs(), guard))
     constants.HF_HUB_DISABLE_XET = True
     try:
