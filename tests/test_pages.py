@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import xml.etree.ElementTree as ET
 
@@ -65,8 +66,8 @@ HIDDEN_IN_A_LINE = {name: text for name, text in HIDDEN.items() if text != "\n"}
 @pytest.mark.parametrize("text", HIDDEN_IN_A_LINE.values(), ids=HIDDEN_IN_A_LINE)
 def test_nothing_hidden_reaches_a_page_a_report_or_a_card(text):
     text = f"ok {text} ok"
-    html, report = page(text, (text,), sections(text)), markdown(text, (text,), sections(text), "p")
-    for written in (html, report, _cell(text), _code(text)):
+    web, report = page(text, (text,), sections(text)), markdown(text, (text,), sections(text), "p")
+    for written in (web, report, _cell(text), _code(text)):
         assert text not in written
         written.encode()
 
@@ -87,6 +88,33 @@ def test_labels_of_plots_are_drawn_as_they_are(text):
 
 
 def test_a_page_still_holds_its_plots():
-    html = page("t", (), sections("plain"))
-    assert html.count("<svg ") == 1
-    assert "plain" in html
+    web = page("t", (), sections("plain"))
+    assert web.count("<svg ") == 1
+    assert "plain" in web
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *ACTIVE.values(),
+        "a\\|b",
+        "`a",
+        "a\\",
+        "||",
+        "<https://a.b>",
+        "&lt;b&gt;",
+        "__b__",
+        "- a",
+        "&#64;a",
+    ],
+)
+def test_a_renderer_shows_a_cell_as_the_text_it_is(text):
+    from markdown_it import MarkdownIt  # comes with rich
+
+    renderer = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    page_of_it = renderer.render(f"| a | b |\n|---|---|\n| {_cell(text)} | END |\n")
+    cells = re.findall("<td>(.*?)</td>", page_of_it)
+    assert cells[1:] == ["END"]
+    shown = re.sub("</?code>", "", cells[0])
+    assert html.unescape(shown).split() == text.split()
+    assert not re.search("<[a-z]", shown)
