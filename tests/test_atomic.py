@@ -227,3 +227,19 @@ def test_a_wild_note_leads_nowhere(tmp_path):
     (notes / "9.note").symlink_to(tmp_path / "precious")
     assert list(atomic.noted_leftovers(notes)) == []
     assert (tmp_path / "precious").is_dir()
+
+
+def test_without_locks_only_age_tells_a_leftover(tmp_path, monkeypatch):
+    import fcntl
+
+    def none(descriptor, operation):
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    write_atomically(tmp_path / "a", "text")
+    assert (tmp_path / "a").read_text() == "text"
+    with scratch_folder(tmp_path, "x") as scratch:
+        assert not remove_leftover(scratch, old=False)
+        assert scratch.is_dir()
+        assert remove_leftover(scratch, old=True)
+    assert names(tmp_path) == ["a"]
