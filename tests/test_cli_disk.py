@@ -61,6 +61,16 @@ def test_verify_is_quiet_when_all_is_well_and_exits_4_when_not(edited):
     assert edited("verify").code == ExitCode.INTEGRITY
 
 
+def test_verify_prints_the_digest_of_the_journal_and_takes_it_later(edited):
+    digest = edited("verify", "--json").json["chain"]
+    assert edited("verify").out.strip().endswith(digest)
+    edited("tag", "later")
+    assert edited("verify", "--since", digest).code == 0
+    ran = edited("verify", "--since", "0" * 64, "--json")
+    assert (ran.code, ran.json["ok"]) == (ExitCode.INTEGRITY, False)
+    assert edited("verify", "--since", "12345678").code == ExitCode.USAGE
+
+
 def test_a_backup_can_be_restored(edited, tmp_path):
     log = edited("log", "--json").out
     ran = edited("backup", "edits.tar", "--json")

@@ -286,6 +286,14 @@ def test_a_base_that_changed_is_found_and_nothing_is_done_with_it(name, workspac
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "generation_config.json"])
+def test_a_companion_file_that_changed_is_found_by_verify(name, workspace, tmp_path):
+    file = tmp_path / "model" / name
+    file.write_text(f" {file.read_text()}")
+    (problem,) = reopened(workspace).verify()
+    assert (problem.part, problem.subject) == ("base", str(file))
+
+
 def test_a_change_that_hides_its_time_is_found_by_verify(workspace, tmp_path):
     file = tmp_path / "model" / "model.safetensors"
     stat = file.stat()

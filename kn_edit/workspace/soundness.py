@@ -34,14 +34,17 @@ def examine(
     unsound = {problem.subject for problem in found if problem.part == "delta"}
     try:
         shards = engine().shards
-        found += _other_base(ledger.base, shards, progress)
+        found += _other_files(ledger.base, shards)
+        actual = _fingerprint(shards, progress)
+        if actual != ledger.base.fingerprint:
+            raise BaseChanged(shards.folder, ledger.base.fingerprint, actual)
     except BaseChanged as error:
         found.append(Problem("base", str(error.folder), "its weights changed since init"))
     except KnEditError as error:
         if not found and error.exit_code != ExitCode.INTEGRITY:
             raise
         found.append(Problem("base", "its files", str(error)))
-    if not any(problem.part == "base" for problem in found):
+    else:  # the weights are those of init, so every version can be folded from them
         names = [chosen] if chosen else _versions(ledger, found)
         for done, name in enumerate(names):
             progress("rebuilding versions", done, len(names))
@@ -57,17 +60,16 @@ def _resolved(ledger: Ledger, version: str | None) -> str | None:
         return version
 
 
-def _other_base(base: BaseRecord, shards: Shards, progress: Progress) -> Iterator[Problem]:
-    """Weights or companion files that are not those of init.
+def _fingerprint(shards: Shards, progress: Progress) -> str:
+    """The fingerprint of the weights, taken anew: the engine's stamps are not enough here."""
+    return shards.fingerprint(bytes_of(progress, "checking the base"))
 
-    The stamps that the engine trusts are not enough here.
-    """
-    folder = shards.folder
-    if shards.fingerprint(bytes_of(progress, "checking the base")) != base.fingerprint:
-        yield Problem("base", str(folder), "its weights changed since init")
+
+def _other_files(base: BaseRecord, shards: Shards) -> Iterator[Problem]:
+    """Companion files that are not those of init."""
     if base.files is not None:
-        for name in differing(base.files, companion_files(folder)):
-            yield Problem("base", str(folder / name), "it changed since init, went or came")
+        for name in differing(base.files, companion_files(shards.folder)):
+            yield Problem("base", str(shards.folder / name), "it changed since init, went or came")
 
 
 def _versions(ledger: Ledger, found: list[Problem]) -> Sequence[str]:
