@@ -22,7 +22,7 @@ test: $(STAMP)
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
 torture: $(STAMP)
-	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest tests/test_torture.py tests/test_hostile_checkpoints.py
+	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest tests/test_torture.py tests/test_processes.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .
