@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := demo
+READERS ?= delta header recipe published packs facts sentences names
+SECONDS ?= 60
 
-.PHONY: demo test torture check fix docs bench clean
+.PHONY: demo test torture fuzz check fix docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,7 +24,15 @@ test: $(STAMP)
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
 torture: $(STAMP)
-	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest tests/test_torture.py tests/test_processes.py
+	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest \
+	  tests/test_torture.py tests/test_processes.py tests/test_verify_mutations.py \
+	  tests/test_gc_races.py tests/test_hostile_*.py
+
+# Each reader of what strangers write, for SECONDS; atheris is installed for it.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	set -e; for reader in $(READERS); do \
+	  PYTHONPATH=.:tests $(BIN)/python tests/fuzz/fuzz.py $$reader $(SECONDS); done
 
 check: $(STAMP)
 	$(BIN)/ruff check .
