@@ -53,6 +53,8 @@ RECIPE = b"""{"base":{"fingerprint":"%s","repo":null,"revision":null},"edits":["
 PUBLISHED = Published("0" * 64, "delta", {"kn_edit.json": "1" * 64}).to_json()
 PACK = b"""{"name": "home", "templates": [{"text": "The capital of [X] is [Y]."}],
 "facts": [["France", "Paris"], ["Japan", "Tokyo"]]}"""
+SENTENCES = b"""[{"th_bags": ["Paris is the capital of France."],
+"h_bags": ["France exports wine."]}]"""
 CASE = b'{"relation": "capital", "subject": "France", "answer": "Paris", "to": "Rome"}\n'
 
 # Each reader with the seeds that a fuzzer begins with.
@@ -65,9 +67,7 @@ READERS: dict[str, tuple[Reader, tuple[bytes, ...]]] = {
     "packs": (_file(lambda path: load_relation(str(path)), ".json"), (PACK,)),
     "sentences": (
         _file(lambda path: read_sentences(path, load_relation("capital")), ".json"),
-        (
-            b'[{"th_bags": ["Paris is the capital of France."], "h_bags": ["France exports wine."]}]',
-        ),
+        (SENTENCES,),
     ),
     "names": (
         _text(NeuronId.parse, check_repo, check_revision, split_revision, check_tag),
