@@ -66,6 +66,7 @@ COMMANDS = {
         Command("compose", "apart", ("compose", "v1", "v2", "--allow-overlap"), again=DONE_ALREADY),
         Command("tag", "edited", ("tag", "v2")),
         Command("tag-move", "edited", ("tag", "--move", "v1")),
+        Command("tag-after-a-kill", "hot", ("tag", "v2")),
         Command("gc", "littered", ("gc",), ".kn-edit/blobs", partly=True),
         Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY),
         Command("restore", "saved", ("restore", "saved.tar"), again=DONE_ALREADY),

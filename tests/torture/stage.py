@@ -20,7 +20,7 @@ from typing import Any
 
 from cli_shell import PACK
 from commands import COMMANDS, Command
-from library import Fault, Library, Mode
+from library import Fault, Kind, Library, Mode
 from state import State, collect, ledger_state, names, target_state
 from tiny_models import tiny_folder
 from workspaces import TEMPLATES, known_by
@@ -100,6 +100,7 @@ class Stage:
         self.pack = folder / "pack.json"
         self.pack.write_text(json.dumps(PACK))
         self.known = folder / "known.json"  # facts that the model knows
+        self.first = ""  # the id of the first edit, once there is one
         self.first = self._build()
         tasks = len(list(Path("/proc/self/task").iterdir()))
         assert tasks == 1, f"{tasks} threads would be lost in a fork"
@@ -112,7 +113,17 @@ class Stage:
         (made / "empty").mkdir(parents=True)
         (self.folder / "cache" / "scores").mkdir(parents=True)
         first: str = self.aside(lambda: _templates(made, self.model, self.pack, self.known))
+        self._leave_a_log(made / "hot")
         return first
+
+    def _leave_a_log(self, made: Path) -> None:
+        """A workspace whose last writer was killed right after its commit."""
+        writer = Command("writer", "edited", ("tag", "killed"))
+        place = self.fresh(writer)
+        self.run(writer, place, Fault(Mode.TEAR, 1, kinds=Kind.SYNC))
+        shutil.copytree(place / "w", made)
+        assert (made / LEDGER / "ledger.db-wal").stat().st_size
+        self.remove(place)
 
     def arguments(self, command: Command) -> list[str]:
         """The command line, its places filled in."""
