@@ -79,6 +79,23 @@ def test_files_that_are_named_exist(page):
     assert [path for path in NAMED_FILE.findall(words(page)) if not (ROOT / path).exists()] == []
 
 
+def test_every_promise_names_tests_that_there_are():
+    """docs/reliability.md: a promise without its test is a hope."""
+    page = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    promised = page.partition("## What is not promised")[0]
+    promises = [line for line in promised.splitlines() if line.startswith("| ")]
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    missing = [
+        f"{file}::{test}"
+        for file, test in named
+        if f"\ndef {test}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ]
+    assert missing == []
+    unproven = [line for line in promises if "::test_" not in line and line != "| promise | test |"]
+    assert unproven == []
+    assert len(named) > 50
+
+
 def test_the_index_names_every_page():
     index = LINK.findall((DOCS / "README.md").read_text(encoding="utf-8"))
     named = {(DOCS / link).resolve() for link in index}
