@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from tiny_models import tiny_folder
 
 from kn_edit.checkpoints import folders
 from kn_edit.checkpoints.folders import files_below, leads_outside, new_folder, refuse_links
@@ -221,3 +223,16 @@ def test_a_target_in_a_circle_of_links_is_refused(tmp_path):
     (tmp_path / "round").symlink_to("round")
     with pytest.raises(CannotWrite), new_folder(tmp_path / "round" / "out"):
         pass
+
+
+def test_the_index_goes_with_one_shard_too_and_with_shards_without_tensors(tmp_path):
+    """Without it transformers looks for model.safetensors."""
+    folder = tiny_folder("llama", tmp_path / "model")
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").rename(folder / "all.safetensors")
+    save_file({}, folder / "none.safetensors")
+    weight_map = dict.fromkeys(tensors, "all.safetensors") | {"tied": "none.safetensors"}
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    names = {"all.safetensors", "none.safetensors", "model.safetensors.index.json"}
+    assert names <= {*base_files(Shards.open(folder))}

@@ -250,6 +250,23 @@ def test_a_tensor_in_two_shards_is_edited_in_both(tmp_path):
     assert any(not torch.equal(both[name], live[name]) for name in live)
 
 
+def test_a_tensor_is_edited_where_it_is_whatever_the_index_says(tmp_path):
+    folder = tiny_folder("llama", tmp_path / "model")
+    weight_map = sharded(folder)
+    index = folder / "model.safetensors.index.json"
+    wrong = dict(zip(weight_map, reversed(weight_map.values()), strict=True))
+    changed_json(index, weight_map=wrong)
+    with Workspace.init(str(folder), tmp_path / "work") as workspace:
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        out = workspace.export(tmp_path / "out")
+        live = workspace.load().state_dict()
+        assert workspace.verify() == []
+    reloaded, base = plainly_loaded(out).state_dict(), plainly_loaded(folder).state_dict()
+    assert [name for name in live if not torch.equal(live[name], reloaded[name])] == []
+    assert any(not torch.equal(base[name], live[name]) for name in live)
+    assert (out / index.name).read_bytes() == index.read_bytes()
+
+
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "bert", "opt", "gpt_neox"])
 @pytest.mark.parametrize("way", ["missing", "extra"])
 def test_names_with_a_prefix_too_few_or_too_many_are_read_as_transformers_reads_them(

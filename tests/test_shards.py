@@ -240,12 +240,41 @@ def test_an_index_without_a_map_is_refused(weight_map, tmp_path):
     assert isinstance(refusal(folder), MalformedCheckpoint)
 
 
-def test_an_index_that_disagrees_with_its_shards_is_refused(tmp_path):
+def test_a_tensor_is_read_where_it_is_whatever_the_index_says(tmp_path):
+    """transformers, too, takes no more than the names of the shards from the index."""
     folder = write_sharded(tmp_path)
     index = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
-    swapped = next(file for file in index.values() if file != index["scalar"])
-    write_index(folder, index | {"scalar": swapped})
-    assert "scalar" in str(refusal(folder))
+    before = Shards.open(folder)
+    rotated = dict(zip(index, [*index.values()][1:] + [*index.values()][:1], strict=True))
+    for wrong in (rotated, dict(zip("abc", sorted(set(index.values())), strict=True))):
+        write_index(folder, wrong)
+        shards = Shards.open(folder)
+        assert shards.entries == before.entries and not shards.copies
+        assert shards.fingerprint() == before.fingerprint()
+
+
+@pytest.mark.parametrize("metadata", ["x", None, [1], {"total_size": "x"}, {"total_size": -1e300}])
+def test_what_an_index_says_beside_its_map_does_not_matter(metadata, tmp_path):
+    folder = write_sharded(tmp_path)
+    before = Shards.open(folder).entries
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    text = json.dumps(index | {"metadata": metadata, "more": [metadata]})
+    (folder / "model.safetensors.index.json").write_text(text)
+    assert Shards.open(folder).entries == before
+
+
+def test_a_shard_that_the_index_does_not_name_is_no_part_of_the_model(tmp_path):
+    folder = write_sharded(tmp_path)
+    before = Shards.open(folder).entries
+    save_file({"scalar": torch.tensor(9.0), "more": torch.ones(2)}, folder / "old.safetensors")
+    assert Shards.open(folder).entries == before
+
+
+def test_an_index_beside_a_single_file_is_not_asked(tmp_path):
+    folder = write_single(tmp_path)
+    before = Shards.open(folder).entries
+    write_index(folder, {"scalar": "nowhere.safetensors"})
+    assert Shards.open(folder).entries == before
 
 
 def test_a_tensor_of_the_index_that_no_shard_holds_is_passed_over(tmp_path):

@@ -27,7 +27,7 @@ from kn_edit.hub.records import check_publishable, record_json
 from kn_edit.ledger.records import BaseRecord, EditRecord, VersionRecord
 from kn_edit.models.companions import COMPANIONS
 from kn_edit.models.families import family_of
-from kn_edit.models.shards import INDEX, Progress, Shards
+from kn_edit.models.shards import INDEX, SINGLE, Progress, Shards, index_of
 
 CARD = "README.md"
 BESIDE = (*COMPANIONS, "LICENSE*", "NOTICE*")  # what travels with the weights, and nothing else
@@ -102,8 +102,8 @@ def base_files(shards: Shards) -> list[str]:
     """
     used = set(shards.weight_files)
     names = sorted(path.name for path in shards.folder.iterdir() if path.is_file())
-    if len(used) > 1:
-        used.add(INDEX)
+    if SINGLE not in names:  # transformers finds the shards by it, those without tensors too
+        used |= {INDEX, *index_of(shards.folder).values()}
     return [name for name in names if name in used or any(fnmatch(name, known) for known in BESIDE)]
 
 
