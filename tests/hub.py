@@ -45,6 +45,7 @@ class Hub:
         self.tokens: dict[str, Token] = {}
         self.log: list[Request] = []
         self.faults: list[Fault] = []
+        self.packing: str | None = None  # how a proxy in front of it packs answers, asked or not
         self.lock = threading.RLock()
         self.closing = threading.Event()
         self._server = _Server(("127.0.0.1", 0), type("Bound", (Exchange,), {"hub": self}))

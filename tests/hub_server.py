@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -109,6 +110,13 @@ def route(method: str, path: str, access: str | None = None) -> Callable[..., An
         return answer
 
     return register
+
+
+def packed(packing: str, body: bytes) -> bytes:
+    """A body as a proxy packs it. packing: gzip, deflate, or `deflate` without its head"""
+    window = {"gzip": 31, "deflate": 15, "Deflate": -15}[packing]
+    packer = zlib.compressobj(1, zlib.DEFLATED, window)
+    return packer.compress(body) + packer.flush()
 
 
 class Gone(Exception):
@@ -219,9 +227,13 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply, most: int | None) -> None:
         body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        headers = {"Content-Length": str(len(body)), **reply.headers}
+        if self.hub.packing is not None and reply.status < 400:
+            body = packed(self.hub.packing, body)
+            headers |= {"Content-Encoding": self.hub.packing, "Content-Length": str(len(body))}
         self.record.status = reply.status
         self.send_response(reply.status)
-        for name, value in {"Content-Length": str(len(body)), **reply.headers}.items():
+        for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

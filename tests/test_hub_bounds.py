@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -164,7 +164,24 @@ def lying(size: int) -> Flood:
     return flood
 
 
-BOMB = gzip.compress(b"[" + b" " * (400 << 20) + b"]", 1)
+GZIP = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # how a packed stream begins
+NOTHING = b"\0\0\0\xff\xff"  # a block of no bytes
+
+
+def packed(packing: str, start: bytes, *, block: bytes = b"", times: int = 1 << 14) -> Flood:
+    """An answer whose bytes unfold: by default to 16 GB of spaces, from 16 MB."""
+
+    def flood(to: Any) -> None:
+        packer = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+        spaces = packer.compress(b" " * (1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        to.write(head % packing.encode() + chunk(start))
+        for _ in range(times):
+            to.write(chunk(block or spaces))
+
+    return flood
+
+
 FLOODS: dict[str, Flood] = {
     "spaces": endless(b" "),
     "lists": endless(b"[],", b"["),
@@ -175,7 +192,12 @@ FLOODS: dict[str, Flood] = {
     "early answers": slow(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n"),
     "long headers": whole(b"{}", f"X: {'y' * (1 << 20)}"),
     "many headers": whole(b"{}", *(f"X-{number}: y" for number in range(100_000))),
-    "a bomb": whole(BOMB, "Content-Encoding: gzip"),
+    "a bomb": packed("gzip", GZIP),
+    "a bomb without a head": packed("deflate", NOTHING),
+    "packed nothings": packed("gzip", GZIP, block=NOTHING * (CHUNK // len(NOTHING))),
+    "packed garbage": packed("gzip", GZIP, block=b"\xff" * 1000, times=1),
+    "packed and cut off": packed("gzip", GZIP, times=0),
+    "another packing": packed("br", b"x"),
     "deep JSON": whole(b"[" * 500_000 + b"]" * 500_000),
     "many values": whole(b"[" + b"[]," * 5_000_000 + b"[]]"),
     "an endless error": lambda to: lying(10 << 30)(_As(to, b"500 Oops")),

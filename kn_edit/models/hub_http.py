@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from kn_edit import credentials
+from kn_edit.models.unpacking import PACKINGS, PackingProblem, Unpacker
 from kn_edit.safetext import escaped, shortened, without_secrets
 
 SECONDS = 30.0  # without a byte, and the Hub counts as silent
@@ -40,6 +41,7 @@ _SENT_HOME = "kn_edit.sent_home"  # the first address of a chain of redirects wa
 _FILE = "kn_edit.file"  # whether that address was a file's
 _COUNTED = "kn_edit.counted"  # bytes of an answer that were taken from what may be downloaded
 _STARTED = "kn_edit.started"
+_PACKING = "kn_edit.packing"  # how the bytes of an answer are packed
 MOST = "kn_edit.most"  # extension of a request: the bytes that its answer may have
 
 _SECRET_HEADERS = ("Authorization", "Cookie", "Proxy-Authorization")
@@ -93,7 +95,7 @@ class Guard:
         first_home = request.extensions.get(_SENT_HOME, not foreign)
         file = request.extensions.get(_FILE, self._is_file(request, foreign))
         self._limit(request, **{_HOPS: hops, _SENT_HOME: first_home, _FILE: file})
-        request.headers["Accept-Encoding"] = "identity"  # no bytes that unfold
+        request.headers["Accept-Encoding"] = "identity"  # lengths are true, ranges plain
         if self.too_slow:
             raise UnrulyHub("answers too slowly")
         if hops > MOST_REDIRECTS:
@@ -135,8 +137,7 @@ class Guard:
     def receive(self, response: Any) -> None:
         """Look at an answer before anybody reads it."""
         _check_headers(response.headers, response.request.method)
-        if response.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
-            raise UnrulyHub("packs its answers, although it is asked not to")
+        _unpack(response)
         if response.status_code >= 300:
             response.stream = _Bounded.around(response, self._first_bytes)
         elif response.request.extensions.get(MOST) is not None:
@@ -201,6 +202,23 @@ class Guard:
         _check_names(value)
 
 
+def _unpack(response: Any) -> None:
+    """Have packed bytes unpacked as they come, in front of all that counts bytes.
+
+    They are asked for as they are, and proxies in between pack them all the same.
+    """
+    headers = response.headers
+    packing = headers.get("Content-Encoding", "identity").strip().lower()
+    if packing in ("identity", ""):
+        return
+    if packing not in PACKINGS or response.status_code == 206:
+        raise UnrulyHub("packs its answers in a way that nobody asked for")
+    for name in ("Content-Encoding", "Content-Length"):  # that of the packed bytes
+        if name in headers:
+            del headers[name]
+    response.extensions[_PACKING] = packing
+
+
 def _check_headers(headers: Any, method: str) -> None:
     """What becomes a file name is one; nobody waits for hours because the Hub asks for it."""
     for name in ("ETag", "X-Linked-Etag") if method == "HEAD" else ("X-Linked-Etag",):
@@ -259,7 +277,7 @@ class _Bounded:
         class Stream(library.SyncByteStream):  # type: ignore[misc, name-defined]
             def __iter__(self) -> Iterator[bytes]:
                 got = 0
-                for chunk in inner:
+                for chunk in _plain(response, inner):
                     got += len(chunk)
                     if not look(response, got):
                         return
@@ -269,6 +287,21 @@ class _Bounded:
                 inner.close()
 
         return Stream()
+
+
+def _plain(response: Any, stream: Any) -> Iterator[bytes]:
+    """The bytes of an answer, unpacked where it comes packed."""
+    packing = response.extensions.get(_PACKING)
+    if packing is None:
+        yield from stream
+        return
+    unpacker = Unpacker(packing)
+    try:
+        for chunk in stream:
+            yield from unpacker.pieces(chunk)
+        unpacker.check_end()
+    except PackingProblem:
+        raise UnrulyHub("sends packed bytes that cannot be unpacked") from None
 
 
 def time_limit() -> float:
