@@ -117,6 +117,7 @@ from kn_edit.errors.prompts import (
     PromptEmpty,
     PromptTooLong,
     SpecialTokenInText,
+    TokenizerFailed,
     TokenNotEmbedded,
 )
 from kn_edit.errors.python import ModelInUse, WorkspaceClosed
@@ -277,6 +278,7 @@ __all__ = [
     "TargetNotEmpty",
     "TensorMissing",
     "TokenNotEmbedded",
+    "TokenizerFailed",
     "TooDeep",
     "TooFewKnown",
     "TwoNewAnswers",

@@ -101,6 +101,20 @@ class SpecialTokenInText(CannotAsk):
 
 
 @dataclass
+class TokenizerFailed(CannotAsk):
+    """The checkpoint's tokenizer fails on a text, though it loads and reads others."""
+
+    text: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the model's tokenizer fails on {self.text!r} ({self.reason}); write it in other "
+            "words, or use a checkpoint with a sound tokenizer"
+        )
+
+
+@dataclass
 class PromptEmpty(CannotAsk):
     """Nothing of a prompt is left when it is tokenised, so there is no place for an answer."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kn_edit.errors import SlotsNotStored
 from kn_edit.models.configs import family_in
 from kn_edit.models.families import Family, family_of
+from kn_edit.models.guarded import GuardedTokenizer
 from kn_edit.models.loading import Blueprint, blueprint, network
 from kn_edit.models.shards import CONFIG, Shards, read_config
 from kn_edit.models.tokenizer import load_tokenizer
@@ -27,7 +28,7 @@ class Model:
 
     def __init__(self, net: Any, tokenizer: Any) -> None:
         self.net = net.eval().requires_grad_(False)
-        self.tokenizer = tokenizer
+        self.tokenizer = GuardedTokenizer(tokenizer)
         self.family: Family = family_of(net.config.model_type)
         self.layers: list[nn.Module] = list(part(net, self.family.layers))
         self.downs: list[Any] = [part(layer, self.family.down) for layer in self.layers]

@@ -530,7 +530,7 @@ class Workspace:
     @property
     @verb
     def tokenizer(self) -> Any:
-        return self.engine.model.tokenizer
+        return self.engine.model.tokenizer.plain
 
     @verb
     def verify(self, version: str | None = None, *, since: str | None = None) -> list[Problem]:
