@@ -27,7 +27,7 @@ class GuardedTokenizer:
     """
 
     def __init__(self, tokenizer: Any) -> None:
-        self.plain = tokenizer.plain if isinstance(tokenizer, GuardedTokenizer) else tokenizer
+        self.plain: Any = tokenizer.plain if isinstance(tokenizer, GuardedTokenizer) else tokenizer
 
     def __call__(self, *texts: Any, **options: Any) -> Any:
         return _guarded(self.plain, texts, options)
