@@ -111,6 +111,8 @@ def tidied_right_before_the_transaction(ledger, monkeypatch):
     def put_and_lose(self, data: bytes) -> str:
         digest = put(self, data)
         if not removed:
+            # A file of this very tick of the file system's clock is young whatever is asked.
+            os.utime(self.path(digest), (1, 1))
             removed.extend(ledger.gc(older_than=NOW))
         return digest
 
