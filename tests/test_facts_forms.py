@@ -185,6 +185,20 @@ def test_what_stands_for_no_answer_is_none(written, nothing):
     assert not case.fact.stated
 
 
+@pytest.mark.parametrize("prompt", ["The capital of {} is", "The capital of France is"])
+def test_counterfact_with_its_rewrites_taken_apart_is_read(written, prompt):
+    row = {**COUNTERFACT["requested_rewrite"], "case_id": 1, "prompt": prompt}
+    case = read_cases(written(json.dumps(row)))[0]
+    assert (case.fact.subject, case.fact.answer, case.target) == ("France", "Paris", "Rome")
+    assert [template.text for template in case.relation.templates] == ["The capital of [X] is [Y]"]
+
+
+@pytest.mark.parametrize("answer", [{"name": "Paris"}, {"str": 7}, 1969, [2], [{}]])
+def test_an_answer_that_is_no_text_is_refused_with_its_line(written, answer):
+    with pytest.raises(BadFacts, match="line 1: .* is not text"):
+        read_cases(written(json.dumps({**FLAT, "ground_truth": answer})))
+
+
 def test_several_requests_of_a_row_are_several_cases(written):
     rewrite = COUNTERFACT["requested_rewrite"]
     other = {**rewrite, "subject": "Japan"}
@@ -243,6 +257,15 @@ def test_half_a_relation_of_pararel_is_named(written, row):
         (b"PK\x03\x04\x14", "a zip archive"),
         (b"\x80\x04\x95", "a pickle"),
         (b"SQLite format 3\0", "a database"),
+        (b"\x80\x02}q", "a pickle"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook of Excel"),
+        (b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip"),
+        (b"\x93NUMPY\x01\0", "an array of NumPy"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        (b"\xef\xbb\xbf\r\n<!DOCTYPE html><html>", "a web page"),
+        (b'{"subject": ["France", "Japan"], "to": ["Rome", "Oslo"]}', "a table by columns"),
+        (b'{"subject": {"0": "France"}, "to": {"0": "Rome"}}', "a table by columns"),
+        (b'{"version": 1, "data": [{"subject": "France"}]}', 'under the key "data"'),
         ('{"subject": "a"}'.encode("utf-16"), "UTF-16"),
         ('{"subject": "a"}'.encode("utf-16-le"), "UTF-16"),
         (b"subject,target\nFrance,Rome\n", "a table of comma-separated values"),

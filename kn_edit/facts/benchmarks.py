@@ -14,7 +14,8 @@ zsRE (Levy et al. 2017; Mitchell et al. 2022):
 
 The prompt solves, the rephrased one is held out, those of `locality` and `loc` must keep their
 answers. Where a prompt does not mention its subject, the whole prompt stands for the subject; a
-rephrased prompt that does not mention it is left out. Rows without a true answer are about what the
+rephrased prompt that does not mention it is left out. CounterFact with its rewrites taken apart is read
+too: `{}` in a prompt is the subject, and an answer may stand as {"str": ...}. Rows without a true answer are about what the
 model says today. Other keys are passed over.
 """
 
@@ -26,13 +27,19 @@ from kn_edit.facts.counterfact import MOST_PROMPTS
 from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Prompt, Template
 from kn_edit.facts.relation import Case, Relation
-from kn_edit.facts.wording import relation_name, template_of, whole_prompt, whole_template
+from kn_edit.facts.wording import (
+    braced_template,
+    relation_name,
+    template_of,
+    whole_prompt,
+    whole_template,
+)
 
 _RELATIONS = ("relation_id", "relation")
 _TARGETS = ("target_new", "target", "target_false", "new_answer")
 _ANSWERS = ("ground_truth", "target_true", "answer", "answers")
 _REPHRASED = ("rephrase_prompt", "rephrase", "paraphrase_prompts", "rephrase_prompts")
-_NO_ANSWER = {"<|endoftext|>", "</s>"}  # what EasyEdit writes where there is none
+_NO_ANSWER = {"", "<|endoftext|>", "</s>"}  # what EasyEdit writes where there is none
 
 
 def flat_case(row: Place) -> Case:
@@ -75,7 +82,7 @@ def _asked(row: Place, prompt: Place) -> tuple[str, Template]:
     named = row.find("subject")
     if named is not None:
         subject = named.field("subject")
-        template = template_of(prompt, subject)
+        template = braced_template(prompt) or template_of(prompt, subject)
         if template is not None:
             return subject, template
     text = prompt.field("subject")  # nobody says which of its words are the subject
@@ -89,18 +96,20 @@ def _neighbour(relation: str, prompt: Place, answer: Place | None) -> Prompt:
 
 def _answer(place: Place | None, field: str = "answer") -> str:
     """A stated answer; empty where none is, or only what stands for none."""
-    while place is not None and isinstance(place.value, list):
-        items = place.items()
-        place = items[0] if items else None
-    if place is None or place.value == "" or place.value in _NO_ANSWER:
+    place = _only(place) if place is not None else None
+    value = place.value if place is not None else None
+    if place is None or value == [] or (isinstance(value, str) and value in _NO_ANSWER):
         return ""
     return place.field(field)
 
 
 def _only(place: Place) -> Place:
-    """The first of several, or the one."""
-    items = place.items() if isinstance(place.value, list) else ()
-    return items[0] if items else place
+    """The first of several, or the one; of an object of CounterFact, its text."""
+    while isinstance(place.value, list) and place.value:
+        place = place.items()[0]
+    if isinstance(place.value, dict) and "str" in place.value:
+        return place.member("str")
+    return place
 
 
 def _texts(row: Place, keys: tuple[str, ...]) -> tuple[Place, ...]:

@@ -18,6 +18,7 @@ from kn_edit.facts.pararel import is_pararel_file, read_pararel
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_document, read_rows
 from kn_edit.facts.source import is_pipe, read_source
+from kn_edit.safetext import shortened
 from kn_edit.untrusted import path_of
 
 PACK, COUNTERFACT, ZSRE, FLAT, OWN = (
@@ -69,6 +70,7 @@ def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:
 def _form(row: Place) -> str:
     """What the keys of a first row say of its file. Raises BadFacts."""
     keys = set(row.value) if isinstance(row.value, dict) else set()
+    _refuse_columns(row)
     if "requested_rewrite" in keys:
         return COUNTERFACT
     if keys & {"src", "alt"}:
@@ -80,11 +82,35 @@ def _form(row: Place) -> str:
     if any(pararel <= keys for pararel in _PARAREL):
         remedy = "name the folder, or the file in it, so that patterns and triples are both found"
         raise row.wrong("this is one half of a relation of ParaRel", remedy)
+    _refuse_wrapped(row)
     if not isinstance(row.value, dict) or (keys and not keys & {*KEYS}):
         remedy = 'write rows such as {"relation": "capital", "subject": "France", "to": "Rome"}'
         row.find("")  # tells what is no object
         raise row.wrong("the keys of the first row are those of no form of facts", remedy)
     return OWN
+
+
+def _refuse_columns(row: Place) -> None:
+    """Refuse a table as pandas writes it by itself: a list, or an object by number, a column."""
+    columns = list(row.value.values()) if isinstance(row.value, dict) else []
+    if len(columns) > 1 and all(map(_is_column, columns)) and len({*map(len, columns)}) == 1:
+        remedy = 'write one object a row (pandas: to_json(orient="records", lines=True))'
+        raise row.wrong("this is a table by columns", remedy)
+
+
+def _is_column(value: object) -> bool:
+    if isinstance(value, dict):
+        return bool(value) and all(key.isdigit() for key in value)
+    return isinstance(value, list) and bool(value)
+
+
+def _refuse_wrapped(row: Place) -> None:
+    """Refuse rows inside an object, as web services give them, by the name of their key."""
+    members = row.value.items() if isinstance(row.value, dict) else ()
+    for key, value in members:
+        if key not in KEYS and isinstance(value, list) and value and isinstance(value[0], dict):
+            problem = f'the rows stand under the key "{shortened(key, 60)}"'
+            raise row.wrong(problem, "write that list alone")
 
 
 def _guarded(path: Path, raw: bytes, rows: Iterator[Place]) -> Iterator[Place]:

@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kn_edit.facts.document import Place
-from kn_edit.facts.fact import SUBJECT, Fact, Template
+from kn_edit.facts.fact import Fact, Template
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_rows
 from kn_edit.facts.source import read_source
-from kn_edit.facts.wording import relation_name, template_of, whole_prompt, with_answer
+from kn_edit.facts.wording import braced_template, relation_name, template_of, whole_prompt
 
 MOST_PROMPTS = 1_000  # of one kind in a row
 SOURCE = "CounterFact (Meng et al. 2022)"
@@ -63,11 +63,11 @@ def _case(row: Place, rewrite: Place) -> Case:
 
 
 def _rewrite_template(prompt: Place) -> Template:
-    text = prompt.field("template")
-    if text.count("{}") != 1:
-        raise prompt.wrong(f"the prompt {text!r} needs {{}} once", "write {} for the subject")
-    with prompt.located():
-        return Template(with_answer(text.replace("{}", SUBJECT)))
+    template = braced_template(prompt)
+    if template is None:
+        problem = f"the prompt {prompt.field('template')!r} needs {{}} once"
+        raise prompt.wrong(problem, "write {} for the subject")
+    return template
 
 
 def _paraphrases(row: Place, subject: str) -> list[Template]:

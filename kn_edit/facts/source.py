@@ -28,10 +28,20 @@ _BINARY = {
     b"(\xb5/\xfd": ("compressed by zstd", "unpack it, or pipe it in: --facts <(zstdcat FILE)"),
     b"BZh": ("compressed by bzip2", "unpack it, or pipe it in: --facts <(bzcat FILE)"),
     b"\xfd7zXZ": ("compressed by xz", "unpack it, or pipe it in: --facts <(xzcat FILE)"),
+    b"7z\xbc\xaf\x27\x1c": ("an archive of 7-Zip", "unpack it"),
+    b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "write its sheet as JSONL"),
+    b"\x93NUMPY": ("an array of NumPy", "write it as JSONL"),
+    b"\x89HDF\r\n": ("an HDF5 file", "write it as JSONL"),
+    b"\x80\x02": ("a pickle, which could run code", "write it as JSONL"),
+    b"\x80\x03": ("a pickle, which could run code", "write it as JSONL"),
     b"\x80\x04": ("a pickle, which could run code", "write it as JSONL"),
     b"\x80\x05": ("a pickle, which could run code", "write it as JSONL"),
     b"SQLite format 3": ("a database", "write its rows as JSONL"),
     b"%PDF": ("a PDF", "write its facts as JSONL"),
+    b"version https://git-lfs": ("a pointer of Git LFS, not the file", "fetch it: git lfs pull"),
+    b"<!DOCTYPE": ("a web page", "download the file itself, not the page that shows it"),
+    b"<!doctype": ("a web page", "download the file itself, not the page that shows it"),
+    b"<html": ("a web page", "download the file itself, not the page that shows it"),
 }
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -113,7 +123,7 @@ def _read_fifo(path: Path, most: int) -> bytes:
 
 def _check_is_text(path: Path, raw: bytes) -> None:
     for magic, (kind, remedy) in _BINARY.items():
-        if raw.startswith(magic):
+        if raw.removeprefix(_BOM).lstrip(b"\r\n").startswith(magic):
             raise BadFacts(path, 1, f"this is {kind}", remedy)
     if raw.startswith(_UTF16) or b"\0" in raw[:4]:
         raise BadFacts(path, 1, "the text is UTF-16 or UTF-32, not UTF-8", "save it as UTF-8")

@@ -37,6 +37,15 @@ def template_of(prompt: Place, subject: str, *, held_out: bool = False) -> Templ
         return Template(with_answer(own), held_out)
 
 
+def braced_template(prompt: Place) -> Template | None:
+    """A prompt with [X] where it has {} for its subject; None where it has none, or several."""
+    text = prompt.field("template")
+    if text.count("{}") != 1:
+        return None
+    with prompt.located():
+        return Template(with_answer(text.replace("{}", SUBJECT)))
+
+
 def whole_prompt(relation: str, prompt: Place, answer: str = "") -> Prompt:
     """A prompt of which nobody says which words are its subject: all of it stands for that."""
     text = prompt.field("template")
