@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from operator import index
 from typing import NamedTuple
 
 from kn_edit.errors import NotANeuron
@@ -26,3 +28,17 @@ class NeuronId(NamedTuple):
         if match is None:
             raise NotANeuron(text)
         return cls(int(match[1]), int(match[2]))
+
+    @classmethod
+    def of(cls, named: object) -> NeuronId:
+        """A neuron as people name it: itself, `L9.2141`, or a pair of whole numbers.
+
+        The numbers may be numpy's, which neither a database nor JSON would write as numbers.
+        Raises NotANeuron.
+        """
+        if isinstance(named, str):
+            return cls.parse(named)
+        if isinstance(named, (tuple, list)) and len(named) == 2:
+            with suppress(TypeError):
+                return cls(index(named[0]), index(named[1]))
+        raise NotANeuron(str(named))

@@ -25,7 +25,7 @@ class JsonProblem(ValueError):
     """What is wrong with a JSON text, in words; callers know where it stands."""
 
 
-def path_of(named: str | Path) -> Path:
+def path_of(named: str | os.PathLike[str]) -> Path:
     """A file or folder as users name it: text or a path, `~` for the home folder."""
     path = Path(named)
     with suppress(RuntimeError):  # ~somebody, whom this system does not know

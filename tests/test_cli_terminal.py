@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 from cli_shell import PROGRAM
 from rich.cells import cell_len
+from tiny_models import tiny_folder
 
 from kn_edit.cli import terminal
 from kn_edit.cli.run import run
 from kn_edit.errors import ExitCode
+from kn_edit.workspace import Workspace
 
 LOOKING = [("status",), ("log",), ("show", "head"), ("diff", "base"), ("blame", "L0.1")]
 LOST = ["full", "closed"]
@@ -154,3 +156,26 @@ def test_no_stream_at_all(edited):
     assert run_line("kn tag z <&- >&- 2>&-").returncode == 0
     assert edited("show", "z").code == 0
     assert edited("verify").code == 0  # nothing was printed into a file of the ledger
+
+
+def test_a_stream_that_can_only_be_written_to_is_enough(tmp_path, monkeypatch):
+    class Bare:
+        def __init__(self) -> None:
+            self.written: list[str] = []
+
+        def write(self, text: str) -> int:
+            self.written.append(str(text))
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+    tiny_folder("llama", tmp_path / "model")
+    Workspace.init(tmp_path / "model", tmp_path / "w").close()
+    out, err = Bare(), Bare()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    code = run(["log", "--workspace", str(tmp_path / "w")])
+    monkeypatch.undo()
+    assert (code, "".join(err.written)) == (0, "")
+    assert "init model" in "".join(out.written)

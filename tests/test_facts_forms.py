@@ -195,7 +195,7 @@ def test_counterfact_with_its_rewrites_taken_apart_is_read(written, prompt):
 
 @pytest.mark.parametrize("answer", [{"name": "Paris"}, {"str": 7}, 1969, [2], [{}]])
 def test_an_answer_that_is_no_text_is_refused_with_its_line(written, answer):
-    with pytest.raises(BadFacts, match="line 1: .* is not text"):
+    with pytest.raises(BadFacts, match=r"line 1: .* is not text"):
         read_cases(written(json.dumps({**FLAT, "ground_truth": answer})))
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import tiny, tiny_folder
@@ -17,9 +18,11 @@ from kn_edit.edits.calibrate import Aims, Settings, solve
 from kn_edit.edits.erase import overwritten, written_slot
 from kn_edit.errors import (
     BadSetting,
+    CheckpointFolderMissing,
     ExitCode,
     KnEditError,
     ModelInUse,
+    NotANeuron,
     NoTarget,
     WorkspaceClosed,
 )
@@ -27,7 +30,7 @@ from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.attribution import Adaptive, attribute_chain
-from kn_edit.workspace import Case, How, Search, Workspace, load_relation, read_cases
+from kn_edit.workspace import Case, How, Search, Workspace, case_of, load_relation, read_cases
 
 
 @pytest.fixture(autouse=True)
@@ -287,3 +290,92 @@ def test_a_closed_workspace_says_so(tmp_path):
     ):
         with pytest.raises(WorkspaceClosed, match="is closed; open it again"):
             use()
+
+
+# --- values of other types ------------------------------------------------------------------------
+
+
+class Named:
+    """A path of some other library."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def test_paths_may_be_of_any_kind(tmp_path):
+    tiny_folder("llama", tmp_path / "model")
+    with Workspace.init(PurePath(tmp_path / "model"), Named(tmp_path / "work")) as workspace:
+        workspace.export(PurePath(tmp_path / "out"))
+        workspace.backup(Named(tmp_path / "b.tar"))
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    row = '{"relation": "capital", "subject": "France", "to": "Rome"}\n'
+    (tmp_path / "facts.jsonl").write_text(row)
+    assert len(read_cases(Named(tmp_path / "facts.jsonl"))) == 1
+    with pytest.raises(CheckpointFolderMissing):
+        Workspace.init(Named(tmp_path / "none"), tmp_path / "other")
+
+
+def test_neurons_with_numbers_of_numpy_are_recorded_as_any_other(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        named = (NeuronId(np.int64(0), np.int32(3)), (1, np.int64(5)), "L1.7", [0, 9])
+        how = How(search=QUICK.search, settings=QUICK.settings, neurons=named)  # type: ignore[arg-type]
+        assert [type(number) for neuron in how.neurons for number in neuron] == [int] * 8
+        edited = workspace.update(about("France"), "Rome", how=how, accept=True)
+        for neuron, _ in edited.draft.neurons:
+            assert [blame.edit.id for blame in workspace.blame(neuron)] == [edited.edit]
+            again = NeuronId(np.int64(neuron.layer), np.int64(neuron.index))
+            assert workspace.blame(again) == workspace.blame(str(neuron)) != []
+        assert workspace.verify() == []
+
+
+@pytest.mark.parametrize("wrong", [3, None, (1,), (1, 2, 3), ("a", "b"), (1.5, 2), "L1", b"L1.2"])
+def test_what_names_no_neuron_is_refused(wrong):
+    with pytest.raises(NotANeuron):
+        How(neurons=(wrong,))
+
+
+def test_a_search_may_be_named_by_its_method(tmp_path):
+    assert How(search="activation").search == Search.by("activation")  # type: ignore[arg-type]
+    with pytest.raises(BadSetting, match="adaptive, riemann, activation"):
+        How(search="gradient")  # type: ignore[arg-type]
+    with new_workspace(tmp_path) as workspace:
+        by_name = workspace.locate(about("France"), search="activation")
+        assert by_name.neurons == workspace.locate(about("France"), search=QUICK.search).neurons
+
+
+def test_one_text_in_place_of_a_list_is_one_and_not_its_letters():
+    case = case_of(prompts="[X] is in [Y].", subject="Lyra", answer="Oxford", neighbours="Will")
+    assert [prompt.fact.subject for prompt in case.neighbours] == ["Will"]
+    assert [template.text for template in case.relation.templates] == ["[X] is in [Y]."]
+    with pytest.raises(BadSetting, match="a list of texts"):
+        case_of(prompts=7, subject="Lyra", answer="Oxford")  # type: ignore[arg-type]
+
+
+def test_versions_may_come_from_any_iterable(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        workspace.tag("rome")
+        workspace.rewind("base")
+        assert workspace.compose("rome").id == workspace.ledger.version("rome").id
+        workspace.rewind("base")
+        assert workspace.compose(name for name in ["rome"]).id == workspace.head.id
+
+
+def test_values_that_are_no_text_are_told_in_one_sentence(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        verbs: dict[str, Callable[[Any], Any]] = {
+            "subject": lambda wrong: case_of(relation="capital", subject=wrong),
+            "answer": lambda wrong: workspace.update(about("France"), wrong),
+            "version": workspace.show,
+            "tag": workspace.tag,
+            "rewind": workspace.rewind,
+            "revert": workspace.revert,
+        }
+        for verb in verbs.values():
+            for wrong in (1969, 2.5, True, [], b"head"):
+                with pytest.raises(KnEditError):
+                    verb(wrong)
+        assert workspace.head.edits == ()

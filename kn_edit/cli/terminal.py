@@ -69,7 +69,7 @@ class Measured(io.TextIOBase):
         return getattr(sys.stdout, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        with suppress(ValueError):  # it may be closed
+        with suppress(ValueError, AttributeError):  # closed, or not much of a stream
             return sys.stdout.isatty()
         return False
 

@@ -14,9 +14,11 @@ zsRE (Levy et al. 2017; Mitchell et al. 2022):
 
 The prompt solves, the rephrased one is held out, those of `locality` and `loc` must keep their
 answers. Where a prompt does not mention its subject, the whole prompt stands for the subject; a
-rephrased prompt that does not mention it is left out. CounterFact with its rewrites taken apart is read
-too: `{}` in a prompt is the subject, and an answer may stand as {"str": ...}. Rows without a true answer are about what the
+rephrased prompt that does not mention it is left out. Rows without a true answer are about what the
 model says today. Other keys are passed over.
+
+Flat rows of CounterFact come with its own spellings too: `{}` in a prompt is the subject, and an
+answer may be an object, {"str": "Paris"}.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -33,7 +34,7 @@ UNKNOWN = ""
 _PARAREL = ({"pattern"}, {"sub_label", "obj_label"})
 
 
-def read_cases(path: str | Path) -> tuple[Case, ...]:
+def read_cases(path: str | os.PathLike[str]) -> tuple[Case, ...]:
     """The cases of a file of facts, of a ParaRel folder, or of a pipe (`-` is standard input).
 
     What a file is, its content says: the keys of its first row. JSON lists, one object a line and

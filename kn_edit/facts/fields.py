@@ -32,6 +32,8 @@ def check_field(text: str, name: str) -> str:
     Raises EmptyField, BadField.
     """
     most = MOST_LETTERS[name]
+    if not isinstance(text, str):
+        raise BadField(name, f"is not text but {type(text).__name__}", "write it in quotes")
     text = text if name == "template" else text.strip()
     if not text.strip():
         raise EmptyField(name)

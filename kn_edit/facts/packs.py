@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -42,7 +43,7 @@ def bundled_relation(name: str) -> Relation:
         return read_pack(path)
 
 
-def load_relation(name_or_path: str | Path) -> Relation:
+def load_relation(name_or_path: str | os.PathLike[str]) -> Relation:
     """A bundled relation by name, or a relation pack or a relation of ParaRel by path.
 
     Raises UnknownRelation, UnreadableFacts, BadFacts.
@@ -57,7 +58,7 @@ def load_relation(name_or_path: str | Path) -> Relation:
     return read_pack(path)
 
 
-def read_pack(path: str | Path) -> Relation:
+def read_pack(path: str | os.PathLike[str]) -> Relation:
     """A relation pack. Raises UnreadableFacts, BadFacts."""
     return pack_of(read_document(Path(path)))
 

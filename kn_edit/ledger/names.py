@@ -29,6 +29,8 @@ def root_id(connection: Connection) -> str:
 
 def find_version(connection: Connection, name: str) -> str:
     """The id of a version by any of its names. Raises UnknownId, ShortPrefix, AmbiguousId."""
+    if not isinstance(name, str):
+        raise UnknownId("version", str(name))
     if name.lower() in HEADS:
         return head_id(connection)
     if name.lower() in ROOTS:
@@ -48,6 +50,8 @@ def find_edit(connection: Connection, prefix: str) -> str:
 
 def check_tag(name: str) -> None:
     """Raise BadTagName for what git would refuse, or what could be read as something else."""
+    if not isinstance(name, str):
+        raise BadTagName(str(name), "it is not text")
     parts = name.split("/")
     if len(name) > 100:
         raise BadTagName(name, "it is longer than 100 characters")
@@ -62,9 +66,9 @@ def check_tag(name: str) -> None:
 
 
 def _by_prefix(connection: Connection, column: Column[str], what: str, prefix: str) -> str:
-    typed = prefix.lower()
-    if not _HEX.fullmatch(typed):
-        raise UnknownId(what, prefix)
+    typed = str(prefix).lower()
+    if not isinstance(prefix, str) or not _HEX.fullmatch(typed):
+        raise UnknownId(what, str(prefix))
     if len(typed) < LEAST_DIGITS:
         raise ShortPrefix(prefix, LEAST_DIGITS)
     query = select(column).where(column.startswith(typed)).order_by(column)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,15 +65,15 @@ class Source:
     folder: Path
 
 
-def resolve(model: str | Path, *, progress: Progress | None = None) -> Source:
+def resolve(model: str | os.PathLike[str], *, progress: Progress | None = None) -> Source:
     """Find `demo`, `demo-bert`, a folder, or `org/name[@revision]`; fetches what is not here yet.
 
-    A Path is always a folder. Raises CheckpointFolderMissing, CheckpointPathUnusable,
+    A path is always a folder. Raises CheckpointFolderMissing, CheckpointPathUnusable,
     HubLoadFailed, CannotWrite, the refusals of Shards.open by file names and config, those of
     family_of, and the errors of demo_folder.
     """
-    if isinstance(model, Path):
-        return _local(model)
+    if not isinstance(model, str):
+        return _local(Path(model))
     if model == DEMO:
         return Source(DEMO, None, None, demo_folder(progress))
     if model == DEMO_BERT:

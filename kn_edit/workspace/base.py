@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from kn_edit.errors import BaseFilesChanged, OtherBase
@@ -16,7 +17,7 @@ from kn_edit.workspace.engine import STAMPS, write_stamps
 from kn_edit.workspace.progress import Progress, bytes_of
 
 
-def base_of(model: str | Path, progress: Progress) -> tuple[BaseRecord, Shards]:
+def base_of(model: str | os.PathLike[str], progress: Progress) -> tuple[BaseRecord, Shards]:
     """Find a demo, a checkpoint folder, or a Hub id, and take its fingerprint.
 
     What cannot be loaded is refused here, so that no workspace stands on it. Raises what finding
@@ -43,7 +44,7 @@ def base_of(model: str | Path, progress: Progress) -> tuple[BaseRecord, Shards]:
 
 
 def place_base(
-    ledger: Ledger, folder: str | Path, *, accept_files: bool, progress: Progress
+    ledger: Ledger, folder: str | os.PathLike[str], *, accept_files: bool, progress: Progress
 ) -> None:
     """Note the folder in which the base of a ledger lies now. Raises OtherBase, BaseFilesChanged.
 

@@ -41,6 +41,8 @@ class How:
     facts: int = 20  # known facts of a relation that an erase looks at
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "search", Search.of(self.search))
+        object.__setattr__(self, "neurons", tuple(map(NeuronId.of, self.neurons)))
         for number in self.scale:
             require_number("the scale", number)
         require_number("times", self.times, above=1)

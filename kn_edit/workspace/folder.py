@@ -15,7 +15,7 @@ MOST_BYTES = 4096  # of a path on Linux, its end included
 MOST_BYTES_OF_NAME = 255
 
 
-def chosen_folder(folder: str | Path | None) -> Path | None:
+def chosen_folder(folder: str | os.PathLike[str] | None) -> Path | None:
     """The folder that was named, by argument or by KN_EDIT_WORKSPACE. Raises BadPath."""
     if folder is not None:
         return user_path(folder)
@@ -40,15 +40,16 @@ def nearest_or_here() -> Path:
         return here
 
 
-def user_path(path: str | Path, what: str = "the path") -> Path:
+def user_path(path: str | os.PathLike[str], what: str = "the path") -> Path:
     """A path as its user means it: `~` and `~user` are home folders. Raises BadPath.
 
     what: where the path comes from, for the error
     """
-    problem = problem_of(os.fspath(path))
+    text = os.fsdecode(path)
+    problem = problem_of(text)
     if problem:
-        raise BadPath(what, os.fspath(path), problem)
-    return path_of(path)
+        raise BadPath(what, text, problem)
+    return path_of(text)
 
 
 def problem_of(path: str) -> str:

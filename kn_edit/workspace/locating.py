@@ -49,6 +49,11 @@ class Search:
             threshold = ACTIVATION_COARSE if method == "activation" else Thresholds.coarse
         return cls(method, m, Thresholds(coarse=threshold))
 
+    @classmethod
+    def of(cls, named: Search | str) -> Search:
+        """A search as people name it: itself, or its method. Raises BadSetting."""
+        return named if isinstance(named, Search) else cls.by(named)
+
 
 class Locator:
     """Finds neurons; the model must be at the version that the cache is for."""

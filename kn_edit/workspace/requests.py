@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from kn_edit.errors import FactNotNamed, KnEditError
+from kn_edit.errors import BadSetting, FactNotNamed, KnEditError
 from kn_edit.facts import (
     ByFact,
     Case,
@@ -23,13 +23,25 @@ ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
 OWN = "own"  # the relation of prompts that a user wrote
 
 
+def each(texts: Iterable[str], what: str = "the list") -> tuple[str, ...]:
+    """What was given as a list: a text is one member, and not its letters.
+
+    Raises BadSetting for what is no list at all.
+    """
+    if isinstance(texts, str):
+        return (texts,)
+    if not isinstance(texts, Iterable):
+        raise BadSetting(what, texts, "a list of texts")
+    return tuple(texts)
+
+
 def case_of(
     *,
     relation: str | None = None,
     subject: str | None = None,
     answer: str | None = None,
-    prompts: Sequence[str] = (),
-    neighbours: Sequence[str] = (),
+    prompts: Iterable[str] = (),
+    neighbours: Iterable[str] = (),
 ) -> Case:
     """The case that a user named by a relation and a subject, or in full by prompts.
 
@@ -39,7 +51,10 @@ def case_of(
         raise FactNotNamed("--subject")
     subject = check_field(subject, "subject")
     answer = None if answer is None else check_field(answer, "answer")
-    neighbours = [check_field(neighbour, "neighbour") for neighbour in neighbours]
+    neighbours = [
+        check_field(neighbour, "neighbour") for neighbour in each(neighbours, "neighbours")
+    ]
+    prompts = each(prompts, "prompts")
     if prompts:
         if answer is None:
             raise FactNotNamed("--answer")

@@ -18,7 +18,7 @@ from kn_edit.workspace.progress import Progress
 
 
 def start(
-    model: str | Path, folder: Path, clock: Callable[[], datetime], progress: Progress
+    model: str | os.PathLike[str], folder: Path, clock: Callable[[], datetime], progress: Progress
 ) -> tuple[Ledger, Shards]:
     """Make a ledger in this folder (the `.kn-edit` one) for a model.
 

@@ -5,7 +5,8 @@ Verbs that need no model (`status`, `log`, `blame`, ...) import neither torch no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -49,7 +50,7 @@ from kn_edit.workspace.folder import (
 from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.requests import answers_of, case_again, check_case
+from kn_edit.workspace.requests import answers_of, case_again, check_case, each
 from kn_edit.workspace.undisturbed import undisturbed, verb
 
 if TYPE_CHECKING:
@@ -100,8 +101,8 @@ class Workspace:
     @classmethod
     def init(
         cls,
-        model: str | Path,
-        folder: str | Path | None = None,
+        model: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | None = None,
         *,
         clock: Clock = now,
         progress: Progress = silent,
@@ -123,7 +124,11 @@ class Workspace:
 
     @classmethod
     def open(
-        cls, folder: str | Path | None = None, *, clock: Clock = now, progress: Progress = silent
+        cls,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = now,
+        progress: Progress = silent,
     ) -> Workspace:
         """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
 
@@ -137,8 +142,8 @@ class Workspace:
     @classmethod
     def restore(
         cls,
-        file: str | Path,
-        folder: str | Path | None = None,
+        file: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | None = None,
         *,
         replace: bool = False,
         clock: Clock = now,
@@ -237,7 +242,9 @@ class Workspace:
         return plan_rows(rows, self._answers(self.ledger.head()))
 
     @verb
-    def locate(self, case: Case, *, search: Search | None = None, version: str = "head") -> Located:
+    def locate(
+        self, case: Case, *, search: Search | str | None = None, version: str = "head"
+    ) -> Located:
         """The knowledge neurons of a fact."""
         fact = self._stated(case, self.ledger.version(version)).fact
         with self._locating(search, None) as (_, base):
@@ -251,7 +258,7 @@ class Workspace:
         relation: Relation,
         *,
         most: int | None = None,
-        search: Search | None = None,
+        search: Search | str | None = None,
         version: str = "head",
     ) -> list[Located]:
         """The knowledge neurons of the facts of a relation that the model knows."""
@@ -260,7 +267,12 @@ class Workspace:
 
     @verb
     def scale(
-        self, case: Case, factor: float, *, search: Search | None = None, version: str = "head"
+        self,
+        case: Case,
+        factor: float,
+        *,
+        search: Search | str | None = None,
+        version: str = "head",
     ) -> Scaled:
         """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
         from kn_edit.workspace.scaling import scale
@@ -373,9 +385,9 @@ class Workspace:
         return self.ledger.diff(a, b)
 
     @verb
-    def blame(self, neuron: NeuronId) -> list[Blame]:
-        """The edits that write a neuron's slot, oldest first."""
-        return self.ledger.blame(neuron)
+    def blame(self, neuron: NeuronId | str) -> list[Blame]:
+        """The edits that write a neuron's slot, oldest first. Raises NotANeuron."""
+        return self.ledger.blame(NeuronId.of(neuron))
 
     @verb
     def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
@@ -388,8 +400,9 @@ class Workspace:
         return self._advance(self.ledger.plan_rewind(version))
 
     @verb
-    def compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> VersionRecord:
+    def compose(self, versions: Iterable[str], *, allow_overlap: bool = False) -> VersionRecord:
         """A new version with the edits of several. Raises SlotOverlap."""
+        versions = each(versions, "versions")
         plan = partial(self.ledger.plan_compose, versions, allow_overlap=allow_overlap)
         if len(versions) == 1 or "head" in versions:  # on top of whatever the head is
             return self._replanned(plan)
@@ -405,7 +418,7 @@ class Workspace:
     @verb
     def export(
         self,
-        target: str | Path,
+        target: str | os.PathLike[str],
         *,
         version: str = "head",
         form: str = "checkpoint",
@@ -450,7 +463,7 @@ class Workspace:
         )
 
     @verb
-    def set_base(self, folder: str | Path, *, accept_files: bool = False) -> BaseRecord:
+    def set_base(self, folder: str | os.PathLike[str], *, accept_files: bool = False) -> BaseRecord:
         """Note where the base model lies now: a folder, or `demo`, `demo-bert`.
 
         Its weights must be the base's. accept_files: also where configuration or tokenizer are
@@ -550,7 +563,7 @@ class Workspace:
         return examine(self.ledger, lambda: self.engine, version, self.progress, since)
 
     @verb
-    def backup(self, file: str | Path) -> None:
+    def backup(self, file: str | os.PathLike[str]) -> None:
         """Write the whole ledger to one new tar file, which `restore` takes back.
 
         Raises BackupExists, LedgerUnusable, DeltaMissing, DeltaDigestDiffers.
@@ -581,7 +594,7 @@ class Workspace:
 
     @contextmanager
     def _locating(
-        self, search: Search | None, version: str | None
+        self, search: Search | str | None, version: str | None
     ) -> Iterator[tuple[Model, Locator]]:
         """The model at a version, the base for None, and what finds its neurons."""
         from kn_edit.workspace.locating import Locator, Search
@@ -589,7 +602,7 @@ class Workspace:
         recipe = self.ledger.version(version).edits if version else ()
         with self.engine.at(self.ledger.deltas(recipe)) as model:
             cache = self.engine.scores(recipe)
-            yield model, Locator(model, cache, search or Search(), self.progress)
+            yield model, Locator(model, cache, Search.of(search or Search()), self.progress)
 
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
