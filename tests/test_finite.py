@@ -13,6 +13,7 @@ from tiny_models import SHAPES, VOCABULARY, tiny, tiny_folder
 from torch import Tensor
 from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace, quick
 
+from kn_edit.cli.run import run
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.calibrate import Aims, Fired, Settings, solve
 from kn_edit.edits.delta import BaseRef, Mode
@@ -39,7 +40,7 @@ from kn_edit.neurons.assess import assess, perplexity_of
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import METHODS, PromptScores, score_prompt
 from kn_edit.neurons.selection import Thresholds, serving_only
-from kn_edit.workspace import How, Search, Workspace, erasing
+from kn_edit.workspace import How, Search, Workspace, erasing, measuring
 
 PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 NAN = float("nan")
@@ -370,6 +371,36 @@ def test_an_edit_after_which_the_model_says_nan_is_never_recorded(shape, accept,
         assert draft.unsound != ()
         assert not all(one.finite for one in draft.after)
         assert not any(one.right for one in draft.after if not one.finite)
+
+
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+def test_a_head_that_says_nan_is_told_how_to_leave_it_and_left_without_the_model(
+    shape, tmp_path, monkeypatch
+):
+    """An older kn-edit recorded such edits."""
+    how = replace(quick((0, 5), (1, 9)), closed_form=True)
+    with new_workspace(tmp_path, shape) as workspace:
+        workspace.update(about("France"), "Rome", how=how, accept=True)
+        sound = workspace.head.id
+        monkeypatch.setattr(measuring, "not_numbers", lambda *_: ())
+        huge = replace(how, scale=(1.0, 1e37))
+        edit = workspace.update(about("Japan"), "Rome", how=huge, accept=True).edit
+        broken = workspace.head.id
+        for ask in (workspace.evaluate, lambda: workspace.assess(about("Cuba"))):
+            with pytest.raises(NotFinite, match="kn-edit revert EDIT"):
+                ask()
+    (tmp_path / "model").rename(tmp_path / "gone")
+    with Workspace.open(workspace.folder) as workspace:
+        assert workspace.head.id == broken and len(workspace.log()) == 3
+        assert workspace.show(edit)
+        assert run(["status", "--workspace", str(workspace.folder)]) == ExitCode.DONE
+    (tmp_path / "gone").rename(tmp_path / "model")
+    with Workspace.open(workspace.folder) as workspace:
+        workspace.rewind(sound)
+        workspace.rewind(broken)
+        workspace.revert(edit)
+        assert "model" not in vars(workspace.engine)  # nothing was asked
+        assert workspace.evaluate().updates
 
 
 @pytest.mark.parametrize("neuron", [(2, 0), (0, 64), (99, 0), (-1, 0), (0, -1)])

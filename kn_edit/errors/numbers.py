@@ -10,6 +10,7 @@ from numbers import Integral, Real
 from kn_edit.errors.base import ExitCode, KnEditError
 from kn_edit.safetext import escaped, shortened
 
+REVERT = "take the edit that did it back (`kn-edit log`, then `kn-edit revert EDIT`)"
 SHOWN = 60  # characters of a value in a sentence
 
 
@@ -44,12 +45,11 @@ class NotFinite(KnEditError):
             return (
                 f"the model's answers are not numbers (NaN): its weight {self.weight} in "
                 f"{self.where} holds NaN or infinity; fetch or save the checkpoint again, or "
-                "revert the edit that did it"
+                f"{REVERT}"
             )
         return (
             f"the model's answers are not numbers (NaN): they leave the range of {self.dtype} in "
-            f"{self.where}; use the checkpoint saved in bfloat16 or float32, or revert the edit "
-            "that did it"
+            f"{self.where}; use the checkpoint saved in bfloat16 or float32, or {REVERT}"
         )
 
 
