@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from old_ledgers import SCHEMAS, old_ledger
 
 from kn_edit.cli.run import run
 from kn_edit.cli.signals import Interrupted, stoppable
@@ -104,6 +105,36 @@ def test_after_the_change_the_sentence_says_what_was_done(edited, args, moment, 
     assert code == 130
     assert sentence.startswith("stopped; " + words)
     assert edited("verify").code == 0
+
+
+UPGRADED = "the ledger was brought to the schema of this kn-edit, and nothing else was written"
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize(
+    ("moment", "words"),
+    [
+        ("kn_edit.ledger.database:migrate", "nothing was written"),
+        ("kn_edit.ledger.database:Database.upgrade", UPGRADED),
+        ("kn_edit.workspace:Workspace.open", UPGRADED),
+        ("kn_edit.ledger.ledger:Ledger.head", UPGRADED),
+    ],
+)
+def test_an_upgrade_while_a_ledger_is_opened_is_told(schema, moment, words, tmp_path):
+    path = old_ledger(tmp_path, schema)
+    before = path.read_bytes()
+    code, (sentence,) = stopped_at(moment, signal.SIGINT, "log", "--workspace", str(tmp_path))
+    assert (code, sentence) == (130, f"stopped; {words}")
+    assert (path.read_bytes() == before) == (words != UPGRADED)
+
+
+def test_an_upgrade_of_another_time_is_not_told(tmp_path):
+    old_ledger(tmp_path, "0002")
+    Workspace.open(tmp_path).close()
+    time.sleep(1.1)
+    moment = "kn_edit.ledger.ledger:Ledger.head"
+    code, (sentence,) = stopped_at(moment, signal.SIGINT, "log", "--workspace", str(tmp_path))
+    assert (code, sentence) == (130, "stopped; nothing was written")
 
 
 def test_a_folder_on_its_way_is_gone_after_sigterm(edited):

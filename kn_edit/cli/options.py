@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
-from kn_edit.cli.stops import Before
+from kn_edit.cli.stops import Before, telling_of_upgrades
 from kn_edit.cli.types import USER_PATH
 
 if TYPE_CHECKING:
@@ -257,7 +257,11 @@ def pass_workspace(function: F) -> F:
     def opened(*, workspace_folder: Path | None, output: Output, **given: Any) -> None:
         from kn_edit.workspace import Workspace
 
-        with Workspace.open(folder_named(workspace_folder), progress=output.meter) as workspace:
+        folder = folder_named(workspace_folder)
+        with (
+            telling_of_upgrades(folder),
+            Workspace.open(folder, progress=output.meter) as workspace,
+        ):
             before = Before.of(workspace, given)
             try:
                 function(workspace=workspace, output=output, **given)

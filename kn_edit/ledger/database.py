@@ -52,6 +52,18 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def last_upgrade(path: Path) -> str | None:
+    """When the schema was upgraded, if nothing happened to the ledger since; nothing is written.
+
+    For what a stopped command says: None where the file does not tell.
+    """
+    query = "SELECT kind, created FROM events ORDER BY seq DESC LIMIT 1"
+    with suppress(sqlite3.Error, UnicodeError), closing(read_only(path)) as plain:
+        kind, created = plain.execute(query).fetchone() or ("", "")
+        return str(created) if kind == events.UPGRADE else None
+    return None
+
+
 class Database:
     """A ledger's database: one SQLite file.
 

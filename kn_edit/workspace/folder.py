@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
-from kn_edit.errors import BadPath, NoWorkspace
+from kn_edit.errors import BadPath, KnEditError, NoWorkspace
 from kn_edit.untrusted import path_of
 
 LEDGER = ".kn-edit"
@@ -68,3 +69,17 @@ def problem_of(path: str) -> str:
     if longest > MOST_BYTES_OF_NAME:
         return f"a name in it has {longest:,} bytes, {MOST_BYTES_OF_NAME} are possible"
     return ""
+
+
+def upgraded_since(folder: Path | None, moment: str) -> bool:
+    """Whether the last that happened to a ledger is that its schema was upgraded, since a moment.
+
+    folder: as it was named; moment: UTC, ISO 8601. False where it cannot be told.
+    """
+    from kn_edit.ledger.database import last_upgrade
+
+    with suppress(KnEditError, OSError):
+        place = chosen_folder(folder) or nearest_folder(Path.cwd())
+        upgrade = last_upgrade(place / LEDGER / DATABASE)
+        return upgrade is not None and upgrade >= moment
+    return False
