@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TypeGuard
 
 import click
 
@@ -17,6 +18,7 @@ from kn_edit.credentials import tokens_in_use
 from kn_edit.errors import (
     ExitCode,
     KnEditError,
+    NetworkFailed,
     NotText,
     OutOfMemory,
     SystemRefused,
@@ -68,11 +70,21 @@ def known(error: BaseException) -> BaseException:
         return SystemRefused("a path", "it leads through links that lead to themselves")
     if isinstance(error, UnicodeError):
         return NotText(getattr(error, "reason", None) or "it cannot be encoded")
+    if _is_of_network(error):
+        return NetworkFailed(error.strerror or str(error) or type(error).__name__)
     if isinstance(error, OSError) and error.errno is not None:
         path = error.filename if error.filename is not None else "a file or a stream"
         name = os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
         return SystemRefused(name, error.strerror or "no reason given")
     return error
+
+
+def _is_of_network(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it comes from a connection; the code that asks the Hub says more about its own."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return False
+    modules = {kind.__module__ for kind in type(error).__mro__}  # loading them takes its time
+    return isinstance(error, (ConnectionError, TimeoutError)) or bool(modules & {"socket", "ssl"})
 
 
 def _is_no_memory(error: BaseException) -> bool:

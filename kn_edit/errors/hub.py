@@ -109,6 +109,17 @@ class HubFailed(KnEditError):
 
 
 @dataclass
+class NetworkFailed(KnEditError):
+    """The operating system did not do something with a connection."""
+
+    exit_code = ExitCode.NETWORK
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the network fails ({self.reason}); check the connection, then {AGAIN}"
+
+
+@dataclass
 class CommitUnclear(KnEditError):
     """A commit whose answer was lost, on a Hub that then says no more."""
 

@@ -6,7 +6,8 @@ and what the Hub answers can be anything.
 
 from __future__ import annotations
 
-import errno
+import os
+import tempfile
 from pathlib import Path
 
 from kn_edit.errors import (
@@ -19,6 +20,7 @@ from kn_edit.errors import (
     RepoNotFound,
     RevisionNotFound,
 )
+from kn_edit.models.failing_system import is_of_disk, network_words
 from kn_edit.models.hub_http import UnrulyHub, tokens_in_use
 from kn_edit.safetext import escaped, shortened, without_secrets
 
@@ -34,7 +36,6 @@ WORDS = {
     504: "took too long behind its gateway (504)",
 }
 MOST_WORDS = 200  # letters of the Hub's own words in a sentence of ours
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def is_passing(error: KnEditError) -> bool:
@@ -59,8 +60,9 @@ def explained(error: Exception, repo: str, revision: str) -> KnEditError:
         return _answered(error, status, repo, revision)
     if isinstance(error, ValueError) and "README.md" in str(error):
         return CardRefused(repo, line(str(error).partition("\n")[2]) or "no reason given")
-    if isinstance(error, OSError) and error.errno in _DISK and error.filename is not None:
-        return CannotWrite(Path(error.filename), error.strerror or "no reason given")
+    if isinstance(error, OSError) and is_of_disk(error):
+        place = Path(os.fsdecode(error.filename or tempfile.gettempdir()))
+        return CannotWrite(place, error.strerror or "no reason given")
     return HubFailed(repo, _silence(error))
 
 
@@ -85,12 +87,15 @@ def _answered(error: Exception, status: int, repo: str, revision: str) -> KnEdit
 
 def _silence(error: Exception) -> str:
     """Why there was no answer. The library of HTTP has one of two names, by the client's age."""
+    words = network_words(error)
+    if words is not None:
+        return words
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "TimeoutException" in kinds:
         return "did not answer in time"
     if "ConnectError" in kinds:
         return "cannot be reached"
-    if "TransportError" in kinds or isinstance(error, ConnectionError):
+    if "TransportError" in kinds:
         return "broke off the connection"
     return f"gave an answer that makes no sense ({type(error).__name__})"
 

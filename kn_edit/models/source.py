@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -25,6 +24,7 @@ from kn_edit.errors import (
 from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
 from kn_edit.models.companions import COMPANIONS
 from kn_edit.models.demo import demo_folder
+from kn_edit.models.failing_system import is_of_disk, network_words
 from kn_edit.models.families import family_of
 from kn_edit.models.hub_http import UnrulyHub, guarded_client, struck, tokens_in_use
 from kn_edit.models.shards import (
@@ -49,7 +49,6 @@ NEVER = ("*/*", "*.bin", "*.py", "*.pt", "*.ckpt", "*.h5", "*.msgpack", "*.pkl",
 # Branches may hold slashes (refs/pr/1, feature/x); what steers a path or a terminal is in no name.
 _REVISION = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._/+-]*[A-Za-z0-9_+-])?")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True)
@@ -242,13 +241,16 @@ def _translated(model: str) -> Iterator[None]:
 
     All of them, because they share no base: HTTP libraries, Xet and the cache each raise their own.
     """
+    from huggingface_hub import constants
+
     try:
         yield
     except KnEditError:
         raise
     except OSError as error:
-        if error.errno in _DISK and error.filename is not None:
-            raise CannotWrite(Path(error.filename), error.strerror or "no reason given") from error
+        if is_of_disk(error):
+            place = Path(os.fsdecode(error.filename or constants.HF_HUB_CACHE))
+            raise CannotWrite(place, error.strerror or "no reason given") from error
         raise _hub_error(model, error) from struck(error)
     except Exception as error:
         raise _hub_error(model, error) from struck(error)
@@ -290,6 +292,9 @@ def _hub_error(model: str, error: Exception) -> HubLoadFailed:
             return HubLoadFailed(model, problem, advice)
     if isinstance(error, UnrulyHub):
         return HubLoadFailed(model, f"the Hub {error}", "name another model, or a folder")
+    silence = network_words(error)
+    if silence is not None:
+        return HubLoadFailed(model, f"the Hub {silence}", "try again later, or name a folder")
     words = " ".join(without_secrets(str(error)[:2000], *tokens_in_use()).split())
     problem = shortened(escaped(words), 200) or type(error).__name__
     return HubLoadFailed(model, problem, "try again later, or name a folder")
