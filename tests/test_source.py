@@ -207,3 +207,11 @@ def test_a_model_of_the_hub_is_pinned_and_only_what_is_needed_is_fetched(hub, tm
     assert Shards.open(Path(folder)).read("a").tolist() == [0, 0, 0]
     # and from now on the cache serves it, with nobody to ask
     assert resolve_elsewhere("org/good", f"org/good@{revision}", home=tmp_path)[1] == found
+
+
+@pytest.mark.parametrize(
+    "address", ["https://huggingface.co/org/name", "hf://org/name", "file:///tmp/model"]
+)
+def test_an_address_is_told_from_a_folder_and_from_a_hub_id(address):
+    with pytest.raises(HubLoadFailed, match="an address is not the name of a model"):
+        resolve(address)

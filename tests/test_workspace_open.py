@@ -12,6 +12,7 @@ from tiny_models import tiny_folder
 from workspaces import QUICK, about, contents, new_workspace
 
 from kn_edit.errors import (
+    BadPath,
     CheckpointFolderMissing,
     CheckpointUnloadable,
     ConfigMissing,
@@ -181,3 +182,25 @@ def test_a_workspace_may_stand_in_the_folder_of_its_model(tmp_path):
         out = workspace.export(tmp_path / "out")
         assert not (out / ".kn-edit").exists()
         assert workspace.verify() == []
+
+
+def test_a_named_folder_is_looked_at_alone_and_its_ledger_stands_for_it(tmp_path):
+    tiny_folder("llama", tmp_path / "model")
+    with Workspace.init(tmp_path / "model", tmp_path / "work") as workspace:
+        folder = workspace.folder
+    with Workspace.open(folder / ".kn-edit") as workspace:
+        assert workspace.folder == folder
+    (folder / "below").mkdir()
+    with pytest.raises(NoWorkspace) as told:
+        Workspace.open(folder / "below")
+    assert "above" not in str(told.value)
+
+
+def test_a_current_folder_that_was_removed_is_named(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(BadPath, match="current folder"):
+        Workspace.open()
+    monkeypatch.undo()

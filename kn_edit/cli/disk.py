@@ -78,9 +78,9 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
 @contextmanager
 def _making(folder: Path | None) -> Iterator[None]:
     """Tell by the ledger whether a signal stops `init` or `restore` before or after its end."""
-    from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder
+    from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
 
-    ledger = (chosen_folder(folder) or Path.cwd()) / LEDGER / DATABASE
+    ledger = (chosen_folder(folder) or current_folder()) / LEDGER / DATABASE
     before = signature(ledger)
     try:
         yield

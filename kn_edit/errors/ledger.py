@@ -11,14 +11,19 @@ from kn_edit.safetext import shortened
 
 @dataclass
 class NoWorkspace(KnEditError):
-    """A command that needs a workspace was run outside of one."""
+    """A command that needs a workspace was run outside of one.
+
+    above: whether it was looked for above the folder too
+    """
 
     exit_code = ExitCode.USAGE
     folder: Path
+    above: bool = True
 
     def __str__(self) -> str:
+        place = f"{self.folder} or above it" if self.above else f"{self.folder}"
         return (
-            f"no workspace in {self.folder} or above it; make one with `kn-edit init demo`, "
+            f"no workspace in {place}; make one with `kn-edit init demo`, "
             "or name one with --workspace DIR"
         )
 

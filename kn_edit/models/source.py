@@ -77,6 +77,9 @@ def resolve(model: str | os.PathLike[str], *, progress: Progress | None = None) 
         return Source(DEMO, None, None, demo_folder(progress))
     if model == DEMO_BERT:
         return Source(DEMO_BERT, None, None, packaged_folder())
+    if "://" in model and not _is_there(model):
+        advice = "write a Hub id as org/name or org/name@revision, or name a folder"
+        raise HubLoadFailed(model, "an address is not the name of a model", advice)
     repo, at, revision = model.partition("@")
     if _is_path(model, repo):
         return _local(Path(model))
@@ -89,6 +92,10 @@ def _is_path(model: str, repo: str) -> bool:
     """Whether a model is named by a path: one that stands, or that no Hub id looks like."""
     if model.startswith(("/", "./", "../", "~")) or repo.count("/") > 1 or "\0" in model:
         return True
+    return _is_there(model)
+
+
+def _is_there(model: str) -> bool:
     try:
         return bool(model) and Path(model).exists()
     except OSError:  # a name that is too long, a folder that may not be looked into

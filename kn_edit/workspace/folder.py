@@ -32,9 +32,29 @@ def nearest_folder(folder: Path) -> Path:
     raise NoWorkspace(folder)
 
 
+def named_workspace(folder: Path) -> Path:
+    """The workspace that a folder is, or that its ledger's folder `.kn-edit` stands for.
+
+    Raises NoWorkspace.
+    """
+    if (folder / LEDGER).is_dir():
+        return folder
+    if folder.name == LEDGER and (folder / DATABASE).is_file():
+        return folder.parent
+    raise NoWorkspace(folder, above=False)
+
+
+def current_folder() -> Path:
+    """The folder that the program runs in. Raises BadPath where it was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise BadPath("the current folder", ".", "it was removed") from None
+
+
 def nearest_or_here() -> Path:
     """The nearest folder upwards that holds a ledger, or else the current one."""
-    here = Path.cwd()
+    here = current_folder()
     try:
         return nearest_folder(here)
     except NoWorkspace:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from kn_edit.errors import (
     HeadMoved,
     NoTarget,
-    NoWorkspace,
     UnknownId,
     require_known,
     require_number,
@@ -44,6 +43,8 @@ from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import (
     LEDGER,
     chosen_folder,
+    current_folder,
+    named_workspace,
     nearest_folder,
     nearest_or_here,
 )
@@ -116,7 +117,7 @@ class Workspace:
         from kn_edit.workspace.engine import STAMPS, write_stamps
         from kn_edit.workspace.starting import start
 
-        folder = chosen_folder(folder) or Path.cwd()
+        folder = chosen_folder(folder) or current_folder()
         with undisturbed():
             ledger, shards = start(model, folder / LEDGER, clock, progress)
         write_stamps(folder / LEDGER / STAMPS, shards)
@@ -134,9 +135,8 @@ class Workspace:
 
         Raises NoWorkspace, NewerSchema, LedgerDamaged.
         """
-        found = chosen_folder(folder) or nearest_folder(Path.cwd())
-        if not (found / LEDGER).is_dir():
-            raise NoWorkspace(found)
+        chosen = chosen_folder(folder)
+        found = named_workspace(chosen) if chosen else nearest_folder(current_folder())
         return cls(found, Ledger.open(found / LEDGER, clock=clock), progress)
 
     @classmethod
@@ -154,7 +154,7 @@ class Workspace:
         Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
         LedgerUnusable.
         """
-        place = chosen_folder(folder) or (nearest_or_here() if replace else Path.cwd())
+        place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
         placed = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
