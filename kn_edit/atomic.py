@@ -13,12 +13,14 @@ import re
 import secrets
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMPORARY = ".tmp"  # a file on its way
 PARTIAL = ".partial"  # a folder on its way
+PRIVATE = "kn-edit"  # what private folders are named after
 NOTE = ".note"  # a file that says where a folder on its way is
 LONGEST = 40  # characters of a name that a temporary name repeats; more could be too long
 LEFTOVER = re.compile(r"\..{0,40}\.[0-9a-f]{16}\.(tmp|partial)", re.DOTALL)
@@ -66,20 +68,44 @@ def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True)
 
 
 @contextmanager
-def scratch_folder(parent: Path, name: str, notes: Path | None = None) -> Iterator[Path]:
+def scratch_folder(
+    parent: Path, name: str, notes: Path | None = None, *, mode: int = 0o777
+) -> Iterator[Path]:
     """A new folder for work under way, locked for as long as the block runs, gone afterwards.
 
     It may be renamed inside the block; then it stays.
     notes: a folder to note its place in, for `noted_leftovers` after a kill
+    mode: its permissions, less those that the umask takes away
     Raises OSError.
     """
     with _noted(parent, name, notes) as path:
-        descriptor = _make_locked(path)
+        descriptor = _make_locked(path, mode)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
             os.close(descriptor)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A new folder among the system's temporary files, which only this user may look into.
+
+    Gone after the block; what a kill leaves is of `private_leftovers`. Raises OSError.
+    """
+    with scratch_folder(Path(tempfile.gettempdir()), PRIVATE, mode=0o700) as folder:
+        yield folder
+
+
+def private_leftovers() -> Iterator[Path]:
+    """Folders that `private_folder` made for this user, in use or left behind by a kill."""
+    start = f".{PRIVATE}."
+    for path in _listed(Path(tempfile.gettempdir())):
+        if path.name.startswith(start) and is_leftover_name(path.name):
+            with suppress(OSError):
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+                    yield path
 
 
 def noted_leftovers(notes: Path) -> Iterator[Path]:
@@ -210,10 +236,10 @@ def lock(descriptor: int, *, wait: bool) -> bool | None:
     return True
 
 
-def _make_locked(path: Path) -> int:
+def _make_locked(path: Path, mode: int) -> int:
     """Make a folder and lock it; its descriptor."""
     for _ in range(_TRIES):
-        path.mkdir()
+        path.mkdir(mode)
         with suppress(FileNotFoundError):
             descriptor = os.open(path, _FOLDER)
             lock(descriptor, wait=True)

@@ -8,11 +8,13 @@ import sqlite3
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import NullPool
 
+from kn_edit.atomic import private_folder
 from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.stored import any_text, stored_json
@@ -95,11 +97,12 @@ class PrivateCopy:
     """
 
     def __init__(self, original: Path) -> None:
+        opened = ExitStack()
         with disk_errors(Path(tempfile.gettempdir())):
-            folder = Path(tempfile.mkdtemp(prefix="kn-edit-"))
+            folder = opened.enter_context(private_folder())
         self.path = folder / original.name
         self._original = original
-        self._remove = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._remove = weakref.finalize(self, opened.close)
         self._stamps = self._copied()
 
     def is_current(self) -> bool:

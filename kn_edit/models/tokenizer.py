@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from kn_edit.atomic import private_folder
 from kn_edit.errors import (
     CannotWrite,
     CheckpointNamesCode,
@@ -46,12 +48,14 @@ def load_tokenizer(
     config: the checkpoint's configuration, as far as it is followed
     Raises CheckpointUnloadable, CheckpointNamesCode, MalformedCheckpoint, CannotWrite.
     """
-    with tempfile.TemporaryDirectory(prefix="kn-edit-") as scratch:
+    with ExitStack() as opened:
+        place = Path(tempfile.gettempdir())
         try:
-            _copy(folder, Path(scratch), config, embeddings)
+            scratch = place = opened.enter_context(private_folder())
+            _copy(folder, scratch, config, embeddings)
         except OSError as error:
-            raise CannotWrite(Path(scratch), error.strerror or str(error)) from error
-        tokenizer = _loaded(folder, Path(scratch))
+            raise CannotWrite(place, error.strerror or str(error)) from error
+        tokenizer = _loaded(folder, scratch)
     if masked and not isinstance(tokenizer.mask_token_id, int):
         reason = "its tokenizer has no mask token, which a masked LM is asked with"
         raise CheckpointUnloadable(folder, reason)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kn_edit.atomic import is_leftover_name, noted_leftovers, remove_leftover
+from kn_edit.atomic import is_leftover_name, noted_leftovers, private_leftovers, remove_leftover
 from kn_edit.models.cache import cache_folder, notes_folder
 
 MAX_SCORES = 256 << 20  # bytes of cached scores that `gc` leaves
@@ -23,11 +23,16 @@ class Trimmed:
 
 
 def remove_leftovers() -> list[Path]:
-    """Remove what killed commands left in the cache, and beside targets of exports and backups."""
+    """Remove what killed commands left outside of workspaces.
+
+    That is in the cache, beside targets of exports and backups, and among the system's temporary
+    files.
+    """
     paths = [*_listed(cache_folder()), *(path for folder in _shards() for path in _listed(folder))]
     places = (path for path in paths if is_leftover_name(path.name))
     removed = [path for path in places if _removed(path)]
     removed += [path for path in noted_leftovers(notes_folder()) if _removed(path)]
+    removed += [path for path in private_leftovers() if _removed(path)]
     return removed
 
 
