@@ -92,7 +92,7 @@ def test_statistics_of_sqlite_are_no_fault(ledger):
     ("script", "words"),
     [
         ("CREATE VIEW seen AS SELECT 1", "view seen does not belong"),
-        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN SELECT 1; END", "trigger t does not"),
+        ("CREATE TRIGGER t AFTER INSERT ON events BEGIN SELECT 1; END", "trigger t in it"),
         ("DROP INDEX ix_edit_slots_layer_neuron", "index ix_edit_slots_layer_neuron is missing"),
         ("DROP TABLE publications", "table publications is missing"),
         ("ALTER TABLE refs ADD COLUMN more", "table refs is not as kn-edit makes it"),

@@ -22,7 +22,7 @@ from kn_edit.errors import (
     NewerSchema,
     SchemaChanged,
 )
-from kn_edit.ledger import events
+from kn_edit.ledger import events, structure
 from kn_edit.ledger.sqlite import (
     BUSY_SECONDS,
     WRITES,
@@ -120,6 +120,8 @@ class Database:
         if schema == SCHEMA:
             return
         if schema not in _revisions():
+            if schema < SCHEMA:
+                raise LedgerDamaged(self.path, f"no kn-edit makes the schema {schema}")
             raise NewerSchema(self.path, schema, SCHEMA)
         if not may_write(self.path):
             self._outdated = True  # each private copy is upgraded
@@ -128,7 +130,10 @@ class Database:
             # Looked at again: another process may have been faster.
             if self._schema_in(connection) == SCHEMA:
                 return
-            migrate(connection)
+            try:
+                migrate(connection)
+            except UnicodeEncodeError:
+                raise DamagedRow(NO_TEXT) from None
             events.note_upgrade(connection, created=moment(), schema=schema, to=SCHEMA)
 
     def create(self) -> None:
@@ -237,6 +242,7 @@ class Database:
             raise NewerSchema(self.path, schema, SCHEMA)
 
     def _schema_in(self, connection: Connection) -> str:
+        structure.refuse_programs(connection.exec_driver_sql(structure.OBJECTS).all())
         return self._one_schema(connection.exec_driver_sql(_REVISION).scalars().all())
 
     def _schema(self) -> str:
@@ -246,11 +252,13 @@ class Database:
                 suppress(sqlite3.Error, UnicodeError, DamagedRow),
                 closing(immutable(self.path)) as plain,
             ):
+                structure.refuse_programs(plain.execute(structure.OBJECTS))
                 return self._one_schema([row[0] for row in plain.execute(_REVISION)])
         # Somebody else is writing; or what is wrong with the file has to be said.
         with self._explained(), closing(self._unlocked()) as plain:
-            tables = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
-            known = plain.execute(tables).fetchone()
+            objects = plain.execute(structure.OBJECTS).fetchall()
+            structure.refuse_programs(objects)
+            known = any(name == "alembic_version" for _, name, _ in objects)
             return self._one_schema([row[0] for row in plain.execute(_REVISION)] if known else [])
 
     def _unlocked(self) -> sqlite3.Connection:

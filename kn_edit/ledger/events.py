@@ -15,6 +15,7 @@ from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import events, refs
 
 FIRST = "0" * 64
+LARGEST = 2**63 - 1  # SQLite counts no further
 NO_REF = ""
 UPGRADE = "upgrade"
 COVERED = ("seq", "created", "kind", "ref", "version_id", "parents", "edit_id", "message")
@@ -31,9 +32,11 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
 
 
 def next_seq(connection: Connection) -> int:
-    """The number that the next event will have; the first is 1."""
-    newest = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar()
-    return int(newest or 0) + 1
+    """The number that the next event will have; the first is 1. Raises DamagedRow."""
+    newest = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar() or 0
+    if not isinstance(newest, int) or not 0 <= newest < LARGEST:
+        raise DamagedRow("its events are not numbered as kn-edit numbers them")
+    return newest + 1
 
 
 def last(connection: Connection) -> tuple[int, str] | None:

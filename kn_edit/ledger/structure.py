@@ -6,21 +6,60 @@ the same table with other spaces.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, create_engine
+from sqlalchemy import (
+    Column,
+    Connection,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    create_engine,
+)
 from sqlalchemy.pool import StaticPool
 
+from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import metadata
 
-STATISTICS = "sqlite_stat"  # tables that ANALYZE makes; they change no answer
+OBJECTS = "SELECT type, name, sql FROM sqlite_master"
+STATISTICS = ("sqlite_stat1", "sqlite_stat3", "sqlite_stat4")  # of ANALYZE; they change no answer
+
+_WORD = re.compile(r"\w+")
+# What lets a database run something by itself, or drop or change what is written to it.
+_ACTIVE = {"TRIGGER", "VIRTUAL", "CHECK", "GENERATED", "AS", "CONFLICT", "WHERE", "DEFAULT"}
 
 Shape = dict[tuple[str, str], Any]
 
 _alembic = MetaData()
-Table("alembic_version", _alembic, Column("version_num", String(32), primary_key=True))
+Table(
+    "alembic_version",
+    _alembic,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
+
+
+def refuse_programs(objects: Iterable[Any]) -> None:
+    """Raise DamagedRow where a database holds what would run when it is read or written.
+
+    kn-edit makes no triggers, views, computed columns or conditions. In a file of a stranger they
+    can take what was just recorded away again, or never come to an end.
+    objects: the rows of OBJECTS
+    """
+    for kind, name, sql in objects:
+        words = _words(sql)
+        runs = kind == "view" and name in (*metadata.tables, "alembic_version", "version_edits")
+        runs = runs or (kind != "view" and bool(words & _ACTIVE))
+        if runs or (kind == "index" and str(sql).count("(") > 1):
+            raise DamagedRow(f"the {kind} {name} in it holds a program, and kn-edit makes none")
+
+
+def _words(sql: object) -> set[str]:
+    return set(_WORD.findall(str(sql or "").upper()))
 
 
 def faults(connection: Connection) -> Iterator[str]:
@@ -31,7 +70,10 @@ def faults(connection: Connection) -> Iterator[str]:
             yield f"the {kind} {name} is missing"
         elif (kind, name) not in expected:
             yield f"the {kind} {name} does not belong there"
-        elif expected[kind, name] != actual[kind, name]:
+        elif (
+            expected[kind, name][0] != actual[kind, name][0]
+            or actual[kind, name][1] - expected[kind, name][1]
+        ):
             yield f"the {kind} {name} is not as kn-edit makes it"
 
 
@@ -47,16 +89,19 @@ def _expected() -> Shape:
 
 
 def _shape(connection: Connection) -> Shape:
-    """Every object of a database by kind and name; tables with columns, links and unique keys."""
-    query = "SELECT type, name, tbl_name FROM sqlite_master"
+    """Every object of a database by kind and name: what it is, and the words that made it.
+
+    Tables are told with columns, links and unique keys.
+    """
+    query = "SELECT type, name, tbl_name, sql FROM sqlite_master"
     shape: Shape = {}
-    for kind, name, table in connection.exec_driver_sql(query).all():
-        if kind == "table" and not str(name).startswith(STATISTICS):
-            shape[kind, name] = _table(connection, name)
+    for kind, name, table, sql in connection.exec_driver_sql(query).all():
+        if kind == "table" and name not in STATISTICS:
+            shape[kind, name] = _table(connection, name), _words(sql)
         elif kind == "index" and not str(name).startswith("sqlite_autoindex"):
-            shape[kind, name] = (table, _columns(connection, name))
+            shape[kind, name] = (table, _columns(connection, name)), _words(sql)
         elif kind not in ("table", "index"):
-            shape[kind, name] = table
+            shape[kind, name] = table, _words(sql)
     return shape
 
 

@@ -87,6 +87,8 @@ def _examine(
     look("events", path, lambda: _since(chain, since))
     look("refs", path, lambda: _misplaced(connection, chain))
     look("rows", path, lambda: _uncovered(connection, chain))
+    for read in (reading.base, reading.all_refs, reading.steps, reading.all_publications):
+        look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
     look("delta", path, lambda: _other_deltas(connection, blobs, ids))
     return chain, found, ids
@@ -195,6 +197,12 @@ def _uncovered(connection: Connection, chain: Chain) -> Iterator[Problem]:
                 yield Problem("rows", f"event {seq}", message)
         elif chain.sound:  # else it may be one of those behind the break
             yield Problem("rows", f"event {seq}", "rows name an event that is not there")
+
+
+def _unreadable(connection: Connection, read: Callable[[Connection], object]) -> Iterator[Problem]:
+    """Rows that no command can show: DamagedRow, also where an older kn-edit left them so."""
+    read(connection)
+    yield from ()
 
 
 def _other_recipes(connection: Connection) -> Iterator[Problem]:

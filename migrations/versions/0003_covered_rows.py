@@ -66,13 +66,13 @@ def _carry_recipes_over(connection: sa.Connection) -> None:
                     sa.text("UPDATE versions SET parent_id = :parent WHERE id = :version"),
                     {"parent": parent[0], "version": version},
                 )
-        connection.execute(
-            sa.text("INSERT INTO version_changes VALUES (:version, :position, :edit, :added)"),
-            [
-                {"version": version, "position": position, "edit": edit, "added": added}
-                for position, (edit, added) in enumerate(changes)
-            ],
-        )
+        rows = [
+            {"version": version, "position": position, "edit": edit, "added": added}
+            for position, (edit, added) in enumerate(changes)
+        ]
+        if rows:  # a damaged ledger can hold two versions of one recipe
+            insert = "INSERT INTO version_changes VALUES (:version, :position, :edit, :added)"
+            connection.execute(sa.text(insert), rows)
         parent = version, recipe
 
 
