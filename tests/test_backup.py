@@ -19,6 +19,7 @@ from kn_edit.errors import (
     ExitCode,
     LedgerUnusable,
     LinkInLedger,
+    TargetInsideLedger,
 )
 from kn_edit.ledger import archive
 
@@ -229,3 +230,14 @@ def test_a_plain_tar_over_a_crashed_ledger_leaves_nothing_to_replay(grown, safe,
     with untarred(safe / "b.tar", tmp_path / "w") as again:
         assert again.check() == []
         assert (again.edits(), again.log()) == (edits, log)
+
+
+@pytest.mark.parametrize("name", ["ledger.db-wal", "ledger.db-journal", "b.tar", "blobs/b.tar"])
+def test_no_backup_is_written_into_a_ledger(tmp_path, name):
+    """SQLite takes a file of some names for its own, and empties it."""
+    with new_ledger(tmp_path) as ledger:
+        record(ledger, delta_of((0, 1)))
+        file = tmp_path / ".kn-edit" / name
+        with pytest.raises(TargetInsideLedger):
+            ledger.backup(file)
+        assert not file.exists() and ledger.check() == []

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TypeGuard
+from urllib.parse import urlsplit
 
 import click
 
@@ -16,6 +17,7 @@ from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped
 from kn_edit.credentials import tokens_in_use
 from kn_edit.errors import (
+    BadEndpoint,
     ExitCode,
     KnEditError,
     NetworkFailed,
@@ -76,6 +78,8 @@ def known(error: BaseException) -> BaseException:
         path = error.filename if error.filename is not None else "a file or a stream"
         name = os.fsdecode(path) if isinstance(path, (str, bytes)) else str(path)
         return SystemRefused(name, error.strerror or "no reason given")
+    if isinstance(error, ValueError) and not _is_address(os.environ.get("HF_ENDPOINT", "")):
+        return BadEndpoint(os.environ["HF_ENDPOINT"])  # huggingface_hub cannot even be imported
     return error
 
 
@@ -85,6 +89,14 @@ def _is_of_network(error: BaseException) -> TypeGuard[OSError]:
         return False
     modules = {kind.__module__ for kind in type(error).__mro__}  # loading them takes its time
     return isinstance(error, (ConnectionError, TimeoutError)) or bool(modules & {"socket", "ssl"})
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.port is None or bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 def _is_no_memory(error: BaseException) -> bool:

@@ -53,6 +53,7 @@ from kn_edit.errors.history import (
     UnknownId,
 )
 from kn_edit.errors.hub import (
+    BadEndpoint,
     BadRepoName,
     BadRevisionName,
     CardRefused,
@@ -91,6 +92,7 @@ from kn_edit.errors.ledger import (
     NoWorkspace,
     RestoreTargetTaken,
     SchemaChanged,
+    TargetInsideLedger,
     Unsound,
 )
 from kn_edit.errors.models import (
@@ -172,6 +174,7 @@ __all__ = [
     "BackupDamaged",
     "BackupExists",
     "BadDigest",
+    "BadEndpoint",
     "BadFacts",
     "BadField",
     "BadPath",
@@ -277,6 +280,7 @@ __all__ = [
     "TagExists",
     "TagTaken",
     "TargetInsideCheckpoint",
+    "TargetInsideLedger",
     "TargetNotEmpty",
     "TensorMissing",
     "TokenNotEmbedded",

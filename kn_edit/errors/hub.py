@@ -24,6 +24,17 @@ class BadRepoName(KnEditError):
 
 
 @dataclass
+class BadEndpoint(KnEditError):
+    """An address in HF_ENDPOINT that is none."""
+
+    exit_code = ExitCode.USAGE
+    address: str
+
+    def __str__(self) -> str:
+        return f"HF_ENDPOINT is no address: {self.address!r}; write https://host, or unset it"
+
+
+@dataclass
 class BadRevisionName(KnEditError):
     """Text that can be neither a branch nor a tag, or that would be read as a commit."""
 

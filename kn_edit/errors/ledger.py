@@ -239,6 +239,18 @@ class RestoreTargetTaken(KnEditError):
 
 
 @dataclass
+class TargetInsideLedger(KnEditError):
+    """A backup or an export would be written into a ledger's own folder."""
+
+    exit_code = ExitCode.USAGE
+    target: Path
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.target} lies inside the ledger {self.folder}; name a path outside of it"
+
+
+@dataclass
 class BackupExists(KnEditError):
     """A file where a backup should be written."""
 

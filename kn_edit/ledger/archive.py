@@ -20,7 +20,7 @@ from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
 from kn_edit.ledger import blobs as deltas
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import Database
-from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.disk import disk_errors, refuse_inside
 from kn_edit.ledger.tables import edits
 from kn_edit.untrusted import open_regular
 
@@ -47,11 +47,12 @@ def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = No
     """Write database and deltas to one new tar file: complete and on disk, or not there.
 
     notes: the folder where places of work under way are noted
-    Raises BackupExists, LedgerUnusable, and what reading a damaged delta raises.
+    Raises BackupExists, TargetInsideLedger, LedgerUnusable, and what a damaged delta raises.
     """
     with disk_errors(file):
         if os.path.lexists(file):
             raise BackupExists(file)
+        refuse_inside(file)
         with scratch_folder(file.parent, file.name, notes) as scratch:
             packed = scratch / "backup.tar"
             _pack(database, blobs, scratch / "ledger.db", packed)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kn_edit.errors import LedgerUnusable, LinkInLedger
+from kn_edit.errors import LedgerUnusable, LinkInLedger, TargetInsideLedger
 
+FOLDER = ".kn-edit"
 SCRATCH = "push-"  # folders of weights that were on their way to the Hub, as an older kn-edit names
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -87,3 +88,13 @@ def _refuse_link_in(path: Path, folder: int | None, name: str | None = None) -> 
         status = os.stat(name or path.name, dir_fd=folder, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
             raise LinkInLedger(path)
+
+
+def refuse_inside(target: Path) -> None:
+    """Raise TargetInsideLedger for a path inside of a ledger's folder, of whatever workspace.
+
+    SQLite takes some names there for its own, and what else lies there is not kn-edit's.
+    """
+    for folder in Path(os.path.realpath(target)).parents:
+        if folder.name == FOLDER:
+            raise TargetInsideLedger(target, folder)

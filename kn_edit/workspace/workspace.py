@@ -37,6 +37,7 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
 from kn_edit.untrusted import path_of
@@ -430,7 +431,7 @@ class Workspace:
         form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse)
         most_rank: of an adapter
         follow_links: copy also what links of the model's folder point at outside of it
-        Raises RankTooHigh, NothingToExport, LinkLeadsOutside.
+        Raises RankTooHigh, NothingToExport, LinkLeadsOutside, TargetInsideLedger.
         """
         from kn_edit.checkpoints.adapter import export_adapter
         from kn_edit.checkpoints.materialise import export_checkpoint
@@ -441,6 +442,7 @@ class Workspace:
 
         require_known("the form", form, EXPORTED)
         target = path_of(target)
+        refuse_inside(target)
         record = self.ledger.version(version)
         deltas = self.ledger.deltas(record.edits)
         base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
