@@ -21,7 +21,7 @@ from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.untrusted import path_of
 from kn_edit.workspace import EditRecord, Step, Workspace
-from kn_edit.workspace.asking_again import refusal
+from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.evaluating import Evaluation
 from kn_edit.workspace.locating import every_prompt, prompts_for
 from kn_edit.workspace.requests import case_again

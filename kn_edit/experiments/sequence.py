@@ -16,9 +16,9 @@ from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import METRICS, new_answer, score
 from kn_edit.workspace.drafts import Bench
-from kn_edit.workspace.earlier import Earlier
 from kn_edit.workspace.evaluating import SEEDS, ask_again
 from kn_edit.workspace.progress import silent
+from kn_edit.workspace.requests import Earlier
 from kn_edit.workspace.updating import draft_update
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # after so many edits everything is measured

@@ -18,10 +18,10 @@ from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment
-from kn_edit.workspace.earlier import Earlier
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search
 from kn_edit.workspace.progress import Progress
+from kn_edit.workspace.requests import Earlier
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,36 @@
-"""Updates that were made before: a later edit holds what they say in place, and is judged by it."""
+"""Updates that were made before: a later edit holds what they say in place, and is judged by it.
+
+A ledger outlives the rules under which its edits were recorded, and edits come from other people's
+ledgers: an answer that the tokenizer does not know, a prompt beyond the model's positions, words
+after the answer of a causal LM. What this model cannot be asked is passed over, so that it stops
+no command about another fact.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from kn_edit.errors import KnEditError
-from kn_edit.facts import Case, Prompt
+from kn_edit.errors import ExitCode, KnEditError
+from kn_edit.facts import Case, Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neurons.assess import assess
-from kn_edit.workspace.locating import prompts_for
+from kn_edit.workspace.locating import every_prompt, prompts_for
+from kn_edit.workspace.requests import Earlier
 
 NEWEST = 64  # earlier updates that are asked again, the newest
 PROMPTS = 8  # of an update of the same subject; of others, one each
 
 
-@dataclass(frozen=True)
-class Earlier:
-    """An update that lies on the base already."""
+def refusal(model: Model, case: Case, target: str | None = None) -> str | None:
+    """Why a recorded case cannot be asked, in words; None where it can be.
 
-    edit: str
-    case: Case
-    to: str
-
-    def __str__(self) -> str:
-        fact = self.case.fact
-        return f"edit {self.edit[:12]} ({fact.subject}: {fact.answer} -> {self.to})"
+    target: also the answer that must be askable; without one the prompts alone count
+    """
+    return _asked(model, case, target, every_prompt, None)[1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,14 +101,32 @@ def _prompts(
     """Some prompts of every earlier update that this model can be asked."""
     pairs = []
     for place, update in enumerate(earlier[-NEWEST:]):
-        case = update.case
-        try:
-            prompts = prompts_for(model, case.relation, case.fact)
-            for prompt in prompts[:PROMPTS]:
-                ask(model, prompt, update.to)
-        except KnEditError:  # recorded by others, who could ask their model
+        prompts, why_not = _asked(model, update.case, update.to, prompts_for, PROMPTS)
+        if why_not is not None:  # recorded by others, who could ask their model
             continue
-        same = case.fact.subject == subject
-        some = prompts[:PROMPTS] if same else [prompts[:PROMPTS][place % len(prompts[:PROMPTS])]]
-        pairs += [(update, prompt) for prompt in some]
+        if update.case.fact.subject != subject:
+            prompts = (prompts[place % len(prompts)],)
+        pairs += [(update, prompt) for prompt in prompts]
     return pairs
+
+
+def _asked(
+    model: Model,
+    case: Case,
+    target: str | None,
+    choose: Callable[[Model, Relation, Fact], tuple[Prompt, ...]],
+    most: int | None,
+) -> tuple[tuple[Prompt, ...], str | None]:
+    """The first prompts of a recorded case, or none and why this model cannot be asked them."""
+    try:
+        prompts = choose(model, case.relation, case.fact)[:most]
+        for prompt in prompts:
+            if target is None:
+                ask_openly(model, prompt)
+            else:
+                ask(model, prompt, target)
+    except KnEditError as error:
+        if error.exit_code not in (ExitCode.USAGE, ExitCode.ERROR):
+            raise
+        return (), str(error).partition(";")[0]
+    return prompts, None

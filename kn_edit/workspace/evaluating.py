@@ -16,13 +16,13 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly, asked_text
 from kn_edit.neurons.assess import assess
-from kn_edit.workspace.asking_again import refusal
+from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.neighbours import JUDGES, probes
 from kn_edit.workspace.neutral import unseen_texts
 from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.requests import case_again
+from kn_edit.workspace.requests import earlier_updates
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
 SPOKEN = 8  # texts that are generated freely
@@ -80,11 +80,15 @@ def evaluate(
     engine: Engine, deltas: Sequence[Delta], edits: Sequence[EditRecord], progress: Progress
 ) -> Evaluation:
     """Ask the base and the version the same things."""
-    cases, passed_over = _cases(edits)
+    updates, passed_over = earlier_updates(edits)
+    askable = []
     with engine.at([]) as model:
-        refusals = {edit: refusal(model, case, to) for edit, (case, to) in cases.items()}
-    passed_over += [f"{edit[:12]} cannot be asked: {why}" for edit, why in refusals.items() if why]
-    askable = [cases[edit] for edit, why in refusals.items() if why is None]
+        for update in updates.values():
+            why_not = refusal(model, update.case, update.to)
+            if why_not is None:
+                askable.append((update.case, update.to))
+            else:
+                passed_over.append(f"{update.edit[:12]} cannot be asked: {why_not}")
     return replace(ask_again(engine, deltas, askable, progress), passed_over=tuple(passed_over))
 
 
@@ -120,22 +124,6 @@ def ask_again(
         Pair(old, new),
         None if before is None or after is None else Pair(before, after),
     )
-
-
-def _cases(edits: Sequence[EditRecord]) -> tuple[dict[str, tuple[Case, str]], list[str]]:
-    """The updates of a recipe by edit, the last of each fact, and what says not how to ask it."""
-    last: ByFact[tuple[str, Case, str]] = ByFact()
-    passed_over = []
-    for edit in edits:
-        if edit.subject is None or edit.target is None:
-            passed_over.append(f"{edit.id[:12]} is no update of a fact")
-            continue
-        case = case_again(edit)
-        if case is None:
-            passed_over.append(f"{edit.id[:12]} does not say how it was asked")
-            continue
-        last.put(fact_key(case.relation, case.fact), (edit.id, case, edit.target))
-    return {edit: (case, target) for edit, case, target in last.values()}, passed_over
 
 
 def _judges(

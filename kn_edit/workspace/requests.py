@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from kn_edit.errors import BadSetting, FactNotNamed, KnEditError
 from kn_edit.facts import (
@@ -15,6 +16,7 @@ from kn_edit.facts import (
     Template,
     bundled,
     check_field,
+    fact_key,
     load_relation,
 )
 from kn_edit.ledger import EditRecord
@@ -96,6 +98,38 @@ def case_again(edit: EditRecord) -> Case | None:
         return Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
     except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """An update that was recorded, with what it takes to ask it again."""
+
+    edit: str
+    case: Case
+    to: str
+
+    def __str__(self) -> str:
+        fact = self.case.fact
+        return f"edit {self.edit[:12]} ({fact.subject}: {fact.answer} -> {self.to})"
+
+
+def earlier_updates(edits: Iterable[EditRecord]) -> tuple[ByFact[Earlier], list[str]]:
+    """The last update of each fact in a recipe, and which edits do not say how to ask them.
+
+    Whether a model can be asked them is `kn_edit.workspace.earlier.refusal`'s to say.
+    """
+    updates: ByFact[Earlier] = ByFact()
+    passed_over = []
+    for edit in edits:
+        case = case_again(edit)
+        if edit.subject is None or edit.target is None:
+            passed_over.append(f"{edit.id[:12]} is no update of a fact")
+        elif case is None:
+            passed_over.append(f"{edit.id[:12]} does not say how it was asked")
+        else:
+            key = fact_key(case.relation, case.fact)
+            updates.put(key, Earlier(edit.id, case, edit.target))
+    return updates, passed_over
 
 
 def _recorded_relation(edit: EditRecord) -> Relation:

@@ -52,7 +52,7 @@ from kn_edit.workspace.folder import (
 from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.requests import answers_of, case_again, check_case, each
+from kn_edit.workspace.requests import Earlier, answers_of, check_case, each, earlier_updates
 from kn_edit.workspace.undisturbed import undisturbed, verb
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ if TYPE_CHECKING:
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.caches import Trimmed
     from kn_edit.workspace.drafts import Bench, How, Proposal
-    from kn_edit.workspace.earlier import Earlier
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Locator, Search
@@ -617,14 +616,7 @@ class Workspace:
 
     def _earlier(self, version: VersionRecord, case: Case | None = None) -> tuple[Earlier, ...]:
         """The updates of other facts in a version, as far as they can be asked again."""
-        from kn_edit.workspace.earlier import Earlier
-
-        updates: ByFact[Earlier] = ByFact()
-        for edit in self.ledger.records(version.edits):
-            again = case_again(edit)
-            if again is not None and edit.target is not None:
-                key = fact_key(again.relation, again.fact)
-                updates.put(key, Earlier(edit.id, again, edit.target))
+        updates, _ = earlier_updates(self.ledger.records(version.edits))
         if case is not None:
             updates.drop(fact_key(case.relation, case.fact))
         return tuple(updates.values())
