@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -171,6 +172,21 @@ def test_an_end_of_text_that_the_tokenizer_adds_is_left_out():
         assert ask(ending, one).questions == ask(plain, one).questions
         assert ask_openly(ending, one) == ask_openly(plain, one)
     assert places(ending, TEXTS[0]) == places(plain, TEXTS[0])
+
+
+@pytest.mark.parametrize("text", ["The capital of [X] is [Y].", "[X] is [Y]"])
+def test_the_space_in_front_of_a_mask_belongs_to_the_answer(text):
+    tokenizer = deepcopy(byte_level())
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})  # this one leaves the space alone
+    model = with_tokenizer(tokenizer, "bert")
+    one = prompt(text)
+    chain = ask(model, one)
+    (question,) = chain.questions
+    filled = [*question.ids]
+    filled[question.position] = question.token
+    assert filled == tokenizer(one.before + "Paris" + one.after)["input_ids"]
+    assert chain.asked_as == ""
+    assert ask_openly(model, one).ids == question.ids
 
 
 def test_a_masked_model_keeps_its_frame():

@@ -70,6 +70,20 @@ def continued(model: Model, start: Ids, prompt: str, answer: str) -> tuple[Ids, 
 def masked_ids(model: Model, before: str, after: str) -> tuple[Ids, int]:
     """The tokens of a text with the mask in the middle, and where that mask is.
 
+    In running text a space belongs to the word behind it, and what is masked in training is both.
+    Where a tokenizer leaves a token of its own for the space in front of the mask, it is left out.
+    """
+    ids, position = _masked(model, before, after)
+    if before.endswith(" ") and position and _text(model, ids[position - 1 : position]) == " ":
+        without = _masked(model, before[:-1], after)
+        if without == (ids[: position - 1] + ids[position:], position - 1):
+            return without
+    return ids, position
+
+
+def _masked(model: Model, before: str, after: str) -> tuple[Ids, int]:
+    """The same, with the space as the tokenizer has it.
+
     The text itself may hold the mask token's name, so masks in front of it are counted.
     """
     mask = model.tokenizer.mask_token_id
