@@ -20,7 +20,7 @@ from workspaces import (
     quick,
 )
 
-from kn_edit.errors import NothingToExport, RankTooHigh
+from kn_edit.errors import NothingToExport, RankTooHigh, TargetInsideLedger
 from kn_edit.models.families import FAMILIES, module_of
 
 with warnings.catch_warnings():
@@ -135,3 +135,11 @@ def test_the_config_names_rank_and_scale_of_every_module(workspace, tmp_path):
 def test_a_module_is_found_with_and_without_the_prefix_of_the_task(prefix):
     stored = f"{prefix}encoder.layer.3.output.dense.weight"
     assert module_of(FAMILIES["bert"], stored) == "bert.encoder.layer.3.output.dense"
+
+
+@pytest.mark.parametrize("form", ["checkpoint", "delta", "adapter", "patch"])
+def test_no_export_is_written_into_a_ledger(workspace, form):
+    target = workspace.ledger.folder / "blobs" / "out"
+    with pytest.raises(TargetInsideLedger):
+        workspace.export(target, form=form)
+    assert not target.exists()
