@@ -20,6 +20,9 @@ class NoWorkspace(KnEditError):
     folder: Path
     above: bool = True
 
+    def detail(self) -> dict[str, object]:
+        return {"folder": str(self.folder)}
+
     def __str__(self) -> str:
         place = f"{self.folder} or above it" if self.above else f"{self.folder}"
         return (

@@ -58,7 +58,9 @@ def last_upgrade(path: Path) -> str | None:
     For what a stopped command says: None where the file does not tell.
     """
     query = "SELECT kind, created FROM events ORDER BY seq DESC LIMIT 1"
-    with suppress(sqlite3.Error, UnicodeError), closing(read_only(path)) as plain:
+    # A ledger at rest has no log, and a reader that is no writer would leave an empty one.
+    opened = read_only if has_log(path) else immutable
+    with suppress(sqlite3.Error, UnicodeError), closing(opened(path)) as plain:
         kind, created = plain.execute(query).fetchone() or ("", "")
         return str(created) if kind == events.UPGRADE else None
     return None
