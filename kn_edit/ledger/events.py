@@ -91,8 +91,13 @@ def append(
     return seq
 
 
-def note(connection: Connection, *, created: str, kind: str, message: str) -> int:
-    """Add an event that moves no ref: it has no name of one, and the version of the branch."""
+def note(
+    connection: Connection, *, created: str, kind: str, message: str, payload: str | None = None
+) -> int:
+    """Add an event that moves no ref: it has no name of one, and the version of the branch.
+
+    payload: where it is not the digest of the rows that name this event
+    """
     return append(
         connection,
         created=created,
@@ -100,17 +105,16 @@ def note(connection: Connection, *, created: str, kind: str, message: str) -> in
         ref=NO_REF,
         version=head_id(connection),
         message=message,
+        payload=payload,
     )
 
 
 def note_upgrade(connection: Connection, *, created: str, schema: str, to: str) -> int:
     """Put all rows that stand in the ledger under the chain: older events do not cover them."""
-    return append(
+    return note(
         connection,
         created=created,
         kind=UPGRADE,
-        ref=NO_REF,
-        version=head_id(connection),
         message=f"schema {schema} to {to}",
         payload=coverage.snapshot(connection),
     )
