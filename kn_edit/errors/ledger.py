@@ -243,7 +243,7 @@ class RestoreTargetTaken(KnEditError):
 
 @dataclass
 class TargetInsideLedger(KnEditError):
-    """A backup or an export would be written into a ledger's own folder."""
+    """Something would be written into a ledger's own folder that is no part of it."""
 
     exit_code = ExitCode.USAGE
     target: Path

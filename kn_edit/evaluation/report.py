@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kn_edit.atomic import write_atomically
+from kn_edit.atomic import is_leftover_name, remove_leftover, write_atomically
 from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.safetext import escaped, inert_markdown, shortened
@@ -83,9 +83,15 @@ def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plot
 
 
 def made_folder(folder: Path) -> None:
-    """Make a folder before long work that is to be written there. Raises CannotWrite."""
+    """Make a folder before long work that is to be written there. Raises CannotWrite.
+
+    Files that a killed command left on their way into it are removed.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            if is_leftover_name(path.name):
+                remove_leftover(path, old=False)
     except OSError as error:
         raise CannotWrite(folder, error.strerror or str(error)) from error
 
@@ -96,7 +102,7 @@ def write(file: Path, text: str) -> None:
 
 
 def write_plots(folder: Path, sections: Sequence[Section]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder)
     for section in sections:
         for plot in section.plots:
             write_atomically(folder / f"{plot.name}.svg", plot.svg)

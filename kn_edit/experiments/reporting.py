@@ -19,10 +19,10 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.untrusted import path_of
 from kn_edit.workspace import EditRecord, Step, Workspace
 from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.evaluating import Evaluation
+from kn_edit.workspace.folder import results_folder
 from kn_edit.workspace.locating import every_prompt, prompts_for
 from kn_edit.workspace.requests import case_again
 
@@ -43,8 +43,11 @@ class _Update:
 
 
 def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> Path:
-    """A page about a version: its edits, the newest in full, its figures, the history."""
-    out = path_of(out)
+    """A page about a version: its edits, the newest in full, its figures, the history.
+
+    Raises TargetInsideLedger, UnknownId.
+    """
+    out = results_folder(out)
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
     edits = workspace.ledger.records(recipe)
@@ -61,8 +64,8 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
 
 
 def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
-    """A page about one edit, on the base alone. Raises UnknownId."""
-    out = path_of(out)
+    """A page about one edit, on the base alone. Raises TargetInsideLedger, UnknownId."""
+    out = results_folder(out)
     record = workspace.ledger.edit(edit)
     made_folder(out)
     update = _update(workspace, record, (record.id,))

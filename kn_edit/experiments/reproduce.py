@@ -26,6 +26,7 @@ from kn_edit.experiments.lab import Lab, Plan
 from kn_edit.facts import Sentences, load_relation, read_sentences
 from kn_edit.untrusted import path_of
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.folder import results_folder
 
 RELATIONS = ("capital", "country", "language", "symbol")
 FACTS, EDITS = 15, 50
@@ -57,9 +58,9 @@ def reproduce(
     edits: that are kept together
     controls: facts of each relation that are updated on random neurons as well; by default all
     files: of sentences about the facts of a relation (facts/sentences.py), by its name
-    Raises TooFewKnown, and what reading the files raises.
+    Raises TargetInsideLedger, TooFewKnown, and what reading the files raises.
     """
-    out = path_of(out)
+    out = results_folder(out)
     made_folder(out)
     found = {
         name: read_sentences(path_of(file), load_relation(name)) for name, file in files.items()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kn_edit.evaluation.report import write
+from kn_edit.evaluation.report import made_folder, write
 from kn_edit.workspace.progress import Progress
 
 Row = dict[str, Any]
@@ -58,7 +58,7 @@ class Rows:
 
     def _begin(self) -> None:
         """Write what is known anew: the half line of a stopped run would swallow the next row."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(self._file.parent)
         rows = ({"name": name, "row": row} for name, row in self._rows.items())
         write(self._file, "".join(map(_line, (self._settings, *rows))))
         self._writing = True

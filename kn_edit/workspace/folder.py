@@ -91,6 +91,23 @@ def problem_of(path: str) -> str:
     return ""
 
 
+def new_workspace_folder(folder: Path) -> Path:
+    """A folder in which a workspace is to be made. Raises TargetInsideLedger."""
+    from kn_edit.ledger.disk import refuse_inside
+
+    refuse_inside(folder / LEDGER)
+    return folder
+
+
+def results_folder(folder: str | os.PathLike[str]) -> Path:
+    """A folder into which results are to be written. Raises BadPath, TargetInsideLedger."""
+    from kn_edit.ledger.disk import refuse_inside
+
+    path = user_path(folder, "the folder of results")
+    refuse_inside(path / "results")
+    return path
+
+
 def upgraded_since(folder: Path | None, moment: str) -> bool:
     """Whether the last that happened to a ledger is that its schema was upgraded, since a moment.
 

@@ -48,6 +48,7 @@ from kn_edit.workspace.folder import (
     named_workspace,
     nearest_folder,
     nearest_or_here,
+    new_workspace_folder,
 )
 from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
@@ -112,12 +113,13 @@ class Workspace:
 
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
-        Raises LedgerExists, UnknownFamily, SharedLayers, and what finding the model raises.
+        Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, and what finding the
+        model raises.
         """
         from kn_edit.workspace.engine import STAMPS, write_stamps
         from kn_edit.workspace.starting import start
 
-        folder = chosen_folder(folder) or current_folder()
+        folder = new_workspace_folder(chosen_folder(folder) or current_folder())
         with undisturbed():
             ledger, shards = start(model, folder / LEDGER, clock, progress)
         write_stamps(folder / LEDGER / STAMPS, shards)
@@ -151,10 +153,11 @@ class Workspace:
         """Make a workspace of a file that `backup` made, whole or not at all.
 
         replace: also where a ledger is, damaged or not; that one is kept aside
-        Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
-        LedgerUnusable.
+        Raises RestoreTargetTaken, TargetInsideLedger, BackupDamaged, NewerSchema, LinkInLedger,
+        LedgerBusy, LedgerUnusable.
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
+        new_workspace_folder(place)
         placed = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
@@ -496,7 +499,8 @@ class Workspace:
         form: checkpoint, adapter (PEFT LoRA) or delta; offer: as a pull request
         follow_links: publish also what links of the model's folder point at outside of it
         Raises BadRepoName, BadRevisionName, NotLoggedIn, NoWriteAccess, NotPrivate, TagTaken,
-        RemoteMoved, CardRefused, HubFailed, CommitUnclear, NotFinished, UploadDiffers.
+        RemoteMoved, CardRefused, HubFailed, CommitUnclear, NotFinished, NotNoted,
+        UploadDiffers.
         """
         from kn_edit.hub.push import Order
         from kn_edit.workspace.publishing import Packing, push
