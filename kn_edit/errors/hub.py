@@ -163,6 +163,22 @@ class NotFinished(KnEditError):
 
 
 @dataclass
+class NotNoted(KnEditError):
+    """A version that is published, of which the ledger could not take note."""
+
+    exit_code = ExitCode.DISK
+    repo: str
+    commit: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.repo} has the commit {self.commit[:12]}, but this ledger does not say so "
+            f"({self.reason}); run the command again to note it, it makes no second commit"
+        )
+
+
+@dataclass
 class RemoteMoved(KnEditError):
     """Somebody else committed to the branch between our look and our commit."""
 

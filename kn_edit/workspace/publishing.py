@@ -14,7 +14,7 @@ from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.delta import SlotChanges
 from kn_edit.edits.fold import TouchedSlots, check_fit
 from kn_edit.edits.kept import LoadedDeltas
-from kn_edit.errors import CannotWrite, Diverged, KnEditError
+from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
 from kn_edit.hub.client import Hub, connected
 from kn_edit.hub.contents import CARD, Version, check_version, weights, with_history
@@ -208,10 +208,13 @@ def _local_licence(folder: Path) -> dict[str, str]:
 
 
 def _note(ledger: Ledger, one: Pushed) -> None:
+    """Take note of what is published. Raises NotNoted: it is, whatever happens to the note."""
     branch = one.pull_request or one.branch
-    ledger.note_publication(
-        Publication(one.repo, branch, one.commit, one.version, one.form, one.tag)
-    )
+    publication = Publication(one.repo, branch, one.commit, one.version, one.form, one.tag)
+    try:
+        ledger.note_publication(publication)
+    except KnEditError as failure:
+        raise NotNoted(one.repo, one.commit, str(failure).partition(";")[0]) from failure
 
 
 @contextmanager
