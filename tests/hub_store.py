@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatch
 from functools import cached_property
-from itertools import count
 from pathlib import Path, PurePosixPath
 
 MAIN = "refs/heads/main"
@@ -130,7 +129,6 @@ class Repo:
         self.refs: dict[str, str] = {}
         self.tag_messages: dict[str, str] = {}
         self.pulls: list[Pull] = []
-        self._dates = (datetime(2024, 1, 1) + timedelta(seconds=n) for n in count())
         files = {".gitattributes": objects.regular(ATTRIBUTES.encode())}
         self._keep(Commit(None, files, "system", "initial commit", "", self._now()), MAIN)
 
@@ -224,7 +222,8 @@ class Repo:
         self.refs[ref] = commit.id
 
     def _now(self) -> str:
-        return next(self._dates).isoformat(timespec="milliseconds") + "Z"
+        moment = datetime(2024, 1, 1) + timedelta(seconds=len(self.commits))
+        return moment.isoformat(timespec="milliseconds") + "Z"
 
 
 def _inside(name: str, folder: str) -> bool:

@@ -66,6 +66,23 @@ def test_reproduce_says_which_relation_the_model_does_not_know(edited):
     assert "--relation" in ran.error["message"]
 
 
+def test_reproduce_says_which_relation_has_one_answer_only(edited):
+    template = "The capital of [X] is [Y]"
+    facts, answers = [], {}
+    for subject in ("France", "Japan", "Italy", "Egypt", "Norway", "Cuba", "Spain", "Rome"):
+        asked = ("--prompt", template, "--subject", subject, "--answer", "the")
+        (row,) = edited("assess", *asked, "--version", "base", "--json").json
+        facts.append([subject, row["top"][0][0].strip()])
+        answers.setdefault(facts[-1][1], []).append(facts[-1])
+    alike = max(answers.values(), key=len)
+    assert len(alike) >= 2
+    pack = {"name": "alike", "templates": [{"text": template}], "facts": alike}
+    Path("alike.json").write_text(json.dumps(pack))
+    ran = edited("reproduce", "out", "--relation", "alike.json", "--quick", "--json")
+    assert (ran.code, ran.error["error"]) == (ExitCode.ERROR, "OneAnswer")
+    assert "every fact of alike has the same answer" in ran.error["message"]
+
+
 def test_reproduce_writes_a_page_that_needs_nothing_else(edited, tmp_path):
     packs = []
     for name in ("one", "two"):

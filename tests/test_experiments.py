@@ -100,6 +100,25 @@ def test_random_neurons_may_be_tried_on_some_facts_only(lab):
     assert said[updating.RANDOM] == "2"
 
 
+def test_relations_without_held_out_paraphrases_or_other_subjects_have_their_say(lab):
+    rows = updating.measure(lab, controls=1)
+    for row in rows:
+        for made in row["methods"].values():
+            made |= {"generalization": None, "specificity": None}
+    said = updating.section(rows)
+    assert {len(row) for row in said.tables[0].rows} == {len(said.tables[0].columns)}
+
+
+def test_one_relation_without_held_out_paraphrases_has_its_say_too(lab, tmp_path):
+    known = known_by(lab.workspace, TEMPLATES[0])
+    alone = pack(tmp_path, Relation("alone", TEMPLATES[:1], known.facts[:6]))
+    lab = Lab.open(lab.workspace, Plan((alone,), facts=2), tmp_path / "out", SHORT)
+    for experiment in (scaling, sharing, expressing, assessing, erasing):
+        said = experiment.section(experiment.measure(lab))
+        for table in said.tables:
+            assert {len(row) for row in table.rows} <= {len(table.columns)}
+
+
 def test_updates_in_a_row_are_all_kept(lab):
     rows = sequence.measure(lab, 3)
     looks = [row["look"] for row in rows]

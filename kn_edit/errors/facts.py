@@ -233,6 +233,20 @@ class NoFactToAsk(KnEditError):
 
 
 @dataclass
+class OneAnswer(KnEditError):
+    """An experiment updates facts to other answers of their relation, and there is none."""
+
+    exit_code = ExitCode.ERROR
+    relations: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"every fact of {listed(self.relations)} has the same answer, and an update needs "
+            "another one; name other relations with --relation"
+        )
+
+
+@dataclass
 class TooFewKnown(KnEditError):
     """An experiment needs facts that the model answers right."""
 

@@ -114,8 +114,11 @@ def neuron_map(
 
 
 def _legend(axes: Axes) -> None:
-    """Above the plot, where nothing is drawn."""
-    columns = 3 if len(axes.get_legend_handles_labels()[0]) == 3 else 2
+    """Above the plot, where nothing is drawn; none where the plot is empty."""
+    labels = axes.get_legend_handles_labels()[0]
+    if not labels:
+        return
+    columns = 3 if len(labels) == 3 else 2
     place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0)}
     axes.legend(frameon=False, fontsize=9, ncol=columns, borderaxespad=0, **place)
 

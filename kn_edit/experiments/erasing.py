@@ -93,16 +93,34 @@ def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
 
 
 def _summary(answers: Sequence[Assessment]) -> Row:
+    """What is known of some answers; nothing where there are none."""
     return {
-        "perplexity": perplexity_of(answers),
+        "perplexity": perplexity_of(answers) if answers else None,
         "accuracy": accuracy(answers),
     }
 
 
-def rise(row: Row, variant: str, group: str) -> float:
-    """Relative rise of a group's perplexity."""
+def rise(row: Row, variant: str, group: str) -> float | None:
+    """Relative rise of a group's perplexity; None where nothing of the group is asked."""
     after, before = row["variants"][variant][group], row["base"][group]
+    if after["perplexity"] is None or before["perplexity"] is None:
+        return None
     return float(after["perplexity"] / before["perplexity"] - 1)
+
+
+def _told(change: float | None) -> str:
+    return "" if change is None else percent(change)
+
+
+def _accuracies(base: Row, after: Row) -> str:
+    pair = (base["accuracy"], after["accuracy"])
+    return "" if None in pair else f"{pair[0]:.2f} -> {pair[1]:.2f}"
+
+
+def _spares(row: Row, variant: str) -> bool:
+    """Whether an erasure does what it shall to its relation, and little to the others."""
+    own, others = rise(row, variant, "own"), rise(row, variant, "others")
+    return own is not None and own >= TWICE - 1 and (others is None or others < LITTLE)
 
 
 def section(rows: Sequence[Row]) -> Section:
@@ -114,12 +132,8 @@ def section(rows: Sequence[Row]) -> Section:
                     row["relation"],
                     variant,
                     str(one["neurons"]),
-                    *(
-                        percent(rise(row, variant, group))
-                        for group in ("own", "held_out", "others")
-                    ),
-                    f"{row['base']['own']['accuracy']:.2f} -> {one['own']['accuracy']:.2f}",
-                    f"{row['base']['others']['accuracy']:.2f} -> {one['others']['accuracy']:.2f}",
+                    *(_told(rise(row, variant, group)) for group in ("own", "held_out", "others")),
+                    *(_accuracies(row["base"][group], one[group]) for group in ("own", "others")),
                 )
             )
     columns = (
@@ -134,11 +148,7 @@ def section(rows: Sequence[Row]) -> Section:
     )
     good = {
         variant: [
-            row["relation"]
-            for row in rows
-            if variant in row["variants"]
-            and rise(row, variant, "own") >= TWICE - 1
-            and rise(row, variant, "others") < LITTLE
+            row["relation"] for row in rows if variant in row["variants"] and _spares(row, variant)
         ]
         for variant in VARIANTS
         if any(variant in row["variants"] for row in rows)
@@ -164,7 +174,7 @@ def section(rows: Sequence[Row]) -> Section:
 
 def _against_random(rows: Sequence[Row], variant: str, control: str) -> Claim:
     own, other = (
-        fmean(rise(row, which, "own") for row in rows if which in row["variants"])
+        fmean(rise(row, which, "own") or 0.0 for row in rows if which in row["variants"])
         for which in (variant, control)
     )
     words = f"{variant}: perplexity rises by {own:.0%}, mean over relations; with {control}"

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
-from kn_edit.errors import TooFewKnown
+from kn_edit.errors import OneAnswer, TooFewKnown
 from kn_edit.evaluation.report import made_folder, markdown, page, write, write_plots
 from kn_edit.evaluation.section import Section
 from kn_edit.experiments import (
@@ -58,7 +58,7 @@ def reproduce(
     edits: that are kept together
     controls: facts of each relation that are updated on random neurons as well; by default all
     files: of sentences about the facts of a relation (facts/sentences.py), by its name
-    Raises TargetInsideLedger, TooFewKnown, and what reading the files raises.
+    Raises TargetInsideLedger, TooFewKnown, OneAnswer, and what reading the files raises.
     """
     out = results_folder(out)
     made_folder(out)
@@ -69,6 +69,9 @@ def reproduce(
     short = [name for name, facts in lab.facts.items() if len(facts) < LEAST]
     if short:
         raise TooFewKnown(tuple(short), LEAST)
+    alike = [name for name, one in lab.relations.items() if len(updating.answers(one)) < 2]
+    if alike:
+        raise OneAnswer(tuple(alike))
     assessed = 2 * assessing.GROUP if quick else ASSESSED
     together = min(edits or (QUICK_EDITS if quick else EDITS), len(lab.cases))
     made: list[Section] = []

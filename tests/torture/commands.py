@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hub_side import REPO
+
 # Places in the arguments: the model, its relation pack, ids that a template knows.
 MODEL, PACK, FIRST = "{model}", "{pack}", "{first}"
 
@@ -14,6 +16,8 @@ class Command:
 
     template: the folder that it begins in, of stage.py
     target: what it writes beside the ledger, if anything
+    hub: the state of the Hub that it begins with, of stage.py
+    cache: whether its cache counts too: what it prints is the same with any
     again: exit codes of the same command where it was carried out already
     """
 
@@ -21,6 +25,8 @@ class Command:
     template: str
     args: tuple[str, ...]
     target: str | None = None
+    hub: str | None = None
+    cache: bool = False
     again: tuple[int, ...] = (0,)
     partly: bool = False  # what it writes or removes may be done in part, and then be finished
     repeats: bool = False  # run again where it is done, it does more of the same
@@ -82,5 +88,25 @@ COMMANDS = {
             )
             for form in ("checkpoint", "adapter", "patch", "delta")
         ),
+        Command("report", "edited", ("report", "out"), "out/report.html"),
+        Command("report-edit", "edited", ("report", "out", "--edit", FIRST), "out/report.html"),
+        Command(
+            "reproduce",
+            "fresh",
+            ("reproduce", "out", "--quick", "--relation", "{known}", "--edits", "1"),
+            "out/results.md",
+            partly=True,
+            heavy=True,
+        ),
+        Command("locate", "edited", ("locate", *KNOWN[:4], "--limit", "2"), cache=True),
+        Command("evaluate", "edited", ("evaluate",), cache=True, heavy=True),
+        Command("upgrade", "old", ("tag", "after")),
+        Command("upgrade-of-the-first", "oldest", ("tag", "after")),
+        Command("upgrade-by-looking", "old", ("log",)),
+        Command("push", "edited", ("push", REPO), hub="earlier"),
+        Command("push-new", "edited", ("push", REPO, "--as", "delta", "--tag", "v1"), hub="bare"),
+        Command("push-adapter", "edited", ("push", REPO, "--as", "adapter"), hub="earlier"),
+        Command("rollback", "edited", ("rollback", REPO, "--to", "v0"), hub="published"),
+        Command("pull", "fresh", ("pull", REPO), hub="published"),
     )
 }

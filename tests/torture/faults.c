@@ -1,4 +1,5 @@
-/* Counts what a process does to the files below one folder, and lets the n-th operation go wrong.
+/* Counts what a process does to the files below one folder, and what it sends, and lets the n-th
+ * operation go wrong.
  *
  * Loaded with LD_PRELOAD it stands between the program and libc. It does nothing until `kn_arm`
  * says for which folder and how; tests/torture/library.py calls that through ctypes. Reads pass.
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -23,7 +25,7 @@
 /* Kinds of operations, as bits, so that a fault can ask for some of them only. */
 enum {
     CREATE = 1, OPEN = 2, WRITE = 4, SYNC = 8, TRUNCATE = 16, RENAME = 32, LINK = 64,
-    UNLINK = 128, MKDIR = 256, RMDIR = 512, CLOSE = 1024, SYNCDIR = 2048, TIMES = 4096,
+    UNLINK = 128, MKDIR = 256, RMDIR = 512, CLOSE = 1024, SYNCDIR = 2048, TIMES = 4096, SEND = 8192,
 };
 enum { OFF, COUNT, KILL, TEAR, FAIL, FAIL_ON, SIGNAL };
 
@@ -38,7 +40,7 @@ static struct {
 static const struct { int kind; const char *name; } NAMES[] = {
     {CREATE, "create"}, {OPEN, "open"}, {WRITE, "write"}, {SYNC, "sync"}, {TRUNCATE, "truncate"},
     {RENAME, "rename"}, {LINK, "link"}, {UNLINK, "unlink"}, {MKDIR, "mkdir"}, {RMDIR, "rmdir"},
-    {CLOSE, "close"}, {SYNCDIR, "syncdir"}, {TIMES, "times"},
+    {CLOSE, "close"}, {SYNCDIR, "syncdir"}, {TIMES, "times"}, {SEND, "send"},
 };
 
 #define REAL(name, type, ...)                                   \
@@ -247,6 +249,15 @@ ssize_t writev(int descriptor, const struct iovec *parts, int count) {
         done += size;
         if ((size_t)size < parts[at].iov_len) break;
     }
+    return done;
+}
+
+ssize_t send(int socket, const void *data, size_t size, int flags) {
+    REAL("send", ssize_t, int, const void *, size_t, int);
+    int fate = state.mode != OFF ? meets(SEND, "to the Hub") : 0;
+    if (fate < 0) return -1;
+    ssize_t done = real(socket, data, fate > 0 ? size / 2 : size, flags);
+    if (fate > 0) killed();
     return done;
 }
 

@@ -41,9 +41,11 @@ class Kind(IntFlag):
     CLOSE = 1024
     SYNCDIR = 2048
     TIMES = 4096
+    SEND = 8192
 
 
-EVERY = Kind(8191)
+EVERY = Kind(16383)
+DISK = EVERY ^ Kind.SEND
 GROWING = Kind.CREATE | Kind.WRITE | Kind.LINK | Kind.MKDIR  # what a full disk refuses
 
 

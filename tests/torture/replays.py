@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import hub_side
 from commands import COMMANDS, Command
 from disk import LOSSES, Disk, Operation, read_trace, write_after_power_cut
 from library import Fault, Kind, Mode
@@ -60,6 +61,7 @@ def _histories(stage: Stage, command: Command, most: int | None, seed: int) -> I
     place = stage.fresh(command)
     disk = Disk(place / "w")
     operations, _ = _traced(stage, command, place, Fault(Mode.COUNT))
+    _keep_hub(command)
     count = MOST if most is None else most
     cuts = {
         at: LOSSES if most is None else LOSSES[number % len(LOSSES) :][:1]
@@ -74,10 +76,16 @@ def _histories(stage: Stage, command: Command, most: int | None, seed: int) -> I
         disk = Disk(place / "w")
         first, _ = _traced(stage, command, place, kill)
         second, code = _traced(stage, command, place, Fault(Mode.COUNT))
+        _keep_hub(command)
         operations = first + second
         cuts = {len(operations): LOSSES[:1]}
         yield History(f"{kill}, again, ", place, disk, operations, cuts, acknowledged=code == 0)
         stage.remove(place)
+
+
+def _keep_hub(command: Command) -> None:
+    if command.hub:
+        hub_side.keep("after")
 
 
 def _first_kills(
@@ -110,6 +118,8 @@ def _after_a_cut(
         return "it was acknowledged, and is lost" if lost else None
 
     place = history.place
+    if command.hub:
+        hub_side.begin("after")  # nothing of it is on the disk whose power is cut
     shutil.rmtree(place / "w")
     write_after_power_cut(history.disk, place / "w", loss, chance)
     after = stage.aside(lambda: aftermath(stage, command, place))

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hub_side
 from cli_shell import PACK
 from commands import COMMANDS, Command
 from library import Fault, Kind, Library, Mode
+from old_ledgers import old_ledger
 from state import State, collect, ledger_state, names, target_state
 from tiny_models import tiny_folder
 from workspaces import TEMPLATES, known_by
@@ -30,6 +32,7 @@ from kn_edit.cli.run import run
 from kn_edit.workspace import How, Workspace, case_of
 
 LEDGER = ".kn-edit"
+CACHE = ".cache"  # of commands whose cache counts too
 SECONDS = 60  # more than any trial takes
 
 
@@ -70,6 +73,7 @@ class Reference:
     old: Seen
     new: Seen
     operations: int
+    out: str
     files: list[str]
     partly: bool  # whether the target may be done in part
 
@@ -136,9 +140,13 @@ class Stage:
         return [argument.format(**places) for argument in command.args] + ["--json"]
 
     def fresh(self, command: Command) -> Path:
-        """A trial's folder with a copy of the command's template in it."""
+        """A trial's folder with a copy of the command's template in it; the Hub as it begins."""
         place = self.place()
         shutil.copytree(self.folder / "templates" / command.template, place / "w")
+        if command.cache:
+            (place / "w" / CACHE).mkdir()
+        if command.hub:
+            hub_side.begin(command.hub)
         return place
 
     def place(self) -> Path:
@@ -178,6 +186,7 @@ class Stage:
             sys.stderr = os.fdopen(2, "w", closefd=False)
             self.enter(place)
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            time.sleep = lambda seconds: None  # before the Hub is asked again
             self.library.arm(place / "w", fault, trace=record, report=report)
             code = run(args)
             sys.stdout.flush()
@@ -213,14 +222,17 @@ class Stage:
 
     def enter(self, place: Path) -> None:
         """Make a trial's folder that of this process, and its cache too."""
+        own = place / "w" / CACHE
         os.chdir(place / "w")
-        os.environ["KN_EDIT_CACHE"] = str(place / "cache")
+        os.environ["KN_EDIT_CACHE"] = str(own if own.exists() else place / "cache")
 
     def look(self, command: Command, place: Path) -> Seen:
         """What stands in a trial's folder; call it in a child."""
         folder = place / "w"
         try:
             target = target_state(folder / command.target) if command.target else None
+            if command.hub:
+                target = hub_side.hub_state()
             return Seen(ledger_state(folder / LEDGER), target)
         except Exception as error:
             return Seen(None, None, f"{type(error).__name__}: {error}")
@@ -234,7 +246,9 @@ class Stage:
             ran = self.run(command, place, Fault(Mode.COUNT))
             assert ran.code == 0, f"{name}: {ran.code} {ran.err}"
             new, files = self.aside(lambda: (self.look(command, place), self.kept(place)))
-            self._references[name] = Reference(old, new, ran.operations, files, command.partly)
+            self._references[name] = Reference(
+                old, new, ran.operations, ran.out, files, command.partly
+            )
             self.remove(place)
         return self._references[name]
 
@@ -265,12 +279,25 @@ def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
     _litter(shutil.copytree(edited, made / "littered"))
     (made / "saved").mkdir()
     assert run(["backup", str(made / "saved" / "saved.tar"), "--workspace", str(edited), "-q"]) == 0
+    for name, schema in (("old", "0002"), ("oldest", "0001")):
+        old_ledger(made / name, schema)
+    _publish(shutil.copytree(edited, made / "published"))
     with Workspace.open(fresh) as workspace:
         relation = known_by(workspace, TEMPLATES[1])
     facts = [[fact.subject, fact.answer] for fact in relation.facts]
     texts = [{"text": template.text} for template in relation.templates]
     known.write_text(json.dumps({"name": "known", "templates": texts, "facts": facts}))
     return first.id
+
+
+def _publish(folder: Path) -> None:
+    """Make the states of the Hub: nothing, the base, the base and then an edit."""
+    there = [hub_side.REPO, "--workspace", str(folder), "-q"]
+    hub_side.keep("bare")
+    assert run(["push", "--version", "base", "--tag", "v0", *there]) == 0
+    hub_side.keep("earlier")
+    assert run(["push", *there]) == 0
+    hub_side.keep("published")
 
 
 def _litter(folder: Path) -> None:

@@ -62,7 +62,7 @@ def target_state(path: Path) -> State | None:
         with tempfile.TemporaryDirectory() as place, tarfile.open(path) as archive:
             archive.extractall(place, filter="data")
             return ledger_state(Path(place))
-    return {"file": path.name} if path.exists() else None
+    return {"file": hashlib.sha256(path.read_bytes()).hexdigest()} if path.exists() else None
 
 
 def names(folder: Path) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from commands import COMMANDS, Command
-from library import EVERY, GROWING, Fault, Mode
+from library import DISK, GROWING, Fault, Kind, Mode
 from stage import Ran, Reference, Seen, Stage
 
 import kn_edit.errors
@@ -20,7 +20,9 @@ from kn_edit.cli.run import run
 
 TYPED = set(kn_edit.errors.__all__)
 # Errors that say that it cannot be known whether something is recorded.
-UNCLEAR = {"CommitUnknown"}
+UNCLEAR = {"CommitUnknown", "CommitUnclear"}
+# Errors that say that the Hub has it, and what is left to do.
+PUBLISHED = {"NotFinished", "NotNoted"}
 STOPPED = 130
 NOTHING = "nothing was written"
 
@@ -44,6 +46,7 @@ class Aftermath:
     seen: Seen
     again: int
     told: str
+    out: str
     final: Seen
     files: list[str]
 
@@ -72,12 +75,17 @@ def errors(stage: Stage, name: str, most: int | None, seed: int) -> tuple[int, l
     """The n-th operation fails, once or for good; how many trials, and what was wrong."""
     count = stage.reference(name).operations
     forms = [
-        Fault(Mode.FAIL, kinds=EVERY, number=errno.EIO),
-        Fault(Mode.FAIL_ON, kinds=EVERY, number=errno.EIO),
+        Fault(Mode.FAIL, kinds=DISK, number=errno.EIO),
+        Fault(Mode.FAIL_ON, kinds=DISK, number=errno.EIO),
         Fault(Mode.FAIL_ON, kinds=GROWING, number=errno.ENOSPC),
         Fault(Mode.FAIL, kinds=GROWING, number=errno.ENOSPC),
-        Fault(Mode.FAIL, kinds=EVERY, number=errno.EINTR),
+        Fault(Mode.FAIL, kinds=DISK, number=errno.EINTR),
     ]
+    if COMMANDS[name].hub:
+        forms += [
+            Fault(mode, kinds=Kind.SEND, number=errno.ECONNRESET)
+            for mode in (Mode.FAIL, Mode.FAIL_ON)
+        ]
     if most is None:
         return _until_clean(stage, name, forms)
     faults = [
@@ -144,19 +152,19 @@ def trial(stage: Stage, command: Command, fault: Fault, judge: Judge) -> tuple[R
 def aftermath(stage: Stage, command: Command, place: Path) -> Aftermath:
     """Look, run the command again, look, let gc tidy; call it in a child."""
     seen = stage.look(command, place)
-    code, told = repeated(stage, command, place)
+    code, out, told = repeated(stage, command, place)
     final = stage.look(command, place)
     files = stage.kept(place) if final.ledger is not None else []
-    return Aftermath(seen, code, told, final, files)
+    return Aftermath(seen, code, told, out, final, files)
 
 
-def repeated(stage: Stage, command: Command, place: Path) -> tuple[int, str]:
-    """The exit code of a command without faults, and what it said; call it in a child."""
+def repeated(stage: Stage, command: Command, place: Path) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command without faults; call it in a child."""
     stage.enter(place)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(stage.arguments(command))
-    return code, err.getvalue()
+    return code, out.getvalue(), err.getvalue()
 
 
 def wrong(
@@ -168,8 +176,11 @@ def wrong(
         yield f"the ledger cannot be read: {seen.problem}"
     if seen.ledger not in (reference.old.ledger, reference.new.ledger):
         yield f"the ledger is neither the old nor the new one: {difference(seen, reference)}"
-    if not command.partly and seen.target not in (reference.old.target, reference.new.target):
-        yield f"{command.target} is there in part"
+    if not command.partly and not whole(seen, command, reference):
+        yield f"{command.target or 'what the Hub holds'} is there in part"
+    noted = seen.ledger == reference.new.ledger != reference.old.ledger
+    if command.hub and noted and seen.target != reference.new.target:
+        yield "it is noted, and not published"
     if "Traceback" in ran.err or "Exception ignored" in ran.err:
         yield "a traceback was printed"
     if ran.code == 0 and not same(seen, reference.new):
@@ -177,6 +188,8 @@ def wrong(
     reason = judge(ran, seen, reference)
     if reason:
         yield reason
+    if command.cache and {ran.out if ran.code == 0 else after.out, after.out} != {reference.out}:
+        yield "it gave other figures"
     done = same(seen, reference.new) and not same(reference.old, reference.new)
     if after.again not in (command.again if done else (0,)):
         state = "it is done" if done else "it is not done"
@@ -189,6 +202,14 @@ def wrong(
         yield f"nobody collects {', '.join(rest)}"
     if set(reference.files) - set(after.files):
         yield f"missing: {', '.join(sorted(set(reference.files) - set(after.files)))}"
+
+
+def whole(seen: Seen, command: Command, reference: Reference) -> bool:
+    """Whether the target is as before or as it shall be; of the Hub, files first and tags then."""
+    old, new = reference.old.target, reference.new.target
+    if not (command.hub and seen.target and old and new):
+        return seen.target in (old, new)
+    return seen.target in (old, new, {"files": new["files"], "tags": old["tags"]})
 
 
 def same(one: Seen, other: Seen) -> bool:
@@ -220,7 +241,10 @@ def _after_an_error(ran: Ran, seen: Seen, reference: Reference) -> str | None:
     kind = str(ran.error.get("error", ""))
     if kind not in TYPED or ran.error.get("code") != ran.code:
         return f"no typed error, but {kind or 'none'} with exit code {ran.code}"
-    if kind not in UNCLEAR and reference.changed(seen):
+    published = kind in PUBLISHED and seen.target != reference.old.target
+    if kind in PUBLISHED and not published:
+        return f"{kind}, and it is not there"
+    if kind not in UNCLEAR and not published and reference.changed(seen):
         return f"{kind}, and yet it was done"
     return None
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hub_side  # its routes
+from hub import Hub, hub_env
 from library import LIBRARY, built
 
 MEMORY = Path("/dev/shm")  # fsync costs nothing there; the replayer is what judges it
@@ -17,9 +19,10 @@ MEMORY = Path("/dev/shm")  # fsync costs nothing there; the replayer is what jud
 
 @dataclass
 class Warm:
-    """A process that carries out sweeps under the fault library."""
+    """A process that carries out sweeps under the fault library, and a Hub beside it."""
 
     process: subprocess.Popen[str]
+    hub: Hub
 
     @classmethod
     def start(cls, folder: Path) -> Warm:
@@ -27,23 +30,25 @@ class Warm:
         library = str(built(folder))
         tests = Path(__file__).resolve().parents[1]
         stage = MEMORY if os.access(MEMORY, os.W_OK) else folder
+        hub = Hub().__enter__()
+        hub.token("ann")
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("serve.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={
-                **os.environ,
+                **hub_env(hub.url, folder / "hub-home", hub_side.TOKEN),
                 "LD_PRELOAD": library,
                 LIBRARY: library,
                 "KN_EDIT_STAGE": str(stage),
                 "OMP_NUM_THREADS": "1",
-                "HF_HUB_OFFLINE": "1",
+                "KN_EDIT_HUB_TIMEOUT": "5",
                 "TOKENIZERS_PARALLELISM": "false",
                 "PYTHONPATH": os.pathsep.join(map(str, (tests.parent, tests))),
             },
         )
-        return cls(process)
+        return cls(process, hub)
 
     def ask(self, sweep: str, command: str, points: int | None, seed: int = 0) -> dict[str, Any]:
         """The report of a sweep: its trials, its failures, its seconds."""
@@ -57,3 +62,4 @@ class Warm:
 
     def stop(self) -> None:
         self.process.communicate(timeout=60)
+        self.hub.__exit__(None)
