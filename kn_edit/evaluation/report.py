@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kn_edit.atomic import is_leftover_name, remove_leftover, write_atomically
+from kn_edit.atomic import is_leftover_name, make_folders, remove_leftover, write_atomically
 from kn_edit.errors import CannotWrite
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.safetext import escaped, inert_markdown, shortened
@@ -83,12 +83,12 @@ def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plot
 
 
 def made_folder(folder: Path) -> None:
-    """Make a folder before long work that is to be written there. Raises CannotWrite.
+    """Make a folder, on disk, before long work that is to be written there. Raises CannotWrite.
 
     Files that a killed command left on their way into it are removed.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         for path in folder.iterdir():
             if is_leftover_name(path.name):
                 remove_leftover(path, old=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from kn_edit.atomic import write_atomically
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import series
+from kn_edit.evaluation.report import made_folder
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate, mean
 from kn_edit.experiments.lab import Lab
@@ -55,7 +56,7 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
     bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent, earlier=earlier)
     draft = draft_update(bench, case, to)
     file = _file(lab, number)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    made_folder(file.parent)
     write_atomically(file, draft.delta.to_bytes())
     row: Row = {"to": to, "metrics": draft.metrics, "neurons": len(draft.neurons)}
     if number in LOOKS or number == len(names):

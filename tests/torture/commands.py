@@ -9,6 +9,8 @@ from hub_side import REPO
 # Places in the arguments: the model, its relation pack, ids that a template knows.
 MODEL, PACK, FIRST = "{model}", "{pack}", "{first}"
 
+HEAVY = 240  # points of a command that takes long, or does hundreds of operations
+
 
 @dataclass(frozen=True)
 class Command:
@@ -25,12 +27,17 @@ class Command:
     template: str
     args: tuple[str, ...]
     target: str | None = None
-    hub: str | None = None
-    cache: bool = False
     again: tuple[int, ...] = (0,)
     partly: bool = False  # what it writes or removes may be done in part, and then be finished
+    hub: str | None = None
+    cache: bool = False
     repeats: bool = False  # run again where it is done, it does more of the same
-    heavy: bool = False  # it takes long, or does hundreds of operations
+    points: int | None = None  # operations that are tried in the full form; None: all
+    rare: bool = False  # in the full form only
+
+    @property
+    def heavy(self) -> bool:
+        return self.points is not None
 
 
 KNOWN = ("--relation", "{known}", "--rule", "activation", "--accept", "--limit", "3")
@@ -46,7 +53,7 @@ COMMANDS = {
             "edited",
             ("update", *FACT, "--subject", "Cuba", "--to", "Oslo"),
             again=(0, 2, 3, 8),
-            heavy=True,
+            points=HEAVY,
         ),
         Command(
             "erase",
@@ -65,7 +72,7 @@ COMMANDS = {
             ),
             again=(0, 1, 2, 3, 8),
             repeats=True,
-            heavy=True,
+            points=HEAVY,
         ),
         Command("revert", "edited", ("revert", FIRST, "--allow-overlap"), again=DONE_ALREADY),
         Command("rewind", "edited", ("rewind", "base"), again=DONE_ALREADY),
@@ -84,28 +91,37 @@ COMMANDS = {
                 ("export", "out", "--as", form),
                 "out",
                 (1, 2, 3),
-                heavy=form == "checkpoint",
+                points=HEAVY if form == "checkpoint" else None,
             )
             for form in ("checkpoint", "adapter", "patch", "delta")
         ),
-        Command("report", "edited", ("report", "out"), "out/report.html"),
-        Command("report-edit", "edited", ("report", "out", "--edit", FIRST), "out/report.html"),
+        Command("report", "edited", ("report", "out"), "out/report.html", points=HEAVY),
+        Command(
+            "report-edit",
+            "edited",
+            ("report", "out", "--edit", FIRST),
+            "out/report.html",
+            rare=True,
+        ),
         Command(
             "reproduce",
             "fresh",
             ("reproduce", "out", "--quick", "--relation", "{known}", "--edits", "1"),
             "out/results.md",
             partly=True,
-            heavy=True,
+            points=12,
+            rare=True,
         ),
         Command("locate", "edited", ("locate", *KNOWN[:4], "--limit", "2"), cache=True),
-        Command("evaluate", "edited", ("evaluate",), cache=True, heavy=True),
+        Command("evaluate", "edited", ("evaluate",), cache=True, points=HEAVY, rare=True),
         Command("upgrade", "old", ("tag", "after")),
-        Command("upgrade-of-the-first", "oldest", ("tag", "after")),
-        Command("upgrade-by-looking", "old", ("log",)),
-        Command("push", "edited", ("push", REPO), hub="earlier"),
+        Command("upgrade-of-the-first", "oldest", ("tag", "after"), rare=True),
+        Command("upgrade-by-looking", "old", ("log",), rare=True),
+        Command("push", "edited", ("push", REPO), hub="earlier", points=HEAVY),
         Command("push-new", "edited", ("push", REPO, "--as", "delta", "--tag", "v1"), hub="bare"),
-        Command("push-adapter", "edited", ("push", REPO, "--as", "adapter"), hub="earlier"),
+        Command(
+            "push-adapter", "edited", ("push", REPO, "--as", "adapter"), hub="earlier", rare=True
+        ),
         Command("rollback", "edited", ("rollback", REPO, "--to", "v0"), hub="published"),
         Command("pull", "fresh", ("pull", REPO), hub="published"),
     )

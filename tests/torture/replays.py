@@ -19,6 +19,7 @@ from kn_edit.atomic import is_leftover_name
 
 MOST = 50  # operations after which power is cut, each with every loss, in the full form
 KILLED_FIRST = 20  # kills of a first run, in the full form
+FEW = 3  # of those right after a file got its name, in the short form
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def _first_kills(
 ) -> Iterator[Fault]:
     """Kills right after a file got its name, before anybody made sure of it; then others."""
     namings = sum(operation.kind in ("rename", "link") for operation in operations)
-    for at in range(1, namings + 1):
+    for at in points(namings, FEW if most is not None else None, seed):
         yield Fault(Mode.TEAR, at, kinds=Kind.RENAME | Kind.LINK)
     if most is None:
         for at in points(stage.reference(command.name).operations, KILLED_FIRST, seed):
