@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli.records import before_and_after
 from kn_edit.cli.tables import (
+    MOST_PROMPT,
     MOST_ROWS,
     Parts,
     count,
-    cut,
+    fitted,
     neurons,
     pairs,
+    prompt,
+    said,
     share,
     short,
     table,
-    top,
     wrapped,
 )
 
@@ -68,19 +70,20 @@ def _beyond(draft: Draft) -> Parts:
 
 
 def _answers(draft: Draft) -> Parts:
-    made = table("+prompt", "before", "after")
+    made = table("+prompt", "+before", "+after")
     for old, new in list(zip(draft.before, draft.after, strict=True))[:MOST_ROWS]:
-        made.add_row(cut(old.prompt.cloze), top(old), top(new))
+        made.add_row(prompt(old), said(old), said(new))
     yield made
 
 
 def _facts(draft: Draft) -> Parts:
     """An erasure asks many prompts; a line a fact, with means, is what one can read."""
-    made = table("+fact", ">p before", ">p after", "says now")
+    made = table("+fact", ">p before", ">p after", "+says now")
     rows = zip(_by_fact(draft.before), _by_fact(draft.after), strict=True)
     for old, new in list(rows)[:MOST_ROWS]:
         fact = old[0].prompt.fact
-        made.add_row(cut(f"{fact.subject}, {fact.answer}"), _mean_p(old), _mean_p(new), top(new[0]))
+        about = fitted(f"{fact.subject}, {fact.answer}", MOST_PROMPT)
+        made.add_row(about, _mean_p(old), _mean_p(new), said(new[0]))
     yield made
     rest = len(_by_fact(draft.before)) - MOST_ROWS
     if rest > 0:

@@ -54,6 +54,9 @@ def assessment(one: Assessment) -> Plain:
         "p": one.p,
         "rank": one.rank,
         "top": [[token, p] for token, p in one.top],
+        "says": one.says or None,
+        "says_p": one.says_p,
+        "miss": None if one.miss is None else asdict(one.miss),
     }
 
 
@@ -110,6 +113,7 @@ def evaluation(one: Evaluation) -> Plain:
                 "generalization": each.generalization,
                 "specificity": each.specificity,
                 "says": each.says,
+                "says_answer": each.answer,
             }
             for each in one.updates
         ],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DIGITS = 12  # of an id
 MOST_ROWS = 12
 MOST_CELL = 1000  # characters
+MOST_PROMPT = 100  # columns, in a table that shows answers beside it
+MOST_ANSWER = 160
 
 Parts = Iterator[RenderableType]
 
@@ -72,9 +74,19 @@ def neurons(found: Sequence[NeuronId], most: int = 24) -> str:
     return " ".join(words) + (f" and {rest} more" if rest > 0 else "")
 
 
-def cut(text: str) -> Text:
-    """A cell of a `+column` that is cut to fit, and not wrapped."""
-    return Text(safe(text), no_wrap=True, overflow="ellipsis")
+def fitted(text: str, cells: int) -> str:
+    """A text, or its two ends where a terminal needs more columns for it than so many.
+
+    Chinese, Japanese and Korean letters take two columns each, combining marks none.
+    """
+    from rich.cells import cell_len, chop_cells
+
+    text = safe(text)
+    if cell_len(text) <= cells:
+        return text
+    tail = cells // 3
+    backwards = chop_cells(text[::-1], tail)[0]
+    return f"{chop_cells(text, cells - tail - 1)[0].rstrip()}…{backwards[::-1].lstrip()}"
 
 
 def wrapped(indent: int, text: str) -> RenderableType:
@@ -97,10 +109,24 @@ def _safe(cell: RenderableType | None) -> RenderableType | None:
     return cell
 
 
-def top(one: Assessment) -> str:
-    """What the model says first, and how surely."""
-    token, p = one.top[0]
-    return f"{word(token)} {p:.2f}"
+def prompt(one: Assessment) -> str:
+    """Its prompt, for a cell of a `+column`; the two ends of a long one."""
+    return fitted(one.prompt.cloze, MOST_PROMPT)
+
+
+def said(one: Assessment) -> str:
+    """What the model says, as many tokens as the answer has, and how surely."""
+    if not one.finite:
+        return one.top[0][0]
+    if not one.says:
+        token, p = one.top[0]
+        return f"{word(token)} {p:.2f}"
+    return f"{answer(one.says)} {one.says_p:.2f}"
+
+
+def answer(text: str) -> str:
+    """What a model says, for a cell of a `+column`."""
+    return fitted(word(text), MOST_ANSWER) if text else ""
 
 
 def word(token: str) -> str:
@@ -110,13 +136,12 @@ def word(token: str) -> str:
 
 def assessments(found: Sequence[Assessment]) -> Parts:
     """One table a fact, its held-out prompts marked."""
-    for first, group in groupby(found, key=lambda one: (one.prompt.fact, one.answer)):
-        fact, answer = first
-        yield f"{fact.relation}: {fact.subject}, {answer}"
-        made = table("+prompt", "", ">p", ">rank", "the model says")
+    for (fact, asked), group in groupby(found, key=lambda one: (one.prompt.fact, one.answer)):
+        yield f"{fact.relation}: {fact.subject}, {asked}"
+        made = table("+prompt", "", ">p", ">rank", "+the model says")
         for one in group:
             mark = "*" if one.prompt.template.held_out else ""
-            made.add_row(cut(one.prompt.cloze), mark, f"{one.p:.2f}", str(one.rank), top(one))
+            made.add_row(prompt(one), mark, f"{one.p:.2f}", str(one.rank), said(one))
         yield made
     if any(one.prompt.template.held_out for one in found):
         yield "* held out: it only measures edits"
@@ -160,15 +185,15 @@ def scaled(one: Scaled) -> Parts:
 def evaluation(one: Evaluation) -> Parts:
     """What a version's updates reach, teacher-forced and freely, and what they cost."""
     if one.updates:
-        made = table("update", ">effic.", ">gener.", ">specif.", "says freely")
+        made = table("+update", ">effic.", ">gener.", ">specif.", "+says")
         for each in one.updates:
             fact = each.case.fact
             made.add_row(
-                cut(f"{fact.subject}: {fact.answer} -> {each.target}"),
+                fitted(f"{fact.subject}: {fact.answer} -> {each.target}", MOST_PROMPT),
                 share(each.efficacy),
                 share(each.generalization),
                 share(each.specificity),
-                cut(word(each.says) if each.says else ""),
+                answer(each.answer),
             )
         yield made
     rows = [

@@ -9,7 +9,7 @@ from statistics import fmean
 from kn_edit.facts import Prompt
 from kn_edit.models.model import Model
 from kn_edit.models.predict import NO_TOKEN, first_tokens
-from kn_edit.models.questions import ask, ask_openly
+from kn_edit.models.questions import Chain, ask, ask_openly
 from kn_edit.neurons.assess import Assessment, accuracy, assess
 
 
@@ -62,12 +62,19 @@ class Metrics:
 def read(model: Model, probes: Probes, answer: str, *, finite: bool = True) -> Readings:
     """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead."""
     edited, held_out = (
-        assess(model, [ask(model, prompt, answer) for prompt in prompts], answer, finite=finite)
-        for prompts in (probes.edited, probes.held_out)
+        assess(model, chains, answer, finite=finite, says=True)
+        for chains in (
+            _chains(model, probes.edited, answer),
+            _chains(model, probes.held_out, answer),
+        )
     )
     others = [ask_openly(model, prompt) for prompt in probes.neighbours]
     neighbours = first_tokens(model, others, finite=finite)
     return Readings(tuple(edited), tuple(held_out), tuple(neighbours))
+
+
+def _chains(model: Model, prompts: Sequence[Prompt], answer: str) -> list[Chain]:
+    return [ask(model, prompt, answer) for prompt in prompts]
 
 
 def same_tokens(before: Sequence[int], after: Sequence[int]) -> list[bool]:

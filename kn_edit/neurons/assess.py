@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from torch import Tensor
 
 from kn_edit.facts import Prompt
+from kn_edit.models.greedy import Continuation, go_on, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import is_nan, log_p
 from kn_edit.models.questions import Chain
 
 TOP = 5
 NOT_A_NUMBER = (("NaN", math.nan),)  # in place of the likeliest tokens
+
+
+@dataclass(frozen=True)
+class Miss:
+    """The first token of an answer that the model does not say."""
+
+    place: int  # of the token in the answer, from 1
+    of: int  # tokens of the answer
+    wanted: str
+    instead: str  # the likeliest token there
 
 
 @dataclass(frozen=True)
@@ -28,6 +39,9 @@ class Assessment:
     p: float  # of the whole answer: the product along its chain
     rank: int  # of the answer's tokens, the worst; 1 is first
     top: tuple[tuple[str, float], ...]  # the likeliest first tokens and their p
+    miss: Miss | None = None  # None where every token of the answer is first, or NaN
+    says: str = ""  # greedily, as many tokens as the answer has; empty where nobody asked for it
+    says_p: float = math.nan  # of what it says
 
     @property
     def finite(self) -> bool:
@@ -56,16 +70,24 @@ def perplexity_of(answers: Sequence[Assessment]) -> float:
 
 
 def assess(
-    model: Model, chains: Sequence[Chain], answer: str | None = None, *, finite: bool = True
+    model: Model,
+    chains: Sequence[Chain],
+    answer: str | None = None,
+    *,
+    finite: bool = True,
+    says: bool = False,
 ) -> list[Assessment]:
     """Assess prompts. The chains say which tokens answer, `answer` how to write them.
 
     finite: raise NotFinite where the model's answer is NaN; else its Assessment says so, in which
     the rank is the size of the vocabulary: NaN is never right
+    says: find out too what the model says. Where its answer is right, or is one token, that takes
+    no further run of the model; else as many as the longest answer has tokens left, for all
+    prompts together
     """
     questions = [question for chain in chains for question in chain.questions]
     rows = log_p(model, questions, finite=finite)
-    results = []
+    results, texts = [], []
     for chain in chains:
         own = [next(rows) for _ in chain.questions]
         text = chain.prompt.fact.answer if answer is None else answer
@@ -73,19 +95,51 @@ def assess(
             results.append(_assessed(model, chain, text, own))
         else:
             results.append(Assessment(chain.prompt, text, math.nan, len(own[0]), NOT_A_NUMBER))
-    return results
+        texts.append(_spoken(chain, own))
+    if not says:
+        return results
+    go_on(model, texts, finite=finite)
+    return [
+        replace(result, says=words_of(model, text.tokens), says_p=math.exp(text.log_p))
+        if text.tokens
+        else replace(result, says=NOT_A_NUMBER[0][0])
+        for result, text in zip(results, texts, strict=True)
+    ]
 
 
 def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> Assessment:
     """Assess one prompt. rows: log-probabilities for each token of the answer, (vocabulary,)"""
     total, rank = 0.0, 1
-    for row, question in zip(rows, chain.questions, strict=True):
+    miss: Miss | None = None
+    for place, (row, question) in enumerate(zip(rows, chain.questions, strict=True), 1):
         own = row[question.token]
         total += float(own)
-        rank = max(rank, 1 + int((row > own).sum()))
+        better = int((row > own).sum())
+        rank = max(rank, 1 + better)
+        if better and miss is None:
+            wanted, instead = (
+                model.tokenizer.decode([token]) for token in (question.token, int(row.argmax()))
+            )
+            miss = Miss(place, len(rows), wanted, instead)
     values, tokens = rows[0].topk(min(TOP, len(rows[0])))
     top = tuple(
         (model.tokenizer.decode([token]), math.exp(value))
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
     )
-    return Assessment(chain.prompt, text, math.exp(total), rank, top)
+    return Assessment(chain.prompt, text, math.exp(total), rank, top, miss)
+
+
+def _spoken(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
+    """What a model says as far as the answer's own rows show it: up to the first other token."""
+    said = Continuation(chain.questions[0], len(chain.questions))
+    for row, question in zip(rows, chain.questions, strict=True):
+        own = row[question.token]
+        if is_nan(row):
+            said.over = True
+            break
+        right = not bool((row > own).any())
+        said.tokens.append(question.token if right else int(row.argmax()))
+        said.log_p += float(own if right else row.max())
+        if not right:
+            break
+    return said

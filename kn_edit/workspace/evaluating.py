@@ -15,7 +15,7 @@ from kn_edit.ledger import EditRecord
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly, asked_text
-from kn_edit.neurons.assess import assess
+from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
@@ -38,6 +38,7 @@ class Update:
     generalization: float | None
     specificity: float | None  # over all seeds
     says: str  # freely, after the first prompt; empty for a masked LM
+    answer: str  # what it says there, greedily, as many tokens as the target has
 
 
 @dataclass(frozen=True)
@@ -160,18 +161,19 @@ def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
     relation, fact = one.case.relation, one.case.fact
     own = prompts_for(model, relation, fact)
     held_out = prompts_for(model, relation, fact, held_out=True)
-    right, right_held_out = (
-        [each.right for each in assess(model, [ask(model, p, one.target) for p in prompts])]
+    answers, held_out_answers = (
+        assess(model, [ask(model, prompt, one.target) for prompt in prompts], says=True)
         for prompts in (own, held_out)
     )
     same = [kept[prompt] for some in one.judges for prompt in some]
     return Update(
         one.case,
         one.target,
-        sum(right) / len(right),
-        sum(right_held_out) / len(right_held_out) if right_held_out else None,
+        accuracy(answers) or 0.0,
+        accuracy(held_out_answers),
         fmean(same) if same else None,
         generated(model, asked_text(own[0]), 8).strip() if model.causal else "",
+        answers[0].says,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -97,7 +97,7 @@ class ErasureExam:
         return cls(relation.name, whole, tuple(sample), tuple(spared), tuple(judges))
 
     def answers(self, model: Model, *, finite: bool = True) -> RelationAnswers:
-        own = assess(model, self.chains, finite=finite)
+        own = _with_first_words(model, self.chains, assess(model, self.chains, finite=finite))
         others = first_tokens(model, self.others, finite=finite)
         return RelationAnswers(tuple(own), tuple(others), speech(model, finite=finite))
 
@@ -128,6 +128,20 @@ class ErasureExam:
             not_numbers(nan, asked, before.neutral, after.neutral),
             (*_remembered(bench.how.times, before, after), *kept.notices()),
         )
+
+
+def _with_first_words(
+    model: Model, chains: Sequence[Chain], answers: Sequence[Assessment]
+) -> list[Assessment]:
+    """The same answers, each fact's first one with what the model says in full."""
+    facts = [chain.prompt.fact for chain in chains]
+    firsts = [at for at, fact in enumerate(facts) if at == 0 or facts[at - 1] != fact]
+    spoken = assess(model, [chains[at] for at in firsts], finite=False, says=True)
+    words = dict(zip(firsts, spoken, strict=True))
+    return [
+        replace(answer, says=words[at].says, says_p=words[at].says_p) if at in words else answer
+        for at, answer in enumerate(answers)
+    ]
 
 
 def _odds(

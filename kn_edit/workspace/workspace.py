@@ -194,7 +194,10 @@ class Workspace:
     def assess(
         self, case: Case, *, version: str = "head", answer: str | None = None
     ) -> list[Assessment]:
-        """p(answer), rank and top 5 for every prompt of a fact, held-out ones too."""
+        """p(answer), rank, top 5 and what the model says for every prompt of a fact.
+
+        Held-out prompts too.
+        """
         from kn_edit.models.questions import ask
         from kn_edit.neurons.assess import assess
         from kn_edit.workspace.locating import every_prompt
@@ -203,7 +206,8 @@ class Workspace:
             case = self._stated(case, self.ledger.version(version))
         with self.engine.at(self._deltas(version)) as model:
             prompts = every_prompt(model, case.relation, case.fact)
-            return assess(model, [ask(model, prompt, answer) for prompt in prompts], answer)
+            chains = [ask(model, prompt, answer) for prompt in prompts]
+            return assess(model, chains, answer, says=True)
 
     @verb
     def check(self, case: Case, to: str | None = None) -> None:

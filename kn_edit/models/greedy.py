@@ -1,0 +1,89 @@
+"""What a model goes on to say, the likeliest token each time, many prompts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kn_edit.models.model import Model
+from kn_edit.models.predict import is_nan, log_p
+from kn_edit.models.questions import Question
+
+
+@dataclass
+class Continuation:
+    """Tokens that a model says from a question on, the token that ends the text among them."""
+
+    question: Question
+    most: int  # tokens to say
+    tokens: list[int] = field(default_factory=list)
+    log_p: float = 0.0  # of those tokens together
+    over: bool = False  # the text ended, or the model has no place for more
+
+    @property
+    def finished(self) -> bool:
+        return self.over or len(self.tokens) >= self.most
+
+    def next(self) -> Question:
+        """The question for the next token."""
+        ids = (*self.question.ids, *self.tokens)
+        return Question(ids, len(ids) - 1, 0) if self.tokens else self.question
+
+
+def greedy(
+    model: Model, questions: Sequence[Question], counts: Sequence[int], *, finite: bool = True
+) -> list[Continuation]:
+    """Continue each question by the likeliest tokens, at most counts[i] of them.
+
+    The model runs as often as the largest count says, each time over all that goes on still. A
+    masked LM says one token. Raises NotFinite; finite: False ends a text where the answer is NaN.
+    """
+    texts = [Continuation(*each) for each in zip(questions, counts, strict=True)]
+    go_on(model, texts, finite=finite)
+    return texts
+
+
+def go_on(model: Model, texts: Sequence[Continuation], *, finite: bool = True) -> None:
+    """Continue texts in place until all are finished. Raises as `greedy`."""
+    ends, most = ending_tokens(model), model.max_length
+    for text in texts:
+        text.over = text.over or not ends.isdisjoint(text.tokens[-1:])
+    while unfinished := [text for text in texts if not text.finished]:
+        rows = log_p(model, [text.next() for text in unfinished], finite=finite)
+        for text, row in zip(unfinished, rows, strict=True):
+            if not finite and is_nan(row):
+                text.over = True
+                continue
+            value, token = row.max(-1)
+            text.tokens.append(int(token))
+            text.log_p += float(value)
+            full = most is not None and len(text.next().ids) > most
+            text.over = not model.causal or full or int(token) in ends
+
+
+def ending_tokens(model: Model) -> frozenset[int]:
+    """The tokens that end a text, by the tokenizer and by the model's way of generating."""
+    config = getattr(model.net, "generation_config", None)
+    named = getattr(config, "eos_token_id", None)
+    several = named if isinstance(named, (list, tuple)) else (named,)
+    return frozenset(
+        token for token in (model.tokenizer.eos_token_id, *several) if isinstance(token, int)
+    )
+
+
+def words_of(model: Model, tokens: Sequence[int]) -> str:
+    """What tokens say, without what comes at and after the end of the text.
+
+    The name of the first token where that is all there is. A letter that is not finished (its
+    bytes are several tokens) is left out.
+    """
+    special = set(model.tokenizer.all_special_ids)
+    said: list[int] = []
+    for token in tokens:
+        if token in special:
+            break
+        said.append(token)
+    if not said:
+        return str(model.tokenizer.decode(list(tokens[:1]))).strip()
+    text = str(model.tokenizer.decode(said, clean_up_tokenization_spaces=False)).strip()
+    return text.rstrip("\ufffd") or text
