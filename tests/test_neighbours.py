@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
+from tiny_models import tiny
 
-from kn_edit.facts import Case
+from kn_edit.facts import Case, Fact, Prompt, Template
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask_openly
 from kn_edit.workspace import Workspace, case_of
 from kn_edit.workspace.drafts import Bench, How
+from kn_edit.workspace.finding import Finder
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
 from kn_edit.workspace.progress import silent
@@ -71,3 +74,70 @@ def test_the_nearest_are_those_whose_coefficients_point_the_same_way():
     others = torch.tensor([[1.0, 0], [0, 1], [-2, -1], [2, -1]])  # inner products 1, 2, -4, 0
     assert nearest(near, own, others, 3) == [near[2], near[1], near[0]]
     assert nearest([], own, torch.zeros(0, 2), 3) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile"),
+        case_of(prompts=["[X] [Y]"], subject="In which city did Ann Lee die?", answer="Oslo"),
+        case_of(prompts=["The capital of [X] is [Y]."], subject="France", answer="Paris"),
+    ],
+)
+def test_neighbours_are_found_where_nobody_names_any(bench, case):
+    model, found = shared_out(bench, case)
+    assert len(found.near) >= HELD
+    assert len(found.judges) >= 12
+    judging = {ask_openly(model, prompt) for prompt in found.judges}
+    own = {ask_openly(model, prompt) for prompt in prompts_for(model, case.relation, case.fact)}
+    assert not judging & {*found.near}
+    assert not own & (judging | {*found.near})
+    assert case.fact.subject not in {prompt.fact.subject for prompt in found.judges}
+    assert shared_out(bench, case)[1] == found
+
+
+def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
+    case = case_of(prompts=["The capital of [X] is [Y]."], subject="France", answer="Paris")
+    model, found = shared_out(bench, case)
+    judging = {ask_openly(model, prompt) for prompt in found.same_judges}
+    assert len(judging) == len(found.same_judges) == len(found.same) == 6
+    assert not judging & {*found.same}
+    assert {prompt.fact.subject for prompt in found.same_judges} == {"France"}
+    assert not any("capital" in prompt.cloze for prompt in found.same_judges)
+
+
+def test_prompts_of_the_file_judge_and_are_not_held(bench):
+    case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
+    judge = Prompt(Fact("own", "The capital of Japan is", ""), Template("[X] [Y]"))
+    model, found = shared_out(bench, replace(case, judges=(judge,)))
+    assert found.judges[0] == judge
+    assert len(found.judges) == 12
+    assert ask_openly(model, judge) not in found.near
+
+
+def test_rows_that_ask_the_same_come_first(bench):
+    case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
+    beside = ("Brazil", "Kenya", "Spain")
+    model, found = shared_out(bench, replace(case, beside=beside))
+    asked = {prompt.fact.subject for prompt in found.judges if prompt.fact.subject in beside}
+    template = case.relation.templates[0]
+    held = {
+        name
+        for name in beside
+        if ask_openly(model, Prompt(Fact("own", name, ""), template)) in found.near
+    }
+    assert asked | held == {*beside}
+    assert not asked & held
+
+
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+def test_a_model_that_knows_few_words_has_neighbours_too(shape):
+    """To it, most names are the unknown token, as the subject itself may be."""
+    model = tiny(shape)
+    case = case_of(prompts=["the capital of [X] is [Y]"], subject="Wakanda", answer="Paris")
+    pairs = Finder.of(model, case).others((), 36)
+    own = ask_openly(model, prompts_for(model, case.relation, case.fact)[0])
+    assert len(pairs) >= 6
+    assert own not in {question for _, question in pairs}
+    assert len({question for _, question in pairs}) == len(pairs)
+    assert model.tokenizer.unk_token_id not in pairs[0][1].ids

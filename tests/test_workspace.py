@@ -507,7 +507,8 @@ def test_neighbours_given_by_hand_are_held(shape, tmp_path):
         case = about("France", alone, held)
         done = workspace.update(case, "Rome", how=how, dry_run=True)
         moved[held] = divergence(workspace, done, neighbours)
-    assert moved[neighbours] < 0.5 * moved[()]
+    # Where none are named others are found, and held, so these move less as well.
+    assert moved[neighbours] < 0.75 * moved[()]
 
 
 def divergence(workspace: Workspace, done: Edited, prompts: tuple[Prompt, ...]) -> float:

@@ -49,11 +49,13 @@ class Template:
     """A sentence in ParaRel form, such as `The capital of [X] is the city of [Y].`
 
     Held-out templates only measure how an edit generalizes; none of the solving sees them.
-    Raises BadTemplate unless each placeholder stands there once.
+    marked: it holds marks of a tokenizer on purpose, as a chat format does; elsewhere they are
+    refused. Raises BadTemplate unless each placeholder stands there once.
     """
 
     text: str
     held_out: bool = False
+    marked: bool = False
 
     def __post_init__(self) -> None:
         for placeholder in (SUBJECT, ANSWER):

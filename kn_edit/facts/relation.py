@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from kn_edit.errors import AmbiguousSubject, EmptyField, UnknownSubject
@@ -75,9 +75,13 @@ class Case:
 
     target: the new answer; None where the row names none.
     neighbours: prompts whose answers must stay; empty where the relation's other facts serve.
+    judges: prompts that judge whether other answers stay, and that no solver sees
+    beside: subjects that other rows of the file ask the same of
     """
 
     relation: Relation
     fact: Fact
     target: str | None = None
     neighbours: tuple[Prompt, ...] = ()
+    judges: tuple[Prompt, ...] = ()
+    beside: tuple[str, ...] = field(default=(), compare=False, repr=False)

@@ -148,7 +148,7 @@ def places(model: Model, text: str) -> list[Question]:
 
 
 def _ask_causal(model: Model, prompt: Prompt, answer: str) -> Chain:
-    refuse_special(model, prompt.before + answer)
+    _refuse_marks(model, prompt, prompt.before + answer, answer)
     text, joint = border(prompt.before)
     start = _prompt_ids(model, prompt.before)
     tokens, asked_as = continued(model, start, text, joint + answer)
@@ -162,12 +162,18 @@ def _ask_causal(model: Model, prompt: Prompt, answer: str) -> Chain:
 
 
 def _ask_masked(model: Model, prompt: Prompt, answer: str) -> Chain:
-    refuse_special(model, prompt.before + answer + prompt.after)
+    _refuse_marks(model, prompt, prompt.before + answer + prompt.after, answer)
     ids, position, tokens, asked_as = filled(model, prompt.before, prompt.after, answer)
     if len(tokens) > 1:
         names = model.tokenizer.convert_ids_to_tokens(list(tokens))
         raise AnswerNotOneToken(answer, tuple(names))
     return Chain(prompt, tuple(Question(ids, position, token) for token in tokens), asked_as)
+
+
+def _refuse_marks(model: Model, prompt: Prompt, whole: str, answer: str) -> None:
+    """Refuse marks of the tokenizer in a text; a template that holds some on purpose keeps them."""
+    marked = prompt.template.marked
+    refuse_special(model, *((prompt.fact.subject, answer) if marked else (whole,)))
 
 
 def _prompt_ids(model: Model, before: str) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.workspace.finding import Finder, shared_out
 from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
@@ -19,43 +20,97 @@ HELD = 24  # prompts of other subjects that the solver holds in place
 HELD_ELSEWHERE = 8  # and of other relations
 HELD_EARLIER = 32  # and of updates that were made before
 JUDGES = 12  # other facts that judge, at most half of those that the model knows
+FEWEST_JUDGES = 4  # prompts of a relation's other facts; with fewer, others are found
+FOUND = 24  # other subjects that are found to be held in place
+SAME = 6  # other prompts about the edited subject that are held, and as many that judge
 PROBES = 2  # prompts of every other fact that judges, trained and held out alike
 OTHER_FACTS = 4  # of every other bundled relation, to see whether an erasure spares them
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Other subjects of the relation. None both judges and may be held in place."""
+    """What an edit must leave alone. Nothing that judges may be held in place."""
 
     named: tuple[Question, ...]  # by the user: the solver holds all of them in place
-    near: tuple[Question, ...]  # of these, one of each subject, it holds the nearest
+    near: tuple[Question, ...]  # of these, of other subjects, it holds the nearest
     elsewhere: tuple[Question, ...]  # and the nearest of these, of other relations
-    judges: tuple[Prompt, ...]  # it never sees these
+    judges: tuple[Prompt, ...]  # other subjects; it never sees these
+    same: tuple[Question, ...] = ()  # other prompts about the edited subject, to be held in place
+    same_judges: tuple[Prompt, ...] = ()  # and others, which it never sees
 
 
 def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
-    """Share a fact's neighbours out. The model must be the base, so that all edits share them."""
+    """Share a fact's neighbours out. The model must be the base, so that all edits share them.
+
+    Those that the user names are held in place, and those of the file judge. The relation's other
+    facts do both; where there are too few, others are found for the fact's own prompts.
+    """
+    finder = Finder.of(model, case)
+    # Readers pair each neighbour with every template, also with those passed over.
+    named = [p for p in case.neighbours if p.template.answer_last or not model.causal]
+    facts = _shared_facts(base, case, {prompt.fact.subject for prompt in named})
+    near = [] if named else _in_turn(model, case.relation, facts.held)
+    judges = [prompt for prompt, _ in finder.askable(case.judges)]
+    wanted = JUDGES
+    if not judges:
+        judges, wanted = _asked_of(model, base, case.relation, facts.judges), FEWEST_JUDGES
+    if len(judges) < wanted or not (facts.held or facts.judges):
+        names = [fact.subject for fact in facts.held] + [prompt.cloze for prompt in named]
+        found = finder.others([*names, *(prompt.cloze for prompt in judges)], FOUND + JUDGES)
+        held, spare = shared_out(found, every=3, most=JUDGES)
+        near = near if facts.held or facts.judges else [question for _, question in held]
+        judges += [prompt for prompt, _ in spare[: max(0, JUDGES - len(judges))]]
+    same, same_judges = shared_out(finder.same_subject(2 * SAME), every=2, most=SAME)
+    return Neighbours(
+        named=tuple(ask_openly(model, prompt) for prompt in named),
+        near=tuple(near),
+        elsewhere=tuple(other_relations(model, case.relation.name, 1)),
+        judges=tuple(judges) or _last_judges(model, case),
+        same=tuple(question for _, question in same),
+        same_judges=tuple(prompt for prompt, _ in same_judges),
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """A relation's other facts: those that may be held in place, and those that judge."""
+
+    held: Sequence[Fact]
+    judges: Sequence[Fact]
+
+
+def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
+    """named: subjects that the user wants held, and that judge nothing"""
     tried = base.tried(case.relation, case.fact)
-    if case.neighbours:
-        # Readers pair each neighbour with every template, also with those passed over.
-        causal = model.causal
-        held = [p for p in case.neighbours if p.template.answer_last or not causal]
-        names = {prompt.fact.subject for prompt in held}
-        judges = [fact for fact in tried if fact.subject not in names]
-    else:
-        known = base.known(case.relation, case.fact)
-        judges = known[: min(JUDGES, len(known) // 2)]
-        # What the model says of facts that it does not know is to stay as well.
-        rest = [fact for fact in tried if fact not in judges]
-        turns = [prompts_for(model, case.relation, fact) for fact in rest]
-        held = [prompts[at % len(prompts)] for at, prompts in enumerate(turns)]
-    questions = tuple(ask_openly(model, prompt) for prompt in held)
-    asked = [prompt for fact in judges for prompt in probes(model, case.relation, fact)]
-    judging = _answered_right(model, base, asked)
-    elsewhere = tuple(other_relations(model, case.relation.name, 1))
-    if case.neighbours:
-        return Neighbours(questions, (), elsewhere, judging)
-    return Neighbours((), questions, elsewhere, judging)
+    if named:
+        return _Facts(
+            held=[fact for fact in tried if fact.subject in named],
+            judges=[fact for fact in tried if fact.subject not in named],
+        )
+    known = base.known(case.relation, case.fact)
+    judges = known[: min(JUDGES, len(known) // 2)]
+    # What the model says of facts that it does not know is to stay as well.
+    return _Facts([fact for fact in tried if fact not in judges], judges)
+
+
+def _in_turn(model: Model, relation: Relation, facts: Sequence[Fact]) -> list[Question]:
+    """One prompt of each fact, each time the next template."""
+    turns = [prompts_for(model, relation, fact) for fact in facts]
+    return [ask_openly(model, prompts[at % len(prompts)]) for at, prompts in enumerate(turns)]
+
+
+def _asked_of(
+    model: Model, base: Locator, relation: Relation, facts: Sequence[Fact]
+) -> list[Prompt]:
+    """Prompts by which facts judge; all of them where the model gets every one wrong."""
+    asked = [prompt for fact in facts for prompt in probes(model, relation, fact)]
+    return list(_answered_right(model, base, asked) or asked)
+
+
+def _last_judges(model: Model, case: Case) -> tuple[Prompt, ...]:
+    """Of other relations, prompts that are not held; for a model that knows no other words."""
+    prompts = other_prompts(model, case.relation.name, 1, skip=OTHER_FACTS)
+    return tuple(prompts[:JUDGES])
 
 
 def nearest(near: Sequence[Question], own: Tensor, others: Tensor, most: int) -> list[Question]:
@@ -80,16 +135,22 @@ def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
 def other_relations(
     model: Model, name: str, each: int = PROBES, *, skip: int = 0
 ) -> list[Question]:
-    """Places whose first token an edit must not change: of a few facts of every other bundled
-    relation so many prompts. skip: leave out the first facts that would be taken."""
-    questions = []
+    """Places whose first token an edit must not change, of every other bundled relation."""
+    return [ask_openly(model, prompt) for prompt in other_prompts(model, name, each, skip=skip)]
+
+
+def other_prompts(model: Model, name: str, each: int = PROBES, *, skip: int = 0) -> list[Prompt]:
+    """Of a few facts of every other bundled relation so many prompts.
+
+    skip: leave out the first facts that would be taken
+    """
+    prompts: list[Prompt] = []
     for other in (load_relation(pack) for pack in bundled() if pack != name):
         facts = list(other.facts)
         random.Random(SEED).shuffle(facts)
-        some = facts[skip : skip + OTHER_FACTS]
-        prompts = [prompt for fact in some for prompt in prompts_for(model, other, fact)[:each]]
-        questions += [ask_openly(model, prompt) for prompt in prompts]
-    return questions
+        for fact in facts[skip : skip + OTHER_FACTS]:
+            prompts += prompts_for(model, other, fact)[:each]
+    return prompts
 
 
 def _answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> tuple[Prompt, ...]:

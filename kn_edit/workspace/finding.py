@@ -1,0 +1,120 @@
+"""Neighbours of a fact that nobody named: other subjects, and other prompts about its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kn_edit.errors import BadTemplate, CannotAsk
+from kn_edit.facts import ANSWER, SUBJECT, Case, Fact, Prompt, Template
+from kn_edit.facts.subjects import (
+    chance,
+    other_questions,
+    other_subjects,
+    same_subject,
+    subject_in,
+)
+from kn_edit.models.encoding import refuse_special
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Question, ask_openly
+from kn_edit.workspace.locating import prompts_for
+
+Pair = tuple[Prompt, Question]
+
+
+@dataclass(frozen=True, eq=False)
+class Finder:
+    """Finds what stands beside a case, for one model. Equal cases find the same."""
+
+    model: Model
+    case: Case
+    subject: str  # what the prompts are about
+    templates: tuple[Template, ...]  # how they ask
+    own: frozenset[tuple[int, ...]]  # tokens of the case's own prompts
+
+    @classmethod
+    def of(cls, model: Model, case: Case) -> Finder:
+        trained = prompts_for(model, case.relation, case.fact)
+        held_out = prompts_for(model, case.relation, case.fact, held_out=True)
+        asked = (ask_openly(model, prompt).ids for prompt in (*trained, *held_out))
+        subject, templates = _opened(case.fact.subject, [p.template for p in trained])
+        return cls(model, case, subject, templates, frozenset(asked))
+
+    def others(self, without: Collection[str], most: int) -> list[Pair]:
+        """The fact's prompts about other subjects, one prompt of each subject.
+
+        without: texts that no subject may be or stand in
+        """
+        draw = chance(self.case.fact.subject, self.templates)
+        names = other_subjects(self.subject, draw, self.case.beside)
+        facts = (
+            Fact(self.case.relation.name, name, "")
+            for name in names
+            if not any(same_subject(name, text) or name in text for text in without)
+        )
+        prompts = (
+            Prompt(fact, self.templates[at % len(self.templates)]) for at, fact in enumerate(facts)
+        )
+        return self._askable(prompts, most)
+
+    def same_subject(self, most: int) -> list[Pair]:
+        """Other prompts about the fact's subject."""
+        draw = chance(self.case.fact.subject, self.templates)
+        texts = [template.text for template in self.case.relation.templates]
+        fact = Fact(self.case.relation.name, self.subject, "")
+        questions = other_questions(self.subject, [*texts, self.case.fact.subject], draw)
+        return self._askable((Prompt(fact, template) for template in questions), most)
+
+    def askable(self, prompts: Iterable[Prompt]) -> list[Pair]:
+        """Those prompts that the model can be asked, and that are not the fact's own to it."""
+        return list(self._open(prompts))
+
+    def _askable(self, prompts: Iterable[Prompt], most: int) -> list[Pair]:
+        """The first prompts in words that the tokenizer knows; where it lacks some, the others."""
+        unknown = self.model.tokenizer.unk_token_id
+        later: list[Pair] = []
+        pairs: list[Pair] = []
+        for pair in self._open(prompts):
+            if len(pairs) == most:
+                return pairs
+            (later if unknown in pair[1].ids else pairs).append(pair)
+        return (pairs + later)[:most]
+
+    def _open(self, prompts: Iterable[Prompt]) -> Iterator[Pair]:
+        seen = set(self.own)
+        for prompt in prompts:
+            if self.model.causal and not prompt.template.answer_last:
+                continue
+            try:
+                refuse_special(self.model, prompt.before + prompt.after)
+                question = ask_openly(self.model, prompt)
+            except CannotAsk:
+                continue
+            if question.ids not in seen:  # unknown words all look alike
+                seen.add(question.ids)
+                yield prompt, question
+
+
+def shared_out(pairs: Sequence[Pair], *, every: int, most: int) -> tuple[list[Pair], list[Pair]]:
+    """What may be held in place, and what judges: one in so many, at most so many in all."""
+    judging = {*range(0, len(pairs), every)[:most]}
+    split: tuple[list[Pair], list[Pair]] = ([], [])
+    for at, pair in enumerate(pairs):
+        split[at in judging].append(pair)
+    return split
+
+
+def _opened(subject: str, templates: Sequence[Template]) -> tuple[str, tuple[Template, ...]]:
+    """A subject and its templates; where the whole prompt stands for the subject, the words in it
+    that are most likely the subject."""
+    if any(
+        template.text.replace(SUBJECT, "").replace(ANSWER, "").strip() for template in templates
+    ):
+        return subject, tuple(templates)
+    name = subject_in(subject)
+    at = subject.rfind(name)
+    around = subject[:at] + SUBJECT + subject[at + len(name) :]
+    try:
+        return name, tuple(Template(t.text.replace(SUBJECT, around)) for t in templates)
+    except BadTemplate:  # the prompt itself holds [X] or [Y]
+        return subject, tuple(templates)
