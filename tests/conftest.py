@@ -13,7 +13,14 @@ import torch
 from hypothesis import settings
 
 pytest_plugins = ["cli_shell"]  # its fixtures
-COUNTED = ("kills", "failed operations", "signals", "states of the disk", "edits beside others")
+COUNTED = (
+    "kills",
+    "failed operations",
+    "signals",
+    "states of the disk",
+    "full disks",
+    "edits beside others",
+)
 
 torch.set_num_threads(1)
 

@@ -95,7 +95,7 @@ COMMANDS = {
             )
             for form in ("checkpoint", "adapter", "patch", "delta")
         ),
-        Command("report", "edited", ("report", "out"), "out/report.html", points=HEAVY),
+        Command("report", "edited", ("report", "out"), "out/report.html", points=HEAVY, rare=True),
         Command(
             "report-edit",
             "edited",

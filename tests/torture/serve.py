@@ -16,10 +16,17 @@ from pathlib import Path
 
 import torch
 from replays import power_cuts
+from small_disk import full_disks
 from stage import Stage
 from sweeps import errors, kills, report, signals
 
-SWEEPS = {"kills": kills, "errors": errors, "signals": signals, "power cuts": power_cuts}
+SWEEPS = {
+    "kills": kills,
+    "errors": errors,
+    "signals": signals,
+    "power cuts": power_cuts,
+    "full disks": full_disks,
+}
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def errors(stage: Stage, name: str, most: int | None, seed: int) -> tuple[int, l
         replace(forms[number % len(forms)], at=at)
         for number, at in enumerate(points(count, most, seed))
     ]
-    return _tried(stage, name, faults, _after_an_error)
+    return _tried(stage, name, faults, after_an_error)
 
 
 def _until_clean(stage: Stage, name: str, forms: list[Fault]) -> tuple[int, list[Failure]]:
@@ -103,7 +103,7 @@ def _until_clean(stage: Stage, name: str, forms: list[Fault]) -> tuple[int, list
         while hits:
             at += 1
             fault = replace(form, at=at)
-            ran, reason = trial(stage, COMMANDS[name], fault, _after_an_error)
+            ran, reason = trial(stage, COMMANDS[name], fault, after_an_error)
             hits, count = ran.hits, count + 1
             if reason:
                 failures.append(_failure(name, fault, ran, reason))
@@ -235,7 +235,8 @@ def _after_a_kill(ran: Ran, seen: Seen, reference: Reference) -> str | None:
     return None
 
 
-def _after_an_error(ran: Ran, seen: Seen, reference: Reference) -> str | None:
+def after_an_error(ran: Ran, seen: Seen, reference: Reference) -> str | None:
+    """What is wrong where a command ended with an error: no typed one, or it was done."""
     if ran.code == 0:
         return None
     kind = str(ran.error.get("error", ""))
