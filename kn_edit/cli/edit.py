@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from kn_edit.cli import plain
+from kn_edit.cli.advice import advice_on, advised, tell_advice, to_json
 from kn_edit.cli.many import measured, notices, tell_plan, update_rows
 from kn_edit.cli.options import (
     Named,
@@ -23,7 +24,8 @@ from kn_edit.cli.options import (
     tell_passed_over,
 )
 from kn_edit.cli.output import Output
-from kn_edit.errors import GateFailed, NoTarget
+from kn_edit.errors import Advice, GateFailed, NoTarget
+from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Edited, Workspace
@@ -47,6 +49,14 @@ if TYPE_CHECKING:
     callback=finite,
     help="Of the closed form: how much of the old answer to take, of the new to give (1 8).",
 )
+@click.option(
+    "--neurons",
+    metavar="N,...",
+    help="Write the slots of these neurons and no others, as `locate -q` names them.",
+)
+@click.option(
+    "--slots", type=click.IntRange(1), metavar="N", help="Write so many slots (as suits the model)."
+)
 @rule_options
 @recording_options
 @output_options
@@ -57,6 +67,8 @@ def update(
     to: str | None,
     method: str,
     scale: tuple[float, float] | None,
+    neurons: str | None,
+    slots: int | None,
     rule: Rule,
     recording: Recording,
     output: Output,
@@ -64,7 +76,8 @@ def update(
     """Change the answer of a fact, measure it, and record it.
 
     An edit that does not put the new answer first on the fact's own prompts, or that changes too
-    many answers of other subjects, is shown and not recorded (exit code 8); --accept records it.
+    many answers of other subjects, is shown and not recorded (exit code 8), with the token that it
+    failed on and what to try; --accept records it.
     A file of facts makes one edit of each; rows whose fact has the new answer already are passed
     over, so that running it again goes on where it stopped.
 
@@ -79,7 +92,15 @@ def update(
 
     if scale is not None and method != "closed-form":
         raise click.UsageError("--scale belongs to --method closed-form")
-    how = How(closed_form=method == "closed-form", scale=scale or How.scale, search=rule.search())
+    if slots is not None and (method == "closed-form" or neurons):
+        raise click.UsageError("--slots belongs to --method calibrated without --neurons")
+    how = How(
+        closed_form=method == "closed-form",
+        scale=scale or How.scale,
+        search=rule.search(),
+        neurons=tuple(map(NeuronId.parse, (neurons or "").replace(",", " ").split())),
+        slots=slots,
+    )
     wanted = []
     for case in named.cases():
         with named.located(case):
@@ -97,7 +118,8 @@ def update(
         return workspace.update(case, target, how=how, **flags)
 
     if named.many:
-        update_rows(wanted, make, output)
+        with advised():
+            update_rows(wanted, make, output)
     else:
         ((case, target),) = wanted
         _one(lambda: make(case, target), recording, output)
@@ -193,20 +215,24 @@ def _target(case: Case, to: str | None) -> str:
 def _one(make: Callable[[], Edited], recording: Recording, output: Output) -> None:
     """Make one edit and show it, also where the gate refused it."""
     refused: GateFailed | None = None
-    try:
-        result = make()
-    except GateFailed as error:
-        refused, result = error, measured(error)
-    _show(result, recording, output)
-    if refused is not None:
-        raise refused
+    with advised():
+        try:
+            result = make()
+        except GateFailed as error:
+            refused, result = error, measured(error)
+        advice = advice_on(result)
+        _show(result, recording, advice, output)
+        if refused is not None:
+            raise refused
+    if recording.dry_run and not output.as_json:
+        tell_advice(advice)
 
 
-def _show(result: Edited, recording: Recording, output: Output) -> None:
+def _show(result: Edited, recording: Recording, advice: Sequence[Advice], output: Output) -> None:
     from kn_edit.cli import edited
 
     output.show(
-        plain.edited(result),
+        plain.edited(result) | ({"try": to_json(advice)} if advice else {}),
         [result.edit] if result.edit else [],
         lambda: edited.edited(result, recording.dry_run),
         done=_recorded(result),

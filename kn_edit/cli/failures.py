@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from kn_edit.cli.advice import tell_advice, to_json
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped
 from kn_edit.credentials import tokens_in_use
@@ -46,7 +47,11 @@ def tell(error: BaseException, *, as_json: bool) -> int:
         _trace(error)
     error = known(error)
     if isinstance(error, KnEditError):
-        return _say(type(error).__name__, error.exit_code, error.detail(), str(error), as_json)
+        detail = error.detail() | ({"try": to_json(error.tries)} if error.tries else {})
+        code = _say(type(error).__name__, error.exit_code, detail, str(error), as_json)
+        if not as_json:
+            tell_advice(error.tries)
+        return code
     if isinstance(error, Stopped):
         code = BY_SIGNAL + error.signum
         return _say("Stopped", code, {"head": error.head}, str(error), as_json)

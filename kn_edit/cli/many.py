@@ -98,7 +98,7 @@ def _update(run: Run, row: Row, make: Make) -> None:
         result = make(case, target)
     except GateFailed as error:
         result = measured(error)
-        run.refused.append(f"{case.fact.subject} ({listed(error.faults)})")
+        run.refused.append(f"{case.fact.subject} ({listed((*error.faults, *error.misses), 2)})")
     except SameAnswer:  # nobody stated the answer, and the model says the new one already
         output.notice(f"{_line(case)} has the new answer already, and was passed over")
         return

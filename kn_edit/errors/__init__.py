@@ -5,6 +5,7 @@ nothing.
 """
 
 from kn_edit.errors.base import (
+    Advice,
     ExitCode,
     KnEditError,
     listed,
@@ -166,6 +167,7 @@ from kn_edit.errors.weights import (
 )
 
 __all__ = [
+    "Advice",
     "AlreadyThere",
     "AmbiguousId",
     "AmbiguousSubject",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,10 +35,22 @@ class ExitCode(IntEnum):
     QUALITY_GATE = 8
 
 
+@dataclass(frozen=True)
+class Advice:
+    """Something to try after a failure, as words and as a command for a shell."""
+
+    what: str
+    command: str = ""  # quoted for a POSIX shell; empty where none can be given
+
+    def plain(self) -> dict[str, object]:
+        return {"what": self.what, "command": self.command or None}
+
+
 class KnEditError(Exception):
     """Base of every error that a user can cause. Subclasses are dataclasses of their facts."""
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
+    tries: tuple[Advice, ...] = ()  # what to try, the most promising first
 
     def __init_subclass__(cls) -> None:
         if "__str__" in vars(cls):

@@ -57,9 +57,11 @@ class GateFailed(KnEditError):
     faults: tuple[str, ...]
     result: object = field(repr=False, compare=False)  # what was computed and measured
     final: bool = False  # not even --accept records it
+    misses: tuple[str, ...] = ()  # the prompts that failed, each with the token it failed on
+    update: bool = True  # else an erasure, which has no prompt of its own to put otherwise
 
     def detail(self) -> dict[str, object]:
-        return {"faults": list(self.faults)}
+        return {"faults": list(self.faults), "misses": list(self.misses)}
 
     def __str__(self) -> str:
         if self.final:
@@ -67,9 +69,12 @@ class GateFailed(KnEditError):
                 f"not recorded: {listed(self.faults)}; --accept does not record it either: "
                 "use the calibrated method, or a smaller --scale"
             )
+        more = f", and {len(self.misses) - 1} more fail" if self.misses[1:] else ""
+        where = f" ({self.misses[0]}{more})" if self.misses else ""
+        ways = "try another wording, --neurons, more --slots" if self.update else "try less of it"
         return (
-            f"not recorded: {listed(self.faults)}; "
-            "pass --accept to record it all the same, or change the method or the answer"
+            f"not recorded: {listed(self.faults)}{where}; {ways}, "
+            "or pass --accept to record it all the same"
         )
 
 

@@ -15,8 +15,10 @@ from kn_edit.models.greedy import Continuation, go_on, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import is_nan, log_p
 from kn_edit.models.questions import Chain
+from kn_edit.safetext import shortened
 
 TOP = 5
+MOST_PROMPT = 120  # characters of a prompt in a sentence
 NOT_A_NUMBER = (("NaN", math.nan),)  # in place of the likeliest tokens
 
 
@@ -57,6 +59,22 @@ class Assessment:
         """log p(answer), kept finite where p is 0 in floating point, or no number."""
         least = sys.float_info.min
         return math.log(self.p if self.p > least else least)
+
+
+def missed(answer: Assessment) -> str:
+    """Which prompt does not get its answer, on which token of it, and what comes instead.
+
+    Empty where the answer is right, or NaN.
+    """
+    miss = answer.miss
+    if miss is None:
+        return ""
+    prompt = shortened(answer.prompt.cloze, MOST_PROMPT)
+    wanted, instead = miss.wanted.strip(), miss.instead.strip()
+    if not wanted or not instead or wanted == instead:  # only spaces tell them apart
+        wanted, instead = miss.wanted, miss.instead
+    place = f"token {miss.place} of {miss.of}" if miss.of > 1 else "the answer"
+    return f"on {prompt!r} {place} should be {wanted!r}, and {instead!r} comes"
 
 
 def accuracy(answers: Sequence[Assessment]) -> float | None:

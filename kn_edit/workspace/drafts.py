@@ -8,7 +8,7 @@ A proposal holds on any version: it can be measured again where another edit mov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
@@ -17,7 +17,7 @@ from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.assess import Assessment
+from kn_edit.neurons.assess import Assessment, missed
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search
 from kn_edit.workspace.progress import Progress
@@ -34,6 +34,7 @@ class How:
     search: Search = field(default_factory=Search)
     gate: Gate = field(default_factory=Gate)
     neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
+    slots: int | None = None  # use so many, instead of as many as the settings say
     times: float = 2.0  # erase what serves a relation only, until it is so much more perplexing
     least: int | None = None  # instead: neurons of at least so many facts (m; 5 in the paper)
     top: int | None = None  # instead: so many of the most frequent neurons
@@ -43,6 +44,8 @@ class How:
     def __post_init__(self) -> None:
         object.__setattr__(self, "search", Search.of(self.search))
         object.__setattr__(self, "neurons", tuple(map(NeuronId.of, self.neurons)))
+        if self.slots is not None:
+            require_whole("the count of slots", self.slots, 1)
         for number in self.scale:
             require_number("the scale", number)
         require_number("times", self.times, above=1)
@@ -54,7 +57,10 @@ class How:
                 require_whole(name, count, 1)
 
     def settings_for(self, model: Model) -> Settings:
-        return self.settings or (CAUSAL if model.causal else MASKED)
+        settings = self.settings or (CAUSAL if model.causal else MASKED)
+        if self.slots is None:
+            return settings
+        return replace(settings, fewest=self.slots, most_neurons=self.slots)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +121,13 @@ class Draft:
     notices: tuple[str, ...]
     message: str
     unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
+
+    @property
+    def misses(self) -> tuple[str, ...]:
+        """The prompts whose new answer does not come, each with the token that stops it."""
+        if self.kind != "update":
+            return ()
+        return tuple(missed(answer) for answer in self.after if answer.miss is not None)
 
 
 def measured(bench: Bench, proposal: Proposal) -> Draft:

@@ -73,7 +73,13 @@ class Recorder:
             return unrecorded
         reasons = _reasons(draft, accept)
         if reasons:
-            raise GateFailed(reasons, unrecorded, final=bool(draft.unsound))
+            raise GateFailed(
+                reasons,
+                unrecorded,
+                final=bool(draft.unsound),
+                misses=() if draft.unsound else draft.misses,
+                update=draft.kind == "update",
+            )
         version = self.advance(plan, _new_edit(draft))
         return replace(unrecorded, edit=draft.delta.id, version=version.id)
 

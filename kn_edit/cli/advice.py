@@ -1,0 +1,174 @@
+"""What to try where the gate refused an edit, in the order of promise, with commands to paste."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kn_edit.cli.again import Options, again, quoted
+from kn_edit.errors import Advice, GateFailed, RowsFailed
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Assessment, Draft, Edited
+
+LEAST_SLOTS, MOST_SLOTS = 40, 400  # that an advice to take more names
+MOST_NAMED = 60  # neurons that a command lists
+MOST_PROMPTS = 4  # of a relation, that a command lists
+INDENT = "    "
+FORMULA = ("method", "scale")  # parameters of the closed form
+FACT = ("relation", "prompts", "subject", "answer", "to", "statement", "statements")
+
+
+def advice_on(*edits: Edited) -> tuple[Advice, ...]:
+    """What to try where edits of the present command are refused, the most promising first.
+
+    Empty where none of them failed the gate.
+    """
+    context = click.get_current_context()
+    drafts = [
+        edit.draft
+        for edit in edits
+        if edit.edit is None and (edit.draft.faults or edit.draft.unsound)
+    ]
+    if not drafts:
+        return ()
+    if drafts[0].kind == "erase":
+        return tuple(_of_erasure(context))
+    if any(draft.unsound for draft in drafts):
+        return tuple(_of_formula(context, drafts))
+    missed = any(draft.misses for draft in drafts)
+    steps = _of_missed(context, drafts) if missed else _of_harm(context, drafts)
+    return (*_of_formula(context, drafts), *steps, _accepted(context))
+
+
+@contextmanager
+def advised() -> Iterator[None]:
+    """Add to what the gate refuses inside what to try, with commands like the present one."""
+    try:
+        yield
+    except (GateFailed, RowsFailed) as error:
+        results: Any = error.result if isinstance(error, GateFailed) else error.results
+        error.tries = advice_on(*(results if isinstance(results, list) else [results]))
+        raise
+
+
+def tell_advice(advice: Iterable[Advice]) -> None:
+    """Print what to try on stderr, each command below its words."""
+    with suppress(OSError, ValueError):  # nobody listens; the exit code says what happened
+        for number, one in enumerate(advice):
+            if not number:
+                click.echo("what to try, the most promising first:", err=True)
+            click.echo(f"  {number + 1}. {one.what}", err=True)
+            for line in one.command.splitlines():
+                click.echo(f"{INDENT}{line}", err=True)
+
+
+def to_json(advice: Iterable[Advice]) -> list[dict[str, object]]:
+    return [one.plain() for one in advice]
+
+
+def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
+    """Where the new answer does not come."""
+    yield _wording(context, drafts)
+    if len(drafts) == 1:
+        yield Advice(
+            "the neurons that carry the fact, and no others", _with_neurons(context, drafts[0])
+        )
+    slots = max(2 * _written(drafts), LEAST_SLOTS)
+    if slots <= MOST_SLOTS:
+        yield Advice("more slots", _with_slots(context, slots))
+
+
+def _of_harm(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
+    """Where the new answer comes, and other answers change with it."""
+    slots = _written(drafts) // 2
+    if slots:
+        yield Advice("fewer slots", _with_slots(context, slots))
+    if len(drafts) == 1:
+        yield Advice(
+            "the neurons that carry the fact, and no others", _with_neurons(context, drafts[0])
+        )
+    yield Advice("naming subjects whose answers must stay, with --neighbour")
+
+
+def _of_formula(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
+    if any(draft.method == "closed-form" for draft in drafts):
+        command = again(context, leave_out=FORMULA)
+        yield Advice("solving for the change, in place of the paper's formula", command)
+
+
+def _of_erasure(context: click.Context) -> Iterator[Advice]:
+    given = context.params
+    for name, option in (("least", "--at-least"), ("top", "--top-k")):
+        count = given.get(name)
+        if count:
+            number = count + 1 if name == "least" else count // 2
+            if number:
+                yield Advice("fewer neurons", again(context, options={option: [str(number)]}))
+            break
+    else:
+        times = 1 + (given.get("times", 2.0) - 1) / 2
+        yield Advice("forgetting less", again(context, options={"--times": [f"{times:g}"]}))
+    yield _accepted(context)
+
+
+def _accepted(context: click.Context) -> Advice:
+    command = again(context, leave_out=["dry_run"], options={"--accept": [""]})
+    return Advice("recording it all the same, with what is wrong", command)
+
+
+def _wording(context: click.Context, drafts: Sequence[Draft]) -> Advice:
+    """Put the prompts that failed in other words; the user knows better ones."""
+    (draft, *others) = drafts
+    what = "another wording of what fails"
+    if others or context.params.get("facts") or draft.subject is None or draft.target is None:
+        return Advice(what)
+    relation = context.params.get("relation")
+    options: Options = {
+        **({"--relation": [relation]} if relation and relation.isidentifier() else {}),
+        "--prompt": _worded(draft.after),
+        "--subject": [draft.subject],
+        **({"--answer": [draft.answer]} if draft.answer else {}),
+        "--to": [draft.target],
+    }
+    command = again(context, leave_out=FACT, options=options)
+    return Advice(f"{what}, such as this one or your own", command)
+
+
+def _worded(answers: Sequence[Assessment]) -> list[str]:
+    """The templates of some answers, those that failed as questions."""
+    wrong = [_asked(one.prompt.template.text) for one in answers if one.miss]
+    right = [one.prompt.template.text for one in answers if not one.miss]
+    return [*right[:MOST_PROMPTS], *wrong[:MOST_PROMPTS]]
+
+
+def _asked(template: str) -> str:
+    """A template as a question and its answer, the subject once; a question as a statement."""
+    stem = template.partition("[Y]")[0].strip()
+    if stem.startswith("Question:"):
+        return f"It is well known: {stem.removeprefix('Question:').strip()} [Y]."
+    return f"Question: {stem.rstrip(' ,;:?')}? Answer: [Y]"
+
+
+def _with_neurons(context: click.Context, draft: Draft) -> str:
+    found = [f"L{one['layer']}.{one['index']}" for one in draft.found.get("neurons", ())]
+    written = {str(neuron) for neuron, _ in draft.neurons}
+    out = ("slots", *FORMULA)
+    if found and {*found} != written and len(found) <= MOST_NAMED:
+        return again(context, leave_out=out, options={"--neurons": [" ".join(found)]})
+    templates = [one.prompt.template.text for one in draft.after][:MOST_PROMPTS]
+    words = ["kn-edit", "locate", *(word for text in templates for word in ("--prompt", text))]
+    words += ["--subject", draft.subject or "", "--answer", draft.answer or "", "-q"]
+    listing = " ".join(map(quoted, words))
+    return again(context, leave_out=out, raw={"--neurons": f'"$({listing})"'})
+
+
+def _with_slots(context: click.Context, slots: int) -> str:
+    return again(context, leave_out=("neurons", *FORMULA), options={"--slots": [str(slots)]})
+
+
+def _written(drafts: Sequence[Draft]) -> int:
+    return max(len(draft.neurons) for draft in drafts)
