@@ -69,7 +69,7 @@ AT_HOME: dict[str, set[str]] = {
     "platformdirs": {"models.cache"},
     "subprocess": {"models.demo"},
     "matplotlib": {"evaluation.plots"},
-    "jinja2": {"evaluation.report"},
+    "jinja2": {"evaluation.report", "models.chat"},
 }
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from kn_edit.untrusted import read_bounded
 
 SETTINGS = "tokenizer_config.json"
 WHOLE = "tokenizer.json"
+CHAT_TEMPLATE = "chat_template.jinja"  # never run: kn_edit.models.chat
+MOST_CHAT_TEMPLATE = 1 << 20  # bytes
 VOCABULARIES = (WHOLE, "vocab.json", "vocab.txt", "*.model")
 PROBE = "The capital of France is Paris."
 _BYTES, _BYTES_PER_TOKEN = 16 << 20, 400  # those of real models have 70 to 140 a token
@@ -101,6 +103,10 @@ def _copy(folder: Path, scratch: Path, config: Mapping[str, Any], embeddings: in
             elif path.name == WHOLE:
                 _check_growth(path, facts)
         (scratch / path.name).write_bytes(data)
+    for path in matching(folder, (CHAT_TEMPLATE,)):
+        with suppress(OSError, UnicodeDecodeError):  # one that cannot be read is no loss
+            text = read_bounded(path, MOST_CHAT_TEMPLATE).decode()
+            (scratch / path.name).write_text(text, encoding="utf-8")
     (scratch / CONFIG).write_text(json.dumps(dict(config)), encoding="utf-8")
 
 
