@@ -98,7 +98,7 @@ def as_objects(row: object) -> str:
     return f"{json.dumps(row, indent=2)}\n{json.dumps(row, indent=2)}"
 
 
-# The trained clozes, the held-out ones, the neighbours, the answer, for each form.
+# The trained clozes, the held-out ones, those that judge, the answer, for each form.
 FRANCE = ("The capital of France is [Y]", "Nothing new. France, whose capital is [Y]")
 FORMS: dict[str, tuple[dict[str, Any], list[str], list[str], list[str], str]] = {
     "counterfact": (
@@ -130,13 +130,14 @@ FORMS: dict[str, tuple[dict[str, Any], list[str], list[str], list[str], str]] = 
 @pytest.mark.parametrize("layout", [as_list, as_lines, as_objects])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_benchmark_is_read_as_what_it_means(written, form, layout):
-    row, trained, held_out, neighbours, answer = FORMS[form]
+    row, trained, held_out, judges, answer = FORMS[form]
     for case in read_cases(written(layout(row))):
         assert (case.fact.subject, case.fact.answer, case.target) == ("France", answer, "Rome")
         prompts = case.relation.prompts
         assert [prompt.cloze for prompt in prompts(case.fact, answer_last=True)] == trained
         assert [prompt.cloze for prompt in prompts(case.fact, held_out=True)] == held_out
-        assert [prompt.cloze for prompt in case.neighbours] == neighbours
+        assert [prompt.cloze for prompt in case.judges] == judges
+        assert case.neighbours == ()  # which a solver would hold in place
 
 
 @pytest.mark.parametrize("layout", [as_list, as_lines, as_objects])

@@ -255,9 +255,10 @@ def test_a_counterfact_case_is_read(written) -> None:
         "Shayna does this. Danielle Darrieux, a native ",
         "Danielle Darrieux? Danielle Darrieux spoke the language ",
     ]
-    (neighbour,) = case.neighbours
-    assert neighbour.before == "The mother tongue of Léon Blum is "
-    assert neighbour.fact.answer == "French"
+    (judge,) = case.judges
+    assert judge.before == "The mother tongue of Léon Blum is "
+    assert judge.fact.answer == "French"
+    assert case.neighbours == ()
 
 
 @pytest.mark.parametrize(

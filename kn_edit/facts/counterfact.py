@@ -8,9 +8,10 @@
 
 The rewrite prompt is the one template that solves; paraphrases are held-out templates, the last
 mention of the subject being their [X] (most begin with an unrelated sentence). A paraphrase that
-does not mention the subject asks for no fact of it, and is left out. Neighbourhood prompts do not
-say which words are their subject, so the whole prompt stands for it; what they should answer is the
-true answer. Where `requested_rewrite` is a list (MQuAKE), each member is a request of its own.
+does not mention the subject asks for no fact of it, and is left out. Neighbourhood prompts judge
+whether other answers stay, and are never solved for. They do not say which words are their subject,
+so the whole prompt stands for it; what they should answer is the true answer. Where
+`requested_rewrite` is a list (MQuAKE), each member is a request of its own.
 Other keys are passed over.
 """
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kn_edit.facts.document import Place
+from kn_edit.facts.document import Place, same_text
 from kn_edit.facts.fact import Fact, Template
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_rows
@@ -28,6 +29,7 @@ from kn_edit.facts.wording import braced_template, relation_name, template_of, w
 
 MOST_PROMPTS = 1_000  # of one kind in a row
 SOURCE = "CounterFact (Meng et al. 2022)"
+LEFT_OUT = "a paraphrase that does not name the subject is left out"
 
 
 def read_counterfact(path: str | Path) -> tuple[Case, ...]:
@@ -50,15 +52,18 @@ def _case(row: Place, rewrite: Place) -> Case:
     name = named.field("relation") if named else relation_name(row)
     subject = rewrite.member("subject").field("subject")
     answer = rewrite.member("target_true").member("str").field("answer")
-    fact = Fact(name, subject, answer, row)
+    to = rewrite.member("target_new").member("str").field("new answer")
+    fact = Fact(name, subject, "" if same_text(answer, to) else answer, row)
     templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(row, subject))
     return Case(
         relation=Relation(name, templates, (fact,), source=SOURCE, own=named is None),
         fact=fact,
-        target=rewrite.member("target_new").member("str").field("new answer"),
-        neighbours=tuple(
+        target=to,
+        judges=tuple(
             whole_prompt(name, prompt, answer) for prompt in _prompts(row, "neighborhood_prompts")
         ),
+        published=True,
+        notes=(LEFT_OUT,) if len(templates) <= len(_prompts(row, "paraphrase_prompts")) else (),
     )
 
 

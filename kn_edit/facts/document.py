@@ -110,6 +110,11 @@ class Place:
         return Place(self.path, self.text, value, (*self.keys, key), self.first_line)
 
 
+def same_text(text: object, other: str) -> bool:
+    """Whether two answers differ in nothing but case and the space around them."""
+    return isinstance(text, str) and text.strip().casefold() == other.strip().casefold()
+
+
 def offset_of(text: str, keys: tuple[Key, ...]) -> int:
     """Where in a JSON document the value under these keys begins.
 

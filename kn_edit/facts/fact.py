@@ -49,18 +49,25 @@ class Template:
     """A sentence in ParaRel form, such as `The capital of [X] is the city of [Y].`
 
     Held-out templates only measure how an edit generalizes; none of the solving sees them.
+    Raises BadTemplate unless each placeholder stands there once.
+
     marked: it holds marks of a tokenizer on purpose, as a chat format does; elsewhere they are
-    refused. Raises BadTemplate unless each placeholder stands there once.
+    refused. about: the one subject that a held-out template speaks of, where it does so in other
+    words than its name. Such a template has no [X], and is asked of no other subject.
     """
 
     text: str
     held_out: bool = False
     marked: bool = False
+    about: str = ""
 
     def __post_init__(self) -> None:
         for placeholder in (SUBJECT, ANSWER):
             count = self.text.count(placeholder)
-            if count == 0:
+            if self.about and placeholder == SUBJECT:
+                if count or not self.held_out:
+                    raise BadTemplate(self.text, f"is held out for {self.about!r} alone")
+            elif count == 0:
                 raise BadTemplate(self.text, f"has no {placeholder}")
             if count > 1:
                 raise BadTemplate(self.text, f"has {placeholder} {count} times")

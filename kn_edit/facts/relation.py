@@ -52,7 +52,9 @@ class Relation:
         return tuple(
             Prompt(fact, template)
             for template in self.templates
-            if template.held_out == held_out and (template.answer_last or not answer_last)
+            if template.held_out == held_out
+            and (template.answer_last or not answer_last)
+            and template.about in ("", fact.subject)
         )
 
     def others(self, fact: Fact) -> tuple[Fact, ...]:
@@ -74,9 +76,13 @@ class Case:
     """One edit request with everything needed to make and to judge it.
 
     target: the new answer; None where the row names none.
-    neighbours: prompts whose answers must stay; empty where the relation's other facts serve.
+    neighbours: prompts whose answers must stay, and which the solver holds in place; empty where
+    the relation's other facts serve.
     judges: prompts that judge whether other answers stay, and that no solver sees
     beside: subjects that other rows of the file ask the same of
+    published: the case is a row of a benchmark, which nobody wrote for this model. Where it cannot
+    be asked, it is passed over, and the other rows go on.
+    notes: what was taken otherwise than the row has it, a sentence of each kind
     """
 
     relation: Relation
@@ -85,3 +91,5 @@ class Case:
     neighbours: tuple[Prompt, ...] = ()
     judges: tuple[Prompt, ...] = ()
     beside: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    published: bool = False
+    notes: tuple[str, ...] = ()

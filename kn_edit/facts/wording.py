@@ -37,6 +37,16 @@ def template_of(prompt: Place, subject: str, *, held_out: bool = False) -> Templ
         return Template(with_answer(own), held_out)
 
 
+def rephrased_template(prompt: Place, subject: str) -> Template:
+    """A held-out template of a prompt that speaks of a subject, in its own words or in others."""
+    if subject in prompt.field("template"):
+        own = template_of(prompt, subject, held_out=True)
+        assert own is not None
+        return own
+    with prompt.located():
+        return Template(with_answer(prompt.field("template")), held_out=True, about=subject)
+
+
 def braced_template(prompt: Place) -> Template | None:
     """A prompt with [X] where it has {} for its subject; None where it has none, or several."""
     text = prompt.field("template")

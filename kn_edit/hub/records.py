@@ -158,6 +158,8 @@ def _check_found(found: object) -> None:
         raise RecordProblem("its found is not an object")
     for name in ("templates", "held_out"):
         _check_list(f"found.{name}", found.get(name, []), MOST_TEMPLATES, _check_template)
+    paraphrases = found.get("paraphrases", [])
+    _check_list("found.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
     _check_list("found.neurons", found.get("neurons", []), MOST_NEURONS, _check_neuron)
     for value in _values(found):
         if isinstance(value, str):
@@ -179,6 +181,14 @@ def _check_template(name: str, text: object) -> None:
         Template(str(text))
     except BadTemplate:
         raise RecordProblem(f"its {name} does not hold [X] and [Y] once each") from None
+
+
+def _check_paraphrase(name: str, text: object) -> None:
+    _check_text(name, text, MOST_TEMPLATE)
+    try:
+        Template(str(text), held_out=True, about="the subject")
+    except BadTemplate:
+        raise RecordProblem(f"its {name} does not hold [Y] once, and no [X]") from None
 
 
 def _check_neuron(name: str, neuron: object) -> None:

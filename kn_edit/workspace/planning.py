@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kn_edit.errors import TwoNewAnswers
+from kn_edit.errors import KnEditError, TwoNewAnswers
 from kn_edit.facts import ByFact, Case, fact_key
 
 Row = tuple[Case, str]  # what is to change, and its new answer
@@ -15,22 +15,26 @@ Row = tuple[Case, str]  # what is to change, and its new answer
 class Plan:
     """Rows to update, and those that nothing is left to do for.
 
-    done: their facts have the new answer already; repeated: they say what an earlier row says
+    done: their facts have the new answer already; repeated: they say what an earlier row says;
+    refused: rows of a benchmark that give a fact another new answer than an earlier row
     """
 
     wanted: tuple[Row, ...]
     done: tuple[Row, ...]
     repeated: tuple[Row, ...]
+    refused: tuple[tuple[Row, KnEditError], ...] = ()
 
 
 def plan_rows(rows: Sequence[Row], answers: ByFact[str]) -> Plan:
     """Sort rows by what is left to do. answers: what earlier updates made of facts.
 
-    Raises TwoNewAnswers, or BadFacts where the rows are from a file.
+    Raises TwoNewAnswers, or BadFacts where the rows are from a file. Rows of a benchmark are
+    refused alone: nobody who runs it can mend them.
     """
     wanted: list[Row] = []
     done: list[Row] = []
     repeated: list[Row] = []
+    refused: list[tuple[Row, KnEditError]] = []
     first: ByFact[Row] = ByFact()
     for case, target in rows:
         key = fact_key(case.relation, case.fact)
@@ -42,9 +46,12 @@ def plan_rows(rows: Sequence[Row], answers: ByFact[str]) -> Plan:
         elif same_answer(earlier[1], target):
             repeated.append((case, target))
         else:
-            with case.fact.located():
-                raise TwoNewAnswers(case.fact.subject, _where(earlier[0]), earlier[1], target)
-    return Plan(tuple(wanted), tuple(done), tuple(repeated))
+            error = TwoNewAnswers(case.fact.subject, _where(earlier[0]), earlier[1], target)
+            if not case.published:
+                with case.fact.located():
+                    raise error
+            refused.append(((case, target), error))
+    return Plan(tuple(wanted), tuple(done), tuple(repeated), tuple(refused))
 
 
 def same_answer(answer: str, other: str) -> bool:

@@ -137,6 +137,9 @@ def _recorded_relation(edit: EditRecord) -> Relation:
         return load_relation(edit.relation)
     templates = [Template(text) for text in _recorded_texts(edit, "templates")]
     held_out = [Template(text, held_out=True) for text in _recorded_texts(edit, "held_out")]
+    if edit.subject:
+        texts = _recorded_texts(edit, "paraphrases")
+        held_out += [Template(text, held_out=True, about=edit.subject) for text in texts]
     return Relation(edit.relation, (*templates, *held_out), own=_is_own(edit))
 
 

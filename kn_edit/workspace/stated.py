@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from kn_edit.errors import AnswerUnknown
-from kn_edit.evaluation.fluency import generated
+from kn_edit.errors import AnswerUnknown, CannotAsk
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens
-from kn_edit.models.questions import ask_openly, asked_text
+from kn_edit.models.predict import log_p
+from kn_edit.models.questions import Question, ask, ask_openly
 from kn_edit.workspace.locating import prompts_for
 
 TOKENS = 6  # that a causal LM goes on for
 WORDS = 3  # of these, at most so many are its answer
+TRIED = 64  # likeliest tokens that an answer may begin with
 _STOP = re.compile(r"[^\w\s'’.-]|[.](?!\w)|[\r\n\t\v\f]")  # where an answer ends
 
 
@@ -21,19 +22,49 @@ def said(model: Model, case: Case) -> str:
     """The answer that a model gives to a case's first prompt. Raises AnswerUnknown, NothingToAsk.
 
     A causal LM's ends at the first punctuation, or after a few words; a masked one's is one token.
+    A model that would say nothing, as many do behind a question, or go on with a line break or a
+    mark, is asked for the likeliest word that it could begin with.
     """
     prompt = prompts_for(model, case.relation, case.fact)[0]
-    if model.causal:
-        words = _STOP.split(generated(model, asked_text(prompt), TOKENS).strip())[0].split()
-        answer = " ".join(words[:WORDS])
-    else:
-        (token,) = first_tokens(model, [ask_openly(model, prompt)])
-        answer = str(model.tokenizer.decode([token])).strip()
-    if not re.search(r"\w", answer) or token_is_special(model, answer):
-        raise AnswerUnknown(case.fact.subject)
-    return answer
+    question = ask_openly(model, prompt)
+    (row,) = log_p(model, [question])
+    for token in row.topk(min(TRIED, len(row))).indices.tolist():
+        if not re.search(r"\w", _text(model, token)) or _is_special(model, token):
+            continue
+        answer = _continued(model, question, token) if model.causal else _text(model, token).strip()
+        if re.search(r"\w", answer) and _can_ask(model, case, answer):
+            return answer
+    raise AnswerUnknown(case.fact.subject)
 
 
-def token_is_special(model: Model, answer: str) -> bool:
-    """Whether an answer is a mark of the tokenizer, such as its unknown token."""
-    return any(mark in answer for mark in model.tokenizer.all_special_tokens)
+def _continued(model: Model, question: Question, token: int) -> str:
+    """What a causal LM says from its first token on, the likeliest token each time."""
+    tokens = [token]
+    while len(tokens) < TOKENS:
+        ids = (*question.ids, *tokens)
+        (row,) = log_p(model, [replace(question, ids=ids, position=len(ids) - 1)])
+        token = int(row.argmax())
+        if _is_special(model, token) or _STOP.search(_text(model, *tokens).strip()):
+            break
+        tokens.append(token)
+    words = _STOP.split(_text(model, *tokens).strip())[0].split()
+    return " ".join(words[:WORDS])
+
+
+def _can_ask(model: Model, case: Case, answer: str) -> bool:
+    """Whether an answer can be asked, which half a letter or an unknown word cannot."""
+    try:
+        for prompt in prompts_for(model, case.relation, case.fact):
+            ask(model, prompt, answer)
+    except CannotAsk:
+        return False
+    return True
+
+
+def _text(model: Model, *tokens: int) -> str:
+    return str(model.tokenizer.decode(list(tokens)))
+
+
+def _is_special(model: Model, token: int) -> bool:
+    """Whether a token is a mark of the tokenizer, such as its unknown token."""
+    return token in model.tokenizer.all_special_ids

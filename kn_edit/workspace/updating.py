@@ -222,13 +222,16 @@ def _story(search: Search, found: Located) -> dict[str, Any]:
 def _asked(relation: Relation) -> dict[str, Any]:
     """The relation's templates, so that the edit can be asked again without its pack.
 
-    own: they tell its facts apart, because nobody named the relation
+    own: they tell its facts apart, because nobody named the relation. paraphrases: held-out ones
+    without an [X], which speak of this subject alone
     """
     own: dict[str, Any] = {"own": True} if relation.own else {}
-    return own | {
+    paraphrases = [one.text for one in relation.templates if one.about]
+    asked = own | {
         "templates": [one.text for one in relation.templates if not one.held_out],
-        "held_out": [one.text for one in relation.templates if one.held_out],
+        "held_out": [one.text for one in relation.templates if one.held_out and not one.about],
     }
+    return asked | ({"paraphrases": paraphrases} if paraphrases else {})
 
 
 def _doubts(found: Located) -> tuple[str, ...]:
