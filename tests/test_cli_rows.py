@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cli_shell import Ran, Shell
-from tiny_models import WORDS
+from workspaces import about
 
-from kn_edit.errors import AnswerUnknown, ExitCode
+from kn_edit.cli.many import Result, Run, ToDo, duration
+from kn_edit.cli.output import Output
+from kn_edit.errors import ExitCode
 from kn_edit.workspace import Case, Workspace, case_of
 from kn_edit.workspace.evaluating import evaluate
-from kn_edit.workspace.stated import said
 
 PROMPT = "The capital of [X] is [Y]."
 QUICK = ("--method", "closed-form", "--rule", "activation")
@@ -75,44 +77,118 @@ def test_two_questions_about_one_subject_are_two_rows(edited):
     assert (ran.code, len(ran.json)) == (0, 2)
 
 
-def unanswerable() -> str:
-    """A word of whose capital the model says nothing that could be an answer."""
-    with Workspace.open(Path()) as workspace:
-        deltas = workspace.ledger.deltas(workspace.head.edits)
-        with workspace.engine.at(deltas) as model:
-            for word in WORDS.split():
-                case = case_of(subject=word, answer="x", prompts=["The capital of [X] is [Y]"])
-                try:
-                    said(model, case)
-                except AnswerUnknown:
-                    return word
-    raise AssertionError("the model has an answer to everything")
-
-
 def flat(subject: str, target: str) -> dict[str, object]:
     return {"subject": subject, "prompt": f"The capital of {subject} is", "target_new": target}
 
 
+UNASKABLE = flat("Egypt", "Zanzibar")  # which this model's tokenizer does not know
+
+
 def test_a_row_that_fails_does_not_end_the_run(edited):
     before = edits(edited)
-    rows = [flat(unanswerable(), "Rome"), flat("Cuba", "Oslo"), flat("Spain", "Paris")]
+    ran = run(
+        edited, [UNASKABLE, flat("Cuba", "Oslo"), flat("Spain", "Paris")], "--accept", "--json"
+    )
+    assert ran.code == ExitCode.USAGE
+    assert [(each["line"], each["status"]) for each in ran.json] == [
+        (1, "failed"),
+        (2, "recorded"),
+        (3, "recorded"),
+    ]
+    assert ran.error["error"] == "RowsFailed"
+    assert ran.error["message"].startswith("1 of 3 rows failed: line 1: the tokenizer does not")
+    assert edits(edited) == before + 2
+
+
+def test_a_row_that_the_user_wrote_and_the_model_cannot_be_asked_ends_the_run(edited):
+    before = edits(edited)
+    ran = run(edited, [SPAIN, row("Cuba", "Havana", "Zanzibar")], "--accept")
+    assert (ran.code, edits(edited)) == (ExitCode.ERROR, before)
+    assert "rows.jsonl, line 2: the tokenizer does not know the answer 'Zanzibar'" in ran.err
+
+
+def test_rows_of_a_benchmark_that_contradict_each_other_fail_alone(edited):
+    rows = [flat("Cuba", "Oslo"), flat("Spain", "Paris"), flat("Cuba", "Tokyo")]
     ran = run(edited, rows, "--accept", "--json")
     assert ran.code == ExitCode.USAGE
-    assert [each["line"] for each in ran.json] == [2, 3]
-    assert ran.error["error"] == "RowsFailed"
-    assert ran.error["message"].startswith("1 of 3 rows failed: line 1: no answer for")
-    assert edits(edited) == before + 2
+    assert [each["status"] for each in ran.json] == ["recorded", "recorded", "failed"]
+    assert "line 1 gives 'Cuba' the new answer 'Oslo'" in ran.json[2]["why_not"][0]
 
 
 def test_the_worst_row_gives_the_exit_code(edited):
     weak = ("--scale", "0.001", "0.001")
     refused = run(edited, [CUBA, SPAIN], *weak, "--json")
     assert refused.code == ExitCode.QUALITY_GATE
-    assert len(refused.json) == 2
-    rows = [flat(unanswerable(), "Rome"), flat("Cuba", "Oslo")]
-    both = run(edited, rows, *weak, "--json")
+    assert [each["status"] for each in refused.json] == ["refused by the gate"] * 2
+    both = run(edited, [UNASKABLE, flat("Cuba", "Oslo")], *weak, "--json")
     assert both.code == ExitCode.USAGE
     assert len(both.error["detail"]["failures"]) == 2
+
+
+# --- what is told of each row --------------------------------------------------------------------
+
+
+def test_every_row_has_one_line_of_json_with_what_became_of_it(edited):
+    ran = run(edited, [UNASKABLE, flat("Spain", "Paris")], "--accept", "--json")
+    lines = ran.out.splitlines()
+    assert [line[0] for line in lines] == ["[", ",", "]"]
+    failed, recorded = (json.loads(line[1:]) for line in lines[:2])
+    for each in (failed, recorded):
+        assert {"subject", "answer", "target", "metrics", "edit", "recorded", "why_not"} <= {*each}
+        assert {"efficacy", "generalization", "specificity"} <= {*each["metrics"]}
+    assert (failed["edit"], failed["recorded"], failed["error"]) == (
+        None,
+        False,
+        "AnswerNotInVocabulary",
+    )
+    assert (recorded["recorded"], recorded["why_not"]) == (True, [])
+
+
+def test_no_rows_are_an_empty_list(edited):
+    assert run(edited, [row("Italy", "Rome", "Rome")], "--json").json == []
+
+
+def test_people_see_a_line_a_row_and_the_counts_at_the_end(edited):
+    weak = ("--scale", "0.001", "0.001")
+    ran = run(edited, [UNASKABLE, flat("Cuba", "Oslo"), flat("Spain", "Paris")], *weak)
+    assert ran.lines[0].split() == ["edit", "eff.", "gen.", "spec.", "change"]
+    assert [line.split("  ")[0] for line in ran.lines if "->" in line] == ["not recorded"] * 3
+    assert "rows: Egypt -> Zanzibar" in ran.out
+    assert "the tokenizer does not know the answer 'Zanzibar'" in ran.out
+    assert "3 rows in" in ran.out
+    assert ": 2 refused by the gate and 1 failed" in ran.out
+    assert "means over the rows that were measured: efficacy 0.00 (2)" in ran.out
+
+
+def test_a_dry_run_over_rows_says_what_it_measured(edited):
+    before = edits(edited)
+    ran = run(edited, [CUBA, SPAIN], "--dry-run", "--json")
+    assert {each["status"] for each in ran.json} == {"measured, not recorded"}
+    assert (edits(edited), ran.json[0]["edit"]) == (before, None)
+
+
+def test_what_readers_take_otherwise_is_told_once_with_its_lines(edited):
+    rows = [{**flat(name, " Oslo "), "subject": name} for name in ("Cuba", "Spain")]
+    ran = run(edited, rows, "--accept", "--json")
+    note = "note: 2 rows (lines 1 and 2): the new answer is asked without the spaces around it"
+    assert ran.err.count(note) == 1
+
+
+def test_the_time_that_is_left_is_told_with_the_row(edited):
+    rows = [ToDo(about(name), "Oslo") for name in ("Cuba", "Spain", "Italy")]
+    began = time.monotonic() - 300
+    now = Run(rows, Output(as_json=True, quiet=False), began=began)
+    assert now.at() == "row 1 of 3"
+    now.results.append(Result(rows[0], "recorded", edited=object()))
+    assert now.at() == "row 2 of 3, 10 min left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (100, "2 min"), (3599, "1 h 0 min"), (12_000, "3 h 20 min")],
+)
+def test_a_duration_is_told_in_the_words_of_people(seconds, words):
+    assert duration(seconds) == words
 
 
 # --- facts of which nobody states the answer -----------------------------------------------------

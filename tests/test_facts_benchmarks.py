@@ -44,6 +44,7 @@ ZSRE = {
     "loc_ans": "Jane Austen",
     "cond": "Dee >> Tyne || Which river system contains Dee Creek?",
 }
+RAIN_AND_ICE = ["Rain falls from", "Ice is"]
 EASY = {
     "subject": "Ann Lee",
     "prompt": "Ann Lee works as a",
@@ -84,9 +85,9 @@ def clozes(case: Case, *, held_out: bool = False) -> list[str]:
         (WIKI, WIKI["prompt"], [WIKI["rephrase_prompt"]], [WIKI["locality_prompt"]]),
         (QA, QA["prompt"], [QA["rephrase"]], ["who wrote emma", "when was the moon landing"]),
         (ZSRE, ZSRE["src"], [ZSRE["rephrase"]], [ZSRE["loc"]]),
-        (EASY, EASY["prompt"], ["Miss Lee works as a"], ["Bo Day works as a", "Rain falls from", "Ice is"]),
+        (EASY, EASY["prompt"], ["Miss Lee works as a"], ["Bo Day works as a", *RAIN_AND_ICE]),
     ],
-)  # fmt: skip
+)
 def test_prompts_solve_rephrasings_are_held_out_and_locality_judges(
     read, row, trained, held_out, judges
 ):

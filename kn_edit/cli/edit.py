@@ -9,7 +9,7 @@ import click
 
 from kn_edit.cli import plain
 from kn_edit.cli.advice import advice_on, advised, tell_advice, to_json
-from kn_edit.cli.many import measured, notices, tell_plan, update_rows
+from kn_edit.cli.many import measured, notices, tell_notes, tell_plan, to_do, update_rows
 from kn_edit.cli.options import (
     Named,
     Recording,
@@ -105,23 +105,21 @@ def update(
     for case in named.cases():
         with named.located(case):
             wanted.append((case, _target(case, to)))
-    if named.many:
-        plan = workspace.plan(wanted)
-        tell_plan(plan, output)
-        wanted = list(plan.wanted)
-    for case, target in wanted:  # a bad row ends it before the first is recorded
-        with named.located(case):
-            workspace.check(case, target)
 
     def make(case: Case, target: str) -> Edited:
         flags = {"accept": recording.accept, "dry_run": recording.dry_run}
         return workspace.update(case, target, how=how, **flags)
 
     if named.many:
+        plan = workspace.plan(wanted)
+        tell_plan(plan, output)
+        tell_notes((case for case, _ in plan.wanted), output)
+        rows = to_do(plan, workspace.check, named.located)
         with advised():
-            update_rows(wanted, make, output)
+            update_rows(rows, make, workspace, output)
     else:
         ((case, target),) = wanted
+        workspace.check(case, target)
         _one(lambda: make(case, target), recording, output)
     for relation in dict.fromkeys(case.relation for case, _ in wanted):
         tell_passed_over(workspace, relation, output)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.cli.plain import FIGURES
 from kn_edit.cli.records import before_and_after
 from kn_edit.cli.tables import (
     MOST_PROMPT,
@@ -24,6 +25,7 @@ from kn_edit.cli.tables import (
 )
 
 if TYPE_CHECKING:
+    from kn_edit.cli.many import Result
     from kn_edit.workspace import Assessment, Draft, Edited
 
 
@@ -42,13 +44,15 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield from _recorded(one, dry_run)
 
 
-def row(one: Edited) -> str:
-    """One edit of many, on one line."""
-    metrics = one.draft.metrics
-    figures = " ".join(
-        share(metrics[name]) for name in ("efficacy", "generalization", "specificity")
-    )
-    return f"{short(one.edit) if one.edit else 'not recorded'}  {figures}  {one.draft.message}"
+def result_row(result: Result) -> Parts:
+    """What became of one row of many: a line, and why it was not recorded."""
+    one, fact = result.edited, result.row.case.fact
+    figures = [share(one.draft.metrics[name] if one else None) for name in FIGURES]
+    change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
+    name = short(one.edit) if one and one.edit else "not recorded"
+    yield f"{name}  {' '.join(f'{figure:<4}' for figure in figures)}  {change}"
+    for reason in result.why_not:
+        yield wrapped(4, reason)
 
 
 ROW_HEAD = "edit          eff. gen. spec. change"

@@ -2,39 +2,111 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli import plain
-from kn_edit.cli.output import Output
+from kn_edit.cli.output import JsonList, Output
+from kn_edit.cli.plain import FIGURES
 from kn_edit.errors import ExitCode, GateFailed, KnEditError, RowsFailed, SameAnswer, listed
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Edited, Plan
+    from kn_edit.workspace import Case, Edited, Plan, Workspace
 
 Row = tuple["Case", str]
 Make = Callable[["Case", str], "Edited"]
 
 MOST_LINES = 5  # that a note lists
+# What became of a row.
+RECORDED, MEASURED, REFUSED, UNCHANGED, FAILED = (
+    "recorded",
+    "measured, not recorded",  # a dry run
+    "refused by the gate",
+    "unchanged",  # the model says the new answer already
+    "failed",
+)
 # What concerns a row alone, from the mildest to the worst; all else ends the run.
 _OF_A_ROW = (ExitCode.QUALITY_GATE, ExitCode.USAGE, ExitCode.ERROR, ExitCode.CONFLICT)
+
+
+@dataclass(frozen=True)
+class ToDo:
+    """A row of a run. error: why it cannot be begun, if that is known already."""
+
+    case: Case
+    target: str
+    error: KnEditError | None = None
+
+    @property
+    def name(self) -> str:
+        place = self.case.fact.place
+        return f"line {place.line}" if place else self.case.fact.subject
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a row."""
+
+    row: ToDo
+    status: str
+    edited: Edited | None = None
+    why_not: tuple[str, ...] = ()
+    error: KnEditError | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """The row as --json shows it: as an edit of its own, with what became of it."""
+        fact = self.row.case.fact
+        edit: dict[str, Any] = (
+            plain.edited(self.edited)
+            if self.edited
+            else {
+                "edit": None,
+                "version": None,
+                "kind": "update",
+                "relation": fact.relation,
+                "subject": fact.subject,
+                "answer": fact.answer or None,
+                "target": self.row.target,
+                "metrics": dict.fromkeys(FIGURES),
+                "error": type(self.error).__name__,
+            }
+        )
+        outcome = {
+            "recorded": self.status == RECORDED,
+            "status": self.status,
+            "why_not": list(self.why_not),
+        }
+        return edit | outcome | ({"line": fact.place.line} if fact.place else {})
 
 
 @dataclass
 class Run:
     """How far a run over rows has come."""
 
-    rows: Sequence[Row]
+    rows: Sequence[ToDo]
     output: Output
-    results: list[Edited] = field(default_factory=list)
-    documents: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)  # by the gate
-    failures: list[tuple[ExitCode, str]] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+    json: JsonList = field(default_factory=JsonList)
+    shown: int = 0  # results that stand on stdout
 
     @property
     def recorded(self) -> int:
-        return sum(result.edit is not None for result in self.results)
+        return sum(result.status == RECORDED for result in self.results)
+
+    def at(self) -> str:
+        """Which row is in hand, and how long the others take: `row 3 of 40, 25 min left`."""
+        done, rows = len(self.results), len(self.rows)
+        computed = sum(result.edited is not None for result in self.results)
+        begun = f"row {done + 1} of {rows}"
+        if not computed:
+            return begun
+        left = sum(row.error is None for row in self.rows[done:])
+        each = (time.monotonic() - self.began) / computed
+        return f"{begun}, {duration(each * left)} left"
 
 
 def tell_plan(plan: Plan, output: Output) -> None:
@@ -45,35 +117,49 @@ def tell_plan(plan: Plan, output: Output) -> None:
         output.notice(f"{_counted(plan.repeated)} been given by an earlier row, and passed over")
 
 
-def update_rows(rows: Sequence[Row], make: Make, output: Output) -> None:
+def to_do(
+    plan: Plan, check: Callable[[Case, str], None], located: Callable[[Case], Any]
+) -> list[ToDo]:
+    """The rows that are left, in the order of the file.
+
+    A row of a benchmark that the model cannot be asked fails alone; any other ends the run before
+    the first edit. Raises what `check` raises.
+    """
+    rows = [ToDo(case, target, error) for (case, target), error in plan.refused]
+    for case, target in plan.wanted:
+        error: KnEditError | None = None
+        try:
+            if case.published:
+                check(case, target)
+            else:
+                with located(case):
+                    check(case, target)
+        except KnEditError as refusal:
+            if not case.published or refusal.exit_code not in _OF_A_ROW:
+                raise
+            error = refusal
+        rows.append(ToDo(case, target, error))
+    return sorted(rows, key=lambda row: row.case.fact.place.line if row.case.fact.place else 0)
+
+
+def update_rows(rows: Sequence[ToDo], make: Make, workspace: Workspace, output: Output) -> None:
     """Make edits one after the other; each is recorded, and shown, before the next begins.
 
     Raises GateFailed where nothing but the gate refused rows, RowsFailed where others failed.
     """
-    from kn_edit.cli import edited
-
     run = Run(rows, output)
-    if rows and not (output.as_json or output.quiet):
-        output.people([edited.ROW_HEAD])
-    row: Row | None = None
+    workspace.progress = lambda what, done, total: output.meter(f"{run.at()}: {what}", done, total)
+    _begin(run)
+    row: ToDo | None = None
     finished = False
     try:
         for row in rows:
-            _update(run, row, make)
+            run.results.append(_result(row, make))
+            _show(run)
         finished = True
     finally:  # what was recorded is told, whatever stopped the rest
-        if not finished and row is not None:
-            output.notice(f"stopped at {row[0].fact}; {run.recorded} of {len(rows)} were recorded")
-        if output.as_json:
-            done = f"{run.recorded} of {len(rows)} were recorded" if finished else ""
-            output.show(run.documents, (), list, done=done)
-    if run.failures:
-        codes = [code for code, _ in run.failures]
-        worst = max(codes, key=_OF_A_ROW.index)
-        sentences = tuple(sentence for _, sentence in run.failures)
-        raise RowsFailed((*sentences, *run.refused), len(rows), worst, run.results)
-    if run.refused:
-        raise GateFailed(tuple(run.refused), run.results)
+        _end(run, None if finished else row)
+    _raise(run)
 
 
 def notices(result: Edited, output: Output) -> None:
@@ -85,55 +171,142 @@ def notices(result: Edited, output: Output) -> None:
         output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")
 
 
+def tell_notes(cases: Iterable[Case], output: Output) -> None:
+    """Notice what readers took otherwise than the rows have it, a line of each kind."""
+    rows: dict[str, list[Row]] = {}
+    for case in cases:
+        for note in case.notes:
+            rows.setdefault(note, []).append((case, ""))
+    for note, noted in rows.items():
+        output.notice(f"{_named(noted)}: {note}")
+
+
 def measured(error: GateFailed) -> Any:
     """What the gate refused: an Edited without ids. The error knows it as an object only."""
     return error.result
 
 
-def _update(run: Run, row: Row, make: Make) -> None:
-    from kn_edit.cli import edited
+def duration(seconds: float) -> str:
+    """A time as people say it: `40 s`, `25 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
-    (case, target), output = row, run.output
+
+def _result(row: ToDo, make: Make) -> Result:
+    if row.error is not None:
+        return Result(row, FAILED, None, (str(row.error),), row.error)
     try:
-        result = make(case, target)
+        edited = make(row.case, row.target)
     except GateFailed as error:
-        result = measured(error)
-        run.refused.append(f"{case.fact.subject} ({listed((*error.faults, *error.misses), 2)})")
-    except SameAnswer:  # nobody stated the answer, and the model says the new one already
-        output.notice(f"{_line(case)} has the new answer already, and was passed over")
-        return
+        reasons = (*error.faults, *error.misses)
+        return Result(row, REFUSED, measured(error), reasons, error)
+    except SameAnswer as error:  # nobody stated the answer, and the model says the new one already
+        return Result(row, UNCHANGED, None, (str(error),), error)
     except KnEditError as error:
         if error.exit_code not in _OF_A_ROW:
             raise
-        sentence = f"{_line(case)}: {error}"
-        run.failures.append((error.exit_code, sentence))
-        output.notice(sentence)
-        return
-    run.results.append(result)
-    run.documents.append(plain.edited(result) | _where(case))
-    if output.quiet:
-        output.ids([result.edit] if result.edit else [])
-    elif not output.as_json:
-        output.people([edited.row(result)])
-    notices(result, output)
+        return Result(row, FAILED, None, (str(error),), error)
+    if edited.edit is None:
+        draft = edited.draft
+        return Result(row, MEASURED, edited, (*draft.unsound, *draft.faults))
+    return Result(row, RECORDED, edited)
+
+
+def _begin(run: Run) -> None:
+    from kn_edit.cli import edited
+
+    if run.rows and not (run.output.as_json or run.output.quiet):
+        run.output.people([edited.ROW_HEAD])
+
+
+def _show(run: Run) -> None:
+    """Show the results that are not shown yet, which is one unless a signal came between."""
+    from kn_edit.cli import edited
+
+    output = run.output
+    while run.shown < len(run.results):
+        result = run.results[run.shown]
+        run.shown += 1
+        if output.as_json:
+            run.json.add(output, result.plain())
+        elif output.quiet:
+            output.ids([result.edited.edit] if result.edited and result.edited.edit else [])
+        else:
+            output.people(edited.result_row(result))
+        if result.status == UNCHANGED:
+            output.notice(f"{result.row.name} has the new answer already, and was passed over")
+        elif result.status == FAILED:
+            output.notice(f"{result.row.name}: {result.why_not[0]}")
+        if result.edited:
+            notices(result.edited, output)
+
+
+def _end(run: Run, stopped_at: ToDo | None) -> None:
+    output, done = run.output, f"{run.recorded} of {len(run.rows)} were recorded"
+    try:
+        _show(run)
+    finally:
+        if stopped_at is not None:
+            output.notice(f"stopped at {stopped_at.case.fact}; {done}")
+        if output.as_json:
+            run.json.close(output, done)
+    if stopped_at is None and len(run.rows) > 1:
+        summary = _summary(run)
+        if output.as_json or output.quiet:
+            output.notice(" ".join(summary))
+        else:
+            output.people(["", *summary])
+
+
+def _summary(run: Run) -> list[str]:
+    """How many rows came to what, the means of what was measured, and how long it took."""
+    counts = Counter(result.status for result in run.results)
+    listed_counts = listed([f"{count} {status}" for status, count in counts.most_common()])
+    seconds = time.monotonic() - run.began
+    lines = [f"{len(run.rows)} rows in {duration(seconds)}: {listed_counts}"]
+    metrics = [result.edited.draft.metrics for result in run.results if result.edited]
+    means = []
+    for name in FIGURES:
+        values = [row[name] for row in metrics if row.get(name) is not None]
+        if values:
+            means.append(f"{name} {sum(values) / len(values):.2f} ({len(values)})")
+    if means:
+        lines.append(f"means over the rows that were measured: {listed(means)}")
+    return lines
+
+
+def _raise(run: Run) -> None:
+    """Raise what the rows that were not recorded come to, if there are any."""
+    refused = tuple(
+        f"{result.row.case.fact.subject} ({listed(result.why_not, 2)})"
+        for result in run.results
+        if result.status == REFUSED
+    )
+    edits = [result.edited for result in run.results if result.edited]
+    failed = [result for result in run.results if result.status == FAILED]
+    if failed:
+        worst = max(
+            (result.error.exit_code for result in failed if result.error), key=_OF_A_ROW.index
+        )
+        sentences = tuple(f"{result.row.name}: {result.why_not[0]}" for result in failed)
+        raise RowsFailed((*sentences, *refused), len(run.rows), worst, edits)
+    if refused:
+        raise GateFailed(refused, edits)
 
 
 def _counted(rows: Sequence[Row]) -> str:
-    """`line 7 has` or `3 rows have`, with their lines."""
+    """`line 7 has` or `3 rows (lines 1, 2 and 7) have`."""
+    return f"{_named(rows)} {'has' if len(rows) == 1 else 'have'}"
+
+
+def _named(rows: Sequence[Row]) -> str:
+    """`line 7`, or `3 rows (lines 1, 2 and 7)`."""
     cases = [case for case, _ in rows]
     if len(cases) == 1:
-        return f"{_line(cases[0])} has"
+        return ToDo(cases[0], "").name
     lines = [str(case.fact.place.line) for case in cases[: MOST_LINES + 1] if case.fact.place]
     if len(cases) > MOST_LINES:
         lines = [*lines[:MOST_LINES], f"{len(cases) - MOST_LINES} more"]
-    where = f" (lines {listed(lines)})" if lines else ""
-    return f"{len(cases)} rows{where} have"
-
-
-def _line(case: Case) -> str:
-    place = case.fact.place
-    return f"line {place.line}" if place else case.fact.subject
-
-
-def _where(case: Case) -> dict[str, Any]:
-    return {"line": case.fact.place.line} if case.fact.place else {}
+    return f"{len(cases)} rows" + (f" (lines {listed(lines)})" if lines else "")

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, cast
 
@@ -61,9 +62,9 @@ class Output:
         except Exception as error:
             if not done:
                 raise
-            self._lost(done, error)
+            self.lost(done, error)
 
-    def _lost(self, done: str, error: Exception) -> None:
+    def lost(self, done: str, error: Exception) -> None:
         """Tell that something is done, though its report failed."""
         reason = str(error) or type(error).__name__
         if isinstance(error, (OutputLost, BrokenPipeError)):
@@ -73,10 +74,7 @@ class Output:
 
     def document(self, data: object) -> None:
         self.meter.stop()
-        # Where stdout cannot hold every letter, JSON has its own way to write them.
-        narrow = "utf" not in (sys.stdout.encoding or "").lower()
-        text = json.dumps(_finite(data), indent=2, ensure_ascii=narrow, allow_nan=False)
-        _write(f"{escaped_json(text)}\n")
+        _write(f"{_json(data, indent=2)}\n")
 
     def ids(self, ids: Iterable[str]) -> None:
         self.meter.stop()
@@ -111,6 +109,43 @@ class Output:
             width=terminal.width(),
             height=terminal.HEIGHT,
         )
+
+
+@dataclass
+class JsonList:
+    """A JSON list on stdout, a member a line, each written when it is known.
+
+    Every line but the last is one character, then a whole object, so that a list that was cut off
+    can be read as well.
+    """
+
+    members: int = 0
+    failure: Exception | None = None  # of stdout; what is computed meanwhile is not stopped by it
+
+    def add(self, output: Output, member: object) -> None:
+        mark, self.members = "," if self.members else "[", self.members + 1
+        self._write(output, f"{mark}{_json(member)}\n")
+
+    def close(self, output: Output, done: str) -> None:
+        """End the list. done: what was finished, in words, if the list could not be written."""
+        self._write(output, "]\n" if self.members else "[]\n")
+        if self.failure is not None:
+            output.lost(done, self.failure)
+
+    def _write(self, output: Output, text: str) -> None:
+        output.meter.stop()
+        if self.failure is None:
+            try:
+                _write(text)
+            except (OutputLost, BrokenPipeError) as error:
+                self.failure = error
+
+
+def _json(data: object, indent: int | None = None) -> str:
+    # Where stdout cannot hold every letter, JSON has its own way to write them.
+    narrow = "utf" not in (sys.stdout.encoding or "").lower()
+    text = json.dumps(_finite(data), indent=indent, ensure_ascii=narrow, allow_nan=False)
+    return escaped_json(text)
 
 
 def _line(text: str) -> str:

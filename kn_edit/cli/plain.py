@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 Plain = dict[str, Any]
 
+FIGURES = ("efficacy", "generalization", "specificity")  # of an update
+
 
 def fact(one: Fact) -> Plain:
     return {"relation": one.relation, "subject": one.subject, "answer": one.answer}
