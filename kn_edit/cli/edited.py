@@ -44,18 +44,19 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield from _recorded(one, dry_run)
 
 
-def result_row(result: Result) -> Parts:
-    """What became of one row of many: a line, and why it was not recorded."""
+def result_row(result: Result, dry_run: bool) -> Parts:
+    """What became of one row of many, on one line; below it why it is not recorded."""
     one, fact = result.edited, result.row.case.fact
     figures = [share(one.draft.metrics[name] if one else None) for name in FIGURES]
     change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
     name = short(one.edit) if one and one.edit else "not recorded"
-    yield f"{name}  {' '.join(f'{figure:<4}' for figure in figures)}  {change}"
-    for reason in result.why_not:
+    yield f"{name}  {' '.join(f'{figure:<4}' for figure in figures)}  {fitted(change, MOST_CHANGE)}"
+    for reason in () if dry_run else result.why_not:
         yield wrapped(4, reason)
 
 
 ROW_HEAD = "edit          eff. gen. spec. change"
+MOST_CHANGE = 50  # columns of it
 
 
 def _how(draft: Draft) -> str:

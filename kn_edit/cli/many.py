@@ -234,11 +234,13 @@ def _show(run: Run) -> None:
         elif output.quiet:
             output.ids([result.edited.edit] if result.edited and result.edited.edit else [])
         else:
-            output.people(edited.result_row(result))
+            output.people(edited.result_row(result, result.status == MEASURED))
         if result.status == UNCHANGED:
             output.notice(f"{result.row.name} has the new answer already, and was passed over")
-        elif result.status == FAILED:
+        elif result.status == FAILED and (output.as_json or output.quiet):
             output.notice(f"{result.row.name}: {result.why_not[0]}")
+        elif result.status == MEASURED and result.why_not and not output.as_json:
+            output.notice(f"{result.row.name} would fail the gate: {listed(result.why_not)}")
         if result.edited:
             notices(result.edited, output)
 
@@ -253,11 +255,8 @@ def _end(run: Run, stopped_at: ToDo | None) -> None:
         if output.as_json:
             run.json.close(output, done)
     if stopped_at is None and len(run.rows) > 1:
-        summary = _summary(run)
-        if output.as_json or output.quiet:
-            output.notice(" ".join(summary))
-        else:
-            output.people(["", *summary])
+        for line in _summary(run):
+            output.notice(line)
 
 
 def _summary(run: Run) -> list[str]:
