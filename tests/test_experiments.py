@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,39 @@ def test_activation_in_sentences_of_a_file(lab):
     said = sentences.section(name, rows)
     kinds = list(sentences.KINDS.values()) if causal else []
     assert [row[0] for row in said.tables[0].rows] == kinds
+
+
+CHANGED = {
+    "no UTF-8": b"\xff\xfe\n",
+    "without a name": b'{"x": 1}\n',
+    "another row": b'{"name": "a", "row": {}}\n',
+    "nested deep": b"[" * 100_000 + b"\n",
+    "no object": b"17\n",
+}
+
+
+@pytest.mark.parametrize("line", CHANGED.values(), ids=CHANGED)
+def test_a_row_that_was_changed_is_made_anew(line, tmp_path):
+    file = tmp_path / "some.jsonl"
+    made = Rows(file, {"seed": 0}).all(["a", "b"], lambda name: {"value": name}, silent)
+    head, _, last = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(head + line + last)
+    again = []
+
+    def make(name):
+        again.append(name)
+        return {"value": name}
+
+    assert Rows(file, {"seed": 0}).all(["a", "b"], make, silent) == made
+    assert again == ["a"]
+
+
+def test_rows_are_read_from_no_pipe_and_no_device(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "zero.jsonl").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="regular"):
+            Rows(tmp_path / f"{name}.jsonl", {})
 
 
 def test_rows_of_other_settings_are_made_anew(tmp_path):

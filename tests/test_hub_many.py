@@ -26,7 +26,7 @@ from kn_edit.workspace import Workspace
 
 FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
 EDITS = 1500 if FULL else 60
-WAIT = 10.0  # seconds that another writer may have to wait, on a busy machine
+WAIT = 25.0  # seconds that another writer may have to wait; after 30 it would give up
 WEIGHTS = [f"model.layers.{layer}.mlp.down_proj.weight" for layer in (0, 1)]
 
 

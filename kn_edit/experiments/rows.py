@@ -6,15 +6,19 @@ rows: its first line says what made it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from kn_edit.evaluation.report import made_folder, write
+from kn_edit.untrusted import parse_json, read_bounded
 from kn_edit.workspace.progress import Progress
 
 Row = dict[str, Any]
+
+MOST_BYTES = 64 << 20  # of a file; thousands of rows take a few
 
 
 class Rows:
@@ -40,26 +44,26 @@ class Rows:
 
     def _read(self) -> dict[str, Row]:
         try:
-            lines = self._file.read_text(encoding="utf-8").splitlines()
+            lines = read_bounded(self._file, MOST_BYTES).splitlines()
         except FileNotFoundError:
             return {}
         whole = [parsed for line in lines if (parsed := _parsed(line)) is not None]
         if not whole or whole[0] != self._settings:
             return {}
-        return {row["name"]: row["row"] for row in whole[1:]}
+        return {row["name"]: row["row"] for row in whole[1:] if row == _sealed(row)}
 
     def _add(self, name: str, row: Row) -> None:
         if not self._writing:
             self._begin()
         row = json.loads(json.dumps(row))
         with self._file.open("a", encoding="utf-8") as file:
-            file.write(_line({"name": name, "row": row}))
+            file.write(_line(_sealed({"name": name, "row": row})))
         self._rows[name] = row
 
     def _begin(self) -> None:
         """Write what is known anew: the half line of a stopped run would swallow the next row."""
         made_folder(self._file.parent)
-        rows = ({"name": name, "row": row} for name, row in self._rows.items())
+        rows = (_sealed({"name": name, "row": row}) for name, row in self._rows.items())
         write(self._file, "".join(map(_line, (self._settings, *rows))))
         self._writing = True
 
@@ -68,10 +72,16 @@ def _line(value: Row) -> str:
     return json.dumps(value, ensure_ascii=False) + "\n"
 
 
-def _parsed(line: str) -> Row | None:
+def _sealed(line: Row) -> Row:
+    """A line with the digest of its name and row; one that was changed later is made anew."""
+    content = json.dumps([line.get("name"), line.get("row")], sort_keys=True)
+    return line | {"sha256": hashlib.sha256(content.encode()).hexdigest()}
+
+
+def _parsed(line: bytes) -> Row | None:
     """One line; None for the half of a line that a stopped run may leave at the end."""
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
