@@ -24,7 +24,7 @@ test: $(STAMP)
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
 torture: $(STAMP)
-	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 3600 \
+	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 \
 	  tests/test_torture.py tests/test_processes.py tests/test_verify_mutations.py \
 	  tests/test_recording.py tests/test_hub_many.py \
 	  tests/test_gc_races.py tests/test_hostile_*.py

@@ -25,7 +25,7 @@ TRIED = [name for name, command in COMMANDS.items() if FULL or not command.rare]
 
 pytestmark = [
     pytest.mark.skipif(not FULL and compiler() is None, reason="there is no C compiler"),
-    pytest.mark.timeout(3600 if FULL else 300),
+    pytest.mark.timeout(14400 if FULL else 300),
 ]
 Ask = Callable[..., dict[str, Any]]
 
