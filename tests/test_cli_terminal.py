@@ -85,11 +85,11 @@ def test_wide_letters_keep_the_columns_of_a_table_in_line(edited):
     prompt = "[X]的首都是[Y] 👍🏽 e\u0301 [Y2]"
     assert edited("tag", "v1").code == 0
     from kn_edit.cli.output import Output
-    from kn_edit.cli.tables import cut, table
+    from kn_edit.cli.tables import fitted, table
 
     rows = table("+prompt", "says")
     for text in (prompt, "日本の首都は東京。" * 20, "plain"):
-        rows.add_row(cut(text), "END")
+        rows.add_row(fitted(text, 60), "END")
     lines: list[str] = []
     output = Output(as_json=False, quiet=False)
     with output._console.capture() as captured:

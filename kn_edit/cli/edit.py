@@ -24,11 +24,12 @@ from kn_edit.cli.options import (
     tell_passed_over,
 )
 from kn_edit.cli.output import Output
-from kn_edit.errors import Advice, GateFailed, NoTarget
+from kn_edit.cli.progress import roughly
+from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Edited, Workspace
+    from kn_edit.workspace import Case, Edited, Forecast, How, Workspace
 
 
 @click.command()
@@ -115,11 +116,21 @@ def update(
         tell_plan(plan, output)
         tell_notes((case for case, _ in plan.wanted), output)
         rows = to_do(plan, workspace.check, named.located)
+        left = [row for row in rows if row.error is None]
+        expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
+        seconds = None if expected is None else expected.seconds
+        if seconds is not None:
+            rows_left = "1 row" if len(left) == 1 else f"{len(left)} rows"
+            tell_forecast(seconds * len(left), rows_left, output)
         with advised():
-            update_rows(rows, make, workspace, output)
+            update_rows(rows, make, workspace, output, seconds)
     else:
         ((case, target),) = wanted
         workspace.check(case, target)
+        expected = _forecast(workspace, case, target, how)
+        if expected is not None:
+            tell_forecast(expected.seconds, "an update", output)
+        output.meter.expect(expected)
         _one(lambda: make(case, target), recording, output)
     for relation in dict.fromkeys(case.relation for case, _ in wanted):
         tell_passed_over(workspace, relation, output)
@@ -201,6 +212,20 @@ def erase(
     flags = {"accept": recording.accept, "dry_run": recording.dry_run}
     _one(lambda: workspace.erase(pack, how=how, **flags), recording, output)
     tell_passed_over(workspace, pack, output)
+
+
+def _forecast(workspace: Workspace, case: Case, to: str, how: How) -> Forecast | None:
+    """How long an update will take; None where the model answers no numbers: that comes later."""
+    try:
+        return workspace.forecast(case, to, how=how)
+    except KnEditError:
+        return None
+
+
+def tell_forecast(seconds: float, what: str, output: Output) -> None:
+    """Notice how long some work will take."""
+    verb = "take" if what.endswith("rows") else "takes"
+    output.notice(f"{what} {verb} about {roughly(seconds)} on this machine")
 
 
 def _target(case: Case, to: str | None) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kn_edit.cli import plain
 from kn_edit.cli.output import JsonList, Output
 from kn_edit.cli.plain import FIGURES
+from kn_edit.cli.progress import duration
 from kn_edit.errors import ExitCode, GateFailed, KnEditError, RowsFailed, SameAnswer, listed
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class Run:
     rows: Sequence[ToDo]
     output: Output
     results: list[Result] = field(default_factory=list)
+    expected: float | None = None  # seconds for a row, before the first is measured
     began: float = field(default_factory=time.monotonic)
     json: JsonList = field(default_factory=JsonList)
     shown: int = 0  # results that stand on stdout
@@ -102,10 +104,11 @@ class Run:
         done, rows = len(self.results), len(self.rows)
         computed = sum(result.edited is not None for result in self.results)
         begun = f"row {done + 1} of {rows}"
-        if not computed:
+        if not computed and self.expected is None:
             return begun
         left = sum(row.error is None for row in self.rows[done:])
-        each = (time.monotonic() - self.began) / computed
+        spent = time.monotonic() - self.began
+        each = spent / computed if computed else self.expected or 0.0
         return f"{begun}, {duration(each * left)} left"
 
 
@@ -142,12 +145,19 @@ def to_do(
     return sorted(rows, key=lambda row: row.case.fact.place.line if row.case.fact.place else 0)
 
 
-def update_rows(rows: Sequence[ToDo], make: Make, workspace: Workspace, output: Output) -> None:
+def update_rows(
+    rows: Sequence[ToDo],
+    make: Make,
+    workspace: Workspace,
+    output: Output,
+    expected: float | None = None,
+) -> None:
     """Make edits one after the other; each is recorded, and shown, before the next begins.
 
-    Raises GateFailed where nothing but the gate refused rows, RowsFailed where others failed.
+    expected: seconds that each will take, as far as that is known. Raises GateFailed where nothing
+    but the gate refused rows, RowsFailed where others failed.
     """
-    run = Run(rows, output)
+    run = Run(rows, output, expected=expected)
     workspace.progress = lambda what, done, total: output.meter(f"{run.at()}: {what}", done, total)
     _begin(run)
     row: ToDo | None = None
@@ -184,14 +194,6 @@ def tell_notes(cases: Iterable[Case], output: Output) -> None:
 def measured(error: GateFailed) -> Any:
     """What the gate refused: an Edited without ids. The error knows it as an object only."""
     return error.result
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it: `40 s`, `25 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
 def _result(row: ToDo, make: Make) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import click
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-EVERY = 30.0  # seconds between the lines
+    from kn_edit.workspace import Forecast
+
+EVERY = 10.0  # seconds between the lines, at least
 MOST = 60  # characters of what is being done
+MOST_BESIDE_BAR = 32
+TRUST = 0.1  # of a forecast is as much as its whole, before any of it was seen to be true
 
 
 class Meter(Protocol):
     """Told what is done, how many steps of how many; of 0 where nobody knows.
 
-    Stopped before anything is printed.
+    Stopped before anything is printed. expect: what comes, with how long it will take.
     """
 
     def __call__(self, what: str, done: int, total: int) -> None: ...
+
+    def expect(self, forecast: Forecast | None) -> None: ...
 
     def stop(self) -> None: ...
 
@@ -39,26 +46,118 @@ def meter_for_stderr() -> Meter:
     return Bar(console) if console.is_terminal and not console.is_dumb_terminal else Lines()
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: `40 s`, `25 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+def roughly(seconds: float) -> str:
+    """A time that is not known exactly: at least `1 s`, from twenty on in tens."""
+    return duration(max(seconds, 1.0) if seconds < 20 else round(seconds, -1))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far some work is."""
+
+    share: float | None  # of it that is done; None where nobody knows
+    left: float | None  # seconds
+    step: int = 0  # how many are done, where nobody knows of how many
+
+    def __str__(self) -> str:
+        """As it goes on behind what is being done."""
+        words = f", step {self.step}" if self.step else ""
+        if self.share is not None:
+            words += f": {self.share:.0%}"
+        if self.left is not None:
+            words += f", about {roughly(self.left)} left"
+        return words or " ..."
+
+
+class Course:
+    """Tells how far work is from what it says of itself, part by part or with a forecast.
+
+    A forecast is corrected by how long what is done took: if its first half took twice as long,
+    so will the other.
+    """
+
+    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._what, self._began = "", seconds()
+        self._forecast: Forecast | None = None
+        self._part, self._share = 0, 0.0
+
+    def expect(self, forecast: Forecast | None) -> None:
+        self._forecast, self._began = forecast, self._seconds()
+        self._part, self._share = 0, 0.0
+
+    def at(self, what: str, done: int, total: int) -> Standing:
+        now = self._seconds()
+        if self._forecast is not None and self._forecast.seconds:
+            return self._expected(self._forecast, what, done, total, now - self._began)
+        if what != self._what:
+            self._what, self._began = what, now
+        if not total:
+            return Standing(None, None, done)
+        left = (now - self._began) * (total - done) / done if done else None
+        return Standing(done / total, left)
+
+    def _expected(
+        self, forecast: Forecast, what: str, done: int, total: int, spent: float
+    ) -> Standing:
+        parts = forecast.parts
+        named = (at for at in range(self._part, len(parts)) if what.startswith(parts[at].name))
+        self._part = at = next(named, self._part)
+        seconds = [part.seconds for part in parts]
+        share, usual = 0.0, parts[at].steps
+        if what.startswith(parts[at].name):
+            share = done / total if total else 0.0
+            if usual and done < 0.8 * usual:
+                share = done / usual
+            elif usual and total:  # it takes more steps than usual, and may need them all
+                seconds[at] *= max(total / usual, 1.0)
+            elif usual:
+                share = min(done / usual, 0.9)
+        whole = sum(seconds)
+        self._share = max(self._share, (sum(seconds[:at]) + share * seconds[at]) / whole)
+        through = self._share * whole  # what begins anew goes on from where it was
+        pace = (spent + TRUST * whole) / (through + TRUST * whole)
+        return Standing(through / whole, (whole - through) * pace)
+
+
 class Bar:
     """A bar with the time left. It goes away when the work is done."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, seconds: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._course = Course(seconds)
         self._bars: Progress | None = None
         self._task: TaskID | None = None
-        self._what = ""
+
+    def expect(self, forecast: Forecast | None) -> None:
+        self._course.expect(forecast)
 
     def __call__(self, what: str, done: int, total: int) -> None:
-        what = shown(what, MOST)
+        standing = self._course.at(what, done, total)
+        name = shown(what, MOST_BESIDE_BAR)
+        name = f"{name}, step {standing.step}" if standing.step else name
+        left = "" if standing.left is None else f"{roughly(standing.left)} left"
+        share = standing.share
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
-        if self._task is None or what != self._what:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._task, self._what = self._bars.add_task(what, total=None), what
-        name = what if total or not done else f"{what}, step {done}"
-        self._bars.update(self._task, description=name, completed=done, total=total or None)
+        if self._task is None:
+            self._task = self._bars.add_task(name, total=None, left=left)
+        self._bars.update(
+            self._task,
+            description=name,
+            completed=share or 0,
+            total=None if share is None else 1.0,
+            left=left,
+        )
 
     def stop(self) -> None:
         if self._bars is not None:
@@ -73,9 +172,9 @@ def _bars(console: Console) -> Progress:
     return progress.Progress(
         progress.SpinnerColumn(),
         progress.TextColumn("{task.description}", markup=False),
-        progress.BarColumn(bar_width=24),
+        progress.BarColumn(bar_width=20),
         progress.TaskProgressColumn(),
-        progress.TimeRemainingColumn(compact=True),
+        progress.TextColumn("{task.fields[left]}", markup=False),
         console=console,
         transient=True,
         redirect_stdout=False,
@@ -84,29 +183,24 @@ def _bars(console: Console) -> Progress:
 
 
 class Lines:
-    """A line every half minute, for logs."""
+    """A line every ten seconds at most, for logs."""
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
-        self._last = self._began = seconds()
-        self._what = ""
+        self._last = seconds()
+        self._course = Course(seconds)
+
+    def expect(self, forecast: Forecast | None) -> None:
+        self._course.expect(forecast)
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        standing = self._course.at(what, done, total)
         now = self._seconds()
-        if what != self._what:
-            self._what, self._began = what, now
         if now - self._last < EVERY:
             return
         self._last = now
         with suppress(OSError):
-            click.echo(shown(what, MOST) + _standing(done, total, now - self._began), err=True)
+            click.echo(f"{shown(what, MOST)}{standing}", err=True)
 
     def stop(self) -> None:
         pass
-
-
-def _standing(done: int, total: int, spent: float) -> str:
-    if not total:
-        return f", step {done}" if done else " ..."
-    left = f", about {spent * (total - done) / done:.0f} s left" if done else ""
-    return f": {done / total:.0%}{left}"

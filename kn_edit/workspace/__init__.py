@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace.drafts import Draft, How
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Search
+    from kn_edit.workspace.pace import Forecast
     from kn_edit.workspace.publishing import Pulled
     from kn_edit.workspace.scaling import Scaled
 
@@ -48,6 +49,7 @@ __all__ = [
     "Edited",
     "Evaluation",
     "Fact",
+    "Forecast",
     "How",
     "Located",
     "Overlap",
@@ -75,6 +77,7 @@ _LATER = {
     "Assessment": "kn_edit.neurons.assess",
     "Draft": "kn_edit.workspace.drafts",
     "Evaluation": "kn_edit.workspace.evaluating",
+    "Forecast": "kn_edit.workspace.pace",
     "How": "kn_edit.workspace.drafts",
     "Located": "kn_edit.neurons.locate",
     "Pulled": "kn_edit.workspace.publishing",

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace.engine import Engine
     from kn_edit.workspace.evaluating import Evaluation
     from kn_edit.workspace.locating import Locator, Search
+    from kn_edit.workspace.pace import Forecast
     from kn_edit.workspace.publishing import Pulled
     from kn_edit.workspace.scaling import Scaled
 
@@ -307,6 +308,21 @@ class Workspace:
         return passed_over(self.engine.model, relation)
 
     # --- editing ---------------------------------------------------------------------------------
+
+    @verb
+    def forecast(self, case: Case, to: str, *, how: How | None = None) -> Forecast:
+        """How long an update will take on this machine, by its parts; the model is run once.
+
+        Raises what `check` raises, and NotFinite.
+        """
+        from kn_edit.models.questions import ask
+        from kn_edit.workspace.locating import prompts_for
+        from kn_edit.workspace.pace import update_forecast
+
+        model = self.engine.model
+        prompts = prompts_for(model, case.relation, case.fact)
+        chains = [ask(model, prompt, to) for prompt in prompts]
+        return update_forecast(model, chains, solved=how is None or not how.closed_form)
 
     @verb
     def update(

@@ -1,0 +1,75 @@
+"""How long an update will take on this machine: its steps are counted, one of them is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kn_edit.facts import neutral_sentences
+from kn_edit.models.encoding import text_ids
+from kn_edit.models.model import Model
+from kn_edit.models.predict import log_p
+from kn_edit.models.questions import Chain, Question
+
+TEXTS, TOKENS = 6, 12  # of what is timed
+BACKWARD = 2.0  # a step of the solver, in runs forward over the same tokens: it goes back as well
+
+# What the parts of an update run forward, in tokens; measured on the demo model (docs/results.md).
+LOCATING = 1500  # for each prompt, where its scores are not cached
+HELD = 500  # places whose predictions a solver holds, at each step
+STEPS = 12  # that the solver takes where its neurons can carry the change
+MEASURING = 1500
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of some work: what it tells of itself begins with `name`."""
+
+    name: str
+    seconds: float
+    steps: int = 0  # that it usually takes; 0 where it counts none
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How long some work will take, by its parts in order."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(part.seconds for part in self.parts)
+
+
+def update_forecast(
+    model: Model,
+    chains: Sequence[Chain],
+    *,
+    solved: bool = True,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Forecast:
+    """How long an update of one fact will take. The model is run once, over a few short texts.
+
+    chains: the fact's prompts, asked for the new answer; solved: whether a solver makes the edit.
+    Raises NotFinite.
+    """
+    token = seconds_per_token(model, clock)
+    own = sum(len(question.ids) for chain in chains for question in chain.questions)
+    parts = [Part("locating", token * LOCATING * len(chains))]
+    if solved:
+        parts.append(Part("solving", token * BACKWARD * (own + HELD) * STEPS, STEPS))
+    parts.append(Part("measuring", token * (MEASURING + own)))
+    return Forecast(tuple(parts))
+
+
+def seconds_per_token(model: Model, clock: Callable[[], float] = time.perf_counter) -> float:
+    """How long the model runs forward for one token of a small batch. Raises NotFinite."""
+    ids = [text_ids(model, text)[:TOKENS] for text in neutral_sentences()[:TEXTS]]
+    questions = [Question(one, len(one) - 1, 0) for one in ids if one]
+    if not questions:  # the tokenizer knows none of the words
+        return 0.0
+    list(log_p(model, questions[:1]))  # the first run of a program is slower
+    start = clock()
+    list(log_p(model, questions))
+    return (clock() - start) / sum(len(question.ids) for question in questions)
