@@ -82,8 +82,17 @@ def update(
     A file of facts makes one edit of each; rows whose fact has the new answer already are passed
     over, so that running it again goes on where it stopped.
 
+    The shortest way is a sentence as it should be true: mark what it is about by [X: ...] and its
+    new answer by [Y: ...], the answer last. What the model says now need not be known. Give other
+    wordings too.
+
     \b
     Examples:
+      kn-edit update \\
+          --statement "The CEO of [X: Starbucks] is [Y: Brian Niccol]." \\
+          --statement "[X: Starbucks] is led by [Y: Brian Niccol]."
+      kn-edit update --statement "Starbucks is led by Brian Niccol." \\
+          --subject Starbucks --to "Brian Niccol" --dry-run
       kn-edit update --relation capital --subject France --to Rome
       kn-edit update --prompt "[X] lives in the city of [Y]." \\
           --subject Lyra --answer Oxford --to London --neighbour Will
@@ -103,13 +112,13 @@ def update(
         slots=slots,
     )
     wanted = []
-    for case in named.cases():
+    for case in named.cases(None if named.many else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
 
     def make(case: Case, target: str) -> Edited:
-        flags = {"accept": recording.accept, "dry_run": recording.dry_run}
-        return workspace.update(case, target, how=how, **flags)
+        accept, dry_run = recording.accept, recording.dry_run
+        return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
 
     if named.many:
         plan = workspace.plan(wanted)

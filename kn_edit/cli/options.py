@@ -8,7 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,6 +39,7 @@ class Named:
     facts: Path | None
     prompts: tuple[str, ...]
     neighbours: tuple[str, ...]
+    statements: tuple[str, ...]
 
     @property
     def many(self) -> bool:
@@ -47,10 +48,14 @@ class Named:
 
     @property
     def whole_relation(self) -> bool:
-        return self.relation is not None and self.subject is None and not self.prompts
+        named = self.subject or self.prompts or self.statements
+        return self.relation is not None and not named
 
-    def cases(self) -> tuple[Case, ...]:
-        """The cases. Raises FactNotNamed, and what reading facts raises."""
+    def cases(self, to: str | None = None) -> tuple[Case, ...]:
+        """The cases. to: the new answer, if it was given beside them.
+
+        Raises FactNotNamed, and what reading facts raises.
+        """
         from kn_edit.workspace import case_of, read_cases
 
         if self.facts is None:
@@ -61,17 +66,24 @@ class Named:
                     answer=self.answer,
                     prompts=self.prompts,
                     neighbours=self.neighbours,
+                    statement=self.statements,
+                    to=to,
                 ),
             )
-        if self.relation or self.subject or self.answer or self.prompts or self.neighbours:
+        if any(value for name, value in vars(self).items() if name != "facts"):
             raise click.UsageError("--facts names whole facts, so no other option may name one")
         if str(self.facts) in ("-", "/dev/stdin") and sys.stdin is not None and sys.stdin.isatty():
             click.echo("note: reading facts from the terminal; end them with Ctrl-D", err=True)
         return read_cases(self.facts)
 
     def askable(self, workspace: Workspace) -> tuple[Case, ...]:
-        """The cases, once it is known that the model can be asked all of them."""
-        cases = self.cases()
+        """The cases, once it is known that the model can be asked all of them.
+
+        What a statement says counts as the answer that is asked for.
+        """
+        cases = self.cases(self.answer if self.statements else None)
+        if self.statements:
+            cases = tuple(_as_if_true(case) for case in cases)
         for case in cases:
             with self.located(case):
                 workspace.check(case)
@@ -80,6 +92,10 @@ class Named:
     def located(self, case: Case) -> AbstractContextManager[None]:
         """Tell of what is wrong with the case inside by its file and line, if it has one."""
         return case.fact.located() if self.many else nullcontext()
+
+
+def _as_if_true(case: Case) -> Case:
+    return replace(case, fact=replace(case.fact, answer=case.target or ""))
 
 
 @dataclass(frozen=True)
@@ -186,6 +202,14 @@ fact_options = grouped(
         multiple=True,
         metavar="S",
         help="Another subject, whose answers must stay; repeatable.",
+    ),
+    click.option(
+        "--statement",
+        "statements",
+        multiple=True,
+        metavar="TEXT",
+        help="The fact as one sentence: 'The CEO of [X: Starbucks] is [Y: Brian Niccol].' "
+        "Repeatable, for other wordings of it.",
     ),
 )
 

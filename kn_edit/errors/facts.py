@@ -24,6 +24,38 @@ class BadTemplate(KnEditError):
 
 
 @dataclass
+class BadStatement(KnEditError):
+    """A statement does not show which of its words are the subject, and which the answer."""
+
+    exit_code = ExitCode.USAGE
+    text: str
+    problem: str
+    example: str  # the statement, or another one, as it is written
+
+    def __str__(self) -> str:
+        return (
+            f"the statement {self.text!r} {self.problem}; mark its subject and its answer, "
+            f"each once: {self.example!r}"
+        )
+
+
+@dataclass
+class StatementsDiffer(KnEditError):
+    """Wordings of one statement name two subjects or two answers."""
+
+    exit_code = ExitCode.USAGE
+    field: str
+    first: str
+    second: str
+
+    def __str__(self) -> str:
+        return (
+            f"the {self.field} is named {self.first!r} and {self.second!r}; all wordings of one "
+            "fact name the same one, and another fact needs a command or a row of its own"
+        )
+
+
+@dataclass
 class EmptyField(KnEditError):
     """The subject or the answer of a fact is empty, or is not text that can be written down."""
 
@@ -105,7 +137,8 @@ class FactNotNamed(KnEditError):
     def __str__(self) -> str:
         return (
             f"which fact? {self.missing} is missing; name it by --relation and --subject, "
-            "by --prompt, --subject and --answer, or by --facts FILE"
+            "by --statement 'The CEO of [X: Starbucks] is [Y: Brian Niccol].', by --prompt and "
+            "--subject, or by --facts FILE"
         )
 
 

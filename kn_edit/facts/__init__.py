@@ -11,6 +11,7 @@ from kn_edit.facts.packs import bundled, load_relation
 from kn_edit.facts.pararel import read_pararel
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.sentences import Sentences, read_sentences, split_at
+from kn_edit.facts.statement import Statement, is_marked, read_statements
 
 __all__ = [
     "ANSWER",
@@ -23,10 +24,12 @@ __all__ = [
     "Prompt",
     "Relation",
     "Sentences",
+    "Statement",
     "Template",
     "bundled",
     "check_field",
     "fact_key",
+    "is_marked",
     "load_relation",
     "neutral_sentences",
     "read_cases",
@@ -34,5 +37,6 @@ __all__ = [
     "read_jsonl",
     "read_pararel",
     "read_sentences",
+    "read_statements",
     "split_at",
 ]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from kn_edit.errors import BadFacts
 from kn_edit.facts.benchmarks import flat_case, zsre_case
 from kn_edit.facts.counterfact import counterfact_cases
 from kn_edit.facts.document import Place
+from kn_edit.facts.fact import ANSWER, SUBJECT
 from kn_edit.facts.jsonl import KEYS, one_answer_each, own_case
+from kn_edit.facts.lines import is_statements, statement_cases
 from kn_edit.facts.packs import load_relation, pack_of
 from kn_edit.facts.pararel import is_pararel_file, read_pararel
 from kn_edit.facts.relation import Case, Relation
@@ -29,7 +31,9 @@ PACK, COUNTERFACT, ZSRE, FLAT, OWN = (
     "EasyEdit's flat rows",
     "JSONL rows of kn-edit",
 )
-FORMS = "JSONL, CounterFact, zsRE, EasyEdit's flat rows, ParaRel and relation packs"
+STATEMENTS = "statements, one a line"
+FORMS = "JSONL, statements, CounterFact, zsRE, EasyEdit's flat rows, ParaRel and relation packs"
+MOST_BESIDE = 64  # subjects of other rows that ask the same
 UNKNOWN = ""
 _PARAREL = ({"pattern"}, {"sub_label", "obj_label"})
 
@@ -37,8 +41,9 @@ _PARAREL = ({"pattern"}, {"sub_label", "obj_label"})
 def read_cases(path: str | os.PathLike[str]) -> tuple[Case, ...]:
     """The cases of a file of facts, of a ParaRel folder, or of a pipe (`-` is standard input).
 
-    What a file is, its content says: the keys of its first row. JSON lists, one object a line and
-    objects over several lines are all read. Raises UnreadableFacts, BadFacts.
+    What a file is, its content says: the keys of its first row, or the marks of a statement. JSON
+    lists, one object a line and objects over several lines are all read.
+    Raises UnreadableFacts, BadFacts.
     """
     path = path_of(path)
     if not is_pipe(path):
@@ -54,6 +59,9 @@ def read_cases(path: str | os.PathLike[str]) -> tuple[Case, ...]:
 
 
 def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:
+    if is_statements(raw):
+        with _told(STATEMENTS):
+            return _with_subjects_beside(statement_cases(path, raw))
     with _told(UNKNOWN):
         rows = _guarded(path, raw, read_rows(path, raw))
         first = next(rows, None)
@@ -65,7 +73,35 @@ def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:
             return _all_facts(pack_of(read_document(path, raw)))
     with _told(form):
         cases = [case for row in chain([first], rows) for case in _READERS[form](row)]
-        return one_answer_each(cases) if form == OWN else tuple(cases)
+        return _with_subjects_beside(one_answer_each(cases) if form == OWN else cases)
+
+
+def _with_subjects_beside(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """The cases, each with the subjects of other rows that have a prompt in common with it."""
+    asked: dict[str, dict[str, None]] = {}
+    for case in cases:
+        for text in _own_prompts(case):
+            asked.setdefault(text, {})[case.fact.subject] = None
+    return tuple(_beside(case, asked) for case in cases)
+
+
+def _beside(case: Case, asked: Mapping[str, Mapping[str, None]]) -> Case:
+    subjects = dict.fromkeys(
+        subject
+        for text in _own_prompts(case)
+        for subject in islice(asked[text], MOST_BESIDE + 1)
+        if subject != case.fact.subject
+    )
+    return replace(case, beside=tuple(subjects)[:MOST_BESIDE]) if subjects else case
+
+
+def _own_prompts(case: Case) -> list[str]:
+    """The trained templates of a case whose relation has no other facts."""
+    if len(case.relation.facts) > 1:
+        return []
+    texts = [template.text for template in case.relation.templates if not template.held_out]
+    # Where the whole prompt stands for the subject, nothing is left that others could share.
+    return [text for text in texts if text.replace(SUBJECT, "").replace(ANSWER, "").strip()]
 
 
 def _form(row: Place) -> str:

@@ -4,8 +4,11 @@
     {"subject": "Lyra", "answer": "Oxford", "prompts": ["[X] grew up in the city of [Y]."],
      "held_out": ["The home town of [X] is [Y]."], "neighbours": ["Alice"]}
 
+statement    the fact as one sentence, or several wordings of it; says subject, `to` and `prompts`:
+             "The CEO of [X: Starbucks] is [Y: Brian Niccol]."
 subject      what the fact is about
-answer       its answer today; may be missing where a bundled pack knows the subject
+answer       its answer today; may be missing where a bundled pack knows the subject, and where
+             `to` says what it shall be: then what the model says is its answer
 to           the new answer, if any
 relation     a bundled relation pack, or, with `prompts`, any name (the file's own by default)
 prompts      templates that locate and solve, in place of the pack's; needed without a bundled pack
@@ -30,9 +33,10 @@ from kn_edit.facts.packs import bundled, bundled_relation
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_rows
 from kn_edit.facts.source import read_source
+from kn_edit.facts.statement import Statement, read_statements
 from kn_edit.facts.wording import relation_name
 
-KEYS = ("subject", "answer", "to", "relation", "prompts", "held_out", "neighbours")
+KEYS = ("subject", "answer", "to", "relation", "prompts", "held_out", "neighbours", "statement")
 
 
 MOST_TEMPLATES = 1_000  # of a row, and as many other subjects
@@ -63,11 +67,18 @@ def one_answer_each(cases: Sequence[Case]) -> tuple[Case, ...]:
 def own_case(row: Place) -> Case:
     """The case of one of kn-edit's own rows. Raises BadFacts."""
     row.only(KEYS)
-    subject, answer, target = row.member("subject"), row.find("answer"), row.find("to")
-    relation = _relation(row)
+    answer, target = row.find("answer"), row.find("to")
+    to = target.field("new answer") if target else None
+    stated = answer.field("answer") if answer else None
+    says = _says(row, to)
+    subject = says.subject if says else row.member("subject").field("subject")
+    to = says.answer or None if says else to
+    relation = _relation(row, says.templates if says else ())
     with row.located():
-        stated = answer.field("answer") if answer else None
-        fact = relation.fact(subject.field("subject"), stated)
+        if stated is None and to is not None and not relation.facts:
+            fact = Fact(relation.name, subject, "")  # what the model says today
+        else:
+            fact = relation.fact(subject, stated)
     fact = replace(fact, place=row)
     if stated is not None and fact not in relation.facts:
         others = tuple(other for other in relation.facts if other.subject != fact.subject)
@@ -75,15 +86,32 @@ def own_case(row: Place) -> Case:
     return Case(
         relation=relation,
         fact=fact,
-        target=target.field("new answer") if target else None,
+        target=to,
         neighbours=tuple(_neighbours(row, relation)),
     )
 
 
-def _relation(row: Place) -> Relation:
+def _says(row: Place, to: str | None) -> Statement | None:
+    """What the statement of a row says; None where it has none."""
+    place = row.find("statement")
+    if place is None:
+        return None
+    if row.find("prompts") is not None:
+        raise place.wrong('there are "statement" and "prompts"', "give one of the two")
+    several = isinstance(place.value, list)
+    texts = [each.string() for each in (place.items(MOST_TEMPLATES) if several else (place,))]
+    if not texts:
+        raise place.wrong('"statement" is empty', "give it a value")
+    subject = row.find("subject")
+    with place.located():
+        return read_statements(texts, subject.field("subject") if subject else None, to)
+
+
+def _relation(row: Place, stated: tuple[Template, ...]) -> Relation:
+    """stated: the templates of its statement, if it has one"""
     named = row.find("relation")
     name = named.field("relation") if named else relation_name(row)
-    prompts, held_out = _templates(row, "prompts"), _templates(row, "held_out")
+    prompts, held_out = stated or _templates(row, "prompts"), _templates(row, "held_out")
     if named and (name in bundled() or not prompts):
         with named.located():
             pack = bundled_relation(name)
@@ -91,8 +119,9 @@ def _relation(row: Place) -> Relation:
         held_out = held_out or tuple(each for each in pack.templates if each.held_out)
         return replace(pack, templates=(*prompts, *held_out))
     if not prompts:
-        remedy = f'add "prompts", or name one of the bundled relations: {", ".join(bundled())}'
-        raise row.wrong('there is neither "relation" nor "prompts"', remedy)
+        packs = ", ".join(bundled())
+        remedy = f'add "statement" or "prompts", or name one of the bundled relations: {packs}'
+        raise row.wrong('there is neither "statement" nor "relation" nor "prompts"', remedy)
     return Relation(name, (*prompts, *held_out), own=not named)
 
 

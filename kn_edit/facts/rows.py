@@ -45,7 +45,7 @@ def read_document(path: Path, raw: bytes | None = None) -> Place:
     if len(raw) > MOST_DOCUMENT:
         problem = f"one value of more than {MOST_DOCUMENT >> 20} MB"
         raise BadFacts(path, 1, problem, "split it, or write one fact a line")
-    text = _text(path, raw, 1)
+    text = text_of(path, raw, 1)
     if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
         raise BadFacts(path, 1, f"more than {MAX_VALUES:,} values", "split the file")
     return Place(path, text, _parsed(path, text, 1))
@@ -59,7 +59,7 @@ def _lines(path: Path, raw: bytes) -> Iterator[Place]:
         counted, number = match.start(), number + 1
         if match.end() - match.start() > MOST_ROW:
             _refuse_long(path, line)
-        text = _text(path, match[0], line)
+        text = text_of(path, match[0], line)
         try:
             value = _parsed(path, text, line)
         except BadFacts:
@@ -106,7 +106,7 @@ def _next(path: Path, raw: bytes, at: int, line: int) -> tuple[Place, int, int]:
     for window in _WINDOWS:
         piece = raw[at : at + window]
         cut = at + window < len(raw)
-        text = _text(path, piece, line, cut=cut)
+        text = text_of(path, piece, line, cut=cut)
         try:
             value, end = _DECODER.raw_decode(text)
         except json.JSONDecodeError as error:
@@ -158,8 +158,11 @@ def _refuse_long(path: Path, line: int) -> NoReturn:
     raise BadFacts(path, line, problem, "write each fact as a row of its own")
 
 
-def _text(path: Path, raw: bytes, line: int, *, cut: bool = False) -> str:
-    """Bytes as text. cut: the last character may be there in part; it is left out."""
+def text_of(path: Path, raw: bytes, line: int, *, cut: bool = False) -> str:
+    """Bytes as text. cut: the last character may be there in part; it is left out.
+
+    Raises BadFacts.
+    """
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

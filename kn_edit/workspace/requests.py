@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kn_edit.errors import BadSetting, FactNotNamed, KnEditError
+from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError
 from kn_edit.facts import (
     ByFact,
     Case,
@@ -17,7 +17,9 @@ from kn_edit.facts import (
     bundled,
     check_field,
     fact_key,
+    is_marked,
     load_relation,
+    read_statements,
 )
 from kn_edit.ledger import EditRecord
 
@@ -44,32 +46,65 @@ def case_of(
     answer: str | None = None,
     prompts: Iterable[str] = (),
     neighbours: Iterable[str] = (),
+    statement: str | Iterable[str] = (),
+    to: str | None = None,
 ) -> Case:
-    """The case that a user named by a relation and a subject, or in full by prompts.
+    """The case that a user named by a relation and a subject, by prompts, or by a statement.
 
-    Raises FactNotNamed, UnknownRelation, UnknownSubject, BadTemplate, EmptyField, BadField.
+    answer: what counts as the answer today; where prompts or a statement ask for a new one and
+    nobody says, what the model says. statement: a sentence as it should be true, such as
+    `The CEO of [X: Starbucks] is [Y: Brian Niccol].`, or several wordings of it; its answer is the
+    case's new one. to: the new answer, where no statement marks it.
+    Raises FactNotNamed, UnknownRelation, UnknownSubject, BadTemplate, BadStatement,
+    StatementsDiffer, EmptyField, BadField.
     """
-    if subject is None:
-        raise FactNotNamed("--subject")
-    subject = check_field(subject, "subject")
     answer = None if answer is None else check_field(answer, "answer")
-    neighbours = [
-        check_field(neighbour, "neighbour") for neighbour in each(neighbours, "neighbours")
-    ]
-    prompts = each(prompts, "prompts")
-    if prompts:
-        if answer is None:
+    statements, prompts = each(statement, "statement"), each(prompts, "prompts")
+    if statements:
+        if prompts:
+            raise BadSetting("prompts", prompts[0], "statements or prompts, not both")
+        stated = read_statements(statements, subject, to)
+        subject, to, templates = stated.subject, stated.answer or None, stated.templates
+    elif subject is None:
+        raise FactNotNamed("--subject")
+    else:
+        templates = tuple(map(_template, prompts))
+        if templates and answer is None and to is None:
             raise FactNotNamed("--answer")
+    subject = check_field(subject, "subject")
+    to = None if to is None else check_field(to, "new answer")
+    names = [check_field(neighbour, "neighbour") for neighbour in each(neighbours, "neighbours")]
+    if templates:
         if relation is not None:
             check_field(relation, "relation")
-        templates = tuple(Template(check_field(text, "template")) for text in prompts)
         others = _known_beside(subject)
         own = Relation(relation or OWN, templates, others, own=relation is None)
-        return _with_neighbours(own, own.fact(subject, answer), neighbours)
+        fact = own.fact(subject, answer) if answer else Fact(own.name, subject, "")
+        return replace(_with_neighbours(own, fact, names), target=to)
     if relation is None:
-        raise FactNotNamed("--relation, or --prompt with --answer")
+        raise FactNotNamed("--relation, --prompt or --statement")
     pack = load_relation(relation)
-    return _with_neighbours(pack, pack.fact(subject, answer), neighbours)
+    return replace(_with_neighbours(pack, pack.fact(subject, answer), names), target=to)
+
+
+def named_case(case: Case | None, statement: str | Iterable[str], to: str | None) -> Case:
+    """The case of a call that gives a case or a statement. Raises BadSetting, and as `case_of`."""
+    if isinstance(case, Case) and not statement:
+        return case
+    if case is None and statement:
+        return case_of(statement=statement, to=to)
+    raise BadSetting("what to update", case, "a case from `case_of`, or a statement, not both")
+
+
+def _template(text: str) -> Template:
+    """A prompt of a user's own. Raises BadTemplate, EmptyField, BadField."""
+    try:
+        return Template(check_field(text, "template"))
+    except BadTemplate as error:
+        if not is_marked(text):
+            raise
+        problem = f"{error.problem} but marks of a statement, which --statement reads"
+        raise BadTemplate(text, problem) from None
 
 
 def check_case(case: Case, to: str | None = None) -> None:

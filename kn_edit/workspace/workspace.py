@@ -53,7 +53,14 @@ from kn_edit.workspace.folder import (
 from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.requests import Earlier, answers_of, check_case, each, earlier_updates
+from kn_edit.workspace.requests import (
+    Earlier,
+    answers_of,
+    check_case,
+    each,
+    earlier_updates,
+    named_case,
+)
 from kn_edit.workspace.undisturbed import undisturbed, verb
 
 if TYPE_CHECKING:
@@ -327,20 +334,26 @@ class Workspace:
     @verb
     def update(
         self,
-        case: Case,
-        to: str,
+        case: Case | None = None,
+        to: str | None = None,
         *,
+        statement: str | Iterable[str] = (),
         how: How | None = None,
         accept: bool = False,
         dry_run: bool = False,
     ) -> Edited:
         """Change a fact's answer, and record the edit.
 
+        to: the new answer; by default that of the case. statement: a sentence as it should be true,
+        `The CEO of [X: Starbucks] is [Y: Brian Niccol].`, or several wordings of it, in place of
+        a case; see `case_of`.
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
         from kn_edit.workspace.updating import asked_anew, propose_update
 
+        case = named_case(case, statement, to)
+        to = case.target if to is None else to
         if to is None:
             raise NoTarget(case.fact.subject)
         check_case(case, to)
