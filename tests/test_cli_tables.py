@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from kn_edit.cli import tables
+from kn_edit.cli import records, tables
 from kn_edit.cli.output import Output
 from kn_edit.facts import Prompt
 from kn_edit.workspace import Assessment
@@ -64,3 +64,26 @@ def test_a_long_text_keeps_its_two_ends_within_its_columns(text, cells):
 
 def test_a_short_text_is_left_alone():
     assert tables.fitted("東京", 4) == "東京"
+
+
+def test_show_tells_what_the_model_said_when_an_edit_was_made(edited):
+    done = edited.update("Italy", "New York", "--accept", "--json").json
+    record = edited("show", done["edit"], "--json").json
+    says = record["found"]["says"]
+    assert [row["prompt"] for row in says] == [row["prompt"] for row in done["after"]]
+    assert [row["after"] for row in says] == [row["says"] for row in done["after"]]
+    assert [row["before"] for row in says] == [row["says"] for row in done["before"]]
+    assert all(len(row["after"].split()) == 2 for row in says)
+    people = edited("show", done["edit"])
+    assert says[0]["after"] in people.out
+    assert max(map(columns, people.lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "found",
+    [{}, {"says": 3}, {"says": [3, None, {}]}, {"says": [{"prompt": 1, "after": ["x"]}]}],
+    ids=str,
+)
+def test_what_somebody_else_recorded_of_answers_breaks_nothing(capsys, found):
+    Output(as_json=False, quiet=False).people(records.answers(found))
+    assert "Traceback" not in capsys.readouterr().out

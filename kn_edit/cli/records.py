@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from kn_edit.cli.tables import (
+    MOST_PROMPT,
+    MOST_ROWS,
     Parts,
+    answer_cell,
     count,
+    fitted,
     moment,
     neurons,
     pairs,
@@ -99,10 +103,27 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             *before_and_after(one.metrics, one.answer, one.target),
         ]
     )
+    yield from answers(one.found)
     yield f"{count(len(one.neurons), 'neuron')}:"
     yield wrapped(2, neurons(one.neurons))
     for other in one.overlaps:
         yield f"shares slots with edit {short(other)}"
+
+
+def answers(found: Mapping[str, Any]) -> Parts:
+    """What the model said when the edit was made, where that was recorded; by anybody."""
+    recorded = found.get("says")
+    rows = [row for row in recorded if isinstance(row, dict)] if isinstance(recorded, list) else []
+    cells = [[row.get(name) for name in ("prompt", "before", "after")] for row in rows[:MOST_ROWS]]
+    if not cells:
+        return
+    made = table("+prompt", "+before", "+after")
+    for texts in cells:
+        prompt, before, after = (text if isinstance(text, str) else "" for text in texts)
+        made.add_row(fitted(prompt, MOST_PROMPT), answer_cell(before), answer_cell(after))
+    yield ""
+    yield made
+    yield ""
 
 
 def before_and_after(

@@ -121,10 +121,10 @@ def said(one: Assessment) -> str:
     if not one.says:
         token, p = one.top[0]
         return f"{word(token)} {p:.2f}"
-    return f"{answer(one.says)} {one.says_p:.2f}"
+    return f"{answer_cell(one.says)} {one.says_p:.2f}"
 
 
-def answer(text: str) -> str:
+def answer_cell(text: str) -> str:
     """What a model says, for a cell of a `+column`."""
     return fitted(word(text), MOST_ANSWER) if text else ""
 
@@ -193,7 +193,7 @@ def evaluation(one: Evaluation) -> Parts:
                 share(each.efficacy),
                 share(each.generalization),
                 share(each.specificity),
-                answer(each.answer),
+                answer_cell(each.answer),
             )
         yield made
     rows = [

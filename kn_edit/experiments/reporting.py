@@ -187,10 +187,10 @@ def _about(workspace: Workspace, one: _Update) -> Section:
     located = workspace.locate(one.case, version="base")
     own = [neuron for neuron, _ in located.neurons]
     with workspace.engine.at(workspace.ledger.deltas(one.without)) as model:
-        before = assess(model, _chains(model, one.case))
+        before = assess(model, _chains(model, one.case, one.to), one.to, says=True)
         lines = dict(_dose(model, one.case, fact.answer, own, "without the edit"))
     with workspace.engine.at(workspace.ledger.deltas(one.having)) as model:
-        after = assess(model, _chains(model, one.case))
+        after = assess(model, _chains(model, one.case, one.to), one.to, says=True)
         lines |= dict(_dose(model, one.case, one.to, written, "with the edit"))
     model = workspace.engine.model
     scores = dict(located.ranking) | dict(located.neurons)
@@ -216,8 +216,8 @@ def _about(workspace: Workspace, one: _Update) -> Section:
     return Section(title, text, (_answers(before, after),), (), plots)
 
 
-def _chains(model: Model, case: Case) -> list[Chain]:
-    return [ask(model, prompt) for prompt in every_prompt(model, case.relation, case.fact)]
+def _chains(model: Model, case: Case, to: str) -> list[Chain]:
+    return [ask(model, prompt, to) for prompt in every_prompt(model, case.relation, case.fact)]
 
 
 def _dose(
@@ -235,13 +235,20 @@ def _answers(before: Sequence[Assessment], after: Sequence[Assessment]) -> Table
     rows = tuple(
         (
             one.prompt.cloze + (" *" if one.prompt.template.held_out else ""),
+            _said(one),
             _top(one),
+            _said(two),
             _top(two),
         )
         for one, two in zip(before, after, strict=True)
     )
-    columns = ("prompt", "without the edit", "with it")
-    return Table("The likeliest first tokens and their p (* held out)", columns, rows)
+    columns = ("prompt", "says without the edit", "first tokens", "says with it", "first tokens")
+    title = "What the model says, as many tokens as the new answer has, and its p (* held out)"
+    return Table(title, columns, rows)
+
+
+def _said(one: Assessment) -> str:
+    return f"{one.says} {one.says_p:.2f}"
 
 
 def _top(one: Assessment) -> str:

@@ -18,10 +18,14 @@ from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
+from kn_edit.safetext import escaped, shortened
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.requests import Earlier
+
+RECORDED = 12  # prompts of an edit whose answers are recorded with it
+MOST_RECORDED = 400  # letters of each
 
 
 @dataclass(frozen=True)
@@ -146,12 +150,31 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         before=measurement.before,
         after=measurement.after,
         metrics=measurement.metrics,
-        found=proposal.found,
+        found=proposal.found | _said(proposal, measurement),
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
         message=proposal.message,
         unsound=measurement.unsound,
     )
+
+
+def _said(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
+    """What the model says to the first prompts of an update, before and after, to be recorded."""
+    if proposal.kind != "update":
+        return {}
+    pairs = list(zip(measurement.before, measurement.after, strict=True))[:RECORDED]
+    texts = ((old.prompt.cloze, old.says, new.says) for old, new in pairs)
+    return {
+        "says": [
+            dict(zip(("prompt", "before", "after"), map(_recordable, row), strict=True))
+            for row in texts
+        ]
+    }
+
+
+def _recordable(text: str) -> str:
+    """A text that may hold whatever a model can say, as every ledger takes it in."""
+    return shortened(escaped(text), MOST_RECORDED)
 
 
 @dataclass(frozen=True, eq=False)
