@@ -85,6 +85,7 @@ HOSTILE = {
     "no turn": "hello",
     "two turns": "{{ messages[0].content }}{{ messages[0].content }}",
     "empty": "",
+    "control characters": "\x1b]0;{{ messages[0].content }}\x07",
 }
 
 

@@ -79,6 +79,12 @@ def _answers(draft: Draft) -> Parts:
     for old, new in list(zip(draft.before, draft.after, strict=True))[:MOST_ROWS]:
         made.add_row(prompt(old), said(old), said(new))
     yield made
+    if draft.paraphrases:
+        yield ""
+        held_out = table("+held-out paraphrase", "+after")
+        for new in draft.paraphrases[:MOST_ROWS]:
+            held_out.add_row(prompt(new), said(new))
+        yield held_out
 
 
 def _facts(draft: Draft) -> Parts:
@@ -118,12 +124,31 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
             *before_and_after(metrics, None, None),
         ]
     return [
-        ("efficacy", f"{share(metrics['efficacy'])}  the new answer comes first on its prompts"),
-        ("generalization", f"{share(metrics['generalization'])}  and on held-out paraphrases"),
+        (
+            "efficacy",
+            f"{share(metrics['efficacy'])}  the whole new answer comes on its prompts"
+            f"{_prompts(metrics, 'prompts')}",
+        ),
+        (
+            "generalization",
+            f"{share(metrics['generalization'])}  and on held-out paraphrases"
+            f"{_prompts(metrics, 'paraphrases')}",
+        ),
         ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
+        (
+            "same subject",
+            f"{share(metrics.get('same_subject'))}  what else is asked of it answers as before"
+            f"{_prompts(metrics, 'same_subject_prompts')}",
+        ),
         *_earlier(metrics),
         *before_and_after(metrics, draft.answer, draft.target),
     ]
+
+
+def _prompts(metrics: Mapping[str, Any], name: str) -> str:
+    """How many prompts stand behind a share."""
+    asked = metrics.get(name)
+    return "" if asked is None else f" ({count(asked, 'prompt')})"
 
 
 def _earlier(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

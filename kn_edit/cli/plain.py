@@ -137,6 +137,7 @@ def edited(one: Edited) -> Plain:
         "neurons": scored(draft.neurons),
         "before": [assessment(each) for each in draft.before],
         "after": [assessment(each) for each in draft.after],
+        "paraphrases": [assessment(each) for each in draft.paraphrases],
         "metrics": draft.metrics,
         "found": draft.found,
         "faults": [*draft.unsound, *draft.faults],

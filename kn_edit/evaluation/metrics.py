@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 
 from kn_edit.facts import Prompt
+from kn_edit.models.greedy import Answer, answers, answers_along
 from kn_edit.models.model import Model
-from kn_edit.models.predict import NO_TOKEN, first_tokens
+from kn_edit.models.predict import NO_TOKEN
 from kn_edit.models.questions import Chain, ask, ask_openly
 from kn_edit.neurons.assess import Assessment, accuracy, assess
+
+FEWEST_TOKENS, MOST_TOKENS = 3, 8  # of another subject's answer that must stay
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Probes:
     edited: tuple[Prompt, ...]  # the solver saw these
     held_out: tuple[Prompt, ...]  # paraphrases that it did not see
     neighbours: tuple[Prompt, ...]  # of other subjects, none of which the solver saw
+    same_subject: tuple[Prompt, ...] = ()  # what else is asked of the subject, unseen as well
 
 
 @dataclass(frozen=True)
@@ -28,49 +32,78 @@ class Readings:
 
     edited: tuple[Assessment, ...]  # asked for the new answer
     held_out: tuple[Assessment, ...]
-    neighbours: tuple[int, ...]  # the first token that it says to each
+    neighbours: tuple[Answer, ...]  # what it says to each
+    same_subject: tuple[Answer, ...] = ()
 
     @property
     def asked(self) -> int:
         """How many prompts there are."""
-        return len(self.edited) + len(self.held_out) + len(self.neighbours)
+        assessed = len(self.edited) + len(self.held_out)
+        return assessed + len(self.neighbours) + len(self.same_subject)
 
     @property
     def not_numbers(self) -> int:
         """How many of them the model answers with NaN."""
-        return nan_count((*self.edited, *self.held_out), self.neighbours)
+        assessed = (*self.edited, *self.held_out)
+        said = (*self.neighbours, *self.same_subject)
+        return sum(not one.finite for one in assessed) + sum(NO_TOKEN in one.says for one in said)
 
 
 @dataclass(frozen=True)
 class Metrics:
     """Shares from 0 to 1; None where there was nothing to ask."""
 
-    efficacy: float  # the new answer is first, on the edited prompts
+    efficacy: float  # the whole new answer is said, on the edited prompts
     generalization: float | None  # the same on held-out paraphrases
-    specificity: float | None  # other subjects keep the first token of their answer
+    specificity: float | None  # other subjects keep their whole answer
     neighbours: int  # prompts behind specificity
+    prompts: int = 0  # behind efficacy
+    paraphrases: int = 0  # behind generalization
+    same_subject: float | None = None  # what else is asked of the subject keeps its whole answer
+    same_subject_prompts: int = 0
 
     def plain(self) -> dict[str, float | int | None]:
-        return {
-            "efficacy": self.efficacy,
-            "generalization": self.generalization,
-            "specificity": self.specificity,
-            "neighbours": self.neighbours,
-        }
+        return asdict(self)
 
 
-def read(model: Model, probes: Probes, answer: str, *, finite: bool = True) -> Readings:
-    """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead."""
-    edited, held_out = (
-        assess(model, chains, answer, finite=finite, says=True)
-        for chains in (
-            _chains(model, probes.edited, answer),
-            _chains(model, probes.held_out, answer),
-        )
-    )
-    others = [ask_openly(model, prompt) for prompt in probes.neighbours]
-    neighbours = first_tokens(model, others, finite=finite)
-    return Readings(tuple(edited), tuple(held_out), tuple(neighbours))
+def read(
+    model: Model,
+    probes: Probes,
+    answer: str,
+    *,
+    like: Readings | None = None,
+    finite: bool = True,
+) -> Readings:
+    """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead.
+
+    like: what the model said before an edit, to be compared with; without it, the model says freely
+    """
+    own = _chains(model, probes.edited, answer)
+    edited = assess(model, own, answer, finite=finite, says=True)
+    # What is said to paraphrases is shown after an edit only; finding it out costs runs.
+    paraphrases = _chains(model, probes.held_out, answer)
+    held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
+    others = [ask_openly(model, p) for p in (*probes.neighbours, *probes.same_subject)]
+    if like is None:
+        said = answers(model, others, [whole_answer(own)] * len(others), finite=finite)
+    else:
+        paths = [one.path for one in (*like.neighbours, *like.same_subject)]
+        said = answers_along(model, others, paths, finite=finite)
+    neighbours = len(probes.neighbours)
+    return Readings(tuple(edited), tuple(held_out), said[:neighbours], said[neighbours:])
+
+
+def whole_answer(chains: Sequence[Chain]) -> int:
+    """Tokens of another subject's answer that count as the whole of it: as many as the new answer
+    has, within bounds."""
+    longest = max((len(chain.questions) for chain in chains), default=0)
+    return min(max(longest, FEWEST_TOKENS), MOST_TOKENS)
+
+
+def same_answers(before: Sequence[Answer], after: Sequence[Answer]) -> list[bool]:
+    """Which prompts keep their whole answer, token for token. NaN is not what it was."""
+    pairs = zip(before, after, strict=True)
+    return [old.says == new.says and NO_TOKEN not in new.says for old, new in pairs]
 
 
 def _chains(model: Model, prompts: Sequence[Prompt], answer: str) -> list[Chain]:
@@ -89,10 +122,15 @@ def nan_count(answers: Sequence[Assessment], tokens: Sequence[int]) -> int:
 
 def compare(before: Readings, after: Readings) -> Metrics:
     """The metrics of the edit that lies between two readings of the same probes."""
-    kept = same_tokens(before.neighbours, after.neighbours)
+    kept = same_answers(before.neighbours, after.neighbours)
+    same_subject = same_answers(before.same_subject, after.same_subject)
     return Metrics(
-        accuracy(after.edited) or 0.0,
-        accuracy(after.held_out),
-        fmean(kept) if kept else None,
-        len(kept),
+        efficacy=accuracy(after.edited) or 0.0,
+        generalization=accuracy(after.held_out),
+        specificity=fmean(kept) if kept else None,
+        neighbours=len(kept),
+        prompts=len(after.edited),
+        paraphrases=len(after.held_out),
+        same_subject=fmean(same_subject) if same_subject else None,
+        same_subject_prompts=len(same_subject),
     )

@@ -58,8 +58,8 @@ def for_judging(template: Template, chat: ChatFrame | None = None) -> tuple[Rewo
     return _rewordings(template, _judging_texts(_Stem.of(template), chat), held_out=True)
 
 
-def chosen(groups: Iterable[Sequence[Rewording]], most: int) -> tuple[Rewording, ...]:
-    """At most so many rewordings of several prompts: each prompt gives another kind in turn."""
+def chosen(groups: Iterable[Sequence[Rewording]]) -> tuple[Rewording, ...]:
+    """Rewordings of several prompts in one order: each prompt gives another kind in turn."""
     columns = list(groups)
     longest = max(map(len, columns), default=0)
     turns = (
@@ -68,7 +68,7 @@ def chosen(groups: Iterable[Sequence[Rewording]], most: int) -> tuple[Rewording,
         for place, column in enumerate(columns)
         if number < len(column)
     )
-    return tuple(dict.fromkeys(turns))[:most]
+    return tuple(dict.fromkeys(turns))
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ def chat_frame(model: Model) -> ChatFrame | None:
     marks = {name: str(mark) for name, mark in tokenizer.special_tokens_map.items() if mark}
     text = _rendered(template, tuple(sorted(marks.items())))
     before, turn, after = (text or "").partition(_TURN)
-    if not turn or _TURN in after:
+    readable = all(letter.isprintable() or letter in "\n\t" for letter in before + after)
+    if not turn or _TURN in after or not readable:  # what no field may hold is recorded nowhere
         return None
     begin = marks.get("bos_token", "")
     if begin and text_ids(model, "") == (tokenizer.bos_token_id,):

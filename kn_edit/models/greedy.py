@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kn_edit.models.model import Model
-from kn_edit.models.predict import is_nan, log_p
+from kn_edit.models.predict import first_tokens, is_nan, log_p
 from kn_edit.models.questions import Question
 
 
@@ -59,6 +59,56 @@ def go_on(model: Model, texts: Sequence[Continuation], *, finite: bool = True) -
             text.log_p += float(value)
             full = most is not None and len(text.next().ids) > most
             text.over = not model.causal or full or int(token) in ends
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says to one prompt along a path of tokens.
+
+    says: the likeliest token at each place of the path, NO_TOKEN for NaN; where the path is the
+    model's own, both are the same
+    """
+
+    path: tuple[int, ...]
+    says: tuple[int, ...]
+
+
+def answers(
+    model: Model, questions: Sequence[Question], counts: Sequence[int], *, finite: bool = True
+) -> tuple[Answer, ...]:
+    """What a model says to prompts freely, at most counts[i] tokens; a masked LM says one.
+
+    Raises NotFinite; finite: False marks what is NaN instead.
+    """
+    texts = greedy(model, questions, counts, finite=finite)
+    return answers_along(model, questions, [tuple(text.tokens) for text in texts], finite=finite)
+
+
+def answers_along(
+    model: Model,
+    questions: Sequence[Question],
+    paths: Sequence[tuple[int, ...]],
+    *,
+    finite: bool = True,
+) -> tuple[Answer, ...]:
+    """What a model says where it said paths before, each looked at in one run.
+
+    Raises NotFinite; finite: False marks what is NaN instead.
+    """
+    groups = [_along(model, *each) for each in zip(questions, paths, strict=True)]
+    tokens = iter(first_tokens(model, [one for group in groups for one in group], finite=finite))
+    return tuple(
+        Answer(path, tuple(next(tokens) for _ in group))
+        for group, path in zip(groups, paths, strict=True)
+    )
+
+
+def _along(model: Model, question: Question, path: tuple[int, ...]) -> list[Question]:
+    """A question for each token of a path, all about one text; for a path of none, its first."""
+    if not model.causal or not path:
+        return [question]
+    ids = (*question.ids, *path[:-1])
+    return [Question(ids, question.position + at, token) for at, token in enumerate(path)]
 
 
 def ending_tokens(model: Model) -> frozenset[int]:

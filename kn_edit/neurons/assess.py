@@ -14,7 +14,7 @@ from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Continuation, go_on, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import is_nan, log_p
-from kn_edit.models.questions import Chain
+from kn_edit.models.questions import Chain, Question
 from kn_edit.safetext import shortened
 
 TOP = 5
@@ -103,7 +103,7 @@ def assess(
     no further run of the model; else as many as the longest answer has tokens left, for all
     prompts together
     """
-    questions = [question for chain in chains for question in chain.questions]
+    questions = [question for chain in chains for question in _side_by_side(chain)]
     rows = log_p(model, questions, finite=finite)
     results, texts = [], []
     for chain in chains:
@@ -132,7 +132,7 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
     for place, (row, question) in enumerate(zip(rows, chain.questions, strict=True), 1):
         own = row[question.token]
         total += float(own)
-        better = int((row > own).sum())
+        better = _ahead(row, question.token)
         rank = max(rank, 1 + better)
         if better and miss is None:
             wanted, instead = (
@@ -147,6 +147,18 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
     return Assessment(chain.prompt, text, math.exp(total), rank, top, miss)
 
 
+def _side_by_side(chain: Chain) -> list[Question]:
+    """A chain's questions about one text: no token of a causal LM sees what follows it."""
+    longest = chain.questions[-1].ids
+    return [replace(question, ids=longest) for question in chain.questions]
+
+
+def _ahead(row: Tensor, token: int) -> int:
+    """How many tokens a model says rather than this one: of equals, it says the first."""
+    own = row[token]
+    return int((row > own).sum()) + int((row[:token] == own).sum())
+
+
 def _spoken(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
     """What a model says as far as the answer's own rows show it: up to the first other token."""
     said = Continuation(chain.questions[0], len(chain.questions))
@@ -155,7 +167,7 @@ def _spoken(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
         if is_nan(row):
             said.over = True
             break
-        right = not bool((row > own).any())
+        right = _ahead(row, question.token) == 0
         said.tokens.append(question.token if right else int(row.argmax()))
         said.log_p += float(own if right else row.max())
         if not right:

@@ -77,6 +77,7 @@ class Measurement:
     faults: tuple[str, ...]  # why the gate refuses it
     unsound: tuple[str, ...]  # why it must not be recorded even if the user accepts it
     notices: tuple[str, ...]
+    paraphrases: tuple[Assessment, ...] = ()  # of an update, after it
 
 
 class Exam(Protocol):
@@ -125,6 +126,7 @@ class Draft:
     notices: tuple[str, ...]
     message: str
     unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
+    paraphrases: tuple[Assessment, ...] = ()  # of an update, after it: what generalization asks
 
     @property
     def misses(self) -> tuple[str, ...]:
@@ -155,6 +157,7 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         notices=(*proposal.notices, *measurement.notices),
         message=proposal.message,
         unsound=measurement.unsound,
+        paraphrases=measurement.paraphrases,
     )
 
 

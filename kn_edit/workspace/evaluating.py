@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -9,18 +10,20 @@ from statistics import fmean
 
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
+from kn_edit.evaluation.metrics import same_answers, whole_answer
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger import EditRecord
+from kn_edit.models.greedy import Answer, answers, answers_along
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly, asked_text
 from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.engine import Engine
 from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.neighbours import JUDGES, probes
+from kn_edit.workspace.neighbours import JUDGES, neighbours, probes
 from kn_edit.workspace.neutral import unseen_texts
+from kn_edit.workspace.paraphrasing import judging_paraphrases
 from kn_edit.workspace.progress import Progress
 from kn_edit.workspace.requests import earlier_updates
 
@@ -108,8 +111,7 @@ def ask_again(
         spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
         before = entropy([generated(model, text) for text in spoken]) if model.causal else None
     with engine.at(deltas) as model:
-        says = _said(model, asked, progress)
-        kept = {prompt: says[prompt] == first for prompt, first in said.items()}
+        kept = _kept(model, said, progress)
         updates = []
         for at, one in enumerate(asked):
             progress("asking again", at, len(asked))
@@ -130,12 +132,19 @@ def ask_again(
 def _judges(
     model: Model, locator: Locator, case: Case, taken: ByFact[bool]
 ) -> tuple[tuple[Prompt, ...], ...]:
-    """Known facts that the version does not edit, drawn anew for each seed."""
+    """Known facts that the version does not edit, drawn anew for each seed.
+
+    Of a relation without facts, those prompts that judged the update, two in three for each seed.
+    """
     known = [
         fact
         for fact in locator.known(case.relation, case.fact)
         if not taken.get(fact_key(case.relation, fact))
     ]
+    if not case.relation.facts:
+        found = neighbours(model, locator, case).judges
+        count = math.ceil(len(found) * 2 / 3)
+        return tuple(tuple(random.Random(seed).sample(found, count)) for seed in SEEDS)
     draws = [random.Random(seed).sample(known, min(JUDGES, len(known))) for seed in SEEDS]
     return tuple(
         tuple(prompt for fact in facts for prompt in probes(model, case.relation, fact))
@@ -143,12 +152,27 @@ def _judges(
     )
 
 
-def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Prompt, int]:
-    """The first token that is said to each prompt that judges; updates share many of these."""
+def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Prompt, Answer]:
+    """What is said to each prompt that judges; updates share many of these."""
     progress("asking others", 0, 0)
-    prompts = list(dict.fromkeys(p for one in asked for some in one.judges for p in some))
-    firsts = first_tokens(model, [ask_openly(model, prompt) for prompt in prompts])
-    return dict(zip(prompts, firsts, strict=True))
+    counts: dict[Prompt, int] = {}
+    for one in asked:
+        chains = [
+            ask(model, prompt, one.target)
+            for prompt in prompts_for(model, one.case.relation, one.case.fact)
+        ]
+        for prompt in (prompt for some in one.judges for prompt in some):
+            counts[prompt] = max(counts.get(prompt, 0), whole_answer(chains))
+    questions = [ask_openly(model, prompt) for prompt in counts]
+    return dict(zip(counts, answers(model, questions, [*counts.values()]), strict=True))
+
+
+def _kept(model: Model, said: Mapping[Prompt, Answer], progress: Progress) -> dict[Prompt, bool]:
+    """Which of these prompts keep their whole answer."""
+    progress("asking others", 0, 0)
+    questions = [ask_openly(model, prompt) for prompt in said]
+    after = answers_along(model, questions, [answer.path for answer in said.values()])
+    return dict(zip(said, same_answers([*said.values()], after), strict=True))
 
 
 def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[float, ...]:
@@ -160,8 +184,8 @@ def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[floa
 def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
     relation, fact = one.case.relation, one.case.fact
     own = prompts_for(model, relation, fact)
-    held_out = prompts_for(model, relation, fact, held_out=True)
-    answers, held_out_answers = (
+    held_out = judging_paraphrases(model, relation, fact, one.target)
+    own_answers, held_out_answers = (
         assess(model, [ask(model, prompt, one.target) for prompt in prompts], says=True)
         for prompts in (own, held_out)
     )
@@ -169,11 +193,11 @@ def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
     return Update(
         one.case,
         one.target,
-        accuracy(answers) or 0.0,
+        accuracy(own_answers) or 0.0,
         accuracy(held_out_answers),
         fmean(same) if same else None,
         generated(model, asked_text(own[0]), 8).strip() if model.causal else "",
-        answers[0].says,
+        own_answers[0].says,
     )
 
 

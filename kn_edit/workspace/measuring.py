@@ -10,6 +10,7 @@ from typing import Any
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.gate import not_numbers
 from kn_edit.evaluation.metrics import (
+    Metrics,
     Probes,
     Readings,
     compare,
@@ -22,11 +23,14 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
+from kn_edit.safetext import shortened
 from kn_edit.workspace.drafts import Bench, Measurement
 from kn_edit.workspace.earlier import EarlierAnswers
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.workspace.neutral import speech, spoken
+
+SAME_SUBJECT = 0.8  # with less of what else is asked of the subject, a notice tells
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +50,7 @@ class UpdateExam:
             neutral_before, earlier_before = speech(model), earlier.right(model)
         with bench.engine.at([*bench.deltas, delta]) as model:
             old_after = assess(model, self.old, finite=False)
-            after = read(model, self.probes, self.to, finite=False)
+            after = read(model, self.probes, self.to, like=before, finite=False)
             neutral_after = speech(model, finite=False)
             earlier_after = earlier.right(model, finite=False)
         metrics, kept = compare(before, after), earlier.compared(earlier_before, earlier_after)
@@ -59,8 +63,20 @@ class UpdateExam:
             | kept.metrics(),
             (*bench.how.gate.faults(metrics), *bench.how.gate.undoing(kept.share)),
             not_numbers(after.not_numbers, after.asked, neutral_before, neutral_after),
-            (*_unknown(old_before), *kept.notices()),
+            (*_unknown(old_before), *_changed(subject, metrics), *kept.notices()),
+            after.held_out,
         )
+
+
+def judged_by(probes: Probes) -> dict[str, Any]:
+    """The prompts that judge an update, as they are recorded with it."""
+    return {
+        "judged_by": {
+            "paraphrases": [prompt.cloze for prompt in probes.held_out],
+            "neighbours": [prompt.cloze for prompt in probes.neighbours],
+            "same_subject": [prompt.cloze for prompt in probes.same_subject],
+        }
+    }
 
 
 @dataclass(frozen=True)
@@ -164,6 +180,14 @@ def _unknown(old: Sequence[Assessment]) -> tuple[str, ...]:
     if any(answer.right for answer in old):
         return ()
     return (f"the model did not know the old answer: no prompt of it gave {old[0].answer}",)
+
+
+def _changed(subject: str, metrics: Metrics) -> tuple[str, ...]:
+    """A warning where much else that is asked of the edited subject changed."""
+    if metrics.same_subject is None or metrics.same_subject >= SAME_SUBJECT:
+        return ()
+    name = shortened(subject, 80)
+    return (f"other prompts about {name} keep {metrics.same_subject:.0%} of their answers",)
 
 
 def _relation_metrics(

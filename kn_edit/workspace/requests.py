@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError
 from kn_edit.facts import (
+    ANSWER,
+    SUBJECT,
     ByFact,
     Case,
     Fact,
@@ -130,7 +133,8 @@ def case_again(edit: EditRecord) -> Case | None:
         relation = _recorded_relation(edit)
         if edit.subject is None or not relation.templates:
             return None
-        return Case(relation, Fact(relation.name, edit.subject, edit.answer or ""))
+        fact = Fact(relation.name, edit.subject, edit.answer or "")
+        return Case(relation, fact, judges=() if relation.facts else _recorded_judges(edit))
     except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
 
@@ -208,10 +212,30 @@ def _recorded_texts(edit: EditRecord, name: str) -> list[str]:
 
     Raises EmptyField, BadField, TypeError for what nobody could have asked.
     """
-    texts = edit.found.get(name, ())
+    return _texts(edit.found.get(name, ()), name)
+
+
+def _texts(texts: object, name: str) -> list[str]:
     if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
         raise TypeError(f"{name} is no list of texts")
     return [check_field(text, "template") for text in texts[:ASKED_AGAIN]]
+
+
+def _recorded_judges(edit: EditRecord) -> tuple[Prompt, ...]:
+    """The prompts of other subjects by which an edit was judged, all in front of [Y] as subject.
+
+    None where nobody recorded any, or others than prompts.
+    """
+    recorded = edit.found.get("judged_by")
+    texts = recorded.get("neighbours", ()) if isinstance(recorded, dict) else ()
+    judges = []
+    with suppress(KnEditError, TypeError):
+        for text in _texts(texts, "neighbours"):
+            before, _, after = text.partition(ANSWER)
+            bare = before.rstrip()
+            template = Template(f"{SUBJECT}{before[len(bare) :]}{ANSWER}{after}")
+            judges.append(Prompt(Fact(edit.relation, bare, ""), template))
+    return tuple(judges)
 
 
 def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) -> Case:

@@ -31,8 +31,9 @@ from kn_edit.neurons.selection import selective
 from kn_edit.workspace.drafts import Bench, Draft, How, Proposal, measured
 from kn_edit.workspace.earlier import held_answers
 from kn_edit.workspace.locating import Search, prompts_for
-from kn_edit.workspace.measuring import UpdateExam
+from kn_edit.workspace.measuring import UpdateExam, judged_by
 from kn_edit.workspace.neighbours import Neighbours, neighbours
+from kn_edit.workspace.paraphrasing import judging_paraphrases
 from kn_edit.workspace.surroundings import surroundings
 
 SEED = 0
@@ -72,7 +73,7 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         others = neighbours(model, base, case)
         # An unedited fact is where it was, so many edits in a row need not look for it anew.
         located = None if bench.edited else base.fact(relation, fact, common)
-    held_out = prompts_for(model, relation, fact, held_out=True)
+    held_out = judging_paraphrases(model, relation, fact, to)
     with bench.engine.at(bench.deltas) as model:
         old = [ask(model, prompt) for prompt in edited]
         located = located or bench.locator_at_head(model).fact(relation, fact, common)
@@ -82,6 +83,7 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         else:
             shifts = _solved(model, located, new, others, bench)
     scores = dict(located.neurons)
+    probes = Probes(edited, held_out, others.judges, others.same_judges)
     return Proposal(
         kind="update",
         delta=delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD),
@@ -91,10 +93,10 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         target=to,
         method="closed-form" if how.closed_form else "calibrated",
         neurons=tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
-        found=_story(how.search, located) | shifts.story | _asked(relation),
+        found=_story(how.search, located) | shifts.story | _asked(relation) | judged_by(probes),
         notices=(*asked_otherwise((*old, *new)), *_doubts(located)),
         message=_message(case, to),
-        exam=UpdateExam(Probes(edited, held_out, others.judges), tuple(old), to),
+        exam=UpdateExam(probes, tuple(old), to),
     )
 
 

@@ -1,0 +1,54 @@
+"""Paraphrases that judge an edit: the relation's held-out ones, else rewordings of its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from kn_edit.errors import CannotAsk
+from kn_edit.facts import Fact, Prompt, Relation, Template
+from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging
+from kn_edit.models.chat import chat_frame
+from kn_edit.models.model import Model
+from kn_edit.models.questions import ask
+from kn_edit.workspace.locating import prompts_for
+
+PARAPHRASES = 8  # rewordings that judge, where a relation has no held-out paraphrase
+
+Reword = Callable[[Template, ChatFrame | None], tuple[Rewording, ...]]
+
+
+def judging_paraphrases(
+    model: Model, relation: Relation, fact: Fact, answer: str
+) -> tuple[Prompt, ...]:
+    """Held-out prompts that can be asked for an answer.
+
+    Those of the relation; where it has none for this model, rewordings of its prompts.
+    """
+    held_out = prompts_for(model, relation, fact, held_out=True)
+    return held_out or reworded(
+        model, prompts_for(model, relation, fact), answer, for_judging, PARAPHRASES
+    )
+
+
+def reworded(
+    model: Model, prompts: Sequence[Prompt], answer: str, reword: Reword, most: int
+) -> tuple[Prompt, ...]:
+    """At most so many rewordings of prompts, those that can be asked for an answer.
+
+    One that reads like a prompt itself to the model, or like another, is left out.
+    """
+    frame = chat_frame(model)
+    groups = [reword(prompt.template, frame) for prompt in prompts]
+    seen = {ask(model, prompt, answer).questions for prompt in prompts}
+    found: list[Prompt] = []
+    for one in chosen(groups):
+        prompt = Prompt(prompts[0].fact, one.template)
+        with suppress(CannotAsk):  # too long for the model
+            questions = ask(model, prompt, answer).questions
+            if questions not in seen:
+                seen.add(questions)
+                found.append(prompt)
+        if len(found) == most:
+            break
+    return tuple(found)
