@@ -526,7 +526,8 @@ def test_other_subjects_judge_an_update(tmp_path):
     relation = known_by(workspace)
     case = about(relation.facts[0].subject, relation)
     neurons = [(1, index) for index in range(16)]
-    gentle = workspace.update(case, "Rome", how=quick((0, 1)), dry_run=True).draft
+    small = replace(quick((0, 1)), closed_form=True, scale=(0.0, 0.3))
+    gentle = workspace.update(case, "Rome", how=small, dry_run=True).draft
     assert gentle.metrics["neighbours"] >= 10
     assert gentle.metrics["specificity"] >= 0.8
     harsh = replace(quick(*neurons), closed_form=True, scale=(0.0, 90.0))
