@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from workspaces import QUICK, new_workspace
 
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metrics import Probes, compare, read, same_answers, whole_answer
-from kn_edit.facts import Fact, Prompt, Template
+from kn_edit.facts import Fact, Prompt, Template, read_cases
 from kn_edit.models.greedy import answers, answers_along
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import assess
@@ -149,3 +150,33 @@ def test_much_that_changes_about_the_same_subject_is_told_and_does_not_refuse(tm
     assert share < 0.8
     assert f"other prompts about France keep {share:.0%} of their answers" in done.draft.notices
     assert done.edit is not None
+
+
+def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeypatch):
+    """Each is a neighbour of the other in the file; edited on purpose, it says nothing of harm."""
+    workspace = new_workspace(tmp_path, "llama")
+    rows = [
+        {"subject": "France", "answer": "Paris", "prompts": ["the capital of [X] is [Y]"]},
+        {"subject": "Japan", "answer": "Tokyo", "prompts": ["the capital of [X] is [Y]"]},
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    cases = read_cases(file)
+    assert [case.beside for case in cases] == [("Japan",), ("France",)]
+    judged_by = [
+        workspace.update(case, "Rome", how=QUICK, accept=True).draft.found["judged_by"]
+        for case in cases
+    ]
+    neighbours = {cloze for one in judged_by for cloze in one["neighbours"]}
+    edited = {"the capital of France is [Y]", "the capital of Japan is [Y]"}
+    assert neighbours & edited
+    asked = []
+
+    def ask_and_note(model, prompt):
+        asked.append(prompt.cloze)
+        return ask_openly(model, prompt)
+
+    monkeypatch.setattr("kn_edit.workspace.evaluating.ask_openly", ask_and_note)
+    workspace.evaluate()
+    assert asked
+    assert not edited & {*asked}

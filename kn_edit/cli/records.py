@@ -37,7 +37,10 @@ if TYPE_CHECKING:
         Workspace,
     )
 
-SHARES = ("efficacy", "generalization", "specificity", "accuracy_before", "accuracy_after")
+SHARES = (
+    *("efficacy", "generalization", "specificity", "same_subject"),
+    *("accuracy_before", "accuracy_after"),
+)
 
 
 def status(workspace: Workspace) -> Parts:

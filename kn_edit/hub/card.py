@@ -26,6 +26,7 @@ MEANING = {
     "efficacy": "the new answer comes first on the prompts of its edit",
     "generalization": "and on paraphrases that the edit was not fitted to",
     "specificity": "prompts about other subjects are answered as before",
+    "same_subject": "and other prompts about the subjects of the edits",
     "perplexity_before": "of an erased relation, before",
     "perplexity_after": "and after",
     "neutral_before": "perplexity of neutral text, before an edit",

@@ -100,7 +100,10 @@ def ask_again(
     engine: Engine, deltas: Sequence[Delta], cases: Sequence[tuple[Case, str]], progress: Progress
 ) -> Evaluation:
     """The same of deltas that no ledger knows. cases: facts that they update, and the answers."""
-    taken = ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases)
+    taken = _Taken(
+        ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases),
+        frozenset(p.cloze for case, _ in cases for p in case.relation.prompts(case.fact)),
+    )
     texts = unseen_texts()
     with engine.at([]) as model:
         locator = Locator(model, engine.scores(()), Search(), progress)
@@ -129,8 +132,16 @@ def ask_again(
     )
 
 
+@dataclass(frozen=True)
+class _Taken:
+    """What the version edits, and what therefore judges none of its edits."""
+
+    facts: ByFact[bool]
+    prompts: frozenset[str]
+
+
 def _judges(
-    model: Model, locator: Locator, case: Case, taken: ByFact[bool]
+    model: Model, locator: Locator, case: Case, taken: _Taken
 ) -> tuple[tuple[Prompt, ...], ...]:
     """Known facts that the version does not edit, drawn anew for each seed.
 
@@ -139,10 +150,11 @@ def _judges(
     known = [
         fact
         for fact in locator.known(case.relation, case.fact)
-        if not taken.get(fact_key(case.relation, fact))
+        if not taken.facts.get(fact_key(case.relation, fact))
     ]
     if not case.relation.facts:
-        found = neighbours(model, locator, case).judges
+        judges = neighbours(model, locator, case).judges
+        found = [prompt for prompt in judges if prompt.cloze not in taken.prompts]
         count = math.ceil(len(found) * 2 / 3)
         return tuple(tuple(random.Random(seed).sample(found, count)) for seed in SEEDS)
     draws = [random.Random(seed).sample(known, min(JUDGES, len(known))) for seed in SEEDS]
