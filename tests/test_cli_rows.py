@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cli_shell import Ran, Shell
+from cli_shell import Ran, Shell, ended, process
 from workspaces import about
 
 from kn_edit.cli.many import Result, Run, ToDo, duration
 from kn_edit.cli.output import Output
+from kn_edit.cli.run import STOPPED
 from kn_edit.errors import ExitCode
 from kn_edit.workspace import Case, Workspace, case_of
 from kn_edit.workspace.evaluating import evaluate
@@ -182,8 +184,32 @@ def test_the_time_that_is_left_is_told_with_the_row(edited):
     began = time.monotonic() - 300
     now = Run(rows, Output(as_json=True, quiet=False), began=began)
     assert now.at() == "row 1 of 3"
-    now.results.append(Result(rows[0], "recorded", edited=object()))
+    now.add(Result(rows[0], "recorded", edited=object()))
     assert now.at() == "row 2 of 3, 10 min left"
+
+
+def test_a_run_that_is_stopped_has_shown_its_rows_and_goes_on_where_it_was(edited):
+    names = ["Cuba", "Spain", "Italy", "Egypt", "yen", "gold"]
+    rows = [flat("Norway", "Zanzibar"), *(flat(name, "Oslo") for name in names)]
+    Path("rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    command = ("update", "--facts", "rows.jsonl", *QUICK, "--accept", "--json")
+    before = edits(edited)
+    running = process(*command)
+    assert running.stdout is not None
+    begun = [running.stdout.readline() for _ in range(2)]
+    running.send_signal(signal.SIGINT)
+    ran = ended(running)
+    assert ran.code == STOPPED
+    failed, *shown = json.loads("".join(begun) + ran.out)
+    assert (failed["status"], shown[0]["status"]) == ("failed", "recorded")
+    recorded = edits(edited) - before
+    assert recorded - len(shown) in (0, 1)  # a signal may come before the last one is shown
+    assert recorded < len(names)
+    assert "stopped at" in ran.err
+    again = edited(*command)
+    assert again.code == ExitCode.USAGE
+    assert [each["subject"] for each in again.json] == ["Norway", *names[recorded:]]
+    assert edits(edited) - before == len(names)
 
 
 @pytest.mark.parametrize(

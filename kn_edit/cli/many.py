@@ -94,6 +94,14 @@ class Run:
     began: float = field(default_factory=time.monotonic)
     json: JsonList = field(default_factory=JsonList)
     shown: int = 0  # results that stand on stdout
+    ended: float = 0.0  # when the last row was
+
+    def __post_init__(self) -> None:
+        self.ended = self.began
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        self.ended = time.monotonic()
 
     @property
     def recorded(self) -> int:
@@ -107,9 +115,9 @@ class Run:
         if not computed and self.expected is None:
             return begun
         left = sum(row.error is None for row in self.rows[done:])
-        spent = time.monotonic() - self.began
-        each = spent / computed if computed else self.expected or 0.0
-        return f"{begun}, {duration(each * left)} left"
+        each = (self.ended - self.began) / computed if computed else self.expected or 0.0
+        spent = min(time.monotonic() - self.ended, each)  # on the row in hand
+        return f"{begun}, {duration(each * left - spent)} left"
 
 
 def tell_plan(plan: Plan, output: Output) -> None:
@@ -164,7 +172,7 @@ def update_rows(
     finished = False
     try:
         for row in rows:
-            run.results.append(_result(row, make))
+            run.add(_result(row, make))
             _show(run)
         finished = True
     finally:  # what was recorded is told, whatever stopped the rest
