@@ -198,6 +198,7 @@ def test_update_by_a_statement_needs_no_old_answer(edited):
     assert (ran.json["subject"], ran.json["target"]) == ("Cuba", "Oslo")
     assert ran.json["found"]["templates"] == ["The city of [X] is [Y].", "people in [X] speak [Y]"]
     assert ran.json["answer"]
+    assert "did not know the old answer" not in ran.err  # nobody stated one
     assert edited("log", "--json").json[0]["edit"] == ran.json["edit"]
 
 

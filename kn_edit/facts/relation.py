@@ -83,6 +83,7 @@ class Case:
     published: the case is a row of a benchmark, which nobody wrote for this model. Where it cannot
     be asked, it is passed over, and the other rows go on.
     notes: what was taken otherwise than the row has it, a sentence of each kind
+    said: nobody stated the fact's answer; it is what the model says
     """
 
     relation: Relation
@@ -93,3 +94,4 @@ class Case:
     beside: tuple[str, ...] = field(default=(), compare=False, repr=False)
     published: bool = False
     notes: tuple[str, ...] = ()
+    said: bool = False

@@ -40,6 +40,7 @@ class UpdateExam:
     probes: Probes
     old: tuple[Chain, ...]  # the edited prompts, asked for the answer before the update
     to: str
+    said: bool = False  # the old answer is what the model says, because nobody stated one
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
@@ -63,7 +64,11 @@ class UpdateExam:
             | kept.metrics(),
             (*bench.how.gate.faults(metrics), *bench.how.gate.undoing(kept.share)),
             not_numbers(after.not_numbers, after.asked, neutral_before, neutral_after),
-            (*_unknown(old_before), *_changed(subject, metrics), *kept.notices()),
+            (
+                *(() if self.said else _unknown(old_before)),
+                *_changed(subject, metrics),
+                *kept.notices(),
+            ),
             after.held_out,
         )
 

@@ -96,7 +96,7 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         found=_story(how.search, located) | shifts.story | _asked(relation) | judged_by(probes),
         notices=(*asked_otherwise((*old, *new)), *_doubts(located)),
         message=_message(case, to),
-        exam=UpdateExam(probes, tuple(old), to),
+        exam=UpdateExam(probes, tuple(old), to, case.said),
     )
 
 

@@ -674,7 +674,8 @@ class Workspace:
         if current.fact.stated:
             return current
         with self.engine.at(self.ledger.deltas(version.edits)) as model:
-            return replace(current, fact=replace(current.fact, answer=said(model, current)))
+            fact = replace(current.fact, answer=said(model, current))
+            return replace(current, fact=fact, said=True)
 
     def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
         """Make a move that means the same on every head. Raises HeadMoved after many tries."""
