@@ -12,7 +12,14 @@ from tiny_models import CAUSAL, tiny
 from workspaces import QUICK, new_workspace
 
 from kn_edit.evaluation.gate import Gate
-from kn_edit.evaluation.metrics import Probes, compare, read, same_answers, whole_answer
+from kn_edit.evaluation.metrics import (
+    Probes,
+    compare,
+    read,
+    same_answers,
+    whole_answer,
+    whole_answers,
+)
 from kn_edit.facts import Fact, Prompt, Template, read_cases
 from kn_edit.models.greedy import answers, answers_along
 from kn_edit.models.questions import ask, ask_openly
@@ -102,6 +109,20 @@ def test_as_much_of_another_answer_counts_as_the_new_answer_is_long_within_bound
     assert [*lengths.values()] == [3, 4, 8]
 
 
+def test_an_answer_that_is_stated_and_right_is_whole_where_it_ends():
+    """What follows is another matter: a stop, or the next sentence."""
+    model = tiny("llama")
+    open_prompt = OTHERS[0]
+    start = ask_openly(model, open_prompt)
+    said = generated(model, start.ids, 3)
+    words = model.tokenizer.decode(said[:2])
+    stated = replace(open_prompt, fact=Fact("capital", "Japan", words))
+    assert [q.token for q in ask(model, stated).questions] == said[:2]
+    wrong = replace(open_prompt, fact=Fact("capital", "Japan", "Rome of Rome"))
+    whole = whole_answers(model, [open_prompt, stated, wrong], [3, 3, 3])
+    assert [list(answer.says) for answer in whole] == [said, said[:2], said]
+
+
 def test_prompts_about_the_same_subject_have_a_measure_of_their_own():
     sound, broken = tiny("llama"), tiny("llama", seed=1)
     probes = Probes((PARIS,), (), (OTHERS[0],), tuple(OTHERS[1:]))
@@ -172,11 +193,11 @@ def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeyp
     assert neighbours & edited
     asked = []
 
-    def ask_and_note(model, prompt):
-        asked.append(prompt.cloze)
-        return ask_openly(model, prompt)
+    def note(model, prompts, counts):
+        asked.extend(prompt.cloze for prompt in prompts)
+        return whole_answers(model, prompts, counts)
 
-    monkeypatch.setattr("kn_edit.workspace.evaluating.ask_openly", ask_and_note)
+    monkeypatch.setattr("kn_edit.workspace.evaluating.whole_answers", note)
     workspace.evaluate()
     assert asked
     assert not edited & {*asked}

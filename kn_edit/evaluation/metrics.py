@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 
+from kn_edit.errors import CannotAsk
 from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Answer, answers, answers_along
 from kn_edit.models.model import Model
@@ -83,21 +84,54 @@ def read(
     # What is said to paraphrases is shown after an edit only; finding it out costs runs.
     paraphrases = _chains(model, probes.held_out, answer)
     held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
-    others = [ask_openly(model, p) for p in (*probes.neighbours, *probes.same_subject)]
+    others = (*probes.neighbours, *probes.same_subject)
     if like is None:
-        said = answers(model, others, [whole_answer(own)] * len(others), finite=finite)
+        said = whole_answers(model, others, [whole_answer(own)] * len(others), finite=finite)
     else:
-        paths = [one.path for one in (*like.neighbours, *like.same_subject)]
-        said = answers_along(model, others, paths, finite=finite)
+        before = (*like.neighbours, *like.same_subject)
+        said = said_again(model, others, before, finite=finite)
     neighbours = len(probes.neighbours)
     return Readings(tuple(edited), tuple(held_out), said[:neighbours], said[neighbours:])
 
 
 def whole_answer(chains: Sequence[Chain]) -> int:
-    """Tokens of another subject's answer that count as the whole of it: as many as the new answer
-    has, within bounds."""
+    """Tokens of another subject's answer that count as the whole of it, where nobody states it.
+
+    As many as the new answer has, within bounds.
+    """
     longest = max((len(chain.questions) for chain in chains), default=0)
     return min(max(longest, FEWEST_TOKENS), MOST_TOKENS)
+
+
+def whole_answers(
+    model: Model, prompts: Sequence[Prompt], counts: Sequence[int], *, finite: bool = True
+) -> tuple[Answer, ...]:
+    """What a model says to prompts, at most counts[i] tokens: the whole answer, where it is stated.
+
+    Raises NotFinite; finite: False marks what is NaN instead.
+    """
+    questions = [ask_openly(model, prompt) for prompt in prompts]
+    said = answers(model, questions, counts, finite=finite)
+    return tuple(_whole(model, *each) for each in zip(prompts, said, strict=True))
+
+
+def said_again(
+    model: Model, prompts: Sequence[Prompt], before: Sequence[Answer], *, finite: bool = True
+) -> tuple[Answer, ...]:
+    """What a model says to prompts where it said these answers before. Raises NotFinite."""
+    questions = [ask_openly(model, prompt) for prompt in prompts]
+    return answers_along(model, questions, [one.path for one in before], finite=finite)
+
+
+def _whole(model: Model, prompt: Prompt, said: Answer) -> Answer:
+    """What was said, without what follows a stated answer that was right."""
+    if not prompt.fact.stated:
+        return said
+    try:
+        stated = tuple(question.token for question in ask(model, prompt).questions)
+    except CannotAsk:
+        return said
+    return said.up_to(len(stated)) if said.says[: len(stated)] == stated else said
 
 
 def same_answers(before: Sequence[Answer], after: Sequence[Answer]) -> list[bool]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import torch
+
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens, is_nan, log_p
+from kn_edit.models.predict import BATCH, first_tokens, is_nan, log_p
 from kn_edit.models.questions import Question
+from kn_edit.models.trace import trace
 
 
 @dataclass
@@ -72,6 +75,10 @@ class Answer:
     path: tuple[int, ...]
     says: tuple[int, ...]
 
+    def up_to(self, tokens: int) -> Answer:
+        """The first tokens of it."""
+        return Answer(self.path[:tokens], self.says[:tokens])
+
 
 def answers(
     model: Model, questions: Sequence[Question], counts: Sequence[int], *, finite: bool = True
@@ -80,8 +87,64 @@ def answers(
 
     Raises NotFinite; finite: False marks what is NaN instead.
     """
-    texts = greedy(model, questions, counts, finite=finite)
-    return answers_along(model, questions, [tuple(text.tokens) for text in texts], finite=finite)
+    if model.causal:
+        paths = _paths(model, questions, counts)
+    else:
+        firsts = greedy(model, questions, counts, finite=finite)
+        paths = [tuple(text.tokens) for text in firsts]
+    return answers_along(model, questions, paths, finite=finite)
+
+
+def _paths(
+    model: Model, questions: Sequence[Question], counts: Sequence[int]
+) -> list[tuple[int, ...]]:
+    """What a causal LM says to prompts, those of one length together and each token run once.
+
+    A path ends in front of what is NaN. What a run of one token says can differ from what a run of
+    all of them does, where two tokens are as likely to the last digit.
+    """
+    paths: list[tuple[int, ...]] = [()] * len(questions)
+    lengths: dict[int, list[int]] = {}
+    for at, question in enumerate(questions):
+        lengths.setdefault(len(question.ids), []).append(at)
+    for places in lengths.values():
+        for start in range(0, len(places), BATCH):
+            group = places[start : start + BATCH]
+            ids = [questions[at].ids for at in group]
+            said = _of_one_length(model, ids, max(counts[at] for at in group))
+            for at, path in zip(group, said, strict=True):
+                paths[at] = path[: counts[at]]
+    return paths
+
+
+def _of_one_length(
+    model: Model, prompts: Sequence[tuple[int, ...]], most: int
+) -> list[tuple[int, ...]]:
+    """The likeliest tokens behind prompts of one length, at most so many."""
+    from transformers import DynamicCache
+
+    ends, room = ending_tokens(model), model.max_length
+    if room is not None:
+        most = min(most, room + 1 - len(prompts[0]))
+    cache = DynamicCache(config=model.net.config)
+    paths: list[list[int]] = [[] for _ in prompts]
+    over = [False] * len(prompts)
+    ids = torch.tensor(prompts, device=model.device)
+    for step in range(most):
+        with torch.no_grad():
+            output = trace(model, ids, cache=cache).output
+            assert output is not None
+            rows = model.logits(output[:, -1]).float()
+        said = rows.argmax(-1)
+        for at, token in enumerate(said.tolist()):
+            over[at] = over[at] or is_nan(rows[at])
+            if not over[at]:
+                paths[at].append(token)
+                over[at] = token in ends
+        if all(over) or step + 1 == most:
+            break
+        ids = said[:, None]
+    return [tuple(path) for path in paths]
 
 
 def answers_along(

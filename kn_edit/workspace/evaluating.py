@@ -10,13 +10,13 @@ from statistics import fmean
 
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
-from kn_edit.evaluation.metrics import same_answers, whole_answer
+from kn_edit.evaluation.metrics import said_again, same_answers, whole_answer, whole_answers
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger import EditRecord
-from kn_edit.models.greedy import Answer, answers, answers_along
+from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
-from kn_edit.models.questions import ask, ask_openly, asked_text
+from kn_edit.models.questions import ask, asked_text
 from kn_edit.neurons.assess import accuracy, assess
 from kn_edit.workspace.earlier import refusal
 from kn_edit.workspace.engine import Engine
@@ -175,15 +175,13 @@ def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Pro
         ]
         for prompt in (prompt for some in one.judges for prompt in some):
             counts[prompt] = max(counts.get(prompt, 0), whole_answer(chains))
-    questions = [ask_openly(model, prompt) for prompt in counts]
-    return dict(zip(counts, answers(model, questions, [*counts.values()]), strict=True))
+    return dict(zip(counts, whole_answers(model, [*counts], [*counts.values()]), strict=True))
 
 
 def _kept(model: Model, said: Mapping[Prompt, Answer], progress: Progress) -> dict[Prompt, bool]:
     """Which of these prompts keep their whole answer."""
     progress("asking others", 0, 0)
-    questions = [ask_openly(model, prompt) for prompt in said]
-    after = answers_along(model, questions, [answer.path for answer in said.values()])
+    after = said_again(model, [*said], [*said.values()])
     return dict(zip(said, same_answers([*said.values()], after), strict=True))
 
 
