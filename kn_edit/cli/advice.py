@@ -14,7 +14,8 @@ from kn_edit.errors import Advice, GateFailed, RowsFailed
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
 
-LEAST_SLOTS, MOST_SLOTS = 40, 400  # that an advice to take more names
+NAMED = "the neurons that the search puts first, and no others"
+LEAST_SLOTS, MOST_SLOTS = 40, 1000  # that an advice to take more names
 MOST_NAMED = 60  # neurons that a command lists
 MOST_PROMPTS = 4  # of a relation, that a command lists
 INDENT = "    "
@@ -74,9 +75,7 @@ def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advi
     """Where the new answer does not come."""
     yield _wording(context, drafts)
     if len(drafts) == 1:
-        yield Advice(
-            "the neurons that carry the fact, and no others", _with_neurons(context, drafts[0])
-        )
+        yield Advice(NAMED, _with_neurons(context, drafts[0]))
     slots = max(2 * _written(drafts), LEAST_SLOTS)
     if slots <= MOST_SLOTS:
         yield Advice("more slots", _with_slots(context, slots))
@@ -88,9 +87,7 @@ def _of_harm(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice
     if slots:
         yield Advice("fewer slots", _with_slots(context, slots))
     if len(drafts) == 1:
-        yield Advice(
-            "the neurons that carry the fact, and no others", _with_neurons(context, drafts[0])
-        )
+        yield Advice(NAMED, _with_neurons(context, drafts[0]))
     yield Advice("naming subjects whose answers must stay, with --neighbour")
 
 
@@ -129,7 +126,7 @@ def _wording(context: click.Context, drafts: Sequence[Draft]) -> Advice:
     relation = context.params.get("relation")
     options: Options = {
         **({"--relation": [relation]} if relation and relation.isidentifier() else {}),
-        "--prompt": _worded(draft.after),
+        "--prompt": _worded(draft),
         "--subject": [draft.subject],
         **({"--answer": [draft.answer]} if draft.answer else {}),
         "--to": [draft.target],
@@ -138,11 +135,23 @@ def _wording(context: click.Context, drafts: Sequence[Draft]) -> Advice:
     return Advice(f"{what}, such as this one or your own", command)
 
 
-def _worded(answers: Sequence[Assessment]) -> list[str]:
-    """The templates of some answers, those that failed as questions."""
-    wrong = [_asked(one.prompt.template.text) for one in answers if one.miss]
-    right = [one.prompt.template.text for one in answers if not one.miss]
-    return [*right[:MOST_PROMPTS], *wrong[:MOST_PROMPTS]]
+def _worded(draft: Draft) -> list[str]:
+    """Templates for the prompts of an edit: in place of each that failed a paraphrase to which the
+    new answer came all the same, or the same as a question."""
+    right = _texts(one for one in draft.after if not one.miss)
+    wrong = _texts(one for one in draft.after if one.miss)
+    spare = [text for text in _texts(one for one in draft.paraphrases if one.right) if _plain(text)]
+    others = [spare.pop(0) if spare else _asked(text) for text in wrong[:MOST_PROMPTS]]
+    return list(dict.fromkeys([*right[:MOST_PROMPTS], *others]))
+
+
+def _texts(answers: Iterable[Assessment]) -> list[str]:
+    return [one.prompt.template.text for one in answers]
+
+
+def _plain(template: str) -> bool:
+    """Whether a template is a line that a person might write, and not one of a chat format."""
+    return template.isprintable() and "<|" not in template
 
 
 def _asked(template: str) -> str:

@@ -13,13 +13,23 @@ from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Chain, Question
 
 TEXTS, TOKENS = 6, 12  # of what is timed
-BACKWARD = 2.0  # a step of the solver, in runs forward over the same tokens: it goes back as well
 
-# What the parts of an update run forward, in tokens; measured on the demo model (docs/results.md).
-LOCATING = 1500  # for each prompt, where its scores are not cached
-HELD = 500  # places whose predictions a solver holds, at each step
-STEPS = 12  # that the solver takes where its neurons can carry the change
-MEASURING = 1500
+
+@dataclass(frozen=True)
+class Cost:
+    """What a way to update runs, in tokens; counted on the demo model (tests/test_pace.py)."""
+
+    asking: int  # forward, before the solver begins
+    locating: int  # likewise, for each prompt
+    rows: int  # texts that one step of the solver sees beside the prompts
+    longer: int  # tokens that the longest of them has more than the longest prompt
+    step: float  # runs forward that one step comes to: it goes back as well
+    steps: int  # that are usual
+    measuring: int  # forward
+
+
+CORRECTION = Cost(7500, 0, rows=19, longer=12, step=1.65, steps=30, measuring=2500)
+CALIBRATED = Cost(3000, 1500, rows=50, longer=4, step=1.0, steps=20, measuring=2500)
 
 
 @dataclass(frozen=True)
@@ -46,21 +56,26 @@ def update_forecast(
     model: Model,
     chains: Sequence[Chain],
     *,
+    known: bool = True,
     solved: bool = True,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Forecast:
-    """How long an update of one fact will take. The model is run once, over a few short texts.
+    """How long an update of one fact will take. The model is run twice, over a few short texts.
 
-    chains: the fact's prompts, asked for the new answer; solved: whether a solver makes the edit.
-    Raises NotFinite.
+    chains: the fact's prompts, asked for the new answer; known: whether neurons carry the fact, so
+    that they are located; solved: whether a solver makes the edit. Raises NotFinite.
     """
+    cost = CALIBRATED if known else CORRECTION
     token = seconds_per_token(model, clock)
-    own = sum(len(question.ids) for chain in chains for question in chain.questions)
-    parts = [Part("locating", token * LOCATING * len(chains))]
-    if solved:
-        parts.append(Part("solving", token * BACKWARD * (own + HELD) * STEPS, STEPS))
-    parts.append(Part("measuring", token * (MEASURING + own)))
-    return Forecast(tuple(parts))
+    lengths = [len(chain.questions[-1].ids) for chain in chains]
+    step = (len(chains) + cost.rows) * (max(lengths) + cost.longer) * cost.step
+    tokens = [
+        ("asking", cost.asking, 0),
+        ("locating", cost.locating * len(chains), 0),
+        ("solving", cost.steps * step if solved else 0, cost.steps),
+        ("measuring", cost.measuring + sum(lengths), 0),
+    ]
+    return Forecast(tuple(Part(name, token * many, steps) for name, many, steps in tokens if many))
 
 
 def seconds_per_token(model: Model, clock: Callable[[], float] = time.perf_counter) -> float:

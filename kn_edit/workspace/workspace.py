@@ -318,18 +318,23 @@ class Workspace:
 
     @verb
     def forecast(self, case: Case, to: str, *, how: How | None = None) -> Forecast:
-        """How long an update will take on this machine, by its parts; the model is run once.
+        """How long an update will take on this machine, by its parts; runs the model a few times.
 
         Raises what `check` raises, and NotFinite.
         """
         from kn_edit.models.questions import ask
+        from kn_edit.neurons.assess import assess
         from kn_edit.workspace.locating import prompts_for
         from kn_edit.workspace.pace import update_forecast
 
         model = self.engine.model
         prompts = prompts_for(model, case.relation, case.fact)
         chains = [ask(model, prompt, to) for prompt in prompts]
-        return update_forecast(model, chains, solved=how is None or not how.closed_form)
+        formula, named = (how.closed_form, how.neurons) if how else (False, ())
+        known = bool(formula or named) or not case.relation.own
+        if known and case.fact.stated and not (formula or named):
+            known = any(one.right for one in assess(model, [ask(model, p) for p in prompts]))
+        return update_forecast(model, chains, known=known, solved=not formula)
 
     @verb
     def update(
