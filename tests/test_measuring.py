@@ -25,6 +25,7 @@ from kn_edit.models.greedy import answers, answers_along
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace import case_of
+from kn_edit.workspace.measuring import judged_by
 
 PARIS = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 OTHERS = [
@@ -201,3 +202,13 @@ def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeyp
     workspace.evaluate()
     assert asked
     assert not edited & {*asked}
+
+
+def test_what_no_field_may_hold_is_not_recorded_of_what_judged():
+    odd = replace(PARIS, fact=Fact("capital", "Ja\x1bpan", ""))
+    recorded = judged_by(Probes((PARIS,), (odd,), (odd, *OTHERS), ()))["judged_by"]
+    assert recorded == {
+        "paraphrases": [],
+        "neighbours": [prompt.cloze for prompt in OTHERS],
+        "same_subject": [],
+    }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
 from kn_edit.edits.delta import Delta
+from kn_edit.errors import BadField, EmptyField
 from kn_edit.evaluation.gate import not_numbers
 from kn_edit.evaluation.metrics import (
     Metrics,
@@ -18,7 +20,7 @@ from kn_edit.evaluation.metrics import (
     read,
     same_tokens,
 )
-from kn_edit.facts import Fact, Relation
+from kn_edit.facts import Fact, Prompt, Relation, check_field
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Chain, Question, ask
@@ -30,6 +32,7 @@ from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.workspace.neutral import speech, spoken
 
+MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 SAME_SUBJECT = 0.8  # with less of what else is asked of the subject, a notice tells
 
 
@@ -74,14 +77,25 @@ class UpdateExam:
 
 
 def judged_by(probes: Probes) -> dict[str, Any]:
-    """The prompts that judge an update, as they are recorded with it."""
+    """The prompts that judge an update, as they are recorded with it: the first of each kind.
+
+    Without those that no field may hold, which nobody could pull from a repository.
+    """
     return {
         "judged_by": {
-            "paraphrases": [prompt.cloze for prompt in probes.held_out],
-            "neighbours": [prompt.cloze for prompt in probes.neighbours],
-            "same_subject": [prompt.cloze for prompt in probes.same_subject],
+            "paraphrases": _recordable(probes.held_out),
+            "neighbours": _recordable(probes.neighbours),
+            "same_subject": _recordable(probes.same_subject),
         }
     }
+
+
+def _recordable(prompts: Sequence[Prompt]) -> list[str]:
+    texts = []
+    for prompt in prompts[:MOST_RECORDED]:
+        with suppress(BadField, EmptyField):
+            texts.append(check_field(prompt.cloze, "template"))
+    return texts
 
 
 @dataclass(frozen=True)
