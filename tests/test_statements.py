@@ -101,6 +101,11 @@ def test_the_right_form_is_shown_in_the_users_own_words_where_they_have_names():
     assert refusal.value.example == EXAMPLE
 
 
+def test_words_are_found_where_a_script_has_no_spaces():
+    said = read_statement("法国的首都是罗马。", "法国", "罗马")
+    assert said.templates[0].text == "[X]的首都是[Y]。"
+
+
 @pytest.mark.parametrize(("subject", "answer"), [("Peet", "Brian"), ("CEO", "Bria")])
 def test_words_that_are_not_in_a_statement_are_told(subject, answer):
     with pytest.raises(BadStatement, match="does not hold the"):
@@ -291,6 +296,12 @@ def test_a_text_may_begin_with_a_mark(written):
 def test_a_wrong_line_is_told_with_its_number(written, line, said):
     with pytest.raises(BadFacts, match=said):
         read_cases(written(LINES + line))
+
+
+def test_a_text_has_a_bound_for_the_wordings_of_a_fact(written):
+    lines = [f"{number} [X: Cuba] lies in [Y: Oslo]" for number in range(1_001)]
+    with pytest.raises(BadFacts, match="more than 1,000 wordings"):
+        read_cases(written("\n".join(lines)))
 
 
 def test_rows_of_json_may_say_a_statement(written):

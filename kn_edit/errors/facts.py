@@ -248,7 +248,7 @@ class NothingToAsk(KnEditError):
     def __str__(self) -> str:
         return (
             f"relation {self.relation!r} has no prompt for this model: {self.reason}; "
-            "add a template such as 'The capital of [X] is the city of [Y].'"
+            "word it with the answer last, such as 'The capital of [X] is the city of [Y].'"
         )
 
 

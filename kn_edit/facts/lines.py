@@ -20,6 +20,7 @@ from pathlib import Path
 from kn_edit.errors import BadFacts
 from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact
+from kn_edit.facts.jsonl import MOST_TEMPLATES
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import MOST_ROW, MOST_ROWS, text_of
 from kn_edit.facts.statement import (
@@ -56,6 +57,9 @@ def _case(rows: list[Stated]) -> Case:
     place, first = rows[0]
     name = relation_name(place)
     templates = tuple(dict.fromkeys(each for _, stated in rows for each in stated.templates))
+    if len(templates) > MOST_TEMPLATES:
+        problem = f"more than {MOST_TEMPLATES:,} wordings of one fact"
+        raise place.wrong(problem, "leave some of them out")
     fact = Fact(name, first.subject, "", place)
     return Case(Relation(name, templates, (fact,), own=True), fact, first.answer or None)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from kn_edit.errors import BadStatement, BadTemplate, StatementsDiffer
 from kn_edit.facts.fact import Template
 from kn_edit.facts.fields import check_field
+from kn_edit.facts.wording import stands_close
 
 EXAMPLE = "The CEO of [X: Starbucks] is [Y: Brian Niccol]."
 NAMES = {"X": "subject", "Y": "answer"}
@@ -157,8 +158,14 @@ def _found_in(text: str, subject: str | None, answer: str | None) -> list[tuple[
 
 
 def _last(text: str, words: str) -> tuple[int, int] | None:
-    """Where words stand last in a text, in any case, and not inside other words."""
-    pattern = rf"(?<!\w){re.escape(words.strip())}(?!\w)"
+    """Where words stand last in a text, in any case, and not inside other words.
+
+    In scripts without spaces, words have no ends that could be seen.
+    """
+    words = words.strip()
+    front = "" if stands_close(words[:1]) else r"(?<!\w)"
+    behind = "" if stands_close(words[-1:]) else r"(?!\w)"
+    pattern = front + re.escape(words) + behind
     places = [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
     return places[-1] if places else None
 

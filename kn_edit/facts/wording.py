@@ -20,7 +20,7 @@ def relation_name(row: Place) -> str:
 
 def with_answer(text: str) -> str:
     """A prompt with the place of its answer behind it, as its script writes it."""
-    return text + ("" if _stands_close(text[-1:]) else " ") + ANSWER
+    return text + ("" if stands_close(text[-1:]) else " ") + ANSWER
 
 
 def template_of(prompt: Place, subject: str, *, held_out: bool = False) -> Template | None:
@@ -68,7 +68,7 @@ def whole_template(text: str) -> Template:
     return Template(f"{SUBJECT}{space}{ANSWER}")
 
 
-def _stands_close(letter: str) -> bool:
+def stands_close(letter: str) -> bool:
     """Whether an answer follows a letter without a space."""
     if not letter or letter.isspace() or unicodedata.category(letter) in _OPENING:
         return True

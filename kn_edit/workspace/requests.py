@@ -73,7 +73,7 @@ def case_of(
     else:
         templates = tuple(map(_template, prompts))
         if templates and answer is None and to is None:
-            raise FactNotNamed("--answer")
+            raise FactNotNamed("--answer (or, of an update, --to)")
     subject = check_field(subject, "subject")
     to = None if to is None else check_field(to, "new answer")
     names = [check_field(neighbour, "neighbour") for neighbour in each(neighbours, "neighbours")]
