@@ -184,7 +184,7 @@ def test_the_time_that_is_left_is_told_with_the_row(edited):
     began = time.monotonic() - 300
     now = Run(rows, Output(as_json=True, quiet=False), began=began)
     assert now.at() == "row 1 of 3"
-    now.add(Result(rows[0], "recorded", edited=object()))
+    now.add(Result(rows[0], "recorded", metrics={"efficacy": 1.0}))
     assert now.at() == "row 2 of 3, 10 min left"
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli import plain
@@ -21,6 +21,7 @@ Row = tuple["Case", str]
 Make = Callable[["Case", str], "Edited"]
 
 MOST_LINES = 5  # that a note lists
+MOST_KEPT = 50  # of the first rows, those that were refused are advised on
 # What became of a row.
 RECORDED, MEASURED, REFUSED, UNCHANGED, FAILED = (
     "recorded",
@@ -56,6 +57,11 @@ class Result:
     edited: Edited | None = None
     why_not: tuple[str, ...] = ()
     error: KnEditError | None = None
+    metrics: Mapping[str, Any] | None = None  # of what was computed
+
+    @classmethod
+    def of(cls, row: ToDo, status: str, edited: Edited, why_not: Iterable[str] = ()) -> Result:
+        return cls(row, status, edited, tuple(why_not), metrics=edited.draft.metrics)
 
     def plain(self) -> dict[str, Any]:
         """The row as --json shows it: as an edit of its own, with what became of it."""
@@ -110,7 +116,7 @@ class Run:
     def at(self) -> str:
         """Which row is in hand, and how long the others take: `row 3 of 40, 25 min left`."""
         done, rows = len(self.results), len(self.rows)
-        computed = sum(result.edited is not None for result in self.results)
+        computed = sum(result.metrics is not None for result in self.results)
         begun = f"row {done + 1} of {rows}"
         if not computed and self.expected is None:
             return begun
@@ -210,8 +216,7 @@ def _result(row: ToDo, make: Make) -> Result:
     try:
         edited = make(row.case, row.target)
     except GateFailed as error:
-        reasons = (*error.faults, *error.misses)
-        return Result(row, REFUSED, measured(error), reasons, error)
+        return Result.of(row, REFUSED, measured(error), (*error.faults, *error.misses))
     except SameAnswer as error:  # nobody stated the answer, and the model says the new one already
         return Result(row, UNCHANGED, None, (str(error),), error)
     except KnEditError as error:
@@ -220,8 +225,8 @@ def _result(row: ToDo, make: Make) -> Result:
         return Result(row, FAILED, None, (str(error),), error)
     if edited.edit is None:
         draft = edited.draft
-        return Result(row, MEASURED, edited, (*draft.unsound, *draft.faults))
-    return Result(row, RECORDED, edited)
+        return Result.of(row, MEASURED, edited, (*draft.unsound, *draft.faults))
+    return Result.of(row, RECORDED, edited)
 
 
 def _begin(run: Run) -> None:
@@ -253,6 +258,8 @@ def _show(run: Run) -> None:
             output.notice(f"{result.row.name} would fail the gate: {listed(result.why_not)}")
         if result.edited:
             notices(result.edited, output)
+        if result.status != REFUSED or run.shown > MOST_KEPT:
+            run.results[run.shown - 1] = replace(result, edited=None)  # its tensors are large
 
 
 def _end(run: Run, stopped_at: ToDo | None) -> None:
@@ -275,7 +282,7 @@ def _summary(run: Run) -> list[str]:
     listed_counts = listed([f"{count} {status}" for status, count in counts.most_common()])
     seconds = time.monotonic() - run.began
     lines = [f"{len(run.rows)} rows in {duration(seconds)}: {listed_counts}"]
-    metrics = [result.edited.draft.metrics for result in run.results if result.edited]
+    metrics = [result.metrics for result in run.results if result.metrics]
     means = []
     for name in FIGURES:
         values = [row[name] for row in metrics if row.get(name) is not None]
