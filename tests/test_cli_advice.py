@@ -100,6 +100,29 @@ def test_the_papers_formula_is_first_replaced_by_solving(edited):
         assert ran.code == 0, (words, ran.err)
 
 
+def test_answers_of_others_that_change_are_named_with_their_token(edited):
+    fact = ("--relation", edited.pack, "--subject", "Italy", "--to", "Oslo")
+    named = ("--neurons", " ".join(f"L1.{number}" for number in range(20)))
+    harm = (*fact, *named, "--method", "closed-form", "--scale", "1", "400", "--json")
+    ran = edited("update", *harm)
+    assert ran.code == ExitCode.QUALITY_GATE
+    changed = ran.json["changed"]
+    metrics = ran.json["metrics"]
+    assert len(changed) == round((1 - metrics["specificity"]) * metrics["neighbours"]) > 0
+    for row in changed:
+        assert row["subject"] in row["prompt"]
+        assert row["subject"] != "Italy"
+        assert 1 <= row["token"] <= row["of"]
+        assert row["before"] != row["after"]
+    misses = ran.error["detail"]["misses"]
+    assert any(f"on '{changed[0]['prompt']}' token {changed[0]['token']}" in one for one in misses)
+    people = edited("update", *harm[:-1])
+    assert "other prompt that answers otherwise" in people.out
+    holding = next(words for words in commands(people.err) if "--neighbour" in words)
+    assert holding[holding.index("--neighbour") + 1] == changed[0]["subject"]
+    assert edited(*holding, "--dry-run").code == 0
+
+
 def test_rows_of_a_file_are_tried_again_with_the_file(edited, tmp_path):
     rows = [
         {"subject": s, "answer": a, "prompts": [OWN[1]], "to": "New York"}

@@ -40,7 +40,7 @@ def advice_on(*edits: Edited) -> tuple[Advice, ...]:
         return tuple(_of_erasure(context))
     if any(draft.unsound for draft in drafts):
         return tuple(_of_formula(context, drafts))
-    missed = any(draft.misses for draft in drafts)
+    missed = any(answer.miss for draft in drafts for answer in draft.after)
     steps = _of_missed(context, drafts) if missed else _of_harm(context, drafts)
     return (*_of_formula(context, drafts), *steps, _accepted(context))
 
@@ -79,16 +79,28 @@ def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advi
     slots = max(2 * _written(drafts), LEAST_SLOTS)
     if slots <= MOST_SLOTS:
         yield Advice("more slots", _with_slots(context, slots))
+    yield from _holding(context, drafts)
 
 
 def _of_harm(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
     """Where the new answer comes, and other answers change with it."""
+    yield from _holding(context, drafts)
     slots = _written(drafts) // 2
     if slots:
         yield Advice("fewer slots", _with_slots(context, slots))
     if len(drafts) == 1:
         yield Advice(NAMED, _with_neurons(context, drafts[0]))
-    yield Advice("naming subjects whose answers must stay, with --neighbour")
+
+
+def _holding(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
+    """Where an edit changed too many answers of other subjects."""
+    if len(drafts) > 1 or context.params.get("facts") or not drafts[0].harmful:
+        return
+    names = dict.fromkeys(one.prompt.fact.subject for one in drafts[0].changed)
+    given = context.params.get("neighbours") or ()
+    subjects = [*given, *[name for name in names if name not in given][:MOST_PROMPTS]]
+    command = again(context, options={"--neighbour": subjects})
+    yield Advice("holding the other subjects whose answers changed", command)
 
 
 def _of_formula(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:

@@ -12,6 +12,7 @@ from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
     Parts,
+    answer_cell,
     count,
     fitted,
     neurons,
@@ -57,6 +58,7 @@ def result_row(result: Result, dry_run: bool) -> Parts:
 
 ROW_HEAD = "edit          eff. gen. spec. change"
 MOST_CHANGE = 50  # columns of it
+MOST_CHANGED = 6  # other prompts that are shown
 
 
 def _how(draft: Draft) -> str:
@@ -85,6 +87,19 @@ def _answers(draft: Draft) -> Parts:
         for new in draft.paraphrases[:MOST_ROWS]:
             held_out.add_row(prompt(new), said(new))
         yield held_out
+    if draft.changed:
+        yield ""
+        others = table("+other prompt that answers otherwise", "+before", "+after")
+        for one in draft.changed[:MOST_CHANGED]:
+            others.add_row(
+                fitted(one.prompt.cloze, MOST_PROMPT),
+                answer_cell(one.before),
+                answer_cell(one.after),
+            )
+        yield others
+        rest = len(draft.changed) - MOST_CHANGED
+        if rest > 0:
+            yield f"and {count(rest, 'more prompt')}; --json has all"
 
 
 def _facts(draft: Draft) -> Parts:

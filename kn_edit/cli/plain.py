@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace import (
         Assessment,
         Blame,
+        Change,
         Difference,
         Edited,
         EditRecord,
@@ -59,6 +60,17 @@ def assessment(one: Assessment) -> Plain:
         "says": one.says or None,
         "says_p": one.says_p,
         "miss": None if one.miss is None else asdict(one.miss),
+    }
+
+
+def changed(one: Change) -> Plain:
+    return {
+        "prompt": one.prompt.cloze,
+        "subject": one.prompt.fact.subject,
+        "before": one.before,
+        "after": one.after,
+        "token": one.place,
+        "of": one.of,
     }
 
 
@@ -138,6 +150,7 @@ def edited(one: Edited) -> Plain:
         "before": [assessment(each) for each in draft.before],
         "after": [assessment(each) for each in draft.after],
         "paraphrases": [assessment(each) for each in draft.paraphrases],
+        "changed": [changed(each) for each in draft.changed],
         "metrics": draft.metrics,
         "found": draft.found,
         "faults": [*draft.unsound, *draft.faults],

@@ -70,11 +70,15 @@ def missed(answer: Assessment) -> str:
     if miss is None:
         return ""
     prompt = shortened(answer.prompt.cloze, MOST_PROMPT)
-    wanted, instead = miss.wanted.strip(), miss.instead.strip()
-    if not wanted or not instead or wanted == instead:  # only spaces tell them apart
-        wanted, instead = miss.wanted, miss.instead
+    wanted, instead = apart(miss.wanted, miss.instead)
     place = f"token {miss.place} of {miss.of}" if miss.of > 1 else "the answer"
     return f"on {prompt!r} {place} should be {wanted!r}, and {instead!r} comes"
+
+
+def apart(token: str, other: str) -> tuple[str, str]:
+    """Two tokens without the spaces around them, where these alone do not tell them apart."""
+    bare = token.strip(), other.strip()
+    return bare if all(bare) and bare[0] != bare[1] else (token, other)
 
 
 def accuracy(answers: Sequence[Assessment]) -> float | None:

@@ -27,6 +27,7 @@ from kn_edit.workspace.requests import case_of
 from kn_edit.workspace.workspace import Restored, Workspace
 
 if TYPE_CHECKING:
+    from kn_edit.evaluation.changes import Change
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
@@ -43,6 +44,7 @@ __all__ = [
     "BaseRecord",
     "Blame",
     "Case",
+    "Change",
     "Difference",
     "Draft",
     "EditRecord",
@@ -75,6 +77,7 @@ __all__ = [
 
 _LATER = {
     "Assessment": "kn_edit.neurons.assess",
+    "Change": "kn_edit.evaluation.changes",
     "Draft": "kn_edit.workspace.drafts",
     "Evaluation": "kn_edit.workspace.evaluating",
     "Forecast": "kn_edit.workspace.pace",

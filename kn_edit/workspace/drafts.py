@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadSetting, require_number, require_whole
+from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
@@ -78,6 +79,8 @@ class Measurement:
     unsound: tuple[str, ...]  # why it must not be recorded even if the user accepts it
     notices: tuple[str, ...]
     paraphrases: tuple[Assessment, ...] = ()  # of an update, after it
+    changed: tuple[Change, ...] = ()  # what an update changed of other subjects' answers
+    harmful: bool = False  # the gate refuses it for these
 
 
 class Exam(Protocol):
@@ -127,13 +130,19 @@ class Draft:
     message: str
     unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
     paraphrases: tuple[Assessment, ...] = ()  # of an update, after it: what generalization asks
+    changed: tuple[Change, ...] = ()  # what an update changed of other subjects' answers
+    harmful: bool = False  # the gate refuses it for these
 
     @property
     def misses(self) -> tuple[str, ...]:
-        """The prompts whose new answer does not come, each with the token that stops it."""
+        """The prompts that fail an update, each with the token that it fails on.
+
+        Those whose new answer does not come, and those of others that it changed too many of.
+        """
         if self.kind != "update":
             return ()
-        return tuple(missed(answer) for answer in self.after if answer.miss is not None)
+        own = tuple(missed(answer) for answer in self.after if answer.miss is not None)
+        return own + (tuple(map(str, self.changed)) if self.harmful else ())
 
 
 def measured(bench: Bench, proposal: Proposal) -> Draft:
@@ -158,6 +167,8 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         message=proposal.message,
         unsound=measurement.unsound,
         paraphrases=measurement.paraphrases,
+        changed=measurement.changed,
+        harmful=measurement.harmful,
     )
 
 

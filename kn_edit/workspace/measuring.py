@@ -10,6 +10,7 @@ from typing import Any
 
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadField, EmptyField
+from kn_edit.evaluation.changes import changes
 from kn_edit.evaluation.gate import not_numbers
 from kn_edit.evaluation.metrics import (
     Metrics,
@@ -73,6 +74,8 @@ class UpdateExam:
                 *kept.notices(),
             ),
             after.held_out,
+            changes(model, self.probes.neighbours, before.neighbours, after.neighbours),
+            harmful=bool(bench.how.gate.harm(metrics.specificity)),
         )
 
 

@@ -17,7 +17,7 @@ TEXTS, TOKENS = 6, 12  # of what is timed
 
 @dataclass(frozen=True)
 class Cost:
-    """What a way to update runs, in tokens; counted on the demo model (tests/test_pace.py)."""
+    """What a way to update runs, in tokens; counted on the demo model."""
 
     asking: int  # forward, before the solver begins
     locating: int  # likewise, for each prompt
@@ -29,7 +29,7 @@ class Cost:
 
 
 CORRECTION = Cost(7500, 0, rows=19, longer=12, step=1.65, steps=30, measuring=2500)
-CALIBRATED = Cost(3000, 1500, rows=50, longer=4, step=1.0, steps=20, measuring=2500)
+CALIBRATED = Cost(500, 1500, rows=50, longer=4, step=1.0, steps=18, measuring=4000)
 
 
 @dataclass(frozen=True)
