@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import Fact, Prompt, Relation, Template
-from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging
+from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging, for_solver
 from kn_edit.models.chat import chat_frame
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask
@@ -23,23 +23,34 @@ def judging_paraphrases(
 ) -> tuple[Prompt, ...]:
     """Held-out prompts that can be asked for an answer.
 
-    Those of the relation; where it has none for this model, rewordings of its prompts.
+    Those of the relation; where it has none for this model, rewordings of its prompts. Where a
+    tokenizer lacks words, some read like one that a solver trains on; they judge if no other can.
     """
     held_out = prompts_for(model, relation, fact, held_out=True)
-    return held_out or reworded(
-        model, prompts_for(model, relation, fact), answer, for_judging, PARAPHRASES
-    )
+    if held_out:
+        return held_out
+    own = prompts_for(model, relation, fact)
+    training = reworded(model, own, answer, for_solver)
+    judging = reworded(model, (*own, *training), answer, for_judging, PARAPHRASES, of=len(own))
+    return judging or reworded(model, own, answer, for_judging, PARAPHRASES)
 
 
 def reworded(
-    model: Model, prompts: Sequence[Prompt], answer: str, reword: Reword, most: int
+    model: Model,
+    prompts: Sequence[Prompt],
+    answer: str,
+    reword: Reword,
+    most: int | None = None,
+    *,
+    of: int | None = None,
 ) -> tuple[Prompt, ...]:
     """At most so many rewordings of prompts, those that can be asked for an answer.
 
     One that reads like a prompt itself to the model, or like another, is left out.
+    of: reword only the first so many of them
     """
     frame = chat_frame(model)
-    groups = [reword(prompt.template, frame) for prompt in prompts]
+    groups = [reword(prompt.template, frame) for prompt in prompts[:of]]
     seen = {ask(model, prompt, answer).questions for prompt in prompts}
     found: list[Prompt] = []
     for one in chosen(groups):
