@@ -15,6 +15,7 @@ from kn_edit.workspace.locating import prompts_for
 TOKENS = 6  # that a causal LM goes on for
 WORDS = 3  # of these, at most so many are its answer
 TRIED = 64  # likeliest tokens that an answer may begin with
+_PREAMBLE = re.compile(r"\A(?:the (?:correct )?answer is|it is|it was)\b[:\s]*", re.IGNORECASE)
 _STOP = re.compile(r"[^\w\s'’.-]|[.](?!\w)|[\r\n\t\v\f]")  # where an answer ends
 
 
@@ -40,15 +41,21 @@ def said(model: Model, case: Case) -> str:
 def _continued(model: Model, question: Question, token: int) -> str:
     """What a causal LM says from its first token on, the likeliest token each time."""
     tokens = [token]
-    while len(tokens) < TOKENS:
+    while len(tokens) < TOKENS * (2 if _PREAMBLE.match(_text(model, *tokens).strip()) else 1):
         ids = (*question.ids, *tokens)
         (row,) = log_p(model, [replace(question, ids=ids, position=len(ids) - 1)])
         token = int(row.argmax())
-        if _is_special(model, token) or _STOP.search(_text(model, *tokens).strip()):
+        if _is_special(model, token) or _STOP.search(_answer(_text(model, *tokens))):
             break
         tokens.append(token)
-    words = _STOP.split(_text(model, *tokens).strip())[0].split()
+    text = _text(model, *tokens).strip()
+    words = _STOP.split(_answer(text))[0].split() or _STOP.split(text)[0].split()
     return " ".join(words[:WORDS])
+
+
+def _answer(text: str) -> str:
+    """A text without what leads to its answer, such as `The answer is`."""
+    return _PREAMBLE.sub("", text.strip()).strip()
 
 
 def _can_ask(model: Model, case: Case, answer: str) -> bool:
