@@ -201,26 +201,47 @@ class Batch:
 def batched(model: Model, questions: Sequence[Question]) -> Batch:
     """Pad questions to one length.
 
-    A causal LM never looks ahead, so padding on the right needs no mask there.
+    A causal LM never looks ahead, so padding on the right needs no mask there, and a text that is
+    another's beginning needs no row of its own: an answer's chain is one row.
     Some tokenizers pad with a token that the model has no embedding of; any other does as well.
     """
-    places = {ids: row for row, ids in enumerate(dict.fromkeys(one.ids for one in questions))}
-    longest = max(len(ids) for ids in places)
+    texts, rows = _rows([question.ids for question in questions], within=model.causal)
+    longest = max(map(len, texts))
     pad = model.tokenizer.pad_token_id or 0
     pad = pad if pad < model.n_tokens else 0
-    lengths = torch.tensor([len(ids) for ids in places], device="cpu")
+    lengths = torch.tensor([len(ids) for ids in texts], device="cpu")
     padded = not model.causal and bool((lengths < longest).any())
     mask = (
         (torch.arange(longest, device="cpu")[None, :] < lengths[:, None]).long() if padded else None
     )
     device = model.device
     return Batch(
-        torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in places], device=device),
+        torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in texts], device=device),
         None if mask is None else mask.to(device),
-        torch.tensor([places[question.ids] for question in questions], device=device),
+        torch.tensor(rows, device=device),
         torch.tensor([question.position for question in questions], device=device),
         torch.tensor([question.token for question in questions], device=device),
     )
+
+
+def _rows(
+    asked: Sequence[tuple[int, ...]], *, within: bool
+) -> tuple[list[tuple[int, ...]], list[int]]:
+    """Texts without repeats, and in which of them each one that was asked stands.
+
+    within: it may stand there as the beginning
+    """
+    texts: list[tuple[int, ...]] = []
+    row: dict[tuple[int, ...], int] = {}
+    distinct = dict.fromkeys(asked)
+    for ids in sorted(distinct, key=len, reverse=True) if within else distinct:
+        if ids in row:
+            continue
+        for end in range(1, len(ids)) if within else ():
+            row.setdefault(ids[:end], len(texts))
+        row[ids] = len(texts)
+        texts.append(ids)
+    return texts, [row[ids] for ids in asked]
 
 
 def of_similar_length(questions: Sequence[Question], most: float = 1.5) -> list[list[Question]]:
