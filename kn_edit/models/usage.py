@@ -20,8 +20,8 @@ Ids = tuple[int, ...]
 def mean_squares(model: Model, texts: Sequence[Ids]) -> Tensor:
     """The mean square of every neuron's coefficient over the tokens of texts, (layers, d_ff).
 
-    The first token of a text is left out: causal LMs use it as a place to look at when there is
-    nothing to see, and coefficients there are a thousand times as large. float32.
+    With a text's first token, where causal LMs keep coefficients a thousand times as large for
+    other places to look at: a shift that is heard there ruins everything that is said. float32.
     """
     total = torch.zeros(model.n_layers, model.d_ff, device=model.device)
     count = 0
@@ -33,7 +33,7 @@ def mean_squares(model: Model, texts: Sequence[Ids]) -> Tensor:
 
 
 def coefficients_of(model: Model, texts: Sequence[Ids], neurons: Sequence[NeuronId]) -> Tensor:
-    """Coefficients of some neurons at the tokens of texts but each one's first, (places, n)."""
+    """Coefficients of some neurons at every token of texts, (places, n)."""
     layers = sorted({neuron.layer for neuron in neurons})
     columns = {
         layer: [at for at, neuron in enumerate(neurons) if neuron.layer == layer]
@@ -62,7 +62,7 @@ def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:
 
 def _runs(model: Model, texts: Sequence[Ids]) -> Iterator[tuple[dict[int, Tensor], Tensor]]:
     """Coefficients of every layer in some texts at a time, (rows, tokens, d_ff), and which of
-    these tokens are a text's, but its first, (rows, tokens)."""
+    these tokens are a text's and no padding, (rows, tokens)."""
     ordered = sorted(set(texts), key=len)
     for start in range(0, len(ordered), BATCH):
         some = ordered[start : start + BATCH]
@@ -73,4 +73,4 @@ def _runs(model: Model, texts: Sequence[Ids]) -> Iterator[tuple[dict[int, Tensor
         ends = torch.zeros(len(batch.ids), dtype=torch.long, device=model.device)
         ends.scatter_reduce_(0, batch.rows, batch.positions, "amax")
         at = torch.arange(batch.ids.shape[1], device=model.device)
-        yield seen, (at[None, :] > 0) & (at[None, :] <= ends[:, None])
+        yield seen, at[None, :] <= ends[:, None]
