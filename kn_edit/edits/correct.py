@@ -220,9 +220,7 @@ def _sizes(lesson: Lesson) -> Tensor:
     return sizes[:, None]
 
 
-def _by_blocks(
-    spills: Tensor, neurons: Sequence[NeuronId], settings: CorrectionSettings
-) -> Tensor:
+def _by_blocks(spills: Tensor, neurons: Sequence[NeuronId], settings: CorrectionSettings) -> Tensor:
     """P, (n, n), by layers: spill and norm curve less unevenly in z than in u = P z.
 
     P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
@@ -257,10 +255,8 @@ def _log_p(model: Model, questions: Sequence[Question]) -> Tensor:
 
 def _in_parts(model: Model, groups: Sequence[Asked], most: int = 16) -> Tensor:
     """The same of many texts, some at a time, (questions, vocabulary)."""
-    parts = [
-        _log_p(model, [question for some in groups[start : start + most] for question in some])
-        for start in range(0, len(groups), most)
-    ]
+    parts = [torch.empty(0, model.n_tokens, device=model.device)] if not groups else []
+    for start in range(0, len(groups), most):
+        some = [question for asked in groups[start : start + most] for question in asked]
+        parts.append(_log_p(model, some))
     return torch.cat(parts)
-
-

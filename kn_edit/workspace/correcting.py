@@ -76,9 +76,7 @@ def correction(
     noise = mean_squares(model, ordinary)
     if around:
         noise = noise + mean_squares(model, around)
-    ranking = writable(
-        model, [*own, *more], noise, margin=settings.margin, most=settings.slots
-    )
+    ranking = writable(model, [*own, *more], noise, margin=settings.margin, most=settings.slots)
     neurons = sorted(neuron for neuron, _ in ranking)
     asked = [*dict.fromkeys(chain[-1].ids for chain in (*own, *more))]
     usual = usual_sizes(model, [*map(tuple, _neutral(model))])
@@ -140,9 +138,7 @@ def _as_rewordings(templates: Sequence[Template]) -> tuple[Rewording, ...]:
 def _continuations(model: Model, questions: Sequence[Question]) -> list[Asked]:
     """The places of what a model says to prompts now, the first few tokens of each."""
     texts = greedy(model, questions, [CONTINUED] * len(questions))
-    return [
-        tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens
-    ]
+    return [tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens]
 
 
 def _places_in_text(model: Model) -> list[Asked]:
