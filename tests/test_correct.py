@@ -1,4 +1,4 @@
-"""Corrections: which slots can say something new, and shifts that are solved for a few prompts at a time."""
+"""Corrections: which slots can say something new, and shifts solved for a few prompts at a time."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from kn_edit.errors import BadSetting
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.facts.shortening import shortened_templates
 from kn_edit.models.model import Model
-from kn_edit.models.predict import log_p
+from kn_edit.models.predict import lead, log_p
 from kn_edit.models.questions import Question, ask, ask_openly, batched
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_of, mean_squares, usual_sizes
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.writable import lead, slot_gradients, writable
+from kn_edit.neurons.writable import slot_gradients, writable
 
 CAUSAL = tuple(shape for shape in SHAPES if tiny(shape).causal)
 OWN = ("the capital of [X] is [Y]",)

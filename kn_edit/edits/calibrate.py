@@ -32,6 +32,7 @@ from kn_edit.edits.suffix import Shift, Suffix, shifted
 from kn_edit.errors import require_number, require_whole
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
+from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
 
@@ -177,11 +178,11 @@ def _solved(
             with shifted(model, _by_layer(neurons, u * sizes)):
                 log_p = asked.log_p()  # (changed and kept prompts, vocabulary)
             kl = _divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
-            lead = _lead(log_p[:changed], wanted)  # (changed prompts,)
-            loss = _short(lead, settings)
+            ahead = lead(log_p[:changed], wanted)  # (changed prompts,)
+            loss = _short(ahead, settings)
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
             loss = loss + settings.w_spill * spill
-        reads = (float(one.detach()) for one in (lead.min(), kl, spill))
+        reads = (float(one.detach()) for one in (ahead.min(), kl, spill))
         now = _Best(u.detach().clone(), *reads)
         if best is None or now.rank(settings) > best.rank(settings):
             best = now
@@ -307,10 +308,3 @@ def _divergence(before: Tensor, after: Tensor) -> Tensor:
     never = before == -torch.inf  # tokens that a model rules out add nothing; 0 times inf is NaN
     change = before.masked_fill(never, 0) - after.masked_fill(never, 0)
     return (before.exp() * change).sum(-1).mean()
-
-
-def _lead(log_p: Tensor, wanted: Tensor) -> Tensor:
-    """By how much the wanted token leads every other, in log-probability, (rows,)."""
-    own = log_p.gather(1, wanted[:, None]).squeeze(1)
-    others = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
-    return own - others

@@ -32,11 +32,11 @@ from kn_edit.edits.calibrate import Solution
 from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.errors import require_number, require_whole
 from kn_edit.models.model import Model
+from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.writable import lead
 
 SEED = 0
 Asked = tuple[Question, ...]  # about one text
@@ -155,7 +155,7 @@ class _Solver:
         with shifted(self._model, self._shifts(u)):
             rows = _log_p(self._model, asked)
         counts = [sum(map(len, groups)) for groups in (change, near, text)]
-        changed, nearby, spoken = rows.split(counts)
+        changed, nearby, spoken = torch.split(rows, counts)
         wanted = torch.tensor([q.token for q in asked[: counts[0]]], device=rows.device)
         leads = lead(changed, wanted)
         missing = (settings.margin - leads).relu().sum() / len(change)

@@ -1,4 +1,4 @@
-"""A prompt with some of its words left out: what is left of it in a paraphrase that nobody foresaw."""
+"""A prompt with words left out: what is left of it in a paraphrase that nobody foresaw."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def answers_along(
 
     Raises NotFinite; finite: False marks what is NaN instead.
     """
-    groups = [_along(model, *each) for each in zip(questions, paths, strict=True)]
+    groups = [along(model, *each) for each in zip(questions, paths, strict=True)]
     tokens = iter(first_tokens(model, [one for group in groups for one in group], finite=finite))
     return tuple(
         Answer(path, tuple(next(tokens) for _ in group))
@@ -166,7 +166,7 @@ def answers_along(
     )
 
 
-def _along(model: Model, question: Question, path: tuple[int, ...]) -> list[Question]:
+def along(model: Model, question: Question, path: tuple[int, ...]) -> list[Question]:
     """A question for each token of a path, all about one text; for a path of none, its first."""
     if not model.causal or not path:
         return [question]

@@ -64,6 +64,13 @@ def is_nan(row: Tensor) -> bool:
     return bool(row.isnan().any())
 
 
+def lead(log_p: Tensor, wanted: Tensor) -> Tensor:
+    """By how much the wanted token leads every other, in log-probability, (rows,)."""
+    own = log_p.gather(1, wanted[:, None]).squeeze(1)
+    others = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
+    return own - others
+
+
 def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
     """Coefficients of every neuron at each answer position, (questions, layers, d_ff).
 

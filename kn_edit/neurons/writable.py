@@ -1,9 +1,9 @@
-"""Which value slots can say something new: where a model does not know a fact, no neuron carries it.
+"""Which value slots can say something new: a fact that a model does not know has no neuron yet.
 
-A shift b of neuron n's slot adds c b to what its FFN writes at every token, c its coefficient there.
-So the slot's gradient is G = sum over tokens of c dL/dy, y what the FFN writes, and a shift of the
-length that spills as much as any other's, 1 / rms(c elsewhere), changes the loss by |G| / rms(c):
-the sensitivity of the loss against what everybody else hears of it.
+A shift b of neuron n's slot adds c b to what its FFN writes at every token, c the coefficient
+there. So the slot's gradient is G = sum over tokens of c dL/dy, y what the FFN writes, and shifts
+of equal spill, of the length 1 / rms(c elsewhere), change the loss by |G| / rms(c): what the answer
+gains against what everybody else hears.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.models.model import Model
+from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
@@ -64,13 +65,6 @@ def slot_gradients(model: Model, asked: Sequence[Asked], margin: float) -> Tenso
         seen = run.coefficients[layer].detach().flatten(0, -2).float()  # (tokens, d_ff)
         norms[layer] = (seen.T @ written.flatten(0, -2).float()).norm(dim=1)
     return norms
-
-
-def lead(log_p: Tensor, wanted: Tensor) -> Tensor:
-    """By how much the wanted token leads every other, in log-probability, (rows,)."""
-    own = log_p.gather(1, wanted[:, None]).squeeze(1)
-    others = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
-    return own - others
 
 
 @contextmanager

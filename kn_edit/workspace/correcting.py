@@ -46,8 +46,9 @@ TOLD = 20  # slots that the record names, the best
 class Correction:
     """Shifts that make a model say something new, and how they were found."""
 
-    neurons: tuple[tuple[NeuronId, float], ...]  # with their scores
+    neurons: tuple[NeuronId, ...]
     b: Tensor  # (n, d_model)
+    scores: dict[NeuronId, float]
     story: dict[str, Any]
 
 
@@ -94,10 +95,10 @@ def correction(
         ),
     )
     solution = corrected(model, lesson, neurons, settings, tick=tick)
-    scores = dict(ranking)
     return Correction(
-        tuple((neuron, scores[neuron]) for neuron in neurons),
+        solution.neurons,
         solution.b,
+        dict(ranking),
         {
             "method": "writable",
             "neurons": [
@@ -163,8 +164,8 @@ def _ordinary_texts(model: Model) -> list[Ids]:
     """Neutral sentences, and random tokens: words that no sentence here holds."""
     draw = Random(SEED)
     special = set(model.tokenizer.all_special_ids)
-    words = [token for token in range(min(len(model.tokenizer), model.n_tokens))]
-    words = [token for token in words if token not in special]
+    count = min(len(model.tokenizer), model.n_tokens)
+    words = [token for token in range(count) if token not in special]
     drawn = [tuple(draw.choices(words, k=DRAWN_TOKENS)) for _ in range(DRAWN_TEXTS)]
     return [*_neutral(model), *drawn]
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
+from kn_edit.edits.correct import CorrectionSettings
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.evaluation.changes import Change
@@ -60,6 +61,12 @@ class How:
         for name, count in (("least", self.least), ("top", self.top)):
             if count is not None:
                 require_whole(name, count, 1)
+
+    @property
+    def correction(self) -> CorrectionSettings:
+        """How to solve for a fact that the model does not know."""
+        settings = CorrectionSettings()
+        return settings if self.slots is None else replace(settings, slots=self.slots)
 
     def settings_for(self, model: Model) -> Settings:
         settings = self.settings or (CAUSAL if model.causal else MASKED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -28,9 +28,10 @@ from kn_edit.models.questions import (
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import selective
+from kn_edit.workspace.correcting import correction
 from kn_edit.workspace.drafts import Bench, Draft, How, Proposal, measured
 from kn_edit.workspace.earlier import held_answers
-from kn_edit.workspace.locating import Search, prompts_for
+from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.measuring import UpdateExam, judged_by
 from kn_edit.workspace.neighbours import Neighbours, neighbours
 from kn_edit.workspace.paraphrasing import judging_paraphrases
@@ -44,9 +45,11 @@ REWORDED = 3  # times that a masked LM is asked each prompt with a word of it un
 class _Shifts:
     """What an update adds to which slots."""
 
+    method: str
     neurons: Sequence[NeuronId]
     b: Tensor  # (n, d_model)
-    story: dict[str, Any]  # how it was found
+    scores: Mapping[NeuronId, float]
+    story: dict[str, Any]  # how they were found
 
 
 def draft_update(bench: Bench, case: Case, to: str) -> Draft:
@@ -69,20 +72,23 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         new = [ask(model, prompt, to) for prompt in edited]  # a bad answer ends here
         # Neighbours and filter are taken from the base, so that every edit finds them made.
         base = bench.locator_at_base(model)
-        common = base.spoken_for(relation, fact)
         others = neighbours(model, base, case)
+        unknown = _is_unknown(model, base, case, how)
         # An unedited fact is where it was, so many edits in a row need not look for it anew.
-        located = None if bench.edited else base.fact(relation, fact, common)
+        common = None if unknown else base.spoken_for(relation, fact)
+        located = None if common is None or bench.edited else base.fact(relation, fact, common)
     held_out = judging_paraphrases(model, relation, fact, to)
     with bench.engine.at(bench.deltas) as model:
         old = [ask(model, prompt) for prompt in edited]
-        located = located or bench.locator_at_head(model).fact(relation, fact, common)
-        if how.closed_form:
-            tokens = [chains[0].questions[0].token for chains in (old, new)]
-            shifts = _closed(model, located, how, *tokens)
+        if common is None:
+            shifts = _corrected(model, case, to, new, others, bench)
         else:
-            shifts = _solved(model, located, new, others, bench)
-    scores = dict(located.neurons)
+            located = located or bench.locator_at_head(model).fact(relation, fact, common)
+            if how.closed_form:
+                tokens = [chains[0].questions[0].token for chains in (old, new)]
+                shifts = _closed(model, located, how, *tokens)
+            else:
+                shifts = _solved(model, located, new, others, bench)
     probes = Probes(edited, held_out, others.judges, others.same_judges)
     return Proposal(
         kind="update",
@@ -91,10 +97,12 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         subject=fact.subject,
         answer=fact.answer,
         target=to,
-        method="closed-form" if how.closed_form else "calibrated",
-        neurons=tuple((neuron, scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)),
-        found=_story(how.search, located) | shifts.story | _asked(relation) | judged_by(probes),
-        notices=(*asked_otherwise((*old, *new)), *_doubts(located)),
+        method=shifts.method,
+        neurons=tuple(
+            (neuron, shifts.scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)
+        ),
+        found=shifts.story | _asked(relation) | judged_by(probes),
+        notices=(*asked_otherwise((*old, *new)), *(_doubts(located) if located else ())),
         message=_message(case, to),
         exam=UpdateExam(probes, tuple(old), to, case.said),
     )
@@ -145,7 +153,43 @@ def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shif
     if not own:
         raise NoNeurons(str(found.fact))
     shifts = closed_form(model, own, old, new, how.scale)
-    return _Shifts(own, shifts, {"scale": [float(number) for number in how.scale]})
+    scale = {"scale": [float(number) for number in how.scale]}
+    return _Shifts(
+        "closed-form", own, shifts, dict(found.neurons), _story(how.search, found) | scale
+    )
+
+
+def _is_unknown(model: Model, base: Locator, case: Case, how: How) -> bool:
+    """Whether no neuron carries the fact yet: the model has it wrong, or never knew it.
+
+    Prompts of a user's own ask for what the model has wrong; those of a relation, where none of
+    them gives the old answer. Whoever names neurons or a way to solve gets these.
+    """
+    if how.closed_form or how.neurons or how.settings is not None:
+        return False
+    prompts = prompts_for(model, case.relation, case.fact)
+    return case.relation.own or not any(base.right([ask(model, prompt) for prompt in prompts]))
+
+
+def _corrected(
+    model: Model,
+    case: Case,
+    to: str,
+    chains: Sequence[Chain],
+    others: Neighbours,
+    bench: Bench,
+) -> _Shifts:
+    """Shifts that say something new. chains: the user's prompts, asked for the new answer."""
+    settings = bench.how.correction
+    same, earlier = held_answers(model, bench.earlier, case.fact.subject)
+
+    def tick(step: int, _margin: float) -> None:
+        bench.progress("solving", step, settings.steps)
+
+    found = correction(
+        model, case, to, chains, others, settings, earlier=(*same, *earlier), tick=tick
+    )
+    return _Shifts("correction", found.neurons, found.b, found.scores, found.story)
 
 
 def _solved(
@@ -192,7 +236,13 @@ def _solved(
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
     }
-    return _Shifts(solution.neurons, solution.b, story)
+    return _Shifts(
+        "calibrated",
+        solution.neurons,
+        solution.b,
+        dict(found.neurons),
+        _story(how.search, found) | story,
+    )
 
 
 def _finite(number: float) -> float | None:
