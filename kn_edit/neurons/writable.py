@@ -22,6 +22,7 @@ from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
 
 FLOOR = 1e-3  # of the layer's mean noise; what was never seen to fire elsewhere may still do so
+LOWEST = 0.1  # of the layers, from the first one, are left alone (decision 0020)
 Asked = Sequence[Question]  # about one text
 
 
@@ -30,12 +31,16 @@ def writable(
 ) -> tuple[tuple[NeuronId, float], ...]:
     """The slots whose shifts raise the questions' tokens most for what they spill, best first.
 
+    None of the lowest layers: neurons there fire for a token whatever it is about, and a shift is
+    heard wherever the subject's words stand.
+
     asked: the tokens that are to come first by a margin; noise: the mean square of every neuron's
     coefficient where nothing may change, (layers, d_ff); score: |G| / rms(c)
     """
     gradients = slot_gradients(model, asked, margin)
     level = noise.mean(1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
     scores = gradients / (noise + FLOOR * level).sqrt()
+    scores[: int(LOWEST * model.n_layers)] = 0
     values, places = scores.flatten().topk(min(most, scores.numel()))
     return tuple(
         (NeuronId(place // model.d_ff, place % model.d_ff), value)
