@@ -110,6 +110,8 @@ def correction(
             "kl": solution.kl,
             "spill": solution.spill,
             "reached": solution.reached,
+            "added": 0,  # to knowledge neurons: there are none
+            "why": "",
         },
     )
 
