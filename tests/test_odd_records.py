@@ -108,3 +108,32 @@ def test_odd_metrics_stop_no_command(metrics, tmp_path, capsys):
         assert run([*command, *place]) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
     assert json.loads(shown[shown.index("{") : shown.rindex("}") + 1])["edit"] == edit
+
+
+JUDGED_BY: dict[str, Any] = {
+    "null": None,
+    "a list": ["the city of France is [Y]"],
+    "numbers": {"neighbours": [1, 2]},
+    "a text": {"neighbours": "the city of France is [Y]"},
+    "no place for an answer": {"neighbours": ["the city of France is"]},
+    "nothing in front": {"neighbours": ["[Y]"]},
+    "places in front": {"neighbours": ["the [X] of [Y] is [Y]"]},
+    "marks": {"neighbours": ["the </s> of <s> is [Y]"]},
+    "control characters": {"neighbours": ["the \x1b[2J is [Y]"]},
+    "beyond the model's positions": {"neighbours": ["the " * 100 + "[Y]"]},
+    "many": {"neighbours": [f"the city of France {n} is [Y]" for n in range(5000)]},
+    "sound": {"neighbours": ["the city of France is [Y]"]},
+}
+
+
+def test_whatever_a_record_names_as_its_judges_the_edit_is_asked_again(tmp_path):
+    with new_workspace(tmp_path, "gpt2") as workspace:
+        for neuron, judged_by in enumerate(JUDGED_BY.values()):
+            found = {"templates": SOUND, "judged_by": judged_by}
+            edit = recorded(workspace, neuron, subject=f"Lyra{neuron}", found=found)
+        (judge,) = case_again(workspace.ledger.edit(edit)).judges
+        assert judge.cloze == "the city of France is [Y]"
+        updates = workspace.evaluate().updates
+        assert len(updates) == len(JUDGED_BY)
+        assert all(update.specificity is not None for update in updates)
+        assert all(update.generalization is not None for update in updates)
