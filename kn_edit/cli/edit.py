@@ -25,7 +25,7 @@ from kn_edit.cli.options import (
 )
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
-from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget
+from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ def update(
     else:
         ((case, target),) = wanted
         workspace.check(case, target)
+        if workspace.plan(wanted).done:  # known before anything is computed
+            raise SameAnswer(case.fact.subject, target)
         expected = _forecast(workspace, case, target, how)
         if expected is not None:
             tell_forecast(expected.seconds, "an update", output)
