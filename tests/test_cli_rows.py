@@ -102,6 +102,14 @@ def test_a_row_that_fails_does_not_end_the_run(edited):
     assert edits(edited) == before + 2
 
 
+def test_an_old_answer_that_the_model_cannot_say_refuses_no_row_of_a_benchmark(edited):
+    rows = [{**flat("Cuba", "Oslo"), "ground_truth": "Zanzibar"}]
+    ran = run(edited, rows, "--accept", "--json")
+    assert (ran.code, ran.json[0]["status"]) == (0, "recorded")
+    assert ran.json[0]["answer"] != "Zanzibar"
+    assert edited("assess", "--facts", "rows.jsonl", "--json").code == 0
+
+
 def test_a_row_that_the_user_wrote_and_the_model_cannot_be_asked_ends_the_run(edited):
     before = edits(edited)
     ran = run(edited, [SPAIN, row("Cuba", "Havana", "Zanzibar")], "--accept")
@@ -177,6 +185,7 @@ def test_what_readers_take_otherwise_is_told_once_with_its_lines(edited):
     ran = run(edited, rows, "--accept", "--json")
     note = "note: 2 rows (lines 1 and 2): the new answer is asked without the spaces around it"
     assert ran.err.count(note) == 1
+    assert edited("assess", "--facts", "rows.jsonl").err.count(note) == 1
 
 
 def test_the_time_that_is_left_is_told_with_the_row(edited):

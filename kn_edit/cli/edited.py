@@ -52,12 +52,16 @@ def result_row(result: Result, dry_run: bool) -> Parts:
     change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
     name = short(one.edit) if one and one.edit else "not recorded"
     yield f"{name}  {' '.join(f'{figure:<4}' for figure in figures)}  {fitted(change, MOST_CHANGE)}"
-    for reason in () if dry_run else result.why_not:
+    reasons = () if dry_run else result.why_not
+    for reason in reasons[:MOST_REASONS]:
         yield wrapped(4, reason)
+    if len(reasons) > MOST_REASONS:
+        yield wrapped(4, f"and {len(reasons) - MOST_REASONS} more; --json has all")
 
 
 ROW_HEAD = "edit          eff. gen. spec. change"
 MOST_CHANGE = 50  # columns of it
+MOST_REASONS = 2  # why a row is not recorded
 MOST_CHANGED = 6  # other prompts that are shown
 
 

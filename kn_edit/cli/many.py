@@ -21,6 +21,7 @@ Row = tuple["Case", str]
 Make = Callable[["Case", str], "Edited"]
 
 MOST_LINES = 5  # that a note lists
+MOST_OVERLAPS = 3  # earlier edits that are told one by one
 MOST_KEPT = 50  # of the first rows, those that were refused are advised on
 # What became of a row.
 RECORDED, MEASURED, REFUSED, UNCHANGED, FAILED = (
@@ -190,6 +191,10 @@ def notices(result: Edited, output: Output) -> None:
     """Say what an edit came with beside its figures."""
     for notice in result.draft.notices:
         output.notice(notice)
+    if len(result.overlaps) > MOST_OVERLAPS:
+        names = listed([overlap.other[:12] for overlap in result.overlaps], MOST_OVERLAPS)
+        output.notice(f"{len(result.overlaps)} earlier edits write some of the same slots: {names}")
+        return
     for overlap in result.overlaps:
         slots = listed(overlap.slots)
         output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from kn_edit.cli.many import tell_notes
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Before, telling_of_upgrades
@@ -309,6 +310,7 @@ def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) 
     """Notice what of the cases the model was not asked, or not as it is written."""
     for relation in dict.fromkeys(case.relation for case in cases):
         tell_passed_over(workspace, relation, output)
+    tell_notes(cases, output)
     notes = list(dict.fromkeys(note for case in cases for note in workspace.asked_otherwise(case)))
     for note in notes[:MOST_NOTES]:
         output.notice(note)

@@ -33,7 +33,7 @@ def said(model: Model, case: Case) -> str:
         if not re.search(r"\w", _text(model, token)) or _is_special(model, token):
             continue
         answer = _continued(model, question, token) if model.causal else _text(model, token).strip()
-        if re.search(r"\w", answer) and _can_ask(model, case, answer):
+        if re.search(r"\w", answer) and can_ask(model, case, answer):
             return answer
     raise AnswerUnknown(case.fact.subject)
 
@@ -58,8 +58,8 @@ def _answer(text: str) -> str:
     return _PREAMBLE.sub("", text.strip()).strip()
 
 
-def _can_ask(model: Model, case: Case, answer: str) -> bool:
-    """Whether an answer can be asked, which half a letter or an unknown word cannot."""
+def can_ask(model: Model, case: Case, answer: str) -> bool:
+    """Whether a model can be asked for an answer; for half a letter, say, it cannot."""
     try:
         for prompt in prompts_for(model, case.relation, case.fact):
             ask(model, prompt, answer)

@@ -210,7 +210,7 @@ class Workspace:
         from kn_edit.neurons.assess import assess
         from kn_edit.workspace.locating import every_prompt
 
-        if answer is None and not case.fact.stated:
+        if answer is None and not self._can_be_asked(case):
             case = self._stated(case, self.ledger.version(version))
         with self.engine.at(self._deltas(version)) as model:
             prompts = every_prompt(model, case.relation, case.fact)
@@ -221,6 +221,7 @@ class Workspace:
     def check(self, case: Case, to: str | None = None) -> None:
         """Whether the model can be asked a case, with a new answer too; changes nothing.
 
+        The old answer of a benchmark's row need not be one that it can: then what it says counts.
         Raises EmptyField, BadField, NothingToAsk, CannotAsk.
         """
         from kn_edit.models.encoding import refuse_special
@@ -234,7 +235,7 @@ class Workspace:
                 refuse_special(model, prompt.before + prompt.after)
                 ask_openly(model, prompt)
         for prompt in prompts_for(model, case.relation, case.fact):
-            for answer in (case.fact.answer, to):
+            for answer in ("" if case.published else case.fact.answer, to):
                 if answer:
                     ask(model, prompt, answer)
 
@@ -245,7 +246,7 @@ class Workspace:
         from kn_edit.workspace.locating import every_prompt
 
         model = self.engine.model
-        prompts = every_prompt(model, case.relation, case.fact) if case.fact.stated else ()
+        prompts = every_prompt(model, case.relation, case.fact) if self._can_be_asked(case) else ()
         return asked_otherwise([ask(model, prompt) for prompt in prompts])
 
     @verb
@@ -671,12 +672,19 @@ class Workspace:
     def _answers(self, version: VersionRecord) -> ByFact[str]:
         return answers_of(self.ledger.records(version.edits))
 
+    def _can_be_asked(self, case: Case) -> bool:
+        """Whether a case states an answer; of a benchmark's row, one that the model can give."""
+        from kn_edit.workspace.stated import can_ask
+
+        stated = case.fact.stated
+        return stated and (not case.published or can_ask(self.engine.model, case, case.fact.answer))
+
     def _stated(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that its fact has at a version: by an edit, or what it says."""
         from kn_edit.workspace.stated import said
 
         current = self._as_edited(case, version)
-        if current.fact.stated:
+        if self._can_be_asked(current):
             return current
         with self.engine.at(self.ledger.deltas(version.edits)) as model:
             fact = replace(current.fact, answer=said(model, current))
