@@ -93,7 +93,7 @@ def test_more_steps_than_usual_make_the_rest_longer():
     assert more.left > usual.left
 
 
-def test_what_is_left_never_begins_anew():
+def test_a_bar_never_goes_back():
     shares = [
         standing.share
         for standing in course_at(

@@ -122,10 +122,10 @@ class Course:
             elif usual:
                 share = min(done / usual, 0.9)
         whole = sum(seconds)
-        self._share = max(self._share, (sum(seconds[:at]) + share * seconds[at]) / whole)
-        through = self._share * whole  # what begins anew goes on from where it was
+        through = sum(seconds[:at]) + share * seconds[at]
+        self._share = max(self._share, through / whole)  # a bar does not go back
         pace = (spent + TRUST * whole) / (through + TRUST * whole)
-        return Standing(through / whole, (whole - through) * pace)
+        return Standing(self._share, (whole - through) * pace)
 
 
 class Bar:
