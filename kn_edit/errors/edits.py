@@ -69,7 +69,8 @@ class GateFailed(KnEditError):
                 f"not recorded: {listed(self.faults)}; --accept does not record it either: "
                 "use the calibrated method, or a smaller --scale"
             )
-        more = f", and {len(self.misses) - 1} more fail" if self.misses[1:] else ""
+        others = len(self.misses) - 1
+        more = f", and {others} more prompt{'s fail' if others > 1 else ' fails'}" if others else ""
         where = f" ({self.misses[0]}{more})" if self.misses else ""
         ways = "try another wording, --neurons, more --slots" if self.update else "try less of it"
         return (
