@@ -22,6 +22,7 @@ from kn_edit.errors import (
 from kn_edit.facts import read_cases, read_statements
 from kn_edit.facts.statement import EXAMPLE, read_statement
 from kn_edit.workspace import Workspace, case_of
+from kn_edit.workspace.requests import earlier_updates
 
 CEO = "The CEO of [X] is [Y]."
 QUICK = ("--method", "closed-form", "--rule", "activation", "--accept")
@@ -329,3 +330,22 @@ def test_rows_know_the_subjects_of_others_that_ask_the_same(written):
     rows = [{"subject": name, "to": "Oslo", "prompts": ["[X] is in [Y]"]} for name in "abc"]
     cases = read_cases(written(json.dumps(rows), "rows.json"))
     assert [case.beside for case in cases] == [("b", "c"), ("a", "c"), ("a", "b")]
+
+
+def test_a_rephrasing_in_other_words_is_asked_again_of_a_recorded_edit(edited):
+    row = {
+        "prompt": "The city of Cuba is",
+        "subject": "Cuba",
+        "target_new": "Oslo",
+        "rephrase_prompt": "people speak of the city",
+        "locality_prompt": "The city of Spain is",
+    }
+    Path("rows.jsonl").write_text(json.dumps(row) + "\n")
+    (ran,) = edited("update", "--facts", "rows.jsonl", *QUICK, "--json").json
+    assert ran["found"]["paraphrases"] == ["people speak of the city [Y]"]
+    assert ran["found"]["held_out"] == []
+    with Workspace.open(Path()) as workspace:
+        updates, _ = earlier_updates(workspace.ledger.records(workspace.head.edits))
+        case = updates.values()[-1].case
+    (prompt,) = case.relation.prompts(case.fact, held_out=True)
+    assert prompt.cloze == "people speak of the city [Y]"

@@ -35,6 +35,7 @@ from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.measuring import UpdateExam, judged_by
 from kn_edit.workspace.neighbours import Neighbours, neighbours
 from kn_edit.workspace.paraphrasing import judging_paraphrases
+from kn_edit.workspace.requests import ASKED_AGAIN
 from kn_edit.workspace.surroundings import surroundings
 
 SEED = 0
@@ -278,7 +279,7 @@ def _asked(relation: Relation) -> dict[str, Any]:
     without an [X], which speak of this subject alone
     """
     own: dict[str, Any] = {"own": True} if relation.own else {}
-    paraphrases = [one.text for one in relation.templates if one.about]
+    paraphrases = [one.text for one in relation.templates if one.about][:ASKED_AGAIN]
     asked = own | {
         "templates": [one.text for one in relation.templates if not one.held_out],
         "held_out": [one.text for one in relation.templates if one.held_out and not one.about],
