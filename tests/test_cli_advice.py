@@ -54,7 +54,7 @@ def test_what_to_try_comes_in_the_order_of_promise_with_the_users_own_options(ed
     err = edited("update", *OWN, *POOR).err
     wording, neurons, slots, *_, accept = commands(err)
     assert "--neurons" in neurons
-    assert slots[slots.index("--slots") + 1] == "40"
+    assert slots[slots.index("--slots") + 1] == "200"
     assert accept[-1] == "--accept"
     for words in (wording, neurons, slots, accept):
         assert words[0] == "update"
@@ -69,11 +69,12 @@ def test_what_to_try_comes_in_the_order_of_promise_with_the_users_own_options(ed
 
 def test_every_command_can_be_run_and_the_last_one_records(edited):
     before = edited("log", "--json").json
-    for words in commands(edited("update", *OWN, *POOR).err):
-        ran = edited(*expanded(edited, words))
-        assert ran.code in (0, ExitCode.QUALITY_GATE), ran.err
-    assert ran.code == 0
-    assert len(edited("log", "--json").json) > len(before)
+    *others, accept = commands(edited("update", *OWN, *POOR).err)
+    for words in others:
+        ran = edited(*expanded(edited, words), "--dry-run")
+        assert ran.code == 0, ran.err
+    assert edited(*accept).code == 0
+    assert len(edited("log", "--json").json) == len(before) + 1
 
 
 def test_a_relation_that_fails_is_asked_again_in_its_own_words(edited):
@@ -137,7 +138,7 @@ def test_rows_of_a_file_are_tried_again_with_the_file(edited, tmp_path):
     assert ran.code == ExitCode.QUALITY_GATE
     assert re.search("token [12] of 2 should be", ran.err)
     slots, accept = commands(ran.err)
-    assert slots == ["update", "--facts", "facts.jsonl", "--slots", "40"]
+    assert slots == ["update", "--facts", "facts.jsonl", "--slots", "200"]
     assert accept == ["update", "--facts", "facts.jsonl", "--slots", "1", "--accept"]
     assert edited(*accept).code == 0
 

@@ -11,7 +11,7 @@ from tiny_models import CAUSAL, MASKED, POSITIONS, VOCABULARY, tiny
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.greedy import ending_tokens, greedy, words_of
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
-from kn_edit.neurons.assess import assess
+from kn_edit.neurons.assess import _letters, assess
 
 FACT = Fact("capital", "France", "Paris")
 SHORT = Prompt(FACT, Template("[X] is [Y]"))
@@ -151,3 +151,18 @@ def test_p_and_rank_are_the_same_whether_words_are_asked_for():
     assert [replace(one, says="", says_p=0.0) for one in spoken] == [
         replace(one, says_p=0.0) for one in plain
     ]
+
+
+class Bytes:
+    """A tokenizer whose tokens are bytes."""
+
+    def decode(self, tokens):
+        return bytes(tokens).decode(errors="replace")
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_token_that_is_part_of_a_letter_is_named_by_the_letter(at):
+    model = type("BytesModel", (), {"tokenizer": Bytes()})()
+    tokens = list("a\u5c71b".encode())
+    assert _letters(model, tokens, 1 + at) == "\u5c71"
+    assert _letters(model, tokens, 0) == "a"

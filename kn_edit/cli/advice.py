@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
 
 NAMED = "the neurons that the search puts first, and no others"
-LEAST_SLOTS, MOST_SLOTS = 40, 1000  # that an advice to take more names
+LEAST_SLOTS = {"correction": 200, "calibrated": 40}  # that an advice to take more names
+MOST_SLOTS = 1000
 MOST_NAMED = 60  # neurons that a command lists
 MOST_PROMPTS = 4  # of a relation, that a command lists
 INDENT = "    "
@@ -76,7 +77,8 @@ def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advi
     yield _wording(context, drafts)
     if len(drafts) == 1:
         yield Advice(NAMED, _with_neurons(context, drafts[0]))
-    slots = max(2 * _written(drafts), LEAST_SLOTS)
+    least = max(LEAST_SLOTS.get(draft.method, 0) for draft in drafts)
+    slots = max(2 * _written(drafts), least)
     if slots <= MOST_SLOTS:
         yield Advice("more slots", _with_slots(context, slots))
     yield from _holding(context, drafts)

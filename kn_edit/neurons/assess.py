@@ -18,6 +18,8 @@ from kn_edit.models.questions import Chain, Question
 from kn_edit.safetext import shortened
 
 TOP = 5
+UNFINISHED = "\ufffd"  # in place of a letter of which some bytes are missing
+MOST_PARTS = 4  # tokens of a letter; UTF-8 has four bytes at most
 MOST_PROMPT = 120  # characters of a prompt in a sentence
 NOT_A_NUMBER = (("NaN", math.nan),)  # in place of the likeliest tokens
 
@@ -139,9 +141,8 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         better = _ahead(row, question.token)
         rank = max(rank, 1 + better)
         if better and miss is None:
-            wanted, instead = (
-                model.tokenizer.decode([token]) for token in (question.token, int(row.argmax()))
-            )
+            wanted = _letters(model, [one.token for one in chain.questions], place - 1)
+            instead = model.tokenizer.decode([int(row.argmax())])
             miss = Miss(place, len(rows), wanted, instead)
     values, tokens = rows[0].topk(min(TOP, len(rows[0])))
     top = tuple(
@@ -161,6 +162,18 @@ def _ahead(row: Tensor, token: int) -> int:
     """How many tokens a model says rather than this one: of equals, it says the first."""
     own = row[token]
     return int((row > own).sum()) + int((row[:token] == own).sum())
+
+
+def _letters(model: Model, tokens: Sequence[int], at: int) -> str:
+    """What a token says; where it is a part of a letter, the letter, with the tokens beside it."""
+    single = str(model.tokenizer.decode([tokens[at]]))
+    for width in range(2, MOST_PARTS + 1):
+        if UNFINISHED not in single:
+            break
+        starts = range(max(0, at - width + 1), min(at, len(tokens) - width) + 1)
+        texts = [str(model.tokenizer.decode(list(tokens[one : one + width]))) for one in starts]
+        single = next((text for text in texts if UNFINISHED not in text), single)
+    return single
 
 
 def _spoken(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
