@@ -60,6 +60,7 @@ def lesson(model: Model, neurons: list[NeuronId]) -> Lesson:
         own=own,
         reworded=others,
         near=near(model),
+        same=asked(model, "France", ("people in [X] speak [Y]",), "French"),
         text=[tuple(Question(ids, place, 0) for place in (2, 3)) for ids in texts(model)],
         elsewhere=coefficients_of(model, texts(model), neurons),
         largest=coefficients_of(model, ids, neurons).abs().amax(0),
@@ -163,7 +164,7 @@ def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
     neurons = chosen(model)
     told = lesson(model, neurons)
     solution = corrected(model, told, neurons, EASY)
-    kept = [question for some in (*told.near, *told.text) for question in some]
+    kept = [question for some in (*told.near, *told.same, *told.text) for question in some]
     own = [question for some in told.own for question in some]
     before = torch.stack(list(log_p(model, kept)))
     with shifted(model, with_shifts(model, solution.neurons, solution.b)):
@@ -222,7 +223,7 @@ def test_every_step_is_told_and_steps_end_when_nothing_is_missing():
 def test_nothing_need_be_kept():
     model = tiny("llama")
     neurons = chosen(model)
-    alone = replace(lesson(model, neurons), near=(), text=(), reworded=())
+    alone = replace(lesson(model, neurons), near=(), same=(), text=(), reworded=())
     assert corrected(model, alone, neurons, EASY).reached
 
 

@@ -3,9 +3,10 @@
 Minimised by Adam from zero:
 
     mean over prompts of sum over answer tokens of max(0, m - lead)
-        + w_keep (KL at near prompts + KL in other text) + w_spill spill + w_norm sum |u|^2
+        + w_keep (KL near + KL same + KL text) + w_spill spill + w_norm sum |u|^2
 
-lead is by how much the log-probability of a token of the answer is above that of every other one,
+KL is the mean divergence of what is predicted, before and after, at prompts about other subjects,
+at other prompts about this one, and in neutral text. lead is by how much the log-probability of a token of the answer is above that of every other one,
 u are the shifts in units of what the FFN of their layer usually writes, and spill is the mean over
 many places of |sum c b|^2, c the coefficients there, in the same units. No run of the model is
 needed for the spill, so the places can be thousands.
@@ -57,8 +58,9 @@ class CorrectionSettings:
     w_norm: float = 1e-3
     even: float = 0.1  # of the median curvature is added to all, so that no direction is left out
     reworded: int = 4  # of each kind, seen by one step
-    near: int = 5
-    text: int = 6
+    near: int = 4
+    same: int = 3
+    text: int = 5
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
@@ -76,7 +78,8 @@ class Lesson:
 
     own: Sequence[Asked]  # the user's prompts, each with the tokens of the new answer
     reworded: Sequence[Asked]  # the same in other words
-    near: Sequence[Asked]  # prompts whose predictions must stay
+    near: Sequence[Asked]  # prompts about other subjects, whose predictions must stay
+    same: Sequence[Asked]  # and other prompts about this one
     text: Sequence[Asked]  # and places in other texts
     elsewhere: Tensor  # coefficients of the slots' neurons at many places, (places, n)
     largest: Tensor  # and their largest size at the prompts that are to change, (n,)
@@ -114,7 +117,7 @@ class _Solver:
         self._spills = lesson.elsewhere * (self._sizes.squeeze(1) / lesson.usual)  # (places, n)
         self._spills = self._spills / math.sqrt(max(len(self._spills), 1))
         self._rounder = _by_blocks(self._spills, self._neurons, settings)  # (n, n)
-        self._before = _Before(model, [*lesson.near, *lesson.text])
+        self._before = _Before(model, [*lesson.near, *lesson.same, *lesson.text])
 
     def solved(self, tick: Tick) -> Solution:
         settings = self._settings
@@ -149,17 +152,19 @@ class _Solver:
         settings, lesson = self._settings, self._lesson
         reworded = self._some(lesson.reworded, settings.reworded)
         near = self._some(lesson.near, settings.near)
+        same = self._some(lesson.same, settings.same)
         text = self._some(lesson.text, settings.text)
         change = [*lesson.own, *reworded]
-        asked = [question for some in (*change, *near, *text) for question in some]
+        asked = [question for some in (*change, *near, *same, *text) for question in some]
         with shifted(self._model, self._shifts(u)):
             rows = _log_p(self._model, asked)
-        counts = [sum(map(len, groups)) for groups in (change, near, text)]
-        changed, nearby, spoken = torch.split(rows, counts)
+        counts = [sum(map(len, groups)) for groups in (change, near, same, text)]
+        changed, *kept = torch.split(rows, counts)
         wanted = torch.tensor([q.token for q in asked[: counts[0]]], device=rows.device)
         leads = lead(changed, wanted)
         missing = (settings.margin - leads).relu().sum() / len(change)
-        kl = self._before.divergence(near, nearby) + self._before.divergence(text, spoken)
+        pairs = zip((near, same, text), kept, strict=True)
+        kl = sum((self._before.divergence(*pair) for pair in pairs), rows.new_zeros(()))
         spill = (self._spills @ u).square().sum()
         loss = missing + settings.w_keep * kl
         loss = loss + settings.w_spill * spill + settings.w_norm * u.square().sum()
@@ -171,7 +176,7 @@ class _Solver:
         lesson, settings = self._lesson, self._settings
         with torch.no_grad(), shifted(self._model, self._shifts(u)):
             own = _in_parts(self._model, lesson.own)
-            kept = [*lesson.near, *lesson.text]
+            kept = [*lesson.near, *lesson.same, *lesson.text]
             kl = self._before.divergence(kept, _in_parts(self._model, kept))
         wanted = torch.tensor([q.token for some in lesson.own for q in some], device=own.device)
         margin = float(lead(own, wanted).min())

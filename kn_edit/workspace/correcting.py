@@ -71,9 +71,10 @@ def correction(
     own = [chain.questions for chain in chains]
     more = other_words(model, case, to, chains)
     near = _continuations(model, [*others.named, *others.near])
-    text = [*_places_in_text(model), *((q,) for q in (*others.same, *others.elsewhere, *earlier))]
+    same = _continuations(model, others.same)
+    text = [*_places_in_text(model), *((q,) for q in (*others.elsewhere, *earlier))]
     ordinary = _ordinary_texts(model)
-    around = [*dict.fromkeys(asked[-1].ids for asked in near)]
+    around = [*dict.fromkeys(asked[-1].ids for asked in (*near, *same))]
     noise = mean_squares(model, ordinary)
     if around:
         noise = noise + mean_squares(model, around)
@@ -85,6 +86,7 @@ def correction(
         own=own,
         reworded=more,
         near=near,
+        same=same,
         text=text,
         elsewhere=_side_by_side(
             [coefficients_of(model, texts, neurons) for texts in (ordinary, around) if texts]
