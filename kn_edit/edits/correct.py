@@ -6,10 +6,11 @@ Minimised by Adam from zero:
         + w_keep (KL near + KL same + KL text) + w_spill spill + w_norm sum |u|^2
 
 KL is the mean divergence of what is predicted, before and after, at prompts about other subjects,
-at other prompts about this one, and in neutral text. lead is by how much the log-probability of a token of the answer is above that of every other one,
-u are the shifts in units of what the FFN of their layer usually writes, and spill is the mean over
-many places of |sum c b|^2, c the coefficients there, in the same units. No run of the model is
-needed for the spill, so the places can be thousands.
+at other prompts about this one, and in neutral text. lead is by how much the log-probability of a
+token of the answer is above that of every other one, u are the shifts in units of what the FFN of
+their layer usually writes, and spill is the mean over many places of |sum c b|^2, c the
+coefficients there, in the same units. No run of the model is needed for the spill, so the places
+can be thousands.
 
 Summed over the tokens of an answer, not averaged: often one token is hard, the first one after a
 question for instance, where the model wants to break the line; in a mean over eight tokens, seven
