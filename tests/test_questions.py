@@ -265,3 +265,22 @@ def test_what_the_ffns_write_is_the_length_of_their_outputs(shape):
             bias = 0 if down.bias is None else down.bias
             size = float((outputs[0][0, one.position] - bias).square().sum())
             assert float(sizes[at, layer]) == pytest.approx(size, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", CAUSAL)
+def test_a_causal_model_reads_an_answers_chain_in_one_row(shape):
+    model = tiny(shape)
+    chain = ask(model, prompt("New York")).questions
+    batch = batched(model, [*reversed(chain), ask_openly(model, prompt())])
+    assert len(batch.ids) == 1
+    assert batch.positions.tolist() == [chain[1].position, *[chain[0].position] * 2]
+    together = torch.stack(list(log_p(model, chain)))
+    apart = torch.stack([row for one in chain for row in log_p(model, [one])])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+
+
+def test_a_masked_model_reads_each_text_whole():
+    model = tiny("bert")
+    whole = Question(ids("[CLS] the [MASK] of France [SEP]"), 2, 0)
+    beginning = Question(whole.ids[:4], 2, 0)
+    assert len(batched(model, [whole, beginning]).ids) == 2

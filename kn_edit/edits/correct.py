@@ -41,6 +41,8 @@ from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
 
 SEED = 0
+MOST_ROWS = 32  # texts that run side by side
+LONGER = 1.5  # than the shortest of them, at most
 Asked = tuple[Question, ...]  # about one text
 Tick = Callable[[int, float], None]
 
@@ -156,12 +158,11 @@ class _Solver:
         same = self._some(lesson.same, settings.same)
         text = self._some(lesson.text, settings.text)
         change = [*lesson.own, *reworded]
-        asked = [question for some in (*change, *near, *same, *text) for question in some]
         with shifted(self._model, self._shifts(u)):
-            rows = _log_p(self._model, asked)
+            rows = _log_p(self._model, [*change, *near, *same, *text])
         counts = [sum(map(len, groups)) for groups in (change, near, same, text)]
         changed, *kept = torch.split(rows, counts)
-        wanted = torch.tensor([q.token for q in asked[: counts[0]]], device=rows.device)
+        wanted = torch.tensor([q.token for some in change for q in some], device=rows.device)
         leads = lead(changed, wanted)
         missing = (settings.margin - leads).relu().sum() / len(change)
         pairs = zip((near, same, text), kept, strict=True)
@@ -176,9 +177,9 @@ class _Solver:
         """The solution at shifts u, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
         with torch.no_grad(), shifted(self._model, self._shifts(u)):
-            own = _in_parts(self._model, lesson.own)
+            own = _log_p(self._model, lesson.own)
             kept = [*lesson.near, *lesson.same, *lesson.text]
-            kl = self._before.divergence(kept, _in_parts(self._model, kept))
+            kl = self._before.divergence(kept, _log_p(self._model, kept))
         wanted = torch.tensor([q.token for some in lesson.own for q in some], device=own.device)
         margin = float(lead(own, wanted).min())
         spill = float((self._spills @ u).square().sum())
@@ -251,18 +252,36 @@ def _slower(done: float) -> float:
     return 1.0 if done < 0.6 else max(0.2, 1 - (done - 0.6) / 0.4)
 
 
-def _log_p(model: Model, questions: Sequence[Question]) -> Tensor:
-    """Log-probabilities at each question, (questions, vocabulary), with a graph if there is one."""
-    batch = batched(model, questions)
-    run = trace(model, batch.ids, mask=batch.mask)
-    assert run.output is not None
-    return model.logits(batch.at_answer(run.output)).float().log_softmax(-1)
+def _log_p(model: Model, groups: Sequence[Asked], most: int = MOST_ROWS) -> Tensor:
+    """Log-probabilities at each question, (questions, vocabulary), with a graph if there is one.
 
-
-def _in_parts(model: Model, groups: Sequence[Asked], most: int = 16) -> Tensor:
-    """The same of many texts, some at a time, (questions, vocabulary)."""
+    Texts of similar length run together: a chat's frame is four times as long as a prompt.
+    """
     parts = [torch.empty(0, model.n_tokens, device=model.device)] if not groups else []
-    for start in range(0, len(groups), most):
-        some = [question for asked in groups[start : start + most] for question in asked]
-        parts.append(_log_p(model, some))
-    return torch.cat(parts)
+    order: list[Question] = []
+    for some in _of_similar_length(groups, most):
+        asked = [question for group in some for question in group]
+        batch = batched(model, asked)
+        run = trace(model, batch.ids, mask=batch.mask)
+        assert run.output is not None
+        parts.append(model.logits(batch.at_answer(run.output)).float().log_softmax(-1))
+        order += asked
+    place = {question: at for at, question in enumerate(order)}
+    rows = [place[question] for group in groups for question in group]
+    return torch.cat(parts)[rows]
+
+
+def _of_similar_length(groups: Sequence[Asked], most: int) -> list[list[Asked]]:
+    """Groups whose texts are at most half as long again as the shortest of them, a few each."""
+    batches: list[list[Asked]] = []
+    for group in sorted(groups, key=_length):
+        fits = batches and len(batches[-1]) < most
+        if fits and _length(group) <= LONGER * _length(batches[-1][0]):
+            batches[-1].append(group)
+        else:
+            batches.append([group])
+    return batches
+
+
+def _length(group: Asked) -> int:
+    return max(len(question.ids) for question in group)

@@ -231,17 +231,15 @@ def _rows(
 
     within: it may stand there as the beginning
     """
-    texts: list[tuple[int, ...]] = []
-    row: dict[tuple[int, ...], int] = {}
     distinct = dict.fromkeys(asked)
-    for ids in sorted(distinct, key=len, reverse=True) if within else distinct:
-        if ids in row:
-            continue
-        for end in range(1, len(ids)) if within else ():
-            row.setdefault(ids[:end], len(texts))
-        row[ids] = len(texts)
-        texts.append(ids)
-    return texts, [row[ids] for ids in asked]
+    holder: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for ids in sorted(distinct, key=len, reverse=within):
+        if ids not in holder:
+            for end in range(1, len(ids)) if within else ():
+                holder.setdefault(ids[:end], ids)
+            holder[ids] = ids
+    rows = {ids: row for row, ids in enumerate(dict.fromkeys(holder[ids] for ids in asked))}
+    return list(rows), [rows[holder[ids]] for ids in asked]
 
 
 def of_similar_length(questions: Sequence[Question], most: float = 1.5) -> list[list[Question]]:
