@@ -8,7 +8,7 @@ DEMO := demo
 READERS ?= delta header recipe published packs facts sentences names
 SECONDS ?= 60
 
-.PHONY: demo test torture fuzz check fix docs bench clean
+.PHONY: demo test torture fuzz check fix docs bench corrections clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -53,6 +53,10 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench
 	$(BIN)/python benchmarks/update.py
+
+# Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
+corrections: $(STAMP)
+	$(BIN)/python benchmarks/corrections.py benchmarks/own_facts.jsonl $(FILES)
 
 clean:
 	rm -rf $(VENV) $(DEMO) .bench

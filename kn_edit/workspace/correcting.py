@@ -61,12 +61,13 @@ def correction(
     settings: CorrectionSettings,
     *,
     earlier: Sequence[Question] = (),
+    slots: Sequence[NeuronId] = (),
     tick: Tick = lambda step, margin: None,
 ) -> Correction:
     """Solve for a new answer to a case's prompts.
 
     chains: the user's prompts, asked for the new answer; earlier: what earlier edits say, to be
-    held. Raises NotFinite.
+    held; slots: write these, instead of the best. Raises NotFinite.
     """
     own = [chain.questions for chain in chains]
     more = other_words(model, case, to, chains)
@@ -78,7 +79,9 @@ def correction(
     noise = mean_squares(model, ordinary)
     if around:
         noise = noise + mean_squares(model, around)
-    ranking = writable(model, [*own, *more], noise, margin=settings.margin, most=settings.slots)
+    ranking = tuple((neuron, 0.0) for neuron in slots) or writable(
+        model, [*own, *more], noise, margin=settings.margin, most=settings.slots
+    )
     neurons = sorted(neuron for neuron, _ in ranking)
     asked = [*dict.fromkeys(chain[-1].ids for chain in (*own, *more))]
     usual = usual_sizes(model, [*map(tuple, _neutral(model))])
