@@ -2,13 +2,14 @@
 
     python benchmarks/corrections.py FILE... [--rows 60] [--seed 0] [--methods LIST] [--results DIR]
 
-FILE is WikiBigEdit or QAEdit as published: `data/wikibigedit/wikibigedit_3k.json` of
-github.com/ICT-STAR/LocFT (Thede et al. 2025; MIT) and `data/QAEdit_inter_1k.json` of
-github.com/WanliYoung/Revisit-Editing-Evaluation (Yang et al. 2025; Apache-2.0); here, every second
-row of each. Or it holds own facts, as `benchmarks/own_facts.jsonl` does.
+FILE holds every second row, in order, of WikiBigEdit or QAEdit as published, in
+`data/wikibigedit/wikibigedit_3k.json` of github.com/ICT-STAR/LocFT (Thede et al. 2025; MIT) and in
+`data/QAEdit_inter_1k.json` of github.com/WanliYoung/Revisit-Editing-Evaluation (Yang et al. 2025;
+Apache-2.0); neither is copied into this project. Or it holds own facts, as
+`benchmarks/own_facts.jsonl` does.
 
 Rows are drawn by the seed before any result, from rows that the unedited model answers wrong and
-whose answer has 1 to 8 tokens; none is left out afterwards. Of published files only rows at even
+whose answer has 1 to 8 tokens; none is left out afterwards. Of these files only rows at even
 places are drawn (index 0, 2, ...): those at odd places were used to choose settings. Methods:
 
 correction   kn-edit's, as a user gets it

@@ -13,7 +13,7 @@ from torch import Tensor
 from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
 from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.errors import BadSetting
-from kn_edit.facts import Fact, Prompt, Template
+from kn_edit.facts import Case, Fact, Prompt, Relation, Template
 from kn_edit.facts.shortening import shortened_templates
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead, log_p
@@ -22,6 +22,8 @@ from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_of, mean_squares, usual_sizes
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.writable import slot_gradients, writable
+from kn_edit.workspace.correcting import correction
+from kn_edit.workspace.neighbours import Neighbours
 
 CAUSAL = tuple(shape for shape in SHAPES if tiny(shape).causal)
 OWN = ("the capital of [X] is [Y]",)
@@ -157,6 +159,21 @@ def test_a_correction_says_the_whole_answer_to_the_prompt(shape):
     assert said == [question.token for question in questions]
     assert solution.reached
     assert solution.margin >= EASY.margin / 2
+
+
+def test_slots_that_are_named_are_written_in_place_of_the_best():
+    model = tiny("llama")
+    fact = Fact("capital", "France", "Paris")
+    case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)
+    near_questions = tuple(question for some in near(model) for question in some)
+    around = Neighbours(named=near_questions, near=(), elsewhere=(), judges=())
+    chains = [ask(model, Prompt(fact, Template(OWN[0])), "New York")]
+    best = {*chosen(model)}
+    slots = [neuron for at in range(D_FF) if (neuron := NeuronId(1, at)) not in best][:5]
+    settings = replace(EASY, steps=2)
+    solved = correction(model, case, "New York", chains, around, settings, slots=slots)
+    assert solved.neurons == tuple(sorted(slots))
+    assert bool(solved.b.abs().sum(1).gt(0).all())
 
 
 def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
