@@ -221,7 +221,9 @@ def _result(row: ToDo, make: Make) -> Result:
     try:
         edited = make(row.case, row.target)
     except GateFailed as error:
-        return Result.of(row, REFUSED, measured(error), (*error.faults, *error.misses))
+        # The first fault and where it shows, then the rest: a table has room for two.
+        reasons = (*error.faults[:1], *error.misses, *error.faults[1:])
+        return Result.of(row, REFUSED, measured(error), reasons)
     except SameAnswer as error:  # nobody stated the answer, and the model says the new one already
         return Result(row, UNCHANGED, None, (str(error),), error)
     except KnEditError as error:
