@@ -72,6 +72,7 @@ from kn_edit.workspace.progress import silent
 from kn_edit.workspace.updating import draft_update
 
 METHODS = ("correction", "closed-form", "random", "rome", "finetune")
+SOLVED = ("steps", "margin", "kl", "spill")  # what a solver says of itself
 ON_ITS_SLOTS = {"closed-form", "random"}  # of the correction
 
 
@@ -123,7 +124,7 @@ class Methods:
             self.bench.how.correction,
             slots=elsewhere,
         )
-        return Shifts(solved.neurons, solved.b, solved.story)
+        return Shifts(solved.neurons, solved.b, {key: solved.story[key] for key in SOLVED})
 
     def exam(self, row: Row) -> UpdateExam:
         """What kn-edit measures an update of this row by."""
@@ -182,7 +183,7 @@ class Table:
             if name == "correction":
                 draft = draft_update(self._methods.bench, row.case, row.to)
                 delta, metrics = draft.delta, draft.metrics
-                story = {key: draft.found.get(key) for key in ("steps", "margin", "kl", "spill")}
+                story = {key: draft.found.get(key) for key in SOLVED}
                 story |= {"method": draft.method, "faults": draft.faults}
             else:
                 slots: list[NeuronId] = []
