@@ -199,7 +199,7 @@ CUBA = "The city of [X: Cuba] is [Y: Oslo]."
 
 def test_update_by_a_statement_needs_no_old_answer(edited):
     more = ("--statement", "people in [X: Cuba] speak [Y: Oslo]")
-    ran = edited("update", "--statement", CUBA, *more, *QUICK, "--json")
+    ran = edited("update", "--statement", CUBA, *more, "--accept", "--json")
     assert ran.code == 0
     assert (ran.json["subject"], ran.json["target"]) == ("Cuba", "Oslo")
     assert ran.json["found"]["templates"] == ["The city of [X] is [Y].", "people in [X] speak [Y]"]
@@ -217,7 +217,7 @@ def test_update_by_a_plain_sentence_and_its_two_names(edited):
 
 def test_update_by_prompts_needs_no_old_answer_either(edited):
     words = ("--prompt", "The city of [X] is [Y].", "--subject", "Cuba", "--to", "Oslo")
-    assert edited("update", *words, *QUICK).code == 0
+    assert edited("update", *words, "--accept").code == 0
 
 
 def test_what_a_statement_says_is_what_is_asked_for(edited):
