@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from random import Random
 
 import torch
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.selection import (
     Thresholds,
+    as_many_elsewhere,
     coarse,
     fitted_share,
     refined,
@@ -178,3 +180,10 @@ def test_neurons_serve_only_a_relation_when_they_fire_less_elsewhere():
     own[:, 0, 2], others[:, 0, 2] = 1.0, 4.0  # more elsewhere
     shares = {NeuronId(0, 0): 0.9, NeuronId(0, 1): 0.3, NeuronId(0, 2): 1.0}
     assert serving_only(shares, own, others) == (NeuronId(0, 1), NeuronId(0, 0))
+
+
+def test_a_control_ends_where_a_layer_has_no_more_neurons():
+    most = [NeuronId(0, index) for index in range(6)]
+    every = [NeuronId(1, index) for index in range(8)]
+    control = as_many_elsewhere([*most, *every], 8, Random(0))
+    assert control == {NeuronId(0, 6), NeuronId(0, 7)}

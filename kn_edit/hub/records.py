@@ -21,7 +21,8 @@ from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
 FORMAT = "kn-record/1"
 KINDS = ("update", "erase")
-METHODS = ("calibrated", "closed-form")  # of updates; an erasure says what it sets slots to
+# Of updates; an erasure says what it sets slots to.
+METHODS = ("calibrated", "correction", "closed-form")
 ERASURE = "set to "
 
 MOST_RECORD = 1 << 20  # bytes

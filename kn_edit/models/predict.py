@@ -38,7 +38,8 @@ def log_p(
     every number to `argmax` and `topk`, and smaller than none to `>`
     """
     for start in range(0, len(questions), BATCH):
-        batch = batched(model, questions[start : start + BATCH])
+        some = questions[start : start + BATCH]
+        batch = batched(model, some, apart=changing is not _unchanged)
         changes = changing(batch)
         with torch.no_grad(), replaced(model, changes):
             output = trace(model, batch.ids, mask=batch.mask).output

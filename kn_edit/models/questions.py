@@ -198,14 +198,17 @@ class Batch:
         return hidden[self.rows, self.positions]
 
 
-def batched(model: Model, questions: Sequence[Question]) -> Batch:
+def batched(model: Model, questions: Sequence[Question], *, apart: bool = False) -> Batch:
     """Pad questions to one length.
 
     A causal LM never looks ahead, so padding on the right needs no mask there, and a text that is
     another's beginning needs no row of its own: an answer's chain is one row.
     Some tokenizers pad with a token that the model has no embedding of; any other does as well.
+
+    apart: give it one all the same, for callers who change something at an answer's place, which
+    the rest of a longer text would see
     """
-    texts, rows = _rows([question.ids for question in questions], within=model.causal)
+    texts, rows = _rows([question.ids for question in questions], within=model.causal and not apart)
     longest = max(map(len, texts))
     pad = model.tokenizer.pad_token_id or 0
     pad = pad if pad < model.n_tokens else 0

@@ -140,11 +140,20 @@ def _less_elsewhere(level: Tensor, others: Tensor) -> Tensor:
 
 
 def as_many_elsewhere(neurons: Sequence[NeuronId], d_ff: int, draw: Random) -> Neurons:
-    """As many random neurons of the same layers, none of them among these: a control."""
+    """As many random neurons of the same layers, none of them among these: a control.
+
+    Fewer where a layer has no more.
+    """
     taken = set(neurons)
+    left = {neuron.layer: d_ff for neuron in taken}
+    for neuron in taken:
+        left[neuron.layer] -= 1
     for neuron in sorted(set(neurons)):
+        if not left[neuron.layer]:
+            continue
         other = neuron
         while other in taken:
             other = NeuronId(neuron.layer, draw.randrange(d_ff))
         taken.add(other)
+        left[neuron.layer] -= 1
     return frozenset(taken - set(neurons))
