@@ -39,6 +39,7 @@ TEXT_TOKENS = 16  # of a neutral sentence
 TEXT_PLACES = 5  # held in it
 DRAWN_TEXTS = 60  # of random tokens, which hold words that no sentence here has
 DRAWN_TOKENS = 16
+FEW = 4  # of a tiny model's neurons, one in so many is written at most
 TOLD = 20  # slots that the record names, the best
 
 
@@ -80,7 +81,11 @@ def correction(
     if around:
         noise = noise + mean_squares(model, around)
     ranking = tuple((neuron, 0.0) for neuron in slots) or writable(
-        model, [*own, *more], noise, margin=settings.margin, most=settings.slots
+        model,
+        [*own, *more],
+        noise,
+        margin=settings.margin,
+        most=min(settings.slots, model.n_layers * model.d_ff // FEW),
     )
     neurons = sorted(neuron for neuron, _ in ranking)
     asked = [*dict.fromkeys(chain[-1].ids for chain in (*own, *more))]
