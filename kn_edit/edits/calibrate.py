@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -121,6 +122,20 @@ class Solution:
     spill: float  # 0 where nothing is known of other places
     reached: bool
 
+    def told(self) -> dict[str, Any]:
+        """How it was found, to be recorded with an edit: JSON knows neither NaN nor infinity."""
+        return {
+            "steps": self.steps,
+            "margin": _finite(self.margin),
+            "kl": _finite(self.kl),
+            "spill": _finite(self.spill),
+            "reached": self.reached,
+        }
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
 
 Tick = Callable[[int, float], None]
 
@@ -165,7 +180,7 @@ def _solved(
     before = unshifted[changed:]  # (kept prompts, vocabulary)
 
     spills = _spills(aims.elsewhere, neurons, sizes)  # (places, n)
-    rounder = _rounder(spills, settings)  # (n, n)
+    rounder = rounder_coordinates(spills, settings.w_spill, settings.w_norm)  # (n, n)
     if start is None:
         start = torch.zeros_like(sizes).expand(-1, model.d_model)
     z = _solved_for(rounder, start / sizes).requires_grad_()  # (n, d_model)
@@ -175,9 +190,9 @@ def _solved(
         with torch.enable_grad():
             u = rounder @ z  # b in units of |v|, (n, d_model)
             spill = (spills @ u).square().sum()
-            with shifted(model, _by_layer(neurons, u * sizes)):
+            with shifted(model, by_layer(neurons, u * sizes)):
                 log_p = asked.log_p()  # (changed and kept prompts, vocabulary)
-            kl = _divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
+            kl = divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
             ahead = lead(log_p[:changed], wanted)  # (changed prompts,)
             loss = _short(ahead, settings)
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
@@ -243,22 +258,22 @@ def _spills(elsewhere: Fired | None, neurons: Sequence[NeuronId], sizes: Tensor)
     return written / math.sqrt(len(written))
 
 
-def _rounder(spills: Tensor, settings: Settings) -> Tensor:
+def rounder_coordinates(
+    spills: Tensor, w_spill: float, w_norm: float, even: float = EVEN
+) -> Tensor:
     """P, (n, n): the quadratic terms of the loss curve less unevenly in z than in u = P z.
 
-    P = (H / h)^(-1/2), H their Hessian plus a tenth of its median eigenvalue, h its least one.
+    P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
     """
-    hessian = settings.w_spill * (spills.double().T @ spills.double())
-    hessian = hessian + settings.w_norm * torch.eye(
-        len(hessian), dtype=hessian.dtype, device=hessian.device
-    )
+    hessian = w_spill * (spills.double().T @ spills.double())
+    hessian = hessian + w_norm * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
     try:
         curves, axes = torch.linalg.eigh(hessian)
     except _LinAlgError:  # beyond what float64 resolves
         return torch.eye(len(hessian), dtype=torch.float32, device=hessian.device)
     if float(curves[0]) <= 0:  # rounding, where others are far larger
-        curves = curves.clamp_min(settings.w_norm)
-    curves = curves + EVEN * curves.median()
+        curves = curves.clamp_min(w_norm)
+    curves = curves + even * curves.median()
     rounder: Tensor = (axes * (curves[0] / curves).sqrt()) @ axes.T
     return rounder.float()
 
@@ -272,7 +287,8 @@ def _solved_for(rounder: Tensor, u: Tensor) -> Tensor:
     return z if bool(z.isfinite().all()) else torch.zeros_like(u)
 
 
-def _by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
+def by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
+    """The shifts b of neurons' slots, (n, d_model), of each layer."""
     shifts = {}
     for layer in sorted({neuron.layer for neuron in neurons}):
         rows = [row for row, neuron in enumerate(neurons) if neuron.layer == layer]
@@ -303,7 +319,7 @@ def _short(lead: Tensor, settings: Settings) -> Tensor:
     return missing
 
 
-def _divergence(before: Tensor, after: Tensor) -> Tensor:
+def divergence(before: Tensor, after: Tensor) -> Tensor:
     """Mean KL(before, after) over rows of log-probabilities, in nats."""
     never = before == -torch.inf  # tokens that a model rules out add nothing; 0 times inf is NaN
     change = before.masked_fill(never, 0) - after.masked_fill(never, 0)

@@ -23,28 +23,26 @@ in which the spill is rounder.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
 import torch
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Solution
-from kn_edit.edits.suffix import Shift, shifted
+from kn_edit.edits.calibrate import Solution, Tick, by_layer, divergence, rounder_coordinates
+from kn_edit.edits.suffix import shifted
 from kn_edit.errors import require_number, require_whole
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
-from kn_edit.models.questions import Question, batched
+from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
 
 SEED = 0
 MOST_ROWS = 32  # texts that run side by side
-LONGER = 1.5  # than the shortest of them, at most
 Asked = tuple[Question, ...]  # about one text
-Tick = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,11 @@ class Lesson:
     largest: Tensor  # and their largest size at the prompts that are to change, (n,)
     usual: Tensor  # |what the FFN of each one's layer usually writes|, (n,)
 
+    @property
+    def kept(self) -> list[Asked]:
+        """All whose predictions must stay."""
+        return [*self.near, *self.same, *self.text]
+
 
 def corrected(
     model: Model,
@@ -120,7 +123,7 @@ class _Solver:
         self._spills = lesson.elsewhere * (self._sizes.squeeze(1) / lesson.usual)  # (places, n)
         self._spills = self._spills / math.sqrt(max(len(self._spills), 1))
         self._rounder = _by_blocks(self._spills, self._neurons, settings)  # (n, n)
-        self._before = _Before(model, [*lesson.near, *lesson.same, *lesson.text])
+        self._before = _Before(model, lesson.kept)
 
     def solved(self, tick: Tick) -> Solution:
         settings = self._settings
@@ -132,11 +135,12 @@ class _Solver:
         step = 0
         for step in range(settings.steps + 1):
             with torch.enable_grad():
-                loss, least, missing = self._loss(self._rounder @ z)
+                u = self._rounder @ z  # (n, d_model)
+                loss, least, missing = self._loss(u)
             tick(step, least)
             if not math.isfinite(float(loss.detach())):
                 break
-            best = (self._rounder @ z).detach().clone()
+            best = u.detach()
             content = content + 1 if missing == 0 else 0
             if content >= settings.patience or step == settings.steps:
                 break
@@ -158,12 +162,11 @@ class _Solver:
         same = self._some(lesson.same, settings.same)
         text = self._some(lesson.text, settings.text)
         change = [*lesson.own, *reworded]
-        with shifted(self._model, self._shifts(u)):
+        with shifted(self._model, by_layer(self._neurons, u * self._sizes)):
             rows = _log_p(self._model, [*change, *near, *same, *text])
         counts = [sum(map(len, groups)) for groups in (change, near, same, text)]
         changed, *kept = torch.split(rows, counts)
-        wanted = torch.tensor([q.token for some in change for q in some], device=rows.device)
-        leads = lead(changed, wanted)
+        leads = _leads(changed, change)
         missing = (settings.margin - leads).relu().sum() / len(change)
         pairs = zip((near, same, text), kept, strict=True)
         kl = sum((self._before.divergence(*pair) for pair in pairs), rows.new_zeros(()))
@@ -176,12 +179,10 @@ class _Solver:
     def _seen_whole(self, u: Tensor, steps: int) -> Solution:
         """The solution at shifts u, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
-        with torch.no_grad(), shifted(self._model, self._shifts(u)):
+        with torch.no_grad(), shifted(self._model, by_layer(self._neurons, u * self._sizes)):
             own = _log_p(self._model, lesson.own)
-            kept = [*lesson.near, *lesson.same, *lesson.text]
-            kl = self._before.divergence(kept, _log_p(self._model, kept))
-        wanted = torch.tensor([q.token for some in lesson.own for q in some], device=own.device)
-        margin = float(lead(own, wanted).min())
+            kl = self._before.divergence(lesson.kept, _log_p(self._model, lesson.kept))
+        margin = float(_leads(own, lesson.own).min())
         spill = float((self._spills @ u).square().sum())
         b = (u * self._sizes).float().cpu()
         reached = margin >= settings.margin / 2
@@ -189,16 +190,6 @@ class _Solver:
 
     def _some(self, groups: Sequence[Asked], most: int) -> list[Asked]:
         return self._draw.sample(list(groups), min(most, len(groups)))
-
-    def _shifts(self, u: Tensor) -> Mapping[int, Shift]:
-        b = u * self._sizes
-        layers = sorted({neuron.layer for neuron in self._neurons})
-        shifts = {}
-        for layer in layers:
-            rows = [row for row, neuron in enumerate(self._neurons) if neuron.layer == layer]
-            index = [self._neurons[row].index for row in rows]
-            shifts[layer] = Shift(torch.tensor(index, device=b.device), b[rows])
-        return shifts
 
 
 class _Before:
@@ -214,9 +205,7 @@ class _Before:
         if not len(after):
             return after.sum()
         before = torch.stack([self._rows[question] for some in groups for question in some])
-        never = before == -torch.inf  # adds nothing; 0 times inf is NaN
-        change = before.masked_fill(never, 0) - after.masked_fill(never, 0)
-        return (before.exp() * change).sum(-1).mean()
+        return divergence(before, after)
 
 
 def _sizes(lesson: Lesson) -> Tensor:
@@ -228,23 +217,20 @@ def _sizes(lesson: Lesson) -> Tensor:
 
 
 def _by_blocks(spills: Tensor, neurons: Sequence[NeuronId], settings: CorrectionSettings) -> Tensor:
-    """P, (n, n), by layers: spill and norm curve less unevenly in z than in u = P z.
-
-    P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
-    """
+    """P, (n, n), of `rounder_coordinates` in blocks, one of each layer."""
     rounder = torch.zeros(len(neurons), len(neurons), device=spills.device)
     for layer in sorted({neuron.layer for neuron in neurons}):
         rows = [row for row, neuron in enumerate(neurons) if neuron.layer == layer]
-        own = spills[:, rows].double()
-        hessian = settings.w_spill * (own.T @ own)
-        hessian = hessian + settings.w_norm * torch.eye(len(rows), device=own.device).double()
-        curves, axes = torch.linalg.eigh(hessian)
-        curves = curves.clamp_min(settings.w_norm)
-        curves = curves + settings.even * curves.median()
-        block = (axes * (curves.min() / curves).sqrt()) @ axes.T
+        weights = settings.w_spill, settings.w_norm, settings.even
         at = torch.tensor(rows, device=spills.device)
-        rounder[at[:, None], at[None, :]] = block.float()
+        rounder[at[:, None], at[None, :]] = rounder_coordinates(spills[:, rows], *weights)
     return rounder
+
+
+def _leads(log_p: Tensor, groups: Sequence[Asked]) -> Tensor:
+    """By how much the questions' tokens lead every other, (questions,)."""
+    wanted = [question.token for group in groups for question in group]
+    return lead(log_p, torch.tensor(wanted, device=log_p.device))
 
 
 def _slower(done: float) -> float:
@@ -252,14 +238,14 @@ def _slower(done: float) -> float:
     return 1.0 if done < 0.6 else max(0.2, 1 - (done - 0.6) / 0.4)
 
 
-def _log_p(model: Model, groups: Sequence[Asked], most: int = MOST_ROWS) -> Tensor:
+def _log_p(model: Model, groups: Sequence[Asked]) -> Tensor:
     """Log-probabilities at each question, (questions, vocabulary), with a graph if there is one.
 
     Texts of similar length run together: a chat's frame is four times as long as a prompt.
     """
     parts = [torch.empty(0, model.n_tokens, device=model.device)] if not groups else []
     order: list[Question] = []
-    for some in _of_similar_length(groups, most):
+    for some in grouped_by_length(groups, _length, most=MOST_ROWS):
         asked = [question for group in some for question in group]
         batch = batched(model, asked)
         run = trace(model, batch.ids, mask=batch.mask)
@@ -269,18 +255,6 @@ def _log_p(model: Model, groups: Sequence[Asked], most: int = MOST_ROWS) -> Tens
     place = {question: at for at, question in enumerate(order)}
     rows = [place[question] for group in groups for question in group]
     return torch.cat(parts)[rows]
-
-
-def _of_similar_length(groups: Sequence[Asked], most: int) -> list[list[Asked]]:
-    """Groups whose texts are at most half as long again as the shortest of them, a few each."""
-    batches: list[list[Asked]] = []
-    for group in sorted(groups, key=_length):
-        fits = batches and len(batches[-1]) < most
-        if fits and _length(group) <= LONGER * _length(batches[-1][0]):
-            batches[-1].append(group)
-        else:
-            batches.append([group])
-    return batches
 
 
 def _length(group: Asked) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,7 +24,10 @@ from kn_edit.models.encoding import (
 from kn_edit.models.model import Model
 from kn_edit.safetext import shortened
 
+LONGER = 1.5  # than the shortest text that it is padded with, a text is at most
 MOST_TOKENS = 64  # of an answer; each is a pass through the model, and a target of the solver
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -245,12 +249,23 @@ def _rows(
     return list(rows), [rows[holder[ids]] for ids in asked]
 
 
-def of_similar_length(questions: Sequence[Question], most: float = 1.5) -> list[list[Question]]:
+def of_similar_length(questions: Sequence[Question]) -> list[list[Question]]:
     """Groups to pad together, none of whose texts is much longer than its shortest."""
-    groups: list[list[Question]] = []
-    for question in sorted(questions, key=lambda one: len(one.ids)):
-        if groups and len(question.ids) <= most * len(groups[-1][0].ids):
-            groups[-1].append(question)
+    return grouped_by_length(questions, lambda question: len(question.ids))
+
+
+def grouped_by_length(
+    items: Sequence[T], length: Callable[[T], int], *, most: int | None = None
+) -> list[list[T]]:
+    """Items in groups, none of them longer than LONGER times the shortest of its group.
+
+    most: items of a group
+    """
+    groups: list[list[T]] = []
+    for item in sorted(items, key=length):
+        room = bool(groups) and (most is None or len(groups[-1]) < most)
+        if room and length(item) <= LONGER * length(groups[-1][0]):
+            groups[-1].append(item)
         else:
-            groups.append([question])
+            groups.append([item])
     return groups

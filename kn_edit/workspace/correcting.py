@@ -15,21 +15,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, Tick, corrected
+from kn_edit.edits.calibrate import Tick
+from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
 from kn_edit.facts import Case, Template, neutral_sentences
 from kn_edit.facts.paraphrases import Rewording, for_solver
 from kn_edit.facts.shortening import shortened_templates
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.greedy import along, greedy
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, Question, ask, ask_place, with_unknown_words
+from kn_edit.models.questions import Chain, Question, ask, ask_place
 from kn_edit.models.usage import Ids, coefficients_of, mean_squares, usual_sizes
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.writable import writable
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import Neighbours
 from kn_edit.workspace.neutral import SEEN_TEXTS
-from kn_edit.workspace.paraphrasing import reworded
+from kn_edit.workspace.paraphrasing import less_own_words, reworded
 
 SEED = 0
 REWORDED = 6  # rewordings of the prompts, frames around them
@@ -74,8 +75,9 @@ def correction(
     more = other_words(model, case, to, chains)
     near = _continuations(model, [*others.named, *others.near])
     same = _continuations(model, others.same)
-    text = [*_places_in_text(model), *((q,) for q in (*others.elsewhere, *earlier))]
-    ordinary = _ordinary_texts(model)
+    neutral = _neutral(model)
+    text = [*_places_in_text(model, neutral), *((q,) for q in (*others.elsewhere, *earlier))]
+    ordinary = [*neutral, *_random_texts(model)]
     around = [*dict.fromkeys(asked[-1].ids for asked in (*near, *same))]
     noise = mean_squares(model, ordinary)
     if around:
@@ -89,7 +91,7 @@ def correction(
     )
     neurons = sorted(neuron for neuron, _ in ranking)
     asked = [*dict.fromkeys(chain[-1].ids for chain in (*own, *more))]
-    usual = usual_sizes(model, [*map(tuple, _neutral(model))])
+    usual = usual_sizes(model, neutral)
     lesson = Lesson(
         own=own,
         reworded=more,
@@ -115,11 +117,7 @@ def correction(
                 {"layer": neuron.layer, "index": neuron.index, "score": score}
                 for neuron, score in ranking[:TOLD]
             ],
-            "steps": solution.steps,
-            "margin": solution.margin,
-            "kl": solution.kl,
-            "spill": solution.spill,
-            "reached": solution.reached,
+            **solution.told(),
             "added": 0,  # to knowledge neurons: there are none
             "why": "",
         },
@@ -128,9 +126,9 @@ def correction(
 
 def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Asked]:
     """The prompts in other words, asked for the new answer."""
-    draw = Random(SEED)
     if not model.causal:
-        return [(one,) for chain in chains for one in with_unknown_words(model, chain, 3, draw)]
+        return [(question,) for question in less_own_words(model, chains)]
+    draw = Random(SEED)
     prompts = prompts_for(model, case.relation, case.fact)
     framed = reworded(model, prompts, to, for_solver, REWORDED)
     each = -(-SHORTENED // len(prompts))
@@ -154,11 +152,11 @@ def _continuations(model: Model, questions: Sequence[Question]) -> list[Asked]:
     return [tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens]
 
 
-def _places_in_text(model: Model) -> list[Asked]:
-    """Places of neutral sentences, drawn; in a masked LM each is masked, so each is a text."""
+def _places_in_text(model: Model, texts: Sequence[Ids]) -> list[Asked]:
+    """Places of texts, drawn; in a masked LM each is masked, so each is a text."""
     draw = Random(SEED)
     found: list[Asked] = []
-    for ids in _neutral(model):
+    for ids in texts:
         inner = range(1, len(ids) - 1)
         places = sorted(draw.sample(inner, min(TEXT_PLACES, len(inner))))
         asked = [ask_place(model, ids, place) for place in places]
@@ -172,14 +170,13 @@ def _neutral(model: Model) -> list[Ids]:
     return [ids[: TEXT_TOKENS if model.causal else None] for ids in texts if len(ids) > 2]
 
 
-def _ordinary_texts(model: Model) -> list[Ids]:
-    """Neutral sentences, and random tokens: words that no sentence here holds."""
+def _random_texts(model: Model) -> list[Ids]:
+    """Random tokens: words that no sentence here holds."""
     draw = Random(SEED)
     special = set(model.tokenizer.all_special_ids)
     count = min(len(model.tokenizer), model.n_tokens)
     words = [token for token in range(count) if token not in special]
-    drawn = [tuple(draw.choices(words, k=DRAWN_TOKENS)) for _ in range(DRAWN_TEXTS)]
-    return [*_neutral(model), *drawn]
+    return [tuple(draw.choices(words, k=DRAWN_TOKENS)) for _ in range(DRAWN_TEXTS)]
 
 
 def _side_by_side(parts: Sequence[Tensor]) -> Tensor:

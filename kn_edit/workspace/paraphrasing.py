@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from random import Random
 
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import Fact, Prompt, Relation, Template
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging, for_solver
 from kn_edit.models.chat import chat_frame
 from kn_edit.models.model import Model
-from kn_edit.models.questions import ask
+from kn_edit.models.questions import Chain, Question, ask, with_unknown_words
 from kn_edit.workspace.locating import prompts_for
 
+SEED = 0
+REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown
 PARAPHRASES = 8  # rewordings that judge, where a relation has no held-out paraphrase
 
 Reword = Callable[[Template, ChatFrame | None], tuple[Rewording, ...]]
@@ -63,3 +66,9 @@ def reworded(
         if len(found) == most:
             break
     return tuple(found)
+
+
+def less_own_words(model: Model, chains: Sequence[Chain]) -> list[Question]:
+    """A masked LM's prompts with words of them unknown, so that a change outlives a paraphrase."""
+    draw = Random(SEED)
+    return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]

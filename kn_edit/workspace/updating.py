@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any
 
 from torch import Tensor
@@ -20,10 +18,8 @@ from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import (
     Chain,
-    Question,
     ask,
     asked_otherwise,
-    with_unknown_words,
 )
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
@@ -34,12 +30,9 @@ from kn_edit.workspace.earlier import held_answers
 from kn_edit.workspace.locating import Locator, Search, prompts_for
 from kn_edit.workspace.measuring import UpdateExam, judged_by
 from kn_edit.workspace.neighbours import Neighbours, neighbours
-from kn_edit.workspace.paraphrasing import judging_paraphrases
+from kn_edit.workspace.paraphrasing import judging_paraphrases, less_own_words
 from kn_edit.workspace.requests import ASKED_AGAIN
 from kn_edit.workspace.surroundings import surroundings
-
-SEED = 0
-REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +67,7 @@ def propose_update(bench: Bench, case: Case, to: str) -> Proposal:
         # Neighbours and filter are taken from the base, so that every edit finds them made.
         base = bench.locator_at_base(model)
         others = neighbours(model, base, case)
-        unknown = _is_unknown(model, base, case, how)
+        unknown = is_unknown(model, base, case, how)
         # An unedited fact is where it was, so many edits in a row need not look for it anew.
         common = None if unknown else base.spoken_for(relation, fact)
         located = None if common is None or bench.edited else base.fact(relation, fact, common)
@@ -160,7 +153,7 @@ def _closed(model: Model, found: Located, how: How, old: int, new: int) -> _Shif
     )
 
 
-def _is_unknown(model: Model, base: Locator, case: Case, how: How) -> bool:
+def is_unknown(model: Model, base: Locator, case: Case, how: How) -> bool:
     """Whether no neuron carries the fact yet: the model has it wrong, or never knew it.
 
     Prompts of a user's own ask for what the model has wrong; those of a relation, where none of
@@ -206,7 +199,7 @@ def _solved(
     candidates = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if not candidates:
         raise NoNeurons(str(found.fact))
-    reworded = () if model.causal else _reworded(model, chains)
+    reworded = () if model.causal else less_own_words(model, chains)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     own = [*(chain.questions[0] for chain in chains), *reworded]
     # What earlier updates of this subject say is held whatever neurons are taken.
@@ -229,11 +222,7 @@ def _solved(
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
     story = {
-        "steps": solution.steps,
-        "margin": _finite(solution.margin),
-        "kl": _finite(solution.kl),
-        "spill": _finite(solution.spill),
-        "reached": solution.reached,
+        **solution.told(),
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
     }
@@ -244,17 +233,6 @@ def _solved(
         dict(found.neurons),
         _story(how.search, found) | story,
     )
-
-
-def _finite(number: float) -> float | None:
-    """A number for the record, where JSON knows neither NaN nor infinity."""
-    return number if math.isfinite(number) else None
-
-
-def _reworded(model: Model, chains: Sequence[Chain]) -> list[Question]:
-    """The prompts in words that are less their own, so that a change outlives a paraphrase."""
-    draw = Random(SEED)
-    return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]
 
 
 def _story(search: Search, found: Located) -> dict[str, Any]:

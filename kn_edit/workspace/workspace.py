@@ -324,18 +324,18 @@ class Workspace:
         Raises what `check` raises, and NotFinite.
         """
         from kn_edit.models.questions import ask
-        from kn_edit.neurons.assess import assess
-        from kn_edit.workspace.locating import prompts_for
+        from kn_edit.workspace.drafts import How
+        from kn_edit.workspace.locating import Locator, Search, prompts_for
         from kn_edit.workspace.pace import update_forecast
+        from kn_edit.workspace.updating import is_unknown
 
-        model = self.engine.model
+        how, model = how or How(), self.engine.model
         prompts = prompts_for(model, case.relation, case.fact)
         chains = [ask(model, prompt, to) for prompt in prompts]
-        formula, named = (how.closed_form, how.neurons) if how else (False, ())
-        known = bool(formula or named) or not case.relation.own
-        if known and case.fact.stated and not (formula or named):
-            known = any(one.right for one in assess(model, [ask(model, p) for p in prompts]))
-        return update_forecast(model, chains, known=known, solved=not formula)
+        base = Locator(model, self.engine.scores(()), Search(), silent)
+        asked = case.fact.stated or case.relation.own  # what nobody stated is asked for later
+        known = not (asked and is_unknown(model, base, case, how))
+        return update_forecast(model, chains, known=known, solved=not how.closed_form)
 
     @verb
     def update(
