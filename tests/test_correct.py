@@ -195,22 +195,16 @@ def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
     assert solution.spill == pytest.approx(float(written.square().sum(1).mean()), rel=1e-3)
 
 
-def test_near_prompts_keep_more_of_what_they_say_when_they_are_held():
+@pytest.mark.parametrize(
+    ("weight", "least", "harm"), [("w_keep", 0.0, "kl"), ("w_spill", 0.01, "spill")]
+)
+def test_where_a_kind_of_harm_weighs_more_there_is_less_of_it(weight, least, harm):
     model = tiny("llama")
     neurons = chosen(model)
     told = lesson(model, neurons)
-    held = corrected(model, told, neurons, replace(EASY, w_keep=100.0))
-    free = corrected(model, told, neurons, replace(EASY, w_keep=0.0))
-    assert held.kl < free.kl / 2
-
-
-def test_where_spill_weighs_more_less_is_spilled():
-    model = tiny("llama")
-    neurons = chosen(model)
-    told = lesson(model, neurons)
-    much = corrected(model, told, neurons, replace(EASY, w_spill=0.01))
-    little = corrected(model, told, neurons, replace(EASY, w_spill=100.0))
-    assert little.spill < much.spill / 2
+    much = corrected(model, told, neurons, replace(EASY, **{weight: least}))
+    little = corrected(model, told, neurons, replace(EASY, **{weight: 100.0}))
+    assert getattr(little, harm) < getattr(much, harm) / 2
 
 
 def test_the_same_lesson_has_the_same_solution_bit_for_bit_and_no_weight_moves():

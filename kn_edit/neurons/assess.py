@@ -14,7 +14,7 @@ from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Continuation, go_on, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import is_nan, log_p
-from kn_edit.models.questions import Chain, Question
+from kn_edit.models.questions import Chain
 from kn_edit.safetext import shortened
 
 TOP = 5
@@ -109,7 +109,7 @@ def assess(
     no further run of the model; else as many as the longest answer has tokens left, for all
     prompts together
     """
-    questions = [question for chain in chains for question in _side_by_side(chain)]
+    questions = [question for chain in chains for question in chain.questions]
     rows = log_p(model, questions, finite=finite)
     results, texts = [], []
     for chain in chains:
@@ -150,12 +150,6 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
     )
     return Assessment(chain.prompt, text, math.exp(total), rank, top, miss)
-
-
-def _side_by_side(chain: Chain) -> list[Question]:
-    """A chain's questions about one text: no token of a causal LM sees what follows it."""
-    longest = chain.questions[-1].ids
-    return [replace(question, ids=longest) for question in chain.questions]
 
 
 def _ahead(row: Tensor, token: int) -> int:
