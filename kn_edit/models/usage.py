@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.models.model import Model
+from kn_edit.models.predict import written
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.neuron import NeuronId
@@ -52,11 +53,8 @@ def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:
     """|what a layer's FFN writes|, biases aside, at the median token of texts, (layers,)."""
     sizes = []
     for seen, inside in _runs(model, texts):
-        rows = [
-            (seen[layer][inside].float() @ model.slots(layer).float()).norm(dim=1)
-            for layer in range(model.n_layers)
-        ]
-        sizes.append(torch.stack(rows, 1))
+        rows = torch.stack([seen[layer][inside] for layer in range(model.n_layers)], 1)
+        sizes.append(written(model, rows).sqrt())
     return torch.cat(sizes).median(0).values
 
 
