@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import json
@@ -106,6 +107,8 @@ class Stage:
         self.known = folder / "known.json"  # facts that the model knows
         self.first = ""  # the id of the first edit, once there is one
         self.first = self._build()
+        gc.collect()
+        gc.freeze()  # a child that collects these objects copies every page that they stand on
         tasks = len(list(Path("/proc/self/task").iterdir()))
         assert tasks == 1, f"{tasks} threads would be lost in a fork"
 
