@@ -14,9 +14,11 @@ import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from kn_edit.errors import WriteUnknown
 
 TEMPORARY = ".tmp"  # a file on its way
 PARTIAL = ".partial"  # a folder on its way
@@ -31,18 +33,26 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+class NotDurable(OSError):
+    """A file that was written and has its name, which may not survive a power cut."""
+
+
 def write_atomically(path: Path, data: bytes | str, *, durable: bool = True) -> None:
-    """Write a file so that its name holds the old content or the new one. Raises OSError.
+    """Write a file so that its name holds the old content or the new one.
 
     A link of this name is replaced, never written through.
     durable: wait until file and name are on disk
+    Raises OSError where the old content stays, WriteUnknown where that is not known.
     """
     with opened_folder(path.parent, follow=True) as folder:
-        write_in(folder, path.name, data, durable=durable)
+        try:
+            write_in(folder, path.name, data, durable=durable)
+        except NotDurable as error:
+            raise WriteUnknown(path, _reason(error)) from error
 
 
 def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True) -> None:
-    """Write a file of an open folder, as `write_atomically` does. Raises OSError."""
+    """Write a file of an open folder, as `write_atomically` does. Raises OSError, NotDurable."""
     content = data.encode() if isinstance(data, str) else data
     for _ in range(_TRIES):
         temporary = temporary_name(name, TEMPORARY)
@@ -62,7 +72,10 @@ def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True)
                 continue
             raise
         if durable:
-            os.fsync(folder)
+            try:
+                os.fsync(folder)
+            except OSError as error:
+                raise NotDurable(*error.args) from error
         return
     raise OSError(errno.EAGAIN, "another program keeps removing its temporary files", name)
 
@@ -152,7 +165,7 @@ def remove_leftover(path: Path, *, old: bool) -> bool:
 
 
 def place(temporary: Path, path: Path) -> None:
-    """Give a finished file its name. Raises FileExistsError where the name is taken.
+    """Give a finished file its name. Raises FileExistsError where it is taken, WriteUnknown.
 
     Of several at once exactly one gets the name, and nothing is ever replaced.
     """
@@ -164,6 +177,28 @@ def place(temporary: Path, path: Path) -> None:
         if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}:
             raise
         _place_without_links(temporary, path)
+
+
+@contextmanager
+def taken_back(
+    path: Path, undo: Callable[[], object], *, former: Path | None = None
+) -> Iterator[None]:
+    """Take a new name back where the block fails, which makes sure of it.
+
+    undo: takes it back, and raises OSError where it cannot
+    former: where that is now whose place it takes
+    Raises what the block raises; WriteUnknown where the name could not be taken back.
+    """
+    try:
+        yield
+    except WriteUnknown:  # of a later step: what is there now stays as it is
+        raise
+    except BaseException as error:
+        try:
+            undo()
+        except OSError:
+            raise WriteUnknown(path, _reason(error), former) from error
+        raise
 
 
 def temporary_name(name: str, ending: str) -> str:
@@ -289,9 +324,9 @@ def _listed(folder: Path) -> list[Path]:
 def _place_without_links(temporary: Path, path: Path) -> None:
     """The same on a file system without hard links: who makes the name may fill it."""
     os.close(os.open(path, _NEW, 0o666))
-    try:
+    with taken_back(path, lambda: path.unlink(missing_ok=True)):
         temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from failing_disk import failing_from
 
 from kn_edit import atomic
 from kn_edit.atomic import (
@@ -20,6 +21,7 @@ from kn_edit.atomic import (
     temporary_name,
     write_atomically,
 )
+from kn_edit.errors import WriteUnknown
 
 
 def names(folder: Path) -> list[str]:
@@ -44,6 +46,18 @@ def test_a_link_is_replaced_and_what_it_points_at_is_kept(tmp_path):
     assert (tmp_path / "precious").read_text() == "precious"
     assert (tmp_path / "a").read_text() == "new"
     assert not (tmp_path / "a").is_symlink()
+
+
+def test_new_content_that_may_not_last_is_told_as_unknown(tmp_path, monkeypatch):
+    """It took the place of the old content, so nobody may say that nothing was written."""
+    (tmp_path / "a").write_text("old")
+    failed = failing_from(lambda path: path == tmp_path, monkeypatch)
+    with pytest.raises(WriteUnknown) as caught:
+        write_atomically(tmp_path / "a", "new")
+    monkeypatch.undo()
+    assert failed
+    assert caught.value.path == tmp_path / "a"
+    assert (tmp_path / "a").read_text() == "new"
 
 
 @pytest.mark.parametrize("call", ["fsync", "rename"])

@@ -9,6 +9,7 @@ import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from failing_disk import failing_from
 from ledgers import delta_of, move, new_ledger, open_ledger, record
 
 from kn_edit import atomic
@@ -20,6 +21,7 @@ from kn_edit.errors import (
     LedgerUnusable,
     LinkInLedger,
     TargetInsideLedger,
+    WriteUnknown,
 )
 from kn_edit.ledger import archive
 
@@ -171,6 +173,17 @@ def test_a_backup_that_is_reported_to_fail_is_not_there(grown, safe, monkeypatch
     monkeypatch.undo()
     assert names(safe) == []
     grown.backup(safe / "b.tar")
+
+
+def test_a_backup_that_cannot_be_taken_back_is_told_as_unknown(grown, safe, monkeypatch):
+    """The disk fails for good: nobody may say that nothing is there."""
+    failed = failing_from(lambda path: path == safe, monkeypatch)
+    with pytest.raises(WriteUnknown, match="look at it before you try again") as caught:
+        grown.backup(safe / "b.tar")
+    monkeypatch.undo()
+    assert failed
+    assert caught.value.path == safe / "b.tar"
+    assert (safe / "b.tar").is_file()
 
 
 def test_clean_up_that_fails_is_no_failure_of_a_backup_that_is_there(grown, safe, monkeypatch):

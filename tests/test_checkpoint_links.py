@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from failing_disk import failing_from
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_folder
 
 from kn_edit.checkpoints import folders
-from kn_edit.checkpoints.folders import files_below, leads_outside, new_folder, refuse_links
+from kn_edit.checkpoints.folders import (
+    files_below,
+    leads_outside,
+    new_folder,
+    refuse_links,
+    write_folder,
+)
 from kn_edit.checkpoints.materialise import export_checkpoint
-from kn_edit.errors import CannotWrite, LinkLeadsOutside
+from kn_edit.errors import CannotWrite, LinkLeadsOutside, WriteUnknown
 from kn_edit.hub.contents import base_files
 from kn_edit.models.shards import Shards
 from kn_edit.workspace.publishing import _local_licence
@@ -210,6 +217,17 @@ def test_a_folder_whose_name_may_not_last_is_not_there(tmp_path, monkeypatch):
     with pytest.raises(CannotWrite), new_folder(tmp_path / "out") as partial:
         (partial / "file").write_text("x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_taken_back_is_told_as_unknown(tmp_path, monkeypatch):
+    """The disk fails for good: nobody may say that nothing is left behind."""
+    failed = failing_from(lambda path: path == tmp_path, monkeypatch)
+    with pytest.raises(WriteUnknown) as caught:
+        write_folder(tmp_path / "out", {"file": b"x"})
+    monkeypatch.undo()
+    assert failed
+    assert caught.value.path == tmp_path / "out"
+    assert (tmp_path / "out" / "file").read_bytes() == b"x"
 
 
 @pytest.mark.parametrize("name", ["x" * 250, "é" * 120])

@@ -11,10 +11,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from failing_disk import failing_from
 from ledgers import BASE, delta_of, new_ledger, open_ledger, record
 from tiny_models import tiny_folder
 
-from kn_edit.errors import LedgerExists, LedgerUnusable, LinkInLedger
+from kn_edit.errors import LedgerExists, LedgerUnusable, LinkInLedger, WriteUnknown
 from kn_edit.ledger import creation
 from kn_edit.workspace import Workspace
 
@@ -78,6 +79,19 @@ def test_a_ledger_whose_name_may_not_last_is_not_there(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert names(tmp_path / ".kn-edit") == []
     new_ledger(tmp_path).close()
+
+
+def test_a_ledger_whose_name_cannot_be_taken_back_is_told_as_unknown(tmp_path, monkeypatch):
+    """The disk fails for good: nobody may say that nothing is there."""
+    (tmp_path / ".kn-edit").mkdir()
+    failed = failing_from(lambda path: path == tmp_path / ".kn-edit", monkeypatch)
+    with pytest.raises(WriteUnknown) as caught:
+        new_ledger(tmp_path)
+    monkeypatch.undo()
+    assert failed
+    assert caught.value.path == tmp_path / ".kn-edit" / "ledger.db"
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.check() == []
 
 
 # --- cut off -------------------------------------------------------------------------------------

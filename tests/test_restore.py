@@ -26,6 +26,7 @@ from kn_edit.errors import (
     LinkInLedger,
     NewerSchema,
     RestoreTargetTaken,
+    WriteUnknown,
 )
 from kn_edit.ledger import Ledger, archive, database, restoring
 
@@ -303,6 +304,51 @@ def test_names_that_may_not_last_are_put_back(place, backup, monkeypatch, kind):
     with pytest.raises(LedgerUnusable):
         restore(backup, place, replace=True)
     assert contents(place) == before
+
+
+@pytest.mark.parametrize("kind", ["empty", "exchange", "two renames"])
+def test_names_that_cannot_be_put_back_are_told_as_unknown_and_no_ledger_is_lost(
+    source, place, backup, monkeypatch, kind
+):
+    """The disk fails as the names are flushed, and as the first step is taken back."""
+    if kind != "empty":
+        with new_ledger(place) as ledger:
+            record(ledger, delta_of((1, 3)))
+            log = ledger.log()
+    sync, rename, exchange, failures = restoring.sync, Path.rename, restoring._exchange, []
+
+    def fail(path):
+        if path == place:
+            failures.append(path)
+            raise OSError(5, "Input/output error")
+        sync(path)
+
+    def fail_once(path, target):
+        if len(failures) == 1:
+            failures.append(path)
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    def exchange_once(one, other):
+        return kind == "exchange" and not failures and exchange(one, other)
+
+    monkeypatch.setattr(restoring, "sync", fail)
+    monkeypatch.setattr(restoring, "_exchange", exchange_once)
+    if kind != "exchange":
+        monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(WriteUnknown) as caught:
+        restore(backup, place, replace=True)
+    monkeypatch.undo()
+    assert is_that_of(source, place)
+    former = caught.value.former
+    if kind == "empty":
+        assert former is None
+        return
+    assert str(former) in str(caught.value)
+    (place / "w").mkdir()
+    former.rename(place / "w" / ".kn-edit")
+    with open_ledger(place / "w") as ledger:
+        assert ledger.log() == log
 
 
 def test_a_ledger_that_appears_meanwhile_is_kept(source, place, backup, monkeypatch):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kn_edit.atomic import scratch_folder, sync, write_atomically
+from kn_edit.atomic import scratch_folder, sync, taken_back
 from kn_edit.errors import CannotWrite, LinkLeadsOutside, TargetInsideCheckpoint, TargetNotEmpty
 from kn_edit.models.cache import notes_folder
 from kn_edit.models.shards import CHUNK
@@ -21,7 +21,8 @@ _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on w
 def new_folder(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its name when the block ends well.
 
-    Raises TargetNotEmpty, CannotWrite (any error of the system inside the block, too).
+    Raises TargetNotEmpty, CannotWrite (any error of the system inside the block, too),
+    WriteUnknown where the disk does not tell whether it kept the name.
     """
     try:
         target = path_of(target).resolve()
@@ -44,7 +45,10 @@ def write_folder(target: Path, files: Mapping[str, bytes]) -> Path:
     """A new folder with these files. Raises TargetNotEmpty, CannotWrite."""
     with new_folder(target) as partial:
         for name, data in files.items():
-            write_atomically(partial / name, data)
+            with (partial / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
     return target
 
 
@@ -129,13 +133,13 @@ def _sync_folders(folder: Path) -> None:
 
 
 def _take_name(partial: Path, target: Path) -> None:
-    """Rename a folder, and wait until its name is on disk; where that fails it is not there."""
+    """Rename a folder, and wait until its name is on disk; where that fails it is not there.
+
+    Raises OSError, WriteUnknown.
+    """
     partial.rename(target)  # takes the place of an empty folder, and of no other
-    try:
+    with taken_back(target, lambda: target.rename(partial)):
         sync(target.parent)
-    except BaseException:
-        target.rename(partial)
-        raise
 
 
 def _share_blocks(reader: int, writer: int) -> bool:

@@ -136,6 +136,7 @@ from kn_edit.errors.system import (
     OutputLost,
     SystemRefused,
     TooDeep,
+    WriteUnknown,
 )
 from kn_edit.errors.weights import (
     BaseChanged,
@@ -307,6 +308,7 @@ __all__ = [
     "UploadDiffers",
     "WeightsMissing",
     "WorkspaceClosed",
+    "WriteUnknown",
     "listed",
     "require_known",
     "require_number",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError
 
@@ -19,6 +20,26 @@ class SystemRefused(KnEditError):
         return (
             f"cannot use {self.path}: {self.reason}; check the path, its permissions and the free "
             "space, then run the command again"
+        )
+
+
+@dataclass
+class WriteUnknown(KnEditError):
+    """A file or folder of which the disk does not tell whether it stays.
+
+    former: where that is now whose place it takes, if it may have been moved
+    """
+
+    exit_code = ExitCode.DISK
+    path: Path
+    reason: str
+    former: Path | None = None
+
+    def __str__(self) -> str:
+        former = f" (what stood there before may be {self.former})" if self.former else ""
+        return (
+            f"the disk failed at the end of writing {self.path} ({self.reason}), and does not tell "
+            f"whether it stays there; look at it before you try again{former}"
         )
 
 

@@ -97,7 +97,7 @@ def made_folder(folder: Path) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
+    """Write a text, whole or not at all. Raises OSError, WriteUnknown."""
     write_atomically(file, text)
 
 

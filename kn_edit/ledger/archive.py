@@ -15,7 +15,7 @@ from typing import IO
 
 from sqlalchemy import Connection, select
 
-from kn_edit.atomic import place, scratch_folder, sync
+from kn_edit.atomic import place, scratch_folder, sync, taken_back
 from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
 from kn_edit.ledger import blobs as deltas
 from kn_edit.ledger.blobs import Blobs
@@ -47,7 +47,8 @@ def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = No
     """Write database and deltas to one new tar file: complete and on disk, or not there.
 
     notes: the folder where places of work under way are noted
-    Raises BackupExists, TargetInsideLedger, LedgerUnusable, and what a damaged delta raises.
+    Raises BackupExists, TargetInsideLedger, LedgerUnusable, WriteUnknown, and what a damaged delta
+    raises.
     """
     with disk_errors(file):
         if os.path.lexists(file):
@@ -60,11 +61,9 @@ def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = No
                 place(packed, file)
             except FileExistsError:
                 raise BackupExists(file) from None
-            try:
+            # Where it may not survive a power cut it is not there.
+            with taken_back(file, lambda: file.unlink(missing_ok=True)):
                 sync(file.parent)
-            except OSError:  # it may not survive a power cut, so it is not there
-                file.unlink(missing_ok=True)
-                raise
 
 
 def _pack(database: Database, blobs: Blobs, copy: Path, packed: Path) -> None:

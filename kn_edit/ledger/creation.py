@@ -7,7 +7,15 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-from kn_edit.atomic import lock, make_folders, opened_folder, place, scratch_folder, sync
+from kn_edit.atomic import (
+    lock,
+    make_folders,
+    opened_folder,
+    place,
+    scratch_folder,
+    sync,
+    taken_back,
+)
 from kn_edit.errors import LedgerExists
 from kn_edit.ledger import writing
 from kn_edit.ledger.database import Database
@@ -20,7 +28,7 @@ from kn_edit.ledger.tidying import remove_unfinished
 def create_database(path: Path, base: BaseRecord, now: str) -> None:
     """Fill a database in a folder of its own, then give it its name, on disk.
 
-    Raises LedgerExists, LinkInLedger, LedgerUnusable.
+    Raises LedgerExists, LinkInLedger, LedgerUnusable, WriteUnknown.
     """
     with disk_errors(path):
         refuse_link(path.parent)
@@ -45,7 +53,10 @@ def _fill(database: Database, base: BaseRecord, now: str) -> None:
 
 
 def _move_into_place(unfinished: Path, path: Path) -> None:
-    """Give a file its name, unless another process was faster. Raises LedgerExists, OSError."""
+    """Give a file its name, unless another process was faster.
+
+    Raises LedgerExists, OSError, WriteUnknown.
+    """
     with opened_folder(path.parent) as folder:
         lock(folder, wait=True)  # against another init: nobody opens a ledger before it has a name
         if not os.path.lexists(path):
@@ -54,11 +65,9 @@ def _move_into_place(unfinished: Path, path: Path) -> None:
             place(unfinished, path)
         except FileExistsError:
             raise LedgerExists(path.parent) from None
-        try:
+        # Where it may not survive a power cut it is not there.
+        with taken_back(path, lambda: path.unlink(missing_ok=True)):
             os.fsync(folder)
-        except OSError:  # it may not survive a power cut, so it is not there
-            path.unlink(missing_ok=True)
-            raise
 
 
 def _put_logs_aside(path: Path) -> None:

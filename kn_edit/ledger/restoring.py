@@ -6,13 +6,11 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from kn_edit.atomic import make_folders, scratch_folder, sync
+from kn_edit.atomic import make_folders, scratch_folder, sync, taken_back
 from kn_edit.errors import (
     BackupDamaged,
     KnEditError,
@@ -49,7 +47,8 @@ def restore(
     Then it takes its place by a rename, without a file of the former ledger beside it.
 
     replace: also where a ledger is; that one is kept aside
-    Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy, LedgerUnusable.
+    Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy, LedgerUnusable,
+    WriteUnknown.
     """
     with disk_errors(folder):
         refuse_link(folder)
@@ -128,38 +127,33 @@ def _take_place(new: Path, folder: Path, moment: datetime) -> Path | None:
             if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:  # another one was faster
                 raise RestoreTargetTaken(folder) from None
             raise
-        with _undone(lambda: folder.rename(new)):
+        with taken_back(folder, lambda: folder.rename(new)):
             sync(folder.parent)
         return None
     aside = _free_name(folder.with_name(f"{folder.name}{ASIDE}{moment:%Y%m%dT%H%M%S}"))
     new.rename(aside)
-    with _undone(lambda: aside.rename(new)):
+    with taken_back(folder, lambda: aside.rename(new)):
         if _exchange(aside, folder):
-            with _undone(lambda: _exchange(aside, folder)):
+            with taken_back(folder, lambda: _exchange_back(aside, folder), former=aside):
                 sync(folder.parent)
             return aside
     aside.rename(new)
     folder.rename(aside)
-    with _undone(lambda: aside.rename(folder)):
+    with taken_back(folder, lambda: aside.rename(folder), former=aside):
         new.rename(folder)
-        with _undone(lambda: folder.rename(new)):
+        with taken_back(folder, lambda: folder.rename(new), former=aside):
             sync(folder.parent)
     return aside
-
-
-@contextmanager
-def _undone(undo: Callable[[], object]) -> Iterator[None]:
-    """Take a step back where what follows it fails."""
-    try:
-        yield
-    except BaseException:
-        undo()
-        raise
 
 
 def _free_name(path: Path) -> Path:
     numbered = (path.with_name(f"{path.name}-{number}") for number in range(1, 1000))
     return next(candidate for candidate in (path, *numbered) if not os.path.lexists(candidate))
+
+
+def _exchange_back(one: Path, other: Path) -> None:
+    if not _exchange(one, other):
+        raise OSError(errno.EIO, "the names cannot be exchanged again", str(other))
 
 
 def _exchange(one: Path, other: Path) -> bool:

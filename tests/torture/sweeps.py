@@ -19,8 +19,8 @@ import kn_edit.errors
 from kn_edit.cli.run import run
 
 TYPED = set(kn_edit.errors.__all__)
-# Errors that say that it cannot be known whether something is recorded.
-UNCLEAR = {"CommitUnknown", "CommitUnclear"}
+# Errors that say that it cannot be known whether something is recorded, or there.
+UNCLEAR = {"CommitUnknown", "CommitUnclear", "WriteUnknown"}
 # Errors that say that the Hub has it, and what is left to do.
 PUBLISHED = {"NotFinished", "NotNoted"}
 STOPPED = 130
