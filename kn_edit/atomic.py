@@ -58,19 +58,21 @@ def write_in(folder: int, name: str, data: bytes | str, *, durable: bool = True)
         temporary = temporary_name(name, TEMPORARY)
         descriptor = os.open(temporary, _NEW, 0o666, dir_fd=folder)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                lock(descriptor, wait=True)
+            lock(descriptor, wait=True)
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
                 file.write(content)
-                file.flush()
-                if durable:
-                    os.fsync(descriptor)
-                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            if durable:
+                os.fsync(descriptor)
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException as error:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=folder)
             if isinstance(error, FileNotFoundError):
                 continue
             raise
+        finally:
+            with suppress(OSError):  # the content is there, whatever closing says
+                os.close(descriptor)
         if durable:
             try:
                 os.fsync(folder)
@@ -311,7 +313,8 @@ def _noted(parent: Path, name: str, notes: Path | None) -> Iterator[Path]:
             with suppress(OSError):
                 if not path.exists():
                     note.unlink()
-            os.close(descriptor)
+            with suppress(OSError):
+                os.close(descriptor)
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -323,8 +326,9 @@ def _listed(folder: Path) -> list[Path]:
 
 def _place_without_links(temporary: Path, path: Path) -> None:
     """The same on a file system without hard links: who makes the name may fill it."""
-    os.close(os.open(path, _NEW, 0o666))
+    descriptor = os.open(path, _NEW, 0o666)
     with taken_back(path, lambda: path.unlink(missing_ok=True)):
+        os.close(descriptor)
         temporary.replace(path)
 
 

@@ -60,6 +60,37 @@ def test_new_content_that_may_not_last_is_told_as_unknown(tmp_path, monkeypatch)
     assert (tmp_path / "a").read_text() == "new"
 
 
+def close(path: Path) -> None:
+    """Close this process's descriptor of a file, so that closing it again fails."""
+    for link in Path("/proc/self/fd").iterdir():
+        if os.path.lexists(link) and link.readlink() == path:
+            os.close(int(link.name))
+            return
+    raise AssertionError(f"{path} is not open")
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_closing_that_fails_is_no_failure_of_a_file_that_is_there(tmp_path, monkeypatch, durable):
+    rename = os.rename
+
+    def then_close(source, target, **folders):
+        rename(source, target, **folders)
+        close(tmp_path / "a")
+
+    monkeypatch.setattr(os, "rename", then_close)
+    write_atomically(tmp_path / "a", "new", durable=durable)
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_a_note_that_cannot_be_closed_is_no_failure_of_the_folder(tmp_path):
+    notes = tmp_path / "notes"
+    with scratch_folder(tmp_path, "a", notes) as folder:
+        (note,) = notes.iterdir()
+        close(note)
+        folder.rename(tmp_path / "a")
+    assert names(tmp_path) == ["a", "notes"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_failure_keeps_the_old_content_and_leaves_nothing(tmp_path, monkeypatch, call):
     (tmp_path / "a").write_text("old")
