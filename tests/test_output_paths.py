@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from workspaces import contents
 
-from kn_edit.evaluation.report import made_folder
+from kn_edit.errors import CannotWrite
+from kn_edit.evaluation.report import made_folder, write
 
 WRITERS = (
     ("init", "{model}", "--workspace", "{target}"),
@@ -52,3 +53,11 @@ def test_a_folder_of_pages_is_cleared_of_what_a_killed_command_left(tmp_path):
         path.write_text("half a page")
     made_folder(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [own.name]
+
+
+def test_a_page_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(CannotWrite) as caught:
+        write(tmp_path / "report.html", "page")
+    assert caught.value.target == tmp_path / "report.html"
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

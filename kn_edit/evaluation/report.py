@@ -97,15 +97,18 @@ def made_folder(folder: Path) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a text, whole or not at all. Raises OSError, WriteUnknown."""
-    write_atomically(file, text)
+    """Write a text, whole or not at all. Raises CannotWrite, WriteUnknown."""
+    try:
+        write_atomically(file, text)
+    except OSError as error:
+        raise CannotWrite(file, error.strerror or str(error)) from error
 
 
 def write_plots(folder: Path, sections: Sequence[Section]) -> None:
     made_folder(folder)
     for section in sections:
         for plot in section.plots:
-            write_atomically(folder / f"{plot.name}.svg", plot.svg)
+            write(folder / f"{plot.name}.svg", plot.svg)
 
 
 def _readable(value: object) -> object:

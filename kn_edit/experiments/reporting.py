@@ -45,7 +45,7 @@ class _Update:
 def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> Path:
     """A page about a version: its edits, the newest in full, its figures, the history.
 
-    Raises TargetInsideLedger, UnknownId.
+    Raises TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
     """
     out = results_folder(out)
     recipe = workspace.ledger.version(version).edits
@@ -64,7 +64,10 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
 
 
 def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
-    """A page about one edit, on the base alone. Raises TargetInsideLedger, UnknownId."""
+    """A page about one edit, on the base alone.
+
+    Raises TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
+    """
     out = results_folder(out)
     record = workspace.ledger.edit(edit)
     made_folder(out)
