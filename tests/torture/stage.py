@@ -282,6 +282,8 @@ def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
     _litter(shutil.copytree(edited, made / "littered"))
     (made / "saved").mkdir()
     assert run(["backup", str(made / "saved" / "saved.tar"), "--workspace", str(edited), "-q"]) == 0
+    shutil.copytree(edited, made / "behind")  # a ledger, and an older backup to put in its place
+    assert run(["backup", str(made / "behind" / "saved.tar"), "--workspace", str(fresh), "-q"]) == 0
     for name, schema in (("old", "0002"), ("oldest", "0001")):
         old_ledger(made / name, schema)
     _publish(shutil.copytree(edited, made / "published"))

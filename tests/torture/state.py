@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tarfile
 import tempfile
 from dataclasses import asdict
@@ -12,11 +13,13 @@ from typing import Any
 
 from kn_edit.errors import NoLedger
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.restoring import ASIDE
 from kn_edit.workspace import Workspace
 
 ANY_AGE = timedelta(minutes=-1)  # so that gc takes all that is nobody's
 OF_NO_EDIT = "it is no delta of any edit"  # a killed command leaves such files to gc
 FLEETING = ("-wal", "-shm", "base.json")  # SQLite's own, and what the next command makes again
+PUT_ASIDE = re.compile(rf"({re.escape(ASIDE)})\d{{8}}T\d{{6}}(-\d+)?")
 State = dict[str, Any]
 
 
@@ -66,11 +69,16 @@ def target_state(path: Path) -> State | None:
 
 
 def names(folder: Path) -> list[str]:
-    """Relative names of all files and folders below a folder that are there to stay."""
+    """Relative names of all files and folders below a folder that are there to stay.
+
+    A ledger that was put aside is named without the time of that.
+    """
     return sorted(
-        str(path.relative_to(folder))
-        for path in folder.rglob("*")
-        if not path.name.endswith(FLEETING)
+        {
+            PUT_ASIDE.sub(r"\1", str(path.relative_to(folder)))
+            for path in folder.rglob("*")
+            if not path.name.endswith(FLEETING)
+        }
     )
 
 
