@@ -132,12 +132,14 @@ def noted_leftovers(notes: Path) -> Iterator[Path]:
         if not note.name.endswith(NOTE) or note.is_symlink():
             continue
         with suppress(OSError), note.open("rb") as file:
-            if lock(file.fileno(), wait=False) is False:
+            free = lock(file.fileno(), wait=False)
+            if free is False:
                 continue  # its maker works on
             place = Path(os.fsdecode(file.read(_LONGEST_PATH)))
-            if is_leftover_name(place.name) and place.is_absolute():
+            whole = is_leftover_name(place.name) and place.is_absolute()
+            if whole:
                 yield place
-            if not place.exists():
+            if not place.exists() or (free and not whole):  # a kill may have cut the note off
                 note.unlink()
 
 
@@ -299,22 +301,33 @@ def _noted(parent: Path, name: str, notes: Path | None) -> Iterator[Path]:
     if notes is None:
         yield path
         return
-    note = notes / f"{secrets.token_hex(8)}{NOTE}"
-    descriptor = None
+    written = _new_note(notes, path)
     try:
-        with suppress(OSError):
-            notes.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(note, _NEW, 0o600)
-            lock(descriptor, wait=True)
-            os.write(descriptor, os.fsencode(path))
         yield path
     finally:
-        if descriptor is not None:
+        if written is not None:
+            note, descriptor = written
             with suppress(OSError):
                 if not path.exists():
                     note.unlink()
             with suppress(OSError):
                 os.close(descriptor)
+
+
+def _new_note(notes: Path, place: Path) -> tuple[Path, int] | None:
+    """Note a place in a new file, locked: the file, and its descriptor. None where none can be."""
+    with suppress(OSError):
+        notes.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            note = notes / f"{secrets.token_hex(8)}{NOTE}"
+            descriptor = os.open(note, _NEW, 0o600)
+            lock(descriptor, wait=True)
+            if os.fstat(descriptor).st_nlink:  # else a tidier was faster than the lock
+                with suppress(OSError):
+                    os.write(descriptor, os.fsencode(place))
+                return note, descriptor
+            os.close(descriptor)
+    return None
 
 
 def _listed(folder: Path) -> list[Path]:

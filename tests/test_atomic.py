@@ -263,6 +263,34 @@ def test_a_note_that_cannot_be_written_stops_nothing(tmp_path):
         assert scratch.is_dir()
 
 
+def test_a_note_that_a_kill_cut_off_is_removed_wherever_it_was_cut(tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    path = os.fsencode(tmp_path / temporary_name("out", ".partial"))
+    for size in range(len(path)):
+        (notes / f"{size:04}.note").write_bytes(path[:size])
+    assert list(atomic.noted_leftovers(notes)) == []
+    assert names(notes) == []
+
+
+def test_a_note_that_a_tidier_took_before_it_was_locked_is_made_anew(tmp_path, monkeypatch):
+    notes, lock = tmp_path / "notes", atomic.lock
+
+    def tidied_first(descriptor, *, wait):
+        if wait and not tidied:
+            tidied.extend(names(notes))
+            assert list(atomic.noted_leftovers(notes)) == []
+        return lock(descriptor, wait=wait)
+
+    tidied: list[str] = []
+    monkeypatch.setattr(atomic, "lock", tidied_first)
+    with scratch_folder(tmp_path, "x", notes) as scratch:
+        (note,) = notes.iterdir()
+        assert note.name not in tidied
+        assert note.read_bytes() == os.fsencode(scratch)
+    assert len(tidied) == 1
+
+
 def test_a_wild_note_leads_nowhere(tmp_path):
     notes = tmp_path / "notes"
     notes.mkdir()

@@ -83,9 +83,7 @@ COMMANDS = {
         Command("gc", "littered", ("gc",), ".kn-edit/blobs", partly=True),
         Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY),
         Command("restore", "saved", ("restore", "saved.tar"), again=DONE_ALREADY),
-        Command(
-            "restore-replace", "behind", ("restore", "saved.tar", "--replace"), repeats=True
-        ),
+        Command("restore-replace", "behind", ("restore", "saved.tar", "--replace"), repeats=True),
         Command("base-set", "edited", ("base", "set", MODEL)),
         *(
             Command(
