@@ -136,9 +136,13 @@ class Disk:
             folder.step({name: Folder()})
         elif one.kind in ("unlink", "rmdir"):
             folder.step({name: None})
-        elif one.kind in ("rename", "link"):
+        elif one.kind in ("rename", "link", "exchange"):
             target, new = self._place(one.other)
             node = folder.names[name]
+            if one.kind == "exchange":
+                assert target is folder
+                folder.step({name: folder.names[new], new: node})
+                return
             gone: dict[str, File | Folder | None] = {name: None} if one.kind == "rename" else {}
             if target is folder:
                 folder.step({**gone, new: node})

@@ -26,6 +26,7 @@
 enum {
     CREATE = 1, OPEN = 2, WRITE = 4, SYNC = 8, TRUNCATE = 16, RENAME = 32, LINK = 64,
     UNLINK = 128, MKDIR = 256, RMDIR = 512, CLOSE = 1024, SYNCDIR = 2048, TIMES = 4096, SEND = 8192,
+    EXCHANGE = 16384,
 };
 enum { OFF, COUNT, KILL, TEAR, FAIL, FAIL_ON, SIGNAL };
 
@@ -41,6 +42,7 @@ static const struct { int kind; const char *name; } NAMES[] = {
     {CREATE, "create"}, {OPEN, "open"}, {WRITE, "write"}, {SYNC, "sync"}, {TRUNCATE, "truncate"},
     {RENAME, "rename"}, {LINK, "link"}, {UNLINK, "unlink"}, {MKDIR, "mkdir"}, {RMDIR, "rmdir"},
     {CLOSE, "close"}, {SYNCDIR, "syncdir"}, {TIMES, "times"}, {SEND, "send"},
+    {EXCHANGE, "exchange"},
 };
 
 #define REAL(name, type, ...)                                   \
@@ -341,7 +343,8 @@ int fdatasync(int descriptor) {
     return result
 
 int renameat2(int from, const char *name, int to, const char *target, unsigned flags) {
-    NAMED(RENAME, from, name, counts = (state.mode != OFF && named(to, target, other)) || counts,
+    int kind = flags & RENAME_EXCHANGE ? EXCHANGE : RENAME;
+    NAMED(kind, from, name, counts = (state.mode != OFF && named(to, target, other)) || counts,
           (int)syscall(SYS_renameat2, from, name, to, target, flags));
 }
 int renameat(int from, const char *name, int to, const char *target) {

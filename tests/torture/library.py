@@ -42,9 +42,10 @@ class Kind(IntFlag):
     SYNCDIR = 2048
     TIMES = 4096
     SEND = 8192
+    EXCHANGE = 16384  # of two names
 
 
-EVERY = Kind(16383)
+EVERY = Kind(32767)
 DISK = EVERY ^ Kind.SEND
 GROWING = Kind.CREATE | Kind.WRITE | Kind.LINK | Kind.MKDIR  # what a full disk refuses
 
