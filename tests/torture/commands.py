@@ -19,7 +19,7 @@ class Command:
     template: the folder that it begins in, of stage.py
     target: what it writes beside the ledger, if anything
     hub: the state of the Hub that it begins with, of stage.py
-    cache: whether its cache counts too: what it prints is the same with any
+    cache: whether operations on its cache count too; what it prints is the same with any cache
     again: exit codes of the same command where it was carried out already
     """
 
@@ -81,7 +81,7 @@ COMMANDS = {
         Command("tag-move", "edited", ("tag", "--move", "v1")),
         Command("tag-after-a-kill", "hot", ("tag", "v2")),
         Command("gc", "littered", ("gc",), ".kn-edit/blobs", partly=True),
-        Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY),
+        Command("backup", "edited", ("backup", "saved.tar"), "saved.tar", DONE_ALREADY, cache=True),
         Command("restore", "saved", ("restore", "saved.tar"), again=DONE_ALREADY),
         Command("restore-replace", "behind", ("restore", "saved.tar", "--replace"), repeats=True),
         Command("base-set", "edited", ("base", "set", MODEL)),
@@ -93,6 +93,7 @@ COMMANDS = {
                 "out",
                 (1, 2, 3),
                 points=HEAVY if form == "checkpoint" else None,
+                cache=form == "delta",
             )
             for form in ("checkpoint", "adapter", "patch", "delta")
         ),

@@ -93,9 +93,9 @@ def _first_kills(
     stage: Stage, command: Command, operations: list[Operation], most: int | None, seed: int
 ) -> Iterator[Fault]:
     """Kills right after a file got its name, before anybody made sure of it; then others."""
-    namings = sum(operation.kind in ("rename", "link") for operation in operations)
+    namings = sum(operation.kind in ("rename", "link", "exchange") for operation in operations)
     for at in points(namings, FEW if most is not None else None, seed):
-        yield Fault(Mode.TEAR, at, kinds=Kind.RENAME | Kind.LINK)
+        yield Fault(Mode.TEAR, at, kinds=Kind.RENAME | Kind.LINK | Kind.EXCHANGE)
     if most is None:
         for at in points(stage.reference(command.name).operations, KILLED_FIRST, seed):
             yield Fault(Mode.TEAR, at)
@@ -124,7 +124,7 @@ def _after_a_cut(
     shutil.rmtree(place / "w")
     write_after_power_cut(history.disk, place / "w", loss, chance)
     after = stage.aside(lambda: aftermath(stage, command, place))
-    # The note that leads gc to work under way beside a target is in a cache that no trace covers.
+    # The note that leads gc to work under way beside a target is not flushed: it may be lost.
     files = [name for name in after.files if not is_leftover_name(name.partition("/")[0])]
     reasons = wrong(
         Ran(-9, "", "", ""),

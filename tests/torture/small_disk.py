@@ -11,7 +11,7 @@ from pathlib import Path
 import hub_side
 from commands import COMMANDS, Command
 from library import Fault, Mode
-from stage import CACHE, Ran, Reference, Seen, Stage
+from stage import CACHE, UNDER_WAY, Ran, Reference, Seen, Stage
 from sweeps import Aftermath, Failure, after_an_error, aftermath, wrong
 
 from kn_edit.errors import ExitCode
@@ -68,7 +68,7 @@ def _trial(stage: Stage, command: Command, place: Path, free: int) -> tuple[Ran,
     _mount(folder, LARGE)
     shutil.copytree(stage.folder / "templates" / command.template, folder, dirs_exist_ok=True)
     if command.cache:
-        (folder / CACHE).mkdir()
+        (folder / CACHE / UNDER_WAY).mkdir(parents=True)
     if command.hub:
         hub_side.begin(command.hub)
     room = os.statvfs(folder)

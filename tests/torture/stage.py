@@ -34,6 +34,7 @@ from kn_edit.workspace import How, Workspace, case_of
 
 LEDGER = ".kn-edit"
 CACHE = ".cache"  # of commands whose cache counts too
+UNDER_WAY = "under-way"  # the folder of notes in it
 SECONDS = 60  # more than any trial takes
 
 
@@ -147,7 +148,7 @@ class Stage:
         place = self.place()
         shutil.copytree(self.folder / "templates" / command.template, place / "w")
         if command.cache:
-            (place / "w" / CACHE).mkdir()
+            (place / "w" / CACHE / UNDER_WAY).mkdir(parents=True)
         if command.hub:
             hub_side.begin(command.hub)
         return place

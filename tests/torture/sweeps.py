@@ -188,7 +188,8 @@ def wrong(
     reason = judge(ran, seen, reference)
     if reason:
         yield reason
-    if command.cache and {ran.out if ran.code == 0 else after.out, after.out} != {reference.out}:
+    outputs = {out for code, out in ((ran.code, ran.out), (after.again, after.out)) if code == 0}
+    if command.cache and not outputs <= {reference.out}:
         yield "it gave other figures"
     done = same(seen, reference.new) and not same(reference.old, reference.new)
     if after.again not in (command.again if done else (0,)):
