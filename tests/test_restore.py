@@ -306,6 +306,36 @@ def test_names_that_may_not_last_are_put_back(place, backup, monkeypatch, kind):
     assert contents(place) == before
 
 
+@pytest.mark.parametrize("exchange", [True, False], ids=["exchange", "two renames"])
+@pytest.mark.parametrize("step", range(4))
+def test_a_signal_right_after_a_step_loses_no_ledger(place, backup, monkeypatch, exchange, step):
+    """The step was taken, and its call ended in KeyboardInterrupt."""
+    with new_ledger(place) as ledger:
+        record(ledger, delta_of((1, 3)))
+    before, steps = contents(place), []
+
+    def stopped(act):
+        def stop(*paths):
+            result = act(*paths)
+            steps.append(paths)
+            if len(steps) == step + 1:
+                raise KeyboardInterrupt
+            return result
+
+        return stop
+
+    monkeypatch.setattr(Path, "rename", stopped(Path.rename))
+    swap = stopped(restoring._exchange) if exchange else lambda one, other: False
+    monkeypatch.setattr(restoring, "_exchange", swap)
+    if exchange and step > 1:
+        restore(backup, place, replace=True)
+        assert len(steps) == 2
+        return
+    with pytest.raises(KeyboardInterrupt):
+        restore(backup, place, replace=True)
+    assert contents(place) == before
+
+
 @pytest.mark.parametrize("kind", ["empty", "exchange", "two renames"])
 def test_names_that_cannot_be_put_back_are_told_as_unknown_and_no_ledger_is_lost(
     source, place, backup, monkeypatch, kind
@@ -334,8 +364,7 @@ def test_names_that_cannot_be_put_back_are_told_as_unknown_and_no_ledger_is_lost
 
     monkeypatch.setattr(restoring, "sync", fail)
     monkeypatch.setattr(restoring, "_exchange", exchange_once)
-    if kind != "exchange":
-        monkeypatch.setattr(Path, "rename", fail_once)
+    monkeypatch.setattr(Path, "rename", fail_once)
     with pytest.raises(WriteUnknown) as caught:
         restore(backup, place, replace=True)
     monkeypatch.undo()

@@ -131,18 +131,14 @@ def _take_place(new: Path, folder: Path, moment: datetime) -> Path | None:
             sync(folder.parent)
         return None
     aside = _free_name(folder.with_name(f"{folder.name}{ASIDE}{moment:%Y%m%dT%H%M%S}"))
-    new.rename(aside)
-    with taken_back(folder, lambda: aside.rename(new)):
-        if _exchange(aside, folder):
-            with taken_back(folder, lambda: _exchange_back(aside, folder), former=aside):
-                sync(folder.parent)
-            return aside
-    aside.rename(new)
-    folder.rename(aside)
-    with taken_back(folder, lambda: aside.rename(folder), former=aside):
-        new.rename(folder)
-        with taken_back(folder, lambda: folder.rename(new), former=aside):
-            sync(folder.parent)
+    identity = new.stat()
+    with taken_back(folder, lambda: _put_back(new, folder, aside, identity), former=aside):
+        new.rename(aside)
+        if not _exchange(aside, folder):
+            aside.rename(new)
+            folder.rename(aside)
+            new.rename(folder)
+        sync(folder.parent)
     return aside
 
 
@@ -151,9 +147,24 @@ def _free_name(path: Path) -> Path:
     return next(candidate for candidate in (path, *numbered) if not os.path.lexists(candidate))
 
 
-def _exchange_back(one: Path, other: Path) -> None:
-    if not _exchange(one, other):
-        raise OSError(errno.EIO, "the names cannot be exchanged again", str(other))
+def _put_back(new: Path, folder: Path, aside: Path, identity: os.stat_result) -> None:
+    """Give each folder its former name, whichever steps were taken: a signal may hide the last.
+
+    identity: of the new folder
+    """
+    if _is(folder, identity) and not _exchange(aside, folder):
+        folder.rename(new)
+    if _is(aside, identity):
+        aside.rename(new)
+    if not os.path.lexists(folder):
+        aside.rename(folder)
+
+
+def _is(path: Path, identity: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), identity)
+    except FileNotFoundError:
+        return False
 
 
 def _exchange(one: Path, other: Path) -> bool:
