@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
 
 NAMED = "the neurons that the search puts first, and no others"
-LEAST_SLOTS = {"correction": 200, "calibrated": 40}  # that an advice to take more names
+LEAST_SLOTS = {"correction": 320, "calibrated": 40}  # that an advice to take more names
 MOST_SLOTS = 1000
 MOST_NAMED = 60  # neurons that a command lists
 MOST_PROMPTS = 4  # of a relation, that a command lists

@@ -1,23 +1,23 @@
-"""The correction of a fact that a model has wrong: shifts of many slots, a few prompts at a time.
+"""The correction of a fact that a model has wrong: a few keys, what each writes solved for.
 
 Minimised by Adam from zero:
 
     mean over prompts of sum over answer tokens of max(0, m - lead)
-        + w_keep (KL near + KL same + KL text) + w_spill spill + w_norm sum |u|^2
+        + w_keep (w_near KL near + w_same KL same + KL text) + w_spill spill + w_norm sum |d|^2
 
+lead is by how much the log-probability of a token of the answer is above that of every other one.
 KL is the mean divergence of what is predicted, before and after, at prompts about other subjects,
-at other prompts about this one, and in neutral text. lead is by how much the log-probability of a
-token of the answer is above that of every other one, u are the shifts in units of what the FFN of
-their layer usually writes, and spill is the mean over many places of |sum c b|^2, c the
-coefficients there, in the same units. No run of the model is needed for the spill, so the places
-can be thousands.
+at other prompts about this one, and in neutral text. d are what the keys write where they answer
+loudest, in units of what the FFN of their layer usually writes, and spill is the sum of
+|noise d|^2, noise a key's response everywhere else: the mean square of what is written there. No
+run of the model is needed for it, so the places can be thousands.
 
 Summed over the tokens of an answer, not averaged: often one token is hard, the first one after a
 question for instance, where the model wants to break the line; in a mean over eight tokens, seven
 of which lead already, it would starve (decision 0020).
 
-Each step sees the user's own prompts and a few others, drawn anew. Steps are taken in coordinates
-in which the spill is rounder.
+Each step sees the user's own prompts and a few others, drawn anew. The first steps go along the
+best key of each layer; the others join where these do not make the answer lead.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from random import Random
 import torch
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Solution, Tick, by_layer, divergence, rounder_coordinates
-from kn_edit.edits.suffix import shifted
+from kn_edit.edits.calibrate import Solution, Tick, divergence
+from kn_edit.edits.keys import Keys
+from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.errors import require_number, require_whole
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
 from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.models.trace import trace
-from kn_edit.neuron import NeuronId
 
 SEED = 0
 MOST_ROWS = 32  # texts that run side by side
@@ -49,27 +49,38 @@ Asked = tuple[Question, ...]  # about one text
 class CorrectionSettings:
     """Weights of the loss, how much each step sees, and when to stop (decision 0020)."""
 
-    slots: int = 200
-    steps: int = 40
-    rate: float = 1.0  # length of Adam's first step, in units of a slot's part of a usual write
+    slots: int = 320
+    rank: int = 3  # keys of each layer
+    steps: int = 34
+    extra: int = 16  # steps, where the answer does not lead after these
+    alone: int = 14  # steps that the best key of each layer has to itself
+    rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
     betas: tuple[float, float] = (0.8, 0.95)
     margin: float = 4.0  # of log-probability over the next token
     w_keep: float = 10.0
-    w_spill: float = 20.0
+    w_near: float = 3.0
+    w_same: float = 0.3
+    w_spill: float = 5.0
     w_norm: float = 1e-3
-    even: float = 0.1  # of the median curvature is added to all, so that no direction is left out
-    reworded: int = 4  # of each kind, seen by one step
-    near: int = 4
-    same: int = 3
-    text: int = 5
+    reworded: int = 6  # of each kind, seen by one step
+    near: int = 6
+    same: int = 1
+    text: int = 3
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
-        for name in ("w_keep", "w_spill", "even"):
+        for name in ("w_keep", "w_near", "w_same", "w_spill"):
             require_number(f"the correction's {name}", getattr(self, name), least=0)
         for name in ("rate", "margin", "w_norm"):
             require_number(f"the correction's {name}", getattr(self, name), above=0)
-        for name, least in (("slots", 1), ("steps", 0), ("patience", 1)):
+        for name, least in (
+            ("slots", 1),
+            ("rank", 1),
+            ("steps", 0),
+            ("extra", 0),
+            ("alone", 0),
+            ("patience", 1),
+        ):
             require_whole(f"the correction's {name}", getattr(self, name), least)
 
 
@@ -82,9 +93,8 @@ class Lesson:
     near: Sequence[Asked]  # prompts about other subjects, whose predictions must stay
     same: Sequence[Asked]  # and other prompts about this one
     text: Sequence[Asked]  # and places in other texts
-    elsewhere: Tensor  # coefficients of the slots' neurons at many places, (places, n)
-    largest: Tensor  # and their largest size at the prompts that are to change, (n,)
-    usual: Tensor  # |what the FFN of each one's layer usually writes|, (n,)
+    keys: Sequence[Keys]  # one layer's each
+    usual: Tensor  # |what the FFN of each of these layers usually writes|, (layers,)
 
     @property
     def kept(self) -> list[Asked]:
@@ -95,54 +105,49 @@ class Lesson:
 def corrected(
     model: Model,
     lesson: Lesson,
-    neurons: Sequence[NeuronId],
     settings: CorrectionSettings,
     *,
     tick: Tick = lambda step, margin: None,
 ) -> Solution:
-    """Solve for the shifts of these neurons' slots. Changes no weight.
+    """Solve for the shifts of the keys' slots. Changes no weight.
 
     tick: told the step and the least lead on the user's own prompts. Raises NotFinite where the
     model's answers are NaN before anything is shifted.
     """
     with torch.inference_mode(False):
-        return _Solver(model, lesson, neurons, settings).solved(tick)
+        return _Solver(model, lesson, settings).solved(tick)
 
 
 class _Solver:
-    def __init__(
-        self,
-        model: Model,
-        lesson: Lesson,
-        neurons: Sequence[NeuronId],
-        settings: CorrectionSettings,
-    ) -> None:
-        self._model, self._lesson, self._neurons = model, lesson, tuple(neurons)
-        self._settings, self._draw = settings, Random(SEED)
-        self._sizes = _sizes(lesson)  # (n, 1)
-        self._spills = lesson.elsewhere * (self._sizes.squeeze(1) / lesson.usual)  # (places, n)
-        self._spills = self._spills / math.sqrt(max(len(self._spills), 1))
-        self._rounder = _by_blocks(self._spills, self._neurons, settings)  # (n, n)
+    def __init__(self, model: Model, lesson: Lesson, settings: CorrectionSettings) -> None:
+        self._model, self._lesson, self._settings = model, lesson, settings
+        self._draw = Random(SEED)
+        self._noise = torch.cat([keys.noise for keys in lesson.keys])[:, None]  # (r, 1)
         self._before = _Before(model, lesson.kept)
+        best = [torch.arange(keys.weights.shape[1]) == 0 for keys in lesson.keys]
+        self._open = torch.cat(best).float()[:, None].to(self._noise.device)  # (r, 1), 1 or 0
 
     def solved(self, tick: Tick) -> Solution:
         settings = self._settings
-        z = torch.zeros(len(self._neurons), self._model.d_model, device=self._model.device)
-        z.requires_grad_()
-        rate = settings.rate / math.sqrt(self._model.d_model)
-        adam = torch.optim.Adam([z], lr=rate, betas=settings.betas)
-        content, best = 0, torch.zeros_like(z)
+        d = torch.zeros(len(self._noise), self._model.d_model, device=self._model.device)
+        d.requires_grad_()
+        rate = settings.rate / math.sqrt(self._model.d_model) / len(self._lesson.keys)
+        adam = torch.optim.Adam([d], lr=rate, betas=settings.betas)
+        content, best = 0, torch.zeros_like(d)
         step = 0
-        for step in range(settings.steps + 1):
+        last = settings.steps + settings.extra
+        for step in range(last + 1):
             with torch.enable_grad():
-                u = self._rounder @ z  # (n, d_model)
-                loss, least, missing = self._loss(u)
+                loss, least, missing = self._loss(d * self._open)
             tick(step, least)
             if not math.isfinite(float(loss.detach())):
                 break
-            best = u.detach()
+            best = d.detach() * self._open
+            if step == settings.alone and least < 0:
+                self._open = torch.ones_like(self._open)
             content = content + 1 if missing == 0 else 0
-            if content >= settings.patience or step == settings.steps:
+            led = step >= settings.steps and least >= settings.margin / 2
+            if content >= settings.patience or led or step == last:
                 break
             for group in adam.param_groups:
                 group["lr"] = rate * _slower(step / settings.steps)
@@ -151,10 +156,10 @@ class _Solver:
             adam.step()
         return self._seen_whole(best, step)
 
-    def _loss(self, u: Tensor) -> tuple[Tensor, float, float]:
-        """The loss at shifts u; the least lead on the own prompts; what is missing of the margin.
+    def _loss(self, d: Tensor) -> tuple[Tensor, float, float]:
+        """The loss where keys write d, (r, d_model), of what one step sees.
 
-        Of what this step sees.
+        With it, the least lead on the own prompts, and what is missing of the margin.
         """
         settings, lesson = self._settings, self._lesson
         reworded = self._some(lesson.reworded, settings.reworded)
@@ -162,31 +167,44 @@ class _Solver:
         same = self._some(lesson.same, settings.same)
         text = self._some(lesson.text, settings.text)
         change = [*lesson.own, *reworded]
-        with shifted(self._model, by_layer(self._neurons, u * self._sizes)):
+        with shifted(self._model, self._shifts(d)):
             rows = _log_p(self._model, [*change, *near, *same, *text])
         counts = [sum(map(len, groups)) for groups in (change, near, same, text)]
         changed, *kept = torch.split(rows, counts)
         leads = _leads(changed, change)
         missing = (settings.margin - leads).relu().sum() / len(change)
         pairs = zip((near, same, text), kept, strict=True)
-        kl = sum((self._before.divergence(*pair) for pair in pairs), rows.new_zeros(()))
-        spill = (self._spills @ u).square().sum()
+        one, other, rest = (self._before.divergence(*pair) for pair in pairs)
+        kl = settings.w_near * one + settings.w_same * other + rest
         loss = missing + settings.w_keep * kl
-        loss = loss + settings.w_spill * spill + settings.w_norm * u.square().sum()
+        loss = loss + settings.w_spill * self._spill(d) + settings.w_norm * d.square().sum()
         own = leads[: sum(map(len, lesson.own))].detach()
         return loss, float(own.min()), float(missing.detach())
 
-    def _seen_whole(self, u: Tensor, steps: int) -> Solution:
-        """The solution at shifts u, judged by all prompts."""
+    def _seen_whole(self, d: Tensor, steps: int) -> Solution:
+        """The solution where keys write d, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
-        with torch.no_grad(), shifted(self._model, by_layer(self._neurons, u * self._sizes)):
+        shifts = self._shifts(d)
+        with torch.no_grad(), shifted(self._model, shifts):
             own = _log_p(self._model, lesson.own)
             kl = self._before.divergence(lesson.kept, _log_p(self._model, lesson.kept))
         margin = float(_leads(own, lesson.own).min())
-        spill = float((self._spills @ u).square().sum())
-        b = (u * self._sizes).float().cpu()
+        neurons = tuple(neuron for keys in lesson.keys for neuron in keys.neurons)
+        b = torch.cat([shifts[keys.layer].b for keys in lesson.keys]).float().cpu()
         reached = margin >= settings.margin / 2
-        return Solution(self._neurons, b, steps, margin, float(kl), spill, reached)
+        return Solution(neurons, b, steps, margin, float(kl), float(self._spill(d)), reached)
+
+    def _shifts(self, d: Tensor) -> dict[int, Shift]:
+        """What each layer's slots are shifted by where keys write d."""
+        keys = self._lesson.keys
+        parts = torch.split(d, [one.weights.shape[1] for one in keys])
+        return {
+            one.layer: Shift(one.slots, usual * (one.weights @ part))
+            for one, usual, part in zip(keys, self._lesson.usual, parts, strict=True)
+        }
+
+    def _spill(self, d: Tensor) -> Tensor:
+        return (self._noise * d).square().sum()
 
     def _some(self, groups: Sequence[Asked], most: int) -> list[Asked]:
         return self._draw.sample(list(groups), min(most, len(groups)))
@@ -208,25 +226,6 @@ class _Before:
         return divergence(before, after)
 
 
-def _sizes(lesson: Lesson) -> Tensor:
-    """The unit of each slot's shift: with it, all slots together write what is usual, (n, 1)."""
-    floor = lesson.largest.median() * 0.1
-    largest = lesson.largest.clamp_min(float(floor)).clamp_min(torch.finfo(torch.float32).tiny)
-    sizes: Tensor = lesson.usual / largest / math.sqrt(len(largest))
-    return sizes[:, None]
-
-
-def _by_blocks(spills: Tensor, neurons: Sequence[NeuronId], settings: CorrectionSettings) -> Tensor:
-    """P, (n, n), of `rounder_coordinates` in blocks, one of each layer."""
-    rounder = torch.zeros(len(neurons), len(neurons), device=spills.device)
-    for layer in sorted({neuron.layer for neuron in neurons}):
-        rows = [row for row, neuron in enumerate(neurons) if neuron.layer == layer]
-        weights = settings.w_spill, settings.w_norm, settings.even
-        at = torch.tensor(rows, device=spills.device)
-        rounder[at[:, None], at[None, :]] = rounder_coordinates(spills[:, rows], *weights)
-    return rounder
-
-
 def _leads(log_p: Tensor, groups: Sequence[Asked]) -> Tensor:
     """By how much the questions' tokens lead every other, (questions,)."""
     wanted = [question.token for group in groups for question in group]
@@ -234,8 +233,11 @@ def _leads(log_p: Tensor, groups: Sequence[Asked]) -> Tensor:
 
 
 def _slower(done: float) -> float:
-    """The rate's part at this share of the steps: whole at first, then down to a fifth."""
-    return 1.0 if done < 0.6 else max(0.2, 1 - (done - 0.6) / 0.4)
+    """The rate's part at this share of the steps: whole at first, then down to a fifth.
+
+    Whole again in the extra ones.
+    """
+    return 1.0 if done < 0.6 or done >= 1 else max(0.2, 1 - (done - 0.6) / 0.4)
 
 
 def _log_p(model: Model, groups: Sequence[Asked]) -> Tensor:

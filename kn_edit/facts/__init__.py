@@ -6,7 +6,7 @@ from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
 from kn_edit.facts.fields import MOST_LETTERS, check_field
 from kn_edit.facts.identity import ByFact, FactKey, fact_key
 from kn_edit.facts.jsonl import read_jsonl
-from kn_edit.facts.neutral import neutral_sentences
+from kn_edit.facts.neutral import neutral_sentences, ordinary_sentences
 from kn_edit.facts.packs import bundled, load_relation
 from kn_edit.facts.pararel import read_pararel
 from kn_edit.facts.relation import Case, Relation
@@ -32,6 +32,7 @@ __all__ = [
     "is_marked",
     "load_relation",
     "neutral_sentences",
+    "ordinary_sentences",
     "read_cases",
     "read_counterfact",
     "read_jsonl",

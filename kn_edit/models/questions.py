@@ -135,6 +135,29 @@ def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> 
     ]
 
 
+def word_places(model: Model, chain: Chain, words: str) -> tuple[int, ...]:
+    """Where some words of a prompt stand among its tokens; empty where it does not hold them.
+
+    The first token is left out where there are others: it is what all texts look back at.
+    """
+    prompt, ids = chain.prompt, chain.questions[-1].ids
+    mask = "" if model.causal else model.tokenizer.mask_token + prompt.after
+    text = prompt.before + mask
+    at = text.rfind(words)
+    if at < 0 or not words:
+        return ()
+    first = _in_common(ids, text_ids(model, text[:at]))
+    end = _in_common(ids, text_ids(model, text[: at + len(words)]))
+    return tuple(range(max(first, 1), min(max(end, first + 1, 2), len(ids))))
+
+
+def _in_common(ids: Sequence[int], others: Sequence[int]) -> int:
+    """How many tokens two texts begin with alike."""
+    pairs = zip(ids, others, strict=False)
+    differ = (at for at, (one, other) in enumerate(pairs) if one != other)
+    return next(differ, min(len(ids), len(others)))
+
+
 def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
     """A place in a text: a causal LM predicts what stands there, in a masked LM it is masked."""
     if model.causal:

@@ -11,42 +11,26 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import written
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
-from kn_edit.neuron import NeuronId
 
 BATCH = 16
 
 Ids = tuple[int, ...]
 
 
-def mean_squares(model: Model, texts: Sequence[Ids]) -> Tensor:
-    """The mean square of every neuron's coefficient over the tokens of texts, (layers, d_ff).
+def coefficients_in(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -> dict[int, Tensor]:
+    """Every neuron's coefficient at every token of texts, float32, (places, d_ff), of each layer.
 
     With a text's first token, where causal LMs keep coefficients a thousand times as large for
-    other places to look at: a shift that is heard there ruins everything that is said. float32.
+    other places to look at: a shift that is heard there ruins everything that is said.
     """
-    total = torch.zeros(model.n_layers, model.d_ff, device=model.device)
-    count = 0
+    parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
     for seen, inside in _runs(model, texts):
-        rows = [seen[layer][inside].float().square().sum(0) for layer in range(model.n_layers)]
-        total += torch.stack(rows)
-        count += int(inside.sum())
-    return total / max(count, 1)
-
-
-def coefficients_of(model: Model, texts: Sequence[Ids], neurons: Sequence[NeuronId]) -> Tensor:
-    """Coefficients of some neurons at every token of texts, (places, n)."""
-    layers = sorted({neuron.layer for neuron in neurons})
-    columns = {
-        layer: [at for at, neuron in enumerate(neurons) if neuron.layer == layer]
-        for layer in layers
+        for layer in layers:
+            parts[layer].append(seen[layer][inside].float())
+    return {
+        layer: torch.cat(rows) if rows else torch.empty(0, model.d_ff, device=model.device)
+        for layer, rows in parts.items()
     }
-    parts = [torch.empty(0, len(neurons), device=model.device)]
-    for seen, inside in _runs(model, texts):
-        part = torch.empty(int(inside.sum()), len(neurons), device=model.device)
-        for layer, at in columns.items():
-            part[:, at] = seen[layer][inside][:, [neurons[one].index for one in at]].float()
-        parts.append(part)
-    return torch.cat(parts)
 
 
 def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:

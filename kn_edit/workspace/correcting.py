@@ -1,14 +1,15 @@
 """Propose a correction: where a model does not know a fact, no neuron carries it yet.
 
-Slots are chosen by what a shift of theirs would say against what it would spill, and solved for on
-the user's prompts and rewordings of them (decision 0020).
+A few layers' slots are written that hear the subject and little else, in the directions that tell
+it apart; what is written is solved for on the user's prompts and rewordings of them (decision
+0020).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -17,27 +18,44 @@ from torch import Tensor
 
 from kn_edit.edits.calibrate import Tick
 from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
-from kn_edit.facts import Case, Template, neutral_sentences
+from kn_edit.edits.keys import Keys, keys_of
+from kn_edit.errors import CannotAsk
+from kn_edit.facts import (
+    Case,
+    Prompt,
+    Template,
+    bundled,
+    load_relation,
+    neutral_sentences,
+    ordinary_sentences,
+)
 from kn_edit.facts.paraphrases import Rewording, for_solver
-from kn_edit.facts.shortening import shortened_templates
+from kn_edit.facts.subjects import look_alikes, other_subjects
+from kn_edit.facts.varying import varied_templates
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.greedy import along, greedy
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, Question, ask, ask_place
-from kn_edit.models.usage import Ids, coefficients_of, mean_squares, usual_sizes
+from kn_edit.models.questions import Chain, Question, ask, ask_openly, ask_place, word_places
+from kn_edit.models.trace import trace
+from kn_edit.models.usage import Ids, coefficients_in, usual_sizes
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.writable import writable
+from kn_edit.workspace.finding import Finder
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import Neighbours
 from kn_edit.workspace.neutral import SEEN_TEXTS
 from kn_edit.workspace.paraphrasing import less_own_words, reworded
 
 SEED = 0
+LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the first, 1 the last
+LAYERS = 8  # of them
 REWORDED = 6  # rewordings of the prompts, frames around them
-SHORTENED = 6  # and prompts with words left out
+VARIED = 18  # and prompts with some words left out and others put in
+OTHER_NAMES = 40  # that look like the subject, or of every kind, in the user's prompts
+FEWER = 4  # and in each of their rewordings
 CONTINUED = 3  # tokens that another subject's prompt goes on for, all held
 TEXT_TOKENS = 16  # of a neutral sentence
 TEXT_PLACES = 5  # held in it
+SENTENCES = 100  # of the bundled relations: beside ordinary ones: what is heard elsewhere
 DRAWN_TEXTS = 60  # of random tokens, which hold words that no sentence here has
 DRAWN_TOKENS = 16
 FEW = 4  # of a tiny model's neurons, one in so many is written at most
@@ -71,51 +89,45 @@ def correction(
     chains: the user's prompts, asked for the new answer; earlier: what earlier edits say, to be
     held; slots: write these, instead of the best. Raises NotFinite.
     """
-    own = [chain.questions for chain in chains]
+    finder = Finder.of(model, case)
     more = other_words(model, case, to, chains)
     near = _continuations(model, [*others.named, *others.near])
     same = _continuations(model, others.same)
     neutral = _neutral(model)
     text = [*_places_in_text(model, neutral), *((q,) for q in (*others.elsewhere, *earlier))]
-    ordinary = [*neutral, *_random_texts(model)]
-    around = [*dict.fromkeys(asked[-1].ids for asked in (*near, *same))]
-    noise = mean_squares(model, ordinary)
-    if around:
-        noise = noise + mean_squares(model, around)
-    ranking = tuple((neuron, 0.0) for neuron in slots) or writable(
-        model,
-        [*own, *more],
-        noise,
-        margin=settings.margin,
-        most=min(settings.slots, model.n_layers * model.d_ff // FEW),
+    named = _about_others(model, finder, others, chains, more)
+    elsewhere = (
+        [*neutral, *_sentences(model), *_random_texts(model)],
+        [*(asked[-1].ids for asked in near), *(chain.questions[-1].ids for _, chain in named)],
     )
-    neurons = sorted(neuron for neuron, _ in ranking)
-    asked = [*dict.fromkeys(chain[-1].ids for chain in (*own, *more))]
+    mine = [(finder.subject, chain) for chain in (*chains, *more)]
+    keys = _keys(model, mine, named, elsewhere, settings, slots)
     usual = usual_sizes(model, neutral)
     lesson = Lesson(
-        own=own,
-        reworded=more,
+        own=[chain.questions for chain in chains],
+        reworded=[*(chain.questions for chain in more), *_less_own_words(model, chains)],
         near=near,
         same=same,
         text=text,
-        elsewhere=_side_by_side(
-            [coefficients_of(model, texts, neurons) for texts in (ordinary, around) if texts]
-        ),
-        largest=coefficients_of(model, asked, neurons).abs().amax(0),
-        usual=usual[[neuron.layer for neuron in neurons]].clamp_min(
-            torch.finfo(torch.float32).tiny
-        ),
+        keys=keys,
+        usual=usual[[one.layer for one in keys]].clamp_min(torch.finfo(torch.float32).tiny),
     )
-    solution = corrected(model, lesson, neurons, settings, tick=tick)
+    solution = corrected(model, lesson, settings, tick=tick)
+    scores = {
+        neuron: score
+        for one in keys
+        for neuron, score in zip(one.neurons, one.scores.tolist(), strict=True)
+    }
+    best = sorted(scores, key=lambda neuron: (-scores[neuron], neuron))
     return Correction(
         solution.neurons,
         solution.b,
-        dict(ranking),
+        scores,
         {
-            "method": "writable",
+            "method": "keys",
             "neurons": [
-                {"layer": neuron.layer, "index": neuron.index, "score": score}
-                for neuron, score in ranking[:TOLD]
+                {"layer": neuron.layer, "index": neuron.index, "score": scores[neuron]}
+                for neuron in best[:TOLD]
             ],
             **solution.told(),
             "added": 0,  # to knowledge neurons: there are none
@@ -124,26 +136,134 @@ def correction(
     )
 
 
-def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Asked]:
-    """The prompts in other words, asked for the new answer."""
+def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Chain]:
+    """The prompts in other words, asked for the new answer; a masked LM has them as they are."""
     if not model.causal:
-        return [(question,) for question in less_own_words(model, chains)]
+        return []
     draw = Random(SEED)
     prompts = prompts_for(model, case.relation, case.fact)
     framed = reworded(model, prompts, to, for_solver, REWORDED)
-    each = -(-SHORTENED // len(prompts))
-    short = reworded(
+    each = -(-VARIED // len(prompts))
+    varied = reworded(
         model,
         prompts,
         to,
-        lambda template, _: _as_rewordings(shortened_templates(template, each, draw)),
-        SHORTENED,
+        lambda template, _: _as_rewordings(varied_templates(template, each, draw)),
+        VARIED,
     )
-    return [ask(model, prompt, to).questions for prompt in (*framed, *short)]
+    return [ask(model, prompt, to) for prompt in (*framed, *varied)]
+
+
+def _less_own_words(model: Model, chains: Sequence[Chain]) -> list[Asked]:
+    if model.causal:
+        return []
+    return [(question,) for question in less_own_words(model, chains)]
+
+
+Named = tuple[str, Chain]  # a subject, and a prompt about it
+
+
+def _keys(
+    model: Model,
+    mine: Sequence[Named],
+    others: Sequence[Named],
+    elsewhere: Sequence[Sequence[Ids]],
+    settings: CorrectionSettings,
+    slots: Sequence[NeuronId],
+) -> list[Keys]:
+    """The keys of the layers that are written, or of those that slots are named of.
+
+    Elsewhere are other texts, and once more what is heard where other subjects are named: there
+    an edit of one subject is taken for one of all.
+    """
+    layers = sorted({slot.layer for slot in slots}) or _written(model)
+    heard = _heard(model, mine, layers)
+    kinds = [coefficients_in(model, texts, layers) for texts in elsewhere if texts]
+    kinds.append(_heard(model, others, layers))
+    most = min(settings.slots, model.n_layers * model.d_ff // FEW)
+    return [
+        keys_of(
+            layer,
+            heard[layer],
+            [kind[layer] for kind in kinds],
+            most=max(1, most // len(layers)),
+            rank=settings.rank,
+            only=[slot.index for slot in slots if slot.layer == layer],
+        )
+        for layer in layers
+    ]
+
+
+def _written(model: Model) -> list[int]:
+    """The layers that are written, evenly between two depths."""
+    step = (HIGHEST - LOWEST) / (LAYERS - 1)
+    depths = (LOWEST + number * step for number in range(LAYERS))
+    return sorted({round(depth * (model.n_layers - 1)) for depth in depths})
+
+
+def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> dict[int, Tensor]:
+    """Coefficients at the subjects' tokens in prompts, (tokens, d_ff), of each layer."""
+    nothing = torch.empty(0, model.d_ff, device=model.device)
+    parts: dict[int, list[Tensor]] = {layer: [nothing] for layer in layers}
+    for subject, chain in {
+        chain.questions[-1].ids: (name, chain) for name, chain in named
+    }.values():
+        places = list(word_places(model, chain, subject))
+        if places:
+            ids = torch.tensor([chain.questions[-1].ids], device=model.device)
+            with torch.no_grad():
+                seen = trace(model, ids).coefficients
+            for layer in layers:
+                parts[layer].append(seen[layer][0, places].float())
+    return {layer: torch.cat(rows) for layer, rows in parts.items()}
+
+
+def _about_others(
+    model: Model,
+    finder: Finder,
+    others: Neighbours,
+    chains: Sequence[Chain],
+    more: Sequence[Chain],
+) -> list[Named]:
+    """The prompts about other names, those that look like the subject first; none judges."""
+    draw = Random(SEED)
+    judging = {prompt.fact.subject for prompt in others.judges}
+    names = [
+        name
+        for name in (*look_alikes(finder.subject, draw), *other_subjects(finder.subject, draw))
+        if not any(name in text for text in judging)
+    ]
+    found: list[Named] = []
+    for prompts, count in ((chains, OTHER_NAMES), (more, FEWER)):
+        for chain in prompts:
+            fact, template = chain.prompt.fact, chain.prompt.template
+            for name in names[:count]:
+                other = replace(fact, subject=fact.subject.replace(finder.subject, name))
+                with suppress(CannotAsk):
+                    found.append((name, _openly(model, Prompt(other, template))))
+    return found
+
+
+def _openly(model: Model, prompt: Prompt) -> Chain:
+    """A prompt with no answer in mind."""
+    return Chain(prompt, (ask_openly(model, prompt),))
+
+
+def _sentences(model: Model) -> list[Ids]:
+    """Ordinary sentences, and some of the bundled relations, drawn."""
+    draw = Random(SEED)
+    told = []
+    for relation in map(load_relation, bundled()):
+        for fact in relation.facts:
+            prompt = draw.choice(relation.prompts(fact))
+            told.append(f"{prompt.before}{fact.answer}{prompt.after}")
+    some = draw.sample(told, SENTENCES)
+    texts = (tuple(text_ids(model, text)) for text in (*ordinary_sentences(), *some))
+    return [ids for ids in texts if len(ids) > 2]
 
 
 def _as_rewordings(templates: Sequence[Template]) -> tuple[Rewording, ...]:
-    return tuple(Rewording("words left out", template) for template in templates)
+    return tuple(Rewording("other words", template) for template in templates)
 
 
 def _continuations(model: Model, questions: Sequence[Question]) -> list[Asked]:
@@ -177,9 +297,3 @@ def _random_texts(model: Model) -> list[Ids]:
     count = min(len(model.tokenizer), model.n_tokens)
     words = [token for token in range(count) if token not in special]
     return [tuple(draw.choices(words, k=DRAWN_TOKENS)) for _ in range(DRAWN_TEXTS)]
-
-
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
-    """Coefficients at places of several kinds, each kind of the same weight, (places, n)."""
-    total = sum(map(len, parts))
-    return torch.cat([part * math.sqrt(total / (len(parts) * len(part))) for part in parts])

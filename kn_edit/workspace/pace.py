@@ -28,7 +28,7 @@ class Cost:
     measuring: int  # forward
 
 
-CORRECTION = Cost(7500, 0, rows=19, longer=12, step=1.65, steps=30, measuring=2500)
+CORRECTION = Cost(9000, 0, rows=17, longer=12, step=1.65, steps=28, measuring=2500)
 CALIBRATED = Cost(500, 1500, rows=50, longer=4, step=1.0, steps=18, measuring=4000)
 
 
