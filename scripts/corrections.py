@@ -93,8 +93,8 @@ def _told(folder: Path, env: dict[str, str]) -> Iterator[str]:
     yield run("assess", "--statement", STATEMENT)
     yield "The correction, with everything that was measured of it:\n"
     yield run("update", "--statement", STATEMENT)
-    base = json.loads((folder / ".kn-edit" / "base.json").read_text())["path"]
-    before = _asked(str(base), env)
+    weights = next(iter(json.loads((folder / ".kn-edit" / "base.json").read_text())))
+    before = _asked(str(Path(weights).parent), env)
     subprocess.check_call(
         [sys.executable, "-m", "kn_edit.cli", "export", "corrected"],
         cwd=folder,
