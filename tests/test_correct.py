@@ -10,10 +10,10 @@ import torch
 from tiny_models import D_FF, LAYERS, SHAPES, tiny
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Solution
+from kn_edit.edits.calibrate import Solution, by_layer
 from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
 from kn_edit.edits.keys import Keys, keys_of
-from kn_edit.edits.suffix import Shift, shifted
+from kn_edit.edits.suffix import shifted
 from kn_edit.errors import BadSetting
 from kn_edit.facts import (
     Case,
@@ -99,14 +99,6 @@ def lesson(model: Model, found: list[Keys]) -> Lesson:
 
 def solved(model: Model, settings: CorrectionSettings = EASY) -> Solution:
     return corrected(model, lesson(model, keys(model)), settings)
-
-
-def with_shifts(model: Model, neurons: tuple[NeuronId, ...], b: Tensor) -> dict[int, Shift]:
-    shifts = {}
-    for layer in {neuron.layer for neuron in neurons}:
-        rows = [row for row, neuron in enumerate(neurons) if neuron.layer == layer]
-        shifts[layer] = Shift(torch.tensor([neurons[row].index for row in rows]), b[rows])
-    return shifts
 
 
 # What fires where
@@ -232,7 +224,7 @@ def test_a_correction_says_the_whole_answer_to_the_prompt(shape):
     solution = solved(model)
     own = asked(model, "France", OWN, answer(model))
     questions = [question for some in own for question in some]
-    with shifted(model, with_shifts(model, solution.neurons, solution.b)):
+    with shifted(model, by_layer(solution.neurons, solution.b)):
         said = [int(row.argmax()) for row in log_p(model, questions)]
     assert said == [question.token for question in questions]
     assert solution.reached
@@ -261,7 +253,7 @@ def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
     kept = [question for some in (*told.near, *told.same, *told.text) for question in some]
     own = [question for some in told.own for question in some]
     before = torch.stack(list(log_p(model, kept)))
-    with shifted(model, with_shifts(model, solution.neurons, solution.b)):
+    with shifted(model, by_layer(solution.neurons, solution.b)):
         after = torch.stack(list(log_p(model, kept)))
         rows = torch.stack(list(log_p(model, own)))
     kl = (before.exp() * (before - after)).sum(1).mean()

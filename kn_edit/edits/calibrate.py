@@ -38,7 +38,7 @@ from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
 
 _LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch does not list it
-EVEN = 0.1  # of the median curvature is added to all, so that no direction is left out
+_EVEN = 0.1  # of the median curvature is added to all, so that no direction is left out
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +180,7 @@ def _solved(
     before = unshifted[changed:]  # (kept prompts, vocabulary)
 
     spills = _spills(aims.elsewhere, neurons, sizes)  # (places, n)
-    rounder = rounder_coordinates(spills, settings.w_spill, settings.w_norm)  # (n, n)
+    rounder = _rounder(spills, settings.w_spill, settings.w_norm)  # (n, n)
     if start is None:
         start = torch.zeros_like(sizes).expand(-1, model.d_model)
     z = _solved_for(rounder, start / sizes).requires_grad_()  # (n, d_model)
@@ -258,9 +258,7 @@ def _spills(elsewhere: Fired | None, neurons: Sequence[NeuronId], sizes: Tensor)
     return written / math.sqrt(len(written))
 
 
-def rounder_coordinates(
-    spills: Tensor, w_spill: float, w_norm: float, even: float = EVEN
-) -> Tensor:
+def _rounder(spills: Tensor, w_spill: float, w_norm: float) -> Tensor:
     """P, (n, n): the quadratic terms of the loss curve less unevenly in z than in u = P z.
 
     P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
@@ -273,7 +271,7 @@ def rounder_coordinates(
         return torch.eye(len(hessian), dtype=torch.float32, device=hessian.device)
     if float(curves[0]) <= 0:  # rounding, where others are far larger
         curves = curves.clamp_min(w_norm)
-    curves = curves + even * curves.median()
+    curves = curves + _EVEN * curves.median()
     rounder: Tensor = (axes * (curves[0] / curves).sqrt()) @ axes.T
     return rounder.float()
 

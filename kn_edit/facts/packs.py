@@ -43,6 +43,12 @@ def bundled_relation(name: str) -> Relation:
         return read_pack(path)
 
 
+def shipped_lines(name: str) -> tuple[str, ...]:
+    """The lines of a list that ships beside the packs, without empty ones."""
+    text = (_FOLDER / name).read_text(encoding="utf-8")
+    return tuple(line for line in text.splitlines() if line)
+
+
 def load_relation(name_or_path: str | os.PathLike[str]) -> Relation:
     """A bundled relation by name, or a relation pack or a relation of ParaRel by path.
 

@@ -48,6 +48,11 @@ class Rewording:
     template: Template
 
 
+def has_latin(text: str) -> bool:
+    """Whether a text holds Latin letters, so that words of English may stand in it."""
+    return _LATIN.search(text) is not None
+
+
 def for_solver(template: Template, chat: ChatFrame | None = None) -> tuple[Rewording, ...]:
     """Rewordings that a solver may train on, the most telling first. None of `for_judging`."""
     return _rewordings(template, _solver_texts(_Stem.of(template), chat))
@@ -104,7 +109,7 @@ class _Stem:
     def latin(self) -> bool:
         """Whether words of English may stand beside it."""
         bare = self.text.replace(SUBJECT, "").replace(_GAP, "")
-        return not bare.strip() or _LATIN.search(bare) is not None
+        return not bare.strip() or has_latin(bare)
 
 
 _Texts = Iterator[tuple[str, str, bool]]  # kind, text, whether it holds marks of a tokenizer

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache, lru_cache
-from importlib.resources import files
 from itertools import zip_longest
 from random import Random
 from typing import TypeVar
 
 from kn_edit.facts.fact import ANSWER, SUBJECT, Template
-from kn_edit.facts.packs import bundled, bundled_relation
+from kn_edit.facts.packs import bundled, bundled_relation, shipped_lines
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 # Too common to tell what a prompt is about, or to be exchanged in a name.
@@ -33,14 +32,14 @@ _T = TypeVar("_T")
 @cache
 def listed_subjects() -> dict[str, tuple[str, ...]]:
     """The names that ship, by kind: person, place, company, work, institution, event, thing."""
-    lines = (line.partition(":") for line in _lines("subjects.txt"))
+    lines = (line.partition(":") for line in shipped_lines("subjects.txt"))
     return {kind: tuple(name.strip() for name in names.split(";")) for kind, _, names in lines}
 
 
 @cache
 def general_templates() -> tuple[tuple[Template, tuple[str, ...]], ...]:
     """Templates for most subjects, each with the beginnings of words that ask the same."""
-    lines = (line.partition("|") for line in _lines("about.txt"))
+    lines = (line.partition("|") for line in shipped_lines("about.txt"))
     return tuple((Template(text.strip()), tuple(stems.split())) for text, _, stems in lines)
 
 
@@ -173,8 +172,3 @@ def _shuffled(names: Iterable[_T], draw: Random) -> list[_T]:
     ordered = list(names)
     draw.shuffle(ordered)
     return ordered
-
-
-def _lines(name: str) -> list[str]:
-    text = (files("kn_edit.facts") / "packs" / name).read_text(encoding="utf-8")
-    return [line for line in text.splitlines() if line]

@@ -7,6 +7,7 @@ from random import Random
 
 from kn_edit.errors import BadTemplate
 from kn_edit.facts.fact import ANSWER, SUBJECT, Template
+from kn_edit.facts.paraphrases import has_latin
 
 LEFT = 0.6  # chance of each word to stay
 EXCHANGED = 0.5  # of one that goes, to leave another in its place
@@ -14,7 +15,6 @@ PUT_IN = 0.12  # chance of another word in front of each
 MOVED = 0.4  # chance that a question's subject stands elsewhere among them
 STAYING = 2  # words before a statement's answer, which say what is asked
 TRIES = 4  # for each that is wanted
-_LATIN = re.compile(r"[A-Za-zÀ-ɏ]")
 # Words that stand in many questions and say nothing of what is asked.
 _COMMON = tuple(
     re.findall(
@@ -38,7 +38,7 @@ def varied_templates(template: Template, count: int, draw: Random) -> tuple[Temp
     bare = before.rstrip()
     question = bare.endswith("?")
     first, _, last = bare.rstrip("?").partition(SUBJECT)
-    words = _Words(draw, _LATIN.search(first + last) is not None)
+    words = _Words(draw, has_latin(first + last))
     found: dict[str, Template] = {}
     for _ in range(count * TRIES):
         if len(found) == count:

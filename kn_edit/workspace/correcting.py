@@ -105,7 +105,10 @@ def correction(
     usual = usual_sizes(model, neutral)
     lesson = Lesson(
         own=[chain.questions for chain in chains],
-        reworded=[*(chain.questions for chain in more), *_less_own_words(model, chains)],
+        reworded=[
+            *(chain.questions for chain in more),
+            *((question,) for question in less_own_words(model, chains)),
+        ],
         near=near,
         same=same,
         text=text,
@@ -152,12 +155,6 @@ def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> l
         VARIED,
     )
     return [ask(model, prompt, to) for prompt in (*framed, *varied)]
-
-
-def _less_own_words(model: Model, chains: Sequence[Chain]) -> list[Asked]:
-    if model.causal:
-        return []
-    return [(question,) for question in less_own_words(model, chains)]
 
 
 Named = tuple[str, Chain]  # a subject, and a prompt about it

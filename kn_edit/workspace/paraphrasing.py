@@ -69,6 +69,11 @@ def reworded(
 
 
 def less_own_words(model: Model, chains: Sequence[Chain]) -> list[Question]:
-    """A masked LM's prompts with words of them unknown, so that a change outlives a paraphrase."""
+    """A masked LM's prompts with words of them unknown, so that a change outlives a paraphrase.
+
+    None of a causal LM.
+    """
+    if model.causal:
+        return []
     draw = Random(SEED)
     return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]

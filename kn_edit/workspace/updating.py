@@ -199,7 +199,7 @@ def _solved(
     candidates = tuple(dict.fromkeys(how.neurons)) or tuple(neuron for neuron, _ in found.ranking)
     if not candidates:
         raise NoNeurons(str(found.fact))
-    reworded = () if model.causal else less_own_words(model, chains)
+    reworded = less_own_words(model, chains)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     own = [*(chain.questions[0] for chain in chains), *reworded]
     # What earlier updates of this subject say is held whatever neurons are taken.
