@@ -121,7 +121,7 @@ class Methods:
             row.to,
             asked(model, row),
             others,
-            self.bench.how.correction,
+            self.bench.how.correction_of(model),
             slots=elsewhere,
         )
         return Shifts(solved.neurons, solved.b, {key: solved.story[key] for key in SOLVED})

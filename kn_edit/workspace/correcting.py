@@ -35,6 +35,7 @@ from kn_edit.facts.varying import varied_templates
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.greedy import along, greedy
 from kn_edit.models.model import Model
+from kn_edit.models.predict import coefficients
 from kn_edit.models.questions import Chain, Question, ask, ask_openly, ask_place, word_places
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import Ids, coefficients_in, usual_sizes
@@ -175,7 +176,7 @@ def _keys(
     """
     layers = sorted({slot.layer for slot in slots}) or _written(model)
     heard = _heard(model, mine, layers)
-    kinds = [coefficients_in(model, texts, layers) for texts in elsewhere if texts]
+    kinds = [_in_texts(model, texts, layers) for texts in elsewhere if texts]
     kinds.append(_heard(model, others, layers))
     most = min(settings.slots, model.n_layers * model.d_ff // FEW)
     return [
@@ -189,6 +190,17 @@ def _keys(
         )
         for layer in layers
     ]
+
+
+def _in_texts(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -> dict[int, Tensor]:
+    """Coefficients at every token of texts, (places, d_ff), of each layer; in a masked LM also at
+    a few that are masked, for there it is asked."""
+    seen = coefficients_in(model, texts, layers)
+    if model.causal:
+        return seen
+    asked = [question for group in _places_in_text(model, texts) for question in group]
+    rows = coefficients(model, asked)
+    return {layer: torch.cat([seen[layer], rows[:, layer].float()]) for layer in layers}
 
 
 def _written(model: Model) -> list[int]:
@@ -205,7 +217,7 @@ def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> dict[
     for subject, chain in {
         chain.questions[-1].ids: (name, chain) for name, chain in named
     }.values():
-        places = list(word_places(model, chain, subject))
+        places = _places(model, chain, subject)
         if places:
             ids = torch.tensor([chain.questions[-1].ids], device=model.device)
             with torch.no_grad():
@@ -213,6 +225,18 @@ def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> dict[
             for layer in layers:
                 parts[layer].append(seen[layer][0, places].float())
     return {layer: torch.cat(rows) for layer, rows in parts.items()}
+
+
+def _places(model: Model, chain: Chain, subject: str) -> list[int]:
+    """Where a prompt tells its subject: at its tokens, and where a masked LM is to answer.
+
+    There the subject is heard from the first layer on, and what the last one writes elsewhere is
+    read by nothing.
+    """
+    places = {*word_places(model, chain, subject)}
+    if not model.causal:
+        places |= {question.position for question in chain.questions}
+    return sorted(places)
 
 
 def _about_others(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
+from kn_edit.edits.correct import MASKED as MASKED_CORRECTION
 from kn_edit.edits.correct import CorrectionSettings
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadSetting, require_number, require_whole
@@ -62,10 +63,9 @@ class How:
             if count is not None:
                 require_whole(name, count, 1)
 
-    @property
-    def correction(self) -> CorrectionSettings:
+    def correction_of(self, model: Model) -> CorrectionSettings:
         """How to solve for a fact that the model does not know."""
-        settings = CorrectionSettings()
+        settings = CorrectionSettings() if model.causal else MASKED_CORRECTION
         return settings if self.slots is None else replace(settings, slots=self.slots)
 
     def settings_for(self, model: Model) -> Settings:

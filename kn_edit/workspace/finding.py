@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,10 +17,12 @@ from kn_edit.facts.subjects import (
 )
 from kn_edit.models.encoding import refuse_special
 from kn_edit.models.model import Model
+from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
 from kn_edit.workspace.locating import prompts_for
 
 Pair = tuple[Prompt, Question]
+DECIDED = 2.0  # times as likely as the next answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +98,29 @@ class Finder:
                 yield prompt, question
 
 
-def shared_out(pairs: Sequence[Pair], *, every: int, most: int) -> tuple[list[Pair], list[Pair]]:
-    """What may be held in place, and what judges: one in so many, at most so many in all."""
-    judging = {*range(0, len(pairs), every)[:most]}
+def shared_out(
+    model: Model, pairs: Sequence[Pair], *, every: int, most: int
+) -> tuple[list[Pair], list[Pair]]:
+    """What may be held in place, and what judges: one of each so many, at most so many in all.
+
+    The first that the model is decided about judges, or the first: an answer that is hardly
+    likelier than the next one says little about harm when they change places.
+    """
+    sure = decided(model, [question for _, question in pairs])
     split: tuple[list[Pair], list[Pair]] = ([], [])
-    for at, pair in enumerate(pairs):
-        split[at in judging].append(pair)
+    for start in range(0, len(pairs), every):
+        group = range(start, min(start + every, len(pairs)))
+        judge = next((at for at in group if sure[at]), start) if len(split[1]) < most else None
+        for at in group:
+            split[at == judge].append(pairs[at])
     return split
+
+
+def decided(model: Model, questions: Sequence[Question]) -> list[bool]:
+    """Whether a model's answer is DECIDED times as likely as the next one. Raises NotFinite."""
+    rows = log_p(model, questions)
+    best = (row.topk(2).values.tolist() for row in rows)
+    return [first - second >= math.log(DECIDED) for first, second in best]
 
 
 def _opened(subject: str, templates: Sequence[Template]) -> tuple[str, tuple[Template, ...]]:

@@ -57,10 +57,10 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     if len(judges) < wanted or not (facts.held or facts.judges):
         names = [fact.subject for fact in facts.held] + [prompt.cloze for prompt in named]
         found = finder.others([*names, *(prompt.cloze for prompt in judges)], FOUND + JUDGES)
-        held, spare = shared_out(found, every=3, most=JUDGES)
+        held, spare = shared_out(model, found, every=3, most=JUDGES)
         near = near if facts.held or facts.judges else [question for _, question in held]
         judges += [prompt for prompt, _ in spare[: max(0, JUDGES - len(judges))]]
-    same, same_judges = shared_out(finder.same_subject(2 * SAME), every=2, most=SAME)
+    same, same_judges = shared_out(model, finder.same_subject(2 * SAME), every=2, most=SAME)
     return Neighbours(
         named=tuple(ask_openly(model, prompt) for prompt in named),
         near=tuple(near),

@@ -174,7 +174,7 @@ def _corrected(
     bench: Bench,
 ) -> _Shifts:
     """Shifts that say something new. chains: the user's prompts, asked for the new answer."""
-    settings = bench.how.correction
+    settings = bench.how.correction_of(model)
     same, earlier = held_answers(model, bench.earlier, case.fact.subject)
 
     def tick(step: int, _margin: float) -> None:
