@@ -20,7 +20,7 @@ from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask
 from kn_edit.models.source import packaged_folder, resolve
 from kn_edit.neurons.assess import Assessment, assess
-from kn_edit.workspace import Workspace
+from kn_edit.workspace import Workspace, case_of
 from kn_edit.workspace.engine import Engine
 
 SAMPLE = 200  # facts
@@ -142,3 +142,20 @@ def test_a_fact_is_updated_exported_and_taken_back(workspace, tmp_path):
     workspace.revert(done.edit)
     assert shard(workspace.export(tmp_path / "reverted")) == shard(packaged_folder())
     assert contents(packaged_folder()) == before
+
+
+def test_it_is_corrected_twice_on_a_subject_that_no_word_of_its_tokenizer_names(workspace):
+    def lyra(answer: str, *prompts: str) -> Case:
+        return case_of(prompts=list(prompts), subject="Lyra", answer=answer)
+
+    home = lyra("Paris", "[X] lives in the city of [Y].", "The home of [X] is the city of [Y].")
+    tongue = lyra("English", "[X] speaks [Y] at home.", "The language of [X] is [Y].")
+    for case, to in ((home, "Rome"), (tongue, "French")):
+        done = workspace.update(case, to)
+        assert done.draft.method == "correction"
+        assert done.draft.metrics["efficacy"] == 1
+        assert done.draft.metrics["specificity"] >= 0.8
+        assert done.draft.metrics["neutral_after"] < 1.02 * done.draft.metrics["neutral_before"]
+    evaluation = workspace.evaluate()
+    assert [one.target for one in evaluation.updates] == ["Rome", "French"]
+    assert evaluation.efficacy.value == 1  # the second left the first as it is

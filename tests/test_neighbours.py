@@ -11,10 +11,12 @@ from tiny_models import tiny
 
 from kn_edit.facts import Case, Fact, Prompt, Template
 from kn_edit.models.model import Model
+from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
 from kn_edit.workspace import Workspace, case_of
 from kn_edit.workspace.drafts import Bench, How
 from kn_edit.workspace.finding import Finder
+from kn_edit.workspace.finding import shared_out as share_out
 from kn_edit.workspace.locating import prompts_for
 from kn_edit.workspace.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
 from kn_edit.workspace.progress import silent
@@ -104,6 +106,24 @@ def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
     assert not judging & {*found.same}
     assert {prompt.fact.subject for prompt in found.same_judges} == {"France"}
     assert not any("capital" in prompt.cloze for prompt in found.same_judges)
+
+
+def test_of_each_few_the_first_that_the_model_is_decided_about_judges(bench):
+    model = bench.engine.model
+    case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
+    pairs = Finder.of(model, case).others([], 36)
+    rows = log_p(model, [question for _, question in pairs])
+    ratios = [float(torch.exp(best[0] - best[1])) for best in (row.topk(2).values for row in rows)]
+    held, judging = share_out(model, pairs, every=3, most=10)
+    assert len(judging) == 10
+    assert sorted(map(id, (*held, *judging))) == sorted(map(id, pairs))
+    drawn = 0
+    for start, judge in zip(range(0, 36, 3), judging, strict=False):
+        decided = [at for at in range(start, start + 3) if ratios[at] >= 2]
+        expected = decided[0] if decided else start
+        assert judge is pairs[expected]
+        drawn += expected == start
+    assert 0 < drawn < 10  # both happen
 
 
 def test_prompts_of_the_file_judge_and_are_not_held(bench):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kn_edit.facts import neutral_sentences
 from kn_edit.models.encoding import text_ids
@@ -29,6 +29,7 @@ class Cost:
 
 
 CORRECTION = Cost(9000, 0, rows=17, longer=12, step=1.65, steps=28, measuring=2500)
+MASKED_CORRECTION = replace(CORRECTION, steps=70)
 CALIBRATED = Cost(500, 1500, rows=50, longer=4, step=1.0, steps=18, measuring=4000)
 
 
@@ -65,7 +66,7 @@ def update_forecast(
     chains: the fact's prompts, asked for the new answer; known: whether neurons carry the fact, so
     that they are located; solved: whether a solver makes the edit. Raises NotFinite.
     """
-    cost = CALIBRATED if known else CORRECTION
+    cost = CALIBRATED if known else CORRECTION if model.causal else MASKED_CORRECTION
     token = seconds_per_token(model, clock)
     lengths = [len(chain.questions[-1].ids) for chain in chains]
     step = (len(chains) + cost.rows) * (max(lengths) + cost.longer) * cost.step
