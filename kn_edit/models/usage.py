@@ -24,7 +24,7 @@ def coefficients_in(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -
     other places to look at: a shift that is heard there ruins everything that is said.
     """
     parts: dict[int, list[Tensor]] = {layer: [] for layer in layers}
-    for seen, inside in _runs(model, texts):
+    for seen, inside in _runs(model, texts, max(layers) + 1):
         for layer in layers:
             parts[layer].append(seen[layer][inside].float())
     return {
@@ -36,21 +36,23 @@ def coefficients_in(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -
 def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:
     """|what a layer's FFN writes|, biases aside, at the median token of texts, (layers,)."""
     sizes = []
-    for seen, inside in _runs(model, texts):
+    for seen, inside in _runs(model, texts, model.n_layers):
         rows = torch.stack([seen[layer][inside] for layer in range(model.n_layers)], 1)
         sizes.append(written(model, rows).sqrt())
     return torch.cat(sizes).median(0).values
 
 
-def _runs(model: Model, texts: Sequence[Ids]) -> Iterator[tuple[dict[int, Tensor], Tensor]]:
-    """Coefficients of every layer in some texts at a time, (rows, tokens, d_ff), and which of
+def _runs(
+    model: Model, texts: Sequence[Ids], depth: int
+) -> Iterator[tuple[dict[int, Tensor], Tensor]]:
+    """Coefficients of the first layers in some texts at a time, (rows, tokens, d_ff), and which of
     these tokens are a text's and no padding, (rows, tokens)."""
     ordered = sorted(set(texts), key=len)
     for start in range(0, len(ordered), BATCH):
         some = ordered[start : start + BATCH]
         batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in some])
         with torch.no_grad():
-            seen = trace(model, batch.ids, mask=batch.mask).coefficients
+            seen = trace(model, batch.ids, mask=batch.mask, stop_at=depth).coefficients
         # Rows are ordered by `batched`; each question's position is its text's last token.
         ends = torch.zeros(len(batch.ids), dtype=torch.long, device=model.device)
         ends.scatter_reduce_(0, batch.rows, batch.positions, "amax")

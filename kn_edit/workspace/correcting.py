@@ -221,7 +221,7 @@ def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> dict[
         if places:
             ids = torch.tensor([chain.questions[-1].ids], device=model.device)
             with torch.no_grad():
-                seen = trace(model, ids).coefficients
+                seen = trace(model, ids, stop_at=max(layers) + 1).coefficients
             for layer in layers:
                 parts[layer].append(seen[layer][0, places].float())
     return {layer: torch.cat(rows) for layer, rows in parts.items()}
