@@ -37,8 +37,13 @@ from kn_edit.models.greedy import along, greedy
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
 from kn_edit.models.questions import Chain, Question, ask, ask_openly, ask_place, word_places
-from kn_edit.models.trace import trace
-from kn_edit.models.usage import Ids, coefficients_in, usual_sizes
+from kn_edit.models.usage import (
+    Ids,
+    coefficients_by_text,
+    coefficients_in,
+    joined,
+    usual_sizes,
+)
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.finding import Finder
 from kn_edit.workspace.locating import prompts_for
@@ -99,7 +104,7 @@ def correction(
     named = _about_others(model, finder, others, chains, more)
     elsewhere = (
         [*neutral, *_sentences(model), *_random_texts(model)],
-        [*(asked[-1].ids for asked in near), *(chain.questions[-1].ids for _, chain in named)],
+        [asked[-1].ids for asked in near],
     )
     mine = [(finder.subject, chain) for chain in (*chains, *more)]
     keys = _keys(model, mine, named, elsewhere, settings, slots)
@@ -171,13 +176,14 @@ def _keys(
 ) -> list[Keys]:
     """The keys of the layers that are written, or of those that slots are named of.
 
-    Elsewhere are other texts, and once more what is heard where other subjects are named: there
-    an edit of one subject is taken for one of all.
+    elsewhere: ordinary texts, and those that are asked about other subjects; these count also
+    where they name a subject, for there an edit of one is taken for one of all.
     """
     layers = sorted({slot.layer for slot in slots}) or _written(model)
-    heard = _heard(model, mine, layers)
-    kinds = [_in_texts(model, texts, layers) for texts in elsewhere if texts]
-    kinds.append(_heard(model, others, layers))
+    heard = _heard(model, mine, layers).named
+    ordinary, asked = (_in_texts(model, texts, layers) for texts in elsewhere)
+    named = _heard(model, others, layers)
+    kinds = [ordinary, joined(model, [asked, named.whole], layers), named.named]
     most = min(settings.slots, model.n_layers * model.d_ff // FEW)
     return [
         keys_of(
@@ -210,21 +216,19 @@ def _written(model: Model) -> list[int]:
     return sorted({round(depth * (model.n_layers - 1)) for depth in depths})
 
 
-def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> dict[int, Tensor]:
-    """Coefficients at the subjects' tokens in prompts, (tokens, d_ff), of each layer."""
-    nothing = torch.empty(0, model.d_ff, device=model.device)
-    parts: dict[int, list[Tensor]] = {layer: [nothing] for layer in layers}
-    for subject, chain in {
-        chain.questions[-1].ids: (name, chain) for name, chain in named
-    }.values():
-        places = _places(model, chain, subject)
-        if places:
-            ids = torch.tensor([chain.questions[-1].ids], device=model.device)
-            with torch.no_grad():
-                seen = trace(model, ids, stop_at=max(layers) + 1).coefficients
-            for layer in layers:
-                parts[layer].append(seen[layer][0, places].float())
-    return {layer: torch.cat(rows) for layer, rows in parts.items()}
+@dataclass(frozen=True, eq=False)
+class _Heard:
+    """Coefficients in prompts, (tokens, d_ff), of each layer."""
+
+    whole: dict[int, Tensor]  # at every token
+    named: dict[int, Tensor]  # where they tell their subject
+
+
+def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> _Heard:
+    places = {chain.questions[-1].ids: _places(model, chain, subject) for subject, chain in named}
+    texts = list(coefficients_by_text(model, list(places), layers))
+    rows = [{layer: seen[layer][places[ids]] for layer in layers} for ids, seen in texts]
+    return _Heard(joined(model, [seen for _, seen in texts], layers), joined(model, rows, layers))
 
 
 def _places(model: Model, chain: Chain, subject: str) -> list[int]:
