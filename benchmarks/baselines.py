@@ -35,6 +35,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neutral import SEEN_TEXTS
 from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.facts import Case, Prompt, Template, bundled, load_relation, neutral_sentences
 from kn_edit.facts.fact import SUBJECT
@@ -43,8 +45,6 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Batch, Question, ask, batched
 from kn_edit.models.trace import LayerCall, run_from, trace
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neutral import SEEN_TEXTS
 
 DEPTH = 17 / 47  # of ROME's layer, 0 the first one and 1 the last
 PREFIXES = (5,) * 5 + (10,) * 5  # tokens of each

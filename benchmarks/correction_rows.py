@@ -11,7 +11,11 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neutral import unseen_texts
+from kn_edit.editing.stated import can_ask, said
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import KnEditError
 from kn_edit.evaluation.fluency import perplexity
 from kn_edit.facts import Case, Fact, Prompt, Template, read_cases
@@ -19,10 +23,6 @@ from kn_edit.models.encoding import plain_ids
 from kn_edit.models.greedy import greedy, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neutral import unseen_texts
-from kn_edit.workspace.stated import can_ask, said
 
 MOST_TOKENS = 8  # of an answer
 MOST_LOCALITY = 16  # tokens of a locality answer that are said

@@ -51,25 +51,25 @@ from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasur
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
+from kn_edit.editing.correcting import correction
+from kn_edit.editing.drafts import Bench, How
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.measuring import UpdateExam
+from kn_edit.editing.neighbours import neighbours
+from kn_edit.editing.paraphrasing import judging_paraphrases
+from kn_edit.editing.updating import draft_update
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.delta import BaseRef, Delta, Mode
 from kn_edit.edits.update import closed_form
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import KnEditError
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.progress import silent
 from kn_edit.workspace import Workspace
-from kn_edit.workspace.correcting import correction
-from kn_edit.workspace.drafts import Bench, How
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.measuring import UpdateExam
-from kn_edit.workspace.neighbours import neighbours
-from kn_edit.workspace.paraphrasing import judging_paraphrases
-from kn_edit.workspace.progress import silent
-from kn_edit.workspace.updating import draft_update
 
 METHODS = ("correction", "closed-form", "random", "rome", "finetune")
 SOLVED = ("steps", "margin", "kl", "spill")  # what a solver says of itself

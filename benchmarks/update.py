@@ -18,14 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
 
+from kn_edit.editing.drafts import Bench, Draft, How
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.updating import draft_update
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import Workspace
-from kn_edit.workspace.drafts import Bench, Draft, How
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.updating import draft_update
 
 METRICS = ("efficacy", "generalization", "specificity")
 

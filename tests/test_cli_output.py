@@ -12,7 +12,7 @@ from rich.console import Console
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import EVERY, Bar, Course, Lines, roughly
 from kn_edit.cli.tables import word
-from kn_edit.workspace.pace import Forecast, Part
+from kn_edit.editing.pace import Forecast, Part
 
 
 class Clock:

@@ -15,9 +15,9 @@ from workspaces import about
 from kn_edit.cli.many import Result, Run, ToDo, duration
 from kn_edit.cli.output import Output
 from kn_edit.cli.run import STOPPED
+from kn_edit.editing.evaluating import evaluate
 from kn_edit.errors import ExitCode
 from kn_edit.workspace import Case, Workspace, case_of
-from kn_edit.workspace.evaluating import evaluate
 
 PROMPT = "The capital of [X] is [Y]."
 QUICK = ("--method", "closed-form", "--rule", "activation")

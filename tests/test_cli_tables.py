@@ -8,9 +8,9 @@ import pytest
 
 from kn_edit.cli import records, tables
 from kn_edit.cli.output import Output
+from kn_edit.editing.requests import case_of
 from kn_edit.facts import Prompt
 from kn_edit.workspace import Assessment
-from kn_edit.workspace.requests import case_of
 
 WIDE = "スターバックスの最高経営責任者は誰ですか、とても長い質問なので折り返す必要があります"
 

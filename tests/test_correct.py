@@ -10,6 +10,8 @@ import torch
 from tiny_models import D_FF, LAYERS, SHAPES, tiny
 from torch import Tensor
 
+from kn_edit.editing.correcting import correction
+from kn_edit.editing.neighbours import Neighbours
 from kn_edit.edits.calibrate import Solution, by_layer
 from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
 from kn_edit.edits.keys import Keys, keys_of
@@ -31,8 +33,6 @@ from kn_edit.models.questions import Chain, Question, ask, ask_openly, word_plac
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in, usual_sizes
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.correcting import correction
-from kn_edit.workspace.neighbours import Neighbours
 
 CAUSAL = tuple(shape for shape in SHAPES if tiny(shape).causal)
 OWN = ("the capital of [X] is [Y]",)

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer
 from workspaces import contents, logits, plainly_loaded, shard
 
+from kn_edit.engine.engine import Engine
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation, neutral_sentences
 from kn_edit.models.cache import DEMO_BERT
 from kn_edit.models.coefficients import replaced
@@ -21,7 +22,6 @@ from kn_edit.models.questions import Question, ask
 from kn_edit.models.source import packaged_folder, resolve
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.workspace import Workspace, case_of
-from kn_edit.workspace.engine import Engine
 
 SAMPLE = 200  # facts
 PACKS = [load_relation(name) for name in bundled()]

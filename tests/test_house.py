@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "credentials": {"untrusted"},
     "errors": {"safetext", "credentials"},
     "neuron": set(),
+    "progress": set(),
     "facts": set(),
     "models": {"facts"},
     "neurons": {"facts", "models"},
@@ -41,6 +42,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger.history",
         "checkpoints",
     },
+    "engine": {"models", "neurons", "edits", "ledger.records"},
+    "editing": {"facts", "models", "neurons", "edits", "ledger.records", "evaluation", "engine"},
     "workspace": {
         "facts",
         "models",
@@ -49,12 +52,14 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger",
         "checkpoints",
         "evaluation",
+        "engine",
+        "editing",
         "hub",
     },
-    "experiments": {"facts", "models", "neurons", "edits", "evaluation", "workspace"},
+    "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
     "cli": {"workspace", "experiments"},
 }
-FOR_EVERYONE = {"errors", "neuron", "untrusted", "atomic", "safetext", "credentials"}
+FOR_EVERYONE = {"errors", "neuron", "progress", "untrusted", "atomic", "safetext", "credentials"}
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.
 AT_HOME: dict[str, set[str]] = {

@@ -11,6 +11,7 @@ from test_greedy import chain_of
 from tiny_models import CAUSAL, tiny
 from workspaces import QUICK, new_workspace
 
+from kn_edit.editing.measuring import judged_by
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metrics import (
     Probes,
@@ -25,7 +26,6 @@ from kn_edit.models.greedy import answers, answers_along
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace import case_of
-from kn_edit.workspace.measuring import judged_by
 
 PARIS = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 OTHERS = [
@@ -198,7 +198,7 @@ def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeyp
         asked.extend(prompt.cloze for prompt in prompts)
         return whole_answers(model, prompts, counts)
 
-    monkeypatch.setattr("kn_edit.workspace.evaluating.whole_answers", note)
+    monkeypatch.setattr("kn_edit.editing.evaluating.whole_answers", note)
     workspace.evaluate()
     assert asked
     assert not edited & {*asked}

@@ -9,17 +9,17 @@ import pytest
 import torch
 from tiny_models import tiny
 
+from kn_edit.editing.drafts import Bench, How
+from kn_edit.editing.finding import Finder
+from kn_edit.editing.finding import shared_out as share_out
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
 from kn_edit.facts import Case, Fact, Prompt, Template
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
+from kn_edit.progress import silent
 from kn_edit.workspace import Workspace, case_of
-from kn_edit.workspace.drafts import Bench, How
-from kn_edit.workspace.finding import Finder
-from kn_edit.workspace.finding import shared_out as share_out
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import HELD, HELD_ELSEWHERE, Neighbours, nearest, neighbours
-from kn_edit.workspace.progress import silent
 
 FRANCE = case_of(relation="capital", subject="France")
 

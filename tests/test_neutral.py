@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tiny_models import tiny
 
+from kn_edit.editing.neutral import everywhere, held_in_place, speech, spoken, unseen_texts
 from kn_edit.facts import neutral_sentences
 from kn_edit.workspace import Workspace
-from kn_edit.workspace.neutral import everywhere, held_in_place, speech, spoken, unseen_texts
 
 
 @pytest.fixture(scope="module")

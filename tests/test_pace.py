@@ -7,9 +7,9 @@ import itertools
 import pytest
 from tiny_models import tiny
 
+from kn_edit.editing.pace import seconds_per_token, update_forecast
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.questions import ask
-from kn_edit.workspace.pace import seconds_per_token, update_forecast
 
 PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 

@@ -6,11 +6,11 @@ import pytest
 from test_chat import CHATML, with_template
 from tiny_models import POSITIONS, tiny
 
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.paraphrasing import PARAPHRASES, judging_paraphrases, reworded
 from kn_edit.facts import Fact, Relation, Template
 from kn_edit.facts.paraphrases import for_solver
 from kn_edit.models.questions import ask
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.paraphrasing import PARAPHRASES, judging_paraphrases, reworded
 
 FRANCE = Fact("capital", "France", "Paris")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kn_edit.editing.requests import earlier_updates
 from kn_edit.errors import (
     BadFacts,
     BadSetting,
@@ -22,7 +23,6 @@ from kn_edit.errors import (
 from kn_edit.facts import read_cases, read_statements
 from kn_edit.facts.statement import EXAMPLE, read_statement
 from kn_edit.workspace import Workspace, case_of
-from kn_edit.workspace.requests import earlier_updates
 
 CEO = "The CEO of [X] is [Y]."
 QUICK = ("--method", "closed-form", "--rule", "activation", "--accept")

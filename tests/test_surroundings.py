@@ -8,13 +8,13 @@ import pytest
 import torch
 from tiny_models import tiny
 
+from kn_edit.editing.neighbours import HELD, HELD_EARLIER, HELD_ELSEWHERE, Neighbours
+from kn_edit.editing.neutral import everywhere, held_in_place
+from kn_edit.editing.surroundings import Surroundings, surroundings
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients, written
 from kn_edit.models.questions import Question, places
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.neighbours import HELD, HELD_EARLIER, HELD_ELSEWHERE, Neighbours
-from kn_edit.workspace.neutral import everywhere, held_in_place
-from kn_edit.workspace.surroundings import Surroundings, surroundings
 
 NEURONS = (NeuronId(1, 3), NeuronId(0, 7), NeuronId(0, 2))
 SHAPES = pytest.mark.parametrize("shape", ["gpt2", "llama", "bert"])

@@ -29,6 +29,8 @@ from workspaces import (
     tokens,
 )
 
+from kn_edit.editing.erasing import MOST_TRIED
+from kn_edit.editing.locating import Locator
 from kn_edit.edits.calibrate import Settings
 from kn_edit.edits.delta import Mode
 from kn_edit.errors import (
@@ -44,8 +46,6 @@ from kn_edit.models.predict import log_p
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import Case, Edited, How, Search, Workspace, case_of, erasing
-from kn_edit.workspace.erasing import MOST_TRIED
-from kn_edit.workspace.locating import Locator
 
 THOROUGH = How(search=Search.by("activation"), settings=Settings(margin=1.0, kl_limit=0.1))
 every_shape = pytest.mark.parametrize("shape", SHAPES)

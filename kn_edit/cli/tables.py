@@ -14,8 +14,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.safetext import escaped, shortened
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Assessment, Evaluation, Located, Scaled
-    from kn_edit.workspace.evaluating import Pair
+    from kn_edit.workspace import Assessment, Comparison, Evaluation, Located, Scaled
 
 DIGITS = 12  # of an id
 MOST_ROWS = 12
@@ -213,7 +212,7 @@ def evaluation(one: Evaluation) -> Parts:
     yield pairs(rows)
 
 
-def _pair(one: Pair) -> str:
+def _pair(one: Comparison) -> str:
     return f"{one.version:.2f} (base {one.base:.2f})"
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from kn_edit.editing.drafts import Bench, How
+from kn_edit.editing.erasing import SPARE, draft_erasure
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
@@ -23,9 +25,7 @@ from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, accuracy, assess, perplexity_of
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.workspace.drafts import Bench, How
-from kn_edit.workspace.erasing import SPARE, draft_erasure
-from kn_edit.workspace.progress import silent
+from kn_edit.progress import silent
 
 AIM = 4.0  # times as perplexing, on the facts that an erasure looks at; it is less on all others
 VARIANTS: dict[str, How] = {

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from kn_edit.editing.drafts import How
+from kn_edit.editing.locating import Locator, Search, prompts_for
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.model import Model
@@ -16,10 +18,8 @@ from kn_edit.models.questions import Chain, ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.progress import Progress
 from kn_edit.workspace import Workspace
-from kn_edit.workspace.drafts import How
-from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.progress import Progress
 
 T = TypeVar("T")
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from kn_edit.editing.earlier import refusal
+from kn_edit.editing.evaluating import Evaluation
+from kn_edit.editing.locating import every_prompt, prompts_for
+from kn_edit.editing.requests import case_again
 from kn_edit.evaluation.plots import neuron_map, series
 from kn_edit.evaluation.report import made_folder, page, write
 from kn_edit.evaluation.section import Plot, Section, Table
@@ -20,11 +24,7 @@ from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import EditRecord, Step, Workspace
-from kn_edit.workspace.earlier import refusal
-from kn_edit.workspace.evaluating import Evaluation
 from kn_edit.workspace.folder import results_folder
-from kn_edit.workspace.locating import every_prompt, prompts_for
-from kn_edit.workspace.requests import case_again
 
 SEED = 0  # of the random neurons
 MOST = 12  # edits that a workspace's page shows in full, the newest

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kn_edit.evaluation.report import made_folder, write
+from kn_edit.progress import Progress
 from kn_edit.untrusted import parse_json, read_bounded
-from kn_edit.workspace.progress import Progress
 
 Row = dict[str, Any]
 

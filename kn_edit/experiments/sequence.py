@@ -8,6 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from kn_edit.atomic import write_atomically
+from kn_edit.editing.drafts import Bench
+from kn_edit.editing.evaluating import SEEDS, ask_again
+from kn_edit.editing.requests import Earlier
+from kn_edit.editing.updating import draft_update
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import series
 from kn_edit.evaluation.report import made_folder
@@ -16,11 +20,7 @@ from kn_edit.evaluation.statistics import Estimate, mean
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import METRICS, new_answer, score
-from kn_edit.workspace.drafts import Bench
-from kn_edit.workspace.evaluating import SEEDS, ask_again
-from kn_edit.workspace.progress import silent
-from kn_edit.workspace.requests import Earlier
-from kn_edit.workspace.updating import draft_update
+from kn_edit.progress import silent
 
 LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # after so many edits everything is measured
 ENOUGH, COLLAPSE = 0.90, 1.2  # mean efficacy, and neutral perplexity in units of the base's

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations, product
 from statistics import fmean
 
+from kn_edit.editing.locating import Locator, Search
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.experiments.lab import Lab
 from kn_edit.experiments.rows import Row
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.locating import Locator, Search
 
 METHODS = {"adaptive": "integrated gradients", "activation": "activation baseline"}
 PAPER = {  # neurons a fact, shared within and across relations; "": not verified

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from kn_edit.editing.drafts import Bench, Draft, How
+from kn_edit.editing.updating import draft_update
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -22,9 +24,7 @@ from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neurons.assess import accuracy, assess
-from kn_edit.workspace.drafts import Bench, Draft, How
-from kn_edit.workspace.progress import silent
-from kn_edit.workspace.updating import draft_update
+from kn_edit.progress import silent
 
 SCALES = ((1.0, 8.0), (1.0, 4.0), (0.5, 2.0))  # (l1, l2) of the closed form; the first the paper's
 CLOSED = f"closed form {SCALES[0]}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.editing.requests import case_of
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
 from kn_edit.ledger import (
     BaseRecord,
@@ -23,21 +24,20 @@ from kn_edit.ledger import (
 )
 from kn_edit.workspace.planning import Plan
 from kn_edit.workspace.recording import Edited
-from kn_edit.workspace.requests import case_of
 from kn_edit.workspace.workspace import Restored, Workspace
 
 if TYPE_CHECKING:
+    from kn_edit.editing.drafts import Draft, How
+    from kn_edit.editing.evaluating import Comparison, Evaluation
+    from kn_edit.editing.locating import Search
+    from kn_edit.editing.pace import Forecast
+    from kn_edit.editing.scaling import Scaled
     from kn_edit.evaluation.changes import Change
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
-    from kn_edit.workspace.drafts import Draft, How
-    from kn_edit.workspace.evaluating import Evaluation
-    from kn_edit.workspace.locating import Search
-    from kn_edit.workspace.pace import Forecast
     from kn_edit.workspace.publishing import Pulled
-    from kn_edit.workspace.scaling import Scaled
 
 __all__ = [
     "Assessment",
@@ -45,6 +45,7 @@ __all__ = [
     "Blame",
     "Case",
     "Change",
+    "Comparison",
     "Difference",
     "Draft",
     "EditRecord",
@@ -78,16 +79,17 @@ __all__ = [
 _LATER = {
     "Assessment": "kn_edit.neurons.assess",
     "Change": "kn_edit.evaluation.changes",
-    "Draft": "kn_edit.workspace.drafts",
-    "Evaluation": "kn_edit.workspace.evaluating",
-    "Forecast": "kn_edit.workspace.pace",
-    "How": "kn_edit.workspace.drafts",
+    "Comparison": "kn_edit.editing.evaluating",
+    "Draft": "kn_edit.editing.drafts",
+    "Evaluation": "kn_edit.editing.evaluating",
+    "Forecast": "kn_edit.editing.pace",
+    "How": "kn_edit.editing.drafts",
     "Located": "kn_edit.neurons.locate",
     "Pulled": "kn_edit.workspace.publishing",
     "Pushed": "kn_edit.hub.push",
     "Release": "kn_edit.hub.log",
-    "Scaled": "kn_edit.workspace.scaling",
-    "Search": "kn_edit.workspace.locating",
+    "Scaled": "kn_edit.editing.scaling",
+    "Search": "kn_edit.editing.locating",
 }
 
 

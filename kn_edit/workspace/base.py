@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from kn_edit.engine.engine import STAMPS, write_stamps
 from kn_edit.errors import BaseFilesChanged, OtherBase
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.models.cache import DEMOS
@@ -13,8 +14,7 @@ from kn_edit.models.configs import family_in
 from kn_edit.models.model import check_loadable
 from kn_edit.models.shards import Shards, read_config
 from kn_edit.models.source import resolve
-from kn_edit.workspace.engine import STAMPS, write_stamps
-from kn_edit.workspace.progress import Progress, bytes_of
+from kn_edit.progress import Progress, bytes_of
 
 
 def base_of(model: str | os.PathLike[str], progress: Progress) -> tuple[BaseRecord, Shards]:

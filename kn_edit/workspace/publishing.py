@@ -14,6 +14,7 @@ from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.delta import SlotChanges
 from kn_edit.edits.fold import TouchedSlots, check_fit
 from kn_edit.edits.kept import LoadedDeltas
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
 from kn_edit.hub.client import Hub, connected
@@ -27,9 +28,8 @@ from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
 from kn_edit.ledger.history import version_id
 from kn_edit.models.shards import Shards
+from kn_edit.progress import Progress, bytes_of
 from kn_edit.untrusted import read_bounded
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.progress import Progress, bytes_of
 
 MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence is taken
 

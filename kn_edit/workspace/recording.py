@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from kn_edit.errors import GateFailed, HeadMoved
 from kn_edit.ledger import Advance, Ledger, NewEdit, Overlap, VersionRecord
-from kn_edit.workspace.progress import Progress
+from kn_edit.progress import Progress
 from kn_edit.workspace.turns import turn
 
 if TYPE_CHECKING:
-    from kn_edit.workspace.drafts import Bench, Draft, Proposal
+    from kn_edit.editing.drafts import Bench, Draft, Proposal
 
 TRIES = 20  # times that an edit is measured again; only moves that take no turn can come between
 MOVED = "another edit moved the head meanwhile, and on the new head this one was measured again"
@@ -49,7 +49,7 @@ class Recorder:
         the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
         head moved again and again.
         """
-        from kn_edit.workspace.drafts import measured
+        from kn_edit.editing.drafts import measured
 
         draft = measured(bench, proposal)
         refused = bool(_reasons(draft, accept))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from kn_edit.checkpoints.materialise import digests
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import BaseChanged, ExitCode, KnEditError, LedgerDamaged
 from kn_edit.ledger import BaseRecord, Ledger, Problem, Report, VersionRecord
 from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.shards import Shards
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.progress import Progress, bytes_of
+from kn_edit.progress import Progress, bytes_of
 
 
 def examine(

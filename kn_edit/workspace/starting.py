@@ -12,9 +12,9 @@ from kn_edit.errors import LedgerExists
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.models.shards import Shards
+from kn_edit.progress import Progress
 from kn_edit.workspace.base import base_of
 from kn_edit.workspace.folder import DATABASE
-from kn_edit.workspace.progress import Progress
 
 
 def start(

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kn_edit.workspace.progress import Progress
+from kn_edit.progress import Progress
 
 try:
     import fcntl

@@ -15,6 +15,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.editing.requests import (
+    Earlier,
+    answers_of,
+    check_case,
+    each,
+    earlier_updates,
+    named_case,
+)
+from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.errors import (
     HeadMoved,
     NoTarget,
@@ -40,6 +49,7 @@ from kn_edit.ledger import (
 from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.neuron import NeuronId
+from kn_edit.progress import Progress, bytes_of, silent
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import (
     LEDGER,
@@ -51,33 +61,23 @@ from kn_edit.workspace.folder import (
     new_workspace_folder,
 )
 from kn_edit.workspace.planning import Plan, plan_rows
-from kn_edit.workspace.progress import Progress, bytes_of, silent
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.requests import (
-    Earlier,
-    answers_of,
-    check_case,
-    each,
-    earlier_updates,
-    named_case,
-)
-from kn_edit.workspace.undisturbed import undisturbed, verb
 
 if TYPE_CHECKING:
+    from kn_edit.editing.drafts import Bench, How, Proposal
+    from kn_edit.editing.evaluating import Evaluation
+    from kn_edit.editing.locating import Locator, Search
+    from kn_edit.editing.pace import Forecast
+    from kn_edit.editing.scaling import Scaled
     from kn_edit.edits.delta import Delta
+    from kn_edit.engine.engine import Engine
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.models.model import Model
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.caches import Trimmed
-    from kn_edit.workspace.drafts import Bench, How, Proposal
-    from kn_edit.workspace.engine import Engine
-    from kn_edit.workspace.evaluating import Evaluation
-    from kn_edit.workspace.locating import Locator, Search
-    from kn_edit.workspace.pace import Forecast
     from kn_edit.workspace.publishing import Pulled
-    from kn_edit.workspace.scaling import Scaled
 
 EXPORTED = ("checkpoint", "adapter", "patch", "delta")
 PUBLISHED = ("checkpoint", "adapter", "delta")
@@ -124,7 +124,7 @@ class Workspace:
         Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, and what finding the
         model raises.
         """
-        from kn_edit.workspace.engine import STAMPS, write_stamps
+        from kn_edit.engine.engine import STAMPS, write_stamps
         from kn_edit.workspace.starting import start
 
         folder = new_workspace_folder(chosen_folder(folder) or current_folder())
@@ -192,7 +192,7 @@ class Workspace:
     @cached_property
     def engine(self) -> Engine:
         """The live model; loaded by the first verb that needs it."""
-        from kn_edit.workspace.engine import Engine
+        from kn_edit.engine.engine import Engine
 
         return Engine(self.base, self.ledger.folder, self.progress)
 
@@ -206,9 +206,9 @@ class Workspace:
 
         Held-out prompts too.
         """
+        from kn_edit.editing.locating import every_prompt
         from kn_edit.models.questions import ask
         from kn_edit.neurons.assess import assess
-        from kn_edit.workspace.locating import every_prompt
 
         if answer is None and not self._can_be_asked(case):
             case = self._stated(case, self.ledger.version(version))
@@ -224,9 +224,9 @@ class Workspace:
         The old answer of a benchmark's row need not be one that it can: then what it says counts.
         Raises EmptyField, BadField, NothingToAsk, CannotAsk.
         """
+        from kn_edit.editing.locating import prompts_for
         from kn_edit.models.encoding import refuse_special
         from kn_edit.models.questions import ask, ask_openly
-        from kn_edit.workspace.locating import prompts_for
 
         check_case(case, to)
         model = self.engine.model
@@ -242,8 +242,8 @@ class Workspace:
     @verb
     def asked_otherwise(self, case: Case) -> tuple[str, ...]:
         """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
+        from kn_edit.editing.locating import every_prompt
         from kn_edit.models.questions import ask, asked_otherwise
-        from kn_edit.workspace.locating import every_prompt
 
         model = self.engine.model
         prompts = every_prompt(model, case.relation, case.fact) if self._can_be_asked(case) else ()
@@ -291,7 +291,7 @@ class Workspace:
         version: str = "head",
     ) -> Scaled:
         """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
-        from kn_edit.workspace.scaling import scale
+        from kn_edit.editing.scaling import scale
 
         require_number("the factor", factor)
         current = self._stated(case, self.ledger.version(version))
@@ -302,7 +302,7 @@ class Workspace:
     @verb
     def evaluate(self, version: str = "head") -> Evaluation:
         """A version against the base: what its updates reach, and what they cost."""
-        from kn_edit.workspace.evaluating import evaluate
+        from kn_edit.editing.evaluating import evaluate
 
         record = self.ledger.version(version)
         edits = self.ledger.records(record.edits)
@@ -311,7 +311,7 @@ class Workspace:
     @verb
     def passed_over(self, relation: Relation) -> int:
         """How many templates of a relation the model cannot be asked."""
-        from kn_edit.workspace.locating import passed_over
+        from kn_edit.editing.locating import passed_over
 
         return passed_over(self.engine.model, relation)
 
@@ -323,11 +323,11 @@ class Workspace:
 
         Raises what `check` raises, and NotFinite.
         """
+        from kn_edit.editing.drafts import How
+        from kn_edit.editing.locating import Locator, Search, prompts_for
+        from kn_edit.editing.pace import update_forecast
+        from kn_edit.editing.updating import is_unknown
         from kn_edit.models.questions import ask
-        from kn_edit.workspace.drafts import How
-        from kn_edit.workspace.locating import Locator, Search, prompts_for
-        from kn_edit.workspace.pace import update_forecast
-        from kn_edit.workspace.updating import is_unknown
 
         how, model = how or How(), self.engine.model
         prompts = prompts_for(model, case.relation, case.fact)
@@ -356,7 +356,7 @@ class Workspace:
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
-        from kn_edit.workspace.updating import asked_anew, propose_update
+        from kn_edit.editing.updating import asked_anew, propose_update
 
         case = named_case(case, statement, to)
         to = case.target if to is None else to
@@ -389,7 +389,7 @@ class Workspace:
         dry_run: bool = False,
     ) -> Edited:
         """Erase a relation, and record the edit. The gate works as for `update`."""
-        from kn_edit.workspace.erasing import propose_erasure
+        from kn_edit.editing.erasing import propose_erasure
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             head = self.ledger.head()
@@ -641,7 +641,7 @@ class Workspace:
         self, search: Search | str | None, version: str | None
     ) -> Iterator[tuple[Model, Locator]]:
         """The model at a version, the base for None, and what finds its neurons."""
-        from kn_edit.workspace.locating import Locator, Search
+        from kn_edit.editing.locating import Locator, Search
 
         recipe = self.ledger.version(version).edits if version else ()
         with self.engine.at(self.ledger.deltas(recipe)) as model:
@@ -652,7 +652,7 @@ class Workspace:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
     def _bench(self, head: VersionRecord, how: How | None, earlier: tuple[Earlier, ...]) -> Bench:
-        from kn_edit.workspace.drafts import Bench, How
+        from kn_edit.editing.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
         return Bench(self.engine, head.edits, deltas, how or How(), self.progress, earlier=earlier)
@@ -674,14 +674,14 @@ class Workspace:
 
     def _can_be_asked(self, case: Case) -> bool:
         """Whether a case states an answer; of a benchmark's row, one that the model can give."""
-        from kn_edit.workspace.stated import can_ask
+        from kn_edit.editing.stated import can_ask
 
         stated = case.fact.stated
         return stated and (not case.published or can_ask(self.engine.model, case, case.fact.answer))
 
     def _stated(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that its fact has at a version: by an edit, or what it says."""
-        from kn_edit.workspace.stated import said
+        from kn_edit.editing.stated import said
 
         current = self._as_edited(case, version)
         if self._can_be_asked(current):

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Fired
-from kn_edit.models.model import Model
-from kn_edit.models.predict import coefficients_in_batches, written
-from kn_edit.models.questions import Question
-from kn_edit.neuron import NeuronId
-from kn_edit.workspace.neighbours import (
+from kn_edit.editing.neighbours import (
     HELD,
     HELD_EARLIER,
     HELD_ELSEWHERE,
     Neighbours,
     nearest,
 )
-from kn_edit.workspace.neutral import everywhere, held_in_place
+from kn_edit.editing.neutral import everywhere, held_in_place
+from kn_edit.edits.calibrate import Fired
+from kn_edit.models.model import Model
+from kn_edit.models.predict import coefficients_in_batches, written
+from kn_edit.models.questions import Question
+from kn_edit.neuron import NeuronId
 
 
 @dataclass(frozen=True, eq=False)

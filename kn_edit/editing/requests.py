@@ -24,7 +24,7 @@ from kn_edit.facts import (
     load_relation,
     read_statements,
 )
-from kn_edit.ledger import EditRecord
+from kn_edit.ledger.records import EditRecord
 
 ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
 OWN = "own"  # the relation of prompts that a user wrote
@@ -155,7 +155,7 @@ class Earlier:
 def earlier_updates(edits: Iterable[EditRecord]) -> tuple[ByFact[Earlier], list[str]]:
     """The last update of each fact in a recipe, and which edits do not say how to ask them.
 
-    Whether a model can be asked them is `kn_edit.workspace.earlier.refusal`'s to say.
+    Whether a model can be asked them is `kn_edit.editing.earlier.refusal`'s to say.
     """
     updates: ByFact[Earlier] = ByFact()
     passed_over = []

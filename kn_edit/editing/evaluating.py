@@ -8,24 +8,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from kn_edit.editing.earlier import refusal
+from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.neighbours import JUDGES, neighbours, probes
+from kn_edit.editing.neutral import unseen_texts
+from kn_edit.editing.paraphrasing import judging_paraphrases
+from kn_edit.editing.requests import earlier_updates
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
 from kn_edit.evaluation.metrics import said_again, same_answers, whole_answer, whole_answers
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
-from kn_edit.ledger import EditRecord
+from kn_edit.ledger.records import EditRecord
 from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, asked_text
 from kn_edit.neurons.assess import accuracy, assess
-from kn_edit.workspace.earlier import refusal
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.neighbours import JUDGES, neighbours, probes
-from kn_edit.workspace.neutral import unseen_texts
-from kn_edit.workspace.paraphrasing import judging_paraphrases
-from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.requests import earlier_updates
+from kn_edit.progress import Progress
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
 SPOKEN = 8  # texts that are generated freely
@@ -45,7 +45,7 @@ class Update:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Comparison:
     """A figure of the base and of the version."""
 
     base: float
@@ -61,8 +61,8 @@ class Evaluation:
     generalization: Estimate | None
     specificity: Estimate | None
     by_seed: tuple[float, ...]  # specificity of each seed's neighbours
-    perplexity: Pair  # on neutral text
-    entropy: Pair | None  # n-gram entropy of free generation, bits; None for a masked LM
+    perplexity: Comparison  # on neutral text
+    entropy: Comparison | None  # n-gram entropy of free generation, bits; None for a masked LM
     passed_over: tuple[str, ...] = ()  # edits that cannot be asked again, and why
 
     @property
@@ -127,8 +127,8 @@ def ask_again(
         _over([one.generalization for one in updates]),
         _over([one.specificity for one in updates]),
         _by_seed(asked, kept),
-        Pair(old, new),
-        None if before is None or after is None else Pair(before, after),
+        Comparison(old, new),
+        None if before is None or after is None else Comparison(before, after),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from kn_edit.editing.locating import prompts_for
 from kn_edit.errors import BadTemplate, CannotAsk
 from kn_edit.facts import ANSWER, SUBJECT, Case, Fact, Prompt, Template
 from kn_edit.facts.subjects import (
@@ -19,7 +20,6 @@ from kn_edit.models.encoding import refuse_special
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
-from kn_edit.workspace.locating import prompts_for
 
 Pair = tuple[Prompt, Question]
 DECIDED = 2.0  # times as likely as the next answer

@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
+from kn_edit.editing.drafts import Bench, Measurement
+from kn_edit.editing.earlier import EarlierAnswers
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
+from kn_edit.editing.neutral import speech, spoken
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadField, EmptyField
 from kn_edit.evaluation.changes import changes
@@ -27,11 +32,6 @@ from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
-from kn_edit.workspace.drafts import Bench, Measurement
-from kn_edit.workspace.earlier import EarlierAnswers
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import OTHER_FACTS, PROBES, other_relations
-from kn_edit.workspace.neutral import speech, spoken
 
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 SAME_SUBJECT = 0.8  # with less of what else is asked of the subject, a notice tells

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from kn_edit.editing.drafts import Bench, Draft, How, Proposal, measured
+from kn_edit.editing.measuring import ErasureExam
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.erase import (
     carried_by,
@@ -21,8 +23,6 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess, perplexity_of
 from kn_edit.neurons.locate import Located, mean_shares
 from kn_edit.neurons.selection import serving_only
-from kn_edit.workspace.drafts import Bench, Draft, How, Proposal, measured
-from kn_edit.workspace.measuring import ErasureExam
 
 MOST_TRIED = 60  # neurons, until enough is forgotten
 SPARE = 0.05  # so much more perplexing, at most, may other relations become by it

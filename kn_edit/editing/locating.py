@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
+from kn_edit.engine.scores import ScoreCache
 from kn_edit.errors import (
     CannotAsk,
     NoFactToAsk,
@@ -19,8 +20,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neurons.locate import METHODS, Located, PromptScores, fact_neurons, located
 from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, spoken_for
-from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.scores import ScoreCache
+from kn_edit.progress import Progress
 
 SEED = 0  # of the order in which other subjects are taken
 TRIED = 96  # other subjects that are asked, to find some that the model knows

@@ -12,17 +12,17 @@ from kn_edit.atomic import write_atomically
 from kn_edit.edits.build import SlotPlace
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
+from kn_edit.engine.scores import ScoreCache
+from kn_edit.engine.undisturbed import InUse, undisturbed
 from kn_edit.errors import BaseChanged, BaseFilesChanged, BaseFolderMissing
-from kn_edit.ledger import BaseRecord
+from kn_edit.ledger.records import BaseRecord
 from kn_edit.models.cache import DEMOS
 from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.model import Model, load
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import resolve
+from kn_edit.progress import Progress, bytes_of, silent
 from kn_edit.untrusted import parse_json, read_bounded
-from kn_edit.workspace.progress import Progress, bytes_of, silent
-from kn_edit.workspace.scores import ScoreCache
-from kn_edit.workspace.undisturbed import InUse, undisturbed
 
 STAMPS = "base.json"
 MAX_STAMPS = 1 << 20  # bytes of it: a hundred for each weight file

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import Random
 
+from kn_edit.editing.locating import prompts_for
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import Fact, Prompt, Relation, Template
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging, for_solver
 from kn_edit.models.chat import chat_frame
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, with_unknown_words
-from kn_edit.workspace.locating import prompts_for
 
 SEED = 0
 REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from kn_edit.editing.locating import every_prompt, prompts_for
+from kn_edit.editing.requests import Earlier
 from kn_edit.errors import ExitCode, KnEditError
 from kn_edit.facts import Case, Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neurons.assess import assess
-from kn_edit.workspace.locating import every_prompt, prompts_for
-from kn_edit.workspace.requests import Earlier
 
 NEWEST = 64  # earlier updates that are asked again, the newest
 PROMPTS = 8  # of an update of the same subject; of others, one each

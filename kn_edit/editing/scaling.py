@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.errors import NoNeurons, require_number
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation
 from kn_edit.models.model import Model
@@ -16,7 +17,6 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
 CONTROLS = 6  # facts that stand for the relation, and for other relations

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kn_edit.editing.finding import Finder, shared_out
+from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask, ask_openly
-from kn_edit.workspace.finding import Finder, shared_out
-from kn_edit.workspace.locating import Locator, prompts_for
 
 SEED = 0
 HELD = 24  # prompts of other subjects that the solver holds in place

@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from kn_edit.editing.locating import Locator, Search
+from kn_edit.editing.requests import Earlier
 from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
 from kn_edit.edits.correct import MASKED as MASKED_CORRECTION
 from kn_edit.edits.correct import CorrectionSettings
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
+from kn_edit.progress import Progress
 from kn_edit.safetext import escaped, shortened
-from kn_edit.workspace.engine import Engine
-from kn_edit.workspace.locating import Locator, Search
-from kn_edit.workspace.progress import Progress
-from kn_edit.workspace.requests import Earlier
 
 RECORDED = 12  # prompts of an edit whose answers are recorded with it
 MOST_RECORDED = 400  # letters of each

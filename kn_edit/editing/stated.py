@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from kn_edit.editing.locating import prompts_for
 from kn_edit.errors import AnswerUnknown, CannotAsk
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask, ask_openly
-from kn_edit.workspace.locating import prompts_for
 
 TOKENS = 6  # that a causal LM goes on for
 WORDS = 3  # of these, at most so many are its answer

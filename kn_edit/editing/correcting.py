@@ -16,6 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kn_edit.editing.finding import Finder
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neighbours import Neighbours
+from kn_edit.editing.neutral import SEEN_TEXTS
+from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.calibrate import Tick
 from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
 from kn_edit.edits.keys import Keys, keys_of
@@ -45,11 +50,6 @@ from kn_edit.models.usage import (
     usual_sizes,
 )
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace.finding import Finder
-from kn_edit.workspace.locating import prompts_for
-from kn_edit.workspace.neighbours import Neighbours
-from kn_edit.workspace.neutral import SEEN_TEXTS
-from kn_edit.workspace.paraphrasing import less_own_words, reworded
 
 SEED = 0
 LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the first, 1 the last

@@ -8,6 +8,15 @@ from typing import Any
 
 from torch import Tensor
 
+from kn_edit.editing.correcting import correction
+from kn_edit.editing.drafts import Bench, Draft, How, Proposal, measured
+from kn_edit.editing.earlier import held_answers
+from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.measuring import UpdateExam, judged_by
+from kn_edit.editing.neighbours import Neighbours, neighbours
+from kn_edit.editing.paraphrasing import judging_paraphrases, less_own_words
+from kn_edit.editing.requests import ASKED_AGAIN
+from kn_edit.editing.surroundings import surroundings
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.calibrate import Aims
 from kn_edit.edits.delta import Mode
@@ -24,15 +33,6 @@ from kn_edit.models.questions import (
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import selective
-from kn_edit.workspace.correcting import correction
-from kn_edit.workspace.drafts import Bench, Draft, How, Proposal, measured
-from kn_edit.workspace.earlier import held_answers
-from kn_edit.workspace.locating import Locator, Search, prompts_for
-from kn_edit.workspace.measuring import UpdateExam, judged_by
-from kn_edit.workspace.neighbours import Neighbours, neighbours
-from kn_edit.workspace.paraphrasing import judging_paraphrases, less_own_words
-from kn_edit.workspace.requests import ASKED_AGAIN
-from kn_edit.workspace.surroundings import surroundings
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""How an edit is made: what it asks, where it looks, what it solves, what judges it."""

@@ -1,0 +1,1 @@
+"""A base model at any version: edits laid on, scores kept."""
