@@ -17,10 +17,12 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from old_dumps import old_recipes
 from sqlalchemy import event
 
 from kn_edit.ledger import Ledger, structure
 from kn_edit.ledger.database import Database
+from kn_edit.ledger.tables import SCHEMA
 
 FOLDER = Path(sys.argv[1])
 PATH = FOLDER / ".kn-edit" / "ledger.db"
@@ -31,17 +33,6 @@ SOUND = FOLDER / "old.db"
 def rows(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as plain:
         return list(plain.iterdump())
-
-
-def recipes(path: Path, table: str) -> dict[str, list[str]]:
-    with closing(sqlite3.connect(path)) as plain:
-        query = f"SELECT version_id, edit_id FROM {table} ORDER BY version_id, position"
-        edits: dict[str, list[str]] = {
-            row[0]: [] for row in plain.execute("SELECT id FROM versions")
-        }
-        for version, edit in plain.execute(query):
-            edits[version].append(edit)
-        return edits
 
 
 def upgrade(kill_at: int | None) -> int:
@@ -76,14 +67,14 @@ def killed(kill_at: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def fault(expected: dict[str, list[str]], old: list[str]) -> str | None:
+def fault(expected: dict[str, tuple[str, ...]], old: list[str]) -> str | None:
     """What is wrong with the ledger after a kill; None if it is the old or the new one, whole."""
     with closing(sqlite3.connect(PATH)) as plain:  # replays what a killed process left
         schema = plain.execute("SELECT version_num FROM alembic_version").fetchone()[0]
-    if schema != "0003" and rows(PATH) != old:
+    if schema != SCHEMA and rows(PATH) != old:
         return "neither old nor new"
     with Ledger.open(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
-        found = {id_: list(ledger.version(id_).edits) for id_ in expected}
+        found = {id_: tuple(ledger.version(id_).edits) for id_ in expected}
         with ledger._database.reading() as connection:
             faults = list(structure.faults(connection))
         if found != expected or faults or not ledger.log() or not ledger.edits():
@@ -93,7 +84,7 @@ def fault(expected: dict[str, list[str]], old: list[str]) -> str | None:
 
 def main() -> None:
     shutil.copy(PATH, SOUND)
-    expected, old = recipes(SOUND, "version_edits"), rows(SOUND)
+    expected, old = old_recipes(SOUND), rows(SOUND)
     restored()
     statements = upgrade(None)
     faults = {}

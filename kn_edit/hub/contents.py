@@ -111,7 +111,7 @@ def with_history(
     version: Version, form: str, parts: Mapping[str, Part], card: bytes
 ) -> dict[str, Part]:
     """These files and the card, recipe, deltas and records of the version beside them."""
-    recipe = Recipe(version.ref, version.record.edits).to_json()
+    recipe = Recipe(version.ref, tuple(version.record.edits)).to_json()
     found = {**parts, CARD: Part(card), RECIPE: Part(recipe.encode())}
     for edit, delta in zip(version.edits, version.deltas, strict=True):
         found[delta_path(edit.id)] = Part(delta.to_bytes())

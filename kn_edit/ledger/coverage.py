@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
 from kn_edit.ledger import tables
+from kn_edit.ledger.parts import AT_ONCE, chunks
 from kn_edit.ledger.stored import DamagedRow
 
 NOTHING = hashlib.sha256().hexdigest()  # the digest of an event that recorded no row
 FIRST_EVENT = "1"
-_FEW = 8  # events whose rows are looked up one by one
+_FEW = 8  # events that are looked up one by one, however few there are
+_ALL_AT_ONCE = 8  # events of which all are read in the time that one is looked up in
 OWN = "t.seq"
 OF_EDIT = ("o.seq", "LEFT JOIN edits o ON o.id = t.edit_id")
 OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
@@ -97,18 +99,40 @@ def payloads(connection: Connection, upgraded: int | None) -> tuple[dict[int, st
 
 def require(connection: Connection, seqs: Sequence[int]) -> None:
     """Raise DamagedRow where what one of these events recorded is not what its payload says."""
-    known: dict[int, str | None] = {}
-    for row in connection.execute(select(tables.events.c.seq, tables.events.c.payload)):
-        known[row.seq] = row.payload
-    upgraded = next((seq for seq in sorted(known) if known[seq] is not None), 1)
+    upgraded = _first_covering(connection)
     recording = {max(seq, upgraded) for seq in seqs}
-    if len(recording) <= _FEW and upgraded not in recording - {1}:
+    known = _payloads_of(connection, recording)
+    if _are_few(connection, recording) and upgraded not in recording - {1}:
         digests = {seq: payload(connection, seq) for seq in recording}
     else:
         digests, _ = payloads(connection, upgraded if upgraded > 1 else None)
     for seq in sorted(recording):
         if digests.get(seq) != known.get(seq):
             raise DamagedRow(f"what event {seq} recorded was changed, see `kn-edit verify`")
+
+
+def _first_covering(connection: Connection) -> int:
+    """The first event with a payload: 1, or that of the upgrade which brought payloads; else 1."""
+    events = tables.events
+    query = select(events.c.seq).where(events.c.payload.is_not(None)).order_by(events.c.seq)
+    return int(connection.execute(query.limit(1)).scalar() or 1)
+
+
+def _payloads_of(connection: Connection, seqs: Collection[int]) -> dict[int, str | None]:
+    """The payloads that these events name."""
+    events = tables.events
+    query = select(events.c.seq, events.c.payload)
+    known: dict[int, str | None] = {}
+    for part in chunks(sorted(seqs), AT_ONCE):
+        for row in connection.execute(query.where(events.c.seq.in_(part))):
+            known[row.seq] = row.payload
+    return known
+
+
+def _are_few(connection: Connection, seqs: Collection[int]) -> bool:
+    """Whether the rows of these events are looked up sooner than all rows are read."""
+    last = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar() or 0
+    return len(seqs) <= max(_FEW, last // _ALL_AT_ONCE)
 
 
 def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:

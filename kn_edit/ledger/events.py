@@ -110,13 +110,15 @@ def note(
 
 
 def note_upgrade(connection: Connection, *, created: str, schema: str, to: str) -> int:
-    """Put all rows that stand in the ledger under the chain: older events do not cover them."""
+    """Note the upgrade of a schema. Where older events cover no rows, this one covers them all."""
+    covered = select(events.c.seq).where(events.c.payload.is_not(None)).limit(1)
+    covers = connection.execute(covered).first() is None
     return note(
         connection,
         created=created,
         kind=UPGRADE,
         message=f"schema {schema} to {to}",
-        payload=coverage.snapshot(connection),
+        payload=coverage.snapshot(connection) if covers else None,
     )
 
 

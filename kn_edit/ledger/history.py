@@ -1,7 +1,7 @@
 """History without disk or database: what recipes are, and how they change.
 
-A recipe is the list of edits of a version. The functions that must know what an edit writes
-take a callable, so they work on anything.
+A recipe is the list of edits of a version: a packed one, or a tuple. The functions that must know
+what an edit writes take a callable, so they work on anything.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import TypeVar
 
+from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import Overlap
 from kn_edit.neuron import NeuronId
 
-Recipe = tuple[str, ...]
+Edits = TypeVar("Edits", Recipe, tuple[str, ...])
 SlotsOf = Callable[[str], Collection[NeuronId]]
 ModesOf = Callable[[str], Mapping[NeuronId, str]]
+_MOST_RUNS = 32  # runs of equal edits that are looked for as bytes; beyond, edits are as quick
 
 
 def canonical(value: object) -> bytes:
@@ -27,27 +30,40 @@ def canonical(value: object) -> bytes:
 
 def version_id(fingerprint: str, recipe: Sequence[str]) -> str:
     """The id of a version, the same in every ledger: sha256 of its base and its recipe."""
+    if isinstance(recipe, Recipe):
+        return recipe.version_id(fingerprint)
     return hashlib.sha256(canonical({"base": fingerprint, "edits": list(recipe)})).hexdigest()
 
 
-def without(recipe: Recipe, edit: str) -> Recipe:
+def without(recipe: Edits, edit: str) -> Edits:
     """The recipe that lacks one edit, wherever it stands."""
+    if isinstance(recipe, Recipe):
+        return recipe.without((edit,))
     return tuple(other for other in recipe if other != edit)
 
 
-def beyond(recipe: Recipe, other: Recipe) -> Recipe:
+def beyond(recipe: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
     """The edits of a recipe that another one lacks, in order."""
-    there = set(other)
-    return tuple(edit for edit in recipe if edit not in there)
+    if isinstance(recipe, Recipe) and isinstance(other, Recipe):
+        rest = tuple(recipe[recipe.common(other) :])
+        shared: Collection[str] = other.places(rest)
+    else:
+        rest, shared = tuple(recipe), set(other)
+    return tuple(edit for edit in rest if edit not in shared)
 
 
-def composed(recipes: Sequence[Recipe]) -> Recipe:
+def composed(recipes: Sequence[Edits]) -> Edits:
     """The first recipe, then what the others have beyond it, in their order."""
-    return tuple(dict.fromkeys(edit for recipe in recipes for edit in recipe))
+    result, *others = recipes
+    for other in others:
+        result = result + beyond(other, result)
+    return result
 
 
 def changes(parent: Sequence[str], recipe: Sequence[str]) -> list[tuple[str, bool]]:
     """What turns a recipe into another one: edits to drop (False), then edits to append (True)."""
+    if isinstance(parent, Recipe) and isinstance(recipe, Recipe):
+        return _packed_changes(parent, recipe)
     place = {edit: number for number, edit in enumerate(parent)}
     kept, last = 0, -1
     for edit in recipe:  # the longest beginning whose edits stand in the parent in this order
@@ -59,7 +75,27 @@ def changes(parent: Sequence[str], recipe: Sequence[str]) -> list[tuple[str, boo
     return dropped + [(edit, True) for edit in recipe[kept:]]
 
 
-def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> Recipe:
+def _packed_changes(parent: Recipe, recipe: Recipe) -> list[tuple[str, bool]]:
+    """The same changes, found run by run: what is equal in both is compared as bytes."""
+    gaps: list[slice] = []  # what the parent has and the recipe lacks
+    kept = place = parent.common(recipe)
+    for _ in range(_MOST_RUNS):
+        if kept == len(recipe):
+            break
+        following = parent.places((recipe[kept],)).get(recipe[kept], -1)
+        if following < place:
+            break
+        gaps.append(slice(place, following))
+        run = parent.run(following, recipe, kept)
+        kept, place = kept + run, following + run
+    else:
+        return changes(tuple(parent), tuple(recipe))
+    gaps.append(slice(place, len(parent)))
+    dropped = [(edit, False) for gap in gaps for edit in parent[gap]]
+    return dropped + [(edit, True) for edit in recipe[kept:]]
+
+
+def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
     """The recipe after dropping (False) and appending (True) edits, one after the other."""
     edits = dict.fromkeys(recipe)
     for edit, added in steps:
@@ -69,7 +105,7 @@ def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> Recipe:
     return tuple(edits)
 
 
-def overlaps_after(recipe: Recipe, edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_after(recipe: tuple[str, ...], edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
     """Edits that come after `edit` in the recipe and write some of its slots."""
     later = recipe[recipe.index(edit) + 1 :]
     return _overlaps(((edit, other) for other in later), slots_of)
@@ -80,7 +116,7 @@ def overlaps_before(recipe: Sequence[str], edit: str, slots_of: SlotsOf) -> tupl
     return _overlaps(((edit, other) for other in recipe), slots_of)
 
 
-def overlaps_between(recipes: Sequence[Recipe], slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_between(recipes: Sequence[tuple[str, ...]], slots_of: SlotsOf) -> tuple[Overlap, ...]:
     """Overlapping edits that meet for the first time: no single recipe has both."""
     members = [frozenset(recipe) for recipe in recipes]
     order = composed(recipes)
@@ -99,14 +135,14 @@ def overlaps_between(recipes: Sequence[Recipe], slots_of: SlotsOf) -> tuple[Over
     )
 
 
-def differing_slots(a: Recipe, b: Recipe, modes_of: ModesOf) -> tuple[NeuronId, ...]:
+def differing_slots(a: Sequence[str], b: Sequence[str], modes_of: ModesOf) -> tuple[NeuronId, ...]:
     """Slots that two recipes write in different ways, sorted."""
     writes_a, writes_b = _writes(a, modes_of), _writes(b, modes_of)
     slots = writes_a.keys() | writes_b.keys()
     return tuple(sorted(slot for slot in slots if writes_a.get(slot) != writes_b.get(slot)))
 
 
-def _writes(recipe: Recipe, modes_of: ModesOf) -> dict[NeuronId, list[str]]:
+def _writes(recipe: Sequence[str], modes_of: ModesOf) -> dict[NeuronId, list[str]]:
     """The edits that make each slot's value, in order; a `set` hides what came before it."""
     writes: dict[NeuronId, list[str]] = {}
     for edit in recipe:

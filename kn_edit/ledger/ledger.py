@@ -31,6 +31,7 @@ from kn_edit.ledger import (
     archive,
     events,
     history,
+    lists,
     names,
     reading,
     restoring,
@@ -41,6 +42,7 @@ from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors
+from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
     Adoption,
     Advance,
@@ -182,16 +184,15 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.known_edits(connection, ids)
 
-    def log(self) -> list[Step]:
-        """The moves of the branch, newest first, down to the root version."""
+    def log(self, most: int | None = None) -> list[Step]:
+        """The moves of the branch, newest first, down to the root version, or only so many."""
         with self._database.reading() as connection:
-            return reading.steps(connection)
+            return reading.steps(connection, most)
 
     def blame(self, neuron: NeuronId) -> list[Blame]:
         """The edits that write the slot of a neuron, oldest first."""
         with self._database.reading() as connection:
-            head = reading.recipe(connection, events.head_id(connection))
-            return reading.blame(connection, neuron, head)
+            return reading.blame(connection, neuron, events.head_id(connection))
 
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart, by name."""
@@ -234,9 +235,9 @@ class Ledger:
                 raise EditAlreadyApplied(delta.id)
             slots = reading.sharing(connection, delta.neurons()) | {delta.id: {*delta.neurons()}}
         overlaps = history.overlaps_before(
-            [edit for edit in recipe if edit in slots], delta.id, slots.__getitem__
+            _in_order(recipe.places(slots)), delta.id, slots.__getitem__
         )
-        recipe = (*recipe, delta.id)
+        recipe = recipe.appended((delta.id,))
         return self._plan(kind, recipe, (head,), head, message, delta.id, overlaps)
 
     def plan_revert(self, edit: str, *, allow_overlap: bool = False) -> Advance:
@@ -249,8 +250,10 @@ class Ledger:
             id_ = names.find_edit(connection, edit)
             if id_ not in recipe:
                 raise EditNotApplied(id_, head)
-            slots = reading.modes_of(connection, recipe)
-            overlaps = history.overlaps_after(recipe, id_, slots.__getitem__)
+            slots = reading.sharing(connection, reading.modes(connection, id_))
+            slots.setdefault(id_, set())
+            sharing = _in_order(recipe.places(slots))
+            overlaps = history.overlaps_after(sharing, id_, slots.__getitem__)
             (record,) = reading.edit_records(connection, [id_])
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
@@ -275,8 +278,7 @@ class Ledger:
             found = [names.find_version(connection, name) for name in versions]
             parents = tuple(dict.fromkeys(found if len(found) > 1 else [head, *found]))
             recipes = [reading.recipe(connection, parent) for parent in parents]
-            slots = reading.modes_of(connection, history.composed(recipes))
-            overlaps = history.overlaps_between(recipes, slots.__getitem__)
+            overlaps = _meeting(connection, recipes)
         _refuse(overlaps, allow_overlap)
         message = f"compose {' '.join(parent[:12] for parent in parents)}"
         recipe = history.composed(recipes)
@@ -331,10 +333,11 @@ class Ledger:
             for edit in plan.edits:
                 self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
             head, recipe = self._head(connection)
+            adopted = Recipe(plan.recipe)
             writing.adopt(connection, plan, digests, self.base.fingerprint, now)
-            moves = head != plan.version and plan.recipe[: len(recipe)] == recipe
+            moves = head != plan.version and adopted[: len(recipe)] == recipe
             if moves:
-                move = Advance("pull", plan.version, plan.recipe, (head,), head, plan.message)
+                move = Advance("pull", plan.version, adopted, (head,), head, plan.message)
                 writing.move_branch(connection, move, now)
             return reading.version(connection, plan.version), moves
 
@@ -392,14 +395,14 @@ class Ledger:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _head(self, connection: Connection) -> tuple[str, history.Recipe]:
+    def _head(self, connection: Connection) -> tuple[str, Recipe]:
         head = events.head_id(connection)
         return head, reading.recipe(connection, head)
 
     def _plan(
         self,
         kind: str,
-        recipe: history.Recipe,
+        recipe: Recipe,
         parents: tuple[str, ...],
         head: str,
         message: str,
@@ -407,9 +410,29 @@ class Ledger:
         overlaps: tuple[Overlap, ...] = (),
     ) -> Advance:
         version = history.version_id(self.base.fingerprint, recipe)
+        lists.remember(self.base.fingerprint, version, recipe)
         if version == head:
             raise AlreadyThere(head)
         return Advance(kind, version, recipe, parents, head, message, edit, overlaps)
+
+
+def _in_order(places: Mapping[str, int]) -> tuple[str, ...]:
+    """Edits by where they stand in a recipe."""
+    return tuple(sorted(places, key=places.__getitem__))
+
+
+def _meeting(connection: Connection, recipes: Sequence[Recipe]) -> tuple[Overlap, ...]:
+    """Edits that meet for the first time in a slot when these recipes are composed.
+
+    All edits of the longest recipe met before: only what is not in it, and who writes the same
+    slots, is looked at.
+    """
+    longest = max(recipes, key=len)
+    new = {edit for recipe in recipes for edit in history.beyond(recipe, longest)}
+    modes = reading.modes_of(connection, new)
+    slots = reading.sharing(connection, {slot for edit in new for slot in modes.get(edit, ())})
+    parts = [_in_order(recipe.places(slots)) for recipe in recipes]
+    return history.overlaps_between(parts, slots.__getitem__)
 
 
 def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import Column, Connection, Select, select, text, tuple_
+from sqlalchemy import Connection, select, tuple_
 
-from kn_edit.ledger import coverage
-from kn_edit.ledger.history import Recipe, changed, version_id
+from kn_edit.ledger import coverage, lists
+from kn_edit.ledger.lists import each_recipe as each_recipe
+from kn_edit.ledger.parts import AT_ONCE, chunks, parts
+from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
     BRANCH,
     BaseRecord,
@@ -33,30 +34,9 @@ from kn_edit.ledger.tables import (
     facts,
     publications,
     refs,
-    version_changes,
     version_tensors,
-    versions,
 )
 from kn_edit.neuron import NeuronId
-
-# What was dropped and appended on the way from the root to a version. The depth is bounded, so that
-# a damaged ledger whose parents go round in a circle is not followed for ever.
-_CHAIN = text(
-    """
-    WITH RECURSIVE chain (id, parent_id, depth) AS (
-        SELECT id, parent_id, 0 FROM versions WHERE id = :version
-        UNION ALL
-        SELECT v.id, v.parent_id, chain.depth + 1 FROM versions v JOIN chain
-        ON v.id = chain.parent_id WHERE chain.depth < (SELECT count(*) FROM versions)
-    )
-    SELECT c.edit_id, c.added FROM chain JOIN version_changes c ON c.version_id = chain.id
-    ORDER BY chain.depth DESC, c.position
-    """
-)
-_AT_ONCE = 500  # variables of one statement; older SQLite takes 999
-_FEW = 8  # recipes that are read one by one
-
-T = TypeVar("T")
 
 
 def base(connection: Connection) -> BaseRecord:
@@ -91,30 +71,7 @@ def _base(connection: Connection) -> Row:
 
 def recipe(connection: Connection, version: str) -> Recipe:
     """The edits of a version, in order. Raises DamagedRow where they are not those of its id."""
-    rows = connection.execute(_CHAIN, {"version": version})
-    edits = changed((), ((edit, bool(added)) for edit, added in rows))
-    sound = all(isinstance(edit, str) for edit in edits)
-    if not sound or version != version_id(fingerprint(connection), edits):
-        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
-    return edits
-
-
-def each_recipe(connection: Connection) -> Iterator[tuple[str, Recipe]]:
-    """Every version with its edits, in one pass; parents come before their children."""
-    steps: dict[str, list[tuple[str, bool]]] = defaultdict(list)
-    order = (version_changes.c.version_id, version_changes.c.position)
-    for row in connection.execute(select(version_changes).order_by(*order)):
-        steps[row.version_id].append((row.edit_id, row.added))
-    children: dict[str | None, list[str]] = defaultdict(list)
-    parents = select(versions.c.id, versions.c.parent_id).order_by(versions.c.id)
-    for row in connection.execute(parents):
-        children[row.parent_id].append(row.id)
-    waiting: list[tuple[str, Recipe]] = [(root, ()) for root in children[None]]
-    while waiting:
-        id_, parent = waiting.pop()
-        edits = changed(parent, steps[id_])
-        yield id_, edits
-        waiting += [(child, edits) for child in children[id_]]
+    return lists.read(connection, fingerprint(connection), version)
 
 
 def version(connection: Connection, id_: str) -> VersionRecord:
@@ -148,7 +105,7 @@ def modes_of(
     """The slots that each of these edits writes, or each of all, and how."""
     query = select(edit_slots).order_by(edit_slots.c.layer, edit_slots.c.neuron)
     slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
-    for part in _parts(query, edit_slots.c.edit_id, ids):
+    for part in parts(query, edit_slots.c.edit_id, ids):
         for row in connection.execute(part).mappings():
             slot = Row("edit_slots", row)
             slots[slot.text("edit_id")][_neuron(slot)] = slot.text("mode")
@@ -174,7 +131,7 @@ def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> li
     )
     rows = [
         Row("edits", row)
-        for part in _parts(query, edits.c.id, ids)
+        for part in parts(query, edits.c.id, ids)
         for row in connection.execute(part).mappings().all()
     ]
     coverage.require(connection, [row.number("seq") for row in rows])
@@ -195,7 +152,7 @@ def sharing(connection: Connection, slots: Collection[NeuronId]) -> dict[str, se
     """The edits that write some of these slots, each with those that it writes."""
     places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
     writers: dict[str, set[NeuronId]] = defaultdict(set)
-    for part in _chunks([(slot.layer, slot.index) for slot in slots], _AT_ONCE // 2):
+    for part in chunks([(slot.layer, slot.index) for slot in slots], AT_ONCE // 2):
         query = select(edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron)
         for row in connection.execute(query.where(places.in_(part))):
             writers[row.edit_id].add(NeuronId(row.layer, row.neuron))
@@ -208,19 +165,21 @@ def _neuron(row: Row) -> NeuronId:
 
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
-    parts = _parts(select(edits.c.id), edits.c.id, ids)
-    return {edit for part in parts for edit in connection.execute(part).scalars()}
+    queries = parts(select(edits.c.id), edits.c.id, ids)
+    return {edit for query in queries for edit in connection.execute(query).scalars()}
 
 
-def blame(connection: Connection, neuron: NeuronId, head: Recipe) -> list[Blame]:
-    """The edits that write the slot of a neuron, oldest first."""
+def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
+    """The edits that write the slot of a neuron, oldest first. head: the version that the branch
+    points at."""
     query = select(edit_slots.c.edit_id, edit_slots.c.mode).where(
         edit_slots.c.layer == neuron.layer, edit_slots.c.neuron == neuron.index
     )
     rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
     found = {row.text("edit_id"): row.text("mode") for row in rows}
+    in_head = recipe(connection, head).places(found) if found else {}
     return [
-        Blame(edit, found[edit.id], edit.id in head) for edit in edit_records(connection, found)
+        Blame(edit, found[edit.id], edit.id in in_head) for edit in edit_records(connection, found)
     ]
 
 
@@ -231,23 +190,26 @@ def all_refs(connection: Connection) -> list[Ref]:
     return [Ref(row.text("name"), row.text("kind"), row.text("version_id")) for row in stored]
 
 
-def steps(connection: Connection) -> list[Step]:
-    """The moves of the branch, newest first, down to the root version."""
+def steps(connection: Connection, most: int | None = None) -> list[Step]:
+    """The moves of the branch, newest first, down to the root version, or so many."""
     names: dict[str, list[str]] = defaultdict(list)
     for ref in all_refs(connection):
         names[ref.version].append(ref.name)
-    query = select(events).where(events.c.ref == BRANCH).order_by(events.c.seq.desc())
-    recipes = dict(each_recipe(connection))
-    return [
-        # A version may come back in a later step; its names stand at the newest one.
-        _step(Row("events", row), recipes, tuple(names.pop(row["version_id"], ())))
-        for row in connection.execute(query).mappings().all()
-    ]
+    query = select(events).where(events.c.ref == BRANCH).order_by(events.c.seq.desc()).limit(most)
+    rows = [Row("events", row) for row in connection.execute(query).mappings()]
+    if most is None:
+        recipes = dict(each_recipe(connection))
+    else:
+        wanted = dict.fromkeys(row.text("version_id") for row in rows)
+        recipes = {**recipes_of(connection, wanted)}
+    # A version may come back in a later step; its names stand at the newest one.
+    return [_step(row, recipes, names) for row in rows]
 
 
-def _step(row: Row, recipes: Mapping[str, Recipe], names: tuple[str, ...]) -> Step:
+def _step(row: Row, recipes: Mapping[str, Recipe | None], names: dict[str, list[str]]) -> Step:
     version = row.text("version_id")
-    if version not in recipes:
+    edits = recipes.get(version)
+    if edits is None:
         raise DamagedRow(f"the version of event {row.number('seq')} is not there")
     return Step(
         seq=row.number("seq"),
@@ -255,10 +217,10 @@ def _step(row: Row, recipes: Mapping[str, Recipe], names: tuple[str, ...]) -> St
         kind=row.text("kind"),
         version=version,
         parents=row.texts("parents"),
-        edits=recipes[version],
+        edits=edits,
         edit=row.text_or_none("edit_id"),
         message=row.text("message"),
-        refs=names,
+        refs=tuple(names.pop(version, ())),
     )
 
 
@@ -280,21 +242,6 @@ def all_publications(connection: Connection) -> list[Publication]:
     ]
 
 
-def _parts(
-    query: Select[Any], column: Column[str], ids: Iterable[str] | None
-) -> Iterator[Select[Any]]:
-    """The query for the rows with these ids, as many times as their number needs; or for all."""
-    if ids is None:
-        yield query
-        return
-    for part in _chunks(list(ids), _AT_ONCE):
-        yield query.where(column.in_(part))
-
-
-def _chunks(values: Sequence[T], size: int) -> Iterator[Sequence[T]]:
-    return (values[first : first + size] for first in range(0, len(values), size))
-
-
 def _overlaps(
     connection: Connection, slots: Mapping[str, Collection[NeuronId]]
 ) -> dict[str, tuple[str, ...]]:
@@ -307,15 +254,23 @@ def _overlaps(
     for edit, written in sharing(connection, every).items():
         for slot in written:
             writers[slot].add(edit)
-    recorded = _recorded_with(connection, slots)
-    recipes = _recipes(connection, set(recorded.values()))
-    overlaps: dict[str, tuple[str, ...]] = {}
-    for edit, version in recorded.items():
-        others = {other for slot in slots[edit] for other in writers[slot]}
-        if len(others) > 1:
-            before = takewhile(edit.__ne__, recipes.get(version, ()))
-            overlaps[edit] = tuple(other for other in before if other in others)
-    return overlaps
+    others = {
+        edit: {other for slot in written for other in writers[slot]}
+        for edit, written in slots.items()
+    }
+    recorded = _recorded_with(connection, [edit for edit in slots if len(others[edit]) > 1])
+    recipes = recipes_of(connection, list(dict.fromkeys(recorded.values())))
+    return {
+        edit: _before(recipes.get(version, Recipe()), edit, others[edit])
+        for edit, version in recorded.items()
+    }
+
+
+def _before(recipe: Recipe, edit: str, others: Collection[str]) -> tuple[str, ...]:
+    """Those of the other edits that stand in a recipe before an edit, in order."""
+    places = recipe.places(others)
+    end = places.get(edit, len(recipe))
+    return tuple(sorted((other for other in places if places[other] < end), key=places.__getitem__))
 
 
 def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
@@ -323,23 +278,21 @@ def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]
     query = select(edits.c.id, events.c.version_id).join(events, events.c.seq == edits.c.seq)
     return {
         row.id: row.version_id
-        for part in _parts(query, edits.c.id, ids)
+        for part in parts(query, edits.c.id, ids)
         for row in connection.execute(part)
     }
 
 
-def _recipes(connection: Connection, ids: Collection[str]) -> dict[str, Recipe]:
-    """The recipes of these versions: each by itself while they are few, else all in one pass."""
-    if len(ids) <= _FEW:
-        return {id_: recipe(connection, id_) for id_ in ids}
-    return {id_: edits for id_, edits in each_recipe(connection) if id_ in ids}
+def recipes_of(connection: Connection, ids: Collection[str]) -> dict[str, Recipe]:
+    """The edits of several versions; those that are not there are left out. Raises DamagedRow."""
+    return lists.read_each(connection, fingerprint(connection), ids)
 
 
 def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any]:
     """What was measured when each of these edits was recorded first."""
     query = select(evaluations.c.edit_id, evaluations.c.metrics).order_by(evaluations.c.id)
     measured: dict[str, Any] = {}
-    for part in _parts(query.where(evaluations.c.edit_id.is_not(None)), evaluations.c.edit_id, ids):
+    for part in parts(query.where(evaluations.c.edit_id.is_not(None)), evaluations.c.edit_id, ids):
         for row in connection.execute(part).mappings():
             stored = Row("evaluations", row)
             measured.setdefault(stored.text("edit_id"), stored.mapping("metrics"))

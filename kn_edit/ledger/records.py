@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from kn_edit.neuron import NeuronId
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
     from kn_edit.edits.kept import KeptDelta
+    from kn_edit.ledger.recipes import Recipe
 
 BRANCH = "main"
 
@@ -34,7 +35,7 @@ class VersionRecord:
     """A recipe: the base and these edits, in this order."""
 
     id: str
-    edits: tuple[str, ...]
+    edits: Recipe
     digests: Mapping[str, str]  # sha256 of each touched tensor, by its name
 
 
@@ -88,7 +89,7 @@ class Advance:
 
     kind: str
     version: str
-    recipe: tuple[str, ...]
+    recipe: Recipe
     parents: tuple[str, ...]
     from_head: str
     message: str
@@ -105,7 +106,7 @@ class Step:
     kind: str
     version: str
     parents: tuple[str, ...]
-    edits: tuple[str, ...]
+    edits: Recipe
     edit: str | None
     message: str
     refs: tuple[str, ...]
@@ -139,7 +140,7 @@ class Adoption:
 
     source: str  # the ref that it is kept under, such as "owner/name@main"
     version: str
-    recipe: tuple[str, ...]
+    recipe: Sequence[str]
     edits: tuple[NewEdit, ...]
     message: str
 

@@ -91,7 +91,7 @@ def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str,
     if digests - ids:
         raise BackupDamaged(file, f"it holds a delta of no edit, {min(digests - ids)[:12]}")
     sync(path)
-    return head, edits
+    return head, tuple(edits)
 
 
 def _is_empty(folder: Path) -> bool:

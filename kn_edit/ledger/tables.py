@@ -11,6 +11,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -18,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -141,6 +142,18 @@ version_changes = Table(
     _link("edit_id", "edits.id"),
     Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
     sqlite_with_rowid=False,
+)
+
+# What the changes of many versions come to, so that few rows lead back from any of them: see
+# `spans`. Made of `version_changes`, and no part of what an event covers.
+version_spans = Table(
+    "version_spans",
+    metadata,
+    _link("version_id", "versions.id", key=True),
+    _link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
+    Column("level", Integer, nullable=False),
+    Column("dropped", LargeBinary, nullable=False),  # ids of edits, 32 bytes each
+    Column("appended", LargeBinary, nullable=False),
 )
 
 version_tensors = Table(

@@ -17,11 +17,10 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import BadDigest, KnEditError
-from kn_edit.ledger import coverage, reading, sqlite, structure
+from kn_edit.ledger import coverage, lists, reading, sqlite, structure
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
-from kn_edit.ledger.history import version_id
 from kn_edit.ledger.records import BRANCH, Problem, Report
 from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
@@ -90,6 +89,7 @@ def _examine(
     for read in (reading.base, reading.all_refs, reading.steps, reading.all_publications):
         look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
+    look("version", path, lambda: _other_spans(connection))
     look("delta", path, lambda: _other_deltas(connection, blobs, ids))
     return chain, found, ids
 
@@ -209,14 +209,19 @@ def _other_recipes(connection: Connection) -> Iterator[Problem]:
     """Versions whose edits are not those that their id is the digest of."""
     rows = connection.execute(select(versions.c.id, versions.c.base))
     bases: dict[object, object] = {row.id: row.base for row in rows}
-    for id_, recipe in reading.each_recipe(connection):
+    for id_, recipe in lists.each_recipe(connection):
         base = bases.pop(id_, None)
-        texts = isinstance(base, str) and all(isinstance(edit, str) for edit in recipe)
-        if not texts or id_ != version_id(str(base), recipe):
+        if recipe is None or not isinstance(base, str) or id_ != recipe.version_id(base):
             yield Problem("version", str(id_), "its edits are not those of its id")
     for other in sorted(bases, key=str):
         message = "the version that it is stored as a change of is not there"
         yield Problem("version", str(other), message)
+
+
+def _other_spans(connection: Connection) -> Iterator[Problem]:
+    """Spans that are not made of the changes of their versions."""
+    for id_, message in lists.other_spans(connection):
+        yield Problem("version", str(id_), message)
 
 
 def _other_deltas(connection: Connection, blobs: Blobs, ids: set[str]) -> Iterator[Problem]:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
-from kn_edit.ledger import events
+from kn_edit.ledger import events, lists
 from kn_edit.ledger.history import changes
-from kn_edit.ledger.reading import recipe as read_recipe
 from kn_edit.ledger.reading import version as read_version
 from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
+from kn_edit.ledger.spans import Hop, Span, effect_of, new_span
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
@@ -23,6 +23,7 @@ from kn_edit.ledger.tables import (
     publications,
     refs,
     version_changes,
+    version_spans,
     version_tensors,
     versions,
 )
@@ -112,10 +113,11 @@ def _describe_version(
     parents: Sequence[str],
 ) -> None:
     """What makes up a version that was just added: its edits, the digests of its tensors."""
-    parent, steps = _shortest(connection, plan.recipe, parents)
+    parent, steps, hops = _shortest(connection, plan.recipe, parents)
     if parent is not None:
         child = update(versions).where(versions.c.id == plan.version)
         connection.execute(child.values(parent_id=parent))
+    span = new_span(effect_of(steps), hops, len(plan.recipe))
     changed_edits = [
         {"version_id": plan.version, "position": position, "edit_id": edit, "added": added}
         for position, (edit, added) in enumerate(steps)
@@ -128,19 +130,34 @@ def _describe_version(
         connection.execute(insert(version_changes), changed_edits)
     if tensors:
         connection.execute(insert(version_tensors), tensors)
+    if span is not None:
+        _add_span(connection, plan.version, span)
+
+
+def _add_span(connection: Connection, version: str, span: Span) -> None:
+    """Store what a version does to the list of one far before it."""
+    row = {
+        "version_id": version,
+        "ancestor_id": span.ancestor,
+        "level": span.level,
+        "dropped": span.effect.dropped,
+        "appended": span.effect.appended,
+    }
+    connection.execute(insert(version_spans).values(row))
 
 
 def _shortest(
     connection: Connection, recipe: Sequence[str], parents: Sequence[str]
-) -> tuple[str | None, list[tuple[str, bool]]]:
-    """The version whose recipe needs the fewest changes to become this one, and the changes."""
-    parent: str | None = None
-    fewest = changes((), recipe)
+) -> tuple[str | None, list[tuple[str, bool]], list[Hop]]:
+    """The version whose recipe needs the fewest changes to become this one, the changes, and the
+    way back from there."""
+    best: tuple[str | None, list[tuple[str, bool]], list[Hop]] | None = None
     for candidate in parents:
-        steps = changes(read_recipe(connection, candidate), recipe)
-        if len(steps) < len(fewest):
-            parent, fewest = candidate, steps
-    return parent, fewest
+        hops = lists.way_back(connection, candidate)
+        steps = changes(lists.list_of(hops), recipe)
+        if len(steps) < (len(best[1]) if best else len(recipe)):
+            best = candidate, steps, hops
+    return best or (None, changes((), recipe), [])
 
 
 def adopt(

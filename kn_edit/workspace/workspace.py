@@ -655,7 +655,8 @@ class Workspace:
         from kn_edit.editing.drafts import Bench, How
 
         deltas = self.ledger.deltas(head.edits)
-        return Bench(self.engine, head.edits, deltas, how or How(), self.progress, earlier=earlier)
+        recipe = tuple(head.edits)
+        return Bench(self.engine, recipe, deltas, how or How(), self.progress, earlier=earlier)
 
     def _earlier(self, version: VersionRecord, case: Case | None = None) -> tuple[Earlier, ...]:
         """The updates of other facts in a version, as far as they can be asked again."""

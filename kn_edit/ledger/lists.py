@@ -1,0 +1,211 @@
+"""The lists of edits of versions, rebuilt from the changes and spans that are stored."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import groupby
+from threading import Lock
+
+from sqlalchemy import Connection, Row, select, text
+
+from kn_edit.ledger.parts import parts
+from kn_edit.ledger.recipes import BadId, Recipe
+from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Span, Way, effect_of, joined
+from kn_edit.ledger.stored import DamagedRow
+from kn_edit.ledger.tables import version_changes, version_spans, versions
+
+# The way back from a version to the empty list: by the span of each version where it has one, else
+# by its parent. The number of steps is bounded, so that a damaged ledger whose parents go round in
+# a circle is not followed for ever.
+_WAY_BACK = text(
+    f"""
+    WITH RECURSIVE way (id, next, depth) AS (
+        SELECT v.id, CASE WHEN s.version_id IS NULL THEN v.parent_id ELSE s.ancestor_id END, 0
+        FROM versions v LEFT JOIN version_spans s ON s.version_id = v.id WHERE v.id = :version
+        UNION ALL
+        SELECT v.id, CASE WHEN s.version_id IS NULL THEN v.parent_id ELSE s.ancestor_id END,
+            way.depth + 1
+        FROM way JOIN versions v ON v.id = way.next
+        LEFT JOIN version_spans s ON s.version_id = v.id WHERE way.depth < {MOST_HOPS}
+    )
+    SELECT way.id, s.level, s.dropped, s.appended, c.edit_id, c.added
+    FROM way LEFT JOIN version_spans s ON s.version_id = way.id
+    LEFT JOIN version_changes c ON c.version_id = way.id AND s.version_id IS NULL
+    ORDER BY way.depth, c.position
+    """
+)
+_KEPT = 4  # lists that are known to be those of their versions
+
+_proven: OrderedDict[tuple[str, str], Recipe] = OrderedDict()
+_proving = Lock()
+
+
+def read(connection: Connection, base: str, version: str) -> Recipe:
+    """The edits of a version, in order. Raises DamagedRow where they are not those of its id."""
+    return proven(base, version, list_of(way_back(connection, version)))
+
+
+def proven(base: str, version: str, edits: Recipe) -> Recipe:
+    """The list of a version, after comparing it with its id. Raises DamagedRow.
+
+    The id is a sha256 over the list. A list that equals one that was compared before needs no
+    other pass.
+    """
+    with _proving:
+        known = _proven.get((base, version))
+    if known is None or known != edits:
+        if edits.version_id(base) != version:
+            raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
+        known = edits
+    remember(base, version, known)
+    return known
+
+
+def remember(base: str, version: str, edits: Recipe) -> None:
+    """Keep a list that is that of its version for a while, so that it need not be hashed again."""
+    key = base, version
+    with _proving:
+        _proven[key] = edits
+        _proven.move_to_end(key)
+        while len(_proven) > _KEPT:
+            _proven.popitem(last=False)
+
+
+def way_back(connection: Connection, version: str) -> list[Hop]:
+    """The steps that lead from a version to the empty list, newest first. Raises DamagedRow."""
+    rows = connection.execute(_WAY_BACK, {"version": version})
+    try:
+        return [_hop(id_, list(group)) for id_, group in groupby(rows, lambda row: row.id)]
+    except (BadId, TypeError) as error:
+        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id") from error
+
+
+def list_of(hops: Sequence[Hop]) -> Recipe:
+    """The list that a way back leads to the empty one from."""
+    return Recipe.from_bytes(joined(hop.effect for hop in hops).appended)
+
+
+def _hop(version: str, rows: Sequence[Row[tuple[object, ...]]]) -> Hop:
+    first = rows[0]
+    if first.level is None:
+        steps = [(row.edit_id, bool(row.added)) for row in rows if row.edit_id is not None]
+        return Hop(version, 0, effect_of(steps))
+    return Hop(version, span_level(first.level), effect_in(first.dropped, first.appended))
+
+
+def span_level(value: object) -> int:
+    """The level of a stored span. Raises DamagedRow."""
+    if not isinstance(value, int) or value < 1:
+        raise DamagedRow("the level of a span is not a number from 1 on")
+    return value
+
+
+def effect_in(dropped: object, appended: object) -> Effect:
+    """The effect of a stored span. Raises BadId, DamagedRow."""
+    if not isinstance(dropped, bytes) or not isinstance(appended, bytes):
+        raise DamagedRow("a span does not hold packed ids")
+    Recipe.from_bytes(dropped)
+    return Effect(dropped, Recipe.from_bytes(appended).to_bytes())
+
+
+def read_each(connection: Connection, base: str, ids: Collection[str]) -> dict[str, Recipe]:
+    """The edits of several versions. Raises DamagedRow where they are not those of their ids.
+
+    One that is stored as a change of another one of them needs no way back of its own.
+    """
+    parents = dict(parents_of(connection, ids))
+    effects = own_effects(connection, parents)
+    recipes: dict[str, Recipe] = {}
+    for id_, parent in parents.items():
+        before, effect = recipes.get(parent or ""), effects.get(id_, Effect())
+        if before is None or effect is None:
+            recipes[id_] = read(connection, base, id_)
+        else:
+            recipes[id_] = proven(base, id_, effect.applied(before))
+    return recipes
+
+
+def each_recipe(connection: Connection) -> Iterator[tuple[str, Recipe | None]]:
+    """Every version with its edits, by the changes alone; parents come before their children.
+
+    None stands for a list that cannot be told, because some change before it names no edit.
+    """
+    effects = own_effects(connection)
+    children = _children(connection)
+    waiting: list[tuple[str, Recipe | None]] = [(root, Recipe()) for root in children[None]]
+    while waiting:
+        id_, before = waiting.pop()
+        effect = effects.get(id_, Effect())
+        edits = None if before is None or effect is None else effect.applied(before)
+        yield id_, edits
+        waiting += [(child, edits) for child in children[id_]]
+
+
+def other_spans(connection: Connection) -> Iterator[tuple[str, str]]:
+    """Versions whose span is not what their changes make of it, or that no list is read of; why."""
+    spans = _spans(connection)
+    effects = own_effects(connection)
+    children = _children(connection)
+    waiting: list[tuple[str, Way | None]] = [(root, None) for root in children[None]]
+    while waiting:
+        id_, way = waiting.pop()
+        own = effects.get(id_, Effect())
+        if own is None:
+            continue  # its changes name no edits, which is reported of the version
+        here = Way.on(Hop(id_, 0, own), way)
+        span = spans.get(id_)
+        if span is not None:
+            back = here.until(span.ancestor)
+            if back is None or joined(hop.effect for hop in back) != span.effect:
+                yield id_, "its span does not say what its changes do"
+            else:
+                here = Way.on(Hop(id_, span.level, span.effect), here.beyond(span.ancestor))
+        if here.depth > MOST_HOPS:
+            yield id_, "more steps lead to it than a list is read in"
+            continue
+        waiting += [(child, here) for child in children[id_]]
+
+
+def parents_of(
+    connection: Connection, ids: Collection[str] | None = None
+) -> Iterator[tuple[str, str | None]]:
+    """Versions with those that they are stored as changes of, in the order of their events."""
+    query = select(versions.c.id, versions.c.parent_id).order_by(versions.c.seq, versions.c.id)
+    for part in parts(query, versions.c.id, ids):
+        for row in connection.execute(part):
+            yield row.id, row.parent_id
+
+
+def own_effects(
+    connection: Connection, ids: Collection[str] | None = None
+) -> dict[str, Effect | None]:
+    """The changes of these versions, or of all; None where they name no edits."""
+    order = (version_changes.c.version_id, version_changes.c.position)
+    effects: dict[str, Effect | None] = {}
+    for part in parts(select(version_changes).order_by(*order), version_changes.c.version_id, ids):
+        for id_, rows in groupby(connection.execute(part), lambda row: row.version_id):
+            try:
+                effects[id_] = effect_of((row.edit_id, bool(row.added)) for row in rows)
+            except BadId:
+                effects[id_] = None
+    return effects
+
+
+def _children(connection: Connection) -> Mapping[str | None, list[str]]:
+    children: dict[str | None, list[str]] = defaultdict(list)
+    for id_, parent in parents_of(connection):
+        children[parent].append(id_)
+    return children
+
+
+def _spans(connection: Connection) -> dict[str, Span]:
+    """All stored spans. Raises DamagedRow."""
+    spans: dict[str, Span] = {}
+    for row in connection.execute(select(version_spans)):
+        try:
+            effect = effect_in(row.dropped, row.appended)
+        except BadId as error:
+            raise DamagedRow(f"the span of version {str(row.version_id)[:12]}: {error}") from error
+        spans[row.version_id] = Span(span_level(row.level), row.ancestor_id, effect)
+    return spans

@@ -1,0 +1,252 @@
+"""The list of edits of a version, packed, so that a hundred thousand edits cost milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from binascii import unhexlify
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from threading import Lock
+from typing import Any, overload
+
+WIDTH = 32  # bytes of an id
+DIGITS = 2 * WIDTH
+_AT_ONCE = 4096  # ids that are unpacked or compared together
+_FEW = 8  # ids that are searched for one by one
+
+_growing = Lock()
+
+
+class BadId(ValueError):
+    """What stands in the place of an edit's id is no sha256."""
+
+
+class _Line:
+    """Ids one after the other, to which more may be appended; recipes are beginnings of it.
+
+    So a line of versions, each with one edit more than the one before, is one list. It keeps the
+    state of the sha256 of its text, so that the id of the next version costs no pass over it.
+    """
+
+    __slots__ = ("base", "data", "hashed", "sha")
+
+    def __init__(self, data: bytes | bytearray = b"") -> None:
+        self.data = bytearray(data)
+        self.base: str | None = None
+        self.sha: Any = None
+        self.hashed = 0  # ids that `sha` has taken in
+
+    def digest(self, base: str, length: int) -> str:
+        """The id of the version with this base and the first so many edits."""
+        with _growing:
+            fits = self.base == base and self.hashed <= length
+            sha, hashed = (self.sha, self.hashed) if fits else (_text_start(base), 0)
+            for first in range(hashed, length, _AT_ONCE):
+                last = min(first + _AT_ONCE, length)
+                ids = self.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).replace(",", '","')
+                sha.update(f'{"," if first else ""}"{ids}"'.encode())
+            # The state of a longer beginning is worth more than that of a shorter one.
+            if self.base != base or self.hashed <= length:
+                self.base, self.sha, self.hashed = base, sha, length
+            sha = sha.copy()
+        sha.update(b"]}")
+        return str(sha.hexdigest())
+
+
+def _text_start(base: str) -> Any:
+    """The sha256 of the text before the first id: see `history.version_id`."""
+    return hashlib.sha256(f'{{"base":{json.dumps(base)},"edits":['.encode())
+
+
+class Recipe(Sequence[str]):
+    """The ids of the edits of a version, in order: a sequence that is never changed.
+
+    It equals a tuple of the same ids.
+    """
+
+    __slots__ = ("_length", "_line")
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        """A recipe of these ids. Raises BadId."""
+        self._line = _Line(packed(ids))
+        self._length = len(self._line.data) // WIDTH
+
+    @classmethod
+    def _of(cls, line: _Line, length: int) -> Recipe:
+        recipe = cls.__new__(cls)
+        recipe._line, recipe._length = line, length
+        return recipe
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Recipe:
+        """A recipe of packed ids. Raises BadId."""
+        if len(data) % WIDTH:
+            raise BadId(f"{len(data)} bytes are no list of ids")
+        return cls._of(_Line(data), len(data) // WIDTH)
+
+    def to_bytes(self) -> bytes:
+        """The ids, packed: 32 bytes each."""
+        line, length = self._parts()
+        return bytes(line.data[: length * WIDTH])
+
+    def version_id(self, base: str) -> str:
+        """The id of the version that has this base and these edits."""
+        line, length = self._parts()
+        return line.digest(base, length)
+
+    def appended(self, ids: Iterable[str]) -> Recipe:
+        """The recipe with more edits at its end. Raises BadId."""
+        return self.appended_bytes(packed(ids))
+
+    def appended_bytes(self, data: bytes) -> Recipe:
+        """The recipe with more edits at its end, packed ones."""
+        if not data:
+            return self
+        line, length = self._parts()
+        with _growing:
+            if len(line.data) != length * WIDTH:  # it goes on with other edits already
+                line = _Line(line.data[: length * WIDTH])
+            line.data += data
+        return Recipe._of(line, length + len(data) // WIDTH)
+
+    def without(self, ids: Collection[str]) -> Recipe:
+        """The recipe that lacks these edits, wherever they stand; those that it never had too."""
+        places = sorted(self.places(ids).values())
+        if not places:
+            return self
+        data = self.to_bytes()
+        ends = [*(place * WIDTH for place in places), len(data)]
+        starts = [0, *(end + WIDTH for end in ends[:-1])]
+        kept = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
+        return Recipe._of(_Line(kept), len(kept) // WIDTH)
+
+    def places(self, ids: Collection[str]) -> dict[str, int]:
+        """Where these edits stand, counted from 0; those that it lacks are left out."""
+        if len(ids) <= _FEW:
+            found = ((id_, self._find(id_)) for id_ in ids)
+            return {id_: place for id_, place in found if place >= 0}
+        wanted = ids if isinstance(ids, (set, frozenset, dict)) else set(ids)
+        return {id_: place for place, id_ in enumerate(self) if id_ in wanted}
+
+    def common(self, other: Recipe) -> int:
+        """How many edits both begin with."""
+        (line, length), (other_line, other_length) = self._parts(), other._parts()
+        most = min(length, other_length)
+        return most if line is other_line else _common(line.data, other_line.data, 0, 0, most)
+
+    def run(self, start: int, other: Recipe, other_start: int) -> int:
+        """How many edits are the same in both from these places on."""
+        (line, length), (other_line, other_length) = self._parts(), other._parts()
+        most = min(length - start, other_length - other_start)
+        return _common(line.data, other_line.data, start, other_start, most)
+
+    def _parts(self) -> tuple[_Line, int]:
+        return self._line, self._length
+
+    def _find(self, id_: object) -> int:
+        """The place of an edit; -1 where it is not."""
+        try:
+            needle = packed((id_,))
+        except BadId:
+            return -1
+        line, length = self._parts()
+        at = -1
+        while True:
+            at = line.data.find(needle, at + 1, length * WIDTH)
+            if at < 0 or at % WIDTH == 0:
+                return at // WIDTH if at >= 0 else -1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[str]:
+        line, length = self._parts()
+        for first in range(0, length, _AT_ONCE):
+            ids = line.data[first * WIDTH : min(first + _AT_ONCE, length) * WIDTH]
+            yield from ids.hex(",", WIDTH).split(",")
+
+    def __contains__(self, id_: object) -> bool:
+        return self._find(id_) >= 0
+
+    def index(self, id_: object, start: int = 0, stop: int | None = None) -> int:
+        """The place of an edit, counted from 0. Raises ValueError."""
+        place = self._find(id_)
+        if not start <= place < (len(self) if stop is None else stop):
+            raise ValueError(f"{id_!r} is not in the recipe")
+        return place
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Recipe: ...
+
+    def __getitem__(self, place: int | slice) -> str | Recipe:
+        line, length = self._parts()
+        if isinstance(place, int):
+            at = range(length)[place] * WIDTH
+            return line.data[at : at + WIDTH].hex()
+        first, last, step = place.indices(length)
+        if (first, step) == (0, 1):
+            return Recipe._of(line, max(0, last))
+        return Recipe(self[at] for at in range(first, last, step))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Recipe):
+            return len(self) == len(other) == self.common(other)
+        if isinstance(other, tuple):
+            return len(self) == len(other) and all(
+                one == id_ for one, id_ in zip(self, other, strict=True)
+            )
+        return NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __add__(self, other: Iterable[str]) -> Recipe:
+        return self.appended(other)
+
+    def __radd__(self, other: tuple[str, ...]) -> tuple[str, ...]:
+        return other + tuple(self)
+
+    def __mul__(self, times: int) -> tuple[str, ...]:
+        return tuple(self) * times
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Recipe.from_bytes, (self.to_bytes(),)
+
+
+def packed(ids: Iterable[object]) -> bytes:
+    """Ids of edits, 32 bytes each. Raises BadId for what is not 64 digits of a sha256."""
+    if isinstance(ids, Recipe):
+        return ids.to_bytes()
+    ids = list(ids)
+    if not all(isinstance(id_, str) and len(id_) == DIGITS for id_ in ids):
+        raise BadId("an id has not 64 digits")
+    text = "".join(str(id_) for id_ in ids)
+    try:
+        data = unhexlify(text)
+    except ValueError as error:  # letters that are no digits, also those beyond ASCII
+        raise BadId("an id is not made of digits") from error
+    if data.hex() != text:
+        raise BadId("an id has capital letters")
+    return data
+
+
+def _common(data: bytearray, other: bytearray, start: int, other_start: int, most: int) -> int:
+    """How many ids are the same in two lists from these places on, at most so many."""
+    same, step = 0, _AT_ONCE
+    while same < most:
+        step = min(step, most - same)
+        at, other_at = (start + same) * WIDTH, (other_start + same) * WIDTH
+        if data[at : at + step * WIDTH] == other[other_at : other_at + step * WIDTH]:
+            same += step
+        elif step == 1:
+            break
+        else:
+            step = step // 2
+            most = min(most, same + 2 * step + 1)
+    return same

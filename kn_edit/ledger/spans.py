@@ -1,0 +1,153 @@
+"""Spans: what lies between a version and one far behind it, packed, so that few steps lead back.
+
+A version is stored as changes of another one. Followed change by change, a line of a hundred
+thousand edits is a hundred thousand rows. So every 32 changes a span is stored beside: the version
+that is 32 changes back, and what was dropped and appended since. Every 32 of these spans there is
+one of the next level, and so on. A list is read by the widest span of each version on the way.
+
+Where most of what would be read was dropped again, a span holds the whole list. So reading costs
+what the list costs, whatever happened before. Spans tell nothing that the changes do not tell:
+a list that is read is compared with the id of its version, and `verify` makes all spans again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from kn_edit.ledger.recipes import WIDTH, Recipe, packed
+
+FANOUT = 32  # changes of a span, spans of a span of the next level
+WHOLE = 15  # the level of a span that holds the whole list: no other one goes beyond it
+WASTE = 8 * FANOUT  # changes that may be read beyond twice the length of a list
+MOST_HOPS = FANOUT * (WHOLE + 1)  # more steps than lead back from any version
+_FEW = 8  # ids that are looked for one by one
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What turns a list of edits into another one: ids to drop, then ids to append; packed."""
+
+    dropped: bytes = b""
+    appended: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """How many ids it has."""
+        return (len(self.dropped) + len(self.appended)) // WIDTH
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """The list that a list becomes."""
+        return recipe.without(Recipe.from_bytes(self.dropped)).appended_bytes(self.appended)
+
+
+@dataclass(frozen=True)
+class Hop:
+    """A step on the way back from a version: level 0 for its own changes, else a span."""
+
+    version: str
+    level: int
+    effect: Effect
+
+
+@dataclass(frozen=True)
+class Span:
+    """What a version does to the list of a version before it; None is the empty list."""
+
+    level: int
+    ancestor: str | None
+    effect: Effect
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way back from a version to the empty list, as a list that shares its rest."""
+
+    hop: Hop
+    rest: Way | None
+    depth: int  # how many hops it has
+
+    @classmethod
+    def on(cls, hop: Hop, rest: Way | None) -> Way:
+        """A hop, and the way on from there."""
+        return cls(hop, rest, 1 if rest is None else rest.depth + 1)
+
+    def until(self, ancestor: str | None) -> list[Hop] | None:
+        """The hops before this version, None for the empty list; None where it is not passed."""
+        hops: list[Hop] = []
+        way: Way | None = self
+        while way is not None and way.hop.version != ancestor:
+            hops.append(way.hop)
+            way = way.rest
+        return hops if (way is None) == (ancestor is None) else None
+
+    def beyond(self, ancestor: str | None) -> Way | None:
+        """The way on from this version."""
+        way: Way | None = self
+        while way is not None and way.hop.version != ancestor:
+            way = way.rest
+        return way
+
+
+def effect_of(steps: Iterable[tuple[str, bool]]) -> Effect:
+    """The effect of the changes of a version, drops first. Raises BadId."""
+    steps = list(steps)
+    return Effect(
+        packed(edit for edit, added in steps if not added),
+        packed(edit for edit, added in steps if added),
+    )
+
+
+def joined(effects: Iterable[Effect]) -> Effect:
+    """What several effects come to, of which the newest is the first.
+
+    What one of them appends and a newer one drops is in neither part.
+    """
+    gone: set[bytes] = set()
+    pieces: list[bytes] = []
+    for effect in effects:
+        pieces.append(_kept(effect.appended, gone))
+        gone.update(_ids(effect.dropped))
+    return Effect(b"".join(sorted(gone)), b"".join(reversed(pieces)))
+
+
+def new_span(own: Effect, hops: Sequence[Hop], length: int) -> Span | None:
+    """The span to store with a new version, if it is time for one.
+
+    own: its changes; hops: the way back from its parent; length: how many edits it has
+    """
+    near = own.size + sum(hop.effect.size for hop in takewhile(lambda hop: not hop.level, hops))
+    if near < FANOUT:
+        return None
+    every = [own, *(hop.effect for hop in hops)]
+    if sum(effect.size for effect in every) > 2 * length + WASTE:
+        return Span(WHOLE, None, joined(every))
+    level = 1
+    while level < WHOLE - 1 and sum(hop.level == level for hop in hops) + 1 >= FANOUT:
+        level += 1
+    between = list(takewhile(lambda hop: hop.level < level, hops))
+    ancestor = hops[len(between)].version if len(between) < len(hops) else None
+    return Span(level, ancestor, joined([own, *(hop.effect for hop in between)]))
+
+
+def _kept(appended: bytes, gone: set[bytes]) -> bytes:
+    """Packed ids without those that are gone; each of these takes one away, and is done."""
+    if not gone or not appended:
+        return appended
+    if len(gone) > _FEW:
+        there = set(_ids(appended)) & gone
+        gone -= there
+        return b"".join(id_ for id_ in _ids(appended) if id_ not in there)
+    for id_ in list(gone):
+        at = appended.find(id_)
+        while at % WIDTH and at >= 0:
+            at = appended.find(id_, at + 1)
+        if at >= 0:
+            gone.remove(id_)
+            appended = appended[:at] + appended[at + WIDTH :]
+    return appended
+
+
+def _ids(data: bytes) -> Iterable[bytes]:
+    return (data[at : at + WIDTH] for at in range(0, len(data), WIDTH))
