@@ -8,11 +8,22 @@ from contextlib import closing
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledgers import FINGERPRINT, about, delta_of, move, new_ledger, open_ledger, record
+from ledgers import (
+    FINGERPRINT,
+    NAMES,
+    about,
+    delta_of,
+    digests,
+    move,
+    new_ledger,
+    open_ledger,
+    record,
+)
 from sqlalchemy import func, select
 
 from kn_edit.ledger import reading
 from kn_edit.ledger.history import changed, changes
+from kn_edit.ledger.spans import FANOUT
 from kn_edit.ledger.tables import version_changes
 
 recipes = st.permutations("abcdefgh").flatmap(
@@ -80,3 +91,63 @@ def test_a_base_that_was_moved_is_remembered_with_its_files(tmp_path):
         assert ledger.base.source == "/at/last/demo"
         assert ledger.base.files == {"config.json": "b" * 64}
         assert ledger.base.fingerprint == FINGERPRINT
+
+
+def test_digests_are_stored_where_they_are_others_than_those_of_the_parent(tmp_path):
+    deltas = [delta_of((number % 2, number), value=2.0) for number in range(6)]
+    with new_ledger(tmp_path) as ledger:
+        versions = [record(ledger, delta) for delta in deltas]
+        fewer = move(ledger, ledger.plan_revert(deltas[4].id))
+        for version in (*versions, fewer):
+            ids = ledger.deltas(version.edits)
+            assert ledger.version(version.id).digests == digests(ids)
+        for delta in (deltas[5], deltas[3], deltas[1]):  # then nothing touches the second layer
+            head = move(ledger, ledger.plan_revert(delta.id))
+        assert list(ledger.head().digests) == [NAMES[0]] == list(head.digests)
+        assert ledger.check() == []
+    with closing(sqlite3.connect(tmp_path / ".kn-edit" / "ledger.db")) as plain:
+        query = "SELECT version_id, count(*) FROM version_tensors GROUP BY version_id"
+        rows = dict(plain.execute(query))
+    assert [rows[version.id] for version in versions] == [1] * 6
+
+
+def test_a_long_line_tells_all_digests_again_from_time_to_time(tmp_path):
+    told = {f"tensor {number}": f"{number:064x}" for number in range(5)}
+    with new_ledger(tmp_path) as ledger:
+        for number in range(70):
+            delta = delta_of((0, 0), value=number + 1.0)
+            told[f"tensor {number % 5}"] = f"{number + 100:064x}"
+            plan = ledger.plan_edit(delta, "update", "a change")
+            ledger.advance(plan, told, edit=about(delta, subject=f"S{number}"))
+            assert ledger.head().digests == told
+    with closing(sqlite3.connect(tmp_path / ".kn-edit" / "ledger.db")) as plain:
+        query = "SELECT count(*) FROM version_tensors GROUP BY version_id ORDER BY 1 DESC"
+        counts = [row[0] for row in plain.execute(query)]
+    assert counts == [5] * (1 + 70 // FANOUT) + [1] * (69 - 70 // FANOUT)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE versions SET partial = NULL",
+        "UPDATE versions SET partial = 1 WHERE partial IS NULL",
+        "UPDATE versions SET partial = 0 WHERE seq = 4",
+        "UPDATE versions SET partial = 'x' WHERE partial IS NOT NULL",
+        "DELETE FROM version_tensors WHERE sha256 = ''",
+    ],
+)
+def test_a_change_of_what_digests_are_left_out_is_found(tmp_path, change):
+    told = {f"tensor {number}": f"{number:064x}" for number in range(4)}
+    with new_ledger(tmp_path) as ledger:
+        for number in range(4):
+            told["tensor 1"] = f"{number + 10:064x}"
+            delta = delta_of((0, number))
+            plan = ledger.plan_edit(delta, "update", "a change")
+            ledger.advance(plan, told, edit=about(delta, subject=f"S{number}"))
+        del told["tensor 2"]
+        ledger.advance(ledger.plan_revert(delta_of((0, 0)).id), told)
+        assert ledger.head().digests == told
+        assert ledger.check() == []
+        with closing(sqlite3.connect(tmp_path / ".kn-edit" / "ledger.db")) as plain, plain:
+            assert plain.execute(change).rowcount
+        assert any(problem.part == "rows" for problem in ledger.check())

@@ -213,7 +213,7 @@ DAMAGES = (
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_span_is_told_and_leads_to_no_other_list(line, damage):
-    lists._proven.clear()
+    lists.forget()
     with closing(sqlite3.connect(line / ".kn-edit" / "ledger.db")) as plain, plain:
         plain.execute(f"{damage}")
     with open_ledger(line) as ledger:

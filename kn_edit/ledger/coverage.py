@@ -30,11 +30,16 @@ OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
 
 @dataclass(frozen=True)
 class Covered:
-    """A table whose rows are covered. owner: SQL of the event that recorded a row `t`."""
+    """A table whose rows are covered. owner: SQL of the event that recorded a row `t`.
+
+    later: a column that came after schema 0003, at the end; where it is NULL, a row is hashed as
+    if there were no such column, as it was before.
+    """
 
     table: Table
     owner: str = OWN
     join: str = ""
+    later: str | None = None
 
     def query(self, condition: str) -> str:
         """SQL of (owner, every column as it is stored), in the order of the primary key."""
@@ -44,6 +49,11 @@ class Covered:
             f"SELECT {self.owner}, {columns} FROM {self.table.name} t {self.join} "
             f"WHERE {condition} ORDER BY {order}"
         )
+
+    def line(self, values: Any) -> bytes:
+        """What is hashed of a row, as `query` gives it without the event."""
+        told = values[:-1] if self.later and values[-1] is None else values
+        return _line(self.table.name, told)
 
 
 # What a payload is made of: the tables in this order, each with all columns that it has in schema
@@ -55,7 +65,7 @@ COVERED = (
     Covered(tables.edits),
     Covered(tables.attributions, *OF_EDIT),
     Covered(tables.edit_slots, *OF_EDIT),
-    Covered(tables.versions),
+    Covered(tables.versions, later="partial"),
     Covered(tables.version_changes, *OF_VERSION),
     Covered(tables.version_tensors, *OF_VERSION),
     Covered(tables.evaluations),
@@ -69,7 +79,7 @@ def payload(connection: Connection, seq: int) -> str:
     for covered in COVERED:
         query = covered.query(f"{covered.owner} = ?")
         for row in _stored_rows(connection, query, seq):
-            digest.update(_line(covered.table.name, row[1:]))
+            digest.update(covered.line(row[1:]))
     return digest.hexdigest()
 
 
@@ -139,7 +149,7 @@ def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:
     """Every covered row: its table, the event that it names, what is hashed of it."""
     for covered in COVERED:
         for row in _stored_rows(connection, covered.query("1 = 1")):
-            yield covered.table.name, row[0], _line(covered.table.name, row[1:])
+            yield covered.table.name, row[0], covered.line(row[1:])
 
 
 def _stored_rows(connection: Connection, query: str, *parameters: int) -> Iterator[Any]:

@@ -72,6 +72,12 @@ def remember(base: str, version: str, edits: Recipe) -> None:
             _proven.popitem(last=False)
 
 
+def forget() -> None:
+    """Forget which lists were compared with their ids."""
+    with _proving:
+        _proven.clear()
+
+
 def way_back(connection: Connection, version: str) -> list[Hop]:
     """The steps that lead from a version to the empty list, newest first. Raises DamagedRow."""
     rows = connection.execute(_WAY_BACK, {"version": version})

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, select, text, tuple_
 
 from kn_edit.ledger import coverage, lists
 from kn_edit.ledger.lists import each_recipe as each_recipe
@@ -22,6 +22,7 @@ from kn_edit.ledger.records import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.spans import FANOUT
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import (
     attributions,
@@ -34,9 +35,23 @@ from kn_edit.ledger.tables import (
     facts,
     publications,
     refs,
-    version_tensors,
 )
 from kn_edit.neuron import NeuronId
+
+# The digests of a version, after those of the versions that say what it leaves out.
+_DIGESTS = text(
+    f"""
+    WITH RECURSIVE line (id, parent_id, partial, depth) AS (
+        SELECT id, parent_id, partial, 0 FROM versions WHERE id = :version
+        UNION ALL
+        SELECT v.id, v.parent_id, v.partial, line.depth + 1
+        FROM line JOIN versions v ON v.id = line.parent_id
+        WHERE line.partial AND line.depth < {FANOUT}
+    )
+    SELECT t.tensor, t.sha256 FROM line JOIN version_tensors t ON t.version_id = line.id
+    ORDER BY line.depth DESC
+    """
+)
 
 
 def base(connection: Connection) -> BaseRecord:
@@ -76,16 +91,16 @@ def recipe(connection: Connection, version: str) -> Recipe:
 
 def version(connection: Connection, id_: str) -> VersionRecord:
     """A version with its edits and the digests of its tensors."""
-    query = select(version_tensors.c.tensor, version_tensors.c.sha256).where(
-        version_tensors.c.version_id == id_
-    )
-    rows = [
-        Row("version_tensors", row)
-        for row in connection.execute(query.order_by(version_tensors.c.tensor)).mappings()
-    ]
-    return VersionRecord(
-        id_, recipe(connection, id_), {row.text("tensor"): row.text("sha256") for row in rows}
-    )
+    return VersionRecord(id_, recipe(connection, id_), digests(connection, id_))
+
+
+def digests(connection: Connection, version: str) -> dict[str, str]:
+    """sha256 of each tensor that a version touches, by its name."""
+    told: dict[str, str] = {}
+    for values in connection.execute(_DIGESTS, {"version": version}).mappings():
+        row = Row("version_tensors", values)
+        told[row.text("tensor")] = row.text("sha256")
+    return {tensor: told[tensor] for tensor in sorted(told) if told[tensor]}
 
 
 def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:

@@ -132,6 +132,9 @@ versions = Table(
     Column("created", MOMENT, nullable=False),
     _link("parent_id", "versions.id", nullable=True),
     _event(),
+    # Whether only those digests are stored that its parent has not: then what is not said of a
+    # tensor is as in the parent, and no digest at all says that nothing touches it any more.
+    Column("partial", Boolean, nullable=True),
 )
 
 version_changes = Table(
@@ -161,7 +164,8 @@ version_tensors = Table(
     metadata,
     _link("version_id", "versions.id", key=True),
     Column("tensor", String(255), primary_key=True),
-    Column("sha256", SHA256, nullable=False),
+    Column("sha256", SHA256, nullable=False),  # empty in a partial list: not touched
+    sqlite_with_rowid=False,
 )
 
 evaluations = Table(

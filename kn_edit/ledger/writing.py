@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
 from kn_edit.ledger import events, lists
 from kn_edit.ledger.history import changes
-from kn_edit.ledger.reading import version as read_version
+from kn_edit.ledger.reading import digests as read_digests
 from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
 from kn_edit.ledger.spans import Hop, Span, effect_of, new_span
 from kn_edit.ledger.tables import (
@@ -114,17 +114,21 @@ def _describe_version(
 ) -> None:
     """What makes up a version that was just added: its edits, the digests of its tensors."""
     parent, steps, hops = _shortest(connection, plan.recipe, parents)
-    if parent is not None:
-        child = update(versions).where(versions.c.id == plan.version)
-        connection.execute(child.values(parent_id=parent))
     span = new_span(effect_of(steps), hops, len(plan.recipe))
+    # A span ends the line of versions that are read together for their digests, too.
+    known = {} if parent is None or span else read_digests(connection, parent)
+    partial = {name: digests.get(name, "") for name in {*known, *digests}}
+    partial = {name: digest for name, digest in partial.items() if known.get(name) != digest}
+    is_partial = bool(known) and len(partial) < len(digests)
+    values = {"parent_id": parent, "partial": True if is_partial else None}
+    connection.execute(update(versions).where(versions.c.id == plan.version).values(values))
     changed_edits = [
         {"version_id": plan.version, "position": position, "edit_id": edit, "added": added}
         for position, (edit, added) in enumerate(steps)
     ]
     tensors = [
         {"version_id": plan.version, "tensor": tensor, "sha256": digest}
-        for tensor, digest in digests.items()
+        for tensor, digest in (partial if is_partial else digests).items()
     ]
     if changed_edits:
         connection.execute(insert(version_changes), changed_edits)
@@ -208,7 +212,7 @@ def _is_known(connection: Connection, version: str, digests: Mapping[str, str]) 
     query = select(versions.c.id).where(versions.c.id == version)
     if connection.execute(query).scalar() is None:
         return False
-    known = read_version(connection, version).digests
+    known = read_digests(connection, version)
     names = known.keys() | digests.keys()
     differing = sorted(name for name in names if known.get(name) != digests.get(name))
     if differing:

@@ -1,4 +1,7 @@
-"""Spans over many changes, so that few rows lead from any version to its list of edits."""
+"""Spans over many changes, so that few rows lead from any version to its list of edits.
+
+And digests of tensors that need not be told where they are those of the parent.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("version_id", name=op.f("pk_version_spans")),
     )
     _add_spans(op.get_bind())
+    op.add_column("versions", sa.Column("partial", sa.Boolean(), nullable=True))
+    op.create_table(
+        "compact_tensors",
+        sa.Column("version_id", sa.String(length=64), nullable=False),
+        sa.Column("tensor", sa.String(length=255), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["version_id"], ["versions.id"], name=op.f("fk_version_tensors_version_id_versions")
+        ),
+        sa.PrimaryKeyConstraint("version_id", "tensor", name=op.f("pk_version_tensors")),
+        sqlite_with_rowid=False,
+    )
+    op.execute("INSERT INTO compact_tensors SELECT version_id, tensor, sha256 FROM version_tensors")
+    op.drop_table("version_tensors")
+    op.rename_table("compact_tensors", "version_tensors")
 
 
 class Way(NamedTuple):
