@@ -52,12 +52,14 @@ from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasur
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
 from kn_edit.editing.correcting import correction
-from kn_edit.editing.drafts import Bench, How
+from kn_edit.editing.drafting import draft
+from kn_edit.editing.drafts import Bench
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.measuring import UpdateExam
+from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
-from kn_edit.editing.updating import draft_update
+from kn_edit.editing.updates import ClosedForm, Correction
 from kn_edit.edits.build import delta_of
 from kn_edit.edits.delta import BaseRef, Delta, Mode
 from kn_edit.edits.update import closed_form
@@ -68,7 +70,6 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.progress import silent
 from kn_edit.workspace import Workspace
 
 METHODS = ("correction", "closed-form", "random", "rome", "finetune")
@@ -81,7 +82,7 @@ class Methods:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.bench = Bench(engine, (), (), How(), silent)
+        self.bench = Bench(engine)
 
     @cached_property
     def rome(self) -> Rome:
@@ -107,8 +108,8 @@ class Methods:
     def _closed(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
         prompt = prompts_for(model, row.case.relation, row.case.fact)[0]
         old, new = (ask(model, prompt, to).questions[0].token for to in (None, row.to))
-        b = closed_form(model, slots, old, new, self.bench.how.scale)
-        return Shifts(tuple(slots), b, {"scale": self.bench.how.scale})
+        b = closed_form(model, slots, old, new, ClosedForm.scale)
+        return Shifts(tuple(slots), b, {"scale": ClosedForm.scale})
 
     def _random(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
         # Seeded by the row, so that it is the same whatever else is drawn.
@@ -121,7 +122,7 @@ class Methods:
             row.to,
             asked(model, row),
             others,
-            self.bench.how.correction_of(model),
+            Correction().settings_for(model),
             slots=elsewhere,
         )
         return Shifts(solved.neurons, solved.b, {key: solved.story[key] for key in SOLVED})
@@ -181,10 +182,10 @@ class Table:
         metrics: Result | None = None
         try:
             if name == "correction":
-                draft = draft_update(self._methods.bench, row.case, row.to)
-                delta, metrics = draft.delta, draft.metrics
-                story = {key: draft.found.get(key) for key in SOLVED}
-                story |= {"method": draft.method, "faults": draft.faults}
+                update = draft(self._methods.bench, UpdateRequest(row.case, row.to))
+                delta, metrics = update.delta, update.metrics
+                story = {key: update.found.get(key) for key in SOLVED}
+                story |= {"method": update.method, "faults": update.faults}
             else:
                 slots: list[NeuronId] = []
                 if name in ON_ITS_SLOTS:

@@ -14,13 +14,14 @@ import random
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
 
-from kn_edit.editing.drafts import Bench, Draft, How
+from kn_edit.editing.drafting import draft
+from kn_edit.editing.drafts import Bench, Draft
 from kn_edit.editing.locating import prompts_for
-from kn_edit.editing.updating import draft_update
+from kn_edit.editing.method import EditMethod, UpdateRequest
+from kn_edit.editing.updates import Calibrated, ClosedForm
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
@@ -64,22 +65,19 @@ def main() -> None:
         for fact in facts:
             to = rng.choice([one.answer for one in relation.facts if one.answer != fact.answer])
 
-            def draft(how: How, fact: Fact = fact, to: str = to) -> Draft:
-                bench = Bench(workspace.engine, (), (), how, workspace.progress)
-                return draft_update(bench, Case(relation, fact), to)
+            def edit(method: EditMethod, fact: Fact = fact, to: str = to) -> Draft:
+                bench = Bench(workspace.engine, progress=workspace.progress)
+                return draft(bench, UpdateRequest(Case(relation, fact), to), method)
 
-            how = How()
             start = time.monotonic()
-            solved = draft(how)
+            solved = edit(Calibrated())
             seconds = time.monotonic() - start
             own = tuple(neuron for neuron, _ in solved.neurons)
             random_slots = tuple(sorted(as_many_elsewhere(own, workspace.engine.model.d_ff, rng)))
             drafts = {
                 "calibrated, chosen neurons": solved,
-                "closed form (1, 8), same neurons": draft(
-                    replace(how, closed_form=True, neurons=own)
-                ),
-                "calibrated, random neurons": draft(replace(how, neurons=random_slots)),
+                "closed form (1, 8), same neurons": edit(ClosedForm(own)),
+                "calibrated, random neurons": edit(Calibrated(random_slots)),
             }
             for name, one in drafts.items():
                 row = {key: float(one.metrics[key]) for key in METRICS}

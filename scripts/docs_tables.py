@@ -1,4 +1,4 @@
-"""Write the tables of docs/ that the code decides: model families, relation packs.
+"""Write the tables of docs/ that the code decides: model families, relation packs, methods.
 
     python scripts/docs_tables.py [--check]
 
@@ -12,8 +12,11 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from importlib.resources import files
+from inspect import getdoc
 from pathlib import Path
 
+from kn_edit.editing.method import options_of
+from kn_edit.editing.methods import METHODS
 from kn_edit.facts import bundled, load_relation
 from kn_edit.models.families import FAMILIES
 
@@ -66,7 +69,29 @@ def _pack(name: str) -> tuple[str, ...]:
     return (f"`{name}`", what, *map(str, counts), relation.source, relation.licence)
 
 
-PAGES: dict[str, Callable[[], str]] = {"families.md": families, "facts.md": packs}
+def methods() -> str:
+    return table(
+        "method | kind | what it does | options | writes | needs | from",
+        (
+            (
+                f"`{name}`",
+                str(method.kind),
+                (getdoc(method) or "").split("\n\n")[0].replace("\n", " "),
+                ", ".join(f"`{option.flag}`" for option, _ in options_of(method).values()),
+                method.edits,
+                ", ".join(sorted(method.needs)) or "nothing",
+                method.source,
+            )
+            for name, method in METHODS.items()
+        ),
+    )
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "families.md": families,
+    "facts.md": packs,
+    "methods.md": methods,
+}
 
 
 def filled(page: Path, content: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from tiny_models import tiny_folder
 
 from kn_edit.cli.run import run
-from kn_edit.workspace import How, Workspace, case_of
+from kn_edit.workspace import Auto, Workspace, case_of
 
 # Ctrl-C must mean something also where the tests run in the background of a shell.
 PROGRAM = """
@@ -117,7 +117,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Workspace.open(place / "edited") as workspace:  # on the same slots: they overlap
             (first,) = workspace.ledger.edits()
             japan = case_of(relation=str(place / "pack.json"), subject="Japan")
-            workspace.update(japan, "Cairo", how=How(neurons=first.neurons), accept=True)
+            workspace.update(japan, "Cairo", method=Auto(first.neurons), accept=True)
     return place
 
 

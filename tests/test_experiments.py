@@ -24,9 +24,9 @@ from kn_edit.experiments.lab import Lab, Plan
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Relation, Sentences, Template
 from kn_edit.progress import silent
-from kn_edit.workspace import How
+from kn_edit.workspace import Calibrated
 
-SHORT = How(settings=Settings(most_steps=3))
+SHORT = Calibrated(settings=Settings(most_steps=3))
 TEMPLATES = (Template("The capital of [X] is [Y]"), Template("people in [X] speak [Y]"))
 HELD_OUT = (Template("the city of [X] is [Y]", held_out=True),)
 

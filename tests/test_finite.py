@@ -14,6 +14,7 @@ from torch import Tensor
 from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace, quick
 
 from kn_edit.cli.run import run
+from kn_edit.editing import erasing, measuring
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.calibrate import Aims, Fired, Settings, solve
 from kn_edit.edits.delta import BaseRef, Mode
@@ -40,7 +41,7 @@ from kn_edit.neurons.assess import assess, perplexity_of
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import METHODS, PromptScores, score_prompt
 from kn_edit.neurons.selection import Thresholds, serving_only
-from kn_edit.workspace import How, Search, Workspace, erasing, measuring
+from kn_edit.workspace import ClosedForm, Frequent, Search, Shared, Specific, Workspace
 
 PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 NAN = float("nan")
@@ -287,8 +288,8 @@ def test_means_of_nan_are_no_success():
         lambda bad: Settings(rate=bad),
         lambda bad: Gate(efficacy=bad),
         lambda bad: Gate(specificity=bad),
-        lambda bad: How(times=bad),
-        lambda bad: How(scale=(1.0, bad)),
+        lambda bad: Specific(times=bad),
+        lambda bad: ClosedForm(scale=(1.0, bad)),
     ],
 )
 @pytest.mark.parametrize("bad", [NAN, math.inf, -math.inf, "many", True])
@@ -299,8 +300,8 @@ def test_settings_are_finite_numbers(make, bad):
 
 
 def test_numbers_of_numpy_are_numbers():
-    how = How(scale=(np.float32(1), np.float64(8)), times=np.float32(2.5), facts=np.int64(3))
-    assert how.times == 2.5
+    assert ClosedForm(scale=(np.float32(1), np.float64(8))).scale == (1, 8)
+    assert Specific(times=np.float32(2.5), facts=np.int64(3)).times == 2.5
     assert type(Search.by("riemann", m=np.int64(5)).m) is int
 
 
@@ -310,9 +311,9 @@ def test_numbers_of_numpy_are_numbers():
         (lambda: Search(method="gradient"), "adaptive, riemann, activation"),
         (lambda: Search(method=None), "adaptive, riemann, activation"),  # type: ignore[arg-type]
         (lambda: Search.by("riemann", m=0), "1 or more"),
-        (lambda: How(times=1.0), "more than 1"),
-        (lambda: How(top=0), "1 or more"),
-        (lambda: How(top=2, least=3), "two ways to choose"),
+        (lambda: Specific(times=1.0), "more than 1"),
+        (lambda: Frequent(top=0), "1 or more"),
+        (lambda: Shared(least=0), "1 or more"),
         (lambda: Settings(fewest=0), "1 or more"),
         (lambda: Settings(most_steps=2.5), "a whole number"),  # type: ignore[arg-type]
         (lambda: Thresholds(coarse=0.0), "more than 0"),
@@ -346,8 +347,8 @@ def test_every_verb_that_asks_says_that_the_model_answers_nan(tmp_path):
             lambda: workspace.locate(about("France"), search=QUICK.search),
             lambda: workspace.locate_relation(CAPITAL, search=QUICK.search),
             lambda: workspace.scale(about("France"), 0.0, search=QUICK.search),
-            lambda: workspace.update(about("France"), "Rome", how=QUICK, accept=True),
-            lambda: workspace.erase(CAPITAL, how=quick(top=2), accept=True),
+            lambda: workspace.update(about("France"), "Rome", **QUICK, accept=True),
+            lambda: workspace.erase(CAPITAL, **quick(top=2), accept=True),
             lambda: workspace.evaluate(),
         ):
             with pytest.raises(NotFinite, match="layer 1"):
@@ -362,12 +363,12 @@ def test_an_edit_after_which_the_model_says_nan_is_never_recorded(shape, accept,
         before = contents(workspace.folder)
         how = replace(quick((0, 5), (1, 9)), closed_form=True, scale=(1.0, 1e38))
         with pytest.raises(GateFailed, match=r"not numbers \(NaN\) on \d+ of") as refused:
-            workspace.update(about("France"), "Rome", how=how, accept=accept)
+            workspace.update(about("France"), "Rome", **how, accept=accept)
         assert refused.value.exit_code == ExitCode.QUALITY_GATE
         assert "--accept does not record it either" in str(refused.value)
         assert workspace.head.edits == ()
         assert contents(workspace.folder).keys() >= before.keys()
-        draft = workspace.update(about("France"), "Rome", how=how, dry_run=True).draft
+        draft = workspace.update(about("France"), "Rome", **how, dry_run=True).draft
         assert draft.unsound != ()
         assert not all(one.finite for one in draft.after)
         assert not any(one.right for one in draft.after if not one.finite)
@@ -380,11 +381,11 @@ def test_a_head_that_says_nan_is_told_how_to_leave_it_and_left_without_the_model
     """An older kn-edit recorded such edits."""
     how = replace(quick((0, 5), (1, 9)), closed_form=True)
     with new_workspace(tmp_path, shape) as workspace:
-        workspace.update(about("France"), "Rome", how=how, accept=True)
+        workspace.update(about("France"), "Rome", **how, accept=True)
         sound = workspace.head.id
         monkeypatch.setattr(measuring, "not_numbers", lambda *_: ())
         huge = replace(how, scale=(1.0, 1e37))
-        edit = workspace.update(about("Japan"), "Rome", how=huge, accept=True).edit
+        edit = workspace.update(about("Japan"), "Rome", **huge, accept=True).edit
         broken = workspace.head.id
         for ask in (workspace.evaluate, lambda: workspace.assess(about("Cuba"))):
             with pytest.raises(NotFinite, match="kn-edit revert EDIT"):
@@ -406,21 +407,21 @@ def test_a_head_that_says_nan_is_told_how_to_leave_it_and_left_without_the_model
 @pytest.mark.parametrize("neuron", [(2, 0), (0, 64), (99, 0), (-1, 0), (0, -1)])
 def test_neurons_that_the_model_lacks_are_refused(neuron, tmp_path):
     with new_workspace(tmp_path) as workspace, pytest.raises(BadSetting, match=r"L0\.0 to L1\.63"):
-        workspace.update(about("France"), "Rome", how=quick(neuron))
+        workspace.update(about("France"), "Rome", **quick(neuron))
 
 
 def test_a_change_that_leaves_float32_is_not_told_as_a_damaged_file(tmp_path):
     with new_workspace(tmp_path) as workspace:
         how = replace(quick((0, 5)), closed_form=True, scale=(1.0, 1e39))
         with pytest.raises(ChangeOutOfRange, match="smaller --scale"):
-            workspace.update(about("France"), "Rome", how=how)
+            workspace.update(about("France"), "Rome", **how)
 
 
 def test_an_erasure_passes_over_neurons_without_which_the_model_says_nan(tmp_path, monkeypatch):
     with new_workspace(tmp_path) as workspace:
         monkeypatch.setattr(erasing, "perplexity_at", lambda *_, **named: 1.0 if named else NAN)
         relation = known_by(workspace)
-        done = workspace.erase(relation, how=quick(zero=True, times=1e9), dry_run=True)
+        done = workspace.erase(relation, **quick(zero=True, times=1e9), dry_run=True)
         assert len(done.draft.neurons) == 1  # NaN is no limit that anything keeps
 
 

@@ -132,7 +132,7 @@ REFUSED: dict[str, dict[str, Any]] = {
         for letter in CONTROLS
     },
     "an unknown kind": {"kind": "exec"},
-    "an unknown method": {"method": "magic"},
+    "a method that no method is named": {"method": "Magic!"},
     "an erasure by an update's method": ERASURE | {"method": "calibrated"},
     "an erasure of a subject": ERASURE | {"subject": "France"},
     "an erasure with an answer": ERASURE | {"answer": "Paris"},

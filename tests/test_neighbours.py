@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_models import tiny
 
-from kn_edit.editing.drafts import Bench, How
+from kn_edit.editing.drafts import Bench
 from kn_edit.editing.finding import Finder
 from kn_edit.editing.finding import shared_out as share_out
 from kn_edit.editing.locating import prompts_for
@@ -18,7 +18,6 @@ from kn_edit.facts import Case, Fact, Prompt, Template
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
-from kn_edit.progress import silent
 from kn_edit.workspace import Workspace, case_of
 
 FRANCE = case_of(relation="capital", subject="France")
@@ -27,7 +26,7 @@ FRANCE = case_of(relation="capital", subject="France")
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     with Workspace.init("demo-bert", tmp_path_factory.mktemp("work")) as workspace:
-        yield Bench(workspace.engine, (), (), How(), silent)
+        yield Bench(workspace.engine)
 
 
 def shared_out(bench: Bench, case: Case) -> tuple[Model, Neighbours]:

@@ -8,9 +8,11 @@ import pytest
 from tiny_models import tiny
 
 from kn_edit.editing.pace import seconds_per_token, update_forecast
+from kn_edit.editing.updates import Calibrated, ClosedForm
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.questions import ask
 
+SOLVED = Calibrated().cost(causal=True)
 PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
 
 
@@ -23,7 +25,7 @@ def ticking(step):
 def test_a_machine_that_is_twice_as_slow_takes_twice_as_long(shape):
     model = tiny(shape)
     chains = [ask(model, PROMPT, "Rome")]
-    fast, slow = (update_forecast(model, chains, clock=ticking(step)) for step in (1, 2))
+    fast, slow = (update_forecast(model, chains, SOLVED, clock=ticking(step)) for step in (1, 2))
     assert slow.seconds == pytest.approx(2 * fast.seconds)
     assert seconds_per_token(model, ticking(1)) > 0
 
@@ -31,7 +33,9 @@ def test_a_machine_that_is_twice_as_slow_takes_twice_as_long(shape):
 def test_more_prompts_and_longer_answers_take_longer():
     model = tiny("llama")
     one, two, long = (
-        update_forecast(model, [ask(model, PROMPT, answer)] * count, clock=ticking(1)).seconds
+        update_forecast(
+            model, [ask(model, PROMPT, answer)] * count, SOLVED, clock=ticking(1)
+        ).seconds
         for answer, count in (("Rome", 1), ("Rome", 2), ("New York and Rome", 1))
     )
     assert one < two
@@ -41,8 +45,8 @@ def test_more_prompts_and_longer_answers_take_longer():
 def test_the_formula_solves_nothing():
     model = tiny("llama")
     chains = [ask(model, PROMPT, "Rome")]
-    formula = update_forecast(model, chains, solved=False, clock=ticking(1))
-    solved = update_forecast(model, chains, clock=ticking(1))
+    formula = update_forecast(model, chains, ClosedForm().cost(causal=True), clock=ticking(1))
+    solved = update_forecast(model, chains, SOLVED, clock=ticking(1))
     assert "solving" not in [part.name for part in formula.parts]
     assert formula.seconds < solved.seconds
 

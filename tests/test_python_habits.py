@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_models import tiny, tiny_folder
-from workspaces import QUICK, TEMPLATES, about, bits, changed, new_workspace, quick
+from workspaces import QUICK, TEMPLATES, Way, about, bits, changed, new_workspace, quick
 
 from kn_edit.edits.calibrate import Aims, Settings, solve
 from kn_edit.edits.erase import overwritten, written_slot
@@ -30,7 +30,16 @@ from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.attribution import Adaptive, attribute_chain
-from kn_edit.workspace import Case, How, Search, Workspace, case_of, load_relation, read_cases
+from kn_edit.workspace import (
+    Calibrated,
+    Case,
+    ClosedForm,
+    Search,
+    Workspace,
+    case_of,
+    load_relation,
+    read_cases,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +53,7 @@ def cache(tmp_path, monkeypatch) -> None:
 def test_folders_and_files_may_be_text(tmp_path):
     model = tiny_folder("llama", tmp_path / "model")
     with Workspace.init(model, str(tmp_path / "work")) as workspace:
-        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        workspace.update(about("France"), "Rome", **QUICK, accept=True)
         out = workspace.export(str(tmp_path / "out"))
         assert isinstance(out, Path)
         assert (out / "model.safetensors").is_file()
@@ -155,10 +164,10 @@ def all_verbs(folder: Path) -> dict[str, Any]:
     """Numbers of every kind that a workspace gives."""
     case = Case(LYRA, LYRA.facts[0])
     with Workspace.open(folder) as workspace:
-        how = How(search=Search.by("adaptive"), settings=QUICK.settings)
-        done = workspace.update(case, "Oslo", how=how, dry_run=True)
+        how = Way(search=Search.by("adaptive"), settings=QUICK.settings)
+        done = workspace.update(case, "Oslo", **how, dry_run=True)
         by_hand = quick((0, 1), closed_form=True)
-        closed = workspace.update(case, "Oslo", how=by_hand, dry_run=True)
+        closed = workspace.update(case, "Oslo", **by_hand, dry_run=True)
         zeros = written_slot(workspace.engine.model, None)
         return {
             "assessed": [(one.p, one.rank, one.top) for one in workspace.assess(case)],
@@ -207,7 +216,7 @@ def test_settings_of_torch_are_as_they_were_afterwards(tmp_path):
         stack.enter_context(default_dtype(torch.float64))
         stack.enter_context(torch.inference_mode())
         with new_workspace(tmp_path) as workspace:
-            workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+            workspace.update(about("France"), "Rome", **QUICK, accept=True)
             net = workspace.load()
         assert torch.get_default_dtype() == torch.float64
         assert torch.is_inference_mode_enabled()
@@ -220,7 +229,7 @@ def test_settings_of_torch_are_as_they_were_afterwards(tmp_path):
 
 def test_a_model_that_stands_at_a_version_is_not_asked_for_another(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        done = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        done = workspace.update(about("France"), "Rome", **QUICK, accept=True)
         delta = done.draft.delta
         before = bits(workspace.engine.model.net)
         with workspace.engine.at([delta]):
@@ -261,7 +270,7 @@ def test_a_second_thread_is_told_to_open_its_own(tmp_path):
 
 def test_two_workspaces_of_one_model_do_not_meet(tmp_path):
     with new_workspace(tmp_path) as one, Workspace.init(tmp_path / "model", tmp_path / "b") as two:
-        one.update(about("France"), "Rome", how=QUICK, accept=True)
+        one.update(about("France"), "Rome", **QUICK, accept=True)
         with one.engine.at(one.ledger.deltas(one.head.edits)):
             plain = two.assess(about("France"))
         assert plain == two.assess(about("France"), version="base")
@@ -321,9 +330,11 @@ def test_paths_may_be_of_any_kind(tmp_path):
 def test_neurons_with_numbers_of_numpy_are_recorded_as_any_other(tmp_path):
     with new_workspace(tmp_path) as workspace:
         named = (NeuronId(np.int64(0), np.int32(3)), (1, np.int64(5)), "L1.7", [0, 9])
-        how = How(search=QUICK.search, settings=QUICK.settings, neurons=named)  # type: ignore[arg-type]
-        assert [type(number) for neuron in how.neurons for number in neuron] == [int] * 8
-        edited = workspace.update(about("France"), "Rome", how=how, accept=True)
+        method = ClosedForm(named)  # type: ignore[arg-type]
+        assert [type(number) for neuron in method.neurons for number in neuron] == [int] * 8
+        edited = workspace.update(
+            about("France"), "Rome", method=method, search=QUICK.search, accept=True
+        )
         for neuron, _ in edited.draft.neurons:
             assert [blame.edit.id for blame in workspace.blame(neuron)] == [edited.edit]
             again = NeuronId(np.int64(neuron.layer), np.int64(neuron.index))
@@ -334,14 +345,13 @@ def test_neurons_with_numbers_of_numpy_are_recorded_as_any_other(tmp_path):
 @pytest.mark.parametrize("wrong", [3, None, (1,), (1, 2, 3), ("a", "b"), (1.5, 2), "L1", b"L1.2"])
 def test_what_names_no_neuron_is_refused(wrong):
     with pytest.raises(NotANeuron):
-        How(neurons=(wrong,))
+        Calibrated(neurons=(wrong,))
 
 
 def test_a_search_may_be_named_by_its_method(tmp_path):
-    assert How(search="activation").search == Search.by("activation")  # type: ignore[arg-type]
-    with pytest.raises(BadSetting, match="adaptive, riemann, activation"):
-        How(search="gradient")  # type: ignore[arg-type]
     with new_workspace(tmp_path) as workspace:
+        with pytest.raises(BadSetting, match="adaptive, riemann, activation"):
+            workspace.update(about("France"), "Rome", search="gradient")
         by_name = workspace.locate(about("France"), search="activation")
         assert by_name.neurons == workspace.locate(about("France"), search=QUICK.search).neurons
 
@@ -356,7 +366,7 @@ def test_one_text_in_place_of_a_list_is_one_and_not_its_letters():
 
 def test_versions_may_come_from_any_iterable(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        workspace.update(about("France"), "Rome", **QUICK, accept=True)
         workspace.tag("rome")
         workspace.rewind("base")
         assert workspace.compose("rome").id == workspace.ledger.version("rome").id

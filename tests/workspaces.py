@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,18 @@ from kn_edit.facts import Fact, Prompt, Relation, Template
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace import Case, How, Search, Workspace
+from kn_edit.workspace import (
+    Calibrated,
+    Case,
+    ClosedForm,
+    EditMethod,
+    Frequent,
+    Gate,
+    Search,
+    Shared,
+    Specific,
+    Workspace,
+)
 
 SHAPES = ("llama", "gpt2", "bert")  # gated columns, rows, a masked LM
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
@@ -38,13 +51,50 @@ TEMPLATES = (
     Template("the city which is the capital of [X] is [Y]", held_out=True),
 )
 CAPITAL = Relation("capital", TEMPLATES, tuple(Fact("capital", *fact) for fact in CAPITALS.items()))
-QUICK = How(search=Search.by("activation"), settings=Settings(most_steps=3))
 
 
-def quick(*neurons: tuple[int, int], **options: Any) -> How:
-    """A quick way to edit, with these neurons and no others."""
+@dataclass(frozen=True)
+class Way(Mapping[str, Any]):
+    """How a test edits: what it hands to a verb behind `**`, in one line."""
+
+    search: Search = field(default_factory=lambda: Search.by("activation"))
+    settings: Settings = field(default_factory=lambda: Settings(most_steps=3))
+    neurons: tuple[NeuronId, ...] = ()
+    closed_form: bool = False
+    scale: tuple[float, float] = (1.0, 8.0)
+    gate: Gate | None = None
+    erasure: EditMethod | None = None  # in place of an update's method
+
+    @property
+    def method(self) -> EditMethod:
+        if self.erasure is not None:
+            return self.erasure
+        if self.closed_form:
+            return ClosedForm(self.neurons, self.scale)
+        return Calibrated(self.neurons, settings=self.settings)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("method", "search", "gate"))
+
+    def __len__(self) -> int:
+        return 3
+
+
+QUICK = Way()
+
+
+def quick(*neurons: tuple[int, int], **options: Any) -> Way:
+    """A quick way to edit, with these neurons and no others; or to erase, with these options."""
     chosen = tuple(NeuronId(*neuron) for neuron in neurons)
-    return How(search=QUICK.search, settings=QUICK.settings, neurons=chosen, **options)
+    ours = {name: options.pop(name) for name in ("gate", "closed_form") if name in options}
+    erasure: EditMethod | None = None
+    if options:
+        kind = Frequent if "top" in options else Shared if "least" in options else Specific
+        erasure = kind(**options)
+    return Way(neurons=chosen, erasure=erasure, **ours)
 
 
 def about(subject: str, relation: Relation = CAPITAL, neighbours: tuple[Prompt, ...] = ()) -> Case:

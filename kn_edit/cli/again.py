@@ -61,7 +61,9 @@ def _levels(context: click.Context) -> list[click.Context]:
 
 def _given(context: click.Context, leave_out: Collection[str]) -> Iterator[list[str]]:
     """The words of each parameter that stood in the command line, the arguments last."""
-    parameters = sorted(context.command.params, key=lambda one: isinstance(one, click.Argument))
+    parameters = sorted(
+        context.command.get_params(context), key=lambda one: isinstance(one, click.Argument)
+    )
     for parameter in parameters:
         name = parameter.name or ""
         if context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kn_edit.cli import plain
 from kn_edit.cli.advice import advice_on, advised, tell_advice, to_json
 from kn_edit.cli.many import measured, notices, tell_notes, tell_plan, to_do, update_rows
+from kn_edit.cli.method_options import chosen_method, method_command
 from kn_edit.cli.options import (
     Named,
     Recording,
     Rule,
     fact_options,
-    finite,
     output_options,
     pass_workspace,
     recording_options,
@@ -26,38 +26,14 @@ from kn_edit.cli.options import (
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
-from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Edited, Forecast, How, Workspace
+    from kn_edit.workspace import Case, Edited, EditMethod, Forecast, Workspace
 
 
-@click.command()
+@click.command(cls=method_command("update", after="to"))
 @fact_options
 @click.option("--to", metavar="NEW", help="The new answer.")
-@click.option(
-    "--method",
-    type=click.Choice(["calibrated", "closed-form"]),
-    default="calibrated",
-    show_default=True,
-    help="Solve for the change, or the paper's formula.",
-)
-@click.option(
-    "--scale",
-    type=float,
-    nargs=2,
-    metavar="L1 L2",
-    callback=finite,
-    help="Of the closed form: how much of the old answer to take, of the new to give (1 8).",
-)
-@click.option(
-    "--neurons",
-    metavar="N,...",
-    help="Write the slots of these neurons and no others, as `locate -q` names them.",
-)
-@click.option(
-    "--slots", type=click.IntRange(1), metavar="N", help="Write so many slots (as suits the model)."
-)
 @rule_options
 @recording_options
 @output_options
@@ -66,13 +42,10 @@ def update(
     workspace: Workspace,
     named: Named,
     to: str | None,
-    method: str,
-    scale: tuple[float, float] | None,
-    neurons: str | None,
-    slots: int | None,
     rule: Rule,
     recording: Recording,
     output: Output,
+    **options: Any,
 ) -> None:
     """Change the answer of a fact, measure it, and record it.
 
@@ -98,27 +71,21 @@ def update(
           --subject Lyra --answer Oxford --to London --neighbour Will
       kn-edit update --facts edits.jsonl --json
     """
-    from kn_edit.workspace import How
-
-    if scale is not None and method != "closed-form":
-        raise click.UsageError("--scale belongs to --method closed-form")
-    if slots is not None and (method == "closed-form" or neurons):
-        raise click.UsageError("--slots belongs to --method calibrated without --neurons")
-    how = How(
-        closed_form=method == "closed-form",
-        scale=scale or How.scale,
-        search=rule.search(),
-        neurons=tuple(map(NeuronId.parse, (neurons or "").replace(",", " ").split())),
-        slots=slots,
-    )
+    method, search = chosen_method("update", options), rule.search()
     wanted = []
     for case in named.cases(None if named.many else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
 
     def make(case: Case, target: str) -> Edited:
-        accept, dry_run = recording.accept, recording.dry_run
-        return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
+        return workspace.update(
+            case,
+            target,
+            method=method,
+            search=search,
+            accept=recording.accept,
+            dry_run=recording.dry_run,
+        )
 
     if named.many:
         plan = workspace.plan(wanted)
@@ -126,7 +93,7 @@ def update(
         tell_notes((case for case, _ in plan.wanted), output)
         rows = to_do(plan, workspace.check, named.located)
         left = [row for row in rows if row.error is None]
-        expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
+        expected = _forecast(workspace, left[0].case, left[0].target, method) if left else None
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
             rows_left = "1 row" if len(left) == 1 else f"{len(left)} rows"
@@ -138,7 +105,7 @@ def update(
         workspace.check(case, target)
         if workspace.plan(wanted).done:  # known before anything is computed
             raise SameAnswer(case.fact.subject, target)
-        expected = _forecast(workspace, case, target, how)
+        expected = _forecast(workspace, case, target, method)
         if expected is not None:
             tell_forecast(expected.seconds, "an update", output)
         output.meter.expect(expected)
@@ -147,38 +114,8 @@ def update(
         tell_passed_over(workspace, relation, output)
 
 
-@click.command()
+@click.command(cls=method_command("erase", after="relation"))
 @relation_option("The relation to erase.", required=True)
-@click.option(
-    "--times",
-    type=click.FloatRange(1, min_open=True),
-    default=2.0,
-    show_default=True,
-    metavar="X",
-    callback=finite,
-    help="Enough is forgotten when its perplexity is so much.",
-)
-@click.option(
-    "--at-least",
-    "least",
-    type=click.IntRange(1),
-    metavar="M",
-    help="Instead: the neurons of at least so many facts.",
-)
-@click.option(
-    "--top-k", "top", type=click.IntRange(1), metavar="N", help="Instead: the N most frequent."
-)
-@click.option(
-    "--with",
-    "written",
-    type=click.Choice(["unk", "zero"]),
-    default="unk",
-    show_default=True,
-    help="What their slots become: the unknown token's embedding, or zero.",
-)
-@click.option(
-    "--limit", type=click.IntRange(1), metavar="N", help="Look at so many known facts (20)."
-)
 @rule_options
 @recording_options
 @output_options
@@ -186,14 +123,10 @@ def update(
 def erase(
     workspace: Workspace,
     relation: str,
-    times: float,
-    least: int | None,
-    top: int | None,
-    written: str,
-    limit: int | None,
     rule: Rule,
     recording: Recording,
     output: Output,
+    **options: Any,
 ) -> None:
     """Erase a relation from the model, measure it, and record it.
 
@@ -207,28 +140,23 @@ def erase(
       kn-edit erase --relation capital
       kn-edit erase --relation capital --top-k 20 --with zero --dry-run
     """
-    from kn_edit.workspace import How, load_relation
+    from kn_edit.workspace import load_relation
 
-    if least is not None and top is not None:
-        raise click.UsageError("--at-least and --top-k are two ways to choose; give one")
-    how = How(
-        search=rule.search(),
-        times=times,
-        least=least,
-        top=top,
-        zero=written == "zero",
-        facts=limit or How.facts,
-    )
+    method, search = chosen_method("erase", options), rule.search()
     pack = load_relation(relation)
-    flags = {"accept": recording.accept, "dry_run": recording.dry_run}
-    _one(lambda: workspace.erase(pack, how=how, **flags), recording, output)
+
+    def make() -> Edited:
+        accept, dry_run = recording.accept, recording.dry_run
+        return workspace.erase(pack, method=method, search=search, accept=accept, dry_run=dry_run)
+
+    _one(make, recording, output)
     tell_passed_over(workspace, pack, output)
 
 
-def _forecast(workspace: Workspace, case: Case, to: str, how: How) -> Forecast | None:
+def _forecast(workspace: Workspace, case: Case, to: str, method: EditMethod) -> Forecast | None:
     """How long an update will take; None where the model answers no numbers: that comes later."""
     try:
-        return workspace.forecast(case, to, how=how)
+        return workspace.forecast(case, to, method=method)
     except KnEditError:
         return None
 

@@ -1,4 +1,4 @@
-"""An edit on its way: proposed (computed), drafted (measured), not yet recorded. How to make one.
+"""An edit on its way: proposed (computed), drafted (measured), not yet recorded.
 
     resolve -> propose -> measure -> gate -> record
 
@@ -8,71 +8,23 @@ A proposal holds on any version: it can be measured again where another edit mov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from kn_edit.editing.locating import Locator, Search
 from kn_edit.editing.requests import Earlier
-from kn_edit.edits.calibrate import CAUSAL, MASKED, Settings
-from kn_edit.edits.correct import MASKED as MASKED_CORRECTION
-from kn_edit.edits.correct import CorrectionSettings
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
-from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
-from kn_edit.progress import Progress
+from kn_edit.progress import Progress, silent
 from kn_edit.safetext import escaped, shortened
 
 RECORDED = 12  # prompts of an edit whose answers are recorded with it
 MOST_RECORDED = 400  # letters of each
-
-
-@dataclass(frozen=True)
-class How:
-    """How to make an edit."""
-
-    closed_form: bool = False
-    scale: tuple[float, float] = (1.0, 8.0)  # (l1, l2) of the closed form
-    settings: Settings | None = None  # of the solver; by default as suits the model
-    search: Search = field(default_factory=Search)
-    gate: Gate = field(default_factory=Gate)
-    neurons: tuple[NeuronId, ...] = ()  # use these and no others, instead of the fact's own
-    slots: int | None = None  # use so many, instead of as many as the settings say
-    times: float = 2.0  # erase what serves a relation only, until it is so much more perplexing
-    least: int | None = None  # instead: neurons of at least so many facts (m; 5 in the paper)
-    top: int | None = None  # instead: so many of the most frequent neurons
-    zero: bool = False  # erase with zero also where there is an unknown token
-    facts: int = 20  # known facts of a relation that an erase looks at
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "search", Search.of(self.search))
-        object.__setattr__(self, "neurons", tuple(map(NeuronId.of, self.neurons)))
-        if self.slots is not None:
-            require_whole("the count of slots", self.slots, 1)
-        for number in self.scale:
-            require_number("the scale", number)
-        require_number("times", self.times, above=1)
-        require_whole("the count of facts", self.facts, 1)
-        if self.least is not None and self.top is not None:
-            raise BadSetting("least", self.least, "least or top, which are two ways to choose")
-        for name, count in (("least", self.least), ("top", self.top)):
-            if count is not None:
-                require_whole(name, count, 1)
-
-    def correction_of(self, model: Model) -> CorrectionSettings:
-        """How to solve for a fact that the model does not know."""
-        settings = CorrectionSettings() if model.causal else MASKED_CORRECTION
-        return settings if self.slots is None else replace(settings, slots=self.slots)
-
-    def settings_for(self, model: Model) -> Settings:
-        settings = self.settings or (CAUSAL if model.causal else MASKED)
-        if self.slots is None:
-            return settings
-        return replace(settings, fewest=self.slots, most_neurons=self.slots)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,15 +152,19 @@ def _recordable(text: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Where drafts are made: a base, the edits that lie on it already, and how to go on."""
+    """Where drafts are made: a base, and the edits that lie on it already.
+
+    search: how to look for neurons; gate: the limits that a draft is held to
+    earlier: updates of other facts that lie on the base already
+    """
 
     engine: Engine
-    recipe: tuple[str, ...]
-    deltas: Sequence[Delta]
-    how: How
-    progress: Progress
-    edited: bool = False  # the fact in question was edited before
-    earlier: tuple[Earlier, ...] = ()  # updates of other facts that lie on the base already
+    recipe: tuple[str, ...] = ()
+    deltas: Sequence[Delta] = ()
+    search: Search = field(default_factory=Search)
+    gate: Gate = field(default_factory=Gate)
+    progress: Progress = silent
+    earlier: tuple[Earlier, ...] = ()
 
     def locator_at_base(self, model: Model) -> Locator:
         return self._locator(model, ())
@@ -217,5 +173,4 @@ class Bench:
         return self._locator(model, self.recipe)
 
     def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
-        cache = self.engine.scores(recipe)
-        return Locator(model, cache, self.how.search, self.progress)
+        return Locator(model, self.engine.scores(recipe), self.search, self.progress)

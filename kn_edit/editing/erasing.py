@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
-from kn_edit.editing.drafts import Bench, Draft, How, Proposal, measured
+from kn_edit.editing.drafts import Bench, Proposal
 from kn_edit.editing.measuring import ErasureExam
+from kn_edit.editing.method import EraseRequest, Kind
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.erase import (
-    carried_by,
-    most_frequent,
     overwritten,
     unknown_token,
     written_slot,
 )
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.fluency import perplexity_at
-from kn_edit.facts import Relation
 from kn_edit.models.predict import coefficients, first_tokens
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess, perplexity_of
@@ -28,34 +27,82 @@ MOST_TRIED = 60  # neurons, until enough is forgotten
 SPARE = 0.05  # so much more perplexing, at most, may other relations become by it
 
 
-def draft_erasure(bench: Bench, relation: Relation) -> Draft:
-    """Propose an erasure and measure it where it was computed. Raises what both raise."""
-    return measured(bench, propose_erasure(bench, relation))
+@dataclass(frozen=True, eq=False)
+class EraseTask:
+    """A relation that is to be erased, its facts located at the bench's version.
+
+    erased: the delta that overwrites the slots of some neurons
+    """
+
+    bench: Bench
+    located: Sequence[Located]
+    exam: ErasureExam
+    erased: Callable[[Sequence[NeuronId]], Delta]
+
+    @property
+    def sets(self) -> list[set[NeuronId]]:
+        """The neurons of each fact, those that speak for the relation too."""
+        return [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in self.located]
 
 
-def propose_erasure(bench: Bench, relation: Relation) -> Proposal:
-    """Compute the erasure of a relation.
+@dataclass(frozen=True)
+class Chosen:
+    """Neurons to erase."""
+
+    neurons: tuple[NeuronId, ...]
+    words: str
+    whose: str = "any known fact"
+
+
+class OverwriteMethod(Protocol):
+    """A method that overwrites value slots; see `kn_edit.editing.erasures`."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind]
+
+    @property
+    def zero(self) -> bool:
+        """Whether they become zero also where there is an unknown token."""
+        ...
+
+    @property
+    def facts(self) -> int:
+        """Known facts that are looked at."""
+        ...
+
+    @property
+    def aim(self) -> float:
+        """How many times as perplexing the relation shall become."""
+        ...
+
+    def choose(self, task: EraseTask) -> Chosen:
+        """The neurons whose slots are overwritten."""
+        ...
+
+
+def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod) -> Proposal:
+    """Compute the erasure of a relation by a method that overwrites value slots.
 
     Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers, ChangeOutOfRange, NotFinite.
     """
-    how = bench.how
+    relation = request.relation
     with bench.engine.at(bench.deltas) as model:
         locator = bench.locator_at_head(model)
-        facts = locator.known(relation)[: how.facts]
+        facts = locator.known(relation)[: method.facts]
         located = locator.relation(relation, facts)
-        exam = ErasureExam.about(model, relation, facts)
-        token = None if how.zero else unknown_token(model)
+        exam = ErasureExam.about(model, relation, facts, method.aim)
+        token = None if method.zero else unknown_token(model)
         slot = written_slot(model, token)
 
     def erased(neurons: Sequence[NeuronId]) -> Delta:
         return overwritten(bench.engine.place, neurons, slot)
 
-    chosen = _chosen(bench, located, exam, erased)
+    chosen = method.choose(EraseTask(bench, located, exam, erased))
     if not chosen.neurons:
         raise NoNeurons(f"{chosen.whose} of {relation.name}")
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)
     return Proposal(
-        kind="erase",
+        kind=method.kind,
         delta=erased(chosen.neurons),
         relation=relation.name,
         subject=None,
@@ -65,67 +112,38 @@ def propose_erasure(bench: Bench, relation: Relation) -> Proposal:
         neurons=tuple((neuron, 0.0) for neuron in sorted(chosen.neurons)),
         found={
             "facts": [fact.subject for fact in facts],
+            "by": method.name,
             "chosen": chosen.words,
             "written": written,
-            "method": how.search.method,
+            "method": bench.search.method,
         },
-        notices=_doubts(how, token),
+        notices=_doubts(method, token),
         message=f"{relation.name}: erased",
         exam=exam,
     )
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """Neurons to erase."""
-
-    neurons: tuple[NeuronId, ...]
-    words: str
-    whose: str = "any known fact"
-
-
-def _chosen(
-    bench: Bench,
-    found: Sequence[Located],
-    exam: ErasureExam,
-    erased: Callable[[Sequence[NeuronId]], Delta],
-) -> _Chosen:
-    how = bench.how
-    sets = [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in found]
-    if how.top is not None:
-        return _Chosen(most_frequent(sets, how.top), f"the {how.top} most frequent")
-    if how.least is not None:
-        whose = f"at least {how.least} facts"
-        return _Chosen(carried_by(sets, how.least), f"knowledge neurons of {whose}", whose)
-    words = f"serve the relation only, until it is {how.times:g} times as perplexing"
-    return _Chosen(_serving(bench, found, exam, erased), words)
-
-
-def _serving(
-    bench: Bench,
-    found: Sequence[Located],
-    exam: ErasureExam,
-    erased: Callable[[Sequence[NeuronId]], Delta],
-) -> tuple[NeuronId, ...]:
-    """As few neurons as make the relation How.times as perplexing, and spare other relations.
+def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
+    """As few neurons as make the relation so many times as perplexing, and spare other relations.
 
     Candidates in the order of `serving_only`; each is erased with those taken before it, and stays
     if the relation becomes more perplexing and what the model says elsewhere hardly does.
     """
+    bench, exam = task.bench, task.exam
     with bench.engine.at(bench.deltas) as model:
-        shares = mean_shares([prompt for one in found for prompt in one.prompts])
+        shares = mean_shares([prompt for one in task.located for prompt in one.prompts])
         own = coefficients(model, [chain.questions[0] for chain in exam.chains])
         candidates = serving_only(shares, own, coefficients(model, exam.spared))[:MOST_TRIED]
         said = zip(exam.spared, first_tokens(model, exam.spared), strict=True)
         spared = [replace(question, token=token) for question, token in said]
         least = perplexity_of(assess(model, exam.sample))
-        enough = bench.how.times * least
+        enough = times * least
         most = (1 + SPARE) * perplexity_at(model, spared)
         whole_before = perplexity_of(assess(model, exam.chains))
     taken: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
         bench.progress("choosing neurons", done, len(candidates))
-        with bench.engine.at([*bench.deltas, erased([*taken, neuron])]) as model:
+        with bench.engine.at([*bench.deltas, task.erased([*taken, neuron])]) as model:
             sample = assess(model, exam.sample, finite=False)
             perplexity = perplexity_of(sample)
             harmless = perplexity_at(model, spared, finite=False) <= most  # NaN is not
@@ -136,12 +154,12 @@ def _serving(
             if least < enough:
                 continue
             whole = assess(model, exam.chains, finite=False)
-            if perplexity_of(whole) >= bench.how.times * whole_before:
+            if perplexity_of(whole) >= times * whole_before:
                 break
     return tuple(taken or candidates[:1])
 
 
-def _doubts(how: How, token: int | None) -> tuple[str, ...]:
-    if token is None and not how.zero:
+def _doubts(method: OverwriteMethod, token: int | None) -> tuple[str, ...]:
+    if token is None and not method.zero:
         return ("the tokenizer has no unknown token of its own, so erased slots are set to zero",)
     return ()

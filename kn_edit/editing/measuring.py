@@ -66,7 +66,7 @@ class UpdateExam:
             | _odds(old_before, old_after, before, after)
             | spoken(neutral_before, neutral_after)
             | kept.metrics(),
-            (*bench.how.gate.faults(metrics), *bench.how.gate.undoing(kept.share)),
+            (*bench.gate.faults(metrics), *bench.gate.undoing(kept.share)),
             not_numbers(after.not_numbers, after.asked, neutral_before, neutral_after),
             (
                 *(() if self.said else _unknown(old_before)),
@@ -75,7 +75,7 @@ class UpdateExam:
             ),
             after.held_out,
             changes(model, self.probes.neighbours, before.neighbours, after.neighbours),
-            harmful=bool(bench.how.gate.harm(metrics.specificity)),
+            harmful=bool(bench.gate.harm(metrics.specificity)),
         )
 
 
@@ -119,20 +119,23 @@ class ErasureExam:
     """What an erasure is measured by, and how its neurons are chosen."""
 
     relation: str
+    aim: float  # times as perplexing: less is told
     chains: tuple[Chain, ...]  # the relation's prompts
     sample: tuple[Chain, ...]  # a few of every fact, by which neurons are chosen
     spared: tuple[Question, ...]  # in prompts of other relations, likewise
     others: tuple[Question, ...]  # and of other facts, by which the erasure is judged
 
     @classmethod
-    def about(cls, model: Model, relation: Relation, facts: Sequence[Fact]) -> ErasureExam:
+    def about(
+        cls, model: Model, relation: Relation, facts: Sequence[Fact], aim: float
+    ) -> ErasureExam:
         prompts = [prompts_for(model, relation, fact) for fact in facts]
         chains = [tuple(ask(model, prompt) for prompt in some) for some in prompts]
         sample = [chain for some in chains for chain in some[:PROBES]]
         judges = other_relations(model, relation.name)
         spared = other_relations(model, relation.name, skip=OTHER_FACTS)
         whole = tuple(chain for some in chains for chain in some)
-        return cls(relation.name, whole, tuple(sample), tuple(spared), tuple(judges))
+        return cls(relation.name, aim, whole, tuple(sample), tuple(spared), tuple(judges))
 
     def answers(self, model: Model, *, finite: bool = True) -> RelationAnswers:
         own = _with_first_words(model, self.chains, assess(model, self.chains, finite=finite))
@@ -141,7 +144,7 @@ class ErasureExam:
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
-        gate = bench.how.gate
+        gate = bench.gate
         elsewhere = [one for one in bench.earlier if one.case.relation.name != self.relation]
         with bench.engine.at(bench.deltas) as model:
             earlier = EarlierAnswers.of(model, elsewhere, None)
@@ -164,7 +167,7 @@ class ErasureExam:
             | kept.metrics(),
             (*gate.harm(specificity, "other relations"), *gate.undoing(kept.share)),
             not_numbers(nan, asked, before.neutral, after.neutral),
-            (*_remembered(bench.how.times, before, after), *kept.notices()),
+            (*_remembered(self.aim, before, after), *kept.notices()),
         )
 
 

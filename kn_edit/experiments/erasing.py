@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from kn_edit.editing.drafts import Bench, How
-from kn_edit.editing.erasing import SPARE, draft_erasure
+from kn_edit.editing.drafting import draft
+from kn_edit.editing.drafts import Bench
+from kn_edit.editing.erasing import SPARE
+from kn_edit.editing.erasures import EraseMethod, Frequent, Shared, Specific
+from kn_edit.editing.method import EraseRequest
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
@@ -25,16 +28,15 @@ from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, accuracy, assess, perplexity_of
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.progress import silent
 
 AIM = 4.0  # times as perplexing, on the facts that an erasure looks at; it is less on all others
-VARIANTS: dict[str, How] = {
-    "serving it only, unknown token": How(times=AIM),
-    "serving it only, zero": How(zero=True, times=AIM),
-    "m = 5, unknown token": How(least=5),
-    "m = 5, zero": How(least=5, zero=True),
-    "m = 3, zero": How(least=3, zero=True),
-    "20 most frequent, zero": How(top=20, zero=True),
+VARIANTS: dict[str, EraseMethod] = {
+    "serving it only, unknown token": Specific(times=AIM),
+    "serving it only, zero": Specific(zero=True, times=AIM),
+    "m = 5, unknown token": Shared(least=5),
+    "m = 5, zero": Shared(least=5, zero=True),
+    "m = 3, zero": Shared(least=3, zero=True),
+    "20 most frequent, zero": Frequent(top=20, zero=True),
 }
 RANDOM = {  # beside these, as many random slots of the same layers are overwritten alike
     "serving it only, unknown token": "random slots, unknown token",
@@ -52,18 +54,18 @@ def measure(lab: Lab) -> list[Row]:
 def _row(lab: Lab, name: str) -> Row:
     variants: dict[str, Any] = {}
     unknown = unknown_token(lab.workspace.engine.model)
-    for variant, how in VARIANTS.items():
-        if unknown is None and not how.zero:
+    for variant, method in VARIANTS.items():
+        if unknown is None and not method.zero:
             continue
         try:
-            bench = Bench(lab.workspace.engine, (), (), how, silent)
-            draft = draft_erasure(bench, lab.relations[name])
+            bench = Bench(lab.workspace.engine)
+            erasure = draft(bench, EraseRequest(lab.relations[name]), method)
         except NoNeurons:
             continue
-        neurons = [neuron for neuron, _ in draft.neurons]
-        variants[variant] = {"neurons": len(neurons)} | _figures(lab, name, [draft.delta])
+        neurons = [neuron for neuron, _ in erasure.neurons]
+        variants[variant] = {"neurons": len(neurons)} | _figures(lab, name, [erasure.delta])
         if variant in RANDOM:
-            other = _elsewhere(lab, name, neurons, None if how.zero else unknown)
+            other = _elsewhere(lab, name, neurons, None if method.zero else unknown)
             variants[RANDOM[variant]] = {"neurons": len(neurons)} | _figures(lab, name, [other])
     return {"relation": name, "base": _figures(lab, name, []), "variants": variants}
 
@@ -164,10 +166,11 @@ def section(rows: Sequence[Row]) -> Section:
     claims += tuple(_against_random(rows, *pair) for pair in RANDOM.items() if pair[0] in good)
     text = (
         "Perplexity is exp of the mean of -log p(answer) over the sample's prompts. Neurons that "
-        f"serve the relation only are taken until {How().facts} known facts of it are {AIM:g} "
-        f"times as perplexing, passing over those that make other relations {SPARE:.0%} more so; "
-        "facts of the sample may be among these, their held-out paraphrases are not. The paper "
-        "(unknown token): +36.7% to +141.2% for the erased relation, +1.1% to +10.1% for others."
+        f"serve the relation only are taken until {EraseMethod.facts} known facts of it are "
+        f"{AIM:g} times as perplexing, passing over those that make other relations {SPARE:.0%} "
+        "more so; facts of the sample may be among these, their held-out paraphrases are not. The "
+        "paper (unknown token): +36.7% to +141.2% for the erased relation, +1.1% to +10.1% for "
+        "others."
     )
     return Section("Erase", text, (Table("Erased relations", columns, tuple(lines)),), claims)
 

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from kn_edit.editing.drafts import How
 from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.updates import Calibrated
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.model import Model
@@ -23,6 +23,7 @@ from kn_edit.workspace import Workspace
 
 T = TypeVar("T")
 
+USUAL, SEARCH = Calibrated(), Search()
 CONTROLS = 6  # facts that stand for the rest of a relation, or for other relations
 
 
@@ -45,22 +46,29 @@ class Lab:
     relations: Mapping[str, Relation]
     facts: Mapping[str, tuple[Fact, ...]]  # known to the base, in random order, by relation
     progress: Progress
-    how: How
+    method: Calibrated  # by which updates are made
+    search: Search  # where to look for neurons
 
     @classmethod
-    def open(cls, workspace: Workspace, plan: Plan, out: Path, how: How | None = None) -> Lab:
+    def open(
+        cls,
+        workspace: Workspace,
+        plan: Plan,
+        out: Path,
+        method: Calibrated = USUAL,
+        search: Search = SEARCH,
+    ) -> Lab:
         """Draw the sample: facts that the base answers right on its first prompts.
 
-        how: to make updates, and where to look for neurons
+        method: by which updates are made; search: how to look for neurons
         """
-        how = how or How()
         relations = {one.name: one for one in map(load_relation, plan.relations)}
         with workspace.engine.at([]) as model:
-            locator = _locator(workspace, model, how.search)
+            locator = _locator(workspace, model, search)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
-        return cls(workspace, plan, out, relations, facts, workspace.progress, how)
+        return cls(workspace, plan, out, relations, facts, workspace.progress, method, search)
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -74,7 +82,7 @@ class Lab:
     @property
     def solver(self) -> dict[str, object]:
         """The solver's settings, for rows that depend on them."""
-        return asdict(self.how.settings_for(self.workspace.engine.model))
+        return asdict(self.method.settings_for(self.workspace.engine.model))
 
     def rows(self, experiment: str, **settings: object) -> Rows:
         """The rows of an experiment; its own settings go into the file with the plan's."""
@@ -87,7 +95,7 @@ class Lab:
     def base(self) -> Iterator[tuple[Model, Locator]]:
         """The unedited model, and what finds its neurons."""
         with self.workspace.engine.at([]) as model:
-            yield model, _locator(self.workspace, model, self.how.search)
+            yield model, _locator(self.workspace, model, self.search)
 
     def located(self, case: Case) -> Located:
         """A fact's knowledge neurons on the base, filtered by its relation's other facts."""

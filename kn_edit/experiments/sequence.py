@@ -8,10 +8,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from kn_edit.atomic import write_atomically
+from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import Bench
 from kn_edit.editing.evaluating import SEEDS, ask_again
+from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.requests import Earlier
-from kn_edit.editing.updating import draft_update
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import series
 from kn_edit.evaluation.report import made_folder
@@ -53,14 +54,14 @@ def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
         Earlier(delta.id, lab.cases[name], new_answer(lab, lab.cases[name]))
         for delta, name in zip(before, names, strict=False)
     )
-    bench = Bench(lab.workspace.engine, recipe, before, lab.how, silent, earlier=earlier)
-    draft = draft_update(bench, case, to)
+    bench = Bench(lab.workspace.engine, recipe, before, lab.search, earlier=earlier)
+    update = draft(bench, UpdateRequest(case, to), lab.method)
     file = _file(lab, number)
     made_folder(file.parent)
-    write_atomically(file, draft.delta.to_bytes())
-    row: Row = {"to": to, "metrics": draft.metrics, "neurons": len(draft.neurons)}
+    write_atomically(file, update.delta.to_bytes())
+    row: Row = {"to": to, "metrics": update.metrics, "neurons": len(update.neurons)}
     if number in LOOKS or number == len(names):
-        row["look"] = _look(lab, names[:number], [*before, draft.delta])
+        row["look"] = _look(lab, names[:number], [*before, update.delta])
     return row
 
 

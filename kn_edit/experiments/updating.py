@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from kn_edit.editing.drafts import Bench, Draft, How
-from kn_edit.editing.updating import draft_update
+from kn_edit.editing.drafting import draft
+from kn_edit.editing.drafts import Bench, Draft
+from kn_edit.editing.method import EditMethod, UpdateRequest
+from kn_edit.editing.updates import Calibrated, ClosedForm
 from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -24,7 +26,6 @@ from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neurons.assess import accuracy, assess
-from kn_edit.progress import silent
 
 SCALES = ((1.0, 8.0), (1.0, 4.0), (0.5, 2.0))  # (l1, l2) of the closed form; the first the paper's
 CLOSED = f"closed form {SCALES[0]}"
@@ -34,16 +35,11 @@ CALIBRATED, RANDOM = "calibrated", "calibrated, random neurons"
 _SHOWN = (CALIBRATED, RANDOM, CLOSED)
 
 
-def methods(own: Draft, elsewhere: How) -> dict[str, How]:
-    """How to make the other edits that stand beside the calibrated one."""
+def methods(own: Draft, elsewhere: Calibrated) -> dict[str, EditMethod]:
+    """The other methods that stand beside the calibrated one. elsewhere: it, on random neurons"""
     neurons = tuple(neuron for neuron, _ in own.neurons)
-    same = replace(elsewhere, closed_form=True, neurons=neurons)
-    closed = {f"closed form {scale}": replace(same, scale=scale) for scale in SCALES}
-    return {
-        RANDOM: elsewhere,
-        **closed,
-        CLOSED_RANDOM: replace(elsewhere, closed_form=True),
-    }
+    closed = {f"closed form {scale}": ClosedForm(neurons, scale) for scale in SCALES}
+    return {RANDOM: elsewhere, **closed, CLOSED_RANDOM: ClosedForm(elsewhere.neurons)}
 
 
 def measure(lab: Lab, controls: int | None = None) -> list[Row]:
@@ -78,15 +74,16 @@ def answers(relation: Relation) -> set[str]:
 def _row(lab: Lab, case: Case, *, control: bool) -> Row:
     to = new_answer(lab, case)
 
-    def draft(how: How) -> Draft:
-        return draft_update(Bench(lab.workspace.engine, (), (), how, silent), case, to)
+    def drafted(method: EditMethod) -> Draft:
+        bench = Bench(lab.workspace.engine, search=lab.search)
+        return draft(bench, UpdateRequest(case, to), method)
 
-    own = draft(lab.how)
+    own = drafted(lab.method)
     random = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
-    others = methods(own, replace(lab.how, neurons=random))
+    others = methods(own, replace(lab.method, neurons=random))
     if not control:
         del others[RANDOM]
-    drafts = {CALIBRATED: own} | {name: draft(how) for name, how in others.items()}
+    drafts = {CALIBRATED: own} | {name: drafted(method) for name, method in others.items()}
     before = _around(lab, case, [])
     return {
         "relation": case.relation.name,

@@ -8,6 +8,7 @@ hold line breaks, tabs and marks of writing direction, as scraped names do.
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -21,8 +22,8 @@ from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
 FORMAT = "kn-record/1"
 KINDS = ("update", "erase")
-# Of updates; an erasure says what it sets slots to.
-METHODS = ("calibrated", "correction", "closed-form")
+# Of updates: as any method may be named; an erasure says what it sets slots to.
+METHOD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 ERASURE = "set to "
 
 MOST_RECORD = 1 << 20  # bytes
@@ -132,8 +133,8 @@ def _check_kind(facts: Mapping[str, Any]) -> None:
             raise RecordProblem(f"its {name} is missing, and an update has one")
         if kind == "erase" and facts[name] is not None:
             raise RecordProblem(f"its {name} is there, and an erasure has none")
-    if not (method in METHODS if kind == "update" else method.startswith(ERASURE)):
-        raise RecordProblem("its method is none that this kn-edit knows")
+    if not (METHOD.fullmatch(method) if kind == "update" else method.startswith(ERASURE)):
+        raise RecordProblem("its method has no name that a method can have")
 
 
 def _check_metrics(metrics: object) -> None:

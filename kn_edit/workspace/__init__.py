@@ -8,7 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.editing.erasures import Frequent, Shared, Specific
+from kn_edit.editing.method import EditMethod, Kind, Option, options_of
+from kn_edit.editing.methods import add_method, method_of, methods
 from kn_edit.editing.requests import case_of
+from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
 from kn_edit.ledger import (
     BaseRecord,
@@ -27,12 +31,13 @@ from kn_edit.workspace.recording import Edited
 from kn_edit.workspace.workspace import Restored, Workspace
 
 if TYPE_CHECKING:
-    from kn_edit.editing.drafts import Draft, How
+    from kn_edit.editing.drafts import Draft
     from kn_edit.editing.evaluating import Comparison, Evaluation
     from kn_edit.editing.locating import Search
     from kn_edit.editing.pace import Forecast
     from kn_edit.editing.scaling import Scaled
     from kn_edit.evaluation.changes import Change
+    from kn_edit.evaluation.gate import Gate
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
@@ -41,20 +46,28 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessment",
+    "Auto",
     "BaseRecord",
     "Blame",
+    "Calibrated",
     "Case",
     "Change",
+    "ClosedForm",
     "Comparison",
+    "Correction",
     "Difference",
     "Draft",
+    "EditMethod",
     "EditRecord",
     "Edited",
     "Evaluation",
     "Fact",
     "Forecast",
-    "How",
+    "Frequent",
+    "Gate",
+    "Kind",
     "Located",
+    "Option",
     "Overlap",
     "Plan",
     "Problem",
@@ -67,12 +80,18 @@ __all__ = [
     "Restored",
     "Scaled",
     "Search",
+    "Shared",
+    "Specific",
     "Step",
     "VersionRecord",
     "Workspace",
+    "add_method",
     "bundled",
     "case_of",
     "load_relation",
+    "method_of",
+    "methods",
+    "options_of",
     "read_cases",
 ]
 
@@ -83,7 +102,7 @@ _LATER = {
     "Draft": "kn_edit.editing.drafts",
     "Evaluation": "kn_edit.editing.evaluating",
     "Forecast": "kn_edit.editing.pace",
-    "How": "kn_edit.editing.drafts",
+    "Gate": "kn_edit.evaluation.gate",
     "Located": "kn_edit.neurons.locate",
     "Pulled": "kn_edit.workspace.publishing",
     "Pushed": "kn_edit.hub.push",

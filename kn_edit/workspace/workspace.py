@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest
+from kn_edit.editing.methods import method_of
 from kn_edit.editing.requests import (
     Earlier,
     answers_of,
@@ -23,6 +25,7 @@ from kn_edit.editing.requests import (
     earlier_updates,
     named_case,
 )
+from kn_edit.editing.updates import UpdateMethod
 from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.errors import (
     HeadMoved,
@@ -64,13 +67,14 @@ from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
 
 if TYPE_CHECKING:
-    from kn_edit.editing.drafts import Bench, How, Proposal
+    from kn_edit.editing.drafts import Bench, Proposal
     from kn_edit.editing.evaluating import Evaluation
     from kn_edit.editing.locating import Locator, Search
     from kn_edit.editing.pace import Forecast
     from kn_edit.editing.scaling import Scaled
     from kn_edit.edits.delta import Delta
     from kn_edit.engine.engine import Engine
+    from kn_edit.evaluation.gate import Gate
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.models.model import Model
@@ -318,24 +322,27 @@ class Workspace:
     # --- editing ---------------------------------------------------------------------------------
 
     @verb
-    def forecast(self, case: Case, to: str, *, how: How | None = None) -> Forecast:
+    def forecast(
+        self, case: Case, to: str, *, method: EditMethod | str | None = None
+    ) -> Forecast | None:
         """How long an update will take on this machine, by its parts; runs the model a few times.
 
-        Raises what `check` raises, and NotFinite.
+        None for a method that does not say what it costs. Raises what `check` raises, and
+        NotFinite.
         """
-        from kn_edit.editing.drafts import How
         from kn_edit.editing.locating import Locator, Search, prompts_for
         from kn_edit.editing.pace import update_forecast
-        from kn_edit.editing.updating import is_unknown
         from kn_edit.models.questions import ask
 
-        how, model = how or How(), self.engine.model
+        model, chosen = self.engine.model, method_of(Kind.UPDATE, method)
+        if not isinstance(chosen, UpdateMethod):
+            return None
         prompts = prompts_for(model, case.relation, case.fact)
         chains = [ask(model, prompt, to) for prompt in prompts]
-        base = Locator(model, self.engine.scores(()), Search(), silent)
-        asked = case.fact.stated or case.relation.own  # what nobody stated is asked for later
-        known = not (asked and is_unknown(model, base, case, how))
-        return update_forecast(model, chains, known=known, solved=not how.closed_form)
+        if case.fact.stated or case.relation.own:  # what nobody stated is asked for later
+            base = Locator(model, self.engine.scores(()), Search(), silent)
+            chosen = chosen.suited(model, base, case)
+        return update_forecast(model, chains, chosen.cost(causal=model.causal))
 
     @verb
     def update(
@@ -344,7 +351,9 @@ class Workspace:
         to: str | None = None,
         *,
         statement: str | Iterable[str] = (),
-        how: How | None = None,
+        method: EditMethod | str | None = None,
+        search: Search | str | None = None,
+        gate: Gate | None = None,
         accept: bool = False,
         dry_run: bool = False,
     ) -> Edited:
@@ -352,12 +361,14 @@ class Workspace:
 
         to: the new answer; by default that of the case. statement: a sentence as it should be true,
         `The CEO of [X: Starbucks] is [Y: Brian Niccol].`, or several wordings of it, in place of
-        a case; see `case_of`.
+        a case; see `case_of`. method: one of `kn_edit.editing.methods`, or its name; search: how to
+        look for neurons; gate: the limits that the edit is held to.
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
-        from kn_edit.editing.updating import asked_anew, propose_update
+        from kn_edit.editing.updating import asked_anew
 
+        chosen = method_of(Kind.UPDATE, method)
         case = named_case(case, statement, to)
         to = case.target if to is None else to
         if to is None:
@@ -366,16 +377,16 @@ class Workspace:
 
         def ready(head: VersionRecord) -> tuple[Bench, Case]:
             current = self._stated(case, head)
-            edited = self._answers(head).get(fact_key(case.relation, case.fact)) is not None
-            bench = self._bench(head, how, self._earlier(head, case))
-            return replace(bench, edited=edited), current
+            return self._bench(head, search, gate, self._earlier(head, case)), current
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             bench, current = ready(self.ledger.head())
             return bench, asked_anew(bench, proposal, current)
 
-        bench, current = ready(self.ledger.head())
-        proposal = propose_update(bench, current, to)
+        head = self.ledger.head()
+        bench, current = ready(head)
+        edited = self._answers(head).get(fact_key(case.relation, case.fact)) is not None
+        proposal = chosen.propose(bench, UpdateRequest(current, to, edited))
         recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
@@ -384,20 +395,22 @@ class Workspace:
         self,
         relation: Relation,
         *,
-        how: How | None = None,
+        method: EditMethod | str | None = None,
+        search: Search | str | None = None,
+        gate: Gate | None = None,
         accept: bool = False,
         dry_run: bool = False,
     ) -> Edited:
-        """Erase a relation, and record the edit. The gate works as for `update`."""
-        from kn_edit.editing.erasing import propose_erasure
+        """Erase a relation, and record the edit. Method, search and gate as for `update`."""
+        chosen = method_of(Kind.ERASE, method)
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             head = self.ledger.head()
-            return self._bench(head, how, self._earlier(head)), proposal
+            return self._bench(head, search, gate, self._earlier(head)), proposal
 
         head = self.ledger.head()
-        bench = self._bench(head, how, self._earlier(head))
-        proposal = propose_erasure(bench, relation)
+        bench = self._bench(head, search, gate, self._earlier(head))
+        proposal = chosen.propose(bench, EraseRequest(relation))
         recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
@@ -651,12 +664,26 @@ class Workspace:
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
 
-    def _bench(self, head: VersionRecord, how: How | None, earlier: tuple[Earlier, ...]) -> Bench:
-        from kn_edit.editing.drafts import Bench, How
+    def _bench(
+        self,
+        head: VersionRecord,
+        search: Search | str | None,
+        gate: Gate | None,
+        earlier: tuple[Earlier, ...],
+    ) -> Bench:
+        from kn_edit.editing.drafts import Bench
+        from kn_edit.editing.locating import Search
+        from kn_edit.evaluation.gate import Gate
 
-        deltas = self.ledger.deltas(head.edits)
-        recipe = tuple(head.edits)
-        return Bench(self.engine, recipe, deltas, how or How(), self.progress, earlier=earlier)
+        return Bench(
+            self.engine,
+            tuple(head.edits),
+            self.ledger.deltas(head.edits),
+            Search.of(search or Search()),
+            gate or Gate(),
+            self.progress,
+            earlier,
+        )
 
     def _earlier(self, version: VersionRecord, case: Case | None = None) -> tuple[Earlier, ...]:
         """The updates of other facts in a version, as far as they can be asked again."""

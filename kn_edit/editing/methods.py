@@ -1,0 +1,67 @@
+"""The table of editing methods; a method that is added here is known everywhere.
+
+Packages that are installed add theirs by an entry point of the group `kn_edit.methods`, which names
+a class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import entry_points
+from typing import TypeVar
+
+from kn_edit.editing.erasures import Frequent, Shared, Specific
+from kn_edit.editing.method import EditMethod, Kind, options_of
+from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.errors import BadSetting, require_known
+
+GROUP = "kn_edit.methods"
+
+# The first of each kind is taken where nobody names one.
+METHODS: dict[str, type[EditMethod]] = {
+    one.name: one for one in (Auto, Calibrated, Correction, ClosedForm, Specific, Shared, Frequent)
+}
+_installed = False
+
+T = TypeVar("T", bound=type[EditMethod])
+
+
+def add_method(method: T) -> T:
+    """Add a method to the table; usable as a decorator of its class.
+
+    Raises BadSetting where the name is another one's.
+    """
+    if METHODS.setdefault(method.name, method) is not method:
+        raise BadSetting("the method's name", method.name, "one that no other method has")
+    return method
+
+
+def methods(kind: Kind) -> dict[str, type[EditMethod]]:
+    """The methods of a kind by name, those of installed packages too, the usual one first."""
+    global _installed
+    if not _installed:
+        _installed = True
+        for entry in entry_points(group=GROUP):
+            add_method(entry.load())
+    return {name: method for name, method in METHODS.items() if method.kind is kind}
+
+
+def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:
+    """A method as people name it: itself, its name with its usual options, or the usual one.
+
+    Raises BadSetting for a name that no method of the kind has, and for one of another kind.
+    """
+    known = methods(kind)
+    if named is None:
+        return next(iter(known.values()))()
+    if isinstance(named, str):
+        require_known(f"the method of an {kind}", named, tuple(known))
+        return known[named]()
+    if named.kind is not kind:
+        raise BadSetting(f"the method of an {kind}", named.name, f"one of {', '.join(known)}")
+    return named
+
+
+def owners(kind: Kind, name: str) -> Iterator[str]:
+    """The methods of a kind that have an option of this name."""
+    return (method for method, cls in methods(kind).items() if name in options_of(cls))

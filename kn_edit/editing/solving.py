@@ -1,0 +1,113 @@
+"""The shifts of the update methods that ship, each for a fact that was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from kn_edit.editing.correcting import correction
+from kn_edit.editing.earlier import held_answers
+from kn_edit.editing.locating import Search
+from kn_edit.editing.paraphrasing import less_own_words
+from kn_edit.editing.surroundings import surroundings
+from kn_edit.editing.updating import Shifts, UpdateTask
+from kn_edit.edits.calibrate import Aims, Settings
+from kn_edit.edits.correct import CorrectionSettings
+from kn_edit.edits.update import calibrated, closed_form
+from kn_edit.errors import NoNeurons
+from kn_edit.neuron import NeuronId
+from kn_edit.neurons.locate import Located
+from kn_edit.neurons.selection import selective
+
+
+def closed_form_shifts(
+    task: UpdateTask, neurons: Sequence[NeuronId], scale: tuple[float, float]
+) -> Shifts:
+    """The paper's shifts, from the old answer's first token to the new one's.
+
+    Raises NoNeurons, EmbeddingWidthDiffers, ChangeOutOfRange.
+    """
+    located = task.attributed
+    own = list(dict.fromkeys(neurons)) or [neuron for neuron, _ in located.neurons]
+    if not own:
+        raise NoNeurons(str(located.fact))
+    old, new = (chains[0].questions[0].token for chains in (task.old, task.new))
+    shifts = closed_form(task.model, own, old, new, scale)
+    used = {"scale": [float(number) for number in scale]}
+    story = _story(task.bench.search, located) | used
+    return Shifts(own, shifts, dict(located.neurons), story)
+
+
+def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> Shifts:
+    """Shifts that say something new. Raises NotFinite."""
+    bench = task.bench
+    same, earlier = held_answers(task.model, bench.earlier, task.case.fact.subject)
+
+    def tick(step: int, _margin: float) -> None:
+        bench.progress("solving", step, settings.steps)
+
+    found = correction(
+        task.model,
+        task.case,
+        task.to,
+        task.new,
+        task.others,
+        settings,
+        earlier=(*same, *earlier),
+        tick=tick,
+    )
+    return Shifts(found.neurons, found.b, found.scores, found.story)
+
+
+def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:
+    """Shifts of a fact's own neurons that were solved for. Raises NoNeurons, NotFinite."""
+    model, bench, located = task.model, task.bench, task.attributed
+    others = task.others
+    candidates = tuple(dict.fromkeys(neurons)) or tuple(n for n, _ in located.ranking)
+    if not candidates:
+        raise NoNeurons(str(located.fact))
+    reworded = less_own_words(model, task.new)
+    # Where the answer begins: what comes after its first token fires other neurons anyway.
+    own = [*(chain.questions[0] for chain in task.new), *reworded]
+    # What earlier updates of this subject say is held whatever neurons are taken.
+    same, earlier = held_answers(model, bench.earlier, located.fact.subject)
+    others = replace(others, named=(*others.named, *same))
+    around = surroundings(model, candidates, own, others, earlier)
+    refined = dict.fromkeys(neuron for neuron, _ in located.neurons)
+    if neurons:
+        ranking, settings = candidates, replace(settings, fewest=len(candidates))
+    else:  # the fact's own ones first
+        apart = selective(located.ranking, around.own, around.elsewhere.coefficients)
+        ranking = tuple(refined | dict.fromkeys(apart))
+
+    def tick(step: int, _margin: float) -> None:
+        bench.progress("solving", step, 0)  # nobody knows how many it will take
+
+    change = [question for chain in task.new for question in chain.questions]
+    held = around.held(ranking[: settings.fewest])
+    aims = Aims((*change, *reworded), tuple(held), around.elsewhere)
+    result = calibrated(model, aims, ranking, settings, tick=tick)
+    solution = result.solution
+    story = {
+        **solution.told(),
+        "added": sum(neuron not in refined for neuron in solution.neurons),
+        "why": result.why,
+    }
+    scores = dict(located.neurons)
+    return Shifts(solution.neurons, solution.b, scores, _story(bench.search, located) | story)
+
+
+def _story(search: Search, found: Located) -> dict[str, Any]:
+    """How the neurons were found, to be recorded with the edit."""
+    return {
+        "method": search.method,
+        "threshold": float(search.thresholds.coarse),
+        "share": found.share,
+        "neurons": [
+            {"layer": neuron.layer, "index": neuron.index, "score": score}
+            for neuron, score in found.neurons
+        ],
+        "dropped": [str(neuron) for neuron in found.dropped],
+        "gap": max(found.gap, default=None),
+    }

@@ -1,0 +1,201 @@
+"""The ways to update a fact that ship. Importing them needs no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from kn_edit.editing.method import Cost, Kind, Need, UpdateRequest, option
+from kn_edit.errors import require_number, require_whole
+from kn_edit.neuron import NeuronId
+
+if TYPE_CHECKING:
+    from kn_edit.editing.drafts import Bench, Proposal
+    from kn_edit.editing.locating import Locator
+    from kn_edit.editing.updating import Shifts, UpdateTask
+    from kn_edit.edits.calibrate import Settings
+    from kn_edit.edits.correct import CorrectionSettings
+    from kn_edit.facts import Case
+    from kn_edit.models.model import Model
+
+DAI = "Dai et al., 2022, section 5.1"
+NEURONS = "Write the slots of these neurons and no others, as `locate -q` names them."
+SLOTS = "Write so many slots (as suits the model)."
+
+
+def neurons_in(text: str) -> tuple[NeuronId, ...]:
+    """Neurons as people list them, with commas or spaces between. Raises NotANeuron."""
+    return tuple(map(NeuronId.parse, text.replace(",", " ").split()))
+
+
+@dataclass(frozen=True)
+class UpdateMethod(ABC):
+    """A way to update that adds shifts to value slots; asking and judging are done for it."""
+
+    name: ClassVar[str]
+    kind: ClassVar[Kind] = Kind.UPDATE
+    source: ClassVar[str]
+    edits: ClassVar[str]
+    needs: ClassVar[frozenset[Need]] = frozenset()
+
+    def propose(self, bench: Bench, request: UpdateRequest) -> Proposal:
+        """Compute an update of one fact. Raises what `propose_update` raises."""
+        from kn_edit.editing.updating import propose_update
+
+        return propose_update(bench, request, self)
+
+    def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
+        """The method that this fact is edited by: another one, where that is left to the fact."""
+        return self
+
+    @abstractmethod
+    def shifts(self, task: UpdateTask) -> Shifts:
+        """What to add to which value slots, for a fact that was asked."""
+
+    def cost(self, *, causal: bool) -> Cost:
+        """What it runs, for a forecast."""
+        return Cost()
+
+
+@dataclass(frozen=True)
+class _OnNeurons(UpdateMethod):
+    """Of a fact's own neurons, or of those that a user names."""
+
+    neurons: tuple[NeuronId, ...] = option(
+        (), "--neurons", NEURONS, metavar="N,...", read=neurons_in
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "neurons", tuple(map(NeuronId.of, self.neurons)))
+
+
+@dataclass(frozen=True)
+class Calibrated(_OnNeurons):
+    """Solve for shifts of a fact's knowledge neurons: a hinge, and a divergence elsewhere.
+
+    settings: of the solver; by default as suits the model
+    """
+
+    name: ClassVar[str] = "calibrated"
+    source: ClassVar[str] = "neurons: Dai et al., 2022; solver: decision 0004"
+    edits: ClassVar[str] = "20 to 50 value slots of the fact's knowledge neurons and the next best"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ATTRIBUTION, Need.NEIGHBOURS})
+
+    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
+    settings: Settings | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slots is not None:
+            require_whole("the count of slots", self.slots, 1)
+
+    def settings_for(self, model: Model) -> Settings:
+        """How it solves on this model."""
+        from kn_edit.edits.calibrate import CAUSAL, MASKED
+
+        settings = self.settings or (CAUSAL if model.causal else MASKED)
+        if self.slots is None:
+            return settings
+        return replace(settings, fewest=self.slots, most_neurons=self.slots)
+
+    def shifts(self, task: UpdateTask) -> Shifts:
+        from kn_edit.editing.solving import calibrated_shifts
+
+        return calibrated_shifts(task, self.neurons, self.settings_for(task.model))
+
+    def cost(self, *, causal: bool) -> Cost:
+        return Cost(locating=1500, rows=50, longer=4, step=1.0, steps=18)
+
+
+@dataclass(frozen=True)
+class Correction(UpdateMethod):
+    """Solve along keys: directions that hear the subject and little else.
+
+    settings: of the solver; by default as suits the model
+    """
+
+    name: ClassVar[str] = "correction"
+    source: ClassVar[str] = "keys: Meng et al., 2022; solver: decision 0020"
+    edits: ClassVar[str] = "320 value slots of eight layers, shifts of rank 1 to 3 in each"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
+
+    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
+    settings: CorrectionSettings | None = None
+
+    def __post_init__(self) -> None:
+        if self.slots is not None:
+            require_whole("the count of slots", self.slots, 1)
+
+    def settings_for(self, model: Model) -> CorrectionSettings:
+        """How it solves on this model."""
+        from kn_edit.edits.correct import MASKED, CorrectionSettings
+
+        settings = self.settings or (CorrectionSettings() if model.causal else MASKED)
+        return settings if self.slots is None else replace(settings, slots=self.slots)
+
+    def shifts(self, task: UpdateTask) -> Shifts:
+        from kn_edit.editing.solving import corrected_shifts
+
+        return corrected_shifts(task, self.settings_for(task.model))
+
+    def cost(self, *, causal: bool) -> Cost:
+        steps = 28 if causal else 70
+        return Cost(9000, 0, rows=17, longer=12, step=1.65, steps=steps, measuring=2500)
+
+
+@dataclass(frozen=True)
+class ClosedForm(_OnNeurons):
+    """The paper's formula: take l1 of the old answer's embedding, give l2 of the new one's."""
+
+    name: ClassVar[str] = "closed-form"
+    source: ClassVar[str] = DAI
+    edits: ClassVar[str] = "value slots of the fact's knowledge neurons"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.ATTRIBUTION})
+
+    scale: tuple[float, float] = option(
+        (1.0, 8.0),
+        "--scale",
+        "Of the closed form: how much of the old answer to take, of the new to give (1 8).",
+        metavar="L1 L2",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for number in self.scale:
+            require_number("the scale", number)
+
+    def shifts(self, task: UpdateTask) -> Shifts:
+        from kn_edit.editing.solving import closed_form_shifts
+
+        return closed_form_shifts(task, self.neurons, self.scale)
+
+    def cost(self, *, causal: bool) -> Cost:
+        return Cost(locating=1500)
+
+
+@dataclass(frozen=True)
+class Auto(_OnNeurons):
+    """Calibrated where neurons carry the fact, else a correction."""
+
+    name: ClassVar[str] = "auto"
+    source: ClassVar[str] = "decision 0020"
+    edits: ClassVar[str] = "what the method that suits the fact edits"
+    needs: ClassVar[frozenset[Need]] = Calibrated.needs | Correction.needs
+
+    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.slots is not None:
+            require_whole("the count of slots", self.slots, 1)
+
+    def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
+        from kn_edit.editing.updating import is_unknown
+
+        if self.neurons or not is_unknown(model, base, case):
+            return Calibrated(self.neurons, self.slots)
+        return Correction(self.slots)
+
+    def shifts(self, task: UpdateTask) -> Shifts:
+        raise NotImplementedError("the method that suits the fact makes the edit")
