@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kn_edit.editing.method import Cost, Kind, Need, UpdateRequest, option
-from kn_edit.errors import require_number, require_whole
+from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class Calibrated(_OnNeurons):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.slots is not None:
-            require_whole("the count of slots", self.slots, 1)
+        _check_slots(self.slots, self.neurons)
 
     def settings_for(self, model: Model) -> Settings:
         """How it solves on this model."""
@@ -124,8 +123,7 @@ class Correction(UpdateMethod):
     settings: CorrectionSettings | None = None
 
     def __post_init__(self) -> None:
-        if self.slots is not None:
-            require_whole("the count of slots", self.slots, 1)
+        _check_slots(self.slots)
 
     def settings_for(self, model: Model) -> CorrectionSettings:
         """How it solves on this model."""
@@ -187,8 +185,7 @@ class Auto(_OnNeurons):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.slots is not None:
-            require_whole("the count of slots", self.slots, 1)
+        _check_slots(self.slots, self.neurons)
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
         from kn_edit.editing.updating import is_unknown
@@ -199,3 +196,11 @@ class Auto(_OnNeurons):
 
     def shifts(self, task: UpdateTask) -> Shifts:
         raise NotImplementedError("the method that suits the fact makes the edit")
+
+
+def _check_slots(slots: int | None, neurons: tuple[NeuronId, ...] = ()) -> None:
+    """Raise BadSetting for a count that cannot be written, or that neurons say already."""
+    if slots is not None:
+        require_whole("the count of slots", slots, 1)
+        if neurons:
+            raise BadSetting("the count of slots", slots, "none where neurons are named")
