@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 
@@ -56,6 +58,7 @@ def test_show_an_edit_and_a_version_by_prefix_tag_and_name(edited, ids):
     assert edited("show", "base", "-q").lines == [versions[-1]]
     for name in ("head", "base", edits[1]):
         assert fits(edited("show", name))
+    assert re.search(r"^gate +(passed|refused, accepted: )", edited("show", edits[1]).out, re.M)
 
 
 def test_show_of_what_is_not_there(edited):

@@ -299,3 +299,16 @@ def test_an_erasure_is_judged_by_earlier_updates_of_other_relations(tmp_path):
         done = workspace.erase(CAPITAL, **quick(top=40, gate=ANY, zero=True), dry_run=True)
         assert workspace.assess(money, answer="euro")[0].right
         assert done.draft.metrics["earlier"] == 1  # of the currency alone
+
+
+def test_the_limits_of_the_gate_and_what_it_found_wrong_are_recorded(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        passed = workspace.update(about("France"), "Rome", **gentle((1, 1))).edit
+        limits = Gate(efficacy=1.0, specificity=0.0)
+        hopeless = gentle((1, 2), gate=limits, l2=1e-6)
+        accepted = workspace.update(about("Japan"), "Cairo", **hopeless, accept=True)
+        gate = workspace.ledger.edit(str(passed)).found["gate"]
+        assert gate == {"efficacy": 0.0, "specificity": 0.0, "faults": []}
+        gate = workspace.ledger.edit(str(accepted.edit)).found["gate"]
+        assert (gate["efficacy"], gate["specificity"]) == (1.0, 0.0)
+        assert gate["faults"] == list(accepted.draft.faults) != []

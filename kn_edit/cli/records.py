@@ -102,6 +102,7 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             ("kind", f"{one.kind}, {one.method}"),
             ("recorded", f"{moment(one.created)} UTC"),
             ("in head", "yes" if one.id in workspace.head.edits else "no"),
+            *verdict(one.found),
             *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
             *before_and_after(one.metrics, one.answer, one.target),
         ]
@@ -111,6 +112,16 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
     yield wrapped(2, neurons(one.neurons))
     for other in one.overlaps:
         yield f"shares slots with edit {short(other)}"
+
+
+def verdict(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the gate said, where that was recorded; by anybody."""
+    gate = found.get("gate")
+    if not isinstance(gate, dict):
+        return
+    faults = gate.get("faults")
+    texts = [text for text in faults if isinstance(text, str)] if isinstance(faults, list) else []
+    yield "gate", f"refused, accepted: {'; '.join(texts)}" if texts else "passed"
 
 
 def answers(found: Mapping[str, Any]) -> Parts:
