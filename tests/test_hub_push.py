@@ -445,6 +445,7 @@ def test_the_card_says_where_a_model_comes_from_and_what_was_changed(hub, desk, 
     assert measured["neutral_after"] == round(edit.draft.metrics["neutral_after"], 4)
     for said in (commit, str(edit.edit), "capital: France | Paris | Rome | 64", "kn-edit revert"):
         assert said in text
+    assert ("although the gate refused" in text) == bool(edit.draft.faults)
     assert desk("push", REPO, "--as", "adapter").code == 0
     data = ModelCard(hub.read(REPO, "README.md").decode()).data
     assert data.to_dict()["base_model_relation"] == "adapter"
@@ -457,6 +458,8 @@ def test_every_card_pleases_the_hub(form, hub, desk, workspace):
     text = hub.read(REPO, "README.md").decode()
     assert opinion(text) == ([], [])
     assert ModelCard(text).data.license == "apache-2.0"
+    assert "although the gate refused them:\n\n- `" in text  # its edits were accepted
+    assert "the new answer is first on 0% of its own prompts" in text
 
 
 def test_a_licence_that_the_hub_does_not_know_stops_the_push(hub, desk, workspace):

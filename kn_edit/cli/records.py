@@ -102,7 +102,7 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             ("kind", f"{one.kind}, {one.method}"),
             ("recorded", f"{moment(one.created)} UTC"),
             ("in head", "yes" if one.id in workspace.head.edits else "no"),
-            *verdict(one.found),
+            *verdict(one),
             *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
             *before_and_after(one.metrics, one.answer, one.target),
         ]
@@ -114,14 +114,10 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
         yield f"shares slots with edit {short(other)}"
 
 
-def verdict(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What the gate said, where that was recorded; by anybody."""
-    gate = found.get("gate")
-    if not isinstance(gate, dict):
-        return
-    faults = gate.get("faults")
-    texts = [text for text in faults if isinstance(text, str)] if isinstance(faults, list) else []
-    yield "gate", f"refused, accepted: {'; '.join(texts)}" if texts else "passed"
+def verdict(one: EditRecord) -> Iterator[tuple[str, str]]:
+    """What the gate said, where that was recorded."""
+    if one.faults is not None:
+        yield "gate", f"refused, accepted: {'; '.join(one.faults)}" if one.faults else "passed"
 
 
 def answers(found: Mapping[str, Any]) -> Parts:

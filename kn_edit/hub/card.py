@@ -35,6 +35,7 @@ MEANING = {
 UNKNOWN = {"license": "other", "license_name": "unknown"}
 
 MOST_CELL = 300  # characters
+DIGITS = 12  # of an id, in a list
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
 
 
@@ -168,6 +169,12 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
         count = str(len(one.neurons))
         rows.append("| " + " | ".join((*cells, count, *shares, _code(one.id))) + " |")
     yield "\n".join(rows)
+    against = [
+        f"- {_code(one.id[:DIGITS])}: {_cell('; '.join(one.faults))}" for one in edits if one.faults
+    ]
+    if against:
+        yield "Recorded although the gate refused them:"
+        yield "\n".join(against)
     yield (
         f"They apply in this order. `{FOLDER}/` holds the numbers of each, in a file that is "
         "named by its sha256, and how its neurons were found."

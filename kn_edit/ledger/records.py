@@ -57,6 +57,16 @@ class EditRecord:
     overlaps: tuple[str, ...]  # edits of the head of that time with common slots
     neurons: tuple[NeuronId, ...]
 
+    @property
+    def faults(self) -> tuple[str, ...] | None:
+        """What the gate found wrong and `accept` overruled; None where nobody recorded it."""
+        gate = self.found.get("gate")
+        if not isinstance(gate, dict):
+            return None
+        faults = gate.get("faults")
+        texts = faults if isinstance(faults, list) else []
+        return tuple(text for text in texts if isinstance(text, str))
+
 
 @dataclass(frozen=True, eq=False)
 class NewEdit:
