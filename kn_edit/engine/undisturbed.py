@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -27,6 +27,9 @@ class Closable(Protocol):
     folder: Path
     closed: bool
 
+    def during_a_verb(self) -> AbstractContextManager[None]:
+        """What holds for the time of a verb."""
+
 
 P = ParamSpec("P")
 S = TypeVar("S", bound=Closable)
@@ -40,7 +43,7 @@ def verb(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
     def called(self: S, *args: P.args, **named: P.kwargs) -> T:
         if self.closed:
             raise WorkspaceClosed(self.folder)
-        with undisturbed():
+        with undisturbed(), self.during_a_verb():
             return method(self, *args, **named)
 
     return cast("Callable[Concatenate[S, P], T]", called)

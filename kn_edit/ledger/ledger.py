@@ -7,6 +7,7 @@ build its weights and take their digests; `advance` records it, or nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -60,6 +61,7 @@ from kn_edit.ledger.records import (
     VersionRecord,
 )
 from kn_edit.ledger.restoring import Replaced
+from kn_edit.ledger.shelf import Shelf
 from kn_edit.ledger.tidying import GRACE, collect
 from kn_edit.neuron import NeuronId
 
@@ -77,6 +79,7 @@ class Ledger:
     def __init__(self, folder: Path, database: Database, clock: Clock) -> None:
         self.folder = folder
         self.blobs = Blobs(folder / BLOBS)
+        self._shelf = Shelf(self.blobs)
         self._database = database
         self._clock = clock
 
@@ -212,11 +215,15 @@ class Ledger:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
         from kn_edit.edits.delta import Delta
 
-        return Delta.from_bytes(self.blobs.get(edit), edit)
+        return self._shelf.delta(edit, Delta.from_bytes)
 
     def deltas(self, edits: Iterable[str]) -> list[Delta]:
         """The numbers of these edits, in order: of a version's, or of a plan's recipe."""
         return [self.delta(edit) for edit in edits]
+
+    def keeping_deltas(self) -> AbstractContextManager[None]:
+        """Read each delta once inside of a block, as far as 256 MB hold them."""
+        return self._shelf.keeping()
 
     # --- planning --------------------------------------------------------------------------------
 
@@ -367,7 +374,7 @@ class Ledger:
 
     def examine(self, since: str | None = None) -> Report:
         """What is wrong, what cannot be proven, and the digest of the chain. See `check`."""
-        return verification.report(self._database, self.blobs, since)
+        return verification.report(self._database, self.blobs, since, self.delta)
 
     def chain(self) -> str:
         """The digest of the journal's last event, which stands for all that was ever recorded."""

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +26,9 @@ from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
 from kn_edit.ledger.tables import edits, events, refs, versions
 from kn_edit.safetext import escaped, shortened
+
+if TYPE_CHECKING:
+    from kn_edit.edits.delta import Delta
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST_REASON = 200  # letters of what SQLite says
@@ -45,16 +48,19 @@ class Chain:
     sound: bool = False  # up to its last event
 
 
-def report(database: Database, blobs: Blobs, since: str | None = None) -> Report:
-    """Everything that is wrong with a ledger. since: a digest that the chain once ended with.
+def report(
+    database: Database, blobs: Blobs, since: str | None, delta: Callable[[str], Delta]
+) -> Report:
+    """Everything that is wrong with a ledger.
 
+    since: a digest that the chain once ended with; delta: reads an edit's file and compares it
     Raises BadDigest for what is no digest.
     """
     if since is not None and not DIGEST.fullmatch(since):
         raise BadDigest(since)
     try:
         with database.reading() as connection:
-            chain, found, ids = _examine(connection, database, blobs, since)
+            chain, found, ids = _examine(connection, database, since, delta)
     except KnEditError as error:
         return Report((Problem("database", str(database.path), str(error)),), (), None)
     notes = list(_notes(chain))
@@ -72,7 +78,7 @@ def report(database: Database, blobs: Blobs, since: str | None = None) -> Report
 
 
 def _examine(
-    connection: Connection, database: Database, blobs: Blobs, since: str | None
+    connection: Connection, database: Database, since: str | None, delta: Callable[[str], Delta]
 ) -> tuple[Chain, list[Problem], set[str]]:
     """The journal, everything that is wrong in the file, the ids of its edits."""
     chain, found, ids = Chain(), list[Problem](), set[str]()
@@ -90,7 +96,7 @@ def _examine(
         look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
     look("version", path, lambda: _other_spans(connection))
-    look("delta", path, lambda: _other_deltas(connection, blobs, ids))
+    look("delta", path, lambda: _other_deltas(connection, delta, ids))
     return chain, found, ids
 
 
@@ -224,24 +230,25 @@ def _other_spans(connection: Connection) -> Iterator[Problem]:
         yield Problem("version", str(id_), message)
 
 
-def _other_deltas(connection: Connection, blobs: Blobs, ids: set[str]) -> Iterator[Problem]:
+def _other_deltas(
+    connection: Connection, delta: Callable[[str], Delta], ids: set[str]
+) -> Iterator[Problem]:
     """Edits whose delta is not there, not sound, or does not write the slots of the table.
 
     ids: takes the ids of all edits
     """
     for edit in connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars().all():
         ids.add(str(edit))
-        yield from _readable("delta", str(edit), partial(_edit_problems, connection, blobs, edit))
+        yield from _readable("delta", str(edit), partial(_edit_problems, connection, delta, edit))
 
 
-def _edit_problems(connection: Connection, blobs: Blobs, edit: object) -> Iterator[Problem]:
-    from kn_edit.edits.delta import Delta
-
+def _edit_problems(
+    connection: Connection, delta: Callable[[str], Delta], edit: object
+) -> Iterator[Problem]:
     if not isinstance(edit, str) or not DIGEST.fullmatch(edit):
         yield Problem("edits", shortened(escaped(str(edit)), _MOST_REASON), "it has no id")
         return
-    delta = Delta.from_bytes(blobs.get(edit), edit)
-    if reading.modes(connection, edit) != delta.modes():
+    if reading.modes(connection, edit) != delta(edit).modes():
         yield Problem("slots", edit, "the table of slots does not say what the delta does")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
@@ -177,6 +177,10 @@ class Workspace:
         """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
         self.closed = True
         self.ledger.close()
+
+    def during_a_verb(self) -> AbstractContextManager[None]:
+        """Each delta is read and hashed once in a verb."""
+        return self.ledger.keeping_deltas()
 
     def __enter__(self) -> Workspace:
         return self
