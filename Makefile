@@ -53,6 +53,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench
 	$(BIN)/python benchmarks/update.py
+	$(BIN)/python benchmarks/ledger.py
 
 # Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
 corrections: $(STAMP)

@@ -136,7 +136,7 @@ def verbs(line: Line) -> dict[str, Verb]:
     def compose(ledger: Ledger, number: int) -> object:
         return move(ledger, ledger.plan_compose([f"few-{number}"], allow_overlap=True))
 
-    numbers = iter(range(line.edits, 2 * line.edits))
+    numbers = iter(range(line.edits + 1_000_000, line.edits + 2_000_000))
     return {
         "log, 20 moves": lambda ledger, number: ledger.log(20),
         "show an edit": lambda ledger, number: ledger.edit(line.edit(last - number).delta.id),

@@ -33,9 +33,10 @@ def status(workspace: Workspace, output: Output) -> None:
 
 @click.command()
 @click.argument("repo", required=False, metavar="[REPO[@BRANCH]]")
+@click.option("-n", "most", type=click.IntRange(min=1), help="Only so many, the newest.")
 @output_options
 @pass_workspace
-def log(workspace: Workspace, repo: str | None, output: Output) -> None:
+def log(workspace: Workspace, repo: str | None, most: int | None, output: Output) -> None:
     """Every move of the head, newest first.
 
     With REPO, the versions that are published there on the Hub, with their commits, tags and
@@ -44,20 +45,21 @@ def log(workspace: Workspace, repo: str | None, output: Output) -> None:
     \b
     Examples:
       kn-edit log
+      kn-edit log -n 20
       kn-edit log -q | head -1
       kn-edit log me/model
     """
     from kn_edit.cli import records
 
     if repo is not None:
-        found = workspace.published(repo)
+        found = workspace.published(repo)[:most]
         output.show(
             [plain.release(one) for one in found],
             [one.version for one in found],
             lambda: records.releases(found),
         )
         return
-    steps = workspace.log()
+    steps = workspace.log(most)
     output.show(
         [plain.step(step) for step in steps],
         [step.version for step in steps],

@@ -10,7 +10,7 @@ from threading import Lock
 from sqlalchemy import Connection, Row, select, text
 
 from kn_edit.ledger.parts import parts
-from kn_edit.ledger.recipes import BadId, Recipe
+from kn_edit.ledger.recipes import WIDTH, BadId, Recipe
 from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Span, Way, effect_of, joined
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import version_changes, version_spans, versions
@@ -36,6 +36,7 @@ _WAY_BACK = text(
     """
 )
 _KEPT = 4  # lists that are known to be those of their versions
+_SHORT = 10_000 * WIDTH  # bytes of a list that is compared with its id whenever it is read
 
 _proven: OrderedDict[tuple[str, str], Recipe] = OrderedDict()
 _proving = Lock()
@@ -46,20 +47,34 @@ def read(connection: Connection, base: str, version: str) -> Recipe:
     return proven(base, version, list_of(way_back(connection, version)))
 
 
-def proven(base: str, version: str, edits: Recipe) -> Recipe:
-    """The list of a version, after comparing it with its id. Raises DamagedRow.
+def looked_at(connection: Connection, base: str, version: str) -> Recipe:
+    """The edits of a version, where single ones of them are looked for and none is listed.
+
+    A long list is not compared with the id of its version then, which takes longer than reading
+    it. Raises DamagedRow.
+    """
+    data = list_of(way_back(connection, version))
+    return proven(base, version, data) if len(data) <= _SHORT else known(base, version, data)
+
+
+def proven(base: str, version: str, data: bytes) -> Recipe:
+    """The list of a version, packed, after comparing it with its id. Raises DamagedRow.
 
     The id is a sha256 over the list. A list that equals one that was compared before needs no
     other pass.
     """
+    edits = known(base, version, data)
+    if edits.version_id(base) != version:
+        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
+    remember(base, version, edits)
+    return edits
+
+
+def known(base: str, version: str, data: bytes) -> Recipe:
+    """A packed list as a recipe: the known one of the version, where that is the same."""
     with _proving:
-        known = _proven.get((base, version))
-    if known is None or known != edits:
-        if edits.version_id(base) != version:
-            raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
-        known = edits
-    remember(base, version, known)
-    return known
+        before = _proven.get((base, version))
+    return before if before is not None and before.holds(data) else Recipe.from_bytes(data)
 
 
 def remember(base: str, version: str, edits: Recipe) -> None:
@@ -87,9 +102,9 @@ def way_back(connection: Connection, version: str) -> list[Hop]:
         raise DamagedRow(f"the edits of version {version[:12]} are not those of its id") from error
 
 
-def list_of(hops: Sequence[Hop]) -> Recipe:
-    """The list that a way back leads to the empty one from."""
-    return Recipe.from_bytes(joined(hop.effect for hop in hops).appended)
+def list_of(hops: Sequence[Hop]) -> bytes:
+    """The list that a way back leads to the empty one from, packed."""
+    return joined(hop.effect for hop in hops).appended
 
 
 def _hop(version: str, rows: Sequence[Row[tuple[object, ...]]]) -> Hop:
@@ -111,12 +126,13 @@ def effect_in(dropped: object, appended: object) -> Effect:
     """The effect of a stored span. Raises BadId, DamagedRow."""
     if not isinstance(dropped, bytes) or not isinstance(appended, bytes):
         raise DamagedRow("a span does not hold packed ids")
-    Recipe.from_bytes(dropped)
-    return Effect(dropped, Recipe.from_bytes(appended).to_bytes())
+    if len(dropped) % WIDTH or len(appended) % WIDTH:
+        raise BadId("the ids of a span are cut off")
+    return Effect(dropped, appended)
 
 
-def read_each(connection: Connection, base: str, ids: Collection[str]) -> dict[str, Recipe]:
-    """The edits of several versions. Raises DamagedRow where they are not those of their ids.
+def look_at_each(connection: Connection, base: str, ids: Collection[str]) -> dict[str, Recipe]:
+    """The edits of several versions, as `looked_at` gives them. Raises DamagedRow.
 
     One that is stored as a change of another one of them needs no way back of its own.
     """
@@ -126,9 +142,9 @@ def read_each(connection: Connection, base: str, ids: Collection[str]) -> dict[s
     for id_, parent in parents.items():
         before, effect = recipes.get(parent or ""), effects.get(id_, Effect())
         if before is None or effect is None:
-            recipes[id_] = read(connection, base, id_)
+            recipes[id_] = looked_at(connection, base, id_)
         else:
-            recipes[id_] = proven(base, id_, effect.applied(before))
+            recipes[id_] = effect.applied(before)
     return recipes
 
 

@@ -192,7 +192,8 @@ def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
     )
     rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
     found = {row.text("edit_id"): row.text("mode") for row in rows}
-    in_head = recipe(connection, head).places(found) if found else {}
+    edits_of_head = lists.looked_at(connection, fingerprint(connection), head)
+    in_head = edits_of_head.places(found)
     return [
         Blame(edit, found[edit.id], edit.id in in_head) for edit in edit_records(connection, found)
     ]
@@ -300,7 +301,7 @@ def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]
 
 def recipes_of(connection: Connection, ids: Collection[str]) -> dict[str, Recipe]:
     """The edits of several versions; those that are not there are left out. Raises DamagedRow."""
-    return lists.read_each(connection, fingerprint(connection), ids)
+    return lists.look_at_each(connection, fingerprint(connection), ids)
 
 
 def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any]:

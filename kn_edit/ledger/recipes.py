@@ -13,6 +13,7 @@ WIDTH = 32  # bytes of an id
 DIGITS = 2 * WIDTH
 _AT_ONCE = 4096  # ids that are unpacked or compared together
 _FEW = 8  # ids that are searched for one by one
+_RECENT = 64  # states of a sha256 that are kept beside those at every so many ids
 
 _growing = Lock()
 
@@ -24,33 +25,43 @@ class BadId(ValueError):
 class _Line:
     """Ids one after the other, to which more may be appended; recipes are beginnings of it.
 
-    So a line of versions, each with one edit more than the one before, is one list. It keeps the
-    state of the sha256 of its text, so that the id of the next version costs no pass over it.
+    So a line of versions, each with one edit more than the one before, is one list. It keeps
+    states of the sha256 of its text, from which the id of a version near the end is soon told.
     """
 
-    __slots__ = ("base", "data", "hashed", "sha")
+    __slots__ = ("base", "data", "states")
 
     def __init__(self, data: bytes | bytearray = b"") -> None:
         self.data = bytearray(data)
         self.base: str | None = None
-        self.sha: Any = None
-        self.hashed = 0  # ids that `sha` has taken in
+        self.states: dict[int, Any] = {}  # by how many ids a state has taken in
 
     def digest(self, base: str, length: int) -> str:
         """The id of the version with this base and the first so many edits."""
         with _growing:
-            fits = self.base == base and self.hashed <= length
-            sha, hashed = (self.sha, self.hashed) if fits else (_text_start(base), 0)
-            for first in range(hashed, length, _AT_ONCE):
-                last = min(first + _AT_ONCE, length)
+            if self.base != base:
+                self.base, self.states = base, {0: _text_start(base)}
+            first = max(count for count in self.states if count <= length)
+            sha = self.states[first].copy()
+            while first < length:
+                last = min(first - first % _AT_ONCE + _AT_ONCE, length)
                 ids = self.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).replace(",", '","')
                 sha.update(f'{"," if first else ""}"{ids}"'.encode())
-            # The state of a longer beginning is worth more than that of a shorter one.
-            if self.base != base or self.hashed <= length:
-                self.base, self.sha, self.hashed = base, sha, length
-            sha = sha.copy()
+                self.states[last] = sha.copy()
+                first = last
+            recent = [count for count in self.states if count % _AT_ONCE]
+            for count in recent[:-_RECENT]:
+                del self.states[count]
         sha.update(b"]}")
         return str(sha.hexdigest())
+
+    def branch(self, data: bytes | bytearray, same: int) -> _Line:
+        """Another line, which begins with the same so many ids."""
+        line = _Line(data)
+        with _growing:
+            line.base = self.base
+            line.states = {n: sha for n, sha in self.states.items() if n <= same}
+        return line
 
 
 def _text_start(base: str) -> Any:
@@ -89,6 +100,11 @@ class Recipe(Sequence[str]):
         line, length = self._parts()
         return bytes(line.data[: length * WIDTH])
 
+    def holds(self, data: bytes) -> bool:
+        """Whether these packed ids are its own."""
+        line, length = self._parts()
+        return len(data) == length * WIDTH and line.data.startswith(data)
+
     def version_id(self, base: str) -> str:
         """The id of the version that has this base and these edits."""
         line, length = self._parts()
@@ -103,22 +119,24 @@ class Recipe(Sequence[str]):
         if not data:
             return self
         line, length = self._parts()
+        end, after = length * WIDTH, length + len(data) // WIDTH
         with _growing:
-            if len(line.data) != length * WIDTH:  # it goes on with other edits already
-                line = _Line(line.data[: length * WIDTH])
-            line.data += data
-        return Recipe._of(line, length + len(data) // WIDTH)
+            if len(line.data) == end:
+                line.data += data
+            goes_on = line.data[end : end + len(data)] == data
+        if not goes_on:  # it goes on with other edits already
+            line = line.branch(line.data[:end] + data, length)
+        return Recipe._of(line, after)
 
     def without(self, ids: Collection[str]) -> Recipe:
         """The recipe that lacks these edits, wherever they stand; those that it never had too."""
         places = sorted(self.places(ids).values())
         if not places:
             return self
+        line, _ = self._parts()
         data = self.to_bytes()
-        ends = [*(place * WIDTH for place in places), len(data)]
-        starts = [0, *(end + WIDTH for end in ends[:-1])]
-        kept = b"".join(data[start:end] for start, end in zip(starts, ends, strict=True))
-        return Recipe._of(_Line(kept), len(kept) // WIDTH)
+        kept = cut(data, places)
+        return Recipe._of(line.branch(kept, places[0]), len(kept) // WIDTH)
 
     def places(self, ids: Collection[str]) -> dict[str, int]:
         """Where these edits stand, counted from 0; those that it lacks are left out."""
@@ -150,11 +168,7 @@ class Recipe(Sequence[str]):
         except BadId:
             return -1
         line, length = self._parts()
-        at = -1
-        while True:
-            at = line.data.find(needle, at + 1, length * WIDTH)
-            if at < 0 or at % WIDTH == 0:
-                return at // WIDTH if at >= 0 else -1
+        return place_of(needle, line.data, length)
 
     def __len__(self) -> int:
         return self._length
@@ -234,6 +248,23 @@ def packed(ids: Iterable[object]) -> bytes:
     if data.hex() != text:
         raise BadId("an id has capital letters")
     return data
+
+
+def place_of(id_: bytes, data: bytes | bytearray, length: int | None = None) -> int:
+    """The place of a packed id among others, of which the first so many count; -1: not there."""
+    end = len(data) if length is None else length * WIDTH
+    at = data.find(id_, 0, end)
+    while at % WIDTH and at >= 0:
+        at = data.find(id_, at + 1, end)
+    return at // WIDTH if at >= 0 else -1
+
+
+def cut(data: bytes, places: Iterable[int]) -> bytes:
+    """Packed ids without those at these places."""
+    ends = [place * WIDTH for place in sorted(places)]
+    starts = [0, *(end + WIDTH for end in ends)]
+    slices = zip(starts, [*ends, len(data)], strict=True)
+    return b"".join(data[start:end] for start, end in slices)
 
 
 def _common(data: bytearray, other: bytearray, start: int, other_start: int, most: int) -> int:

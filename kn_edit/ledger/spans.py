@@ -12,17 +12,20 @@ a list that is read is compared with the id of its version, and `verify` makes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from struct import Struct
 
-from kn_edit.ledger.recipes import WIDTH, Recipe, packed
+from kn_edit.ledger.recipes import WIDTH, Recipe, cut, packed, place_of
 
 FANOUT = 32  # changes of a span, spans of a span of the next level
 WHOLE = 15  # the level of a span that holds the whole list: no other one goes beyond it
 WASTE = 8 * FANOUT  # changes that may be read beyond twice the length of a list
 MOST_HOPS = FANOUT * (WHOLE + 1)  # more steps than lead back from any version
-_FEW = 8  # ids that are looked for one by one
+_FEW = 12  # ids that are looked for one by one
+_SOME = 40  # ids that are cut out one by one
+_MANY = Struct(f"{WIDTH}s" * 1024)
 
 
 @dataclass(frozen=True)
@@ -135,19 +138,18 @@ def _kept(appended: bytes, gone: set[bytes]) -> bytes:
     """Packed ids without those that are gone; each of these takes one away, and is done."""
     if not gone or not appended:
         return appended
-    if len(gone) > _FEW:
-        there = set(_ids(appended)) & gone
+    there = gone if len(gone) <= _FEW else gone.intersection(_ids(appended))
+    if len(there) > _SOME:
         gone -= there
         return b"".join(id_ for id_ in _ids(appended) if id_ not in there)
-    for id_ in list(gone):
-        at = appended.find(id_)
-        while at % WIDTH and at >= 0:
-            at = appended.find(id_, at + 1)
-        if at >= 0:
-            gone.remove(id_)
-            appended = appended[:at] + appended[at + WIDTH :]
-    return appended
+    places = {id_: place_of(id_, appended) for id_ in there}
+    gone.difference_update([id_ for id_, place in places.items() if place >= 0])
+    return cut(appended, [place for place in places.values() if place >= 0])
 
 
-def _ids(data: bytes) -> Iterable[bytes]:
-    return (data[at : at + WIDTH] for at in range(0, len(data), WIDTH))
+def _ids(data: bytes) -> Iterator[bytes]:
+    whole = len(data) - len(data) % _MANY.size
+    for at in range(0, whole, _MANY.size):
+        yield from _MANY.unpack_from(data, at)
+    for at in range(whole, len(data), WIDTH):
+        yield data[at : at + WIDTH]

@@ -95,7 +95,7 @@ def add_version(
     if not _is_known(connection, plan.version, digests):
         seq = events.next_seq(connection)
         _begin_version(connection, plan.version, fingerprint, now, seq)
-        _describe_version(connection, plan, digests, plan.parents)
+        _describe_version(connection, plan, digests, plan.parents, fingerprint)
 
 
 def _begin_version(
@@ -111,9 +111,10 @@ def _describe_version(
     plan: Advance | Adoption,
     digests: Mapping[str, str],
     parents: Sequence[str],
+    fingerprint: str,
 ) -> None:
     """What makes up a version that was just added: its edits, the digests of its tensors."""
-    parent, steps, hops = _shortest(connection, plan.recipe, parents)
+    parent, steps, hops = _shortest(connection, fingerprint, plan.recipe, parents)
     span = new_span(effect_of(steps), hops, len(plan.recipe))
     # A span ends the line of versions that are read together for their digests, too.
     known = {} if parent is None or span else read_digests(connection, parent)
@@ -151,14 +152,14 @@ def _add_span(connection: Connection, version: str, span: Span) -> None:
 
 
 def _shortest(
-    connection: Connection, recipe: Sequence[str], parents: Sequence[str]
+    connection: Connection, fingerprint: str, recipe: Sequence[str], parents: Sequence[str]
 ) -> tuple[str | None, list[tuple[str, bool]], list[Hop]]:
     """The version whose recipe needs the fewest changes to become this one, the changes, and the
     way back from there."""
     best: tuple[str | None, list[tuple[str, bool]], list[Hop]] | None = None
     for candidate in parents:
         hops = lists.way_back(connection, candidate)
-        steps = changes(lists.list_of(hops), recipe)
+        steps = changes(lists.known(fingerprint, candidate, lists.list_of(hops)), recipe)
         if len(steps) < (len(best[1]) if best else len(recipe)):
             best = candidate, steps, hops
     return best or (None, changes((), recipe), [])
@@ -184,7 +185,8 @@ def adopt(
         _pulled(connection, plan, now, edit.delta.id, edit.message)
     if new:
         head = select(refs.c.version_id).where(refs.c.name == BRANCH)
-        _describe_version(connection, plan, digests, connection.execute(head).scalars().all())
+        heads = connection.execute(head).scalars().all()
+        _describe_version(connection, plan, digests, heads, fingerprint)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))

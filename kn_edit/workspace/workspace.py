@@ -426,9 +426,9 @@ class Workspace:
         return self.ledger.head()
 
     @verb
-    def log(self) -> list[Step]:
-        """The moves of the branch, newest first, down to the root version."""
-        return self.ledger.log()
+    def log(self, most: int | None = None) -> list[Step]:
+        """The moves of the branch, newest first, down to the root version, or only so many."""
+        return self.ledger.log(most)
 
     @verb
     def show(self, name: str) -> EditRecord | VersionRecord:
