@@ -136,6 +136,9 @@ def verbs(line: Line) -> dict[str, Verb]:
     def compose(ledger: Ledger, number: int) -> object:
         return move(ledger, ledger.plan_compose([f"few-{number}"], allow_overlap=True))
 
+    def diff(ledger: Ledger, number: int) -> object:
+        return ledger.diff(ledger.log(4)[-1].version, "head")
+
     numbers = iter(range(line.edits + 1_000_000, line.edits + 2_000_000))
     return {
         "log, 20 moves": lambda ledger, number: ledger.log(20),
@@ -145,6 +148,7 @@ def verbs(line: Line) -> dict[str, Verb]:
         "record an edit": record,
         "compose with 3 edits": compose,
         "revert a late edit": revert,
+        "diff of 3 edits": diff,
         "the list of the head": lambda ledger, number: tuple(ledger.head().edits),
         "revert an early edit": revert_first,
     }

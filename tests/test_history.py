@@ -16,7 +16,9 @@ from ledgers import D_FF, D_MODEL, FINGERPRINT, NAMES, delta_of, weights
 from kn_edit.edits.delta import Delta, Mode, SlotChanges
 from kn_edit.edits.fold import fold_weight
 from kn_edit.ledger.history import (
+    beyond,
     composed,
+    difference,
     differing_slots,
     overlaps_after,
     overlaps_before,
@@ -103,6 +105,14 @@ def test_slots_differ_where_other_edits_make_them_and_set_hides_what_came_before
     modes["s"] = {NeuronId(0, 1): "set"}
     found = differing_slots(one, other, modes.__getitem__)
     assert tuple(map(str, found)) == differ
+
+
+@given(recipes, recipes)
+def test_what_is_neither_moved_nor_in_one_recipe_alone_has_the_same_order_in_both(one, other):
+    only_one, only_other, moved = difference(one, other)
+    assert (only_one, only_other) == (beyond(one, other), beyond(other, one))
+    rest = [tuple(e for e in recipe if e not in moved) for recipe in (one, other)]
+    assert [e for e in rest[0] if e not in only_one] == [e for e in rest[1] if e not in only_other]
 
 
 # --- any history ---------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def test_whatever_is_asked_of_packed_lists_is_what_tuples_answer(one, other):
     assert history.changes(a, b) == history.changes(one, other)
     assert history.composed([a, b]) == history.composed([one, other])
     assert history.beyond(a, b) == history.beyond(one, other)
+    assert history.difference(a, b) == history.difference(one, other)
     for id_ in IDS:
         assert history.without(a, id_) == history.without(one, id_)
 

@@ -27,7 +27,7 @@ class Closable(Protocol):
     folder: Path
     closed: bool
 
-    def during_a_verb(self) -> AbstractContextManager[None]:
+    def _during_a_verb(self) -> AbstractContextManager[None]:
         """What holds for the time of a verb."""
 
 
@@ -43,7 +43,7 @@ def verb(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
     def called(self: S, *args: P.args, **named: P.kwargs) -> T:
         if self.closed:
             raise WorkspaceClosed(self.folder)
-        with undisturbed(), self.during_a_verb():
+        with undisturbed(), self._during_a_verb():
             return method(self, *args, **named)
 
     return cast("Callable[Concatenate[S, P], T]", called)

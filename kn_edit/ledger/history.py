@@ -52,6 +52,26 @@ def beyond(recipe: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
     return tuple(edit for edit in rest if edit not in shared)
 
 
+def difference(
+    one: Sequence[str], other: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The edits that only the first recipe has, those that only the other one has, and moved ones.
+
+    All edits that are none of these stand in both recipes in the same order.
+    """
+    steps, turned = changes(one, other), False
+    if len(steps) > _MOST_RUNS:  # one that lacks an early edit is told in few steps from one side
+        back = changes(other, one)
+        turned = len(back) < len(steps)
+        steps = back if turned else steps
+    dropped = dict.fromkeys(edit for edit, added in steps if not added)
+    appended = dict.fromkeys(edit for edit, added in steps if added)
+    gone = tuple(edit for edit in dropped if edit not in appended)
+    new = tuple(edit for edit in appended if edit not in dropped)
+    moved = tuple(edit for edit in dropped if edit in appended)
+    return (new, gone, moved) if turned else (gone, new, moved)
+
+
 def composed(recipes: Sequence[Edits]) -> Edits:
     """The first recipe, then what the others have beyond it, in their order."""
     result, *others = recipes

@@ -203,13 +203,9 @@ class Ledger:
             one, other = (
                 reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
             )
-            modes = reading.modes_of(connection, {*one, *other})
-            slots = history.differing_slots(one, other, modes.__getitem__)
-        return Difference(
-            history.beyond(one, other),
-            history.beyond(other, one),
-            slots,
-        )
+            only_one, only_other, moved = history.difference(one, other)
+            slots = _differing(connection, (one, other), {*only_one, *only_other, *moved})
+        return Difference(only_one, only_other, slots)
 
     def delta(self, edit: str) -> Delta:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
@@ -261,7 +257,7 @@ class Ledger:
             slots.setdefault(id_, set())
             sharing = _in_order(recipe.places(slots))
             overlaps = history.overlaps_after(sharing, id_, slots.__getitem__)
-            (record,) = reading.edit_records(connection, [id_])
+            (record,) = reading.edit_records(connection, [id_], overlaps=False)
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
         message = f"revert {id_[:12]} ({record.message})"
@@ -403,8 +399,13 @@ class Ledger:
     # --- inside ----------------------------------------------------------------------------------
 
     def _head(self, connection: Connection) -> tuple[str, Recipe]:
+        """The version of the branch, and its list: rows are read unless it was proven lately.
+
+        What is recorded on it is read back, so that no damage of the rows goes unnoticed.
+        """
         head = events.head_id(connection)
-        return head, reading.recipe(connection, head)
+        recipe = lists.proven_before(self.base.fingerprint, head)
+        return head, reading.recipe(connection, head) if recipe is None else recipe
 
     def _plan(
         self,
@@ -440,6 +441,24 @@ def _meeting(connection: Connection, recipes: Sequence[Recipe]) -> tuple[Overlap
     slots = reading.sharing(connection, {slot for edit in new for slot in modes.get(edit, ())})
     parts = [_in_order(recipe.places(slots)) for recipe in recipes]
     return history.overlaps_between(parts, slots.__getitem__)
+
+
+def _differing(
+    connection: Connection, recipes: tuple[Recipe, Recipe], edits: set[str]
+) -> tuple[NeuronId, ...]:
+    """Slots that two recipes write in different ways.
+
+    edits: those that are not in both, or not in the same order; a slot that none of them writes
+    does not differ
+    """
+    slots = {slot for modes in reading.modes_of(connection, edits).values() for slot in modes}
+    writers = reading.modes_of(connection, reading.sharing(connection, slots))
+    modes = {
+        edit: {slot: mode for slot, mode in written.items() if slot in slots}
+        for edit, written in writers.items()
+    }
+    one, other = (_in_order(recipe.places(modes)) for recipe in recipes)
+    return history.differing_slots(one, other, modes.__getitem__)
 
 
 def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:

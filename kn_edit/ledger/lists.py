@@ -29,10 +29,9 @@ _WAY_BACK = text(
         FROM way JOIN versions v ON v.id = way.next
         LEFT JOIN version_spans s ON s.version_id = v.id WHERE way.depth < {MOST_HOPS}
     )
-    SELECT way.id, s.level, s.dropped, s.appended, c.edit_id, c.added
+    SELECT way.id, s.level, s.dropped, s.appended, c.edit_id, c.added, way.depth, c.position
     FROM way LEFT JOIN version_spans s ON s.version_id = way.id
     LEFT JOIN version_changes c ON c.version_id = way.id AND s.version_id IS NULL
-    ORDER BY way.depth, c.position
     """
 )
 _KEPT = 4  # lists that are known to be those of their versions
@@ -54,7 +53,7 @@ def looked_at(connection: Connection, base: str, version: str) -> Recipe:
     it. Raises DamagedRow.
     """
     data = list_of(way_back(connection, version))
-    return proven(base, version, data) if len(data) <= _SHORT else known(base, version, data)
+    return proven(base, version, data) if len(data) <= _SHORT else known(base, data)
 
 
 def proven(base: str, version: str, data: bytes) -> Recipe:
@@ -63,18 +62,25 @@ def proven(base: str, version: str, data: bytes) -> Recipe:
     The id is a sha256 over the list. A list that equals one that was compared before needs no
     other pass.
     """
-    edits = known(base, version, data)
+    edits = known(base, data)
     if edits.version_id(base) != version:
         raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
     remember(base, version, edits)
     return edits
 
 
-def known(base: str, version: str, data: bytes) -> Recipe:
-    """A packed list as a recipe: the known one of the version, where that is the same."""
+def known(base: str, data: bytes) -> Recipe:
+    """A packed list as a recipe; where one that was proven lately begins so, they share it."""
     with _proving:
-        before = _proven.get((base, version))
-    return before if before is not None and before.holds(data) else Recipe.from_bytes(data)
+        before = [recipe for (other, _), recipe in _proven.items() if other == base]
+    shared = (recipe.beginning(data) for recipe in reversed(before))
+    return next((recipe for recipe in shared if recipe is not None), Recipe.from_bytes(data))
+
+
+def proven_before(base: str, version: str) -> Recipe | None:
+    """The list of a version that was compared with its id lately, without reading it again."""
+    with _proving:
+        return _proven.get((base, version))
 
 
 def remember(base: str, version: str, edits: Recipe) -> None:
@@ -95,8 +101,10 @@ def forget() -> None:
 
 def way_back(connection: Connection, version: str) -> list[Hop]:
     """The steps that lead from a version to the empty list, newest first. Raises DamagedRow."""
-    rows = connection.execute(_WAY_BACK, {"version": version})
+    rows = connection.execute(_WAY_BACK, {"version": version}).all()
     try:
+        # Not sorted by the query, which would copy every span to do so.
+        rows = sorted(rows, key=lambda row: (row.depth, row.position or 0))
         return [_hop(id_, list(group)) for id_, group in groupby(rows, lambda row: row.id)]
     except (BadId, TypeError) as error:
         raise DamagedRow(f"the edits of version {version[:12]} are not those of its id") from error

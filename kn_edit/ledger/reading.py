@@ -127,8 +127,12 @@ def modes_of(
     return slots
 
 
-def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> list[EditRecord]:
+def edit_records(
+    connection: Connection, ids: Iterable[str] | None = None, *, overlaps: bool = True
+) -> list[EditRecord]:
     """The edits with these ids, or all of them, oldest first. Raises DamagedRow.
+
+    overlaps: also which edits shared slots with each, for which lists are read
 
     What an event recorded is compared with its payload, so that nothing else is ever told.
     """
@@ -151,13 +155,13 @@ def edit_records(connection: Connection, ids: Iterable[str] | None = None) -> li
     ]
     coverage.require(connection, [row.number("seq") for row in rows])
     slots, metrics = modes_of(connection, ids), _metrics(connection, ids)
-    overlaps = _overlaps(connection, slots)
+    overlapping = _overlaps(connection, slots) if overlaps else {}
     return [
         _edit(
             row,
             neurons=tuple(slots.get(row.text("id"), ())),
             metrics=metrics.get(row.text("id"), {}),
-            overlaps=row.texts("overlaps") or overlaps.get(row.text("id"), ()),
+            overlaps=row.texts("overlaps") or overlapping.get(row.text("id"), ()),
         )
         for row in sorted(rows, key=lambda row: row.number("seq"))
     ]

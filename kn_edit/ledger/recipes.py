@@ -12,7 +12,7 @@ from typing import Any, overload
 WIDTH = 32  # bytes of an id
 DIGITS = 2 * WIDTH
 _AT_ONCE = 4096  # ids that are unpacked or compared together
-_FEW = 8  # ids that are searched for one by one
+_FEW = 24  # ids that are searched for one by one
 _RECENT = 64  # states of a sha256 that are kept beside those at every so many ids
 
 _growing = Lock()
@@ -32,7 +32,7 @@ class _Line:
     __slots__ = ("base", "data", "states")
 
     def __init__(self, data: bytes | bytearray = b"") -> None:
-        self.data = bytearray(data)
+        self.data = data  # a bytearray as soon as something is appended
         self.base: str | None = None
         self.states: dict[int, Any] = {}  # by how many ids a state has taken in
 
@@ -105,6 +105,11 @@ class Recipe(Sequence[str]):
         line, length = self._parts()
         return len(data) == length * WIDTH and line.data.startswith(data)
 
+    def beginning(self, data: bytes) -> Recipe | None:
+        """The recipe of these packed ids, where it begins with them; else None."""
+        line, _ = self._parts()
+        return Recipe._of(line, len(data) // WIDTH) if line.data.startswith(data) else None
+
     def version_id(self, base: str) -> str:
         """The id of the version that has this base and these edits."""
         line, length = self._parts()
@@ -122,6 +127,8 @@ class Recipe(Sequence[str]):
         end, after = length * WIDTH, length + len(data) // WIDTH
         with _growing:
             if len(line.data) == end:
+                if not isinstance(line.data, bytearray):
+                    line.data = bytearray(line.data)
                 line.data += data
             goes_on = line.data[end : end + len(data)] == data
         if not goes_on:  # it goes on with other edits already
@@ -143,8 +150,12 @@ class Recipe(Sequence[str]):
         if len(ids) <= _FEW:
             found = ((id_, self._find(id_)) for id_ in ids)
             return {id_: place for id_, place in found if place >= 0}
-        wanted = ids if isinstance(ids, (set, frozenset, dict)) else set(ids)
-        return {id_: place for place, id_ in enumerate(self) if id_ in wanted}
+        wanted = set(ids)
+        places: dict[str, int] = {}
+        for first in range(0, self._length, _AT_ONCE):
+            part = self._texts(first, min(first + _AT_ONCE, self._length))
+            places |= {id_: first + part.index(id_) for id_ in wanted.intersection(part)}
+        return places
 
     def common(self, other: Recipe) -> int:
         """How many edits both begin with."""
@@ -174,10 +185,11 @@ class Recipe(Sequence[str]):
         return self._length
 
     def __iter__(self) -> Iterator[str]:
-        line, length = self._parts()
-        for first in range(0, length, _AT_ONCE):
-            ids = line.data[first * WIDTH : min(first + _AT_ONCE, length) * WIDTH]
-            yield from ids.hex(",", WIDTH).split(",")
+        for first in range(0, self._length, _AT_ONCE):
+            yield from self._texts(first, min(first + _AT_ONCE, self._length))
+
+    def _texts(self, first: int, last: int) -> list[str]:
+        return self._line.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).split(",")
 
     def __contains__(self, id_: object) -> bool:
         return self._find(id_) >= 0
@@ -267,7 +279,9 @@ def cut(data: bytes, places: Iterable[int]) -> bytes:
     return b"".join(data[start:end] for start, end in slices)
 
 
-def _common(data: bytearray, other: bytearray, start: int, other_start: int, most: int) -> int:
+def _common(
+    data: bytes | bytearray, other: bytes | bytearray, start: int, other_start: int, most: int
+) -> int:
     """How many ids are the same in two lists from these places on, at most so many."""
     same, step = 0, _AT_ONCE
     while same < most:

@@ -159,7 +159,10 @@ def _shortest(
     best: tuple[str | None, list[tuple[str, bool]], list[Hop]] | None = None
     for candidate in parents:
         hops = lists.way_back(connection, candidate)
-        steps = changes(lists.known(fingerprint, candidate, lists.list_of(hops)), recipe)
+        before = lists.proven_before(fingerprint, candidate)
+        if before is None:
+            before = lists.known(fingerprint, lists.list_of(hops))
+        steps = changes(before, recipe)
         if len(steps) < (len(best[1]) if best else len(recipe)):
             best = candidate, steps, hops
     return best or (None, changes((), recipe), [])

@@ -178,7 +178,7 @@ class Workspace:
         self.closed = True
         self.ledger.close()
 
-    def during_a_verb(self) -> AbstractContextManager[None]:
+    def _during_a_verb(self) -> AbstractContextManager[None]:
         """Each delta is read and hashed once in a verb."""
         return self.ledger.keeping_deltas()
 
