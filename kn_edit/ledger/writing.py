@@ -162,8 +162,11 @@ def _shortest(
         before = lists.proven_before(fingerprint, candidate)
         if before is None:
             before = lists.known(fingerprint, lists.list_of(hops))
+        fewest = len(best[1]) if best else len(recipe)
+        if abs(len(recipe) - len(before)) >= fewest:  # so many changes are needed at least
+            continue
         steps = changes(before, recipe)
-        if len(steps) < (len(best[1]) if best else len(recipe)):
+        if len(steps) < fewest:
             best = candidate, steps, hops
     return best or (None, changes((), recipe), [])
 
