@@ -117,7 +117,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with Workspace.open(place / "edited") as workspace:  # on the same slots: they overlap
             (first,) = workspace.ledger.edits()
             japan = case_of(relation=str(place / "pack.json"), subject="Japan")
-            workspace.update(japan, "Cairo", method=Auto(first.neurons), accept=True)
+            workspace.update(japan, "Cairo", how=Auto(first.neurons), accept=True)
     return place
 
 

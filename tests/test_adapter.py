@@ -35,9 +35,9 @@ def workspace(request, tmp_path_factory):
     """Two updates that meet in a slot, and an erasure: shifts, sums and set slots."""
     shape, dtype = request.param
     with new_workspace(tmp_path_factory.mktemp("adapter"), shape, dtype) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
-        workspace.update(about("Japan"), "Cairo", **quick((1, 5), (1, 9)), accept=True)
-        workspace.erase(CAPITAL, **quick(top=2, zero=True), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
+        workspace.update(about("Japan"), "Cairo", how=quick((1, 5), (1, 9)), accept=True)
+        workspace.erase(CAPITAL, how=quick(top=2, zero=True), accept=True)
         yield workspace
 
 
@@ -74,7 +74,7 @@ def test_an_adapter_of_a_local_base_finds_its_base(tmp_path):
     from peft import AutoPeftModelForCausalLM
 
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
         folder = workspace.export(tmp_path / "adapter", form="adapter")
         version = plainly_loaded(exported(workspace))
     config = json.loads((folder / "adapter_config.json").read_text())

@@ -35,7 +35,7 @@ def own_cache(tmp_path, monkeypatch) -> None:
 def edited(tmp_path) -> Workspace:
     """A workspace with one edit, not opened."""
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
     return workspace
 
 
@@ -67,7 +67,7 @@ def test_a_model_with_other_files_beside_its_weights_does_not_run(way, edited, t
     with Workspace.open(tmp_path / "work") as workspace:
         verbs = {
             "assess": lambda: workspace.assess(about("France")),
-            "update": lambda: workspace.update(about("Japan"), "Rome", **QUICK, accept=True),
+            "update": lambda: workspace.update(about("Japan"), "Rome", how=QUICK, accept=True),
             "load": workspace.load,
             "export": lambda: workspace.export(tmp_path / "out"),
         }
@@ -173,7 +173,7 @@ def test_a_base_that_was_moved_is_found_again_where_the_user_says(edited, tmp_pa
         assert record.source == str(tmp_path / "moved")
         workspace.export(tmp_path / "out")
         assert workspace.verify() == []
-        assert workspace.update(about("Japan"), "Rome", **QUICK, accept=True).version
+        assert workspace.update(about("Japan"), "Rome", how=QUICK, accept=True).version
     with Workspace.open(tmp_path / "work") as workspace:
         assert workspace.base.source == str(tmp_path / "moved")
 

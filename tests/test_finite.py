@@ -347,8 +347,8 @@ def test_every_verb_that_asks_says_that_the_model_answers_nan(tmp_path):
             lambda: workspace.locate(about("France"), search=QUICK.search),
             lambda: workspace.locate_relation(CAPITAL, search=QUICK.search),
             lambda: workspace.scale(about("France"), 0.0, search=QUICK.search),
-            lambda: workspace.update(about("France"), "Rome", **QUICK, accept=True),
-            lambda: workspace.erase(CAPITAL, **quick(top=2), accept=True),
+            lambda: workspace.update(about("France"), "Rome", how=QUICK, accept=True),
+            lambda: workspace.erase(CAPITAL, how=quick(top=2), accept=True),
             lambda: workspace.evaluate(),
         ):
             with pytest.raises(NotFinite, match="layer 1"):
@@ -363,12 +363,12 @@ def test_an_edit_after_which_the_model_says_nan_is_never_recorded(shape, accept,
         before = contents(workspace.folder)
         how = replace(quick((0, 5), (1, 9)), closed_form=True, scale=(1.0, 1e38))
         with pytest.raises(GateFailed, match=r"not numbers \(NaN\) on \d+ of") as refused:
-            workspace.update(about("France"), "Rome", **how, accept=accept)
+            workspace.update(about("France"), "Rome", how=how, accept=accept)
         assert refused.value.exit_code == ExitCode.QUALITY_GATE
         assert "--accept does not record it either" in str(refused.value)
         assert workspace.head.edits == ()
         assert contents(workspace.folder).keys() >= before.keys()
-        draft = workspace.update(about("France"), "Rome", **how, dry_run=True).draft
+        draft = workspace.update(about("France"), "Rome", how=how, dry_run=True).draft
         assert draft.unsound != ()
         assert not all(one.finite for one in draft.after)
         assert not any(one.right for one in draft.after if not one.finite)
@@ -381,11 +381,11 @@ def test_a_head_that_says_nan_is_told_how_to_leave_it_and_left_without_the_model
     """An older kn-edit recorded such edits."""
     how = replace(quick((0, 5), (1, 9)), closed_form=True)
     with new_workspace(tmp_path, shape) as workspace:
-        workspace.update(about("France"), "Rome", **how, accept=True)
+        workspace.update(about("France"), "Rome", how=how, accept=True)
         sound = workspace.head.id
         monkeypatch.setattr(measuring, "not_numbers", lambda *_: ())
         huge = replace(how, scale=(1.0, 1e37))
-        edit = workspace.update(about("Japan"), "Rome", **huge, accept=True).edit
+        edit = workspace.update(about("Japan"), "Rome", how=huge, accept=True).edit
         broken = workspace.head.id
         for ask in (workspace.evaluate, lambda: workspace.assess(about("Cuba"))):
             with pytest.raises(NotFinite, match="kn-edit revert EDIT"):
@@ -407,21 +407,21 @@ def test_a_head_that_says_nan_is_told_how_to_leave_it_and_left_without_the_model
 @pytest.mark.parametrize("neuron", [(2, 0), (0, 64), (99, 0), (-1, 0), (0, -1)])
 def test_neurons_that_the_model_lacks_are_refused(neuron, tmp_path):
     with new_workspace(tmp_path) as workspace, pytest.raises(BadSetting, match=r"L0\.0 to L1\.63"):
-        workspace.update(about("France"), "Rome", **quick(neuron))
+        workspace.update(about("France"), "Rome", how=quick(neuron))
 
 
 def test_a_change_that_leaves_float32_is_not_told_as_a_damaged_file(tmp_path):
     with new_workspace(tmp_path) as workspace:
         how = replace(quick((0, 5)), closed_form=True, scale=(1.0, 1e39))
         with pytest.raises(ChangeOutOfRange, match="smaller --scale"):
-            workspace.update(about("France"), "Rome", **how)
+            workspace.update(about("France"), "Rome", how=how)
 
 
 def test_an_erasure_passes_over_neurons_without_which_the_model_says_nan(tmp_path, monkeypatch):
     with new_workspace(tmp_path) as workspace:
         monkeypatch.setattr(erasing, "perplexity_at", lambda *_, **named: 1.0 if named else NAN)
         relation = known_by(workspace)
-        done = workspace.erase(relation, **quick(zero=True, times=1e9), dry_run=True)
+        done = workspace.erase(relation, how=quick(zero=True, times=1e9), dry_run=True)
         assert len(done.draft.neurons) == 1  # NaN is no limit that anything keeps
 
 

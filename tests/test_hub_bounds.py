@@ -38,7 +38,7 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with new_workspace(folder) as ann:
-            ann.update(about("France"), "Rome", **quick((0, 3)), accept=True)
+            ann.update(about("France"), "Rome", how=quick((0, 3)), accept=True)
             self.head = ann.head
         Workspace.init(str(folder / "model"), folder / "empty").close()
         self.hub = Hub()

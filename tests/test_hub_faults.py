@@ -27,10 +27,10 @@ class Stage:
     def __init__(self, folder: Path) -> None:
         self.folder, self.empty = folder, folder / "empty"
         with new_workspace(folder) as workspace:
-            workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
+            workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
             workspace.tag("one")
             self.one = shard(exported(workspace))
-            workspace.update(about("Japan"), "Cairo", **quick((1, 7)), accept=True)
+            workspace.update(about("Japan"), "Cairo", how=quick((1, 7)), accept=True)
             self.two = shard(exported(workspace))
             self.head = workspace.head.id
         Workspace.init(str(folder / "model"), self.empty).close()

@@ -39,10 +39,10 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         with new_workspace(folder) as ann:
-            ann.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
-            ann.update(about("Japan"), "Cairo", **quick((1, 7)), accept=True)
+            ann.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
+            ann.update(about("Japan"), "Cairo", how=quick((1, 7)), accept=True)
             ann.tag("two")
-            ann.erase(CAPITAL, **quick(top=2, zero=True), accept=True)
+            ann.erase(CAPITAL, how=quick(top=2, zero=True), accept=True)
             self.edits, self.head, self.base = ann.head.edits, ann.head.id, ann.base
         Workspace.init(str(folder / "model"), folder / "empty").close()
         self.hub = Hub()
@@ -149,7 +149,7 @@ def test_a_head_that_is_further_on_stays(world, bob):
 def test_a_head_with_edits_of_its_own_stays_and_can_be_joined(world, bob):
     with Workspace.open(bob) as workspace:
         how = quick((0, 9))
-        own = workspace.update(about("Italy"), "Oslo", **how, accept=True)
+        own = workspace.update(about("Italy"), "Oslo", how=how, accept=True)
     ran = world.desk("pull", REPO, "--json")
     assert ran.code == 3
     assert ran.error["error"] == "Diverged"
@@ -166,7 +166,7 @@ def test_a_head_with_edits_of_its_own_stays_and_can_be_joined(world, bob):
 def test_a_pulled_version_can_be_extended_and_pushed_on(world, bob):
     assert world.desk("pull", REPO).code == 0
     with Workspace.open(bob) as workspace:
-        workspace.update(about("Italy"), "Oslo", **quick((0, 9)), accept=True)
+        workspace.update(about("Italy"), "Oslo", how=quick((0, 9)), accept=True)
         weights = shard(exported(workspace))
     world.hub.create("ann/on")
     assert world.desk("push", "ann/on").code == 0

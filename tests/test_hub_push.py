@@ -89,7 +89,7 @@ def hub(desk: Desk) -> Hub:
 def workspace(tmp_path) -> Iterator[Workspace]:
     """A workspace with one quick edit."""
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
         yield workspace
 
 
@@ -117,7 +117,7 @@ def test_every_revision_loads_and_gives_its_own_answer(hub, desk, tmp_path):
     france = about("France")
     with new_workspace(tmp_path) as workspace:
         old = answers(workspace, workspace.load(), france)
-        done = workspace.update(france, "Rome", **THOROUGH, accept=True)
+        done = workspace.update(france, "Rome", how=THOROUGH, accept=True)
         rome = tokens(workspace, france, "Rome")
         assert done.draft.metrics["efficacy"] == 1.0 and old != rome
         edited, base = shard(exported(workspace)), shard(exported(workspace, "base"))
@@ -147,7 +147,7 @@ def test_every_revision_loads_and_gives_its_own_answer(hub, desk, tmp_path):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_published_checkpoint_is_the_exported_one(shape, hub, desk, tmp_path):
     with new_workspace(tmp_path, shape) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
         folder = contents(exported(workspace))
     assert desk("push", REPO).code == 0
     found = files(hub)
@@ -185,7 +185,7 @@ def test_only_shards_with_touched_tensors_travel(hub, desk, tmp_path):
     with new_workspace(tmp_path) as workspace:
         first = json_of(desk, "push", REPO)
         assert names | {"model.safetensors.index.json"} <= first["sent"].keys()
-        edit = workspace.update(about("France"), "Rome", **quick((1, 5)), accept=True)
+        edit = workspace.update(about("France"), "Rome", how=quick((1, 5)), accept=True)
         touched = workspace.engine.shards.entry("model.layers.1.mlp.down_proj.weight").file
         out = exported(workspace)
     second = json_of(desk, "push", REPO)
@@ -299,7 +299,7 @@ REFUSED = {
 def guarded(hub, desk, tmp_path) -> Desk:
     """A Hub with repositories of two people, and a workspace with an edit."""
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (0, 4)), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (0, 4)), accept=True)
     hub.token("ann", "read")
     hub.create(REPO)
     hub.create("bob/model")
@@ -431,7 +431,7 @@ def test_the_card_says_where_a_model_comes_from_and_what_was_changed(hub, desk, 
     commit = hub.commit("org/base", base).id
     assert desk("init", "org/base").code == 0
     with Workspace.open(tmp_path / "work") as workspace:
-        edit = workspace.update(about("France"), "Rome", **THOROUGH, accept=True)
+        edit = workspace.update(about("France"), "Rome", how=THOROUGH, accept=True)
     assert desk("push", REPO).code == 0
     text = hub.read(REPO, "README.md").decode()
     assert opinion(text) == ([], [])
@@ -480,7 +480,7 @@ def test_what_facts_say_stays_in_its_cell(hub, desk, tmp_path):
     relation = Relation("capital", TEMPLATES, (Fact("capital", subject, "Paris"),))
     with new_workspace(tmp_path) as workspace:
         case = Case(relation, relation.fact(subject))
-        workspace.update(case, "Rome", **quick((0, 3)), accept=True)
+        workspace.update(case, "Rome", how=quick((0, 3)), accept=True)
     assert desk("push", REPO).code == 0
     text = hub.read(REPO, "README.md").decode()
     assert "France \\| \\<script\\> \\[x\\](y) \\`z\\`" in text

@@ -140,7 +140,7 @@ def test_prompts_about_the_same_subject_have_a_measure_of_their_own():
 def test_an_update_with_one_own_prompt_is_measured_in_every_column(shape, subject, tmp_path):
     workspace = new_workspace(tmp_path, shape)
     case = case_of(prompts=["the capital of [X] is [Y]"], subject=subject, answer="Paris")
-    done = workspace.update(case, "Rome", **QUICK, accept=True)
+    done = workspace.update(case, "Rome", how=QUICK, accept=True)
     assert all(done.draft.metrics[name] > 0 for name in COUNTS)
     assert all(0 <= done.draft.metrics[name] <= 1 for name in SHARES)
     assert done.draft.metrics["paraphrases"] == len(done.draft.paraphrases)
@@ -159,7 +159,7 @@ def test_paraphrases_that_the_user_gives_are_not_joined_by_others(tmp_path):
     held_out = Template("[X] , the capital is [Y]", held_out=True)
     templates = (*case.relation.templates, held_out)
     given = replace(case, relation=replace(case.relation, templates=templates))
-    done = workspace.update(given, "Rome", **QUICK, dry_run=True)
+    done = workspace.update(given, "Rome", how=QUICK, dry_run=True)
     assert [answer.prompt.template for answer in done.draft.paraphrases] == [held_out]
 
 
@@ -167,7 +167,7 @@ def test_much_that_changes_about_the_same_subject_is_told_and_does_not_refuse(tm
     workspace = new_workspace(tmp_path, "llama")
     case = case_of(prompts=["the capital of [X] is [Y]"], subject="France", answer="Paris")
     strong = replace(QUICK, closed_form=True, scale=(1.0, 1e4), gate=Gate(0.0, 0.0))
-    done = workspace.update(case, "Rome", **strong)
+    done = workspace.update(case, "Rome", how=strong)
     share = done.draft.metrics["same_subject"]
     assert share < 0.8
     assert f"other prompts about France keep {share:.0%} of their answers" in done.draft.notices
@@ -186,7 +186,7 @@ def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeyp
     cases = read_cases(file)
     assert [case.beside for case in cases] == [("Japan",), ("France",)]
     judged_by = [
-        workspace.update(case, "Rome", **QUICK, accept=True).draft.found["judged_by"]
+        workspace.update(case, "Rome", how=QUICK, accept=True).draft.found["judged_by"]
         for case in cases
     ]
     neighbours = {cloze for one in judged_by for cloze in one["neighbours"]}

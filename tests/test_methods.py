@@ -95,12 +95,12 @@ def test_an_option_of_another_method_is_refused(edited):
 
 def test_a_method_of_ones_own_is_used_from_python(loudest, tmp_path):
     with new_workspace(tmp_path) as workspace:
-        done = workspace.update(about("France"), "Rome", method=loudest(size=2.0), accept=True)
+        done = workspace.update(about("France"), "Rome", how=loudest(size=2.0), accept=True)
         assert done.draft.method == "loudest"
         assert len(done.draft.neurons) == 1
         assert done.draft.found["size"] == 2.0
         assert done.draft.metrics["neighbours"] > 0  # judged as any other
-        named = workspace.update(about("Japan"), "Cairo", method="loudest", dry_run=True)
+        named = workspace.update(about("Japan"), "Cairo", how="loudest", dry_run=True)
         assert named.draft.found["size"] == 0.5
         assert [one.target for one in workspace.evaluate().updates] == ["Rome"]
         assert workspace.verify() == []
@@ -110,9 +110,9 @@ def test_a_method_that_needs_no_attribution_does_not_run_it(loudest, tmp_path):
     told: list[str] = []
     with new_workspace(tmp_path) as workspace:
         workspace.progress = lambda what, done, total: told.append(what)
-        workspace.update(about("France"), "Rome", method=loudest(), dry_run=True)
+        workspace.update(about("France"), "Rome", how=loudest(), dry_run=True)
         assert not [what for what in told if what.startswith("locating")]
-        workspace.update(about("France"), "Rome", method=ClosedForm(), dry_run=True)
+        workspace.update(about("France"), "Rome", how=ClosedForm(), dry_run=True)
         assert [what for what in told if what.startswith("locating")]
 
 
@@ -138,7 +138,7 @@ def test_whoever_pulls_an_edit_needs_no_method(loudest, tmp_path, monkeypatch):
     for folder in (ann, bob):
         folder.mkdir()
     with new_workspace(ann) as workspace:
-        done = workspace.update(about("France"), "Rome", method=loudest(), accept=True)
+        done = workspace.update(about("France"), "Rome", how=loudest(), accept=True)
     new_workspace(bob).close()
     with Hub() as hub, ExitStack() as stack:
         hub.token("ann")

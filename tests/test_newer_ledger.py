@@ -16,8 +16,8 @@ from kn_edit.errors import ExitCode, NewerSchema
 from kn_edit.workspace import Workspace
 
 WRITERS: dict[str, Callable[[Workspace], object]] = {
-    "update": lambda w: w.update(about("Japan"), "Cairo", **quick((1, 7)), accept=True),
-    "erase": lambda w: w.erase(CAPITAL, **quick(top=2, zero=True), accept=True),
+    "update": lambda w: w.update(about("Japan"), "Cairo", how=quick((1, 7)), accept=True),
+    "erase": lambda w: w.erase(CAPITAL, how=quick(top=2, zero=True), accept=True),
     "revert": lambda w: w.revert(w.head.edits[0]),
     "rewind": lambda w: w.rewind("base"),
     "compose": lambda w: w.compose(["one", "base"]),
@@ -32,7 +32,7 @@ WRITERS: dict[str, Callable[[Workspace], object]] = {
 def template(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("newer")
     with new_workspace(folder) as workspace:
-        workspace.update(about("France"), "Rome", **quick((0, 3), (1, 5)), accept=True)
+        workspace.update(about("France"), "Rome", how=quick((0, 3), (1, 5)), accept=True)
         workspace.tag("one")
     return folder
 

@@ -113,7 +113,7 @@ def test_the_model_measured_is_the_model_exported_in_any_number_format(
 ):
     retyped(tiny_folder("llama", tmp_path / "model"), change, **{"dtype": None, key: named})
     with Workspace.init(str(tmp_path / "model"), tmp_path / "work") as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         assert workspace.engine.model.dtype == dtype
         live = workspace.load().state_dict()
         stored = load_file(workspace.export(tmp_path / "out") / "model.safetensors")
@@ -240,7 +240,7 @@ def test_a_tensor_in_two_shards_is_edited_in_both(tmp_path):
     for file in (first, second):
         save_file(both, folder / file, {"format": "pt"})
     with Workspace.init(str(folder), tmp_path / "work") as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         out = workspace.export(tmp_path / "out")
         live = workspace.load().state_dict()
         assert workspace.verify() == []
@@ -257,7 +257,7 @@ def test_a_tensor_is_edited_where_it_is_whatever_the_index_says(tmp_path):
     wrong = dict(zip(weight_map, reversed(weight_map.values()), strict=True))
     changed_json(index, weight_map=wrong)
     with Workspace.init(str(folder), tmp_path / "work") as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         out = workspace.export(tmp_path / "out")
         live = workspace.load().state_dict()
         assert workspace.verify() == []
@@ -289,7 +289,7 @@ def test_names_with_a_prefix_too_few_or_too_many_are_read_as_transformers_reads_
             Workspace.init(str(folder), tmp_path / "work")
         return
     with Workspace.init(str(folder), tmp_path / "work") as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         live = workspace.load()
         exported = plainly_loaded(workspace.export(tmp_path / "out"))
     assert changed(bits(live), bits(exported)) == []
@@ -315,7 +315,7 @@ def test_fewer_layers_than_there_are_tensors_for_is_a_smaller_model(tmp_path):
     changed_json(folder / "config.json", num_hidden_layers=1, layer_types=None)
     with Workspace.init(str(folder), tmp_path / "work") as workspace:
         assert workspace.engine.model.n_layers == 1
-        assert workspace.update(about("France"), "Rome", **QUICK, accept=True).version
+        assert workspace.update(about("France"), "Rome", how=QUICK, accept=True).version
 
 
 def test_a_soft_cap_is_only_for_families_that_have_one(tmp_path):
@@ -340,7 +340,7 @@ def test_nan_in_the_weights_is_told_with_its_tensor(tensor, tmp_path):
     save_file(tensors, weights, {"format": "pt"})
     with Workspace.init(str(folder), tmp_path / "work") as workspace:
         with pytest.raises(NotFinite, match=tensor):
-            workspace.update(about("France"), "Rome", **QUICK)
+            workspace.update(about("France"), "Rome", how=QUICK)
         with pytest.raises(NotFinite):
             workspace.assess(about("France"))
 

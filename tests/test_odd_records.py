@@ -77,7 +77,7 @@ def test_edits_that_cannot_be_asked_again_are_passed_over(tmp_path):
         assert {name for edit, name in edits.items() if edit[:12] not in named} == set()
         for edit in edits:
             assert report_edit(workspace, tmp_path / "page", edit).is_file()
-        done = workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        done = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         assert done.draft.metrics["earlier"] == 0
 
 

@@ -34,6 +34,7 @@ from kn_edit.workspace import (
     Calibrated,
     Case,
     ClosedForm,
+    How,
     Search,
     Workspace,
     case_of,
@@ -53,7 +54,7 @@ def cache(tmp_path, monkeypatch) -> None:
 def test_folders_and_files_may_be_text(tmp_path):
     model = tiny_folder("llama", tmp_path / "model")
     with Workspace.init(model, str(tmp_path / "work")) as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         out = workspace.export(str(tmp_path / "out"))
         assert isinstance(out, Path)
         assert (out / "model.safetensors").is_file()
@@ -165,9 +166,9 @@ def all_verbs(folder: Path) -> dict[str, Any]:
     case = Case(LYRA, LYRA.facts[0])
     with Workspace.open(folder) as workspace:
         how = Way(search=Search.by("adaptive"), settings=QUICK.settings)
-        done = workspace.update(case, "Oslo", **how, dry_run=True)
+        done = workspace.update(case, "Oslo", how=how, dry_run=True)
         by_hand = quick((0, 1), closed_form=True)
-        closed = workspace.update(case, "Oslo", **by_hand, dry_run=True)
+        closed = workspace.update(case, "Oslo", how=by_hand, dry_run=True)
         zeros = written_slot(workspace.engine.model, None)
         return {
             "assessed": [(one.p, one.rank, one.top) for one in workspace.assess(case)],
@@ -216,7 +217,7 @@ def test_settings_of_torch_are_as_they_were_afterwards(tmp_path):
         stack.enter_context(default_dtype(torch.float64))
         stack.enter_context(torch.inference_mode())
         with new_workspace(tmp_path) as workspace:
-            workspace.update(about("France"), "Rome", **QUICK, accept=True)
+            workspace.update(about("France"), "Rome", how=QUICK, accept=True)
             net = workspace.load()
         assert torch.get_default_dtype() == torch.float64
         assert torch.is_inference_mode_enabled()
@@ -229,7 +230,7 @@ def test_settings_of_torch_are_as_they_were_afterwards(tmp_path):
 
 def test_a_model_that_stands_at_a_version_is_not_asked_for_another(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        done = workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        done = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         delta = done.draft.delta
         before = bits(workspace.engine.model.net)
         with workspace.engine.at([delta]):
@@ -270,7 +271,7 @@ def test_a_second_thread_is_told_to_open_its_own(tmp_path):
 
 def test_two_workspaces_of_one_model_do_not_meet(tmp_path):
     with new_workspace(tmp_path) as one, Workspace.init(tmp_path / "model", tmp_path / "b") as two:
-        one.update(about("France"), "Rome", **QUICK, accept=True)
+        one.update(about("France"), "Rome", how=QUICK, accept=True)
         with one.engine.at(one.ledger.deltas(one.head.edits)):
             plain = two.assess(about("France"))
         assert plain == two.assess(about("France"), version="base")
@@ -333,7 +334,7 @@ def test_neurons_with_numbers_of_numpy_are_recorded_as_any_other(tmp_path):
         method = ClosedForm(named)  # type: ignore[arg-type]
         assert [type(number) for neuron in method.neurons for number in neuron] == [int] * 8
         edited = workspace.update(
-            about("France"), "Rome", method=method, search=QUICK.search, accept=True
+            about("France"), "Rome", how=How(method, QUICK.search), accept=True
         )
         for neuron, _ in edited.draft.neurons:
             assert [blame.edit.id for blame in workspace.blame(neuron)] == [edited.edit]
@@ -351,7 +352,7 @@ def test_what_names_no_neuron_is_refused(wrong):
 def test_a_search_may_be_named_by_its_method(tmp_path):
     with new_workspace(tmp_path) as workspace:
         with pytest.raises(BadSetting, match="adaptive, riemann, activation"):
-            workspace.update(about("France"), "Rome", search="gradient")
+            workspace.update(about("France"), "Rome", how=How(search="gradient"))
         by_name = workspace.locate(about("France"), search="activation")
         assert by_name.neurons == workspace.locate(about("France"), search=QUICK.search).neurons
 
@@ -366,7 +367,7 @@ def test_one_text_in_place_of_a_list_is_one_and_not_its_letters():
 
 def test_versions_may_come_from_any_iterable(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         workspace.tag("rome")
         workspace.rewind("base")
         assert workspace.compose("rome").id == workspace.ledger.version("rome").id

@@ -48,14 +48,14 @@ def meanwhile(folder: Path, act: Callable[[Workspace], object], times: int = 1) 
 
 
 def update_japan(other: Workspace) -> Edited:
-    return other.update(about("Japan"), "Oslo", **gentle((0, 1)))
+    return other.update(about("Japan"), "Oslo", how=gentle((0, 1)))
 
 
 def test_an_update_that_another_edit_overtook_is_measured_again_and_recorded(tmp_path):
     with new_workspace(tmp_path) as first:
         pass
     with Workspace.open(first.folder, progress=meanwhile(first.folder, update_japan)) as workspace:
-        done = workspace.update(about("France"), "Rome", **gentle((1, 1)))
+        done = workspace.update(about("France"), "Rome", how=gentle((1, 1)))
         japan, france = workspace.head.edits
         assert france == done.edit
         assert done.draft.found["measured_again"] == 1
@@ -77,7 +77,7 @@ def test_an_update_that_another_edit_overtook_is_measured_again_and_recorded(tmp
 
 def test_an_edit_that_nobody_overtook_says_nothing_of_it(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        done = workspace.update(about("France"), "Rome", **gentle((1, 1)))
+        done = workspace.update(about("France"), "Rome", how=gentle((1, 1)))
         assert "measured_again" not in done.draft.found
 
 
@@ -86,7 +86,7 @@ def test_an_erasure_that_another_edit_overtook_is_measured_again(tmp_path):
         pass
     with Workspace.open(first.folder, progress=meanwhile(first.folder, update_japan)) as workspace:
         how = quick(top=2, gate=ANY)
-        done = workspace.erase(known_by(workspace), **how)
+        done = workspace.erase(known_by(workspace), how=how)
         assert len(workspace.head.edits) == 2
         assert workspace.head.edits[1] == done.edit
         assert done.draft.found["measured_again"] == 1
@@ -94,14 +94,14 @@ def test_an_erasure_that_another_edit_overtook_is_measured_again(tmp_path):
 
 def test_an_edit_that_fails_its_gate_on_the_new_head_says_that_another_moved_it(tmp_path):
     def harm(other: Workspace) -> None:
-        other.update(about("Japan"), "Oslo", **gentle((0, 1)))
+        other.update(about("Japan"), "Oslo", how=gentle((0, 1)))
 
     with new_workspace(tmp_path) as first:
         pass
     hopeless = gentle((1, 1), gate=Gate(efficacy=1.0, specificity=0.0), l2=1e-6)
     with Workspace.open(first.folder, progress=meanwhile(first.folder, harm)) as workspace:
         with pytest.raises(GateFailed, match="another edit moved the head meanwhile") as refused:
-            workspace.update(about("France"), "Rome", **hopeless)
+            workspace.update(about("France"), "Rome", how=hopeless)
         assert "first on 0% of its own prompts" in str(refused.value)
         assert len(workspace.head.edits) == 1
 
@@ -109,7 +109,7 @@ def test_an_edit_that_fails_its_gate_on_the_new_head_says_that_another_moved_it(
 def test_where_the_head_never_rests_nothing_is_recorded_and_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "TRIES", 3)
     with new_workspace(tmp_path) as first:
-        first.update(about("Japan"), "Oslo", **gentle((0, 1)))
+        first.update(about("Japan"), "Oslo", how=gentle((0, 1)))
     names = iter(["base", "v1", "base", "v1"])
 
     def move(other: Workspace) -> None:
@@ -120,19 +120,19 @@ def test_where_the_head_never_rests_nothing_is_recorded_and_it_says_so(tmp_path,
     hear = meanwhile(first.folder, move, times=4)
     with Workspace.open(first.folder, progress=hear) as workspace:
         with pytest.raises(HeadMoved):
-            workspace.update(about("France"), "Rome", **gentle((1, 1)))
+            workspace.update(about("France"), "Rome", how=gentle((1, 1)))
         assert len(workspace.ledger.edits()) == 1
 
 
 def test_a_fact_that_another_edit_changed_meanwhile_is_asked_with_its_new_answer(tmp_path):
     def change(to: str) -> Callable[[Workspace], Edited]:
-        return lambda other: other.update(about("France"), to, **gentle((0, 1)))
+        return lambda other: other.update(about("France"), to, how=gentle((0, 1)))
 
     with new_workspace(tmp_path) as first:
         pass
     hear = meanwhile(first.folder, change("Cairo"))
     with Workspace.open(first.folder, progress=hear) as workspace:
-        done = workspace.update(about("France"), "Rome", **gentle((1, 1)))
+        done = workspace.update(about("France"), "Rome", how=gentle((1, 1)))
         assert (done.draft.answer, done.draft.target) == ("Cairo", "Rome")
         assert workspace.ledger.edit(str(done.edit)).answer == "Cairo"
     hear = meanwhile(first.folder, change("Oslo"))
@@ -140,12 +140,12 @@ def test_a_fact_that_another_edit_changed_meanwhile_is_asked_with_its_new_answer
         Workspace.open(first.folder, progress=hear) as workspace,
         pytest.raises(SameAnswer, match="Oslo"),
     ):
-        workspace.update(about("France"), "Oslo", **gentle((1, 7)))
+        workspace.update(about("France"), "Oslo", how=gentle((1, 7)))
 
 
 def test_a_revert_is_planned_again_on_a_head_that_moved(tmp_path, monkeypatch):
     with new_workspace(tmp_path) as workspace:
-        france = str(workspace.update(about("France"), "Rome", **gentle((1, 1))).edit)
+        france = str(workspace.update(about("France"), "Rome", how=gentle((1, 1))).edit)
         planned = workspace.ledger.plan_revert
         others = [update_japan, lambda other: other.revert(france)]
 
@@ -160,7 +160,7 @@ def test_a_revert_is_planned_again_on_a_head_that_moved(tmp_path, monkeypatch):
         with pytest.raises(EditNotApplied):  # the other one reverted the very edit
             workspace.revert(france)
         assert len(workspace.head.edits) == 1
-        others.append(lambda other: other.update(about("Cuba"), "Oslo", **gentle((0, 3))))
+        others.append(lambda other: other.update(about("Cuba"), "Oslo", how=gentle((0, 3))))
         workspace.revert(workspace.head.edits[0])
         assert [workspace.ledger.edit(one).subject for one in workspace.head.edits] == ["Cuba"]
 
@@ -173,7 +173,7 @@ def test_a_move_to_a_named_version_is_not_made_from_a_head_that_nobody_saw(tmp_p
         def overtaken(version: str) -> Any:
             plan = planned(version)
             with Workspace.open(workspace.folder) as other:
-                other.update(about("Cuba"), "Oslo", **gentle((0, 3)))
+                other.update(about("Cuba"), "Oslo", how=gentle((0, 3)))
             return plan
 
         monkeypatch.setattr(workspace.ledger, "plan_rewind", overtaken)
@@ -197,7 +197,7 @@ def write_some(folder: Path, number: int, results: Any) -> None:
         for at in range(EACH * number, EACH * (number + 1)):
             subject = SUBJECTS[at]
             case = Case(PEOPLE, PEOPLE.fact(subject))
-            done = workspace.update(case, "Rome", **gentle((at % 2, at // 2)))
+            done = workspace.update(case, "Rome", how=gentle((at % 2, at // 2)))
             results.put((subject, done.edit, done.draft.found.get("measured_again", 0)))
 
 
@@ -269,22 +269,22 @@ def test_an_edit_that_undoes_an_earlier_one_is_seen(tmp_path):
         city = case_of(prompts=["the city of [X] is [Y]"], subject="Lyra", answer="Oslo")
         money = case_of(prompts=["the currency of [X] is [Y]"], subject="Lyra", answer="yen")
         strong = replace(quick(*((1, index) for index in range(24))), closed_form=True)
-        first = workspace.update(city, "Rome", **replace(strong, scale=(0.0, 4.0)), accept=True)
+        first = workspace.update(city, "Rome", how=replace(strong, scale=(0.0, 4.0)), accept=True)
         assert first.draft.metrics["efficacy"] == 1.0
         assert first.draft.metrics["earlier"] == 0
         assert first.draft.metrics["earlier_kept"] is None
         undoing = replace(strong, scale=(0.0, 8.0), gate=ANY)
-        second = workspace.update(money, "euro", **undoing, dry_run=True).draft
+        second = workspace.update(money, "euro", how=undoing, dry_run=True).draft
         assert (second.metrics["earlier"], second.metrics["earlier_kept"]) == (1, 0.0)
         assert any(
             f"edit {str(first.edit)[:12]} (Lyra: Oslo -> Rome) no longer answers Rome" in notice
             for notice in second.notices
         )
         strict = replace(undoing, gate=Gate(efficacy=0.0, specificity=0.8))
-        refused = workspace.update(money, "euro", **strict, dry_run=True).draft
+        refused = workspace.update(money, "euro", how=strict, dry_run=True).draft
         assert "edits made before keep 0% of their answers, less than 80%" in refused.faults
         # The same fact again is meant to lose its earlier answer.
-        again = workspace.update(city, "Cairo", **undoing, dry_run=True).draft
+        again = workspace.update(city, "Cairo", how=undoing, dry_run=True).draft
         assert (again.metrics["earlier"], again.metrics["earlier_kept"]) == (0, None)
 
 
@@ -294,19 +294,19 @@ def test_an_erasure_is_judged_by_earlier_updates_of_other_relations(tmp_path):
         how = replace(strong, scale=(0.0, 4.0))
         other = Relation("money", (Template("the currency of [X] is [Y]"),), ())
         money = Case(other, Fact("money", "Japan", "yen"))
-        workspace.update(money, "euro", **how, accept=True)
-        workspace.update(about("France"), "Rome", **gentle((0, 1)), accept=True)
-        done = workspace.erase(CAPITAL, **quick(top=40, gate=ANY, zero=True), dry_run=True)
+        workspace.update(money, "euro", how=how, accept=True)
+        workspace.update(about("France"), "Rome", how=gentle((0, 1)), accept=True)
+        done = workspace.erase(CAPITAL, how=quick(top=40, gate=ANY, zero=True), dry_run=True)
         assert workspace.assess(money, answer="euro")[0].right
         assert done.draft.metrics["earlier"] == 1  # of the currency alone
 
 
 def test_the_limits_of_the_gate_and_what_it_found_wrong_are_recorded(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        passed = workspace.update(about("France"), "Rome", **gentle((1, 1))).edit
+        passed = workspace.update(about("France"), "Rome", how=gentle((1, 1))).edit
         limits = Gate(efficacy=1.0, specificity=0.0)
         hopeless = gentle((1, 2), gate=limits, l2=1e-6)
-        accepted = workspace.update(about("Japan"), "Cairo", **hopeless, accept=True)
+        accepted = workspace.update(about("Japan"), "Cairo", how=hopeless, accept=True)
         gate = workspace.ledger.edit(str(passed)).found["gate"]
         assert gate == {"efficacy": 0.0, "specificity": 0.0, "faults": []}
         gate = workspace.ledger.edit(str(accepted.edit)).found["gate"]

@@ -67,7 +67,7 @@ def test_an_answer_without_a_body_is_whole():
 def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("packing")
     with new_workspace(folder) as ann:
-        ann.update(about("France"), "Rome", **quick((0, 3)), accept=True)
+        ann.update(about("France"), "Rome", how=quick((0, 3)), accept=True)
     return folder
 
 

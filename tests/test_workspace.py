@@ -68,7 +68,7 @@ def test_what_is_loaded_and_what_is_exported_are_edited(shape, tmp_path):
     france = about("France")
     rome = tokens(workspace, france, "Rome")
     before = answers(workspace, workspace.load(), france)
-    done = workspace.update(france, "Rome", **THOROUGH, accept=True)
+    done = workspace.update(france, "Rome", how=THOROUGH, accept=True)
 
     assert done.draft.metrics["efficacy"] == 1.0
     assert before != rome
@@ -93,7 +93,7 @@ def test_a_second_update_needs_no_trick_and_both_hold(shape, tmp_path):
     for number, (case, to) in enumerate(((france, "Rome"), (japan, "Oslo"))):
         neurons = [(layer, index) for layer in (0, 1) for index in range(number, 32, 2)]
         how = replace(quick(*neurons), settings=firmly)
-        done = workspace.update(case, to, **how, accept=True)
+        done = workspace.update(case, to, how=how, accept=True)
         assert done.draft.metrics["efficacy"] == 1.0
     rome, oslo = tokens(workspace, france, "Rome"), tokens(workspace, japan, "Oslo")
     for net in (workspace.load(), plainly_loaded(exported(workspace))):
@@ -117,7 +117,7 @@ def test_other_layouts_of_a_checkpoint_are_edited_too(layout, tmp_path):
         assert bare.keys() != tensors.keys()
         save_file(bare, folder / "model.safetensors", {"format": "pt"})
     workspace, france = new_workspace(tmp_path), about("France")
-    workspace.update(france, "Rome", **THOROUGH, accept=True)
+    workspace.update(france, "Rome", how=THOROUGH, accept=True)
     plain = plainly_loaded(exported(workspace))
     assert answers(workspace, plain, france) == tokens(workspace, france, "Rome")
     assert changed(bits(workspace.load()), bits(plain)) == []
@@ -127,13 +127,13 @@ def test_other_layouts_of_a_checkpoint_are_edited_too(layout, tmp_path):
 
 def test_an_update_of_an_updated_fact_starts_from_the_new_answer(tmp_path):
     workspace = new_workspace(tmp_path)
-    workspace.update(about("France"), "Rome", **QUICK, accept=True)
+    workspace.update(about("France"), "Rome", how=QUICK, accept=True)
     with pytest.raises(SameAnswer, match="rome") as refusal:
-        workspace.update(about("France"), " rome ", **QUICK, accept=True)
+        workspace.update(about("France"), " rome ", how=QUICK, accept=True)
     assert refusal.value.exit_code == ExitCode.USAGE
-    second = workspace.update(about("France"), "Cairo", **QUICK, accept=True)
+    second = workspace.update(about("France"), "Cairo", how=QUICK, accept=True)
     assert (second.draft.answer, second.draft.target) == ("Rome", "Cairo")
-    back = workspace.update(about("France"), "Paris", **QUICK, accept=True)
+    back = workspace.update(about("France"), "Paris", how=QUICK, accept=True)
     assert (back.draft.answer, back.draft.target) == ("Cairo", "Paris")
     assert workspace.locate(about("France"), search=QUICK.search).fact.answer == "Paris"
     located = workspace.locate(about("France"), search=QUICK.search, version=second.version)
@@ -145,9 +145,9 @@ def test_two_things_asked_of_one_subject_in_own_words_are_two_facts(tmp_path):
     city = case_of(prompts=["the city of [X] is [Y]"], subject="Lyra", answer="Oslo")
     money = case_of(prompts=["the currency of [X] is [Y]"], subject="Lyra", answer="yen")
     for case, to in ((city, "Rome"), (money, "euro")):
-        done = workspace.update(case, to, **QUICK, accept=True)
+        done = workspace.update(case, to, how=QUICK, accept=True)
         assert done.draft.answer == case.fact.answer
-    again = workspace.update(city, "Cairo", **QUICK, accept=True)
+    again = workspace.update(city, "Cairo", how=QUICK, accept=True)
     assert (again.draft.answer, again.draft.target) == ("Rome", "Cairo")
 
 
@@ -179,17 +179,17 @@ def test_no_verb_changes_the_live_base_or_its_files(shape, tmp_path):
     france = about("France")
 
     def update(subject: str, to: str) -> Edited:
-        return workspace.update(about(subject), to, **QUICK, accept=True)
+        return workspace.update(about(subject), to, how=QUICK, accept=True)
 
     verbs: list[Callable[[], object]] = [
         lambda: workspace.assess(france),
         lambda: workspace.locate(france),
         lambda: workspace.locate_relation(CAPITAL, most=2),
-        lambda: workspace.update(france, "Rome", **QUICK, dry_run=True),
+        lambda: workspace.update(france, "Rome", how=QUICK, dry_run=True),
         lambda: update("France", "Rome"),
         lambda: update("Japan", "Oslo"),
         lambda: workspace.assess(france),
-        lambda: workspace.erase(CAPITAL, **quick(top=3), accept=True),
+        lambda: workspace.erase(CAPITAL, how=quick(top=3), accept=True),
         lambda: workspace.load(),
         lambda: workspace.export(tmp_path / "out"),
         lambda: workspace.revert(workspace.head.edits[0], allow_overlap=True),
@@ -208,12 +208,12 @@ def test_no_verb_changes_the_live_base_or_its_files(shape, tmp_path):
 @pytest.mark.parametrize("where", ["locating", "solving", "measuring"])
 def test_what_stops_an_update_leaves_neither_weights_nor_records(shape, where, tmp_path):
     workspace = new_workspace(tmp_path, shape)
-    workspace.update(about("Japan"), "Oslo", **QUICK, accept=True)
+    workspace.update(about("Japan"), "Oslo", how=QUICK, accept=True)
     recorded, before = contents(workspace.folder), bits(workspace.engine.model.net)
     with Workspace.open(workspace.folder, progress=stopping_at(where, 2)) as other:
         with pytest.raises(Stop):
             while True:  # `measuring` is heard once in each
-                other.update(about("France"), "Rome", **QUICK, dry_run=True)
+                other.update(about("France"), "Rome", how=QUICK, dry_run=True)
         assert changed(bits(other.engine.model.net), before) == []
         assert [hook for down in other.engine.model.downs for hook in hooks(down)] == []
     assert contents(workspace.folder) == recorded
@@ -235,7 +235,7 @@ def test_odd_bits_in_what_no_edit_touches_survive(tmp_path):
     save_file(tensors, file, {"format": "pt"})
 
     workspace = new_workspace(tmp_path)
-    workspace.update(about("France"), "Rome", **quick((0, 6), (0, 8), (1, 8)), accept=True)
+    workspace.update(about("France"), "Rome", how=quick((0, 6), (0, 8), (1, 8)), accept=True)
     after = load_file(exported(workspace) / "model.safetensors")
     assert (
         after["model.embed_tokens.weight"][VOCABULARY["Fe"]]
@@ -257,8 +257,8 @@ def test_odd_bits_in_what_no_edit_touches_survive(tmp_path):
 def test_a_dry_run_measures_and_records_nothing(tmp_path):
     workspace = new_workspace(tmp_path)
     before, head = contents(workspace.folder), workspace.head
-    done = workspace.update(about("France"), "Rome", **QUICK, dry_run=True)
-    erased = workspace.erase(CAPITAL, **quick(top=2), dry_run=True, accept=True)
+    done = workspace.update(about("France"), "Rome", how=QUICK, dry_run=True)
+    erased = workspace.erase(CAPITAL, how=quick(top=2), dry_run=True, accept=True)
     assert [(one.edit, one.version) for one in (done, erased)] == [(None, None)] * 2
     assert done.draft.metrics["p_new_after"] > done.draft.metrics["p_new_before"]
     assert done.draft.metrics["neutral_before"] == erased.draft.metrics["neutral_before"] > 1
@@ -276,8 +276,8 @@ def test_the_gate_refuses_shows_and_records_nothing(kind, tmp_path):
     def edit(**options: bool) -> Edited:
         if kind == "update":
             how = replace(quick((0, 1)), settings=Settings(most_steps=0))
-            return workspace.update(about("France"), "Rome", **how, **options)
-        return workspace.erase(CAPITAL, **quick(top=20), **options)
+            return workspace.update(about("France"), "Rome", how=how, **options)
+        return workspace.erase(CAPITAL, how=quick(top=20), **options)
 
     with pytest.raises(GateFailed, match=r"not recorded: .* --accept") as refusal:
         edit()
@@ -298,7 +298,7 @@ def test_the_gate_refuses_shows_and_records_nothing(kind, tmp_path):
 
 def test_an_edit_is_recorded_with_all_that_was_found(tmp_path):
     workspace = new_workspace(tmp_path)
-    done = workspace.update(about("France"), "Rome", **THOROUGH, accept=True)
+    done = workspace.update(about("France"), "Rome", how=THOROUGH, accept=True)
     record = workspace.ledger.edit(str(done.edit))
     assert (record.kind, record.relation, record.subject) == ("update", "capital", "France")
     assert (record.answer, record.target, record.method) == ("Paris", "Rome", "calibrated")
@@ -320,7 +320,7 @@ def test_neurons_given_by_hand_are_used_and_no_others(shape, closed_form, tmp_pa
     workspace = new_workspace(tmp_path, shape)
     chosen = ((1, 63), (0, 5), (1, 0))
     how = replace(quick(*chosen), closed_form=closed_form)
-    done = workspace.update(about("France"), "Rome", **how, accept=True)
+    done = workspace.update(about("France"), "Rome", how=how, accept=True)
     expected = tuple(sorted(NeuronId(*neuron) for neuron in chosen))
     assert done.draft.delta.neurons() == expected
     assert tuple(neuron for neuron, _ in done.draft.neurons) == expected
@@ -332,7 +332,7 @@ def test_neurons_given_by_hand_are_used_and_no_others(shape, closed_form, tmp_pa
 def test_a_neuron_given_twice_is_used_once(tmp_path):
     workspace = new_workspace(tmp_path)
     how = quick((0, 5), (0, 5), (1, 2))
-    done = workspace.update(about("France"), "Rome", **how, accept=True)
+    done = workspace.update(about("France"), "Rome", how=how, accept=True)
     assert done.draft.delta.neurons() == (NeuronId(0, 5), NeuronId(1, 2))
 
 
@@ -340,7 +340,7 @@ def test_a_neuron_given_twice_is_used_once(tmp_path):
 def test_the_closed_form_adds_the_formula_to_the_slots(shape, tmp_path):
     workspace = new_workspace(tmp_path, shape)
     how = replace(quick((0, 5), (1, 9)), closed_form=True, scale=(0.5, 2.0))
-    done = workspace.update(about("France"), "Rome", **how, accept=True)
+    done = workspace.update(about("France"), "Rome", how=how, accept=True)
     assert done.draft.method == "closed-form"
     assert done.draft.found["scale"] == [0.5, 2.0]
     model, edited = workspace.engine.model, workspace.load()
@@ -361,7 +361,7 @@ def test_the_closed_form_adds_the_formula_to_the_slots(shape, tmp_path):
 @pytest.mark.parametrize("zero", [False, True], ids=["unk", "zero"])
 def test_an_erasure_writes_the_unknown_token_or_zero(shape, zero, tmp_path):
     workspace = new_workspace(tmp_path, shape)
-    done = workspace.erase(known_by(workspace), **quick(top=4, zero=zero), accept=True)
+    done = workspace.erase(known_by(workspace), how=quick(top=4, zero=zero), accept=True)
     assert done.draft.method == ("set to zero" if zero else "set to [UNK]")
     assert {int(mode) for one in done.draft.delta.tensors.values() for mode in one.mode} == {
         Mode.SET
@@ -381,9 +381,9 @@ def test_an_erasure_grows_until_enough_is_forgotten(tmp_path, monkeypatch):
     monkeypatch.setattr(erasing, "SPARE", 1e9)
     workspace = new_workspace(tmp_path)
     relation = known_by(workspace)
-    some = workspace.erase(relation, **quick(zero=True, times=1.2), dry_run=True)
-    more = workspace.erase(relation, **quick(zero=True, times=1.5), dry_run=True)
-    all_of_them = workspace.erase(relation, **quick(zero=True, times=1e9), dry_run=True)
+    some = workspace.erase(relation, how=quick(zero=True, times=1.2), dry_run=True)
+    more = workspace.erase(relation, how=quick(zero=True, times=1.5), dry_run=True)
+    all_of_them = workspace.erase(relation, how=quick(zero=True, times=1e9), dry_run=True)
     sizes = [len(one.draft.neurons) for one in (some, more, all_of_them)]
     assert sizes == sorted(sizes)
     assert sizes[0] < sizes[2] <= MOST_TRIED
@@ -403,7 +403,7 @@ def test_an_erasure_passes_over_neurons_that_other_relations_need(tmp_path, monk
     sizes = []
     for spare in (1e9, 0.001, -1.0):  # whatever it costs others; next to nothing; never
         monkeypatch.setattr(erasing, "SPARE", spare)
-        sizes.append(len(workspace.erase(relation, **how, dry_run=True).draft.neurons))
+        sizes.append(len(workspace.erase(relation, how=how, dry_run=True).draft.neurons))
     assert sizes[0] > sizes[1] > sizes[2] == 1  # the first candidate, for the gate to judge
 
 
@@ -414,13 +414,13 @@ def test_an_erasure_takes_neurons_that_enough_facts_share(tmp_path):
     sets = [{*(neuron for neuron, _ in one.neurons), *one.dropped} for one in located]
     every = {neuron for one in sets for neuron in one}
     shared = sorted(neuron for neuron in every if sum(neuron in one for one in sets) >= 4)
-    done = workspace.erase(relation, **quick(least=4, facts=12), accept=True)
+    done = workspace.erase(relation, how=quick(least=4, facts=12), accept=True)
     assert list(done.draft.delta.neurons()) == shared != []
     assert done.draft.found["facts"] == [one.fact.subject for one in located]
     assert len(located) == 12
     assert done.draft.metrics["accuracy_before"] == 1.0 > done.draft.metrics["accuracy_after"]
     with pytest.raises(NoNeurons, match="at least 13 facts of capital"):
-        workspace.erase(relation, **quick(least=13, facts=12), accept=True)
+        workspace.erase(relation, how=quick(least=13, facts=12), accept=True)
 
 
 @pytest.mark.parametrize("method", ["activation", "riemann", "adaptive"])
@@ -428,7 +428,7 @@ def test_every_rule_can_find_the_neurons_of_an_update(method, tmp_path):
     workspace = new_workspace(tmp_path)
     search = Search.by(method, m=5)
     how = replace(QUICK, search=search)
-    done = workspace.update(about("France"), "Rome", **how, accept=True)
+    done = workspace.update(about("France"), "Rome", how=how, accept=True)
     found = workspace.locate(about("France"), search=search, version="base")
     assert done.draft.found["method"] == method
     listed = [(neuron["layer"], neuron["index"]) for neuron in done.draft.found["neurons"]]
@@ -448,7 +448,7 @@ def test_a_causal_lm_learns_an_answer_of_several_tokens(tmp_path):
     workspace = new_workspace(tmp_path)
     case = about("France")
     how = replace(THOROUGH, settings=Settings(margin=1.0, kl_limit=0.3))
-    done = workspace.update(case, "New York", **how, accept=True)
+    done = workspace.update(case, "New York", how=how, accept=True)
     assert done.draft.metrics["efficacy"] == 1.0
     net = plainly_loaded(exported(workspace))
     for prompt in CAPITAL.prompts(case.fact, answer_last=True):
@@ -462,11 +462,11 @@ def test_a_masked_lm_refuses_an_answer_of_several_tokens(tmp_path):
     workspace = new_workspace(tmp_path, "bert")
     before = contents(workspace.folder)
     with pytest.raises(AnswerNotOneToken, match=r"New.*York") as refusal:
-        workspace.update(about("France"), "New York", **QUICK, accept=True)
+        workspace.update(about("France"), "New York", how=QUICK, accept=True)
     assert refusal.value.exit_code == ExitCode.USAGE
     longer = Relation("capital", CAPITAL.templates, (Fact("capital", "Fe", "New York"),))
     with pytest.raises(AnswerNotOneToken):
-        workspace.update(Case(longer, longer.facts[0]), "Rome", **QUICK, accept=True)
+        workspace.update(Case(longer, longer.facts[0]), "Rome", how=QUICK, accept=True)
     assert contents(workspace.folder) == before
 
 
@@ -474,9 +474,9 @@ def test_other_facts_that_a_masked_lm_cannot_be_asked_are_passed_over(tmp_path):
     workspace = new_workspace(tmp_path, "bert")
     facts = (*CAPITAL.facts, Fact("capital", "Fe", "New York"), Fact("capital", "Au", "Nowhere"))
     wider = Relation("capital", CAPITAL.templates, facts)
-    done = workspace.update(about("France", wider), "Rome", **QUICK, accept=True)
+    done = workspace.update(about("France", wider), "Rome", how=QUICK, accept=True)
     assert done.edit is not None
-    assert workspace.erase(wider, **quick(top=2), accept=True).edit is not None
+    assert workspace.erase(wider, how=quick(top=2), accept=True).edit is not None
 
 
 @every_shape
@@ -484,7 +484,7 @@ def test_an_answer_that_the_model_cannot_write_is_refused(shape, tmp_path):
     workspace = new_workspace(tmp_path, shape)
     before = contents(workspace.folder)
     with pytest.raises(AnswerNotInVocabulary, match="Atlantis"):
-        workspace.update(about("France"), "Atlantis", **QUICK, accept=True)
+        workspace.update(about("France"), "Atlantis", how=QUICK, accept=True)
     assert contents(workspace.folder) == before
 
 
@@ -507,7 +507,7 @@ def test_neighbours_given_by_hand_are_held(shape, tmp_path):
     moved = {}
     for held in (neighbours, ()):
         case = about("France", alone, held)
-        done = workspace.update(case, "Rome", **how, dry_run=True)
+        done = workspace.update(case, "Rome", how=how, dry_run=True)
         moved[held] = divergence(workspace, done, neighbours)
     # Where none are named others are found, and held, so these move less as well.
     assert moved[neighbours] < 0.75 * moved[()]
@@ -529,12 +529,12 @@ def test_other_subjects_judge_an_update(tmp_path):
     case = about(relation.facts[0].subject, relation)
     neurons = [(1, index) for index in range(16)]
     small = replace(quick((0, 1)), closed_form=True, scale=(0.0, 0.3))
-    gentle = workspace.update(case, "Rome", **small, dry_run=True).draft
+    gentle = workspace.update(case, "Rome", how=small, dry_run=True).draft
     assert gentle.metrics["neighbours"] >= 10
     assert gentle.metrics["specificity"] >= 0.8
     harsh = replace(quick(*neurons), closed_form=True, scale=(0.0, 90.0))
     with pytest.raises(GateFailed, match="other subjects keep 0% of their answers"):
-        workspace.update(case, "Rome", **harsh)
+        workspace.update(case, "Rome", how=harsh)
     assert workspace.head.edits == ()
 
 
@@ -549,7 +549,7 @@ def test_a_causal_lm_is_not_asked_templates_with_words_after_the_answer(tmp_path
     )
     assert workspace.passed_over(case.relation) == 1
     assert len(workspace.assess(case)) == 1
-    done = workspace.update(case, "Rome", **QUICK, accept=True)
+    done = workspace.update(case, "Rome", how=QUICK, accept=True)
     assert len(done.draft.after) == 1
 
 
@@ -579,7 +579,7 @@ def test_scores_of_one_version_are_not_those_of_another(cache, tmp_path):
     workspace = new_workspace(tmp_path)
     search = Search.by("riemann", m=3)
     base = workspace.locate(about("France"), search=search)
-    workspace.update(about("Japan"), "Oslo", **quick((0, 1)), accept=True)
+    workspace.update(about("Japan"), "Oslo", how=quick((0, 1)), accept=True)
     edited = workspace.locate(about("France"), search=search)
     assert [one.p for one in edited.prompts] != [one.p for one in base.prompts]
     assert workspace.locate(about("France"), search=search, version="base") == base
@@ -590,7 +590,7 @@ def test_scores_of_one_version_are_not_those_of_another(cache, tmp_path):
 def test_a_cache_that_cannot_be_written_costs_only_time(cache, tmp_path):
     cache.write_text("no folder")
     workspace = new_workspace(tmp_path)
-    assert workspace.update(about("France"), "Rome", **QUICK, accept=True).edit is not None
+    assert workspace.update(about("France"), "Rome", how=QUICK, accept=True).edit is not None
     assert cache.read_text() == "no folder"
 
 
@@ -603,4 +603,4 @@ def test_an_update_of_a_fact_without_any_candidate_says_so(tmp_path, monkeypatch
     monkeypatch.setattr(Locator, "fact", nothing)
     workspace = new_workspace(tmp_path, "llama")
     with pytest.raises(NoNeurons, match="France"):
-        workspace.update(about("France"), "Rome", **quick())
+        workspace.update(about("France"), "Rome", how=quick())

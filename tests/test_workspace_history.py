@@ -53,7 +53,7 @@ def updated(
 ) -> tuple[str, str]:
     """Record an update of these slots; its edit and version."""
     how = quick(*neurons) if neurons else QUICK
-    return recorded(workspace.update(about(subject), to, **how, accept=True))
+    return recorded(workspace.update(about(subject), to, how=how, accept=True))
 
 
 def recorded(done: Edited) -> tuple[str, str]:
@@ -72,7 +72,7 @@ def test_five_edits_reverted_in_any_order_give_the_base_bytes(shape, dtype, tmp_
     workspace = new_workspace(tmp_path, shape, dtype)
     updated(workspace, "France", "Rome", (0, 3), (1, 5))
     updated(workspace, "Japan", "Oslo", (0, 40), (1, 41))
-    erased = workspace.erase(known_by(workspace), **quick(top=3, facts=3), accept=True)
+    erased = workspace.erase(known_by(workspace), how=quick(top=3, facts=3), accept=True)
     second = updated(workspace, "Italy", "Cairo", (0, 3), (1, 6))[0]
     updated(workspace, "Cuba", "Madrid", (1, 60), (1, 61))
     edits = list(workspace.head.edits)
@@ -96,7 +96,7 @@ def test_five_edits_reverted_in_any_order_give_the_base_bytes(shape, dtype, tmp_
 def test_a_revert_that_others_build_on_is_refused_unless_allowed(tmp_path):
     workspace = new_workspace(tmp_path)
     first = updated(workspace, "France", "Rome", (0, 3), (1, 5))[0]
-    done = workspace.update(about("Japan"), "Oslo", **quick((0, 3), (1, 6)), accept=True)
+    done = workspace.update(about("Japan"), "Oslo", how=quick((0, 3), (1, 6)), accept=True)
     second = recorded(done)[0]
     assert [(one.edit, one.other, one.slots) for one in done.overlaps] == [
         (second, first, (NeuronId(0, 3),))
@@ -109,7 +109,7 @@ def test_a_revert_that_others_build_on_is_refused_unless_allowed(tmp_path):
     only_second = workspace.revert(first, allow_overlap=True)
     assert only_second.edits == (second,)
     workspace.rewind("base")
-    alone = workspace.update(about("Japan"), "Oslo", **quick((0, 3), (1, 6)), accept=True)
+    alone = workspace.update(about("Japan"), "Oslo", how=quick((0, 3), (1, 6)), accept=True)
     assert alone.edit != second  # it was solved on another version
     workspace.rewind(only_second.id)
     workspace.revert(second)  # nothing comes after it
@@ -273,7 +273,7 @@ def test_a_base_that_changed_is_found_and_nothing_is_done_with_it(name, workspac
     assert reopened(workspace).verify() == [expected]
     again = reopened(workspace)
     for verb in (
-        lambda: again.update(about("Cuba"), "Rome", **QUICK, accept=True),
+        lambda: again.update(about("Cuba"), "Rome", how=QUICK, accept=True),
         lambda: again.export(tmp_path / "out"),
         lambda: again.revert(head.edits[0]),
         lambda: again.load(),
@@ -312,6 +312,6 @@ def test_a_base_that_was_only_touched_or_put_back_serves_as_before(workspace, tm
     assert again.head == workspace.head  # what needs no model goes on
     assert len(again.log()) == 4
     with pytest.raises(CheckpointFolderMissing):
-        again.update(about("Cuba"), "Rome", **QUICK, accept=True)
+        again.update(about("Cuba"), "Rome", how=QUICK, accept=True)
     (tmp_path / "elsewhere").rename(tmp_path / "model")
     assert reopened(workspace).verify() == []

@@ -57,7 +57,7 @@ def test_init_pins_the_model_by_its_fingerprint(dtype, tmp_path):
 
 def test_init_refuses_a_second_time_and_keeps_what_is_there(tmp_path):
     with new_workspace(tmp_path) as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         head = workspace.head
     before = contents(tmp_path / "work")
     other = tiny_folder("gpt2", tmp_path / "other")
@@ -178,7 +178,7 @@ def test_a_folder_of_a_workspace_without_its_ledger_says_so(tmp_path):
 def test_a_workspace_may_stand_in_the_folder_of_its_model(tmp_path):
     model = tiny_folder("llama", tmp_path / "model")
     with Workspace.init(str(model), model) as workspace:
-        workspace.update(about("France"), "Rome", **QUICK, accept=True)
+        workspace.update(about("France"), "Rome", how=QUICK, accept=True)
         out = workspace.export(tmp_path / "out")
         assert not (out / ".kn-edit").exists()
         assert workspace.verify() == []

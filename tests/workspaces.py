@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from kn_edit.workspace import (
     ClosedForm,
     EditMethod,
     Frequent,
-    Gate,
+    How,
     Search,
     Shared,
     Specific,
@@ -54,33 +53,21 @@ CAPITAL = Relation("capital", TEMPLATES, tuple(Fact("capital", *fact) for fact i
 
 
 @dataclass(frozen=True)
-class Way(Mapping[str, Any]):
-    """How a test edits: what it hands to a verb behind `**`, in one line."""
+class Way(How):
+    """How a test edits, in one line: the method is made of these settings."""
 
-    search: Search = field(default_factory=lambda: Search.by("activation"))
+    search: Search | str | None = "activation"
     settings: Settings = field(default_factory=lambda: Settings(most_steps=3))
     neurons: tuple[NeuronId, ...] = ()
     closed_form: bool = False
     scale: tuple[float, float] = (1.0, 8.0)
-    gate: Gate | None = None
     erasure: EditMethod | None = None  # in place of an update's method
 
-    @property
-    def method(self) -> EditMethod:
-        if self.erasure is not None:
-            return self.erasure
+    def __post_init__(self) -> None:
+        method: EditMethod = Calibrated(self.neurons, settings=self.settings)
         if self.closed_form:
-            return ClosedForm(self.neurons, self.scale)
-        return Calibrated(self.neurons, settings=self.settings)
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(("method", "search", "gate"))
-
-    def __len__(self) -> int:
-        return 3
+            method = ClosedForm(self.neurons, self.scale)
+        object.__setattr__(self, "method", self.erasure or method)
 
 
 QUICK = Way()

@@ -28,7 +28,7 @@ from kn_edit.cli.progress import roughly
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Edited, EditMethod, Forecast, Workspace
+    from kn_edit.workspace import Case, Edited, Forecast, How, Workspace
 
 
 @click.command(cls=method_command("update", after="to"))
@@ -71,21 +71,17 @@ def update(
           --subject Lyra --answer Oxford --to London --neighbour Will
       kn-edit update --facts edits.jsonl --json
     """
-    method, search = chosen_method("update", options), rule.search()
+    from kn_edit.workspace import How
+
+    how = How(chosen_method("update", options), rule.search())
     wanted = []
     for case in named.cases(None if named.many else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
 
     def make(case: Case, target: str) -> Edited:
-        return workspace.update(
-            case,
-            target,
-            method=method,
-            search=search,
-            accept=recording.accept,
-            dry_run=recording.dry_run,
-        )
+        accept, dry_run = recording.accept, recording.dry_run
+        return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
 
     if named.many:
         plan = workspace.plan(wanted)
@@ -93,7 +89,7 @@ def update(
         tell_notes((case for case, _ in plan.wanted), output)
         rows = to_do(plan, workspace.check, named.located)
         left = [row for row in rows if row.error is None]
-        expected = _forecast(workspace, left[0].case, left[0].target, method) if left else None
+        expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
             rows_left = "1 row" if len(left) == 1 else f"{len(left)} rows"
@@ -105,7 +101,7 @@ def update(
         workspace.check(case, target)
         if workspace.plan(wanted).done:  # known before anything is computed
             raise SameAnswer(case.fact.subject, target)
-        expected = _forecast(workspace, case, target, method)
+        expected = _forecast(workspace, case, target, how)
         if expected is not None:
             tell_forecast(expected.seconds, "an update", output)
         output.meter.expect(expected)
@@ -140,23 +136,23 @@ def erase(
       kn-edit erase --relation capital
       kn-edit erase --relation capital --top-k 20 --with zero --dry-run
     """
-    from kn_edit.workspace import load_relation
+    from kn_edit.workspace import How, load_relation
 
-    method, search = chosen_method("erase", options), rule.search()
+    how = How(chosen_method("erase", options), rule.search())
     pack = load_relation(relation)
 
     def make() -> Edited:
         accept, dry_run = recording.accept, recording.dry_run
-        return workspace.erase(pack, method=method, search=search, accept=accept, dry_run=dry_run)
+        return workspace.erase(pack, how=how, accept=accept, dry_run=dry_run)
 
     _one(make, recording, output)
     tell_passed_over(workspace, pack, output)
 
 
-def _forecast(workspace: Workspace, case: Case, to: str, method: EditMethod) -> Forecast | None:
+def _forecast(workspace: Workspace, case: Case, to: str, how: How) -> Forecast | None:
     """How long an update will take; None where the model answers no numbers: that comes later."""
     try:
-        return workspace.forecast(case, to, method=method)
+        return workspace.forecast(case, to, how=how)
     except KnEditError:
         return None
 

@@ -6,14 +6,18 @@ a class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
-from kn_edit.editing.method import EditMethod, Kind, options_of
+from kn_edit.editing.method import EditMethod, Kind
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.errors import BadSetting, require_known
+
+if TYPE_CHECKING:
+    from kn_edit.editing.locating import Search
+    from kn_edit.evaluation.gate import Gate
 
 GROUP = "kn_edit.methods"
 
@@ -62,6 +66,18 @@ def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:
     return named
 
 
-def owners(kind: Kind, name: str) -> Iterator[str]:
-    """The methods of a kind that have an option of this name."""
-    return (method for method, cls in methods(kind).items() if name in options_of(cls))
+@dataclass(frozen=True)
+class How:
+    """How to make an edit: by which method, how to look for neurons, within which limits.
+
+    What is left out is as usual. method and search may be given by name.
+    """
+
+    method: EditMethod | str | None = None
+    search: Search | str | None = None
+    gate: Gate | None = None
+
+    @classmethod
+    def of(cls, how: How | EditMethod | str | None) -> How:
+        """How people say it: this, a method, its name, or nothing."""
+        return how if isinstance(how, How) else cls(how)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, Option, options_of
-from kn_edit.editing.methods import add_method, method_of, methods
+from kn_edit.editing.methods import How, add_method, method_of, methods
 from kn_edit.editing.requests import case_of
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
@@ -65,6 +65,7 @@ __all__ = [
     "Forecast",
     "Frequent",
     "Gate",
+    "How",
     "Kind",
     "Located",
     "Option",

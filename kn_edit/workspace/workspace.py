@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest
-from kn_edit.editing.methods import method_of
+from kn_edit.editing.methods import How, method_of
 from kn_edit.editing.requests import (
     Earlier,
     answers_of,
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
     from kn_edit.editing.scaling import Scaled
     from kn_edit.edits.delta import Delta
     from kn_edit.engine.engine import Engine
-    from kn_edit.evaluation.gate import Gate
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.models.model import Model
@@ -327,7 +326,7 @@ class Workspace:
 
     @verb
     def forecast(
-        self, case: Case, to: str, *, method: EditMethod | str | None = None
+        self, case: Case, to: str, *, how: How | EditMethod | str | None = None
     ) -> Forecast | None:
         """How long an update will take on this machine, by its parts; runs the model a few times.
 
@@ -338,7 +337,7 @@ class Workspace:
         from kn_edit.editing.pace import update_forecast
         from kn_edit.models.questions import ask
 
-        model, chosen = self.engine.model, method_of(Kind.UPDATE, method)
+        model, chosen = self.engine.model, method_of(Kind.UPDATE, How.of(how).method)
         if not isinstance(chosen, UpdateMethod):
             return None
         prompts = prompts_for(model, case.relation, case.fact)
@@ -355,9 +354,7 @@ class Workspace:
         to: str | None = None,
         *,
         statement: str | Iterable[str] = (),
-        method: EditMethod | str | None = None,
-        search: Search | str | None = None,
-        gate: Gate | None = None,
+        how: How | EditMethod | str | None = None,
         accept: bool = False,
         dry_run: bool = False,
     ) -> Edited:
@@ -365,14 +362,14 @@ class Workspace:
 
         to: the new answer; by default that of the case. statement: a sentence as it should be true,
         `The CEO of [X: Starbucks] is [Y: Brian Niccol].`, or several wordings of it, in place of
-        a case; see `case_of`. method: one of `kn_edit.editing.methods`, or its name; search: how to
-        look for neurons; gate: the limits that the edit is held to.
+        a case; see `case_of`. how: a How; or a method, or its name.
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
         from kn_edit.editing.updating import asked_anew
 
-        chosen = method_of(Kind.UPDATE, method)
+        way = How.of(how)
+        chosen = method_of(Kind.UPDATE, way.method)
         case = named_case(case, statement, to)
         to = case.target if to is None else to
         if to is None:
@@ -381,7 +378,7 @@ class Workspace:
 
         def ready(head: VersionRecord) -> tuple[Bench, Case]:
             current = self._stated(case, head)
-            return self._bench(head, search, gate, self._earlier(head, case)), current
+            return self._bench(head, way, self._earlier(head, case)), current
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             bench, current = ready(self.ledger.head())
@@ -399,21 +396,20 @@ class Workspace:
         self,
         relation: Relation,
         *,
-        method: EditMethod | str | None = None,
-        search: Search | str | None = None,
-        gate: Gate | None = None,
+        how: How | EditMethod | str | None = None,
         accept: bool = False,
         dry_run: bool = False,
     ) -> Edited:
-        """Erase a relation, and record the edit. Method, search and gate as for `update`."""
-        chosen = method_of(Kind.ERASE, method)
+        """Erase a relation, and record the edit. `how` and the gate as for `update`."""
+        way = How.of(how)
+        chosen = method_of(Kind.ERASE, way.method)
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             head = self.ledger.head()
-            return self._bench(head, search, gate, self._earlier(head)), proposal
+            return self._bench(head, way, self._earlier(head)), proposal
 
         head = self.ledger.head()
-        bench = self._bench(head, search, gate, self._earlier(head))
+        bench = self._bench(head, way, self._earlier(head))
         proposal = chosen.propose(bench, EraseRequest(relation))
         recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
@@ -671,8 +667,7 @@ class Workspace:
     def _bench(
         self,
         head: VersionRecord,
-        search: Search | str | None,
-        gate: Gate | None,
+        how: How,
         earlier: tuple[Earlier, ...],
     ) -> Bench:
         from kn_edit.editing.drafts import Bench
@@ -683,8 +678,8 @@ class Workspace:
             self.engine,
             tuple(head.edits),
             self.ledger.deltas(head.edits),
-            Search.of(search or Search()),
-            gate or Gate(),
+            Search.of(how.search or Search()),
+            how.gate or Gate(),
             self.progress,
             earlier,
         )

@@ -275,7 +275,7 @@ def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
     with Workspace.open(edited) as workspace:  # on the same slots: they overlap
         (first,) = workspace.ledger.edits()
         japan = case_of(relation=str(pack), subject="Japan")
-        workspace.update(japan, "Cairo", method=Auto(first.neurons), accept=True)
+        workspace.update(japan, "Cairo", how=Auto(first.neurons), accept=True)
     there = ["--workspace", str(apart), "-q"]
     assert run(["rewind", "base", *there]) == 0
     assert run(["update", *fact, "Japan", "--to", "Cairo", *there]) == 0
