@@ -8,7 +8,7 @@ A proposal holds on any version: it can be measured again where another edit mov
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from kn_edit.editing.locating import Locator, Search
@@ -120,7 +120,9 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         before=measurement.before,
         after=measurement.after,
         metrics=measurement.metrics,
-        found=proposal.found | _said(proposal, measurement),
+        found=proposal.found
+        | _said(proposal, measurement)
+        | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
         message=proposal.message,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kn_edit.errors import GateFailed, HeadMoved
@@ -14,7 +14,6 @@ from kn_edit.workspace.turns import turn
 
 if TYPE_CHECKING:
     from kn_edit.editing.drafts import Bench, Draft, Proposal
-    from kn_edit.evaluation.gate import Gate
 
 TRIES = 20  # times that an edit is measured again; only moves that take no turn can come between
 MOVED = "another edit moved the head meanwhile, and on the new head this one was measured again"
@@ -60,16 +59,14 @@ class Recorder:
                 plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
                 if plan.recipe[:-1] == bench.recipe:
                     try:
-                        return self._judged(draft, plan, bench.gate, accept=accept, dry_run=dry_run)
+                        return self._judged(draft, plan, accept=accept, dry_run=dry_run)
                     except HeadMoved as error:
                         moved = error
                 bench, proposal = self.head(proposal)
                 draft = _measured_again(measured(bench, proposal), number + 1)
         raise moved or HeadMoved(plan.from_head, self.ledger.head().id)
 
-    def _judged(
-        self, draft: Draft, plan: Advance, gate: Gate, *, accept: bool, dry_run: bool
-    ) -> Edited:
+    def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
         """Record a draft that was measured on the head that the plan starts from."""
         unrecorded = Edited(draft, None, None, plan.overlaps)
         if dry_run:
@@ -83,7 +80,7 @@ class Recorder:
                 misses=() if draft.unsound else draft.misses,
                 update=draft.kind == "update",
             )
-        version = self.advance(plan, _new_edit(draft, gate))
+        version = self.advance(plan, _new_edit(draft))
         return replace(unrecorded, edit=draft.delta.id, version=version.id)
 
 
@@ -99,7 +96,7 @@ def _measured_again(draft: Draft, times: int) -> Draft:
     return replace(draft, found=found, notices=(*draft.notices, MOVED))
 
 
-def _new_edit(draft: Draft, gate: Gate) -> NewEdit:
+def _new_edit(draft: Draft) -> NewEdit:
     return NewEdit(
         delta=draft.delta,
         kind=draft.kind,
@@ -108,7 +105,7 @@ def _new_edit(draft: Draft, gate: Gate) -> NewEdit:
         answer=draft.answer,
         target=draft.target,
         method=draft.method,
-        found=draft.found | {"gate": asdict(gate) | {"faults": list(draft.faults)}},
+        found=draft.found,
         metrics=draft.metrics,
         message=draft.message,
     )
