@@ -15,8 +15,8 @@ from kn_edit.workspace import Workspace
 
 SLOTS = ((0, 3), (1, 5), (0, 9))
 VERBS: dict[str, Callable[[Workspace], object]] = {
-    "update": lambda w: w.update(about("Japan"), "Cairo", **quick((1, 7)), accept=True),
-    "erase": lambda w: w.erase(CAPITAL, **quick(top=2, zero=True), accept=True),
+    "update": lambda w: w.update(about("Japan"), "Cairo", how=quick((1, 7)), accept=True),
+    "erase": lambda w: w.erase(CAPITAL, how=quick(top=2, zero=True), accept=True),
     "revert": lambda w: w.revert(w.head.edits[0]),
     "locate": lambda w: w.locate(about("France")),
     "evaluate": lambda w: w.evaluate(),
@@ -28,7 +28,7 @@ VERBS: dict[str, Callable[[Workspace], object]] = {
 def workspace(tmp_path):
     with new_workspace(tmp_path) as opened:
         for subject, slot in zip(("France", "Spain", "Egypt"), SLOTS, strict=True):
-            opened.update(about(subject), "Rome", **quick(slot), accept=True)
+            opened.update(about(subject), "Rome", how=quick(slot), accept=True)
         yield opened
 
 

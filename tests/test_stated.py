@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny_models import VOCABULARY, tiny
 
+from kn_edit.editing import stated
 from kn_edit.editing.stated import said
 from kn_edit.errors import AnswerUnknown
 from kn_edit.models.model import Model
-from kn_edit.workspace import case_of, stated
+from kn_edit.workspace import case_of
 
 CUBA = case_of(statement="The city of [X: Cuba] is [Y: Oslo]")
 
