@@ -12,10 +12,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from inspect import getdoc
 from pathlib import Path
 
-from kn_edit.editing.method import options_of
+from kn_edit.editing.method import options_of, summary_of
 from kn_edit.editing.methods import METHODS
 from kn_edit.facts import bundled, load_relation
 from kn_edit.models.families import FAMILIES
@@ -76,7 +75,7 @@ def methods() -> str:
             (
                 f"`{name}`",
                 str(method.kind),
-                (getdoc(method) or "").split("\n\n")[0].replace("\n", " "),
+                summary_of(method),
                 ", ".join(f"`{option.flag}`" for option, _ in options_of(method).values()),
                 method.edits,
                 ", ".join(sorted(method.needs)) or "nothing",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field
-from inspect import getdoc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,10 +73,10 @@ def _implied(known: Mapping[str, Options], values: Mapping[str, Any]) -> str | N
 
 def _parameters(kind: Kind) -> Iterator[click.Parameter]:
     """`--method`, and each option once, whatever methods have it."""
-    from kn_edit.workspace import methods
+    from kn_edit.workspace import methods, summary_of
 
     table = methods(kind)
-    told = " ".join(f"{name}: {_said(method)}" for name, method in table.items())
+    told = " ".join(f"{name}: {summary_of(method)}" for name, method in table.items())
     yield click.Option(
         [f"--{METHOD}"], type=click.Choice(list(table)), help=f"{told} ({next(iter(table))})"
     )
@@ -129,11 +128,6 @@ def _options(method: type[EditMethod]) -> Options:
     from kn_edit.workspace import options_of
 
     return options_of(method)
-
-
-def _said(method: type[EditMethod]) -> str:
-    """The first sentence of what a method says of itself."""
-    return (getdoc(method) or "").split("\n\n")[0].replace("\n", " ")
 
 
 def _kind(name: str) -> Kind:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from enum import StrEnum
+from inspect import getdoc
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
@@ -120,3 +121,8 @@ def options_of(method: type[EditMethod] | EditMethod) -> dict[str, tuple[Option,
         for one in fields(method)  # type: ignore[arg-type]
         if OPTION in one.metadata
     }
+
+
+def summary_of(method: type[EditMethod]) -> str:
+    """What a method does: the first paragraph of its docstring, on one line."""
+    return (getdoc(method) or "").split("\n\n")[0].replace("\n", " ")

@@ -7,6 +7,7 @@ a class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
@@ -25,8 +26,6 @@ GROUP = "kn_edit.methods"
 METHODS: dict[str, type[EditMethod]] = {
     one.name: one for one in (Auto, Calibrated, Correction, ClosedForm, Specific, Shared, Frequent)
 }
-_installed = False
-
 T = TypeVar("T", bound=type[EditMethod])
 
 
@@ -42,12 +41,14 @@ def add_method(method: T) -> T:
 
 def methods(kind: Kind) -> dict[str, type[EditMethod]]:
     """The methods of a kind by name, those of installed packages too, the usual one first."""
-    global _installed
-    if not _installed:
-        _installed = True
-        for entry in entry_points(group=GROUP):
-            add_method(entry.load())
+    _add_installed()
     return {name: method for name, method in METHODS.items() if method.kind is kind}
+
+
+@cache
+def _add_installed() -> None:
+    for entry in entry_points(group=GROUP):
+        add_method(entry.load())
 
 
 def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:

@@ -71,7 +71,18 @@ class _OnNeurons(UpdateMethod):
 
 
 @dataclass(frozen=True)
-class Calibrated(_OnNeurons):
+class _OnSlots(_OnNeurons):
+    """Of so many slots, unless neurons are named."""
+
+    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_slots(self.slots, self.neurons)
+
+
+@dataclass(frozen=True)
+class Calibrated(_OnSlots):
     """Solve for shifts of a fact's knowledge neurons: a hinge, and a divergence elsewhere.
 
     settings: of the solver; by default as suits the model
@@ -82,12 +93,7 @@ class Calibrated(_OnNeurons):
     edits: ClassVar[str] = "20 to 50 value slots of the fact's knowledge neurons and the next best"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ATTRIBUTION, Need.NEIGHBOURS})
 
-    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
     settings: Settings | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_slots(self.slots, self.neurons)
 
     def settings_for(self, model: Model) -> Settings:
         """How it solves on this model."""
@@ -173,19 +179,13 @@ class ClosedForm(_OnNeurons):
 
 
 @dataclass(frozen=True)
-class Auto(_OnNeurons):
+class Auto(_OnSlots):
     """Calibrated where neurons carry the fact, else a correction."""
 
     name: ClassVar[str] = "auto"
     source: ClassVar[str] = "decision 0020"
     edits: ClassVar[str] = "what the method that suits the fact edits"
     needs: ClassVar[frozenset[Need]] = Calibrated.needs | Correction.needs
-
-    slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_slots(self.slots, self.neurons)
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
         from kn_edit.editing.updating import is_unknown

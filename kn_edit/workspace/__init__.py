@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
-from kn_edit.editing.method import EditMethod, Kind, Option, options_of
+from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of
 from kn_edit.editing.methods import How, add_method, method_of, methods
 from kn_edit.editing.requests import case_of
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
@@ -94,6 +94,7 @@ __all__ = [
     "methods",
     "options_of",
     "read_cases",
+    "summary_of",
 ]
 
 _LATER = {
