@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight, touched
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
 
@@ -44,6 +45,14 @@ def delta_of(*slots: tuple[int, int], value: float = 1.0, mode: Mode = Mode.ADD)
             torch.full((len(index),), mode, dtype=torch.uint8),
             torch.full((len(index), D_MODEL), value),
         )
+    return Delta(BaseRef("org/demo", "abc", FINGERPRINT), tensors)
+
+
+def low_rank_of(*layers: int, value: float = 1.0, rank: int = 1) -> Delta:
+    """A delta that adds to all slots of these layers; numbers of different values differ."""
+    u = value * torch.arange(1.0, rank * D_FF + 1).reshape(rank, D_FF)
+    v = torch.arange(1.0, rank * D_MODEL + 1).reshape(rank, D_MODEL) / 4
+    tensors = {NAMES[layer]: LowRankChange("row", u, v) for layer in layers}
     return Delta(BaseRef("org/demo", "abc", FINGERPRINT), tensors)
 
 

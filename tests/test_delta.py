@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kn_edit.edits import delta_file
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges, tensor_layer
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta, tensor_layer
 from kn_edit.errors import (
     DeltaDigestDiffers,
     DeltaMisfit,
@@ -248,7 +249,7 @@ def test_a_later_format_is_told_apart_from_damage():
     delta = one(Mode.ADD, 1.0)
     slots = delta.tensors[NAMES[0]]
     data = delta_file.encode(
-        {"format": "kn-delta/2", "anything": 1},
+        {"format": "kn-delta/3", "anything": 1},
         {NAMES[0]: {"index": slots.index, "mode": slots.mode, "value": slots.value}},
     )
     with pytest.raises(NewerDeltaFormat) as caught:

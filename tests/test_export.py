@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from kn_edit.checkpoints import folders
 from kn_edit.checkpoints.materialise import digests, export_checkpoint
 from kn_edit.checkpoints.recipe import export_deltas, read_deltas
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight
 from kn_edit.errors import (
     CannotWrite,
@@ -372,7 +373,8 @@ import resource, sys
 from pathlib import Path
 import torch
 from kn_edit.checkpoints.materialise import export_checkpoint
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.models.shards import Shards
 def slots(axis, d_model):
     value = torch.ones(2, d_model)

@@ -17,7 +17,8 @@ from kn_edit.cli.run import run
 from kn_edit.editing import erasing, measuring
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.calibrate import Aims, Fired, Settings, solve
-from kn_edit.edits.delta import BaseRef, Mode
+from kn_edit.edits.changes import Mode
+from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.erase import written_slot
 from kn_edit.edits.update import closed_form
 from kn_edit.errors import (

@@ -11,7 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import cast_once, fold_weight, folded_slots, touched
 from kn_edit.errors import DeltaMisfit, SlotOverflow
 

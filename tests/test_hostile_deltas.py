@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import random
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,7 +18,8 @@ import torch
 
 from kn_edit.checkpoints.recipe import Recipe, parse_recipe, read_deltas
 from kn_edit.edits import delta_file
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import InvalidDelta, KnEditError
 from kn_edit.hub.manifest import Published
 
@@ -49,6 +51,19 @@ INDEX, MODE, VALUE = (f"{NAME}::{part}" for part in ("index", "mode", "value"))
 Bytes = Callable[[], bytes]
 
 
+# The same weights in the second format: the first one changed at low rank, the other one in a slot.
+SECOND = Delta(
+    BaseRef("org/model", "abc", FINGERPRINT),
+    {NAME: LowRankChange("column", torch.ones(2, 5), torch.ones(2, 3)), OTHER: slots(1)},
+)
+GOOD_2 = SECOND.to_bytes()
+SIZE_2 = int.from_bytes(GOOD_2[:8], "little")
+BODY_2 = GOOD_2[8 + SIZE_2 :]
+HEADER_2: dict[str, Any] = json.loads(GOOD_2[8 : 8 + SIZE_2])
+DESCRIPTION_2: dict[str, Any] = json.loads(HEADER_2["__metadata__"]["kn_edit"])
+U, V = f"{NAME}::u", f"{NAME}::v"
+
+
 def file(text: bytes, body: bytes = BODY) -> bytes:
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + body
@@ -59,6 +74,45 @@ def with_header(change: Callable[[dict[str, Any]], object], body: bytes = BODY) 
     header = copy.deepcopy(HEADER)
     change(header)
     return file(json.dumps(header, separators=(",", ":")).encode(), body)
+
+
+def header_2(change: Callable[[dict[str, Any]], object], body: bytes = BODY_2) -> bytes:
+    """The sound file of the second format with another header, in its spelling."""
+    header = copy.deepcopy(HEADER_2)
+    change(header)
+    return file(json.dumps(header, separators=(",", ":")).encode(), body)
+
+
+def description_2(change: Callable[[dict[str, Any]], object]) -> bytes:
+    def changed(header: dict[str, Any]) -> None:
+        description = copy.deepcopy(DESCRIPTION_2)
+        change(description)
+        text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+        header["__metadata__"]["kn_edit"] = text
+
+    return header_2(changed)
+
+
+def number_2(part: str, at: int, value: float) -> bytes:
+    """The sound file of the second format with one number changed."""
+    start, end = HEADER_2[part]["data_offsets"]
+    numbers = torch.frombuffer(bytearray(BODY_2[start:end]), dtype=torch.float32).clone()
+    numbers[at] = value
+    return GOOD_2[: 8 + SIZE_2] + BODY_2[:start] + numbers.numpy().tobytes() + BODY_2[end:]
+
+
+def with_factors(u: list[int], v: list[int], **change: Any) -> bytes:
+    """A file of one low-rank change of these shapes, laid out as the format says."""
+    parts = {NAME: {"u": torch.ones(u), "v": torch.ones(v)}}
+    described = {"axes": {NAME: "column"}, "kinds": {NAME: "low-rank"}, **change}
+    return delta_file.encode(DESCRIPTION_2 | described, parts)
+
+
+def slots_in_the_second_format() -> bytes:
+    """A delta of slots alone, which has another spelling already."""
+    parts = {name: change.parts for name, change in SOUND.tensors.items()}
+    kinds = dict.fromkeys(SOUND.tensors, "slots")
+    return delta_file.encode(DESCRIPTION | {"format": "kn-delta/2", "kinds": kinds}, parts)
 
 
 def with_description(change: Callable[[dict[str, Any]], object]) -> bytes:
@@ -270,6 +324,88 @@ DELTAS: dict[str, Bytes] = {
     ),
 }
 
+DELTAS_2: dict[str, Bytes] = {
+    **{
+        f"{part} shape {number}": lambda part=part, shape=shape: header_2(
+            lambda header: header[part].update(shape=shape)
+        )
+        for part in (U, V)
+        for number, shape in enumerate((*SHAPES, [5000, 1], [1, 2**40], [2**40, 1]))
+    },
+    **{
+        f"{part} offsets {number}": lambda part=part, offsets=offsets: header_2(
+            lambda header: header[part].update(data_offsets=offsets)
+        )
+        for part in (U, V)
+        for number, offsets in enumerate(OFFSETS)
+    },
+    **{
+        f"{part} dtype {dtype}": lambda part=part, dtype=dtype: header_2(
+            lambda header: header[part].update(dtype=dtype)
+        )
+        for part in (U, V)
+        for dtype in ("F64", "F16", "BF16", "I32", "f32", "x" * 10**6, None, 1, [])
+    },
+    **{
+        f"{part} is {number}": lambda part=part, junk=junk: header_2(
+            lambda header: header.update({part: junk})
+        )
+        for part in (U, V, "__metadata__")
+        for number, junk in enumerate(JUNK)
+    },
+    **{
+        f"{key} of the description is {number}": lambda key=key, junk=junk: description_2(
+            lambda description: description.update({key: junk})
+        )
+        for key in ("format", "base", "axes", "kinds")
+        for number, junk in enumerate(JUNK)
+    },
+    **{
+        f"a kind is {number}": lambda junk=junk: description_2(
+            lambda description: description["kinds"].update({NAME: junk})
+        )
+        for number, junk in enumerate((*JUNK, "slots", "Low-Rank", "low-rank\n", "\x1b[2J"))
+    },
+    **{
+        f"{part} {value} at {at}": lambda part=part, at=at, value=value: number_2(part, at, value)
+        for part in (U, V)
+        for at in (0, 5)
+        for value in (float("nan"), float("inf"), float("-inf"))
+    },
+    "all of rank 5,000": lambda: with_factors([5000, 2], [5000, 3]),
+    "other ranks": lambda: with_factors([2, 5], [3, 3]),
+    "vectors": lambda: with_factors([5], [3]),
+    "no directions": lambda: with_factors([0, 5], [0, 3]),
+    "no neurons": lambda: with_factors([1, 0], [1, 3]),
+    "three dimensions": lambda: with_factors([1, 5, 1], [1, 3, 1]),
+    "the first format": lambda: with_factors([2, 5], [2, 3], format="kn-delta/1"),
+    "a diagonal": lambda: with_factors([2, 5], [2, 3], axes={NAME: "diagonal"}),
+    "slots alone": slots_in_the_second_format,
+    "nothing at all": lambda: delta_file.encode(DESCRIPTION_2 | {"axes": {}, "kinds": {}}, {}),
+    "no kinds": lambda: description_2(lambda told: told.pop("kinds")),
+    "more kinds": lambda: description_2(lambda told: told["kinds"].update({"h.2.w": "slots"})),
+    "fewer kinds": lambda: description_2(lambda told: told["kinds"].pop(OTHER)),
+    "the kinds exchanged": lambda: description_2(
+        lambda told: told.update(kinds={NAME: "slots", OTHER: "low-rank"})
+    ),
+    "kinds in the first format": lambda: with_description(
+        lambda told: told.update(kinds=dict.fromkeys((NAME, OTHER), "slots"))
+    ),
+    "more in the description": lambda: description_2(lambda told: told.update(more="x")),
+    "a tensor more": lambda: header_2(lambda header: header.update(x=header[U])),
+    "a tensor less": lambda: header_2(lambda header: header.pop(V)),
+    "an index too": lambda: header_2(lambda header: header.update({INDEX: header[U]})),
+    "one place for two": lambda: header_2(lambda header: header.update({V: header[U]})),
+    "bytes at the end": lambda: GOOD_2 + b"\0",
+    "a byte less": lambda: GOOD_2[:-1],
+    "a gap": lambda: GOOD_2[: 8 + SIZE_2] + b"\0" * 8 + BODY_2,
+    "other spelling": lambda: file(json.dumps(HEADER_2).encode(), BODY_2),
+    "another order": lambda: file(
+        json.dumps(dict(reversed(HEADER_2.items())), separators=(",", ":")).encode(), BODY_2
+    ),
+    "the body of the first": lambda: GOOD_2[: 8 + SIZE_2] + BODY,
+}
+
 BASE = {"repo": None, "revision": None, "fingerprint": FINGERPRINT}
 RECIPE: dict[str, Any] = {"format": "kn-recipe/1", "base": BASE, "edits": ["a" * 64]}
 
@@ -345,12 +481,17 @@ def refused(read: Callable[[], object]) -> KnEditError:
 
 def test_so_many_vectors_are_tried():
     assert len(DELTAS) + len(RECIPES) + len(STATES) >= 300
+    assert len(DELTAS_2) >= 150
 
 
 def test_the_vectors_come_from_files_that_are_sound():
     assert Delta.from_bytes(GOOD).id == hashlib.sha256(GOOD).hexdigest()
     assert with_header(lambda header: None) == with_description(lambda told: None) == GOOD
     assert with_name(NAME) == GOOD
+    assert Delta.from_bytes(GOOD_2).id == hashlib.sha256(GOOD_2).hexdigest()
+    assert header_2(lambda header: None) == description_2(lambda told: None) == GOOD_2
+    assert Delta.from_bytes(with_factors([2, 5], [2, 3])).ranks() == {0: 2}
+    assert b"kn-delta/1" in GOOD and b"kn-delta/2" in GOOD_2
     assert parse_recipe(recipe()(), PATH).edits == ("a" * 64,)
     assert Published.from_json(json.dumps(STATE).encode(), PATH).version == "a" * 64
 
@@ -360,6 +501,28 @@ def test_a_hostile_delta_is_refused(case):
     data = DELTAS[case]()
     assert data != GOOD
     refused(lambda: Delta.from_bytes(data))
+
+
+@pytest.mark.parametrize("case", DELTAS_2)
+def test_a_hostile_delta_of_the_second_format_is_refused(case):
+    data = DELTAS_2[case]()
+    assert data != GOOD_2
+    refused(lambda: Delta.from_bytes(data))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_any_damage_of_a_delta_gives_a_delta_or_a_typed_error(seed):
+    draw = random.Random(seed)
+    for _ in range(100):
+        bad = bytearray(draw.choice((GOOD, GOOD_2)))
+        for _ in range(draw.randint(1, 4)):
+            bad[draw.randrange(len(bad))] = draw.randrange(256)
+        data = bytes(bad[: draw.choice((len(bad), len(bad), draw.randrange(len(bad))))])
+        try:
+            read = Delta.from_bytes(data)
+        except KnEditError:
+            continue
+        assert read.to_bytes() == data
 
 
 @pytest.mark.parametrize("case", RECIPES)

@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": {"facts", "models", "neurons", "edits"},
     "hub": {
         "facts",
+        "edits.changes",
         "edits.delta",
         "edits.kept",
         "models",

@@ -19,7 +19,8 @@ from tiny_models import D_FF, D_MODEL
 from workspaces import new_workspace
 
 from kn_edit.checkpoints.materialise import digests
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.ledger import Adoption, NewEdit
 from kn_edit.ledger.history import version_id
 from kn_edit.workspace import Workspace

@@ -18,7 +18,8 @@ from tiny_models import D_MODEL, tiny_folder
 from workspaces import CAPITAL, about, contents, exported, new_workspace, quick, shard
 
 from kn_edit.checkpoints.recipe import Recipe
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import (
     DeltaDigestDiffers,
     DeltaMisfit,

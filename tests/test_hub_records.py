@@ -15,7 +15,8 @@ from hub_desk import Desk
 from tiny_models import D_MODEL, tiny_folder
 
 from kn_edit.checkpoints.recipe import Recipe
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import InvalidRecipe, NotPublishable
 from kn_edit.hub.records import check_publishable, read_record, record_json
 from kn_edit.ledger import EditRecord

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.kept import KeptDelta, LoadedDeltas
 from kn_edit.errors import DeltaDigestDiffers, DeltaMissing
 

@@ -23,7 +23,8 @@ from ledgers import (
     record,
 )
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode
+from kn_edit.edits.changes import Mode
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import (
     AlreadyThere,
     DifferentBase,

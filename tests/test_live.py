@@ -10,7 +10,8 @@ import torch
 from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, tiny
 from torch import Tensor
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight
 from kn_edit.edits.live import applied, apply_for_good
 from kn_edit.errors import DeltaMisfit, SlotOverflow

@@ -13,7 +13,7 @@ from kn_edit.checkpoints.materialise import digests
 from kn_edit.cli.run import run
 from kn_edit.editing.requests import ASKED_AGAIN, case_again
 from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.changes import Mode
 from kn_edit.experiments.reporting import report_edit
 from kn_edit.ledger import NewEdit
 from kn_edit.neuron import NeuronId

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.calibrate import Aims, Fired, Settings, Solution, solve
-from kn_edit.edits.delta import BaseRef, Mode
+from kn_edit.edits.changes import Mode
+from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.live import applied
 from kn_edit.edits.suffix import Shift, Suffix, shifted
 from kn_edit.edits.update import calibrated, closed_form

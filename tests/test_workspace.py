@@ -34,7 +34,7 @@ from kn_edit.editing import erasing
 from kn_edit.editing.erasing import MOST_TRIED
 from kn_edit.editing.locating import Locator
 from kn_edit.edits.calibrate import Settings
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.changes import Mode
 from kn_edit.errors import (
     AnswerNotInVocabulary,
     AnswerNotOneToken,

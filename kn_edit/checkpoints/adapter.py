@@ -1,7 +1,8 @@
 """A version as a PEFT LoRA adapter: kilobytes that PEFT and vLLM load over the untouched base.
 
 What a version adds to n slots of a weight is exactly of rank n: A picks the n coefficients (one-hot
-rows, n x d_ff), B holds what is added (d_model x n), and with alpha = n PEFT scales by 1.
+rows, n x d_ff), B holds what is added (d_model x n), and with alpha = n PEFT scales by 1. Of a
+low-rank change A is u and B is v transposed. Where a weight has both, their ranks add up.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from kn_edit.checkpoints.folders import write_folder
-from kn_edit.checkpoints.slots import Changed, changed_slots
+from kn_edit.checkpoints.slots import base_slots, touched_of
+from kn_edit.edits.changes import LowRankChange, SlotChanges, TouchedSlots
 from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.edits.fold import folded_slots
 from kn_edit.errors import RankTooHigh
 from kn_edit.models.families import Family, module_of
 from kn_edit.models.shards import Shards
@@ -30,41 +33,83 @@ TASKS = {"causal": "CAUSAL_LM", "masked": None}
 
 @dataclass(frozen=True, eq=False)
 class LowRank:
-    """What a version adds to the slots of one weight."""
+    """What a version adds to one weight: u.T @ v to all slots, and then to some slots a shift.
+
+    shift: of the slots that are changed one by one, with all that the version does to them
+    u: zero at those slots
+    """
 
     module: str  # its path in the live model
     axis: str
     index: Tensor  # neurons, int64, sorted, (n,)
     shift: Tensor  # float32, (n, d_model)
     d_ff: int
+    u: Tensor  # float32, (r, d_ff)
+    v: Tensor  # float32, (r, d_model)
 
     @property
     def rank(self) -> int:
-        return len(self.index)
+        return len(self.u) + len(self.index)
 
     @property
     def a(self) -> Tensor:
-        """(n, d_ff): one-hot rows, exact in half precision, which halves the larger factor."""
-        return torch.nn.functional.one_hot(self.index, self.d_ff).half()
+        """(rank, d_ff): u, then one-hot rows; these alone in half precision, which is exact."""
+        one_hot = torch.nn.functional.one_hot(self.index, self.d_ff)
+        return torch.cat([self.u, one_hot.float()]) if len(self.u) else one_hot.half()
 
     @property
     def b(self) -> Tensor:
-        """(d_model, n)."""
-        return self.shift.T.contiguous()
+        """(d_model, rank)."""
+        return torch.cat([self.v, self.shift]).T.contiguous()
 
 
 def low_rank(base: Shards, family: Family, deltas: Sequence[Delta]) -> list[LowRank]:
-    """What the deltas add to each touched weight, folded and cast as in a checkpoint.
+    """What the deltas add to each touched weight.
+
+    The shift of slots that are changed one by one is that of the checkpoint, folded and rounded. A
+    low-rank change gives its factors as they are: their sum with the base's weight is rounded to
+    its format in the checkpoint, and not here. At slots that are changed one by one u is zero, and
+    their shift tells all: so one that is set has nothing of the changes before it.
 
     Raises TensorMissing, DeltaMisfit, SlotOverflow, NothingToExport.
     """
-    return [_of_weight(base, family, one) for one in changed_slots(base, deltas, "adapter")]
+    slots = touched_of(base, deltas, "adapter")
+    return [_of_weight(base, family, name, where, deltas) for name, where in slots.items()]
 
 
-def _of_weight(base: Shards, family: Family, one: Changed) -> LowRank:
-    d_ff = base.entry(one.name).shape[0 if one.where.axis == "row" else 1]
-    shift = (one.after.double() - one.before.double()).float()
-    return LowRank(module_of(family, one.name), one.where.axis, one.where.index, shift, d_ff)
+def _of_weight(
+    base: Shards, family: Family, name: str, where: TouchedSlots, deltas: Sequence[Delta]
+) -> LowRank:
+    changes = [delta.tensors[name] for delta in deltas if name in delta.tensors]
+    singles = [change.index for change in changes if isinstance(change, SlotChanges)]
+    factors = [change for change in changes if isinstance(change, LowRankChange)]
+    d_ff = base.entry(name).shape[0 if where.axis == "row" else 1]
+    index = torch.unique(torch.cat([torch.empty(0, dtype=torch.int64, device="cpu"), *singles]))
+    u = torch.cat([_no_rows(d_ff), *(change.u for change in factors)])
+    v = torch.cat([_no_rows(where.d_model), *(change.v for change in factors)])
+    u[:, index] = 0.0
+    return LowRank(
+        module=module_of(family, name),
+        axis=where.axis,
+        index=index,
+        shift=_shift(base, name, TouchedSlots(where.axis, index, where.d_model), deltas),
+        d_ff=d_ff,
+        u=u,
+        v=v,
+    )
+
+
+def _shift(base: Shards, name: str, slots: TouchedSlots, deltas: Sequence[Delta]) -> Tensor:
+    """What the deltas add to some slots, folded and rounded as in a checkpoint, (n, d_model)."""
+    if not len(slots.index):
+        return _no_rows(slots.d_model)
+    before = base_slots(base, name, slots)
+    after = folded_slots(before, name, slots.index, deltas)
+    return (after.double() - before.double()).float()
+
+
+def _no_rows(width: int) -> Tensor:
+    return torch.empty(0, width, dtype=torch.float32, device="cpu")
 
 
 def adapter_files(

@@ -11,8 +11,9 @@ from pathlib import Path
 from kn_edit.atomic import sync
 from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refuse_inside
 from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
+from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import TouchedSlots, check_fit, fold_weight, folded_slots, touched
+from kn_edit.edits.fold import fold_weight, folded_slots, touched
 from kn_edit.errors import BaseChanged, ExportDiffers
 from kn_edit.models.shards import Progress, Shards
 
@@ -64,8 +65,8 @@ def export_checkpoint(
     """Write the base with the deltas folded in to a new folder, which from_pretrained loads.
 
     Every file of the base is copied as it is; then the bytes of the touched slots, and no others,
-    are rewritten in the copy. Only those slots are ever in memory. The folder appears when it is
-    whole, on disk and, where `expected` gives digests, compared with them.
+    are rewritten in the copy. Only those slots of one weight are in memory at a time. The folder
+    appears when it is whole, on disk and, where `expected` gives digests, compared with them.
 
     fingerprint: what the copied tensors must have before they are edited; else BaseChanged. Sizes
         and times of files do not tell of a disk that fails, or of a copy that keeps them.
@@ -104,7 +105,7 @@ def _write(
     slots = touched(deltas)
     for name, where in slots.items():
         entry = base.entry(name)
-        check_fit(where, name, entry.shape, entry.torch_dtype)
+        where.check_fit(name, entry.shape, entry.torch_dtype)
     refuse_inside(target, base.folder)
     with new_folder(target) as partial:
         _copy(base.folder, partial, files, progress)

@@ -2,7 +2,8 @@
 
 One safetensors file. For every touched tensor `{name}.idx`, places in the flattened tensor (int64,
 sorted), and `{name}.val`, the new values there in its own dtype. Values are absolute, so a patch
-can be put on twice; only numbers whose bits change are in it.
+can be put on twice; only numbers whose bits change are in it. A low-rank change can change all of
+the tensor, and then the patch is larger than it: each place takes eight bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from kn_edit.checkpoints.folders import write_folder
-from kn_edit.checkpoints.slots import changed_slots
+from kn_edit.checkpoints.slots import Changed, changed_slots
+from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import TouchedSlots
 from kn_edit.models.shards import Shards
 
 PATCH = "patch.safetensors"
@@ -30,12 +31,28 @@ def patch_of(base: Shards, deltas: Sequence[Delta]) -> dict[str, Tensor]:
     """
     tensors = {}
     for one in changed_slots(base, deltas, "patch"):
-        places = _places(one.where, base.entry(one.name).shape)  # (n, d_model)
-        changed = _bits(one.after) != _bits(one.before)
-        index, order = places[changed].sort()
+        index, value = _of_weight(one) if one.where.whole else _of_slots(one, base)
         tensors[f"{one.name}.idx"] = index
-        tensors[f"{one.name}.val"] = one.after[changed][order]
+        tensors[f"{one.name}.val"] = value
     return tensors
+
+
+def _of_slots(one: Changed, base: Shards) -> tuple[Tensor, Tensor]:
+    """Places in the flattened tensor and values there, of the touched slots, (n,) each."""
+    places = _places(one.where, base.entry(one.name).shape)  # (n, d_model)
+    changed = _bits(one.after) != _bits(one.before)
+    index, order = places[changed].sort()
+    return index, one.after[changed][order]
+
+
+def _of_weight(one: Changed) -> tuple[Tensor, Tensor]:
+    """The same, where all slots are touched: then the rows are the tensor, or it transposed."""
+    rows = (one.before, one.after)
+    before, after = (
+        (each if one.where.axis == "row" else each.T).contiguous().flatten() for each in rows
+    )
+    changed = _bits(before) != _bits(after)
+    return changed.nonzero().flatten(), after[changed]
 
 
 def export_patch(base: Shards, deltas: Sequence[Delta], target: Path) -> Path:

@@ -1,7 +1,8 @@
 """Value slots inside a checkpoint file: only their own bytes are read and written.
 
 A slot of a `row` weight [d_ff, d_model] is one run of bytes; one of a `column` weight
-[d_model, d_ff] is d_model single numbers, a row of the weight apart.
+[d_model, d_ff] is d_model single numbers, a row of the weight apart. All slots of a weight are its
+bytes from the first to the last, read and written in long runs.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import TouchedSlots, check_fit, folded_slots, touched
+from kn_edit.edits.fold import folded_slots, touched
 from kn_edit.errors import MalformedCheckpoint, NothingToExport
 from kn_edit.models.header import Entry
 from kn_edit.models.shards import Shards
+
+RUN = 16 << 20  # bytes of a weight that are read or written at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,40 +35,54 @@ class Changed:
     after: Tensor
 
 
-def changed_slots(base: Shards, deltas: Sequence[Delta], form: str) -> list[Changed]:
-    """Of every touched weight. form: what is made of them, to say that there is nothing to make.
+def changed_slots(base: Shards, deltas: Sequence[Delta], form: str) -> Iterator[Changed]:
+    """Of every touched weight, one at a time. form: what is made of them, for NothingToExport.
 
     Raises NothingToExport, TensorMissing, DeltaMisfit, SlotOverflow, MalformedCheckpoint.
+    """
+    for name, where in touched_of(base, deltas, form).items():
+        before = base_slots(base, name, where)
+        yield Changed(name, where, before, folded_slots(before, name, where.index, deltas))
+
+
+def touched_of(base: Shards, deltas: Sequence[Delta], form: str) -> dict[str, TouchedSlots]:
+    """The slots that the deltas touch, all of which are there in the base; never none.
+
+    Raises NothingToExport, TensorMissing, DeltaMisfit.
     """
     slots = touched(deltas)
     if not slots:
         raise NothingToExport(form)
-    found = []
     for name, where in slots.items():
-        before = _base_slots(base, name, where)
-        found.append(Changed(name, where, before, folded_slots(before, name, where.index, deltas)))
-    return found
+        entry = base.entry(name)
+        where.check_fit(name, entry.shape, entry.torch_dtype)
+    return slots
 
 
-def _base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
-    entry = base.entry(name)
-    check_fit(slots, name, entry.shape, entry.torch_dtype)
+def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
+    """The slots of a weight of the base, one a row, (n, d_model). Raises MalformedCheckpoint."""
     descriptor = os.open(base.path(name), os.O_RDONLY)
     try:
-        return read_slots(descriptor, entry, slots)
+        return read_slots(descriptor, base.entry(name), slots)
     finally:
         os.close(descriptor)
 
 
 def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:
-    """The slots as they stand in the file, one a row, in its dtype, (n, d_model)."""
+    """The slots as they stand in the file, one a row, in its dtype, (n, d_model).
+
+    All slots of a `column` weight are the weight as it stands there, transposed.
+    """
     raw = bytearray()
     for offset, length in _runs(entry, slots):
         run = os.pread(descriptor, length, offset)
         if len(run) != length:
             raise MalformedCheckpoint(Path(entry.file), "it ends inside a value slot")
         raw += run
-    return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(-1, slots.d_model)
+    values = torch.frombuffer(raw, dtype=entry.torch_dtype)
+    if slots.whole and slots.axis == "column":
+        return values.reshape(slots.d_model, -1).T
+    return values.reshape(-1, slots.d_model)
 
 
 def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tensor) -> None:
@@ -72,7 +90,7 @@ def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tens
 
     By pwrite and not through a map of the file: on a full disk a map ends the process.
     """
-    raw = raw_bytes(values)
+    raw = raw_bytes(values.T if slots.whole and slots.axis == "column" else values)
     for offset, length in _runs(entry, slots):
         run, raw = raw[:length], raw[length:]
         while run:
@@ -87,6 +105,10 @@ def raw_bytes(tensor: Tensor) -> memoryview:
 
 def _runs(entry: Entry, slots: TouchedSlots) -> Iterator[tuple[int, int]]:
     """(offset, length) of the runs of bytes that make up the slots, slot after slot."""
+    if slots.whole:
+        for offset in range(entry.start, entry.end, RUN):
+            yield offset, min(RUN, entry.end - offset)
+        return
     width = entry.torch_dtype.itemsize
     row = entry.shape[1] * width
     for index in slots.index.tolist():

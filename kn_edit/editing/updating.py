@@ -16,7 +16,7 @@ from kn_edit.editing.neighbours import Neighbours, neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.requests import ASKED_AGAIN
 from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.changes import Mode
 from kn_edit.errors import BadSetting, SameAnswer
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.facts import Case, Relation

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
+from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import ChangeOutOfRange
 from kn_edit.neuron import NeuronId
 
@@ -46,3 +47,25 @@ def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode
             value=values[rows],
         )
     return Delta(place.base, tensors)
+
+
+def low_rank_delta(place: SlotPlace, factors: Mapping[int, tuple[Tensor, Tensor]]) -> Delta:
+    """The delta that adds, in each of these layers, the sum over k of u[k, j] v[k] to slot j.
+
+    factors: by layer u, (r, d_ff), and v, (r, d_model); of rank one also as two vectors
+    Raises ChangeOutOfRange where they are not finite in float32, and InvalidDelta where they have
+    other shapes, or a rank beyond what a delta may have.
+    """
+    tensors = {}
+    for layer in sorted(factors):
+        u, v = (_as_rows(factor) for factor in factors[layer])
+        if not bool(u.isfinite().all() and v.isfinite().all()):
+            raise ChangeOutOfRange(u.shape[-1], advice="use a smaller change")
+        tensors[place.names[layer]] = LowRankChange(place.axis, u, v)
+    return Delta(place.base, tensors)
+
+
+def _as_rows(factor: Tensor) -> Tensor:
+    """A factor as float32 rows; a vector is one row."""
+    factor = factor.detach().float()
+    return factor.reshape(1, -1) if factor.ndim < 2 else factor

@@ -1,14 +1,16 @@
-"""The bytes of `kn-delta/1`: a safetensors file with one metadata key and one possible layout.
+"""The bytes of a delta: a safetensors file with one metadata key and one possible layout.
 
 Written here and not by the safetensors package, because the sha256 of these bytes is the id of
 an edit: the layout must not change with a version of a library. The package reads the file.
+
+`kn-delta/1` holds changes of slots only; `kn-delta/2` is written where a change is of low rank.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 import torch
@@ -17,11 +19,15 @@ from torch import Tensor
 from kn_edit.errors import InvalidDelta, NewerDeltaFormat
 from kn_edit.untrusted import JsonProblem, parse_json
 
-FORMAT = "kn-delta/1"
+SLOTS, LOW_RANK = "slots", "low-rank"  # the kinds of changes
+PARTS_OF = {SLOTS: ("index", "mode", "value"), LOW_RANK: ("u", "v")}
+FIRST, SECOND = "kn-delta/1", "kn-delta/2"
+KEYS = {FIRST: {"format", "base", "axes"}, SECOND: {"format", "base", "axes", "kinds"}}
 METADATA_KEY = "kn_edit"
 AXES = ("column", "row")
 MOST_HEADER = 8 << 20  # bytes: ten thousand layers take three
 MOST_TENSORS = 10_000
+MOST_RANK = 4096  # of a low-rank change
 MOST_NAME = 500  # letters of a tensor's name, of a repository's
 MOST_VALUES = 300_000  # of the JSON
 MOST_DEPTH = 10
@@ -29,14 +35,35 @@ _MOST_NUMBER = 2**63 - 1
 # In the order of the file: the wider type first, so that every tensor is aligned.
 PARTS = {
     "index": ("I64", torch.int64),
+    "u": ("F32", torch.float32),
+    "v": ("F32", torch.float32),
     "value": ("F32", torch.float32),
     "mode": ("U8", torch.uint8),
 }
 
 
+def description(
+    base: Mapping[str, object], *, axes: Mapping[str, str], kinds: Mapping[str, str]
+) -> dict[str, object]:
+    """What the metadata says of a delta, in the first format that can say it.
+
+    base: repo, revision and fingerprint; axes, kinds: of each weight, by its name
+    """
+    fields: dict[str, object] = {"base": dict(base), "axes": dict(axes)}
+    if LOW_RANK in kinds.values():
+        return {"format": SECOND, "kinds": dict(kinds), **fields}
+    return {"format": FIRST, **fields}
+
+
+def kinds_of(description: Mapping[str, Any]) -> dict[str, str]:
+    """The kind of the change of each weight, by its name."""
+    kinds = description.get("kinds") or dict.fromkeys(description["axes"], SLOTS)
+    return dict(kinds)
+
+
 def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]) -> bytes:
     """The file of these tensors, `parts[tensor][part]`, and this description."""
-    body = (parts[name][part].numpy().tobytes() for part in PARTS for name in sorted(parts))
+    body = (parts[name][part].numpy().tobytes() for name, part in _in_order(parts))
     return b"".join((encode_header(description, parts), *body))
 
 
@@ -47,18 +74,26 @@ def encode_header(
     metadata = json.dumps(description, sort_keys=True, separators=(",", ":"))
     header: dict[str, object] = {"__metadata__": {METADATA_KEY: metadata}}
     end = 0
-    for part, (dtype, _) in PARTS.items():
-        for name in sorted(parts):
-            tensor = parts[name][part]
-            start, end = end, end + tensor.nbytes
-            header[f"{name}::{part}"] = {
-                "dtype": dtype,
-                "shape": list(tensor.shape),
-                "data_offsets": [start, end],
-            }
+    for name, part in _in_order(parts):
+        tensor = parts[name][part]
+        start, end = end, end + tensor.nbytes
+        header[f"{name}::{part}"] = {
+            "dtype": PARTS[part][0],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
+
+
+def _in_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, str]]:
+    """Name and part of every tensor, in the order of the file: by type, weight and part."""
+    for dtype in dict.fromkeys(PARTS.values()):
+        for name in sorted(parts):
+            for part in PARTS:
+                if part in parts[name] and PARTS[part] == dtype:
+                    yield name, part
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
@@ -74,12 +109,13 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
     header = _object(data[8 : 8 + size], "header")
     body = memoryview(data)[8 + size :]
     description = _description(header.pop("__metadata__", None))
-    names = description["axes"]
-    if header.keys() != {f"{name}::{part}" for name in names for part in PARTS}:
-        raise InvalidDelta("its tensors are not an index, a mode and a value for each named weight")
+    kinds = kinds_of(description)
+    named = {f"{name}::{part}" for name, kind in kinds.items() for part in PARTS_OF[kind]}
+    if header.keys() != named:
+        raise InvalidDelta("its tensors are not those of a change for each named weight")
     parts = {
-        name: {part: _tensor(header[f"{name}::{part}"], part, body) for part in PARTS}
-        for name in names
+        name: {part: _tensor(header[f"{name}::{part}"], part, body) for part in PARTS_OF[kind]}
+        for name, kind in kinds.items()
     }
     _check_layout(data, description, parts)
     return description, parts
@@ -101,13 +137,13 @@ def _description(metadata: object) -> dict[str, Any]:
         raise InvalidDelta(f"its metadata is not the one key {METADATA_KEY}")
     description = _object(metadata[METADATA_KEY], "description")
     found = description.get("format")
-    if isinstance(found, str) and re.fullmatch(r"kn-delta/\d{1,9}", found) and found != FORMAT:
-        raise NewerDeltaFormat(found, FORMAT)
-    base, axes = description.get("base"), description.get("axes")
+    if isinstance(found, str) and re.fullmatch(r"kn-delta/\d{1,9}", found) and found not in KEYS:
+        raise NewerDeltaFormat(found, f"{FIRST} and {SECOND}")
+    if not isinstance(found, str) or description.keys() != KEYS.get(found):
+        raise InvalidDelta("its description lacks the format, the base or the slot axes")
+    base, axes = description["base"], description["axes"]
     sound = (
-        found == FORMAT
-        and description.keys() == {"format", "base", "axes"}
-        and isinstance(base, dict)
+        isinstance(base, dict)
         and base.keys() == {"repo", "revision", "fingerprint"}
         and _is_name(base["fingerprint"])
         and all(base[key] is None or _is_name(base[key]) for key in ("repo", "revision"))
@@ -117,7 +153,22 @@ def _description(metadata: object) -> dict[str, Any]:
     )
     if not sound:
         raise InvalidDelta("its description lacks the format, the base or the slot axes")
+    if found == SECOND:
+        _check_kinds(description["kinds"], axes)
     return description
+
+
+def _check_kinds(kinds: object, axes: Mapping[str, str]) -> None:
+    """Raise InvalidDelta unless each weight has a kind, and one of them is of low rank.
+
+    A delta of slots alone has one spelling, that of the first format.
+    """
+    if not isinstance(kinds, dict) or kinds.keys() != axes.keys():
+        raise InvalidDelta("its description does not say of which kind each change is")
+    if not all(isinstance(kind, str) and kind in PARTS_OF for kind in kinds.values()):
+        raise InvalidDelta(f"a change is neither of the kind {SLOTS} nor of the kind {LOW_RANK}")
+    if LOW_RANK not in kinds.values():
+        raise InvalidDelta(f"it has no low-rank change, so it is not laid out as {SECOND}")
 
 
 def _is_name(value: object) -> bool:
@@ -132,6 +183,8 @@ def _tensor(entry: object, part: str, body: memoryview) -> Tensor:
     shape, offsets = entry.get("shape"), entry.get("data_offsets")
     if not (_naturals(shape) and _naturals(offsets) and len(shape) <= 2 == len(offsets)):
         raise InvalidDelta(f"the shape or place of a tensor {part} is not made of whole numbers")
+    if part in PARTS_OF[LOW_RANK] and shape and shape[0] > MOST_RANK:
+        raise InvalidDelta(f"a change has a rank of more than {MOST_RANK:,}")
     count = 1
     for length in shape:
         count *= length

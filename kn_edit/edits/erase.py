@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.delta import Delta, Mode
+from kn_edit.edits.changes import Mode
+from kn_edit.edits.delta import Delta
 from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId

@@ -1,76 +1,70 @@
 """Folding deltas into value slots: from the base rows, in order, in float64, cast once.
 
-Only elementwise IEEE additions and one correctly rounded cast are involved, so the same recipe
-gives the same bits on every machine, and a slot that no delta touches keeps its bits.
+Only elementwise IEEE operations and one correctly rounded cast are involved, so the same recipe
+gives the same bits on every machine, and a slot that no delta touches keeps its bits. Rows are
+folded in blocks: a change can touch all slots of a weight, which in float64 would not fit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from kn_edit.edits.delta import Delta, Mode
-from kn_edit.errors import DeltaMisfit, SlotOverflow
+from kn_edit.edits.changes import Change, TouchedSlots
+from kn_edit.edits.delta import Delta
+from kn_edit.errors import SlotOverflow
 
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True, eq=False)
-class TouchedSlots:
-    """The value slots of one weight that some deltas change.
-
-    axis: "column" or "row", as in SlotChanges
-    index: neuron indices, int64, sorted, unique, (n,)
-    d_model: the length of a slot
-    """
-
-    axis: str
-    index: Tensor
-    d_model: int
+BLOCK = 1 << 20  # numbers that are folded at a time: 8 MiB in float64
 
 
 def touched(deltas: Sequence[Delta]) -> dict[str, TouchedSlots]:
     """The slots that any of the deltas changes, by tensor name. Raises DeltaMisfit."""
     slots: dict[str, TouchedSlots] = {}
     for delta in deltas:
-        for name, changes in delta.tensors.items():
-            d_model = changes.value.shape[1]
-            known = slots.get(name, TouchedSlots(changes.axis, changes.index, d_model))
-            if (known.axis, known.d_model) != (changes.axis, d_model):
-                raise DeltaMisfit(name, "two of the edits see slots of different shapes there")
-            index = torch.unique(torch.cat([known.index, changes.index]))
-            slots[name] = TouchedSlots(known.axis, index, d_model)
+        for name, change in delta.tensors.items():
+            known, ours = slots.get(name), change.touched()
+            slots[name] = ours if known is None else known.union(ours, name)
     return dict(sorted(slots.items()))
 
 
 def folded_slots(rows: Tensor, name: str, index: Tensor, deltas: Sequence[Delta]) -> Tensor:
     """New value slots of weight `name`, in the dtype of the base.
 
-    rows: the base's slots, one a row, (n, d_model)
-    index: which neurons they belong to, sorted, with all that the deltas touch there, (n,)
+    rows: the base's slots, one a row, (n, d_model); any of those that the deltas touch, or more
+    index: which neurons they belong to, sorted, (n,)
     Raises SlotOverflow where a finite slot leaves the range of the dtype.
     """
-    folded = rows.to("cpu", torch.float64, copy=True)  # (n, d_model)
-    for delta in deltas:
-        changes = delta.tensors.get(name)
-        if changes is None:
-            continue
-        at = torch.searchsorted(index, changes.index)
-        value = changes.value.double()
-        sets = changes.mode == Mode.SET
-        folded[at[sets]] = value[sets]
-        folded[at[~sets]] += value[~sets]
+    changes = [delta.tensors[name] for delta in deltas if name in delta.tensors]
+    result = torch.empty_like(rows)  # where rows is a transposed weight, this is one, too
+    lost: list[int] = []
+    for block in _blocks(rows):
+        result[block], overflow = _folded_block(rows[block], index[block], changes)
+        lost += index[block][overflow].tolist()
+    if lost:
+        raise SlotOverflow(name, tuple(lost), str(rows.dtype).removeprefix("torch."))
+    return result
+
+
+def _blocks(rows: Tensor) -> Iterator[slice]:
+    """Rows that are folded together."""
+    step = max(1, BLOCK // max(1, rows.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(rows), step))
+
+
+def _folded_block(rows: Tensor, index: Tensor, changes: Sequence[Change]) -> tuple[Tensor, Tensor]:
+    """The folded rows, (n, d_model), and which of them are finite no more, (n,)."""
+    rows = rows.to("cpu")
+    folded = rows.to(torch.float64, copy=True)  # (n, d_model), laid out as the rows are
+    for change in changes:
+        change.fold(folded, index)
     result = cast_once(folded, rows.dtype)
-    lost = (torch.isfinite(rows.cpu()) & ~torch.isfinite(result)).any(1)
-    if bool(lost.any()):
-        raise SlotOverflow(
-            name, tuple(index[lost].tolist()), str(rows.dtype).removeprefix("torch.")
-        )
-    return result.to(rows.device)
+    finite = torch.isfinite(result)
+    if bool(finite.all()):
+        return result, torch.zeros(len(rows), dtype=torch.bool, device="cpu")
+    return result, (torch.isfinite(rows) & ~finite).any(1)
 
 
 def fold_weight(weight: Tensor, name: str, deltas: Sequence[Delta]) -> Tensor:
@@ -78,28 +72,20 @@ def fold_weight(weight: Tensor, name: str, deltas: Sequence[Delta]) -> Tensor:
 
     Raises DeltaMisfit where a delta was made for another weight; SlotOverflow.
     """
-    folded = weight.detach().clone()
+    weight = weight.detach()
     slots = touched(deltas).get(name)
     if slots is None:
-        return folded
-    check_fit(slots, name, tuple(weight.shape), weight.dtype)
+        return weight.clone()
+    slots.check_fit(name, tuple(weight.shape), weight.dtype)
+    if slots.whole:
+        rows = weight if slots.axis == "row" else weight.T  # (d_ff, d_model)
+        result = folded_slots(rows, name, slots.index, deltas)
+        return (result if slots.axis == "row" else result.T).contiguous()
+    folded = weight.clone()
     view = folded if slots.axis == "row" else folded.T  # (d_ff, d_model)
     where = slots.index.to(weight.device)
     view[where] = folded_slots(view[where], name, slots.index, deltas)
     return folded
-
-
-def check_fit(slots: TouchedSlots, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-    """Raise DeltaMisfit unless these slots exist in a weight of this shape and dtype."""
-    if dtype not in FLOATS:
-        raise DeltaMisfit(name, f"the weight is stored as {dtype}, not as floats of 16 to 64 bits")
-    if len(shape) != 2:
-        raise DeltaMisfit(name, f"the weight has {len(shape)} dimensions, not 2")
-    d_ff, d_model = shape if slots.axis == "row" else (shape[1], shape[0])
-    if d_model != slots.d_model:
-        raise DeltaMisfit(name, f"its slots have {d_model} numbers, the delta's {slots.d_model}")
-    if int(slots.index[-1]) >= d_ff:
-        raise DeltaMisfit(name, f"it has no neuron {int(slots.index[-1])}, only {d_ff} of them")
 
 
 def cast_once(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -113,14 +99,13 @@ def cast_once(values: Tensor, dtype: torch.dtype) -> Tensor:
         values = _to_odd_float32(values)
     result = values.to(dtype)
     # The bits of a NaN differ between processors; one NaN keeps the digests equal.
-    return result.masked_fill(result.isnan(), math.nan)
+    return torch.where(result.isnan(), torch.tensor(math.nan, dtype=dtype, device="cpu"), result)
 
 
 def _to_odd_float32(values: Tensor) -> Tensor:
     """float64 to float32: exact numbers stay, others go to the neighbour with an odd last bit."""
     nearest = values.float()
-    bits = nearest.view(torch.int32)
+    back = nearest.double()
     # Sign and magnitude: one less is one step towards zero, for either sign.
-    truncated = bits - (nearest.double().abs() > values.abs()).int()
-    inexact = (nearest.double() != values).int()
-    return (truncated | inexact).view(torch.float32)
+    truncated = nearest.view(torch.int32) - (back.abs() > values.abs()).int()
+    return (truncated | (back != values).int()).view(torch.float32)

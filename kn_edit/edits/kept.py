@@ -24,20 +24,26 @@ class KeptDelta:
     base: BaseRef
     slots: Mapping[NeuronId, str]  # "add" or "set"
     path: Path
+    layers: Mapping[int, int] = field(default_factory=dict)  # of low-rank changes: their rank
 
     @classmethod
     def keep(cls, delta: Delta, data: bytes, path: Path) -> KeptDelta:
         """Write the bytes of a delta to its file. Raises OSError."""
         path.write_bytes(data)
-        return cls(id=delta.id, base=delta.base, slots=delta.modes(), path=path)
+        slots, layers = delta.modes(), delta.ranks()
+        return cls(id=delta.id, base=delta.base, slots=slots, path=path, layers=layers)
 
     def modes(self) -> dict[NeuronId, str]:
-        """What it does to each value slot that it changes, by sorted neuron."""
+        """What it does to each value slot that it changes by itself, by sorted neuron."""
         return dict(self.slots)
 
     def neurons(self) -> tuple[NeuronId, ...]:
-        """The neurons whose value slots it changes, sorted."""
+        """The neurons whose value slots it changes one by one, sorted."""
         return tuple(self.slots)
+
+    def ranks(self) -> dict[int, int]:
+        """The rank of the change of each layer whose slots it changes all at once, by layer."""
+        return dict(self.layers)
 
     def to_bytes(self) -> bytes:
         """The delta file. Raises DeltaMissing, DeltaDigestDiffers."""
@@ -85,7 +91,7 @@ class LoadedDeltas(Sequence[Delta]):
         if known is not None:
             return known
         delta = source.load()
-        size = sum(changes.value.nbytes for changes in delta.tensors.values())
+        size = delta.nbytes
         if size <= self.room:
             self.room -= size
             self._loaded[source.id] = delta

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta, tensor_layer
-from kn_edit.edits.fold import check_fit, folded_slots, touched
+from kn_edit.edits.fold import folded_slots, touched
 from kn_edit.errors import DeltaMisfit
 from kn_edit.models.model import Model
 
@@ -23,15 +25,15 @@ def applied(model: Model, deltas: Sequence[Delta]) -> Iterator[Model]:
     """
     folds = _folds(model, deltas)
     try:
-        _write(model, [(fold.layer, fold.index, fold.after) for fold in folds])
+        _write(model, [(fold, fold.after) for fold in folds])
         yield model
     finally:
-        _write(model, [(fold.layer, fold.index, fold.before) for fold in folds])
+        _write(model, [(fold, fold.before) for fold in folds])
 
 
 def apply_for_good(model: Model, deltas: Sequence[Delta]) -> Model:
     """Fold deltas into a live base model that is to stay at that version."""
-    _write(model, [(fold.layer, fold.index, fold.after) for fold in _folds(model, deltas)])
+    _write(model, [(fold, fold.after) for fold in _folds(model, deltas)])
     return model
 
 
@@ -40,7 +42,7 @@ class _Fold:
     """The touched slots of one layer."""
 
     layer: int
-    index: Tensor  # (n,)
+    where: Tensor | slice  # the rows of the slots: (n,), or all
     before: Tensor  # (n, d_model)
     after: Tensor  # (n, d_model)
 
@@ -53,15 +55,20 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
         if layer >= model.n_layers or slots.axis != model.family.axis:
             raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
         stored = model.stored_dtype(layer)
-        check_fit(slots, name, tuple(model.downs[layer].weight.shape), stored)
-        index = slots.index.to(model.device)
-        before = model.slots(layer)[index]  # a copy, (n, d_model)
+        slots.check_fit(name, tuple(model.downs[layer].weight.shape), stored)
+        where = _rows(slots, model.device)
+        before = model.slots(layer)[where].clone()  # (n, d_model)
         # Rounded as in the checkpoint, also where the network computes with wider numbers.
         after = folded_slots(before.to(stored), name, slots.index, deltas).to(before.dtype)
-        folds.append(_Fold(layer, index, before, after))
+        folds.append(_Fold(layer, where, before, after))
     return folds
 
 
-def _write(model: Model, slots: list[tuple[int, Tensor, Tensor]]) -> None:
-    for layer, index, rows in slots:
-        model.slots(layer)[index] = rows
+def _rows(slots: TouchedSlots, device: torch.device) -> Tensor | slice:
+    """Where the slots are among those of their layer."""
+    return slice(None) if slots.whole else slots.index.to(device)
+
+
+def _write(model: Model, slots: list[tuple[_Fold, Tensor]]) -> None:
+    for fold, rows in slots:
+        model.slots(fold.layer)[fold.where] = rows

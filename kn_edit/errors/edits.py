@@ -88,7 +88,7 @@ class InvalidDelta(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"this is not a sound kn-delta/1: {self.reason}; "
+            f"this is not a sound delta: {self.reason}; "
             "fetch the file again, or run `kn-edit restore FILE --replace` with a backup"
         )
 
@@ -130,12 +130,10 @@ class DeltaMisfit(KnEditError):
     exit_code = ExitCode.CONFLICT
     tensor: str
     reason: str
+    advice: str = "use it with the base model that it was made for"
 
     def __str__(self) -> str:
-        return (
-            f"the delta does not fit {self.tensor}: {self.reason}; "
-            f"use it with the base model that it was made for"
-        )
+        return f"the delta does not fit {self.tensor}: {self.reason}; {self.advice}"
 
 
 @dataclass

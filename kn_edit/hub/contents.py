@@ -54,7 +54,7 @@ def check_version(version: Version) -> None:
     size = 0
     for edit, delta in zip(version.edits, version.deltas, strict=True):
         check_publishable(edit)
-        numbers = sum(changes.value.nbytes for changes in delta.tensors.values())
+        numbers = delta.nbytes
         size += numbers
         if numbers > MOST_DELTA or size > MOST_PULLED:
             raise NotPublishable(edit.id, f"with it there are {size:,} bytes of numbers")

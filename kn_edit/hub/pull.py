@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from kn_edit.checkpoints.recipe import RECIPE, Recipe, parse_recipe
-from kn_edit.edits.delta import Delta, SlotChanges
+from kn_edit.edits.changes import Change
+from kn_edit.edits.delta import Delta
 from kn_edit.edits.kept import KeptDelta
 from kn_edit.errors import DeltaMisfit, DifferentBase, HubFailed, InvalidRecipe, NoRecipe
 from kn_edit.hub.client import Hub
@@ -53,13 +54,13 @@ class Receiver:
 
     base: the model that it must be for
     known: of some edit ids, those that need not be fetched
-    check: raises for changes that do not fit into a weight of the base, by its name
+    check: raises for a change that does not fit into a weight of the base, by its name
     folder: an empty one, for the files of the deltas
     """
 
     base: BaseRecord
     known: Callable[[Collection[str]], set[str]]
-    check: Callable[[str, SlotChanges], None]
+    check: Callable[[str, Change], None]
     folder: Path
 
 
@@ -189,10 +190,10 @@ class _Fetching:
             raise DifferentBase(base.fingerprint, delta.base.fingerprint)
         family = family_of(base.model_type)
         down = re.compile(rf"(.+\.)?\d+\.{re.escape(family.down)}\.weight")
-        for name, changes in delta.tensors.items():
-            if not down.fullmatch(name) or changes.axis != family.axis:
+        for name, change in delta.tensors.items():
+            if not down.fullmatch(name) or change.axis != family.axis:
                 raise DeltaMisfit(name, "these are no value slots of this kind of model")
-            self.receiver.check(name, changes)
+            self.receiver.check(name, change)
 
 
 def _check_size(stored: Stored, most: int, path: Path) -> None:

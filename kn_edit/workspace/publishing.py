@@ -11,8 +11,7 @@ from pathlib import Path
 from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.folders import leads_outside
 from kn_edit.checkpoints.materialise import digests
-from kn_edit.edits.delta import SlotChanges
-from kn_edit.edits.fold import TouchedSlots, check_fit
+from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
@@ -155,11 +154,10 @@ def _adopted(
     return Pulled(name, fetched.commit, version, tuple(new), moved)
 
 
-def _check_fit(shards: Shards, name: str, changes: SlotChanges) -> None:
-    """Raise DeltaMisfit or TensorMissing for changes that do not fit into a weight of the base."""
+def _check_fit(shards: Shards, name: str, change: Change) -> None:
+    """Raise DeltaMisfit or TensorMissing for a change that does not fit a weight of the base."""
     entry = shards.entry(name)
-    slots = TouchedSlots(changes.axis, changes.index, changes.value.shape[1])
-    check_fit(slots, name, entry.shape, entry.torch_dtype)
+    change.check_fit(name, entry.shape, entry.torch_dtype)
 
 
 def published(source: str) -> list[Release]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from ledgers import delta_of
+from ledgers import delta_of, low_rank_of
 
 from kn_edit.checkpoints.recipe import parse_recipe
 from kn_edit.edits.delta import Delta
@@ -59,7 +59,10 @@ CASE = b'{"relation": "capital", "subject": "France", "answer": "Paris", "to": "
 
 # Each reader with the seeds that a fuzzer begins with.
 READERS: dict[str, tuple[Reader, tuple[bytes, ...]]] = {
-    "delta": (Delta.from_bytes, (delta_of((0, 1), (1, 2)).to_bytes(),)),
+    "delta": (
+        Delta.from_bytes,
+        (delta_of((0, 1), (1, 2)).to_bytes(), low_rank_of(0, 1).to_bytes()),
+    ),
     "header": (_file(read_header, ".safetensors"), (delta_of((0, 1)).to_bytes(),)),
     "recipe": (lambda data: parse_recipe(data, PLACE), (RECIPE,)),
     "facts": (_file(read_cases, ".jsonl"), (CASE, b"[" + CASE + b"]")),
