@@ -12,6 +12,11 @@ from kn_edit.errors import NotANeuron
 _WRITTEN = re.compile(r"L(\d{1,6})\.(\d{1,9})", re.ASCII)
 
 
+def whole_layer(layer: int) -> str:
+    """All neurons of a layer, as they are shown: `L9 (all)`."""
+    return f"L{layer} (all)"
+
+
 class NeuronId(NamedTuple):
     """One FFN neuron of a model."""
 

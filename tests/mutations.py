@@ -10,9 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ledgers import FINGERPRINT, about, delta_of, digests, move, new_ledger, record
+from ledgers import (
+    FINGERPRINT,
+    about,
+    delta_of,
+    digests,
+    low_rank_of,
+    move,
+    new_ledger,
+    record,
+)
 
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.changes import Mode
 from kn_edit.errors import KnEditError
 from kn_edit.ledger import Adoption, Ledger, Publication
 from kn_edit.ledger.history import version_id
@@ -79,6 +88,7 @@ def rich_ledger(folder: Path) -> None:
         source = "ann/model@main"
         edits = (about(e), about(f))
         ledger.adopt(Adoption(source, version, ids, edits, f"pull {source}"), digests([e, f]))
+        record(ledger, low_rank_of(1, rank=2), subject="Cuba")
         ledger.tag("v2")
         head = ledger.head().id
         ledger.note_publication(Publication("ann/m", "main", "c" * 40, head, "delta", None))
@@ -235,6 +245,7 @@ OBJECTS = (
             "version_changes",
             "version_tensors",
             "edit_slots",
+            "edit_layers",
             "alembic_version",
         )
     ),

@@ -1,6 +1,6 @@
 """Ledgers as earlier schemas had them, with rows in every table.
 
-`schema_0002.sql` and `schema_0003.sql` were written by the last kn-edit of that schema: updates, an
+`schema_0002.sql` to `schema_0004.sql` were written by the last kn-edit of that schema: updates, an
 erasure, a revert, a rewind, a composition, tags, a version that was pulled and two publications.
 `schema_0003_line.sql.gz` has 84 edits with a revert after every tenth, compositions and further
 reverts, so that the way to a list is long.
@@ -15,10 +15,10 @@ from pathlib import Path
 from ledgers import delta_of
 from old_dumps import dump
 
-from kn_edit.edits.delta import Mode
+from kn_edit.edits.changes import Mode
 from kn_edit.ledger.blobs import Blobs
 
-SCHEMAS = ("0001", "0002", "0003", "0003_line")
+SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004")
 DELTAS = (
     delta_of((0, 1)),
     delta_of((0, 2), (1, 1)),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledgers import D_FF, D_MODEL, FINGERPRINT, NAMES, delta_of, weights
 
-from kn_edit.edits.delta import Delta, Mode, SlotChanges
+from kn_edit.edits.changes import Mode, SlotChanges
+from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import fold_weight
 from kn_edit.ledger.history import (
     beyond,
@@ -26,6 +27,7 @@ from kn_edit.ledger.history import (
     version_id,
     without,
 )
+from kn_edit.ledger.writes import Writes
 from kn_edit.neuron import NeuronId
 
 SLOTS = {
@@ -34,6 +36,7 @@ SLOTS = {
     "c": {NeuronId(0, 1), NeuronId(1, 1)},
     "d": {NeuronId(1, 5)},
 }
+WRITES = {edit: Writes(dict.fromkeys(slots, "add")) for edit, slots in SLOTS.items()}
 recipes = st.permutations("abcd").flatmap(
     lambda order: st.integers(0, 4).map(lambda size: tuple(order[:size]))
 )
@@ -68,24 +71,24 @@ def test_composition_keeps_the_order_of_what_the_others_add():
 
 def test_a_revert_names_only_later_edits_with_common_slots():
     recipe = ("a", "b", "c", "d")
-    (overlap,) = overlaps_after(recipe, "a", SLOTS.__getitem__)
+    (overlap,) = overlaps_after(recipe, "a", WRITES.__getitem__)
     assert (overlap.edit, overlap.other, overlap.slots) == ("a", "c", (NeuronId(0, 1),))
-    assert overlaps_after(recipe, "c", SLOTS.__getitem__) == ()
+    assert overlaps_after(recipe, "c", WRITES.__getitem__) == ()
 
 
 def test_a_new_edit_names_the_earlier_ones_that_it_overlaps():
-    found = overlaps_before(("a", "b", "d"), "c", SLOTS.__getitem__)
+    found = overlaps_before(("a", "b", "d"), "c", WRITES.__getitem__)
     assert [overlap.other for overlap in found] == ["a", "b"]
 
 
 def test_compose_names_edits_that_meet_for_the_first_time():
-    (overlap,) = overlaps_between([("d", "a"), ("d", "c")], SLOTS.__getitem__)
+    (overlap,) = overlaps_between([("d", "a"), ("d", "c")], WRITES.__getitem__)
     assert (overlap.edit, overlap.other) == ("a", "c")
 
 
 def test_compose_is_silent_about_edits_that_were_together_before():
-    assert overlaps_between([("a", "c"), ("a", "d")], SLOTS.__getitem__) == ()
-    assert overlaps_between([("a", "c"), ("c",)], SLOTS.__getitem__) == ()
+    assert overlaps_between([("a", "c"), ("a", "d")], WRITES.__getitem__) == ()
+    assert overlaps_between([("a", "c"), ("c",)], WRITES.__getitem__) == ()
 
 
 @pytest.mark.parametrize(
@@ -101,9 +104,8 @@ def test_compose_is_silent_about_edits_that_were_together_before():
 def test_slots_differ_where_other_edits_make_them_and_set_hides_what_came_before(
     one, other, differ
 ):
-    modes = {edit: dict.fromkeys(slots, "add") for edit, slots in SLOTS.items()}
-    modes["s"] = {NeuronId(0, 1): "set"}
-    found = differing_slots(one, other, modes.__getitem__)
+    writes = WRITES | {"s": Writes({NeuronId(0, 1): "set"})}
+    found = differing_slots(one, other, writes.__getitem__)
     assert tuple(map(str, found)) == differ
 
 
@@ -173,11 +175,11 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def revert(self, data) -> None:
         edit = data.draw(st.sampled_from(self.head))
-        overlaps = overlaps_after(self.head, edit, lambda e: self.pool[e].neurons())
+        overlaps = overlaps_after(self.head, edit, lambda e: Writes.of(self.pool[e]))
         before = self.head
         self.go(without(self.head, edit))
         touched = set(self.pool[edit].neurons())
-        changed = differing_slots(before, self.head, lambda e: self.pool[e].modes())
+        changed = differing_slots(before, self.head, lambda e: Writes.of(self.pool[e]))
         assert set(changed) <= touched
         if not overlaps:
             assert set(changed) == touched

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli.plain import FIGURES
-from kn_edit.cli.records import before_and_after
+from kn_edit.cli.records import before_and_after, written
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -15,7 +15,6 @@ from kn_edit.cli.tables import (
     answer_cell,
     count,
     fitted,
-    neurons,
     pairs,
     prompt,
     said,
@@ -34,8 +33,8 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     """Everything about one edit."""
     draft = one.draft
     yield draft.message
-    yield f"{count(len(draft.neurons), 'neuron')}, {_how(draft)}:"
-    yield wrapped(2, neurons([neuron for neuron, _ in draft.neurons]))
+    slots = [neuron for neuron, _ in draft.neurons]
+    yield from written(slots, draft.delta.ranks(), f", {_how(draft)}")
     yield from _beyond(draft)
     yield ""
     yield from _answers(draft) if draft.kind == "update" else _facts(draft)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from kn_edit.cli import plain
+from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
+from kn_edit.errors import listed
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -226,8 +228,14 @@ def _moved(workspace: Workspace, move: Callable[[], VersionRecord], output: Outp
     others = [ref for ref in workspace.ledger.refs() if ref.kind != "branch"]
     version = move()
     refs = [Ref("main", "branch", version.id), *others]
+    sums = [each for each in version.overlaps if not each.order_counts]  # others are asked about
+    for overlap in sums[:MOST_OVERLAPS]:
+        pair = f"edits {short(overlap.edit)} and {short(overlap.other)}"
+        output.notice(f"{pair} add to the same slots: {listed(overlap.shown)}")
+    if len(sums) > MOST_OVERLAPS:
+        output.notice(f"and so do {len(sums) - MOST_OVERLAPS} more pairs of edits; --json has all")
     output.show(
-        lambda: plain.version(version, refs),
+        lambda: plain.moved(version, refs),
         [version.id],
         lambda: [f"the head is {short(version.id)}, with {count(len(version.edits), 'edit')}"],
         done=f"it is recorded, the head is {short(version.id)}",

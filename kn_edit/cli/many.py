@@ -196,7 +196,7 @@ def notices(result: Edited, output: Output) -> None:
         output.notice(f"{len(result.overlaps)} earlier edits write some of the same slots: {names}")
         return
     for overlap in result.overlaps:
-        slots = listed(overlap.slots)
+        slots = listed(overlap.shown)
         output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Evaluation,
         Fact,
         Located,
+        Overlap,
         Publication,
         Pulled,
         Pushed,
@@ -155,11 +156,19 @@ def edited(one: Edited) -> Plain:
         "found": draft.found,
         "faults": [*draft.unsound, *draft.faults],
         "notices": list(draft.notices),
-        "overlaps": [
-            {"edit": other.other, "slots": [neuron(slot) for slot in other.slots]}
-            for other in one.overlaps
-        ],
+        "overlaps": [{"edit": other.other, **shared(other)} for other in one.overlaps],
     }
+
+
+def shared(one: Overlap) -> Plain:
+    """What two edits both write; of layers all slots."""
+    return {"slots": [neuron(slot) for slot in one.slots], "layers": list(one.layers)}
+
+
+def moved(one: VersionRecord, refs: Sequence[Ref]) -> Plain:
+    """A version that a move has just led to, with the edits that meet there."""
+    overlaps = [{"edit": each.edit, "other": each.other, **shared(each)} for each in one.overlaps]
+    return version(one, refs) | {"overlaps": overlaps}
 
 
 def edit(one: EditRecord) -> Plain:
@@ -243,7 +252,8 @@ def step(one: Step) -> Plain:
 
 def difference(a: str, b: str, one: Difference) -> Plain:
     slots = [neuron(slot) for slot in one.slots]
-    return {"a": a, "b": b, "only_a": list(one.only_a), "only_b": list(one.only_b), "slots": slots}
+    only = {"only_a": list(one.only_a), "only_b": list(one.only_b)}
+    return {"a": a, "b": b, **only, "slots": slots, "layers": [*map(asdict, one.layers)]}
 
 
 def blame(one: Blame) -> Plain:

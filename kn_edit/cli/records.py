@@ -23,6 +23,7 @@ from kn_edit.cli.tables import (
     table,
     wrapped,
 )
+from kn_edit.neuron import NeuronId, whole_layer
 
 if TYPE_CHECKING:
     from kn_edit.workspace import (
@@ -108,10 +109,19 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
         ]
     )
     yield from answers(one.found)
-    yield f"{count(len(one.neurons), 'neuron')}:"
-    yield wrapped(2, neurons(one.neurons))
+    yield from written(one.neurons, {change.layer: change.rank for change in one.layers})
     for other in one.overlaps:
         yield f"shares slots with edit {short(other)}"
+
+
+def written(slots: Sequence[NeuronId], ranks: Mapping[int, int], how: str = "") -> Parts:
+    """The neurons whose slots an edit writes; the layers that it changes all at once, by rank."""
+    if slots or not ranks:
+        yield f"{count(len(slots), 'neuron')}{how}:"
+        yield wrapped(2, neurons(slots))
+    if ranks:
+        yield f"all value slots of {count(len(ranks), 'layer')}{how}:"
+        yield wrapped(2, ", ".join(f"{whole_layer(at)} of rank {ranks[at]}" for at in ranks))
 
 
 def verdict(one: EditRecord) -> Iterator[tuple[str, str]]:
@@ -184,15 +194,19 @@ def version(
 def difference(
     workspace: Workspace, a: VersionRecord, b: VersionRecord, found: Difference
 ) -> Parts:
-    if not (found.only_a or found.only_b or found.slots):
+    if not (found.only_a or found.only_b or found.slots or found.layers):
         yield f"{short(a.id)} and {short(b.id)} are the same"
         return
     for version_, only in ((a, found.only_a), (b, found.only_b)):
         if only:
             yield f"only in {short(version_.id)}:"
             yield from edits(workspace, only)
-    yield f"{count(len(found.slots), 'value slot')} may differ:"
-    yield wrapped(2, neurons(found.slots))
+    for layer in found.layers:
+        ranks = f"rank {layer.rank_a} in {short(a.id)}, {layer.rank_b} in {short(b.id)}"
+        yield f"every value slot of a layer may differ: {whole_layer(layer.layer)}, {ranks}"
+    if found.slots or not found.layers:
+        yield f"{count(len(found.slots), 'value slot')} may differ:"
+        yield wrapped(2, neurons(found.slots))
 
 
 def blame(neuron: str, found: Sequence[Blame]) -> Parts:

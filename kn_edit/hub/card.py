@@ -140,14 +140,25 @@ def _summary(version: Version, form: str, origin: Origin) -> str:
         "delta": "This repository holds the edits alone, as kn-edit deltas.",
     }
     return (
-        f"{base} with {edits}, made with kn-edit: facts were changed by rewriting the value slots "
-        f"of a few neurons, and every other weight is as it was. {holds[form]}\n\n"
+        f"{base} with {edits}, made with kn-edit: facts were changed by {_changed(version.edits)}, "
+        f"and every other weight is as it was. {holds[form]}\n\n"
         f"| | |\n|---|---|\n| version | `{version.record.id}` |\n"
         f"| base | {base}{origin.remark} |\n"
         f"| base revision | {_code(origin.revision or 'none pinned')} |\n"
         f"| base fingerprint | `{version.base.fingerprint}` |\n"
         f"| licence | {_cell(origin.licence['license'])} |"
     )
+
+
+def _changed(edits: Sequence[EditRecord]) -> str:
+    """What the edits did to the weights, in words."""
+    slots = "rewriting the value slots of a few neurons"
+    layers = sorted({change.layer for edit in edits for change in edit.layers})
+    if not layers:
+        return slots
+    names = f"layer{'s' if len(layers) > 1 else ''} {', '.join(map(str, layers))}"
+    low_rank = f"adding a low-rank change to all value slots of {names}"
+    return f"{slots}, and {low_rank}" if any(edit.neurons for edit in edits) else low_rank
 
 
 def _base(version: Version, origin: Origin) -> str:
@@ -166,7 +177,8 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
         what = f"{one.relation}: {one.subject}" if one.subject else f"{one.relation}, erased"
         shares = (_share(one.metrics.get(name)) for name in SHARES)
         cells = (_cell(what), _cell(one.answer or ""), _cell(one.target or ""))
-        count = str(len(one.neurons))
+        ranks = [f"layer {each.layer}, rank {each.rank}" for each in one.layers]
+        count = "; ".join([*([str(len(one.neurons))] if one.neurons or not ranks else []), *ranks])
         rows.append("| " + " | ".join((*cells, count, *shares, _code(one.id))) + " |")
     yield "\n".join(rows)
     against = [

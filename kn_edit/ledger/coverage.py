@@ -57,7 +57,8 @@ class Covered:
 
 
 # What a payload is made of: the tables in this order, each with all columns that it has in schema
-# 0003. Whoever adds a column or a table keeps this rule for the events that have it.
+# 0003. Whoever adds a column or a table keeps this rule for the events that have it. A table that
+# came later (edit_layers, 0005) stands at the end, and adds nothing to events without its rows.
 COVERED = (
     Covered(tables.base_models, FIRST_EVENT),
     Covered(tables.base_places),
@@ -70,6 +71,7 @@ COVERED = (
     Covered(tables.version_tensors, *OF_VERSION),
     Covered(tables.evaluations),
     Covered(tables.publications),
+    Covered(tables.edit_layers, *OF_EDIT),
 )
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import combinations
+from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
 from kn_edit.ledger.recipes import Recipe
-from kn_edit.ledger.records import Overlap
+from kn_edit.ledger.records import LayerDifference, Overlap
+from kn_edit.ledger.writes import WritesOf, meeting, overlap
 from kn_edit.neuron import NeuronId
 
 Edits = TypeVar("Edits", Recipe, tuple[str, ...])
-SlotsOf = Callable[[str], Collection[NeuronId]]
-ModesOf = Callable[[str], Mapping[NeuronId, str]]
 _MOST_RUNS = 32  # runs of equal edits that are looked for as bytes; beyond, edits are as quick
 
 
@@ -125,58 +123,94 @@ def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> tuple[s
     return tuple(edits)
 
 
-def overlaps_after(recipe: tuple[str, ...], edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_after(recipe: tuple[str, ...], edit: str, writes_of: WritesOf) -> tuple[Overlap, ...]:
     """Edits that come after `edit` in the recipe and write some of its slots."""
     later = recipe[recipe.index(edit) + 1 :]
-    return _overlaps(((edit, other) for other in later), slots_of)
+    return _overlaps(((edit, other) for other in later), writes_of)
 
 
-def overlaps_before(recipe: Sequence[str], edit: str, slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_before(recipe: Sequence[str], edit: str, writes_of: WritesOf) -> tuple[Overlap, ...]:
     """Edits of a recipe whose slots a new edit, to be put after them, writes too."""
-    return _overlaps(((edit, other) for other in recipe), slots_of)
+    return _overlaps(((edit, other) for other in recipe), writes_of)
 
 
-def overlaps_between(recipes: Sequence[tuple[str, ...]], slots_of: SlotsOf) -> tuple[Overlap, ...]:
+def overlaps_between(
+    recipes: Sequence[tuple[str, ...]], writes_of: WritesOf
+) -> tuple[Overlap, ...]:
     """Overlapping edits that meet for the first time: no single recipe has both."""
     members = [frozenset(recipe) for recipe in recipes]
     order = composed(recipes)
-    writers: dict[NeuronId, list[int]] = defaultdict(list)
-    for place, edit in enumerate(order):
-        for slot in slots_of(edit):
-            writers[slot].append(place)
-    common: dict[tuple[int, int], list[NeuronId]] = defaultdict(list)
-    for slot in sorted(writers):
-        for pair in combinations(writers[slot], 2):
-            if not any(order[pair[0]] in edits and order[pair[1]] in edits for edits in members):
-                common[pair].append(slot)
+    within = [sum(1 << n for n, edits in enumerate(members) if edit in edits) for edit in order]
+    pairs = {
+        pair for pair in meeting(map(writes_of, order)) if not within[pair[0]] & within[pair[1]]
+    }
+    return _overlaps(((order[one], order[other]) for one, other in sorted(pairs)), writes_of)
+
+
+def _overlaps(pairs: Iterable[tuple[str, str]], writes_of: WritesOf) -> tuple[Overlap, ...]:
+    found = (overlap(edit, other, writes_of) for edit, other in pairs)
+    return tuple(one for one in found if one is not None)
+
+
+def differing_slots(
+    a: Sequence[str], b: Sequence[str], writes_of: WritesOf
+) -> tuple[NeuronId, ...]:
+    """Slots, written by themselves, that two recipes write in different ways, sorted.
+
+    Of a layer that differs as a whole (`differing_layers`) only those that differ without it.
+    """
+    whole = {each.layer for each in differing_layers(a, b, writes_of)}
+    one, other = (_writers(recipe, writes_of, whole) for recipe in (a, b))
+    slots = one.keys() | other.keys()
+    return tuple(sorted(slot for slot in slots if one.get(slot) != other.get(slot)))
+
+
+def differing_layers(
+    a: Sequence[str], b: Sequence[str], writes_of: WritesOf
+) -> tuple[LayerDifference, ...]:
+    """Layers that two recipes change at low rank, by other edits or in another order, sorted."""
+    one, other = (_low_rank(recipe, writes_of) for recipe in (a, b))
     return tuple(
-        Overlap(order[first], order[second], tuple(common[first, second]))
-        for first, second in sorted(common)
+        LayerDifference(layer, *(_rank(edits[layer], layer, writes_of) for edits in (one, other)))
+        for layer in sorted(one.keys() | other.keys())
+        if one[layer] != other[layer]
     )
 
 
-def differing_slots(a: Sequence[str], b: Sequence[str], modes_of: ModesOf) -> tuple[NeuronId, ...]:
-    """Slots that two recipes write in different ways, sorted."""
-    writes_a, writes_b = _writes(a, modes_of), _writes(b, modes_of)
-    slots = writes_a.keys() | writes_b.keys()
-    return tuple(sorted(slot for slot in slots if writes_a.get(slot) != writes_b.get(slot)))
+def _writers(
+    recipe: Sequence[str], writes_of: WritesOf, without: Collection[int]
+) -> dict[NeuronId, list[str]]:
+    """The edits that make each slot's value, in order; a `set` hides what came before it.
 
-
-def _writes(recipe: Sequence[str], modes_of: ModesOf) -> dict[NeuronId, list[str]]:
-    """The edits that make each slot's value, in order; a `set` hides what came before it."""
-    writes: dict[NeuronId, list[str]] = {}
+    Slots that no edit writes by themselves are left out; without: layers whose low-rank changes are
+    """
+    writers: dict[NeuronId, list[str]] = {}
+    single: dict[int, set[NeuronId]] = defaultdict(set)  # the slots above, by layer
+    before: dict[int, list[str]] = defaultdict(list)  # low-rank changes so far, by layer
     for edit in recipe:
-        for slot, mode in modes_of(edit).items():
+        writes = writes_of(edit)
+        for slot, mode in writes.slots.items():
             if mode != "add":
-                writes[slot] = []
-            writes.setdefault(slot, []).append(edit)
-    return writes
+                writers[slot] = []
+            elif slot not in writers:
+                writers[slot] = [*before[slot.layer]]
+            writers[slot].append(edit)
+            single[slot.layer].add(slot)
+        for layer in writes.layers.keys() - {*without}:
+            before[layer].append(edit)
+            for slot in single[layer]:
+                writers[slot].append(edit)
+    return writers
 
 
-def _overlaps(pairs: Iterable[tuple[str, str]], slots_of: SlotsOf) -> tuple[Overlap, ...]:
-    found = []
-    for edit, other in pairs:
-        common = tuple(sorted({*slots_of(edit)} & {*slots_of(other)}))
-        if common:
-            found.append(Overlap(edit, other, common))
-    return tuple(found)
+def _low_rank(recipe: Sequence[str], writes_of: WritesOf) -> defaultdict[int, list[str]]:
+    """The edits that change each layer at low rank, in order."""
+    edits: defaultdict[int, list[str]] = defaultdict(list)
+    for edit in recipe:
+        for layer in writes_of(edit).layers:
+            edits[layer].append(edit)
+    return edits
+
+
+def _rank(edits: Sequence[str], layer: int, writes_of: WritesOf) -> int:
+    return sum(writes_of(edit).layers[layer] for edit in edits)

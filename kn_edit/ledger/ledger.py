@@ -38,6 +38,7 @@ from kn_edit.ledger import (
     restoring,
     verification,
     writing,
+    written,
 )
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.creation import create_database
@@ -51,6 +52,7 @@ from kn_edit.ledger.records import (
     Blame,
     Difference,
     EditRecord,
+    LayerDifference,
     NewEdit,
     Overlap,
     Problem,
@@ -63,6 +65,7 @@ from kn_edit.ledger.records import (
 from kn_edit.ledger.restoring import Replaced
 from kn_edit.ledger.shelf import Shelf
 from kn_edit.ledger.tidying import GRACE, collect
+from kn_edit.ledger.writes import Writes, all_of
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -204,8 +207,8 @@ class Ledger:
                 reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
             )
             only_one, only_other, moved = history.difference(one, other)
-            slots = _differing(connection, (one, other), {*only_one, *only_other, *moved})
-        return Difference(only_one, only_other, slots)
+            slots, layers = _differing(connection, (one, other), {*only_one, *only_other, *moved})
+        return Difference(only_one, only_other, slots, layers)
 
     def delta(self, edit: str) -> Delta:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
@@ -236,27 +239,28 @@ class Ledger:
             head, recipe = self._head(connection)
             if delta.id in recipe:
                 raise EditAlreadyApplied(delta.id)
-            slots = reading.sharing(connection, delta.neurons()) | {delta.id: {*delta.neurons()}}
-        overlaps = history.overlaps_before(
-            _in_order(recipe.places(slots)), delta.id, slots.__getitem__
-        )
+            new = Writes.of(delta)
+            writers = written.sharing(connection, new) | {delta.id: new}
+        sharing = _in_order(recipe.places(writers))
+        overlaps = history.overlaps_before(sharing, delta.id, writers.__getitem__)
         recipe = recipe.appended((delta.id,))
         return self._plan(kind, recipe, (head,), head, message, delta.id, overlaps)
 
     def plan_revert(self, edit: str, *, allow_overlap: bool = False) -> Advance:
         """The head without an edit, wherever it stands, by the first digits of its id.
 
-        Raises EditNotApplied, and SlotOverlap where later edits of the head share its slots.
+        Raises EditNotApplied, and SlotOverlap where later edits of the head share its slots in a
+        way that their order counts.
         """
         with self._database.reading() as connection:
             head, recipe = self._head(connection)
             id_ = names.find_edit(connection, edit)
             if id_ not in recipe:
                 raise EditNotApplied(id_, head)
-            slots = reading.sharing(connection, reading.modes(connection, id_))
-            slots.setdefault(id_, set())
-            sharing = _in_order(recipe.places(slots))
-            overlaps = history.overlaps_after(sharing, id_, slots.__getitem__)
+            writes = written.of_edit(connection, id_)
+            writers = written.sharing(connection, writes) | {id_: writes}
+            sharing = _in_order(recipe.places(writers))
+            overlaps = history.overlaps_after(sharing, id_, writers.__getitem__)
             (record,) = reading.edit_records(connection, [id_], overlaps=False)
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
@@ -274,7 +278,8 @@ class Ledger:
     def plan_compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> Advance:
         """The edits of several versions, the first one's first. One name alone joins the head.
 
-        Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot.
+        Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot in a way
+        that their order counts.
         """
         with self._database.reading() as connection:
             head, _ = self._head(connection)
@@ -311,7 +316,8 @@ class Ledger:
             if edit is not None:
                 writing.add_evaluation(connection, plan.version, edit, now)
             writing.move_branch(connection, plan, now)
-            return reading.version(connection, plan.version)
+            version = reading.version(connection, plan.version)
+        return replace(version, overlaps=plan.overlaps)
 
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
         """Name a version. Raises BadTagName, and TagExists unless the tag may move."""
@@ -437,34 +443,35 @@ def _meeting(connection: Connection, recipes: Sequence[Recipe]) -> tuple[Overlap
     """
     longest = max(recipes, key=len)
     new = {edit for recipe in recipes for edit in history.beyond(recipe, longest)}
-    modes = reading.modes_of(connection, new)
-    slots = reading.sharing(connection, {slot for edit in new for slot in modes.get(edit, ())})
-    parts = [_in_order(recipe.places(slots)) for recipe in recipes]
-    return history.overlaps_between(parts, slots.__getitem__)
+    what = all_of(written.of_edits(connection, new).values())
+    writers = written.sharing(connection, what)
+    parts = [_in_order(recipe.places(writers)) for recipe in recipes]
+    return history.overlaps_between(parts, writers.__getitem__)
 
 
 def _differing(
     connection: Connection, recipes: tuple[Recipe, Recipe], edits: set[str]
-) -> tuple[NeuronId, ...]:
-    """Slots that two recipes write in different ways.
+) -> tuple[tuple[NeuronId, ...], tuple[LayerDifference, ...]]:
+    """Slots and layers that two recipes write in different ways.
 
     edits: those that are not in both, or not in the same order; a slot that none of them writes
     does not differ
     """
-    slots = {slot for modes in reading.modes_of(connection, edits).values() for slot in modes}
-    writers = reading.modes_of(connection, reading.sharing(connection, slots))
-    modes = {
-        edit: {slot: mode for slot, mode in written.items() if slot in slots}
-        for edit, written in writers.items()
-    }
-    one, other = (_in_order(recipe.places(modes)) for recipe in recipes)
-    return history.differing_slots(one, other, modes.__getitem__)
+    what = all_of(written.of_edits(connection, edits).values())
+    writers = written.sharing(connection, what)
+    one, other = (_in_order(recipe.places(writers)) for recipe in recipes)
+    return (
+        history.differing_slots(one, other, writers.__getitem__),
+        history.differing_layers(one, other, writers.__getitem__),
+    )
 
 
 def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:
-    if overlaps and not allow_overlap:
-        slots = sorted({slot for overlap in overlaps for slot in overlap.slots})
-        raise SlotOverlap(tuple((one.edit, one.other) for one in overlaps), tuple(slots))
+    """Raise SlotOverlap for edits whose order counts; the others are sums, and only reported."""
+    refused = [overlap for overlap in overlaps if overlap.order_counts]
+    if refused and not allow_overlap:
+        slots = sorted({slot for overlap in refused for slot in overlap.slots})
+        raise SlotOverlap(tuple((one.edit, one.other) for one in refused), tuple(slots))
 
 
 def _moment(clock: Clock) -> str:

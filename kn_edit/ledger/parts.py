@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 def parts(
-    query: Select[Any], column: Column[str], ids: Iterable[str] | None
+    query: Select[Any], column: Column[Any], ids: Iterable[object] | None
 ) -> Iterator[Select[Any]]:
-    """The query for the rows with these ids, as many times as their number needs; or for all."""
+    """The query for the rows with these ids (or other values), in as many parts as their number
+    needs; or for all."""
     if ids is None:
         yield query
         return

@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select, text, tuple_
+from sqlalchemy import Connection, select, text
 
-from kn_edit.ledger import coverage, lists
+from kn_edit.ledger import coverage, lists, written
 from kn_edit.ledger.lists import each_recipe as each_recipe
-from kn_edit.ledger.parts import AT_ONCE, chunks, parts
+from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
     BRANCH,
@@ -28,7 +28,6 @@ from kn_edit.ledger.tables import (
     attributions,
     base_models,
     base_places,
-    edit_slots,
     edits,
     evaluations,
     events,
@@ -36,6 +35,7 @@ from kn_edit.ledger.tables import (
     publications,
     refs,
 )
+from kn_edit.ledger.writes import NOTHING, Writes, all_of, writers
 from kn_edit.neuron import NeuronId
 
 # The digests of a version, after those of the versions that say what it leaves out.
@@ -103,30 +103,6 @@ def digests(connection: Connection, version: str) -> dict[str, str]:
     return {tensor: told[tensor] for tensor in sorted(told) if told[tensor]}
 
 
-def modes(connection: Connection, edit: str) -> dict[NeuronId, str]:
-    """The slots that an edit writes, and whether it adds to them or sets them."""
-    query = (
-        select(edit_slots)
-        .where(edit_slots.c.edit_id == edit)
-        .order_by(edit_slots.c.layer, edit_slots.c.neuron)
-    )
-    rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
-    return {_neuron(row): row.text("mode") for row in rows}
-
-
-def modes_of(
-    connection: Connection, ids: Iterable[str] | None = None
-) -> dict[str, dict[NeuronId, str]]:
-    """The slots that each of these edits writes, or each of all, and how."""
-    query = select(edit_slots).order_by(edit_slots.c.layer, edit_slots.c.neuron)
-    slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
-    for part in parts(query, edit_slots.c.edit_id, ids):
-        for row in connection.execute(part).mappings():
-            slot = Row("edit_slots", row)
-            slots[slot.text("edit_id")][_neuron(slot)] = slot.text("mode")
-    return slots
-
-
 def edit_records(
     connection: Connection, ids: Iterable[str] | None = None, *, overlaps: bool = True
 ) -> list[EditRecord]:
@@ -154,32 +130,17 @@ def edit_records(
         for row in connection.execute(part).mappings().all()
     ]
     coverage.require(connection, [row.number("seq") for row in rows])
-    slots, metrics = modes_of(connection, ids), _metrics(connection, ids)
-    overlapping = _overlaps(connection, slots) if overlaps else {}
+    writes, metrics = written.of_edits(connection, ids), _metrics(connection, ids)
+    overlapping = _overlaps(connection, writes) if overlaps else {}
     return [
         _edit(
             row,
-            neurons=tuple(slots.get(row.text("id"), ())),
+            writes=writes.get(row.text("id"), NOTHING),
             metrics=metrics.get(row.text("id"), {}),
             overlaps=row.texts("overlaps") or overlapping.get(row.text("id"), ()),
         )
         for row in sorted(rows, key=lambda row: row.number("seq"))
     ]
-
-
-def sharing(connection: Connection, slots: Collection[NeuronId]) -> dict[str, set[NeuronId]]:
-    """The edits that write some of these slots, each with those that it writes."""
-    places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
-    writers: dict[str, set[NeuronId]] = defaultdict(set)
-    for part in chunks([(slot.layer, slot.index) for slot in slots], AT_ONCE // 2):
-        query = select(edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron)
-        for row in connection.execute(query.where(places.in_(part))):
-            writers[row.edit_id].add(NeuronId(row.layer, row.neuron))
-    return writers
-
-
-def _neuron(row: Row) -> NeuronId:
-    return NeuronId(row.number("layer"), row.number("neuron"))
 
 
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
@@ -191,15 +152,11 @@ def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
 def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
     """The edits that write the slot of a neuron, oldest first. head: the version that the branch
     points at."""
-    query = select(edit_slots.c.edit_id, edit_slots.c.mode).where(
-        edit_slots.c.layer == neuron.layer, edit_slots.c.neuron == neuron.index
-    )
-    rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
-    found = {row.text("edit_id"): row.text("mode") for row in rows}
+    modes = written.modes(connection, neuron)
     edits_of_head = lists.looked_at(connection, fingerprint(connection), head)
-    in_head = edits_of_head.places(found)
+    in_head = edits_of_head.places(modes)
     return [
-        Blame(edit, found[edit.id], edit.id in in_head) for edit in edit_records(connection, found)
+        Blame(edit, modes[edit.id], edit.id in in_head) for edit in edit_records(connection, modes)
     ]
 
 
@@ -262,23 +219,13 @@ def all_publications(connection: Connection) -> list[Publication]:
     ]
 
 
-def _overlaps(
-    connection: Connection, slots: Mapping[str, Collection[NeuronId]]
-) -> dict[str, tuple[str, ...]]:
+def _overlaps(connection: Connection, writes: Mapping[str, Writes]) -> dict[str, tuple[str, ...]]:
     """For each of these edits, those that share slots and stood before it when it was recorded.
 
-    slots: what each of the edits writes
+    writes: what each of the edits writes
     """
-    every = {slot for written in slots.values() for slot in written}
-    writers: dict[NeuronId, set[str]] = defaultdict(set)
-    for edit, written in sharing(connection, every).items():
-        for slot in written:
-            writers[slot].add(edit)
-    others = {
-        edit: {other for slot in written for other in writers[slot]}
-        for edit, written in slots.items()
-    }
-    recorded = _recorded_with(connection, [edit for edit in slots if len(others[edit]) > 1])
+    others = writers(written.sharing(connection, all_of(writes.values())), writes)
+    recorded = _recorded_with(connection, [edit for edit in writes if len(others[edit]) > 1])
     recipes = recipes_of(connection, list(dict.fromkeys(recorded.values())))
     return {
         edit: _before(recipes.get(version, Recipe()), edit, others[edit])
@@ -319,9 +266,7 @@ def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any
     return measured
 
 
-def _edit(
-    row: Row, *, neurons: tuple[NeuronId, ...], metrics: Any, overlaps: tuple[str, ...]
-) -> EditRecord:
+def _edit(row: Row, *, writes: Writes, metrics: Any, overlaps: tuple[str, ...]) -> EditRecord:
     return EditRecord(
         id=row.text("id"),
         kind=row.text("kind"),
@@ -335,5 +280,6 @@ def _edit(
         message=row.text("message"),
         created=row.text("created"),
         overlaps=overlaps,
-        neurons=neurons,
+        neurons=tuple(writes.slots),
+        layers=writes.changes,
     )

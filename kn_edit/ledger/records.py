@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.neuron import NeuronId
+from kn_edit.neuron import NeuronId, whole_layer
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -37,6 +37,17 @@ class VersionRecord:
     id: str
     edits: Recipe
     digests: Mapping[str, str]  # sha256 of each touched tensor, by its name
+    # Of a move that has just led to it: edits that meet there. Recorded nowhere.
+    overlaps: tuple[Overlap, ...] = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class LayerChange:
+    """A change of all value slots of a layer at once."""
+
+    layer: int
+    kind: str  # low-rank
+    rank: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,8 @@ class EditRecord:
     message: str
     created: str
     overlaps: tuple[str, ...]  # edits of the head of that time with common slots
-    neurons: tuple[NeuronId, ...]
+    neurons: tuple[NeuronId, ...]  # whose slots it writes by themselves
+    layers: tuple[LayerChange, ...] = ()  # of which it writes all slots at once
 
     @property
     def faults(self) -> tuple[str, ...] | None:
@@ -86,11 +98,24 @@ class NewEdit:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two edits and the value slots that both write."""
+    """Two edits and the value slots that both write.
+
+    slots: those that one of them writes by themselves
+    layers: those of which both write all slots at once, at low rank
+    order_counts: whether the two may give other weights in the other order, as where one of them
+        sets a slot; not so where a low-rank change meets what is added only: that is a sum
+    """
 
     edit: str
     other: str
     slots: tuple[NeuronId, ...]
+    layers: tuple[int, ...] = ()
+    order_counts: bool = True
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """What both write, in words: slots, `L9.2141`, and whole layers, `L9 (all)`."""
+        return (*map(str, self.slots), *map(whole_layer, self.layers))
 
 
 @dataclass(frozen=True)
@@ -160,17 +185,30 @@ class Blame:
     """An edit that writes a slot, and whether the head has it."""
 
     edit: EditRecord
-    mode: str  # "add" or "set"
+    mode: str  # "add" or "set"; "low-rank" where it writes all slots of the layer at once
     in_head: bool
 
 
 @dataclass(frozen=True)
+class LayerDifference:
+    """A layer that two versions change at low rank, and otherwise: the sums of their ranks."""
+
+    layer: int
+    rank_a: int
+    rank_b: int
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Two versions side by side: edits that only one has, slots that may hold other values."""
+    """Two versions side by side: edits that only one has, slots that may hold other values.
+
+    layers: those of which all slots may; slots: single ones, beyond that
+    """
 
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     slots: tuple[NeuronId, ...]
+    layers: tuple[LayerDifference, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -120,6 +120,17 @@ edit_slots = Table(
     Column("neuron", Integer, primary_key=True),
     Column("mode", String(8), nullable=False),
     Index(None, "layer", "neuron"),
+)
+
+# Changes of all slots of a layer at once. A layer is in this table or in the one above, never both.
+edit_layers = Table(
+    "edit_layers",
+    metadata,
+    _link("edit_id", "edits.id", key=True),
+    Column("layer", Integer, primary_key=True),
+    Column("kind", String(16), nullable=False),  # low-rank
+    Column("rank", Integer, nullable=False),
+    Index(None, "layer"),
 )
 
 # A version is stored as what sets its recipe apart from its parent's, so that a thousand edits

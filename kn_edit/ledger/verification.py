@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import BadDigest, KnEditError
-from kn_edit.ledger import coverage, lists, reading, sqlite, structure
+from kn_edit.ledger import coverage, lists, reading, sqlite, structure, written
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
@@ -25,6 +25,7 @@ from kn_edit.ledger.records import BRANCH, Problem, Report
 from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
 from kn_edit.ledger.tables import edits, events, refs, versions
+from kn_edit.ledger.writes import Writes
 from kn_edit.safetext import escaped, shortened
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _other_spans(connection: Connection) -> Iterator[Problem]:
 def _other_deltas(
     connection: Connection, delta: Callable[[str], Delta], ids: set[str]
 ) -> Iterator[Problem]:
-    """Edits whose delta is not there, not sound, or does not write the slots of the table.
+    """Edits whose delta is not there, not sound, or does not write what the tables say.
 
     ids: takes the ids of all edits
     """
@@ -248,8 +249,8 @@ def _edit_problems(
     if not isinstance(edit, str) or not DIGEST.fullmatch(edit):
         yield Problem("edits", shortened(escaped(str(edit)), _MOST_REASON), "it has no id")
         return
-    if reading.modes(connection, edit) != delta(edit).modes():
-        yield Problem("slots", edit, "the table of slots does not say what the delta does")
+    if written.of_edit(connection, edit) != Writes.of(delta(edit)):
+        yield Problem("slots", edit, "the tables of slots do not say what the delta does")
 
 
 def _notes(chain: Chain) -> Iterator[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
-from kn_edit.ledger import events, lists
+from kn_edit.ledger import events, lists, written
 from kn_edit.ledger.history import changes
 from kn_edit.ledger.reading import digests as read_digests
 from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
@@ -16,7 +16,6 @@ from kn_edit.ledger.tables import (
     attributions,
     base_models,
     base_places,
-    edit_slots,
     edits,
     evaluations,
     facts,
@@ -27,6 +26,7 @@ from kn_edit.ledger.tables import (
     version_tensors,
     versions,
 )
+from kn_edit.ledger.writes import Writes
 
 
 def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) -> None:
@@ -246,7 +246,7 @@ def add_publication(connection: Connection, one: Publication, now: str) -> None:
 
 
 def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
-    """Add the edit with its fact, slots and attribution. A known one stays as it was recorded."""
+    """Add the edit with its fact, writes and attribution. A known one stays as it was recorded."""
     delta = edit.delta
     if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
         return
@@ -265,11 +265,7 @@ def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
         )
     )
     connection.execute(insert(attributions).values(edit_id=delta.id, found=dict(edit.found)))
-    rows = [
-        {"edit_id": delta.id, "layer": slot.layer, "neuron": slot.index, "mode": mode}
-        for slot, mode in delta.modes().items()
-    ]
-    connection.execute(insert(edit_slots), rows)
+    written.add(connection, delta.id, Writes.of(delta))
 
 
 def add_evaluation(connection: Connection, version: str, edit: NewEdit, now: str) -> None:

@@ -1,0 +1,95 @@
+"""The tables of what edits write: single slots, and layers whose slots are changed all at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, Select, insert, select, tuple_
+
+from kn_edit.ledger.parts import AT_ONCE, chunks, parts
+from kn_edit.ledger.stored import DamagedRow, Row
+from kn_edit.ledger.tables import edit_layers, edit_slots
+from kn_edit.ledger.writes import LOW_RANK, NOTHING, Writes
+from kn_edit.neuron import NeuronId
+
+
+def add(connection: Connection, edit: str, writes: Writes) -> None:
+    """Add a row for each slot that an edit writes, and for each layer that it writes all of."""
+    slots = [
+        {"edit_id": edit, "layer": slot.layer, "neuron": slot.index, "mode": mode}
+        for slot, mode in writes.slots.items()
+    ]
+    layers = [{"edit_id": edit, **vars(change)} for change in writes.changes]
+    for table, rows in ((edit_slots, slots), (edit_layers, layers)):
+        if rows:
+            connection.execute(insert(table), rows)
+
+
+def of_edit(connection: Connection, edit: str) -> Writes:
+    """What an edit writes."""
+    return of_edits(connection, [edit]).get(edit, NOTHING)
+
+
+def of_edits(connection: Connection, ids: Collection[str] | None = None) -> dict[str, Writes]:
+    """What each of these edits writes, or each of all. Raises DamagedRow."""
+    slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
+    query = select(edit_slots).order_by(edit_slots.c.layer, edit_slots.c.neuron)
+    for part in parts(query, edit_slots.c.edit_id, ids):
+        for values in connection.execute(part).mappings():
+            row = Row("edit_slots", values)
+            slots[row.text("edit_id")][_neuron(row)] = row.text("mode")
+    layers: dict[str, dict[int, int]] = defaultdict(dict)
+    whole = select(edit_layers).order_by(edit_layers.c.layer)
+    for part in parts(whole, edit_layers.c.edit_id, ids):
+        _take_layers(connection, part, layers)
+    edits_ = slots.keys() | layers.keys()
+    return {edit: Writes(slots.get(edit, {}), layers.get(edit, {})) for edit in edits_}
+
+
+def _take_layers(
+    connection: Connection, query: Select[Any], layers: dict[str, dict[int, int]]
+) -> None:
+    """Add rows of edit_layers to the ranks by edit and layer. Raises DamagedRow."""
+    for values in connection.execute(query).mappings():
+        row = Row("edit_layers", values)
+        if row.text("kind") != LOW_RANK:
+            raise DamagedRow("a row of edit_layers is of no kind that kn-edit knows")
+        layers[row.text("edit_id")][row.number("layer")] = row.number("rank")
+
+
+def sharing(connection: Connection, what: Writes) -> dict[str, Writes]:
+    """The edits that write some of what is written here, each with what it writes of it."""
+    slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
+    columns = (edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron, edit_slots.c.mode)
+    single = [(slot.layer, slot.index) for slot in what.slots if slot.layer not in what.layers]
+    places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
+    queries = [
+        *(select(*columns).where(places.in_(part)) for part in chunks(single, AT_ONCE // 2)),
+        *parts(select(*columns), edit_slots.c.layer, what.layers),
+    ]
+    for query in queries:
+        for row in connection.execute(query):
+            slots[row.edit_id][NeuronId(row.layer, row.neuron)] = row.mode
+    layers: dict[str, dict[int, int]] = defaultdict(dict)
+    for part in parts(select(edit_layers), edit_layers.c.layer, what.in_layers):
+        _take_layers(connection, part, layers)
+    edits_ = slots.keys() | layers.keys()
+    return {edit: Writes(slots.get(edit, {}), layers.get(edit, {})) for edit in edits_}
+
+
+def modes(connection: Connection, neuron: NeuronId) -> dict[str, str]:
+    """How each edit writes the slot of a neuron: "add", "set", or "low-rank" with all its layer."""
+    query = select(edit_slots.c.edit_id, edit_slots.c.mode).where(
+        edit_slots.c.layer == neuron.layer, edit_slots.c.neuron == neuron.index
+    )
+    rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
+    found = {row.text("edit_id"): row.text("mode") for row in rows}
+    layers: dict[str, dict[int, int]] = defaultdict(dict)
+    _take_layers(connection, select(edit_layers).where(edit_layers.c.layer == neuron.layer), layers)
+    return found | dict.fromkeys(layers, LOW_RANK)
+
+
+def _neuron(row: Row) -> NeuronId:
+    return NeuronId(row.number("layer"), row.number("neuron"))
