@@ -6,9 +6,10 @@ import json
 import shutil
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -19,11 +20,16 @@ from safetensors.torch import load_file
 from tiny_models import D_FF, D_MODEL
 from workspaces import contents, exported, logits, new_workspace, plainly_loaded, shard
 
+from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.method import UpdateRequest
+from kn_edit.editing.methods import METHODS
+from kn_edit.editing.updates import UpdateMethod
+from kn_edit.editing.updating import Shifts, UpdateTask
 from kn_edit.edits.build import SlotPlace, low_rank_delta
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight
-from kn_edit.workspace import LayerChange, Workspace
+from kn_edit.workspace import LayerChange, Workspace, add_method
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -273,3 +279,50 @@ def test_gc_removes_a_low_rank_delta_of_no_edit_and_no_other(copy):
         removed = workspace.gc(older_than=timedelta(0))
         assert [path.name for path in removed] == [f"{stray.id}.safetensors"]
         assert workspace.verify() == []
+
+
+# --- a method that makes such edits --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RankOne(UpdateMethod):
+    """Add a little of the new answer's embedding to every slot of the last layer."""
+
+    name: ClassVar[str] = "rank-one"
+    source: ClassVar[str] = "this test"
+    edits: ClassVar[str] = "all value slots of the last layer"
+
+    def shifts(self, task: UpdateTask) -> Shifts:
+        return Shifts([], torch.empty(0, task.model.d_model), {}, {"rank": 1})
+
+    def propose(self, bench: Bench, request: UpdateRequest) -> Proposal:
+        model, place = bench.engine.model, bench.engine.place
+        (token,) = model.tokenizer.convert_tokens_to_ids([request.to])
+        v, last = model.output_embedding(token).float(), max(place.names)
+        delta = low_rank_delta(place, {last: (torch.full((model.d_ff,), 1e-3), v)})
+        return replace(super().propose(bench, request), delta=delta)
+
+
+@pytest.fixture
+def rank_one() -> Iterator[None]:
+    add_method(RankOne)
+    try:
+        yield
+    finally:
+        METHODS.pop("rank-one")
+
+
+def test_a_method_of_low_rank_is_measured_recorded_and_told_as_any_other(rank_one, edited):
+    ran = edited.update("Italy", "Oslo", "--method", "rank-one", "--accept", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["method"], ran.json["neurons"]) == ("rank-one", [])
+    assert "specificity" in ran.json["metrics"]
+    record = edited("show", ran.json["edit"], "--json").json
+    assert [one["rank"] for one in record["layers"]] == [1]
+    assert record["layers"] == ran.json["layers"]
+    again = edited.update("Egypt", "Havana", "--method", "rank-one", "--accept")
+    assert again.code == 0, again.err
+    assert "all value slots of 1 layer, rank-one:" in again.out and "0 neurons" not in again.out
+    last = record["layers"][0]["layer"]
+    assert f"writes some of the same slots: L{last} (all)" in again.err
+    assert edited("verify").code == 0

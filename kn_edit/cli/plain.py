@@ -148,6 +148,10 @@ def edited(one: Edited) -> Plain:
         "target": draft.target,
         "method": draft.method,
         "neurons": scored(draft.neurons),
+        "layers": [
+            {"layer": layer, "kind": "low-rank", "rank": rank}
+            for layer, rank in draft.delta.ranks().items()
+        ],
         "before": [assessment(each) for each in draft.before],
         "after": [assessment(each) for each in draft.after],
         "paraphrases": [assessment(each) for each in draft.paraphrases],
