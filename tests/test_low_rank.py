@@ -20,7 +20,7 @@ from tiny_models import tiny
 
 from kn_edit.edits import delta_file, fold
 from kn_edit.edits.build import SlotPlace, low_rank_delta
-from kn_edit.edits.changes import Change, LowRankChange, Mode, SlotChanges
+from kn_edit.edits.changes import Change, LowRankChange, Mode, SlotChanges, TouchedSlots
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight, folded_slots, touched
 from kn_edit.edits.kept import KeptDelta, LoadedDeltas
@@ -277,6 +277,13 @@ def test_all_slots_are_touched_whatever_else_is():
 def test_a_low_rank_change_for_another_weight_is_refused(shape, reason):
     with pytest.raises(DeltaMisfit, match=reason):
         fold_weight(torch.zeros(shape), NAME, [of(low_rank(1))])
+
+
+def test_a_change_of_very_many_slots_is_refused_without_a_list_of_them(monkeypatch):
+    change = LowRankChange("column", torch.zeros(1, 1 << 24), torch.ones(1, 1))
+    monkeypatch.delattr(TouchedSlots, "every")
+    with pytest.raises(DeltaMisfit, match="no neuron 16777215"):
+        change.check_fit(NAME, (1, D_FF), torch.float32)
 
 
 def test_deltas_that_disagree_about_the_weight_are_refused():

@@ -258,6 +258,13 @@ class LowRankChange(_OfSlots):
     def touched(self) -> TouchedSlots:
         return TouchedSlots.every(self.axis, self.u.shape[1], self.v.shape[1])
 
+    def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
+        """Raise DeltaMisfit unless the change fits a weight of this name, shape and dtype."""
+        # Without the list of all slots: a stranger's file can say that there are very many.
+        d_ff, d_model = self.u.shape[1], self.v.shape[1]
+        last = torch.tensor([d_ff - 1], dtype=torch.int64, device="cpu")
+        TouchedSlots(self.axis, last, d_model, d_ff).check_fit(name, shape, dtype)
+
     def fold(self, rows: Tensor, index: Tensor) -> None:
         """Add u[k, j] v[k] to every row j in place, for one k after the other.
 
