@@ -18,7 +18,7 @@ from hub_desk import Desk
 from ledgers import about
 from safetensors.torch import load_file
 from tiny_models import D_FF, D_MODEL
-from workspaces import contents, exported, logits, new_workspace, plainly_loaded, shard
+from workspaces import SHAPES, contents, exported, logits, new_workspace, plainly_loaded, shard
 
 from kn_edit.editing.drafts import Bench, Proposal
 from kn_edit.editing.method import UpdateRequest
@@ -163,6 +163,20 @@ def test_peft_loads_the_adapter_and_says_what_the_checkpoint_says(
     expected = logits(plainly_loaded(exported(workspace, version)))
     assert torch.allclose(logits(adapted), expected, rtol=0, atol=1e-5)
     assert not torch.allclose(before, expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_peft_says_the_same_in_every_layout_of_slots(shape, tmp_path):
+    with new_workspace(tmp_path, shape) as workspace:
+        place, rng = workspace.engine.place, torch.Generator().manual_seed(3)
+        u, v = (0.1 * torch.randn(1, width, generator=rng) for width in (D_FF, D_MODEL))
+        recorded(workspace, low_rank_delta(place, {1: (u, v)}), "Cuba")
+        folder = workspace.export(tmp_path / "adapter", form="adapter")
+        assert json.loads((folder / "adapter_config.json").read_text())["r"] == 1
+        adapted = PeftModel.from_pretrained(plainly_loaded(tmp_path / "model"), folder)
+        expected = logits(plainly_loaded(exported(workspace)))
+        assert torch.allclose(logits(adapted), expected, rtol=0, atol=1e-5)
 
 
 def test_the_patch_and_the_recipe_give_the_version_too(workspace, tmp_path):
