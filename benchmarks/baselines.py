@@ -1,7 +1,7 @@
 """Other ways to correct a fact, from their papers' formulas: ROME, and constrained fine-tuning.
 
-Both change one whole down-projection W of a causal LM, here as shifts of all its value slots, so
-that they are folded and measured as kn-edit's edits are.
+Both change one whole down-projection W of a causal LM, here as changes of its value slots, ROME's
+of rank one, so that they are folded and measured as kn-edit's edits are.
 
 ROME (Meng et al., "Locating and Editing Factual Associations in GPT", NeurIPS 2022, section 3.1):
 
@@ -37,6 +37,7 @@ from torch import Tensor
 
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neutral import SEEN_TEXTS
+from kn_edit.editing.updating import LowRankShifts
 from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.facts import Case, Prompt, Template, bundled, load_relation, neutral_sentences
 from kn_edit.facts.fact import SUBJECT
@@ -75,8 +76,8 @@ class Rome:
         self._prefixes = _prefixes(model, seed)
         self._covariance, self.tokens = _covariance(model, self.layer, Random(seed))
 
-    def edit(self, case: Case, to: str) -> Shifts:
-        """The rank-one edit that says a new answer, as shifts of all slots of its layer."""
+    def edit(self, case: Case, to: str) -> LowRankShifts:
+        """The rank-one edit that says a new answer."""
         model, layer = self._model, self.layer
         contexts = self._contexts(case, to)
         essence = _essence(model, case)
@@ -98,7 +99,7 @@ class Rome:
         spread = torch.linalg.solve(self._covariance, key.double()).float()  # C^-1 k*
         change = (written + delta - key @ slots) / (spread @ key)  # (d_model,)
         story = {"layer": layer, "steps": steps, "loss": loss, "tokens": self.tokens}
-        return _whole(model, layer, torch.outer(spread, change), story)
+        return LowRankShifts({layer: (spread.cpu(), change.cpu())}, story)
 
     def _contexts(self, case: Case, to: str) -> list[tuple[tuple[Question, ...], int]]:
         """Each with the answer's questions, and the place of the subject's last token."""
@@ -169,11 +170,8 @@ def fine_tuned(model: Model, case: Case, to: str) -> Shifts:
             with torch.no_grad():
                 b.clamp_(-FT_BOUND, FT_BOUND)
     story = {"layer": FT_LAYER, "steps": steps, "loss": float(loss.detach())}
-    return _whole(model, FT_LAYER, b.detach(), story)
-
-
-def _whole(model: Model, layer: int, b: Tensor, story: dict[str, Any]) -> Shifts:
-    return Shifts(tuple(NeuronId(layer, at) for at in range(model.d_ff)), b.cpu(), story)
+    neurons = tuple(NeuronId(FT_LAYER, at) for at in range(model.d_ff))
+    return Shifts(neurons, b.detach().cpu(), story)
 
 
 @contextmanager

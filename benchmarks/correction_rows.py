@@ -58,7 +58,8 @@ def rows_of(path: Path) -> list[Row]:
         held_out = case.relation.prompts(case.fact, held_out=True)
         judges = (*case.judges, *locality)
         if case.target and held_out and judges:
-            rows.append(Row(path.stem, index, case, case.target, judges))
+            judged = replace(case, judges=judges)  # so that no solver draws their subjects
+            rows.append(Row(path.stem, index, judged, case.target, judges))
     return rows
 
 

@@ -21,7 +21,7 @@ ASKED = ("prompt", "rephrased", "locality")  # one answer per prompt of the row'
 
 def table(results: dict[str, list[Result]]) -> str:
     """A Markdown table of the results by method; in brackets how many prompts are behind each."""
-    columns = [*ASKED, "neutral", *COUNTED, "CPU s", "slots"]
+    columns = [*ASKED, "neutral", *COUNTED, "CPU s", "kB"]
     lines = [
         f"| method | rows | {' | '.join(columns)} |",
         "|---|---|" + "---|" * len(columns),
@@ -37,7 +37,7 @@ def table(results: dict[str, list[Result]]) -> str:
             cells.append(f"{wilson(known)} ({asked_in_all})" if known else "none")
         seconds = [float(row["seconds"]) for row in rows]
         cells.append(f"{mean(seconds)}, most {max(seconds):.0f}")
-        cells.append(f"{fmean(row['slots'] for row in rows):.0f}")
+        cells.append(f"{fmean(row['bytes'] for row in rows) / 1000:.0f}")
         lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

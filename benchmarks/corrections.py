@@ -13,8 +13,9 @@ whose answer has 1 to 8 tokens; none is left out afterwards. Of these files only
 places are drawn (index 0, 2, ...): those at odd places were used to choose settings. Methods:
 
 correction   kn-edit's, as a user gets it
-closed-form  the paper's shifts (Dai et al. 2022) in the correction's slots, l1 = 1 and l2 = 8
-random       the correction's solver on as many random slots of the same layers
+closed-form  the paper's shifts (Dai et al. 2022) in the 20 slots with the largest parts in the
+             correction's keys, l1 = 1 and l2 = 8
+random       the correction's solver with keys over 40 random slots of each of its layers
 rome         ROME, finetune FT-L: see baselines.py
 
 Columns: the whole answer, generated greedily in as many tokens as it has, on the row's own prompts
@@ -22,7 +23,7 @@ Columns: the whole answer, generated greedily in as many tokens as it has, on th
 tokens as the file's answer has, is as before (locality); perplexity of neutral text that no solver
 sees, times the unedited model's (neutral); kn-edit's own metrics; CPU seconds of one thread, for
 the edit and kn-edit's measuring of it (of the correction also the search for neighbours; of ROME
-without C); slots. Intervals, 95%: Wilson's of shares, a row being one trial
+without C); size of the delta. Intervals, 95%: Wilson's of shares, a row being one trial
 of its mean share; else of the bootstrap over rows.
 
 Each row's result is a file in DIR, so a run that was stopped goes on. Results of another state of
@@ -51,7 +52,7 @@ from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasur
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
-from kn_edit.editing.correcting import correction
+from kn_edit.editing.correcting import correction, written_layers
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import Bench
 from kn_edit.editing.locating import prompts_for
@@ -60,8 +61,8 @@ from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.updates import ClosedForm, Correction
-from kn_edit.edits.build import delta_of
-from kn_edit.edits.delta import BaseRef, Delta, Mode
+from kn_edit.editing.updating import LowRankShifts
+from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.update import closed_form
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import KnEditError
@@ -69,12 +70,12 @@ from kn_edit.evaluation.metrics import Probes
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask
 from kn_edit.neuron import NeuronId
-from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.workspace import Workspace
 
 METHODS = ("correction", "closed-form", "random", "rome", "finetune")
 SOLVED = ("steps", "margin", "kl", "spill")  # what a solver says of itself
-ON_ITS_SLOTS = {"closed-form", "random"}  # of the correction
+ON_ITS_SLOTS = {"closed-form", "random"}  # of the correction, or of its layers
+RANDOM_SLOTS = 40  # of each layer
 
 
 class Methods:
@@ -92,9 +93,9 @@ class Methods:
 
     def edit(self, method: str, row: Row, slots: Sequence[NeuronId]) -> tuple[Delta, Result]:
         """The delta of a method that is not kn-edit's, and what the method says of itself."""
-        own: dict[str, Callable[[Model], Shifts]] = {
+        own: dict[str, Callable[[Model], Shifts | LowRankShifts]] = {
             "closed-form": lambda model: self._closed(model, row, slots),
-            "random": lambda model: self._random(model, row, slots),
+            "random": lambda model: self._random(model, row),
             "rome": lambda model: self.rome.edit(row.case, row.to),
             "finetune": lambda model: fine_tuned(model, row.case, row.to),
         }
@@ -102,8 +103,7 @@ class Methods:
             assert self.rome  # before the model is in use
         with self.engine.at([]) as model:
             shifts = own[method](model)
-        delta = delta_of(self.engine.place, shifts.neurons, shifts.b, Mode.ADD)
-        return delta, shifts.story
+        return shifts.delta(self.engine.place), shifts.story
 
     def _closed(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
         prompt = prompts_for(model, row.case.relation, row.case.fact)[0]
@@ -111,10 +111,14 @@ class Methods:
         b = closed_form(model, slots, old, new, ClosedForm.scale)
         return Shifts(tuple(slots), b, {"scale": ClosedForm.scale})
 
-    def _random(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
+    def _random(self, model: Model, row: Row) -> LowRankShifts:
         # Seeded by the row, so that it is the same whatever else is drawn.
         rng = Random(f"{row.file} {row.index}")
-        elsewhere = sorted(as_many_elsewhere(slots, model.d_ff, rng))
+        elsewhere = [
+            NeuronId(layer, at)
+            for layer in written_layers(model)
+            for at in sorted(rng.sample(range(model.d_ff), RANDOM_SLOTS))
+        ]
         others = neighbours(model, self.bench.locator_at_base(model), row.case)
         solved = correction(
             model,
@@ -125,7 +129,7 @@ class Methods:
             Correction().settings_for(model),
             slots=elsewhere,
         )
-        return Shifts(solved.neurons, solved.b, {key: solved.story[key] for key in SOLVED})
+        return LowRankShifts(solved.factors, {key: solved.story[key] for key in SOLVED})
 
     def exam(self, row: Row) -> UpdateExam:
         """What kn-edit measures an update of this row by."""
@@ -180,12 +184,14 @@ class Table:
         # An edit that cannot be made leaves the model as it is; the row counts all the same.
         delta = Delta(BaseRef(None, None, self._methods.engine.base.fingerprint), {})
         metrics: Result | None = None
+        best: list[list[int]] = []
         try:
             if name == "correction":
                 update = draft(self._methods.bench, UpdateRequest(row.case, row.to))
                 delta, metrics = update.delta, update.metrics
                 story = {key: update.found.get(key) for key in SOLVED}
                 story |= {"method": update.method, "faults": update.faults}
+                best = [[one["layer"], one["index"]] for one in update.found["neurons"]]
             else:
                 slots: list[NeuronId] = []
                 if name in ON_ITS_SLOTS:
@@ -196,7 +202,6 @@ class Table:
         if metrics is None:
             metrics = exam.measure(self._methods.bench, delta).metrics
         seconds = time.process_time() - start
-        neurons = delta.neurons()
         return {
             "file": row.file,
             "row": row.index,
@@ -206,9 +211,9 @@ class Table:
             **judge(delta),
             **{key: metrics.get(key) for pair in COUNTED.items() for key in pair},
             "seconds": seconds,
-            "slots": len(neurons),
+            "bytes": len(delta.to_bytes()),
             "story": story,
-            "neurons": [[one.layer, one.index] for one in neurons] if name == "correction" else [],
+            "neurons": best,
         }
 
     def _tell(self, result: Result, rest: Sequence[tuple[Row, str]]) -> None:

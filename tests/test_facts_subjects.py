@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 
 from kn_edit.facts import Template
@@ -10,6 +12,7 @@ from kn_edit.facts.subjects import (
     general_templates,
     listed_subjects,
     look_alikes,
+    names_of_every_kind,
     other_questions,
     other_subjects,
     same_subject,
@@ -91,3 +94,13 @@ def test_a_prompt_with_every_word_leaves_some_question():
 )
 def test_the_subject_of_a_prompt_is_guessed(prompt, subject):
     assert subject_in(prompt) == subject
+
+
+@pytest.mark.parametrize("subject", ["Starbucks", "Marie Curie", "東京"])
+def test_names_of_every_kind_hold_each_kind_once_and_never_the_subject(subject):
+    names = names_of_every_kind(subject, Random(0))
+    assert len(names) == len({*names}) > 200
+    for kind, listed in listed_subjects().items():
+        assert len({*names} & {*listed}) >= len(listed) - 1, kind
+    assert subject not in names
+    assert names == names_of_every_kind(subject, Random(0))

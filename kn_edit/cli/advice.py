@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
 
 NAMED = "the neurons that the search puts first, and no others"
-LEAST_SLOTS = {"correction": 320, "calibrated": 40}  # that an advice to take more names
+LEAST_SLOTS = 40  # that an advice to take more names
 MOST_SLOTS = 1000
 MOST_NAMED = 60  # neurons that a command lists
 MOST_PROMPTS = 4  # of a relation, that a command lists
@@ -77,11 +77,20 @@ def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advi
     yield _wording(context, drafts)
     if len(drafts) == 1:
         yield Advice(NAMED, _with_neurons(context, drafts[0]))
-    least = max(LEAST_SLOTS.get(draft.method, 0) for draft in drafts)
-    slots = max(2 * _written(drafts), least)
+    yield from _more_slots(context, drafts)
+    yield from _holding(context, drafts)
+
+
+def _more_slots(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
+    """A correction writes all slots of its layers, unless the user says how many."""
+    if drafts[0].method == "correction":
+        if context.params.get("slots"):
+            command = again(context, leave_out=("neurons", "slots", *FORMULA))
+            yield Advice("more slots: all of the layers that are written", command)
+        return
+    slots = max(2 * _written(drafts), LEAST_SLOTS)
     if slots <= MOST_SLOTS:
         yield Advice("more slots", _with_slots(context, slots))
-    yield from _holding(context, drafts)
 
 
 def _of_harm(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:
@@ -178,7 +187,7 @@ def _asked(template: str) -> str:
 
 def _with_neurons(context: click.Context, draft: Draft) -> str:
     found = [f"L{one['layer']}.{one['index']}" for one in draft.found.get("neurons", ())]
-    written = {str(neuron) for neuron, _ in draft.neurons}
+    written = {str(neuron) for neuron in draft.delta.neurons()}
     out = ("slots", *FORMULA)
     if found and {*found} != written and len(found) <= MOST_NAMED:
         return again(context, leave_out=out, options={"--neurons": [" ".join(found)]})

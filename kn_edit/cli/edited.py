@@ -33,8 +33,8 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     """Everything about one edit."""
     draft = one.draft
     yield draft.message
-    slots = [neuron for neuron, _ in draft.neurons]
-    yield from written(slots, draft.delta.ranks(), f", {_how(draft)}")
+    delta = draft.delta
+    yield from written(delta.neurons(), delta.ranks(), f", {_how(draft)}")
     yield from _beyond(draft)
     yield ""
     yield from _answers(draft) if draft.kind == "update" else _facts(draft)

@@ -1,13 +1,12 @@
 """Propose a correction: where a model does not know a fact, no neuron carries it yet.
 
-A few layers' slots are written that hear the subject and little else, in the directions that tell
-it apart; what is written is solved for on the user's prompts and rewordings of them (decision
-0020).
+A few layers' value slots are written along a direction that hears the subject and little else; what
+is written is solved for on the user's prompts and rewordings of them (decision 0020).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from random import Random
@@ -35,7 +34,7 @@ from kn_edit.facts import (
     ordinary_sentences,
 )
 from kn_edit.facts.paraphrases import Rewording, for_solver
-from kn_edit.facts.subjects import look_alikes, other_subjects
+from kn_edit.facts.subjects import names_of_every_kind
 from kn_edit.facts.varying import varied_templates
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.greedy import along, greedy
@@ -56,26 +55,29 @@ LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the firs
 LAYERS = 8  # of them
 REWORDED = 6  # rewordings of the prompts, frames around them
 VARIED = 18  # and prompts with some words left out and others put in
-OTHER_NAMES = 40  # that look like the subject, or of every kind, in the user's prompts
-FEWER = 4  # and in each of their rewordings
+OTHER_NAMES = 40  # that are heard like the subject, in the user's prompts
+FEWER = 4  # of them in each rewording, others each time
+HELD_NAMES = 36  # others that are heard like it, about which what is said is held
 CONTINUED = 3  # tokens that another subject's prompt goes on for, all held
 TEXT_TOKENS = 16  # of a neutral sentence
 TEXT_PLACES = 5  # held in it
 SENTENCES = 100  # of the bundled relations: beside ordinary ones: what is heard elsewhere
 DRAWN_TEXTS = 60  # of random tokens, which hold words that no sentence here has
 DRAWN_TOKENS = 16
-FEW = 4  # of a tiny model's neurons, one in so many is written at most
 TOLD = 20  # slots that the record names, the best
 
 
 @dataclass(frozen=True, eq=False)
 class Correction:
-    """Shifts that make a model say something new, and how they were found."""
+    """What makes a model say something new, and how it was found.
 
-    neurons: tuple[NeuronId, ...]
-    b: Tensor  # (n, d_model)
-    scores: dict[NeuronId, float]
+    factors: by layer u, (r, d_ff), and v, (r, d_model), whose product is added to the value slots;
+    best: the neurons with the largest part in that, sorted, each with its part
+    """
+
+    factors: Mapping[int, tuple[Tensor, Tensor]]
     story: dict[str, Any]
+    best: tuple[tuple[NeuronId, float], ...]
 
 
 def correction(
@@ -97,17 +99,18 @@ def correction(
     """
     finder = Finder.of(model, case)
     more = other_words(model, case, to, chains)
-    near = _continuations(model, [*others.named, *others.near])
+    layers = sorted({slot.layer for slot in slots}) or written_layers(model)
+    names = _heard_alike(model, finder, others, chains[0], layers)
+    # A name that the keys were made against is hardly heard, so holding it would teach nothing.
+    named = _about_others(model, finder, names[::2][:OTHER_NAMES], chains, more)
+    held = _in_turn(model, finder, names[1::2][:HELD_NAMES], chains)
+    near = _continuations(model, [*others.named, *others.near, *held])
     same = _continuations(model, others.same)
     neutral = _neutral(model)
     text = [*_places_in_text(model, neutral), *((q,) for q in (*others.elsewhere, *earlier))]
-    named = _about_others(model, finder, others, chains, more)
-    elsewhere = (
-        [*neutral, *_sentences(model), *_random_texts(model)],
-        [asked[-1].ids for asked in near],
-    )
+    ordinary = [*neutral, *_sentences(model), *_random_texts(model)]
     mine = [(finder.subject, chain) for chain in (*chains, *more)]
-    keys = _keys(model, mine, named, elsewhere, settings, slots)
+    keys = _keys(model, layers, mine, named, ordinary, settings, slots)
     usual = usual_sizes(model, neutral)
     lesson = Lesson(
         own=[chain.questions for chain in chains],
@@ -122,27 +125,18 @@ def correction(
         usual=usual[[one.layer for one in keys]].clamp_min(torch.finfo(torch.float32).tiny),
     )
     solution = corrected(model, lesson, settings, tick=tick)
-    scores = {
-        neuron: score
-        for one in keys
-        for neuron, score in zip(one.neurons, one.scores.tolist(), strict=True)
+    parts = [pair for one in keys for pair in one.best(TOLD)]
+    best = sorted(parts, key=lambda pair: (-pair[1], pair[0]))[:TOLD]
+    story = {
+        "method": "keys",
+        "neurons": [
+            {"layer": neuron.layer, "index": neuron.index, "score": part} for neuron, part in best
+        ],
+        **solution.told(),
+        "added": 0,  # to knowledge neurons: there are none
+        "why": "",
     }
-    best = sorted(scores, key=lambda neuron: (-scores[neuron], neuron))
-    return Correction(
-        solution.neurons,
-        solution.b,
-        scores,
-        {
-            "method": "keys",
-            "neurons": [
-                {"layer": neuron.layer, "index": neuron.index, "score": scores[neuron]}
-                for neuron in best[:TOLD]
-            ],
-            **solution.told(),
-            "added": 0,  # to knowledge neurons: there are none
-            "why": "",
-        },
-    )
+    return Correction(solution.by_layer, story, tuple(sorted(best)))
 
 
 def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Chain]:
@@ -168,30 +162,30 @@ Named = tuple[str, Chain]  # a subject, and a prompt about it
 
 def _keys(
     model: Model,
+    layers: Sequence[int],
     mine: Sequence[Named],
     others: Sequence[Named],
-    elsewhere: Sequence[Sequence[Ids]],
+    ordinary: Sequence[Ids],
     settings: CorrectionSettings,
     slots: Sequence[NeuronId],
 ) -> list[Keys]:
-    """The keys of the layers that are written, or of those that slots are named of.
+    """The keys of these layers.
 
-    elsewhere: ordinary texts, and those that are asked about other subjects; these count also
-    where they name a subject, for there an edit of one is taken for one of all.
+    ordinary: texts that have nothing to do with the fact; slots: the keys are over these, where
+    there are any. Prompts about others count whole, and once more where they name their subject:
+    there an edit of one is taken for one of all.
     """
-    layers = sorted({slot.layer for slot in slots}) or _written(model)
     heard = _heard(model, mine, layers).named
-    ordinary, asked = (_in_texts(model, texts, layers) for texts in elsewhere)
+    in_texts = _in_texts(model, ordinary, layers)
     named = _heard(model, others, layers)
-    kinds = [ordinary, joined(model, [asked, named.whole], layers), named.named]
-    most = min(settings.slots, model.n_layers * model.d_ff // FEW)
+    kinds = (in_texts, named.whole, named.named)
     return [
         keys_of(
             layer,
             heard[layer],
             [kind[layer] for kind in kinds],
-            most=max(1, most // len(layers)),
             rank=settings.rank,
+            most=settings.slots and max(1, settings.slots // len(layers)),
             only=[slot.index for slot in slots if slot.layer == layer],
         )
         for layer in layers
@@ -209,7 +203,7 @@ def _in_texts(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -> dict
     return {layer: torch.cat([seen[layer], rows[:, layer].float()]) for layer in layers}
 
 
-def _written(model: Model) -> list[int]:
+def written_layers(model: Model) -> list[int]:
     """The layers that are written, evenly between two depths."""
     step = (HIGHEST - LOWEST) / (LAYERS - 1)
     depths = (LOWEST + number * step for number in range(LAYERS))
@@ -232,40 +226,95 @@ def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> _Hear
 
 
 def _places(model: Model, chain: Chain, subject: str) -> list[int]:
-    """Where a prompt tells its subject: at its tokens, and where a masked LM is to answer.
+    """Where a prompt tells its subject: at its last token; in a masked LM at all of them, and
+    where it is to answer.
 
     There the subject is heard from the first layer on, and what the last one writes elsewhere is
     read by nothing.
     """
     places = {*word_places(model, chain, subject)}
-    if not model.causal:
-        places |= {question.position for question in chain.questions}
-    return sorted(places)
+    if model.causal:
+        return sorted(places)[-1:]
+    return sorted(places | {question.position for question in chain.questions})
+
+
+def _heard_alike(
+    model: Model, finder: Finder, others: Neighbours, chain: Chain, layers: Sequence[int]
+) -> list[str]:
+    """Other names, those that a prompt's own subject is most likely mistaken for first.
+
+    That is by the response, where a name is told, of the key that tells the subject apart from all
+    of them. None of those who judge.
+    """
+    judging = {prompt.fact.subject for prompt in others.judges}
+    names = [
+        name
+        for name in names_of_every_kind(finder.subject, Random(SEED))
+        if finder.subject not in name and not any(name in text for text in judging)
+    ]
+    mine = _heard(model, [(finder.subject, chain)], layers).named
+    told = _where_told(model, _about(model, finder, chain, names), layers)
+    pool = joined(model, [rows for _, rows in told], layers)
+    loudness = dict.fromkeys(names, 0.0)
+    for layer in layers:
+        key = keys_of(layer, mine[layer], [pool[layer]], rank=1)
+        for name, rows in told:
+            loudness[name] += float((rows[layer] @ key.u[0]).square().sum())
+    return sorted(loudness, key=lambda name: -loudness[name])
+
+
+def _where_told(
+    model: Model, named: Sequence[Named], layers: Sequence[int]
+) -> list[tuple[str, dict[int, Tensor]]]:
+    """Each subject with the coefficients where its prompt tells it, (places, d_ff), by layer.
+
+    Of a causal LM no more of a prompt is run than up to there.
+    """
+    places: dict[Ids, tuple[str, list[int]]] = {}
+    for subject, chain in named:
+        ids, at = chain.questions[-1].ids, _places(model, chain, subject)
+        places[ids[: at[-1] + 1] if model.causal and at else ids] = subject, at
+    told = []
+    for ids, rows in coefficients_by_text(model, list(places), layers):
+        subject, at = places[ids]
+        told.append((subject, {layer: rows[layer][at] for layer in layers}))
+    return told
 
 
 def _about_others(
     model: Model,
     finder: Finder,
-    others: Neighbours,
+    names: Sequence[str],
     chains: Sequence[Chain],
     more: Sequence[Chain],
 ) -> list[Named]:
-    """The prompts about other names, those that look like the subject first; none judges."""
-    draw = Random(SEED)
-    judging = {prompt.fact.subject for prompt in others.judges}
-    names = [
-        name
-        for name in (*look_alikes(finder.subject, draw), *other_subjects(finder.subject, draw))
-        if not any(name in text for text in judging)
+    """The prompts about other names: all of them in the user's, a few in each rewording."""
+    found = [named for chain in chains for named in _about(model, finder, chain, names)]
+    for at, chain in enumerate(more if names else ()):
+        some = [names[(at * FEWER + one) % len(names)] for one in range(FEWER)]
+        found += _about(model, finder, chain, some)
+    return found
+
+
+def _in_turn(
+    model: Model, finder: Finder, names: Sequence[str], chains: Sequence[Chain]
+) -> list[Question]:
+    """One prompt about each of these names, each time the next of the user's."""
+    return [
+        chain.questions[0]
+        for at, name in enumerate(names)
+        for _, chain in _about(model, finder, chains[at % len(chains)], [name])
     ]
+
+
+def _about(model: Model, finder: Finder, chain: Chain, names: Sequence[str]) -> list[Named]:
+    """A prompt about other names; those left out that the model cannot be asked about."""
+    fact, template = chain.prompt.fact, chain.prompt.template
     found: list[Named] = []
-    for prompts, count in ((chains, OTHER_NAMES), (more, FEWER)):
-        for chain in prompts:
-            fact, template = chain.prompt.fact, chain.prompt.template
-            for name in names[:count]:
-                other = replace(fact, subject=fact.subject.replace(finder.subject, name))
-                with suppress(CannotAsk):
-                    found.append((name, _openly(model, Prompt(other, template))))
+    for name in names:
+        other = replace(fact, subject=fact.subject.replace(finder.subject, name))
+        with suppress(CannotAsk):
+            found.append((name, _openly(model, Prompt(other, template))))
     return found
 
 

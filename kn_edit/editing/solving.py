@@ -11,7 +11,7 @@ from kn_edit.editing.earlier import held_answers
 from kn_edit.editing.locating import Search
 from kn_edit.editing.paraphrasing import less_own_words
 from kn_edit.editing.surroundings import surroundings
-from kn_edit.editing.updating import Shifts, UpdateTask
+from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
 from kn_edit.edits.calibrate import Aims, Settings
 from kn_edit.edits.correct import CorrectionSettings
 from kn_edit.edits.update import calibrated, closed_form
@@ -39,7 +39,7 @@ def closed_form_shifts(
     return Shifts(own, shifts, dict(located.neurons), story)
 
 
-def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> Shifts:
+def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankShifts:
     """Shifts that say something new. Raises NotFinite."""
     bench = task.bench
     same, earlier = held_answers(task.model, bench.earlier, task.case.fact.subject)
@@ -57,7 +57,7 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> Shifts:
         earlier=(*same, *earlier),
         tick=tick,
     )
-    return Shifts(found.neurons, found.b, found.scores, found.story)
+    return LowRankShifts(found.factors, found.story, found.best)
 
 
 def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:

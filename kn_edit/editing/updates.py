@@ -13,7 +13,7 @@ from kn_edit.neuron import NeuronId
 if TYPE_CHECKING:
     from kn_edit.editing.drafts import Bench, Proposal
     from kn_edit.editing.locating import Locator
-    from kn_edit.editing.updating import Shifts, UpdateTask
+    from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
     from kn_edit.edits.calibrate import Settings
     from kn_edit.edits.correct import CorrectionSettings
     from kn_edit.facts import Case
@@ -50,7 +50,7 @@ class UpdateMethod(ABC):
         return self
 
     @abstractmethod
-    def shifts(self, task: UpdateTask) -> Shifts:
+    def shifts(self, task: UpdateTask) -> Shifts | LowRankShifts:
         """What to add to which value slots, for a fact that was asked."""
 
     def cost(self, *, causal: bool) -> Cost:
@@ -122,7 +122,7 @@ class Correction(UpdateMethod):
 
     name: ClassVar[str] = "correction"
     source: ClassVar[str] = "keys: Meng et al., 2022; solver: decision 0020"
-    edits: ClassVar[str] = "320 value slots of eight layers, shifts of rank 1 to 3 in each"
+    edits: ClassVar[str] = "all value slots of eight layers, at rank one"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
 
     slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
@@ -138,14 +138,14 @@ class Correction(UpdateMethod):
         settings = self.settings or (CorrectionSettings() if model.causal else MASKED)
         return settings if self.slots is None else replace(settings, slots=self.slots)
 
-    def shifts(self, task: UpdateTask) -> Shifts:
+    def shifts(self, task: UpdateTask) -> LowRankShifts:
         from kn_edit.editing.solving import corrected_shifts
 
         return corrected_shifts(task, self.settings_for(task.model))
 
     def cost(self, *, causal: bool) -> Cost:
-        steps = 28 if causal else 70
-        return Cost(9000, 0, rows=17, longer=12, step=1.65, steps=steps, measuring=2500)
+        steps = 32 if causal else 70
+        return Cost(9000, 0, rows=20, longer=12, step=1.65, steps=steps, measuring=2500)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from kn_edit.editing.method import Kind, Need, UpdateRequest
 from kn_edit.editing.neighbours import Neighbours, neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.requests import ASKED_AGAIN
-from kn_edit.edits.build import delta_of
+from kn_edit.edits.build import SlotPlace, delta_of, low_rank_delta
 from kn_edit.edits.changes import Mode
+from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadSetting, SameAnswer
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.facts import Case, Relation
@@ -34,6 +35,28 @@ class Shifts:
     b: Tensor  # (n, d_model)
     scores: Mapping[NeuronId, float]
     story: dict[str, Any]  # how they were found, to be recorded
+
+    def delta(self, place: SlotPlace) -> Delta:
+        """As the delta of an edit. Raises ChangeOutOfRange."""
+        return delta_of(place, self.neurons, self.b, Mode.ADD)
+
+    @property
+    def scored(self) -> tuple[tuple[NeuronId, float], ...]:
+        """The neurons whose slots are named, sorted, with their scores."""
+        return tuple((neuron, self.scores.get(neuron, 0.0)) for neuron in sorted(self.neurons))
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankShifts:
+    """What an update adds to all slots of some layers, at low rank."""
+
+    factors: Mapping[int, tuple[Tensor, Tensor]]  # by layer u, (r, d_ff), and v, (r, d_model)
+    story: dict[str, Any]  # how they were found, to be recorded
+    scored: tuple[tuple[NeuronId, float], ...] = ()  # neurons with the largest part in them
+
+    def delta(self, place: SlotPlace) -> Delta:
+        """As the delta of an edit. Raises ChangeOutOfRange."""
+        return low_rank_delta(place, self.factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +94,7 @@ class ShiftMethod(Protocol):
         """The method that this fact is edited by."""
         ...
 
-    def shifts(self, task: UpdateTask) -> Shifts:
+    def shifts(self, task: UpdateTask) -> Shifts | LowRankShifts:
         """What to add to which value slots."""
         ...
 
@@ -109,15 +132,13 @@ def propose_update(bench: Bench, request: UpdateRequest, method: ShiftMethod) ->
     probes = Probes(edited, held_out, others.judges, others.same_judges)
     return Proposal(
         kind=method.kind,
-        delta=delta_of(bench.engine.place, shifts.neurons, shifts.b, Mode.ADD),
+        delta=shifts.delta(bench.engine.place),
         relation=relation.name,
         subject=fact.subject,
         answer=fact.answer,
         target=to,
         method=method.name,
-        neurons=tuple(
-            (neuron, shifts.scores.get(neuron, 0.0)) for neuron in sorted(shifts.neurons)
-        ),
+        neurons=shifts.scored,
         found=shifts.story | _asked(relation) | judged_by(probes),
         notices=(*asked_otherwise((*old, *new)), *(_doubts(located) if located else ())),
         message=_message(case, to),

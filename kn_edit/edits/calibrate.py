@@ -110,12 +110,10 @@ MASKED = Settings(
 )
 
 
-@dataclass(frozen=True)
-class Solution:
-    """Shifts found for some neurons, and how well they do."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How well a solver did."""
 
-    neurons: tuple[NeuronId, ...]
-    b: Tensor  # float32, (n, d_model), in the order of `neurons`
     steps: int
     margin: float  # the least lead over the prompts
     kl: float
@@ -131,6 +129,14 @@ class Solution:
             "spill": _finite(self.spill),
             "reached": self.reached,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution(Outcome):
+    """Shifts found for some neurons, and how well they do."""
+
+    neurons: tuple[NeuronId, ...]
+    b: Tensor  # float32, (n, d_model), in the order of `neurons`
 
 
 def _finite(number: float) -> float | None:
@@ -209,8 +215,15 @@ def _solved(
         adam.step()
     assert best is not None
     b = (best.u * sizes).float().cpu()
-    reached = best.reached(settings)
-    return Solution(tuple(neurons), b, step, best.margin, best.kl, best.spill, reached)
+    return Solution(
+        neurons=tuple(neurons),
+        b=b,
+        steps=step,
+        margin=best.margin,
+        kl=best.kl,
+        spill=best.spill,
+        reached=best.reached(settings),
+    )
 
 
 @dataclass(frozen=True, eq=False)

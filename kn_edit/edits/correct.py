@@ -16,23 +16,25 @@ Summed over the tokens of an answer, not averaged: often one token is hard, the 
 question for instance, where the model wants to break the line; in a mean over eight tokens, seven
 of which lead already, it would starve (decision 0020).
 
-Each step sees the user's own prompts and a few others, drawn anew. The first steps go along the
-best key of each layer; the others join where these do not make the answer lead.
+Each step sees the user's own prompts and a few others, drawn anew. At the end what is written is
+scaled down as far as the answer still leads: what reaches other subjects shrinks with it. A key
+over all slots of a layer and what it writes are a change of rank one: two vectors.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from random import Random
 
 import torch
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Solution, Tick, divergence
+from kn_edit.edits.calibrate import Outcome, Tick, divergence
 from kn_edit.edits.keys import Keys
-from kn_edit.edits.suffix import Shift, shifted
+from kn_edit.edits.suffix import LowRankShift, shifted
 from kn_edit.errors import require_number, require_whole
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
@@ -41,6 +43,9 @@ from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.models.trace import trace
 
 SEED = 0
+SCALES = (0.9, 0.8, 0.7, 0.6)  # of what is written, tried at the end
+SLACK = 0.05  # of log-probability, by which rewordings may fall short more for it
+SETTLED = 0.75  # of the margin: from there on, what is kept counts more
 MOST_ROWS = 32  # texts that run side by side
 Asked = tuple[Question, ...]  # about one text
 
@@ -49,44 +54,39 @@ Asked = tuple[Question, ...]  # about one text
 class CorrectionSettings:
     """Weights of the loss, how much each step sees, and when to stop (decision 0020)."""
 
-    slots: int = 320
-    rank: int = 3  # keys of each layer
-    steps: int = 34
-    extra: int = 16  # steps, where the answer does not lead after these
-    alone: int = 14  # steps that the best key of each layer has to itself
+    slots: int | None = None  # written at most, in all layers together; None: as many as there are
+    rank: int = 1  # keys of each layer
+    steps: int = 32
+    extra: int = 12  # steps, where the answer does not lead after these
     rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
     betas: tuple[float, float] = (0.8, 0.95)
     margin: float = 4.0  # of log-probability over the next token
     w_keep: float = 10.0
     w_near: float = 3.0
+    w_settled: float = 10.0  # times w_near, where the answer leads by nearly the margin
     w_same: float = 0.3
     w_spill: float = 5.0
     w_norm: float = 1e-3
     reworded: int = 6  # of each kind, seen by one step
-    near: int = 6
+    near: int = 9
     same: int = 1
     text: int = 3
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
-        for name in ("w_keep", "w_near", "w_same", "w_spill"):
+        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_spill"):
             require_number(f"the correction's {name}", getattr(self, name), least=0)
         for name in ("rate", "margin", "w_norm"):
             require_number(f"the correction's {name}", getattr(self, name), above=0)
-        for name, least in (
-            ("slots", 1),
-            ("rank", 1),
-            ("steps", 0),
-            ("extra", 0),
-            ("alone", 0),
-            ("patience", 1),
-        ):
+        for name, least in (("rank", 1), ("steps", 0), ("extra", 0), ("patience", 1)):
             require_whole(f"the correction's {name}", getattr(self, name), least)
+        if self.slots is not None:
+            require_whole("the correction's slots", self.slots, 1)
 
 
 # A masked LM's fact is said at one place, in few tokens, so steps are cheap; what tells subjects
 # apart there lies in more directions than at a subject's own tokens (decision 0020).
-MASKED = CorrectionSettings(rank=8, steps=80, alone=0, near=12)
+MASKED = CorrectionSettings(rank=8, steps=80, extra=16, near=12, w_near=3.0, w_settled=1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +107,25 @@ class Lesson:
         return [*self.near, *self.same, *self.text]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Factors(Outcome):
+    """What makes a model say something new, and how well it does.
+
+    by_layer: u, (r, d_ff), and v, (r, d_model), float32: slot j gets the sum over k of
+    u[k, j] v[k] added
+    """
+
+    by_layer: Mapping[int, tuple[Tensor, Tensor]]
+
+
 def corrected(
     model: Model,
     lesson: Lesson,
     settings: CorrectionSettings,
     *,
     tick: Tick = lambda step, margin: None,
-) -> Solution:
-    """Solve for the shifts of the keys' slots. Changes no weight.
+) -> Factors:
+    """Solve for what the keys write. Changes no weight.
 
     tick: told the step and the least lead on the user's own prompts. Raises NotFinite where the
     model's answers are NaN before anything is shifted.
@@ -129,10 +140,8 @@ class _Solver:
         self._draw = Random(SEED)
         self._noise = torch.cat([keys.noise for keys in lesson.keys])[:, None]  # (r, 1)
         self._before = _Before(model, lesson.kept)
-        best = [torch.arange(keys.weights.shape[1]) == 0 for keys in lesson.keys]
-        self._open = torch.cat(best).float()[:, None].to(self._noise.device)  # (r, 1), 1 or 0
 
-    def solved(self, tick: Tick) -> Solution:
+    def solved(self, tick: Tick) -> Factors:
         settings = self._settings
         d = torch.zeros(len(self._noise), self._model.d_model, device=self._model.device)
         d.requires_grad_()
@@ -143,13 +152,11 @@ class _Solver:
         last = settings.steps + settings.extra
         for step in range(last + 1):
             with torch.enable_grad():
-                loss, least, missing = self._loss(d * self._open)
+                loss, least, missing = self._loss(d)
             tick(step, least)
             if not math.isfinite(float(loss.detach())):
                 break
-            best = d.detach() * self._open
-            if step == settings.alone and least < 0:
-                self._open = torch.ones_like(self._open)
+            best = d.detach().clone()
             content = content + 1 if missing == 0 else 0
             led = step >= settings.steps and least >= settings.margin / 2
             if content >= settings.patience or led or step == last:
@@ -159,7 +166,7 @@ class _Solver:
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-        return self._seen_whole(best, step)
+        return self._seen_whole(self._least(best), step)
 
     def _loss(self, d: Tensor) -> tuple[Tensor, float, float]:
         """The loss where keys write d, (r, d_model), of what one step sees.
@@ -180,31 +187,55 @@ class _Solver:
         missing = (settings.margin - leads).relu().sum() / len(change)
         pairs = zip((near, same, text), kept, strict=True)
         one, other, rest = (self._before.divergence(*pair) for pair in pairs)
-        kl = settings.w_near * one + settings.w_same * other + rest
+        own = leads[: sum(map(len, lesson.own))].detach()
+        w_near = settings.w_near
+        if float(own.min()) >= SETTLED * settings.margin:
+            w_near *= settings.w_settled
+        kl = w_near * one + settings.w_same * other + rest
         loss = missing + settings.w_keep * kl
         loss = loss + settings.w_spill * self._spill(d) + settings.w_norm * d.square().sum()
-        own = leads[: sum(map(len, lesson.own))].detach()
         return loss, float(own.min()), float(missing.detach())
 
-    def _seen_whole(self, d: Tensor, steps: int) -> Solution:
-        """The solution where keys write d, judged by all prompts."""
+    def _least(self, d: Tensor) -> Tensor:
+        """d scaled down as far as the answer leads by half the margin as it does with d itself."""
+        change = [*self._lesson.own, *self._lesson.reworded]
+        own = sum(map(len, self._lesson.own))
+
+        def missing(scale: float) -> Tensor:
+            with torch.no_grad(), shifted(self._model, self._shifts(scale * d)):
+                leads = _leads(_log_p(self._model, change), change)
+            lack = (self._settings.margin / 2 - leads).relu()
+            return torch.stack((lack[:own].sum(), lack.sum() / len(change)))
+
+        most = missing(1.0) + torch.tensor((0.0, SLACK), device=d.device)
+        enough = takewhile(lambda scale: bool((missing(scale) <= most).all()), SCALES)
+        return min(enough, default=1.0) * d
+
+    def _seen_whole(self, d: Tensor, steps: int) -> Factors:
+        """The factors where keys write d, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
-        shifts = self._shifts(d)
-        with torch.no_grad(), shifted(self._model, shifts):
+        with torch.no_grad(), shifted(self._model, self._shifts(d)):
             own = _log_p(self._model, lesson.own)
             kl = self._before.divergence(lesson.kept, _log_p(self._model, lesson.kept))
         margin = float(_leads(own, lesson.own).min())
-        neurons = tuple(neuron for keys in lesson.keys for neuron in keys.neurons)
-        b = torch.cat([shifts[keys.layer].b for keys in lesson.keys]).float().cpu()
-        reached = margin >= settings.margin / 2
-        return Solution(neurons, b, steps, margin, float(kl), float(self._spill(d)), reached)
+        return Factors(
+            by_layer={
+                layer: (shift.u.cpu(), shift.v.float().cpu())
+                for layer, shift in self._shifts(d).items()
+            },
+            steps=steps,
+            margin=margin,
+            kl=float(kl),
+            spill=float(self._spill(d)),
+            reached=margin >= settings.margin / 2,
+        )
 
-    def _shifts(self, d: Tensor) -> dict[int, Shift]:
+    def _shifts(self, d: Tensor) -> dict[int, LowRankShift]:
         """What each layer's slots are shifted by where keys write d."""
         keys = self._lesson.keys
-        parts = torch.split(d, [one.weights.shape[1] for one in keys])
+        parts = torch.split(d, [len(one.u) for one in keys])
         return {
-            one.layer: Shift(one.slots, usual * (one.weights @ part))
+            one.layer: LowRankShift(one.u, usual * part)
             for one, usual, part in zip(keys, self._lesson.usual, parts, strict=True)
         }
 

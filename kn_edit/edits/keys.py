@@ -1,9 +1,16 @@
 """What of a layer hears one subject and little else: the keys of a correction.
 
-A key is a direction w over some value slots. Shifts b = w d^T of these slots write (c w) d at every
-token, c the coefficients there. Of all directions, those that solve the generalised eigenproblem
-S w = l N w make (c w)^2 largest at the subject's tokens against everywhere else, S and N the second
-moments of c at both. With one token at the subject w is N^-1 c, the key of Meng et al., 2022.
+A key is a direction u over the value slots of a layer. Shifts u^T d of these slots write (c u) d at
+every token, c the coefficients there. The first key answers alike wherever the subject is named: of
+all directions it minimises
+
+    mean over contexts of (c u - 1)^2 + EVEN u N u
+
+N the second moment of c everywhere else. In a single context it is N^-1 c but for its length, the
+key of Meng et al., 2022. Without the first term the best direction is often that of one context
+alone: at a text's beginning a name is heard several times as loud as behind other words.
+
+Further keys are the directions in which contexts differ most, in units of the noise.
 
 With a few keys in place of free shifts of every slot, a solver cannot move along the hundreds of
 directions that the subject does not stand out in, where each step spills and nothing is said.
@@ -21,6 +28,7 @@ from kn_edit.neuron import NeuronId
 
 RIDGE = 0.1  # of the median noise is added to all: what was never seen to fire may still do so
 SHRUNK = 0.1  # part of N's correlations left out: they are of fewer places than there are pairs
+EVEN = 3.0  # weight of noise, against uneven responses
 SILENT = 1e-3  # of what stands out most, or of the noise: below it the subject is not heard
 CANDIDATES = 2048  # slots of a layer that correlations are looked at for, those that stand out most
 
@@ -29,20 +37,20 @@ CANDIDATES = 2048  # slots of a layer that correlations are looked at for, those
 class Keys:
     """The keys of one layer.
 
-    The strongest of a key's responses at the subject's tokens is 1. noise: the root of the mean
-    square of its responses elsewhere, in that unit, with what is added to all
+    The strongest of a key's responses at the subject is 1. noise: the root of the mean square of
+    its responses elsewhere, in that unit, with what is added to all
     """
 
     layer: int
-    slots: Tensor  # (n,), sorted
-    weights: Tensor  # (n, r), float32
+    u: Tensor  # (r, d_ff), float32; 0 at slots that are not written
     noise: Tensor  # (r,)
-    scores: Tensor  # each slot's largest part in a key's response at the subject, (n,)
+    scores: Tensor  # each slot's largest part in a key's response at the subject, (d_ff,)
 
-    @property
-    def neurons(self) -> tuple[NeuronId, ...]:
-        """Whose slots are written."""
-        return tuple(NeuronId(self.layer, slot) for slot in self.slots.tolist())
+    def best(self, most: int) -> list[tuple[NeuronId, float]]:
+        """The slots with the largest parts, with these, so many of them."""
+        parts, slots = self.scores.topk(min(most, len(self.scores)))
+        pairs = zip(slots.tolist(), parts.tolist(), strict=True)
+        return [(NeuronId(self.layer, slot), part) for slot, part in pairs]
 
 
 def keys_of(
@@ -50,26 +58,32 @@ def keys_of(
     heard: Tensor,
     elsewhere: Sequence[Tensor],
     *,
-    most: int,
     rank: int,
+    most: int | None = None,
     only: Sequence[int] = (),
 ) -> Keys:
-    """At most `rank` keys over at most so many slots of a layer.
+    """At most `rank` keys over the slots of a layer.
 
-    heard: coefficients at the subject's tokens, (tokens, d_ff); elsewhere: at other places, each
-    kind of the same weight, (places, d_ff); only: over these slots and no others
+    heard: coefficients where the subject is named, (contexts, d_ff); elsewhere: at other places,
+    each kind of the same weight, (places, d_ff); most: over so many slots, the best; only: over
+    these and no others
     """
     kinds = [part for part in elsewhere if len(part)]
     if only:
         slots = torch.tensor(sorted(only), dtype=torch.long, device=heard.device)
     else:
         slots = _loudest(heard, kinds, CANDIDATES)
-        weights, _ = _directions(heard[:, slots], [part[:, slots] for part in kinds], rank)
-        parts = _parts(heard[:, slots], weights)
-        slots = slots[parts.topk(min(most, len(parts))).indices].sort().values
+        if most is not None and most < len(slots):
+            weights, _ = _directions(heard[:, slots], [part[:, slots] for part in kinds], rank)
+            parts = _parts(heard[:, slots], weights)
+            slots = slots[parts.topk(most).indices].sort().values
     mine = heard[:, slots]
     weights, noise = _directions(mine, [part[:, slots] for part in kinds], rank)
-    return Keys(layer, slots, weights, noise, _parts(mine, weights))
+    u = heard.new_zeros(weights.shape[1], heard.shape[1])
+    u[:, slots] = weights.T
+    scores = heard.new_zeros(heard.shape[1])
+    scores[slots] = _parts(mine, weights)
+    return Keys(layer, u, noise, scores)
 
 
 def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
@@ -81,22 +95,42 @@ def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
 
 
 def _directions(heard: Tensor, elsewhere: Sequence[Tensor], rank: int) -> tuple[Tensor, Tensor]:
-    """The directions that stand out most, best first, (n, r), and their noise, (r,)."""
+    """The keys over these slots, (n, r), and their noise, (r,)."""
     root = _root(_moment(heard, elsewhere))
-    white = torch.linalg.solve_triangular(root, heard.double().T, upper=False).T  # (tokens, n)
-    _, sizes, axes = torch.linalg.svd(white, full_matrices=False)
-    # One in which the subject is not heard at all carries nothing.
-    kept = max(1, int((sizes[:rank] > SILENT * sizes[0]).sum()))
-    directions = torch.linalg.solve_triangular(root.T, axes[:kept].T, upper=True)  # of noise 1
+    contexts = torch.unique(
+        heard.double(), dim=0
+    )  # of equal ones, as at a text's start, one counts
+    white = torch.linalg.solve_triangular(root, contexts.T, upper=False).T  # (contexts, n)
+    common = _common(white)
+    across = common / common.norm().clamp_min(torch.finfo(common.dtype).tiny)
+    rest = white - torch.outer(white @ across, across)
+    _, sizes, axes = torch.linalg.svd(rest, full_matrices=False)
+    # One in which the contexts do not differ carries nothing.
+    kept = int((sizes[: rank - 1] > SILENT * white.norm(dim=1).amax()).sum())
+    axes = torch.cat([across[None], axes[:kept]])
+    directions = torch.linalg.solve_triangular(root.T, axes.T, upper=True)  # of noise 1
     loudest = (heard.double() @ directions).abs().amax(0).clamp_min(SILENT)
     return (directions / loudest).float(), (1 / loudest).float()
+
+
+def _common(white: Tensor) -> Tensor:
+    """The direction whose responses in all contexts are nearest to 1 at little noise, (n,).
+
+    Minimises the mean of (response - 1)^2 plus EVEN times the mean square of noise.
+    """
+    count = len(white)
+    gram = white @ white.T / count
+    gram.diagonal().add_(EVEN)
+    parts = torch.linalg.solve(gram, torch.full((count,), 1 / count, dtype=white.dtype))
+    common: Tensor = white.T @ parts
+    return common
 
 
 def _moment(heard: Tensor, elsewhere: Sequence[Tensor]) -> Tensor:
     """N, float64, (n, n), with what is added to its diagonal."""
     moment = heard.new_zeros(heard.shape[1], heard.shape[1], dtype=torch.float64)
     for part in elsewhere:
-        moment += (part.double().T @ part.double()) / len(part)
+        moment += (part.T @ part).double() / len(part)
     alone = moment.diagonal().clone()
     floor = (RIDGE * alone.median()).clamp_min(torch.finfo(torch.float32).tiny)
     moment = moment * (1 - SHRUNK)

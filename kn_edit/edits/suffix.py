@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,14 @@ from kn_edit.models.questions import Batch
 from kn_edit.models.trace import run_from, trace
 
 
+class Addition(Protocol):
+    """What is added to the value slots of one layer."""
+
+    def written(self, coefficients: Tensor) -> Tensor:
+        """What the layer writes more for it, (..., d_model); of coefficients (..., d_ff)."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Shift:
     """A shift b of some value slots of one layer."""
@@ -22,9 +30,24 @@ class Shift:
     index: Tensor  # (n,)
     b: Tensor  # (n, d_model)
 
+    def written(self, coefficients: Tensor) -> Tensor:
+        return coefficients[..., self.index] @ self.b.to(coefficients.dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankShift:
+    """A shift u^T v of all value slots of one layer, of low rank."""
+
+    u: Tensor  # (r, d_ff)
+    v: Tensor  # (r, d_model)
+
+    def written(self, coefficients: Tensor) -> Tensor:
+        dtype = coefficients.dtype
+        return (coefficients @ self.u.T.to(dtype)) @ self.v.to(dtype)
+
 
 @contextmanager
-def shifted(model: Model, shifts: Mapping[int, Shift]) -> Iterator[None]:
+def shifted(model: Model, shifts: Mapping[int, Addition]) -> Iterator[None]:
     """Add shifts to value slots inside the block, differentiably and without touching weights.
 
     What a down-projection writes with slots v + b is what it writes with v, plus coefficients
@@ -37,9 +60,9 @@ def shifted(model: Model, shifts: Mapping[int, Shift]) -> Iterator[None]:
         yield
 
 
-def _adding(shift: Shift) -> Any:
+def _adding(shift: Addition) -> Any:
     def hook(_module: Any, inputs: tuple[Tensor, ...], written: Tensor) -> Tensor:
-        return written + inputs[0][..., shift.index] @ shift.b.to(written.dtype)
+        return written + shift.written(inputs[0]).to(written.dtype)
 
     return hook
 

@@ -25,6 +25,7 @@ _SMALL = frozenset(
         "in is it its la le my of on or our she the their they to van von was were who whom with",
     )
 )
+FROM_PACKS = 60  # names of the bundled packs' nearly 3,000, beside those that ship as a list
 _STEM = 4  # letters by which two words count as one
 _T = TypeVar("_T")
 
@@ -80,6 +81,15 @@ def look_alikes(subject: str, draw: Random, most: int = 24) -> list[str]:
         if new.casefold() != old[0].casefold():
             names.append(subject[: old.start()] + new + subject[old.end() :])
     return names
+
+
+def names_of_every_kind(subject: str, draw: Random) -> tuple[str, ...]:
+    """Names of every kind but a subject's own: those that look like it, those that ship, and some
+    of the bundled packs, drawn."""
+    packs = sorted({fact.subject for pack in bundled() for fact in bundled_relation(pack).facts})
+    listed = (name for names in listed_subjects().values() for name in names)
+    names = (*look_alikes(subject, draw), *listed, *draw.sample(packs, FROM_PACKS))
+    return tuple(name for name in dict.fromkeys(names) if not same_subject(name, subject))
 
 
 def other_questions(subject: str, texts: Sequence[str], draw: Random) -> tuple[Template, ...]:
