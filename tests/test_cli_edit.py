@@ -78,6 +78,25 @@ def test_locate_of_a_whole_relation(edited):
     assert len(edited("locate", "--relation", edited.pack, "--limit", "3").lines) == 3
 
 
+def test_the_gates_limits_can_be_named_for_a_call_and_for_a_workspace(edited):
+    def faults(*options):
+        return edited.update("Italy", "Oslo", "--dry-run", "--json", *options).json["faults"]
+
+    assert faults()
+    assert faults("--min-efficacy", "0", "--min-specificity", "0") == []
+    settings = Path("kn-edit.toml")  # of the workspace that the shell stands in
+    settings.write_text("[gate]\nefficacy = 0\nspecificity = 0\n")
+    assert faults() == []
+    assert any("of its own prompts" in fault for fault in faults("--min-efficacy", "1"))
+    settings.write_text("[gate]\nspecificity = 7\n")
+    broken = edited.update("Italy", "Oslo")
+    assert broken.code == ExitCode.USAGE
+    assert "kn-edit.toml" in broken.err
+    assert "specificity cannot be 7" in broken.err
+    settings.unlink()
+    assert edited.update("Italy", "Oslo", "--min-efficacy", "2").code == ExitCode.USAGE
+
+
 def test_update_records_and_tells(edited):
     ran = edited.update("Italy", "Oslo", "--accept", "--json")
     assert ran.code == 0

@@ -73,7 +73,7 @@ def update(
     """
     from kn_edit.workspace import How
 
-    how = How(chosen_method("update", options), rule.search())
+    how = How(chosen_method("update", options), rule.search(), recording.gate(workspace.gate))
     wanted = []
     for case in named.cases(None if named.many else to):
         with named.located(case):
@@ -138,7 +138,7 @@ def erase(
     """
     from kn_edit.workspace import How, load_relation
 
-    how = How(chosen_method("erase", options), rule.search())
+    how = How(chosen_method("erase", options), rule.search(), recording.gate(workspace.gate))
     pack = load_relation(relation)
 
     def make() -> Edited:

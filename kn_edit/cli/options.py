@@ -22,7 +22,7 @@ from kn_edit.cli.stops import Before, telling_of_upgrades
 from kn_edit.cli.types import USER_PATH
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Relation, Search, Workspace
+    from kn_edit.workspace import Case, Gate, Relation, Search, Workspace
 
 MOST_NOTES = 4  # of one kind, before they are counted
 
@@ -117,10 +117,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recording:
-    """Whether to record an edit."""
+    """Whether to record an edit, and within which limits of the gate."""
 
     accept: bool
     dry_run: bool
+    min_efficacy: float | None
+    min_specificity: float | None
+
+    def gate(self, usual: Gate) -> Gate:
+        """The limits of this call; usual: of the workspace, where it says nothing."""
+        given = {"efficacy": self.min_efficacy, "specificity": self.min_specificity}
+        return replace(usual, **{k: limit for k, limit in given.items() if limit is not None})
 
 
 def grouped(name: str, make: type[Any], *options: Option) -> Callable[[F], F]:
@@ -234,11 +241,24 @@ rule_options = grouped(
     ),
 )
 
+
+def _limit(name: str, what: str) -> Option:
+    return click.option(
+        name,
+        type=click.FloatRange(0, 1),
+        metavar="SHARE",
+        callback=finite,
+        help=f"The gate: the share {what}; kn-edit.toml sets it for a workspace.",
+    )
+
+
 recording_options = grouped(
     "recording",
     Recording,
     click.option("--accept", is_flag=True, help="Record the edit even if it fails the gate."),
     click.option("--dry-run", is_flag=True, help="Measure the edit and show it; record nothing."),
+    _limit("--min-efficacy", "of its own prompts an update must answer (1)"),
+    _limit("--min-specificity", "of other subjects' answers an edit must leave (0.8)"),
 )
 
 output_options = grouped(

@@ -109,6 +109,7 @@ from kn_edit.errors.models import (
 )
 from kn_edit.errors.numbers import (
     BadSetting,
+    BadSettingsFile,
     ChangeOutOfRange,
     NotFinite,
     ScaledOutOfRange,
@@ -188,6 +189,7 @@ __all__ = [
     "BadRepoName",
     "BadRevisionName",
     "BadSetting",
+    "BadSettingsFile",
     "BadStatement",
     "BadTagName",
     "BadTemplate",

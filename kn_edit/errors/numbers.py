@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError
 from kn_edit.safetext import escaped, shortened
@@ -26,6 +27,18 @@ class BadSetting(KnEditError):
     def __str__(self) -> str:
         shown = shortened(escaped(repr(self.value)), SHOWN)
         return f"{self.name} cannot be {shown}; give {self.needed}"
+
+
+@dataclass
+class BadSettingsFile(KnEditError):
+    """A workspace's settings file that cannot be taken as it stands."""
+
+    exit_code = ExitCode.USAGE
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; mend the file, or move it away"
 
 
 @dataclass

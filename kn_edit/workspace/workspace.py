@@ -65,6 +65,7 @@ from kn_edit.workspace.folder import (
 )
 from kn_edit.workspace.planning import Plan, plan_rows
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
+from kn_edit.workspace.settings import gate_of
 
 if TYPE_CHECKING:
     from kn_edit.editing.drafts import Bench, Proposal
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from kn_edit.editing.scaling import Scaled
     from kn_edit.edits.delta import Delta
     from kn_edit.engine.engine import Engine
+    from kn_edit.evaluation.gate import Gate
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.models.model import Model
@@ -195,6 +197,14 @@ class Workspace:
     @property
     def base(self) -> BaseRecord:
         return self.ledger.base
+
+    @property
+    def gate(self) -> Gate:
+        """The limits that edits are held to: of `kn-edit.toml`, or the usual ones.
+
+        Raises BadSettingsFile.
+        """
+        return gate_of(self.folder)
 
     @cached_property
     def engine(self) -> Engine:
@@ -672,14 +682,13 @@ class Workspace:
     ) -> Bench:
         from kn_edit.editing.drafts import Bench
         from kn_edit.editing.locating import Search
-        from kn_edit.evaluation.gate import Gate
 
         return Bench(
             self.engine,
             tuple(head.edits),
             self.ledger.deltas(head.edits),
             Search.of(how.search or Search()),
-            how.gate or Gate(),
+            how.gate or self.gate,
             self.progress,
             earlier,
         )

@@ -1,0 +1,69 @@
+"""What holds for a workspace unless a call says otherwise: `kn-edit.toml` in its folder.
+
+People write it by hand, and may keep it in version control beside the workspace:
+
+    [gate]
+    efficacy = 0.9
+    specificity = 0.7
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.errors import BadSetting, BadSettingsFile
+from kn_edit.safetext import escaped, shortened
+from kn_edit.untrusted import read_bounded
+
+if TYPE_CHECKING:
+    from kn_edit.evaluation.gate import Gate
+
+SETTINGS = "kn-edit.toml"
+MOST_BYTES = 64 << 10
+TABLES = ("gate",)
+SHOWN = 200  # letters of what a parser says
+
+
+def gate_of(folder: Path) -> Gate:
+    """The limits that edits of a workspace are held to, the usual ones where none are named.
+
+    folder: of the workspace. Raises BadSettingsFile.
+    """
+    from kn_edit.evaluation.gate import Gate
+
+    path = folder / SETTINGS
+    limits = _table(path).get("gate", {})
+    if not isinstance(limits, dict):
+        raise BadSettingsFile(path, "gate is no table; write its limits below [gate]")
+    _check_names(path, limits, [field.name for field in fields(Gate)], "[gate]")
+    try:
+        return Gate(**limits)
+    except BadSetting as error:
+        raise BadSettingsFile(path, str(error)) from None
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """The whole file; empty where there is none."""
+    try:
+        table = tomllib.loads(read_bounded(path, MOST_BYTES).decode("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadSettingsFile(path, error.strerror or "it cannot be read") from None
+    except UnicodeDecodeError:
+        raise BadSettingsFile(path, "it is not UTF-8 text") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadSettingsFile(path, shortened(escaped(str(error)), SHOWN)) from None
+    _check_names(path, table, TABLES, "it")
+    return table
+
+
+def _check_names(path: Path, found: dict[str, Any], known: Collection[str], where: str) -> None:
+    unknown = sorted(found.keys() - {*known})
+    if unknown:
+        name = shortened(escaped(unknown[0]), SHOWN)
+        raise BadSettingsFile(path, f"{where} has no setting {name}, only {', '.join(known)}")
