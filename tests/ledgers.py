@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight, touched
-from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger import Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
 
 FINGERPRINT = "f" * 64
 BASE = BaseRecord("demo", "org/demo", "abc", FINGERPRINT, "/models/demo", "llama", "bfloat16")
@@ -71,6 +72,13 @@ def about(delta: Delta, subject: str = "France", kind: str = "update") -> NewEdi
     )
 
 
+def about_many(delta: Delta, *subjects: str) -> NewEdit:
+    """An edit of several facts, the first of which is as in `about`."""
+    further = tuple(FactChange("capital", each, f"{each} old", "Rome") for each in subjects[1:])
+    message = f"{subjects[0]}: Paris -> Rome, and {len(further)} more"
+    return replace(about(delta, subjects[0]), further=further, message=message)
+
+
 def weights(name: str) -> torch.Tensor:
     """The base weight of this name."""
     return torch.arange(D_FF * D_MODEL, dtype=torch.bfloat16).reshape(D_FF, D_MODEL) + len(name)
@@ -90,6 +98,13 @@ def record(ledger: Ledger, delta: Delta, **facts: str) -> VersionRecord:
     plan = ledger.plan_edit(delta, "update", "a change")
     before = ledger.deltas(plan.recipe[:-1])
     return ledger.advance(plan, digests([*before, delta]), edit=about(delta, **facts))
+
+
+def record_many(ledger: Ledger, delta: Delta, *subjects: str) -> VersionRecord:
+    """Append an edit of several facts."""
+    plan = ledger.plan_edit(delta, "update", "a change of many")
+    before = ledger.deltas(plan.recipe[:-1])
+    return ledger.advance(plan, digests([*before, delta]), edit=about_many(delta, *subjects))
 
 
 def move(ledger: Ledger, plan: Advance) -> VersionRecord:

@@ -19,6 +19,7 @@ from ledgers import (
     move,
     new_ledger,
     record,
+    record_many,
 )
 
 from kn_edit.edits.changes import Mode
@@ -89,6 +90,7 @@ def rich_ledger(folder: Path) -> None:
         edits = (about(e), about(f))
         ledger.adopt(Adoption(source, version, ids, edits, f"pull {source}"), digests([e, f]))
         record(ledger, low_rank_of(1, rank=2), subject="Cuba")
+        record_many(ledger, delta_of((0, 4)), "Japan", "France", "Spain")
         ledger.tag("v2")
         head = ledger.head().id
         ledger.note_publication(Publication("ann/m", "main", "c" * 40, head, "delta", None))
@@ -246,6 +248,7 @@ OBJECTS = (
             "version_tensors",
             "edit_slots",
             "edit_layers",
+            "edit_facts",
             "alembic_version",
         )
     ),

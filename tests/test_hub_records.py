@@ -219,6 +219,72 @@ def test_a_record_without_one_of_its_keys_is_refused(missing):
         read_record(json.dumps(facts).encode(), Path("x"))
 
 
+# --- an edit of several facts --------------------------------------------------------------------
+
+
+def fact(**changes: Any) -> dict[str, Any]:
+    return {key: SOUND[key] for key in ("relation", "subject", "answer", "target")} | changes
+
+
+MANY: dict[str, Any] = {key: value for key, value in SOUND.items() if key not in fact()} | {
+    "format": "kn-record/2",
+    "facts": [fact(), fact(subject="Japan", answer="Tokyo"), fact(relation="ours", target="Oslo")],
+    "found": {"by_fact": [{"templates": [TEMPLATE], "metrics": {"efficacy": 1.0}}, {}, {}]},
+}
+REFUSED_MANY: dict[str, dict[str, Any]] = {
+    "the format of one fact": {"format": "kn-record/1"},
+    "no facts": {"facts": []},
+    "one fact": {"facts": [fact()]},
+    "facts are null": {"facts": None},
+    "facts are an object": {"facts": {"0": fact(), "1": fact()}},
+    "more facts than an edit may have": {"facts": [fact()] * 10_001},
+    "a fact is text": {"facts": [fact(), "x"]},
+    "a fact has a key more": {"facts": [fact(), fact(more=1)]},
+    "a fact lacks a key": {"facts": [fact(), {"relation": "x", "subject": "y", "answer": "z"}]},
+    **{
+        f"{name} of a fact is {kind}": {"facts": [fact(), fact(**{name: value})]}
+        for name in fact()
+        for kind, value in {
+            "null": None, "a number": 1, "blank": " ", "too long": "x" * 4001, "steering": "\x1b[2J"
+        }.items()
+    },
+    "an erasure": {"kind": "erase", "method": "set to zero"},
+    "a fact beside the list": {"subject": "France"},
+    "an entry too few": {"found": {"by_fact": [{}, {}]}},
+    "entries are an object": {"found": {"by_fact": {}}},
+    "an entry is text": {"found": {"by_fact": [{}, {}, "x"]}},
+    "a template of an entry": {"found": {"by_fact": [{}, {}, {"templates": ["nothing here"]}]}},
+    "a figure of an entry is text": {"found": {"by_fact": [{"metrics": {"p": "x"}}, {}, {}]}},
+    "figures of an entry are a list": {"found": {"by_fact": [{"metrics": []}, {}, {}]}},
+}  # fmt: skip
+
+
+def test_a_record_of_several_facts_comes_back_as_it_was():
+    facts = read_record(json.dumps(MANY).encode(), Path("x"))
+    edit = EditRecord(id="b" * 64, created="", overlaps=(), neurons=(), **facts)
+    assert [vars(each) for each in edit.facts] == MANY["facts"]
+    assert json.loads(record_json(edit)) == MANY
+    check_publishable(edit)
+    assert [each.metrics for each in edit.by_fact] == [{"efficacy": 1.0}, {}, {}]
+
+
+@pytest.mark.parametrize("case", REFUSED_MANY)
+def test_a_record_of_several_facts_that_would_break_something_is_refused(case):
+    data = json.dumps(MANY | REFUSED_MANY[case]).encode()
+    with pytest.raises(InvalidRecipe) as caught:
+        read_record(data, Path("ann/model", "kn_edit", f"{'a' * 64}.json"))
+    sentence = str(caught.value)
+    assert "a" * 64 in sentence and len(sentence) < 500 and sentence.isprintable()
+
+
+def test_an_edit_of_several_facts_that_pull_would_refuse_is_not_published():
+    facts = read_record(json.dumps(MANY).encode(), Path("x"))
+    for wrong in ({"kind": "erase"}, {"found": {"by_fact": [{}]}}):
+        edit = EditRecord(id="b" * 64, created="", overlaps=(), neurons=(), **facts | wrong)
+        with pytest.raises(NotPublishable, match="bbbbbbbbbbbb"):
+            check_publishable(edit)
+
+
 def recorded(**changes: Any) -> EditRecord:
     facts = {key: value for key, value in (SOUND | changes).items() if key != "format"}
     return EditRecord(id="b" * 64, created="", overlaps=(), neurons=(), **facts)

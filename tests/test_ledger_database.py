@@ -31,6 +31,8 @@ from kn_edit.ledger import Publication, creation, database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.tables import SCHEMA, metadata
 
+PUBLISHED = {"0002", "0003", "0004", "0005"}  # fixtures with publications
+
 
 def contents(folder: Path) -> dict[str, str]:
     return {
@@ -51,9 +53,9 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path):
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0006_bad.py").write_text(
+    (scripts / "versions/0007_bad.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0006'\ndown_revision = '0005'\n"
+        "revision = '0007'\ndown_revision = '0006'\n"
         "def upgrade():\n"
         "    op.create_table('half', sa.Column('id', sa.Integer))\n"
         "    op.add_column('refs', sa.Column('more', sa.Integer))\n"
@@ -62,7 +64,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     new_ledger(tmp_path).close()
     path = tmp_path / ".kn-edit" / "ledger.db"
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0006")
+    monkeypatch.setattr(database, "SCHEMA", "0007")
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
     with pytest.raises(LedgerDamaged):
@@ -73,18 +75,18 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_an_older_ledger_is_upgraded_when_opened(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0006_good.py").write_text(
+    (scripts / "versions/0007_good.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0006'\ndown_revision = '0005'\n"
+        "revision = '0007'\ndown_revision = '0006'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer))\n"
     )
     new_ledger(tmp_path).close()
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0006")
+    monkeypatch.setattr(database, "SCHEMA", "0007")
     with open_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0006"
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0007"
         )
 
 
@@ -95,9 +97,9 @@ def test_a_ledger_of_an_older_schema_is_brought_up_to_date(tmp_path, schema):
     with open_ledger(tmp_path) as ledger:
         assert {id_: ledger.version(id_).edits for id_ in recipes} == recipes
         assert [step.edits for step in ledger.log()][-1] == ()
-        assert len(ledger.publications()) == (2 if schema in ("0002", "0003", "0004") else 0)
+        assert len(ledger.publications()) == (2 if schema in PUBLISHED else 0)
         moved = {"source": "/models/moved", "files": {"config.json": "a" * 64}}
-        assert ledger.base == replace(BASE, **(moved if schema in ("0003", "0004") else {}))
+        assert ledger.base == replace(BASE, **(moved if schema in PUBLISHED - {"0002"} else {}))
         head = ledger.head()
         ledger.note_publication(Publication("a/b", "main", "c" * 40, head.id, "delta", None))
         record(ledger, delta_of((1, 0)))

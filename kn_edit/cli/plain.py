@@ -177,6 +177,8 @@ def moved(one: VersionRecord, refs: Sequence[Ref]) -> Plain:
 
 def edit(one: EditRecord) -> Plain:
     plain = asdict(one)
+    del plain["further"]
+    plain["facts"] = [*map(asdict, one.facts)]
     plain["edit"] = plain.pop("id")
     plain["neurons"] = [neuron(each) for each in one.neurons]
     return plain

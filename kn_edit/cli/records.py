@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from kn_edit.cli.plain import FIGURES
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         Blame,
         Difference,
         EditRecord,
+        FactChange,
         Publication,
         Ref,
         Release,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
         Workspace,
     )
 
+MOST_FACTS = 100  # of one edit that are listed
 SHARES = (
     *("efficacy", "generalization", "specificity", "same_subject"),
     *("accuracy_before", "accuracy_after"),
@@ -105,13 +108,39 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             ("in head", "yes" if one.id in workspace.head.edits else "no"),
             *verdict(one),
             *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
-            *before_and_after(one.metrics, one.answer, one.target),
+            *before_and_after(one.metrics, *answers_of(one.facts)),
         ]
     )
+    yield from facts(one)
     yield from answers(one.found)
     yield from written(one.neurons, {change.layer: change.rank for change in one.layers})
     for other in one.overlaps:
         yield f"shares slots with edit {short(other)}"
+
+
+def answers_of(changes: Sequence[FactChange]) -> tuple[str | None, str | None]:
+    """What the old and the new answer of an edit are called."""
+    if len(changes) > 1:
+        return "old answers", "new answers"
+    return changes[0].answer, changes[0].target
+
+
+def facts(one: EditRecord) -> Parts:
+    """The facts of an edit of many, each with what was measured of it."""
+    if not one.further:
+        return
+    made = table("+fact", "+from", "+to", ">eff.", ">gen.", ">spec.")
+    for each in one.by_fact[:MOST_FACTS]:
+        change = each.change
+        figures = (share(each.metrics.get(name)) for name in FIGURES)
+        name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
+        made.add_row(
+            name, answer_cell(change.answer or ""), answer_cell(change.target or ""), *figures
+        )
+    yield ""
+    yield made
+    if len(one.facts) > MOST_FACTS:
+        yield f"and {count(len(one.facts) - MOST_FACTS, 'more fact')}; --json has all"
 
 
 def written(slots: Sequence[NeuronId], ranks: Mapping[int, int], how: str = "") -> Parts:

@@ -8,7 +8,7 @@ no command about another fact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -21,7 +21,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neurons.assess import assess
 
-NEWEST = 64  # earlier updates that are asked again, the newest
+NEWEST = 64  # earlier updates that are asked again, the newest, and all others of their edits
 PROMPTS = 8  # of an update of the same subject; of others, one each
 
 
@@ -40,11 +40,13 @@ class EarlierAnswers:
     asked: tuple[tuple[Earlier, Chain], ...]
 
     @classmethod
-    def of(cls, model: Model, earlier: Sequence[Earlier], subject: str | None) -> EarlierAnswers:
-        """Those that an edit is measured by. subject: what the edit is about"""
+    def of(
+        cls, model: Model, earlier: Sequence[Earlier], subjects: Collection[str] = ()
+    ) -> EarlierAnswers:
+        """Those that an edit is measured by. subjects: what the edit is about"""
         asked = [
             (update, ask(model, prompt, update.to))
-            for update, prompt in _prompts(model, earlier, subject)
+            for update, prompt in _prompts(model, earlier, subjects)
         ]
         return cls(tuple(asked))
 
@@ -57,7 +59,7 @@ class EarlierAnswers:
         """What is left of the answers that were right before an edit."""
         pairs = zip(self.asked, before, after, strict=True)
         kept = [(update, right) for (update, _), was, right in pairs if was]
-        lost = {update.edit: update for update, right in kept if not right}
+        lost = {(update.edit, update.case.fact): update for update, right in kept if not right}
         return EarlierKept(
             fmean(right for _, right in kept) if kept else None,
             len(kept),
@@ -89,22 +91,30 @@ def held_answers(
     """
     own: list[Question] = []
     others: list[Question] = []
-    for update, prompt in _prompts(model, earlier, subject):
+    for update, prompt in _prompts(model, earlier, (subject,)):
         same = update.case.fact.subject == subject
         (own if same else others).append(ask_openly(model, prompt))
     return own, others
 
 
+def _newest(earlier: Sequence[Earlier]) -> Sequence[Earlier]:
+    """The newest updates, so many or more: all that one edit made are taken, or none."""
+    first = max(0, len(earlier) - NEWEST)
+    while first and earlier[first - 1].edit == earlier[first].edit:
+        first -= 1
+    return earlier[first:]
+
+
 def _prompts(
-    model: Model, earlier: Sequence[Earlier], subject: str | None
+    model: Model, earlier: Sequence[Earlier], subjects: Collection[str]
 ) -> list[tuple[Earlier, Prompt]]:
     """Some prompts of every earlier update that this model can be asked."""
     pairs = []
-    for place, update in enumerate(earlier[-NEWEST:]):
+    for place, update in enumerate(_newest(earlier)):
         prompts, why_not = _asked(model, update.case, update.to, prompts_for, PROMPTS)
         if why_not is not None:  # recorded by others, who could ask their model
             continue
-        if update.case.fact.subject != subject:
+        if update.case.fact.subject not in subjects:
             prompts = (prompts[place % len(prompts)],)
         pairs += [(update, prompt) for prompt in prompts]
     return pairs

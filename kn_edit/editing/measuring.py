@@ -50,7 +50,7 @@ class UpdateExam:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
         subject = self.probes.edited[0].fact.subject
         with bench.engine.at(bench.deltas) as model:
-            earlier = EarlierAnswers.of(model, bench.earlier, subject)
+            earlier = EarlierAnswers.of(model, bench.earlier, (subject,))
             old_before, before = assess(model, self.old), read(model, self.probes, self.to)
             neutral_before, earlier_before = speech(model), earlier.right(model)
         with bench.engine.at([*bench.deltas, delta]) as model:
@@ -147,7 +147,7 @@ class ErasureExam:
         gate = bench.gate
         elsewhere = [one for one in bench.earlier if one.case.relation.name != self.relation]
         with bench.engine.at(bench.deltas) as model:
-            earlier = EarlierAnswers.of(model, elsewhere, None)
+            earlier = EarlierAnswers.of(model, elsewhere)
             before, earlier_before = self.answers(model), earlier.right(model)
         with bench.engine.at([*bench.deltas, delta]) as model:
             after = self.answers(model, finite=False)

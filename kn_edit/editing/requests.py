@@ -24,7 +24,8 @@ from kn_edit.facts import (
     load_relation,
     read_statements,
 )
-from kn_edit.ledger.records import EditRecord
+from kn_edit.ledger.records import EditRecord, FactRecord
+from kn_edit.safetext import shortened
 
 ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
 OWN = "own"  # the relation of prompts that a user wrote
@@ -124,17 +125,20 @@ def check_case(case: Case, to: str | None = None) -> None:
         check_field(template.text, "template")
 
 
-def case_again(edit: EditRecord) -> Case | None:
-    """The case of a recorded update; None where it does not say how it was asked.
+def case_again(recorded: FactRecord | EditRecord) -> Case | None:
+    """The case of a fact that was updated; None where nobody recorded how it was asked.
 
-    The bundled pack, or else the templates that were recorded with the edit.
+    The bundled pack, or else the templates that were recorded with the edit. recorded: one fact of
+    an edit; an edit stands for its first one
     """
+    recorded = recorded.by_fact[0] if isinstance(recorded, EditRecord) else recorded
+    change = recorded.change
     try:
-        relation = _recorded_relation(edit)
-        if edit.subject is None or not relation.templates:
+        relation = _recorded_relation(recorded)
+        if change.subject is None or not relation.templates:
             return None
-        fact = Fact(relation.name, edit.subject, edit.answer or "")
-        return Case(relation, fact, judges=() if relation.facts else _recorded_judges(edit))
+        fact = Fact(relation.name, change.subject, change.answer or "")
+        return Case(relation, fact, judges=() if relation.facts else _recorded_judges(recorded))
     except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
 
@@ -153,66 +157,70 @@ class Earlier:
 
 
 def earlier_updates(edits: Iterable[EditRecord]) -> tuple[ByFact[Earlier], list[str]]:
-    """The last update of each fact in a recipe, and which edits do not say how to ask them.
+    """The last update of each fact in a recipe, and which edits do not say how to ask theirs.
 
     Whether a model can be asked them is `kn_edit.editing.earlier.refusal`'s to say.
     """
     updates: ByFact[Earlier] = ByFact()
     passed_over = []
     for edit in edits:
-        case = case_again(edit)
-        if edit.subject is None or edit.target is None:
-            passed_over.append(f"{edit.id[:12]} is no update of a fact")
-        elif case is None:
-            passed_over.append(f"{edit.id[:12]} does not say how it was asked")
-        else:
-            key = fact_key(case.relation, case.fact)
-            updates.put(key, Earlier(edit.id, case, edit.target))
+        for recorded in edit.by_fact:
+            case, change = case_again(recorded), recorded.change
+            about = f" ({shortened(change.subject or '', 80)})" if edit.further else ""
+            if change.subject is None or change.target is None:
+                passed_over.append(f"{edit.id[:12]} is no update of a fact")
+            elif case is None:
+                passed_over.append(f"{edit.id[:12]}{about} does not say how it was asked")
+            else:
+                key = fact_key(case.relation, case.fact)
+                updates.put(key, Earlier(edit.id, case, change.target))
     return updates, passed_over
 
 
-def _recorded_relation(edit: EditRecord) -> Relation:
-    if edit.relation in bundled():
-        return load_relation(edit.relation)
-    templates = [Template(text) for text in _recorded_texts(edit, "templates")]
-    held_out = [Template(text, held_out=True) for text in _recorded_texts(edit, "held_out")]
-    if edit.subject:
-        texts = _recorded_texts(edit, "paraphrases")
-        held_out += [Template(text, held_out=True, about=edit.subject) for text in texts]
-    return Relation(edit.relation, (*templates, *held_out), own=_is_own(edit))
+def _recorded_relation(recorded: FactRecord) -> Relation:
+    name, subject = recorded.change.relation, recorded.change.subject
+    if name in bundled():
+        return load_relation(name)
+    templates = [Template(text) for text in _recorded_texts(recorded, "templates")]
+    held_out = [Template(text, held_out=True) for text in _recorded_texts(recorded, "held_out")]
+    if subject:
+        texts = _recorded_texts(recorded, "paraphrases")
+        held_out += [Template(text, held_out=True, about=subject) for text in texts]
+    return Relation(name, (*templates, *held_out), own=_is_own(recorded))
 
 
-def edit_key(edit: EditRecord) -> FactKey | None:
-    """The fact that a recorded update is about; None where it is about no one fact."""
-    if edit.subject is None:
+def recorded_key(recorded: FactRecord) -> FactKey | None:
+    """The fact that was updated, as `fact_key` names it; None for an erasure of a relation."""
+    subject = recorded.change.subject
+    if subject is None:
         return None
-    templates = edit.found.get("templates") if _is_own(edit) else None
+    templates = recorded.found.get("templates") if _is_own(recorded) else None
     texts = templates if isinstance(templates, list) else ()  # records may be anybody's
     own = frozenset(text for text in texts if isinstance(text, str))
-    return FactKey(edit.relation, edit.subject, own)
+    return FactKey(recorded.change.relation, subject, own)
 
 
 def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
     """What these edits, in order, made of the facts that they update."""
     answers: ByFact[str] = ByFact()
-    for edit in edits:
-        key = edit_key(edit)
-        if key is not None and edit.target is not None:
-            answers.put(key, edit.target)
+    for recorded in (each for edit in edits for each in edit.by_fact):
+        key, target = recorded_key(recorded), recorded.change.target
+        if key is not None and target is not None:
+            answers.put(key, target)
     return answers
 
 
-def _is_own(edit: EditRecord) -> bool:
-    """Whether an edit was asked by prompts of a user's own, and not by a relation with a name."""
-    return edit.relation == OWN or edit.found.get("own") is True
+def _is_own(recorded: FactRecord) -> bool:
+    """Whether a fact was asked by prompts of a user's own, and not by a relation with a name."""
+    return recorded.change.relation == OWN or recorded.found.get("own") is True
 
 
-def _recorded_texts(edit: EditRecord, name: str) -> list[str]:
-    """The first of an edit's templates, as many as are asked again.
+def _recorded_texts(recorded: FactRecord, name: str) -> list[str]:
+    """The first templates that a fact was asked by, as many as are asked again.
 
     Raises EmptyField, BadField, TypeError for what nobody could have asked.
     """
-    return _texts(edit.found.get(name, ()), name)
+    return _texts(recorded.found.get(name, ()), name)
 
 
 def _texts(texts: object, name: str) -> list[str]:
@@ -221,20 +229,20 @@ def _texts(texts: object, name: str) -> list[str]:
     return [check_field(text, "template") for text in texts[:ASKED_AGAIN]]
 
 
-def _recorded_judges(edit: EditRecord) -> tuple[Prompt, ...]:
+def _recorded_judges(recorded: FactRecord) -> tuple[Prompt, ...]:
     """The prompts of other subjects by which an edit was judged, all in front of [Y] as subject.
 
     None where nobody recorded any, or others than prompts.
     """
-    recorded = edit.found.get("judged_by")
-    texts = recorded.get("neighbours", ()) if isinstance(recorded, dict) else ()
+    judged_by = recorded.found.get("judged_by")
+    texts = judged_by.get("neighbours", ()) if isinstance(judged_by, dict) else ()
     judges = []
     with suppress(KnEditError, TypeError):
         for text in _texts(texts, "neighbours"):
             before, _, after = text.partition(ANSWER)
             bare = before.rstrip()
             template = Template(f"{SUBJECT}{before[len(bare) :]}{ANSWER}{after}")
-            judges.append(Prompt(Fact(edit.relation, bare, ""), template))
+            judges.append(Prompt(Fact(recorded.change.relation, bare, ""), template))
     return tuple(judges)
 
 

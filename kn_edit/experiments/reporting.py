@@ -23,7 +23,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
-from kn_edit.workspace import EditRecord, Step, Workspace
+from kn_edit.workspace import EditRecord, FactRecord, Step, Workspace
 from kn_edit.workspace.folder import results_folder
 
 SEED = 0  # of the random neurons
@@ -36,6 +36,7 @@ class _Update:
     """An update that can be asked again, and the versions without it and with it."""
 
     record: EditRecord
+    position: int  # of the fact in its edit
     case: Case
     to: str
     without: tuple[str, ...]
@@ -51,8 +52,7 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
     edits = workspace.ledger.records(recipe)
-    asked = (_update(workspace, edit, recipe) for edit in edits)
-    updates = [update for update in asked if update is not None]
+    updates = [update for edit in edits for update in _updates(workspace, edit, recipe)]
     shown = updates[-MOST:]
     sections = [
         _list(edits, len(updates) - len(shown)),
@@ -71,10 +71,10 @@ def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
     out = results_folder(out)
     record = workspace.ledger.edit(edit)
     made_folder(out)
-    update = _update(workspace, record, (record.id,))
-    sections = [_list([record], 0)]
-    if update is not None:
-        sections.append(_about(workspace, update))
+    updates = _updates(workspace, record, (record.id,))
+    shown = updates[:MOST]
+    sections = [_list([record], len(updates) - len(shown))]
+    sections += [_about(workspace, update) for update in shown]
     steps = [step for step in workspace.log() if step.edit == record.id]
     sections.append(_history(steps))
     return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections)
@@ -93,16 +93,26 @@ def _put(workspace: Workspace, out: Path, title: str, sections: Sequence[Section
     return file
 
 
-def _update(workspace: Workspace, record: EditRecord, recipe: Sequence[str]) -> _Update | None:
-    """An update that can be asked again; None for what cannot, and for an erasure."""
-    case = case_again(record)
-    if case is None or record.target is None:
+def _updates(workspace: Workspace, record: EditRecord, recipe: Sequence[str]) -> list[_Update]:
+    """The updates of an edit that can be asked again; none of an erasure."""
+    without = tuple(edit for edit in recipe if edit != record.id)
+    updates = []
+    for position, recorded in enumerate(record.by_fact):
+        pair = _askable(workspace, recorded)
+        if pair is not None:
+            updates.append(_Update(record, position, *pair, without, tuple(recipe)))
+    return updates
+
+
+def _askable(workspace: Workspace, recorded: FactRecord) -> tuple[Case, str] | None:
+    """The case of a recorded fact and its new answer, if the model can be asked both."""
+    case, to = case_again(recorded), recorded.change.target
+    if case is None or to is None:
         return None
     model = workspace.engine.model
-    if any(refusal(model, case, answer) for answer in (case.fact.answer, record.target)):
+    if any(refusal(model, case, answer) for answer in (case.fact.answer, to)):
         return None
-    without = tuple(edit for edit in recipe if edit != record.id)
-    return _Update(record, case, record.target, without, tuple(recipe))
+    return case, to
 
 
 # --- what a version holds ------------------------------------------------------------------------
@@ -124,8 +134,25 @@ def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
     columns = ("edit", "what", "method", "neurons", "efficacy", "general.", "specif.", "made, UTC")
     text = "What each edit reached when it was made."
     if hidden:
-        text += f" The newest {MOST} are shown in full below; `report --edit` shows the others."
-    return Section("Edits", text, (Table("In order", columns, rows),))
+        text += f" {MOST} updates are shown in full below, and {hidden} are not."
+    tables = [Table("In order", columns, rows), *(_facts(one) for one in edits if one.further)]
+    return Section("Edits", text, tuple(tables))
+
+
+def _facts(edit: EditRecord) -> Table:
+    """The facts of an edit of many, each with what was measured of it."""
+    rows = tuple(
+        (
+            f"{each.change.relation}: {each.change.subject}",
+            each.change.answer or "",
+            each.change.target or "",
+            *(_share(each.metrics.get(key)) for key in ("efficacy", "generalization")),
+            _share(each.metrics.get("specificity")),
+        )
+        for each in edit.by_fact
+    )
+    columns = ("fact", "from", "to", "efficacy", "general.", "specif.")
+    return Table(f"The facts of edit {edit.id[:12]}", columns, rows)
 
 
 def _figures(found: Evaluation) -> Section:
@@ -199,14 +226,15 @@ def _about(workspace: Workspace, one: _Update) -> Section:
     scores = dict(located.ranking) | dict(located.neurons)
     candidates = [(neuron, scores.get(neuron, 0.0)) for neuron in {*scores, *written}]
     prefix = one.record.id[:12]
+    name = f"{prefix}-{one.position}" if one.position else prefix
     plots = (
         Plot(
-            f"neurons-{prefix}",
+            f"neurons-{name}",
             "Candidates by their score on the base (area), and the slots that the edit writes",
             neuron_map(sorted(candidates), model.n_layers, model.d_ff, chosen=set(written)),
         ),
         Plot(
-            f"dose-{prefix}",
+            f"dose-{name}",
             "p(answer) while neurons are scaled, the mean over trained prompts",
             series(lines, "coefficients times", "p(answer)"),
         ),

@@ -11,7 +11,7 @@ from typing import Any
 from kn_edit.credentials import tokens_in_use
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
-from kn_edit.ledger.records import EditRecord
+from kn_edit.ledger.records import EditRecord, FactChange
 from kn_edit.models.cache import DEMO, DEMO_BERT
 from kn_edit.models.families import family_of
 from kn_edit.safetext import code_span, inert_markdown, shown, struck
@@ -34,6 +34,7 @@ MEANING = {
 }
 UNKNOWN = {"license": "other", "license_name": "unknown"}
 
+MOST_FACTS = 200  # of one edit
 MOST_CELL = 300  # characters
 DIGITS = 12  # of an id, in a list
 _LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
@@ -174,12 +175,14 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
     head = "| what | from | to | neurons | efficacy | generalization | specificity | sha256 |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
     for one in edits:
-        what = f"{one.relation}: {one.subject}" if one.subject else f"{one.relation}, erased"
-        shares = (_share(one.metrics.get(name)) for name in SHARES)
-        cells = (_cell(what), _cell(one.answer or ""), _cell(one.target or ""))
         ranks = [f"layer {each.layer}, rank {each.rank}" for each in one.layers]
         count = "; ".join([*([str(len(one.neurons))] if one.neurons or not ranks else []), *ranks])
-        rows.append("| " + " | ".join((*cells, count, *shares, _code(one.id))) + " |")
+        if one.further:
+            many = (f"{len(one.facts)} facts in one edit, the means", "", "", count)
+            rows.append(_row(*many, *_shares(one.metrics), _code(one.id)))
+            rows += _rows_of_facts(one)
+        else:
+            rows.append(_row(*_fact(one.facts[0]), count, *_shares(one.metrics), _code(one.id)))
     yield "\n".join(rows)
     against = [
         f"- {_code(one.id[:DIGITS])}: {_cell('; '.join(one.faults))}" for one in edits if one.faults
@@ -191,6 +194,30 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
         f"They apply in this order. `{FOLDER}/` holds the numbers of each, in a file that is "
         "named by its sha256, and how its neurons were found."
     )
+
+
+def _rows_of_facts(edit: EditRecord) -> Iterator[str]:
+    """A row for each fact of an edit of many, or for the first of very many."""
+    for each in edit.by_fact[:MOST_FACTS]:
+        yield _row(*_fact(each.change), "", *_shares(each.metrics), "")
+    if len(edit.facts) > MOST_FACTS:
+        more = f"and {len(edit.facts) - MOST_FACTS} more facts, which `kn-edit show` lists"
+        yield _row(more, *([""] * 7))
+
+
+def _fact(change: FactChange) -> tuple[str, str, str]:
+    """What is changed, from what, to what."""
+    erased = f"{change.relation}, erased"
+    what = f"{change.relation}: {change.subject}" if change.subject else erased
+    return _cell(what), _cell(change.answer or ""), _cell(change.target or "")
+
+
+def _shares(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_share(metrics.get(name)) for name in SHARES)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _measured(edits: Sequence[EditRecord]) -> Iterator[str]:

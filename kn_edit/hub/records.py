@@ -11,16 +11,18 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
 from kn_edit.facts import Template
 from kn_edit.ledger.history import canonical
-from kn_edit.ledger.records import EditRecord
+from kn_edit.ledger.records import EditRecord, FactChange
 from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
 FORMAT = "kn-record/1"
+FORMAT_OF_MANY = "kn-record/2"  # of an edit of several facts, and of no other
 KINDS = ("update", "erase")
 # Of updates: as any method may be named; an erasure says what it sets slots to.
 METHOD = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -33,6 +35,7 @@ MOST_MESSAGE = 20_000  # letters of the message, and of any text about how an ed
 MOST_NAME = 200  # letters of a method, of the name of a figure
 MOST_TEMPLATES = 200  # of each kind
 MOST_NEURONS = 100_000
+MOST_FACTS = 10_000
 MOST_METRICS = 200
 MOST_VALUES = 200_000
 MOST_DEPTH = 20
@@ -41,6 +44,7 @@ _MOST_FIGURE = 1e300
 _MOST_INDEX = 1 << 31
 _TEXTS = ("kind", "relation", "method", "message")
 _MAYBE = ("subject", "answer", "target")
+_OF_FACT = ("relation", *_MAYBE)
 _SPACES = "\t\n\r"  # controls that scraped text holds, and that do no harm
 _PAIRS = (
     ("p_old_before", "p_old_after"),
@@ -55,9 +59,14 @@ class RecordProblem(ValueError):
 
 def record_json(edit: EditRecord) -> bytes:
     """What is recorded about an edit, as canonical JSON. Moments stay in the ledger."""
-    facts = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
-    found, metrics = _finite(dict(edit.found)), _finite(dict(edit.metrics))
-    return canonical({"format": FORMAT, **facts, "found": found, "metrics": metrics})
+    told: dict[str, Any] = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
+    told |= {"format": FORMAT, "found": _finite(dict(edit.found))}
+    told |= {"metrics": _finite(dict(edit.metrics))}
+    if edit.further:
+        for name in _OF_FACT:
+            del told[name]
+        told |= {"format": FORMAT_OF_MANY, "facts": [*map(asdict, edit.facts)]}
+    return canonical(told)
 
 
 def read_record(data: bytes, path: Path) -> dict[str, Any]:
@@ -89,19 +98,41 @@ def _read(data: bytes) -> dict[str, Any]:
     if len(data) > MOST_RECORD:
         raise RecordProblem(f"it has more than the {MOST_RECORD:,} bytes that it may have")
     try:
-        facts = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
+        told = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
     except JsonProblem as problem:
         raise RecordProblem(str(problem)) from None
     known = {"format", "found", "metrics", *_TEXTS, *_MAYBE}
-    if not isinstance(facts, dict) or facts.keys() != known or facts.pop("format") != FORMAT:
-        raise RecordProblem(f"it is not of the form {FORMAT}")
+    many = isinstance(told, dict) and told.get("format") == FORMAT_OF_MANY
+    if many:
+        known = known - {*_OF_FACT} | {"facts"}
+    form = FORMAT_OF_MANY if many else FORMAT
+    if not isinstance(told, dict) or told.keys() != known or told.pop("format") != form:
+        raise RecordProblem(f"it is not of the form {form}")
+    facts = told | (_first_and_further(told.pop("facts")) if many else {})
     for name in (*_TEXTS, *_MAYBE):
         if name in _TEXTS or facts[name] is not None:
             _check_text(name, facts[name], _most(name), blank=name == "message")
     _check_kind(facts)
+    if many and facts["kind"] != "update":
+        raise RecordProblem("its kind is not update, and no other edit has several facts")
     _check_metrics(facts["metrics"])
     _check_found(facts["found"])
+    if many:
+        _check_by_fact(facts["found"].get("by_fact"), 1 + len(facts["further"]))
     return facts
+
+
+def _first_and_further(facts: object) -> dict[str, Any]:
+    """The facts of an edit of several as the fields of a NewEdit."""
+    if not isinstance(facts, list) or not 2 <= len(facts) <= MOST_FACTS:
+        raise RecordProblem(f"its facts are not a list of 2 to {MOST_FACTS:,}")
+    for at, fact in enumerate(facts):
+        if not isinstance(fact, dict) or fact.keys() != {*_OF_FACT}:
+            raise RecordProblem(f"its facts[{at}] does not have {', '.join(_OF_FACT)}")
+        for name in _OF_FACT:
+            _check_text(f"facts[{at}].{name}", fact[name], MOST_LETTERS)
+    first, *others = facts
+    return {**first, "further": tuple(FactChange(**fact) for fact in others)}
 
 
 def _most(name: str) -> int:
@@ -158,16 +189,34 @@ def _check_found(found: object) -> None:
     """How an edit was found: any plain JSON, but what later commands read is as they need it."""
     if not isinstance(found, dict):
         raise RecordProblem("its found is not an object")
-    for name in ("templates", "held_out"):
-        _check_list(f"found.{name}", found.get(name, []), MOST_TEMPLATES, _check_template)
-    paraphrases = found.get("paraphrases", [])
-    _check_list("found.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
+    _check_asked("found", found)
     _check_list("found.neurons", found.get("neurons", []), MOST_NEURONS, _check_neuron)
     for value in _values(found):
         if isinstance(value, str):
             _check_text("found", value, MOST_MESSAGE, blank=True)
         elif value is not None and not isinstance(value, bool) and not _is_figure(value):
             raise RecordProblem("its found holds a number out of range")
+
+
+def _check_asked(where: str, found: Mapping[str, Any]) -> None:
+    """How a fact was asked."""
+    for name in ("templates", "held_out"):
+        _check_list(f"{where}.{name}", found.get(name, []), MOST_TEMPLATES, _check_template)
+    paraphrases = found.get("paraphrases", [])
+    _check_list(f"{where}.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
+
+
+def _check_by_fact(by_fact: object, count: int) -> None:
+    """What was recorded for each of several facts, where anything was."""
+    if by_fact is None:
+        return
+    if not isinstance(by_fact, list) or len(by_fact) != count:
+        raise RecordProblem("its found.by_fact is not a list with an entry for each fact")
+    for at, found in enumerate(by_fact):
+        if not isinstance(found, dict):
+            raise RecordProblem(f"its found.by_fact[{at}] is not an object")
+        _check_asked(f"found.by_fact[{at}]", found)
+        _check_metrics(found.get("metrics", {}))
 
 
 def _check_list(name: str, values: object, most: int, check: Callable[[str, object], None]) -> None:

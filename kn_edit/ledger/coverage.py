@@ -32,6 +32,7 @@ OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
 class Covered:
     """A table whose rows are covered. owner: SQL of the event that recorded a row `t`.
 
+    only: SQL of the rows that are; the others say nothing new, and are compared
     later: a column that came after schema 0003, at the end; where it is NULL, a row is hashed as
     if there were no such column, as it was before.
     """
@@ -40,6 +41,7 @@ class Covered:
     owner: str = OWN
     join: str = ""
     later: str | None = None
+    only: str = "1 = 1"
 
     def query(self, condition: str) -> str:
         """SQL of (owner, every column as it is stored), in the order of the primary key."""
@@ -47,7 +49,7 @@ class Covered:
         order = ", ".join(f"t.{column.name}" for column in self.table.primary_key)
         return (
             f"SELECT {self.owner}, {columns} FROM {self.table.name} t {self.join} "
-            f"WHERE {condition} ORDER BY {order}"
+            f"WHERE {condition} AND {self.only} ORDER BY {order}"
         )
 
     def line(self, values: Any) -> bytes:
@@ -58,7 +60,8 @@ class Covered:
 
 # What a payload is made of: the tables in this order, each with all columns that it has in schema
 # 0003. Whoever adds a column or a table keeps this rule for the events that have it. A table that
-# came later (edit_layers, 0005) stands at the end, and adds nothing to events without its rows.
+# came later (edit_layers, 0005; edit_facts, 0006) stands at the end, and adds nothing to events
+# without its rows. The first fact of an edit is covered with its row of `edits`.
 COVERED = (
     Covered(tables.base_models, FIRST_EVENT),
     Covered(tables.base_places),
@@ -72,6 +75,7 @@ COVERED = (
     Covered(tables.evaluations),
     Covered(tables.publications),
     Covered(tables.edit_layers, *OF_EDIT),
+    Covered(tables.edit_facts, *OF_EDIT, only="t.position IS NOT 0"),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select, text
 
-from kn_edit.ledger import coverage, lists, written
+from kn_edit.ledger import changed, coverage, lists, written
 from kn_edit.ledger.lists import each_recipe as each_recipe
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import Recipe
@@ -17,6 +17,7 @@ from kn_edit.ledger.records import (
     BaseRecord,
     Blame,
     EditRecord,
+    FactChange,
     Publication,
     Ref,
     Step,
@@ -31,7 +32,6 @@ from kn_edit.ledger.tables import (
     edits,
     evaluations,
     events,
-    facts,
     publications,
     refs,
 )
@@ -113,16 +113,8 @@ def edit_records(
     What an event recorded is compared with its payload, so that nothing else is ever told.
     """
     ids = None if ids is None else list(ids)
-    query = (
-        select(
-            edits,
-            facts.c.relation,
-            facts.c.subject,
-            facts.c.answer,
-            attributions.c.found,
-        )
-        .outerjoin(facts, facts.c.id == edits.c.fact_id)
-        .outerjoin(attributions, attributions.c.edit_id == edits.c.id)
+    query = select(edits, attributions.c.found).outerjoin(
+        attributions, attributions.c.edit_id == edits.c.id
     )
     rows = [
         Row("edits", row)
@@ -130,11 +122,13 @@ def edit_records(
         for row in connection.execute(part).mappings().all()
     ]
     coverage.require(connection, [row.number("seq") for row in rows])
+    facts = changed.of_edits(connection, rows, ids)
     writes, metrics = written.of_edits(connection, ids), _metrics(connection, ids)
     overlapping = _overlaps(connection, writes) if overlaps else {}
     return [
         _edit(
             row,
+            facts=facts[row.text("id")],
             writes=writes.get(row.text("id"), NOTHING),
             metrics=metrics.get(row.text("id"), {}),
             overlaps=row.texts("overlaps") or overlapping.get(row.text("id"), ()),
@@ -266,14 +260,19 @@ def _metrics(connection: Connection, ids: Iterable[str] | None) -> dict[str, Any
     return measured
 
 
-def _edit(row: Row, *, writes: Writes, metrics: Any, overlaps: tuple[str, ...]) -> EditRecord:
+def _edit(
+    row: Row,
+    *,
+    facts: tuple[FactChange, ...],
+    writes: Writes,
+    metrics: Any,
+    overlaps: tuple[str, ...],
+) -> EditRecord:
     return EditRecord(
         id=row.text("id"),
         kind=row.text("kind"),
-        relation=row.text("relation"),
-        subject=row.text_or_none("subject"),
-        answer=row.text_or_none("answer"),
-        target=row.text_or_none("target"),
+        **vars(facts[0]),
+        further=facts[1:],
         method=row.text("method"),
         found=row.mapping("found"),
         metrics=metrics,

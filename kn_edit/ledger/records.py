@@ -51,8 +51,53 @@ class LayerChange:
 
 
 @dataclass(frozen=True)
-class EditRecord:
-    """An edit as it was recorded, without its numbers (those are in the delta)."""
+class FactChange:
+    """A fact that an edit changes, and its new answer.
+
+    An erasure is of a relation: it has neither subject nor answers.
+    """
+
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+
+
+@dataclass(frozen=True)
+class FactRecord:
+    """What was recorded about one fact of an edit, by anybody.
+
+    found: how it was asked; metrics: what was measured of it
+    """
+
+    change: FactChange
+    found: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+
+class _OfFacts:
+    """What changes facts: the first one by its fields, and those beside it."""
+
+    relation: str
+    subject: str | None
+    answer: str | None
+    target: str | None
+    further: tuple[FactChange, ...]
+
+    @property
+    def facts(self) -> tuple[FactChange, ...]:
+        """Every fact that the edit changes, in order."""
+        first = FactChange(self.relation, self.subject, self.answer, self.target)
+        return (first, *self.further)
+
+
+@dataclass(frozen=True)
+class EditRecord(_OfFacts):
+    """An edit as it was recorded, without its numbers (those are in the delta).
+
+    relation, subject, answer, target: of the fact that it changes, the first one of many
+    further: the other facts; `facts` has all of them
+    """
 
     id: str
     kind: str
@@ -68,6 +113,21 @@ class EditRecord:
     overlaps: tuple[str, ...]  # edits of the head of that time with common slots
     neurons: tuple[NeuronId, ...]  # whose slots it writes by themselves
     layers: tuple[LayerChange, ...] = ()  # of which it writes all slots at once
+    further: tuple[FactChange, ...] = ()
+
+    @property
+    def by_fact(self) -> tuple[FactRecord, ...]:
+        """Each fact with what was recorded of it alone."""
+        if not self.further:
+            return (FactRecord(self.facts[0], self.found, self.metrics),)
+        recorded = self.found.get("by_fact")
+        entries = recorded if isinstance(recorded, list) else []
+        if len(entries) != len(self.facts):
+            entries = [{}] * len(self.facts)
+        return tuple(
+            FactRecord(change, _object(entry), _object(_object(entry).get("metrics")))
+            for change, entry in zip(self.facts, entries, strict=True)
+        )
 
     @property
     def faults(self) -> tuple[str, ...] | None:
@@ -80,9 +140,18 @@ class EditRecord:
         return tuple(text for text in texts if isinstance(text, str))
 
 
+def _object(value: object) -> Mapping[str, Any]:
+    """A JSON object; an empty one in place of anything else."""
+    return value if isinstance(value, dict) else {}
+
+
 @dataclass(frozen=True, eq=False)
-class NewEdit:
-    """An edit to record: the delta, the fact it is about, how it was found, what it does."""
+class NewEdit(_OfFacts):
+    """An edit to record: the delta, the facts it is about, how it was found, what it does.
+
+    relation, subject, answer, target: of the fact that it changes, the first one of many
+    further: the other facts; `facts` has all of them
+    """
 
     delta: Delta | KeptDelta
     kind: str
@@ -94,6 +163,7 @@ class NewEdit:
     found: Mapping[str, Any]
     metrics: Mapping[str, Any]
     message: str
+    further: tuple[FactChange, ...] = ()
 
 
 @dataclass(frozen=True)

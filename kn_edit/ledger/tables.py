@@ -19,7 +19,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -94,6 +94,7 @@ edits = Table(
     Column("seq", Integer, nullable=False),  # the event that recorded it
     _link("base", "base_models.fingerprint"),
     Column("kind", String(16), nullable=False),
+    # Of the first fact, as `edit_facts` says it at position 0: events cover them since schema 0003.
     Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
     _text("target", nullable=True),
     _text("method"),
@@ -103,6 +104,17 @@ edits = Table(
     Column("overlaps", JSON, nullable=False),
     Column("created", MOMENT, nullable=False),
     UniqueConstraint("seq"),
+)
+
+# The facts that an edit changes, in order.
+edit_facts = Table(
+    "edit_facts",
+    metadata,
+    _link("edit_id", "edits.id", key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+    _text("target", nullable=True),
+    sqlite_with_rowid=False,
 )
 
 attributions = Table(

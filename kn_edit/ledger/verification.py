@@ -17,7 +17,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import BadDigest, KnEditError
-from kn_edit.ledger import coverage, lists, reading, sqlite, structure, written
+from kn_edit.ledger import changed, coverage, lists, reading, sqlite, structure, written
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
@@ -93,6 +93,7 @@ def _examine(
     look("events", path, lambda: _since(chain, since))
     look("refs", path, lambda: _misplaced(connection, chain))
     look("rows", path, lambda: _uncovered(connection, chain))
+    look("rows", path, lambda: _other_facts(connection))
     for read in (reading.base, reading.all_refs, reading.steps, reading.all_publications):
         look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
@@ -204,6 +205,13 @@ def _uncovered(connection: Connection, chain: Chain) -> Iterator[Problem]:
                 yield Problem("rows", f"event {seq}", message)
         elif chain.sound:  # else it may be one of those behind the break
             yield Problem("rows", f"event {seq}", "rows name an event that is not there")
+
+
+def _other_facts(connection: Connection) -> Iterator[Problem]:
+    """Edits of which two tables do not name the same first fact."""
+    for edit in changed.misplaced(connection):
+        subject = shortened(escaped(edit), _MOST_REASON)
+        yield Problem("rows", subject, "the table of facts does not say what the edit does")
 
 
 def _unreadable(connection: Connection, read: Callable[[Connection], object]) -> Iterator[Problem]:

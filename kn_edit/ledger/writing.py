@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
-from kn_edit.ledger import events, lists, written
+from kn_edit.ledger import changed, events, lists, written
 from kn_edit.ledger.history import changes
 from kn_edit.ledger.reading import digests as read_digests
-from kn_edit.ledger.records import BRANCH, Adoption, Advance, BaseRecord, NewEdit, Publication
+from kn_edit.ledger.records import (
+    BRANCH,
+    Adoption,
+    Advance,
+    BaseRecord,
+    FactChange,
+    NewEdit,
+    Publication,
+)
 from kn_edit.ledger.spans import Hop, Span, effect_of, new_span
 from kn_edit.ledger.tables import (
     attributions,
@@ -246,17 +254,18 @@ def add_publication(connection: Connection, one: Publication, now: str) -> None:
 
 
 def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
-    """Add the edit with its fact, writes and attribution. A known one stays as it was recorded."""
+    """Add the edit with its facts, writes and attribution. A known one stays as it is recorded."""
     delta = edit.delta
     if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
         return
+    rows = [(_fact(connection, fact), fact.target) for fact in edit.facts]
     connection.execute(
         insert(edits).values(
             id=delta.id,
             seq=events.next_seq(connection),
             base=delta.base.fingerprint,
             kind=edit.kind,
-            fact_id=_fact(connection, edit),
+            fact_id=rows[0][0],
             target=edit.target,
             method=edit.method,
             message=edit.message,
@@ -265,6 +274,7 @@ def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
         )
     )
     connection.execute(insert(attributions).values(edit_id=delta.id, found=dict(edit.found)))
+    changed.add(connection, delta.id, rows)
     written.add(connection, delta.id, Writes.of(delta))
 
 
@@ -275,19 +285,20 @@ def add_evaluation(connection: Connection, version: str, edit: NewEdit, now: str
     connection.execute(insert(evaluations).values(**measured, created=now, seq=seq))
 
 
-def _fact(connection: Connection, edit: NewEdit) -> int:
+def _fact(connection: Connection, fact: FactChange) -> int:
+    """The number of a fact, which is added where it is not known."""
     query = select(facts.c.id).where(
-        facts.c.relation == edit.relation,
-        facts.c.subject.is_not_distinct_from(edit.subject),
-        facts.c.answer.is_not_distinct_from(edit.answer),
+        facts.c.relation == fact.relation,
+        facts.c.subject.is_not_distinct_from(fact.subject),
+        facts.c.answer.is_not_distinct_from(fact.answer),
     )
     known = connection.execute(query).scalar()
     if known is not None:
         return int(known)
     values = {
-        "relation": edit.relation,
-        "subject": edit.subject,
-        "answer": edit.answer,
+        "relation": fact.relation,
+        "subject": fact.subject,
+        "answer": fact.answer,
         "seq": events.next_seq(connection),
     }
     key = connection.execute(insert(facts).values(values)).inserted_primary_key

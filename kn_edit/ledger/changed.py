@@ -1,0 +1,79 @@
+"""The table of the facts that edits change: one each, or many.
+
+The first fact of an edit stands in `edits` as well, whose rows were covered by events before this
+table came. So the row at position 0 says nothing new: it is in no payload, and compared instead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from sqlalchemy import Connection, insert, select, text
+
+from kn_edit.ledger.parts import parts
+from kn_edit.ledger.records import FactChange
+from kn_edit.ledger.stored import DamagedRow, Row
+from kn_edit.ledger.tables import edit_facts, facts
+
+_OTHER_FIRST = text(
+    "SELECT e.id FROM edits e LEFT JOIN edit_facts f ON f.edit_id = e.id AND f.position = 0 "
+    "WHERE f.edit_id IS NULL OR f.fact_id IS NOT e.fact_id OR f.target IS NOT e.target"
+)
+_OF_NO_EDIT = text(
+    "SELECT f.edit_id FROM edit_facts f LEFT JOIN edits e ON e.id = f.edit_id "
+    "WHERE f.position = 0 AND e.id IS NULL"
+)
+
+
+def add(connection: Connection, edit: str, rows: Sequence[tuple[int, str | None]]) -> None:
+    """Add a row for each fact that an edit changes: the number of the fact, its new answer."""
+    values = [
+        {"edit_id": edit, "position": position, "fact_id": fact, "target": target}
+        for position, (fact, target) in enumerate(rows)
+    ]
+    connection.execute(insert(edit_facts), values)
+
+
+def of_edits(
+    connection: Connection, edits: Sequence[Row], ids: Collection[str] | None
+) -> dict[str, tuple[FactChange, ...]]:
+    """The facts that each of these edits changes, in order. Raises DamagedRow.
+
+    edits: rows of `edits`; ids: theirs, or None for all
+    """
+    query = (
+        select(edit_facts, facts.c.relation, facts.c.subject, facts.c.answer)
+        .outerjoin(facts, facts.c.id == edit_facts.c.fact_id)
+        .order_by(edit_facts.c.edit_id, edit_facts.c.position)
+    )
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for part in parts(query, edit_facts.c.edit_id, ids):
+        for values in connection.execute(part).mappings():
+            row = Row("edit_facts", values)
+            rows[row.text("edit_id")].append(row)
+    return {edit.text("id"): _facts(edit, rows[edit.text("id")]) for edit in edits}
+
+
+def _facts(edit: Row, rows: Sequence[Row]) -> tuple[FactChange, ...]:
+    """The facts of an edit, the first of which is the one that its own row names."""
+    first = [(row.number("fact_id"), row.text_or_none("target")) for row in rows[:1]]
+    places = [row.number("position") for row in rows]
+    own = (edit.number("fact_id"), edit.text_or_none("target"))
+    if first != [own] or places != [*range(len(rows))]:
+        raise DamagedRow(f"the facts of edit {edit.text('id')} are not those that it changed")
+    return tuple(
+        FactChange(
+            relation=row.text("relation"),
+            subject=row.text_or_none("subject"),
+            answer=row.text_or_none("answer"),
+            target=row.text_or_none("target"),
+        )
+        for row in rows
+    )
+
+
+def misplaced(connection: Connection) -> Iterator[str]:
+    """Edits whose first fact is not the one that their own row names, and ids of no edit."""
+    for query in (_OTHER_FIRST, _OF_NO_EDIT):
+        yield from (str(edit) for edit in connection.execute(query).scalars())
