@@ -41,6 +41,8 @@ def advice_on(*edits: Edited) -> tuple[Advice, ...]:
         return tuple(_of_erasure(context))
     if any(draft.unsound for draft in drafts):
         return tuple(_of_formula(context, drafts))
+    if drafts[0].further:
+        return tuple(_of_many(context, drafts[0]))
     missed = any(answer.miss for draft in drafts for answer in draft.after)
     steps = _of_missed(context, drafts) if missed else _of_harm(context, drafts)
     return (*_of_formula(context, drafts), *steps, _accepted(context))
@@ -70,6 +72,14 @@ def tell_advice(advice: Iterable[Advice]) -> None:
 
 def to_json(advice: Iterable[Advice]) -> list[dict[str, object]]:
     return [one.plain() for one in advice]
+
+
+def _of_many(context: click.Context, draft: Draft) -> Iterator[Advice]:
+    """Of one edit of several facts."""
+    yield _wording(context, [draft])
+    each = again(context, leave_out=["as_one_edit", "method"])
+    yield Advice("an edit of each fact, by the usual method", each)
+    yield _accepted(context)
 
 
 def _of_missed(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice]:

@@ -9,7 +9,16 @@ import click
 
 from kn_edit.cli import plain
 from kn_edit.cli.advice import advice_on, advised, tell_advice, to_json
-from kn_edit.cli.many import measured, notices, tell_notes, tell_plan, to_do, update_rows
+from kn_edit.cli.many import (
+    ToDo,
+    measured,
+    notices,
+    rows_failed,
+    tell_notes,
+    tell_plan,
+    to_do,
+    update_rows,
+)
 from kn_edit.cli.method_options import chosen_method, method_command
 from kn_edit.cli.options import (
     Named,
@@ -34,6 +43,11 @@ if TYPE_CHECKING:
 @click.command(cls=method_command("update", after="to"))
 @fact_options
 @click.option("--to", metavar="NEW", help="The new answer.")
+@click.option(
+    "--as-one-edit",
+    is_flag=True,
+    help="With --facts: change all of them by one edit. --method names one that takes many.",
+)
 @rule_options
 @recording_options
 @output_options
@@ -42,6 +56,7 @@ def update(
     workspace: Workspace,
     named: Named,
     to: str | None,
+    as_one_edit: bool,
     rule: Rule,
     recording: Recording,
     output: Output,
@@ -53,7 +68,8 @@ def update(
     many answers of other subjects, is shown and not recorded (exit code 8), with the token that it
     failed on and what to try; --accept records it.
     A file of facts makes one edit of each; rows whose fact has the new answer already are passed
-    over, so that running it again goes on where it stopped.
+    over, so that running it again goes on where it stopped. With --as-one-edit, a file makes one
+    edit of all its facts, by a method that takes many; the gate looks at the means over them.
 
     The shortest way is a sentence as it should be true: mark what it is about by [X: ...] and its
     new answer by [Y: ...], the answer last. What the model says now need not be known. Give other
@@ -71,13 +87,18 @@ def update(
           --subject Lyra --answer Oxford --to London --neighbour Will
       kn-edit update --facts edits.jsonl --json
     """
-    from kn_edit.workspace import How
+    from kn_edit.workspace import How, require_many
 
-    how = How(chosen_method("update", options), rule.search(), recording.gate(workspace.gate))
+    if as_one_edit and not named.many:
+        raise click.UsageError("--as-one-edit belongs to --facts")
+    method = chosen_method("update", options)
+    how = How(method, rule.search(), recording.gate(workspace.gate))
     wanted = []
     for case in named.cases(None if named.many else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
+    if as_one_edit:
+        require_many(method, len(wanted))
 
     def make(case: Case, target: str) -> Edited:
         accept, dry_run = recording.accept, recording.dry_run
@@ -89,6 +110,9 @@ def update(
         tell_notes((case for case, _ in plan.wanted), output)
         rows = to_do(plan, workspace.check, named.located)
         left = [row for row in rows if row.error is None]
+        if as_one_edit:
+            _together(workspace, rows, how, recording, output)
+            return
         expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
@@ -147,6 +171,33 @@ def erase(
 
     _one(make, recording, output)
     tell_passed_over(workspace, pack, output)
+
+
+def _together(
+    workspace: Workspace, rows: Sequence[ToDo], how: How, recording: Recording, output: Output
+) -> None:
+    """Make one edit of all rows. Those of a benchmark that cannot be asked are left out.
+
+    Raises GateFailed, and RowsFailed where rows were left out.
+    """
+    pairs = [(row.case, row.target) for row in rows if row.error is None]
+    failed = [row for row in rows if row.error is not None]
+    for row in failed:
+        output.notice(f"{row.name} is left out: {row.error}")
+
+    def make() -> Edited:
+        accept, dry_run = recording.accept, recording.dry_run
+        return workspace.update_many(pairs, how=how, accept=accept, dry_run=dry_run)
+
+    if pairs:
+        _one(make, recording, output)
+        for relation in dict.fromkeys(case.relation for case, _ in pairs):
+            tell_passed_over(workspace, relation, output)
+    else:
+        nothing: dict[str, Any] = {"edit": None, "version": None, "facts": []}
+        output.show(nothing, [], lambda: ["nothing is left to do"])
+    if failed:
+        raise rows_failed(failed, len(rows))
 
 
 def _forecast(workspace: Workspace, case: Case, to: str, how: How) -> Forecast | None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
 from kn_edit.cli.plain import FIGURES
-from kn_edit.cli.records import before_and_after, written
+from kn_edit.cli.records import MOST_FACTS, answers_of, before_and_after, written
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -37,7 +39,10 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield from written(delta.neurons(), delta.ranks(), f", {_how(draft)}")
     yield from _beyond(draft)
     yield ""
-    yield from _answers(draft) if draft.kind == "update" else _facts(draft)
+    if draft.further:
+        yield _each_fact(draft)
+    else:
+        yield from _answers(draft) if draft.kind == "update" else _facts(draft)
     yield ""
     yield pairs(_measured(draft))
     yield ""
@@ -119,6 +124,19 @@ def _facts(draft: Draft) -> Parts:
         yield f"and {count(rest, 'more fact')}; --json has all"
 
 
+def _each_fact(draft: Draft) -> Table:
+    """A line for each fact of an update of many: its figures, and what its first prompt says."""
+    made = table("+fact", "+new answer", ">eff.", ">gen.", ">spec.", "+says now")
+    rows = zip(draft.facts, draft.by_fact, _by_fact(draft.after), strict=False)
+    for change, metrics, new in list(rows)[:MOST_FACTS]:
+        name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
+        figures = (share(metrics.get(figure)) for figure in FIGURES)
+        made.add_row(name, answer_cell(change.target or ""), *figures, said(new[0]))
+    if len(draft.facts) > MOST_FACTS:
+        made.add_row(f"and {len(draft.facts) - MOST_FACTS} more; --json has all")
+    return made
+
+
 def _by_fact(found: Sequence[Assessment]) -> list[list[Assessment]]:
     return [list(group) for _, group in groupby(found, key=lambda one: one.prompt.fact)]
 
@@ -159,7 +177,7 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
             f"{_prompts(metrics, 'same_subject_prompts')}",
         ),
         *_earlier(metrics),
-        *before_and_after(metrics, draft.answer, draft.target),
+        *before_and_after(metrics, *answers_of(draft.facts)),
     ]
 
 

@@ -67,6 +67,7 @@ class Result:
     def plain(self) -> dict[str, Any]:
         """The row as --json shows it: as an edit of its own, with what became of it."""
         fact = self.row.case.fact
+        named = plain.fact(fact) | {"answer": fact.answer or None, "target": self.row.target}
         edit: dict[str, Any] = (
             plain.edited(self.edited)
             if self.edited
@@ -74,10 +75,8 @@ class Result:
                 "edit": None,
                 "version": None,
                 "kind": "update",
-                "relation": fact.relation,
-                "subject": fact.subject,
-                "answer": fact.answer or None,
-                "target": self.row.target,
+                **named,
+                "facts": [named],
                 "metrics": dict.fromkeys(FIGURES),
                 "error": type(self.error).__name__,
             }
@@ -158,6 +157,13 @@ def to_do(
             error = refusal
         rows.append(ToDo(case, target, error))
     return sorted(rows, key=lambda row: row.case.fact.place.line if row.case.fact.place else 0)
+
+
+def rows_failed(rows: Sequence[ToDo], of: int) -> RowsFailed:
+    """What rows come to that were left out before anything was computed. of: how many there are"""
+    errors = [row.error for row in rows if row.error is not None]
+    worst = max((error.exit_code for error in errors), key=_OF_A_ROW.index)
+    return RowsFailed(tuple(f"{row.name}: {row.error}" for row in rows), of, worst, [])
 
 
 def update_rows(

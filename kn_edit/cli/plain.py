@@ -146,6 +146,7 @@ def edited(one: Edited) -> Plain:
         "subject": draft.subject,
         "answer": draft.answer,
         "target": draft.target,
+        "facts": [*map(asdict, draft.facts)],
         "method": draft.method,
         "neurons": scored(draft.neurons),
         "layers": [

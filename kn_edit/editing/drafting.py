@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from kn_edit.editing.drafts import Bench, Draft, measured
-from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest
+from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import method_of
 
 
 def draft(
-    bench: Bench, request: UpdateRequest | EraseRequest, method: EditMethod | str | None = None
+    bench: Bench,
+    request: UpdateRequest | UpdatesRequest | EraseRequest,
+    method: EditMethod | str | None = None,
 ) -> Draft:
     """An edit that is computed and measured, not recorded; by the usual method of its kind.
 
     Raises what the method's `propose` raises, and what measuring does.
     """
-    kind = Kind.UPDATE if isinstance(request, UpdateRequest) else Kind.ERASE
+    kind = Kind.ERASE if isinstance(request, EraseRequest) else Kind.UPDATE
     return measured(bench, method_of(kind, method).propose(bench, request))

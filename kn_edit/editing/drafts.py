@@ -17,6 +17,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
+from kn_edit.ledger.records import FactChange, OfFacts
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
@@ -40,6 +41,7 @@ class Measurement:
     paraphrases: tuple[Assessment, ...] = ()  # of an update, after it
     changed: tuple[Change, ...] = ()  # what an update changed of other subjects' answers
     harmful: bool = False  # the gate refuses it for these
+    by_fact: tuple[dict[str, Any], ...] = ()  # the metrics of each fact, where there are several
 
 
 class Exam(Protocol):
@@ -51,8 +53,12 @@ class Exam(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Proposal:
-    """An edit that was computed, not yet measured."""
+class Proposal(OfFacts):
+    """An edit that was computed, not yet measured.
+
+    relation, subject, answer, target: of the fact that it changes, the first one of many
+    further: the other facts; `facts` has all of them
+    """
 
     kind: str
     delta: Delta
@@ -66,11 +72,16 @@ class Proposal:
     notices: tuple[str, ...]
     message: str
     exam: Exam
+    further: tuple[FactChange, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
-    """An edit that was computed and measured, not yet recorded."""
+class Draft(OfFacts):
+    """An edit that was computed and measured, not yet recorded.
+
+    relation, subject, answer, target: of the fact that it changes, the first one of many
+    further: the other facts; `facts` has all of them
+    """
 
     kind: str
     delta: Delta
@@ -91,6 +102,8 @@ class Draft:
     paraphrases: tuple[Assessment, ...] = ()  # of an update, after it: what generalization asks
     changed: tuple[Change, ...] = ()  # what an update changed of other subjects' answers
     harmful: bool = False  # the gate refuses it for these
+    by_fact: tuple[dict[str, Any], ...] = ()  # the metrics of each fact, where there are several
+    further: tuple[FactChange, ...] = ()
 
     @property
     def misses(self) -> tuple[str, ...]:
@@ -122,6 +135,7 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         metrics=measurement.metrics,
         found=proposal.found
         | _said(proposal, measurement)
+        | _by_fact(proposal, measurement)
         | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
@@ -130,15 +144,28 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         paraphrases=measurement.paraphrases,
         changed=measurement.changed,
         harmful=measurement.harmful,
+        by_fact=measurement.by_fact,
+        further=proposal.further,
     )
+
+
+def _by_fact(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
+    """What is recorded of each of several facts: how it was asked, and what was measured of it."""
+    if not measurement.by_fact:
+        return {}
+    asked = proposal.found.get("by_fact", [{}] * len(measurement.by_fact))
+    pairs = zip(asked, measurement.by_fact, strict=True)
+    return {"by_fact": [entry | {"metrics": metrics} for entry, metrics in pairs]}
 
 
 def _said(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
     """What the model says to the first prompts of an update, before and after, to be recorded."""
     if proposal.kind != "update":
         return {}
-    pairs = list(zip(measurement.before, measurement.after, strict=True))[:RECORDED]
-    texts = ((old.prompt.cloze, old.says, new.says) for old, new in pairs)
+    pairs = list(zip(measurement.before, measurement.after, strict=True))
+    if proposal.further:  # the first prompt of each fact
+        pairs = list({old.prompt.fact: (old, new) for old, new in reversed(pairs)}.values())[::-1]
+    texts = ((old.prompt.cloze, old.says, new.says) for old, new in pairs[:RECORDED])
     return {
         "says": [
             dict(zip(("prompt", "before", "after"), map(_recordable, row), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -14,15 +14,16 @@ from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.editing.neutral import speech, spoken
 from kn_edit.edits.delta import Delta
-from kn_edit.errors import BadField, EmptyField
+from kn_edit.errors import BadField, EmptyField, listed
 from kn_edit.evaluation.changes import changes
-from kn_edit.evaluation.gate import not_numbers
+from kn_edit.evaluation.gate import Gate, not_numbers
 from kn_edit.evaluation.metrics import (
     Metrics,
     Probes,
     Readings,
     compare,
     nan_count,
+    pooled,
     read,
     same_tokens,
 )
@@ -34,6 +35,8 @@ from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
 
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
+MOST_NAMED = 6  # facts of one edit that are named
+MOST_NAME = 80  # letters of each
 SAME_SUBJECT = 0.8  # with less of what else is asked of the subject, a notice tells
 
 
@@ -48,54 +51,149 @@ class UpdateExam:
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
-        subject = self.probes.edited[0].fact.subject
-        with bench.engine.at(bench.deltas) as model:
-            earlier = EarlierAnswers.of(model, bench.earlier, (subject,))
-            old_before, before = assess(model, self.old), read(model, self.probes, self.to)
-            neutral_before, earlier_before = speech(model), earlier.right(model)
-        with bench.engine.at([*bench.deltas, delta]) as model:
-            old_after = assess(model, self.old, finite=False)
-            after = read(model, self.probes, self.to, like=before, finite=False)
-            neutral_after = speech(model, finite=False)
-            earlier_after = earlier.right(model, finite=False)
-        metrics, kept = compare(before, after), earlier.compared(earlier_before, earlier_after)
-        return Measurement(
-            before.edited,
-            after.edited,
-            metrics.plain()
-            | _odds(old_before, old_after, before, after)
-            | spoken(neutral_before, neutral_after)
-            | kept.metrics(),
-            (*bench.gate.faults(metrics), *bench.gate.undoing(kept.share)),
-            not_numbers(after.not_numbers, after.asked, neutral_before, neutral_after),
-            (
-                *(() if self.said else _unknown(old_before)),
-                *_changed(subject, metrics),
-                *kept.notices(),
-            ),
-            after.held_out,
-            changes(model, self.probes.neighbours, before.neighbours, after.neighbours),
-            harmful=bool(bench.gate.harm(metrics.specificity)),
+        return _measured(bench, delta, (self,))
+
+    @property
+    def subject(self) -> str:
+        return self.probes.edited[0].fact.subject
+
+    def asked(self, model: Model) -> Said:
+        """What a model says before the edit. Raises NotFinite."""
+        return Said(tuple(assess(model, self.old)), read(model, self.probes, self.to))
+
+    def asked_again(self, model: Model, before: Said) -> Said:
+        """What a model says after it."""
+        old = assess(model, self.old, finite=False)
+        readings = read(model, self.probes, self.to, like=before.readings, finite=False)
+        return Said(tuple(old), readings)
+
+
+@dataclass(frozen=True, eq=False)
+class UpdatesExam:
+    """What an update of several facts is measured by: each of them by an exam of its own."""
+
+    exams: tuple[UpdateExam, ...]
+
+    def measure(self, bench: Bench, delta: Delta) -> Measurement:
+        """As of one fact, over the prompts of all, and the metrics of each. Raises NotFinite."""
+        return _measured(bench, delta, self.exams)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of a fact. old: the edited prompts, asked for the answer before"""
+
+    old: tuple[Assessment, ...]
+    readings: Readings
+
+
+def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
+    """Measure an update of one fact or several: all before it, then all after it."""
+    subjects = {exam.subject for exam in exams}
+    with bench.engine.at(bench.deltas) as model:
+        earlier = EarlierAnswers.of(model, bench.earlier, subjects)
+        before = [exam.asked(model) for exam in _told(bench, exams)]
+        neutral_before, earlier_before = speech(model), earlier.right(model)
+    with bench.engine.at([*bench.deltas, delta]) as model:
+        pairs = zip(_told(bench, exams), before, strict=True)
+        after = [exam.asked_again(model, said) for exam, said in pairs]
+        neutral_after = speech(model, finite=False)
+        earlier_after = earlier.right(model, finite=False)
+    old, new = _together(before), _together(after)
+    metrics = compare(old.readings, new.readings)
+    kept = earlier.compared(earlier_before, earlier_after)
+    each = [compare(*(said.readings for said in pair)) for pair in zip(before, after, strict=True)]
+    faults, notices = _by_fact(bench.gate, exams, metrics, each)
+    probes = [prompt for exam in exams for prompt in exam.probes.neighbours]
+    several = len(exams) > 1
+    return Measurement(
+        before=old.readings.edited,
+        after=new.readings.edited,
+        metrics=metrics.plain()
+        | _odds(old, new)
+        | spoken(neutral_before, neutral_after)
+        | kept.metrics(),
+        faults=(*faults, *bench.gate.undoing(kept.share)),
+        unsound=not_numbers(
+            new.readings.not_numbers, new.readings.asked, neutral_before, neutral_after
+        ),
+        notices=(
+            *_few(_unknown(exam, said) for exam, said in zip(exams, before, strict=True)),
+            *_few(_changed(exam.subject, own) for exam, own in zip(exams, each, strict=True)),
+            *notices,
+            *kept.notices(),
+        ),
+        paraphrases=new.readings.held_out,
+        changed=changes(model, probes, old.readings.neighbours, new.readings.neighbours),
+        harmful=bool(bench.gate.harm(metrics.specificity)),
+        by_fact=tuple(
+            own.plain() | _odds(*pair)
+            for own, pair in zip(each, zip(before, after, strict=True), strict=True)
         )
+        if several
+        else (),
+    )
 
 
-def judged_by(probes: Probes) -> dict[str, Any]:
+def _told(bench: Bench, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
+    """The exams, one after the other, of which the progress tells where they are several."""
+    for at, exam in enumerate(exams):
+        if len(exams) > 1:
+            bench.progress("measuring", at, len(exams))
+        yield exam
+
+
+def _together(several: Sequence[Said]) -> Said:
+    """What is said of several facts."""
+    old = tuple(answer for said in several for answer in said.old)
+    return Said(old, pooled([said.readings for said in several]))
+
+
+def _by_fact(
+    gate: Gate, exams: Sequence[UpdateExam], means: Metrics, each: Sequence[Metrics]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What is wrong with an update over the means, and of which facts; else a notice of these."""
+    faults = gate.faults(means)
+    subjects = [
+        shortened(exam.subject, MOST_NAME)
+        for exam, own in zip(exams, each, strict=True)
+        if gate.faults(own)
+    ]
+    if len(exams) == 1 or not subjects:
+        return faults, ()
+    which = f"{len(subjects)} of its {len(exams)} facts"
+    if faults:
+        return (*faults, f"it fails on {which}: {listed(subjects, MOST_NAMED)}"), ()
+    names = listed(subjects, MOST_NAMED)
+    return (), (f"the means pass the gate, and {which} would not alone: {names}",)
+
+
+def _few(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The first sentences about facts, and how many more there are."""
+    sentences = [sentence for each in several for sentence in each]
+    more = len(sentences) - MOST_NAMED
+    if more <= 0:
+        return tuple(sentences)
+    return (*sentences[:MOST_NAMED], f"and so of {more} more of its facts")
+
+
+def judged_by(probes: Probes, most: int = MOST_RECORDED) -> dict[str, Any]:
     """The prompts that judge an update, as they are recorded with it: the first of each kind.
 
     Without those that no field may hold, which nobody could pull from a repository.
     """
     return {
         "judged_by": {
-            "paraphrases": _recordable(probes.held_out),
-            "neighbours": _recordable(probes.neighbours),
-            "same_subject": _recordable(probes.same_subject),
+            "paraphrases": _recordable(probes.held_out, most),
+            "neighbours": _recordable(probes.neighbours, most),
+            "same_subject": _recordable(probes.same_subject, most),
         }
     }
 
 
-def _recordable(prompts: Sequence[Prompt]) -> list[str]:
+def _recordable(prompts: Sequence[Prompt], most: int) -> list[str]:
     texts = []
-    for prompt in prompts[:MOST_RECORDED]:
+    for prompt in prompts[:most]:
         with suppress(BadField, EmptyField):
             texts.append(check_field(prompt.cloze, "template"))
     return texts
@@ -185,33 +283,29 @@ def _with_first_words(
     ]
 
 
-def _odds(
-    old_before: Sequence[Assessment],
-    old_after: Sequence[Assessment],
-    before: Readings,
-    after: Readings,
-) -> dict[str, Any]:
+def _odds(before: Said, after: Said) -> dict[str, Any]:
     """Mean p of the old and the new answer on the edited prompts, before and after."""
     return {
-        "p_old_before": fmean(one.p for one in old_before),
-        "p_old_after": fmean(one.p for one in old_after),
-        "p_new_before": fmean(one.p for one in before.edited),
-        "p_new_after": fmean(one.p for one in after.edited),
+        "p_old_before": fmean(one.p for one in before.old),
+        "p_old_after": fmean(one.p for one in after.old),
+        "p_new_before": fmean(one.p for one in before.readings.edited),
+        "p_new_after": fmean(one.p for one in after.readings.edited),
     }
 
 
-def _unknown(old: Sequence[Assessment]) -> tuple[str, ...]:
-    """A warning where the model did not know what it was to forget."""
-    if any(answer.right for answer in old):
+def _unknown(exam: UpdateExam, before: Said) -> tuple[str, ...]:
+    """A warning where the model did not know what it was to forget, and somebody stated it."""
+    if exam.said or any(answer.right for answer in before.old):
         return ()
-    return (f"the model did not know the old answer: no prompt of it gave {old[0].answer}",)
+    answer = before.old[0].answer
+    return (f"the model did not know the old answer: no prompt of it gave {answer}",)
 
 
 def _changed(subject: str, metrics: Metrics) -> tuple[str, ...]:
     """A warning where much else that is asked of the edited subject changed."""
     if metrics.same_subject is None or metrics.same_subject >= SAME_SUBJECT:
         return ()
-    name = shortened(subject, 80)
+    name = shortened(subject, MOST_NAME)
     return (f"other prompts about {name} keep {metrics.same_subject:.0%} of their answers",)
 
 

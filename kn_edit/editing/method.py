@@ -70,6 +70,13 @@ class UpdateRequest:
 
 
 @dataclass(frozen=True)
+class UpdatesRequest:
+    """Change the answers of several facts by one edit, of a method that takes many."""
+
+    updates: tuple[UpdateRequest, ...]
+
+
+@dataclass(frozen=True)
 class EraseRequest:
     """Erase what the model knows of a relation."""
 
@@ -98,7 +105,10 @@ class Cost:
 
 @runtime_checkable
 class EditMethod(Protocol):
-    """A way to edit. What implements it is a frozen dataclass; its fields are its options."""
+    """A way to edit. What implements it is a frozen dataclass; its fields are its options.
+
+    One of which a single edit may change several facts says so by `many: ClassVar[bool] = True`.
+    """
 
     name: ClassVar[str]  # as users and records say it
     kind: ClassVar[Kind]
@@ -109,7 +119,8 @@ class EditMethod(Protocol):
     def propose(self, bench: Bench, request: Any) -> Proposal:
         """Compute an edit on the bench's version; records and measures nothing.
 
-        request: an UpdateRequest or an EraseRequest, by the method's kind
+        request: an UpdateRequest or an EraseRequest, by the method's kind; an UpdatesRequest where
+            the method takes many facts, and there are some
         """
         ...
 
@@ -121,6 +132,11 @@ def options_of(method: type[EditMethod] | EditMethod) -> dict[str, tuple[Option,
         for one in fields(method)  # type: ignore[arg-type]
         if OPTION in one.metadata
     }
+
+
+def takes_many(method: type[EditMethod] | EditMethod) -> bool:
+    """Whether one edit of a method may change several facts."""
+    return getattr(method, "many", False) is True
 
 
 def summary_of(method: type[EditMethod]) -> str:

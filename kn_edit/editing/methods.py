@@ -12,9 +12,9 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
-from kn_edit.editing.method import EditMethod, Kind
+from kn_edit.editing.method import EditMethod, Kind, takes_many
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
-from kn_edit.errors import BadSetting, require_known
+from kn_edit.errors import BadSetting, OneFactMethod, require_known
 
 if TYPE_CHECKING:
     from kn_edit.editing.locating import Search
@@ -65,6 +65,13 @@ def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:
     if named.kind is not kind:
         raise BadSetting(f"the method of an {kind}", named.name, f"one of {', '.join(known)}")
     return named
+
+
+def require_many(method: EditMethod, facts: int) -> None:
+    """Raise OneFactMethod for several facts by a method of which an edit changes one."""
+    if facts > 1 and not takes_many(method):
+        able = tuple(name for name, one in methods(method.kind).items() if takes_many(one))
+        raise OneFactMethod(method.name, facts, able)
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,23 @@ def named_case(case: Case | None, statement: str | Iterable[str], to: str | None
     raise BadSetting("what to update", case, "a case from `case_of`, or a statement, not both")
 
 
+def case_pairs(updates: Iterable[Case | tuple[Case, str]]) -> list[tuple[Case, str | None]]:
+    """Cases as people list them, each with the new answer that they give beside it.
+
+    Raises BadSetting for anything else.
+    """
+    form = "a list of cases, or of pairs of a case and its new answer"
+    if isinstance(updates, (str, Case)) or not isinstance(updates, Iterable):
+        raise BadSetting("what to update", updates, form)
+    pairs: list[tuple[Case, str | None]] = []
+    for each in updates:
+        case, to = each if isinstance(each, tuple) and len(each) == 2 else (each, None)
+        if not isinstance(case, Case) or not isinstance(to, str | None):
+            raise BadSetting("what to update", each, form)
+        pairs.append((case, to))
+    return pairs
+
+
 def _template(text: str) -> Template:
     """A prompt of a user's own. Raises BadTemplate, EmptyField, BadField."""
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from kn_edit.editing.method import Cost, Kind, Need, UpdateRequest, option
+from kn_edit.editing.method import Cost, Kind, Need, UpdateRequest, UpdatesRequest, option
 from kn_edit.errors import BadSetting, require_number, require_whole
 from kn_edit.neuron import NeuronId
 
@@ -38,11 +39,14 @@ class UpdateMethod(ABC):
     source: ClassVar[str]
     edits: ClassVar[str]
     needs: ClassVar[frozenset[Need]] = frozenset()
+    many: ClassVar[bool] = False  # whether one edit may change several facts
 
-    def propose(self, bench: Bench, request: UpdateRequest) -> Proposal:
-        """Compute an update of one fact. Raises what `propose_update` raises."""
-        from kn_edit.editing.updating import propose_update
+    def propose(self, bench: Bench, request: UpdateRequest | UpdatesRequest) -> Proposal:
+        """Compute an update of one fact or several. Raises what `propose_update` raises."""
+        from kn_edit.editing.updating import propose_update, propose_updates
 
+        if isinstance(request, UpdatesRequest):
+            return propose_updates(bench, request, self)
         return propose_update(bench, request, self)
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
@@ -52,6 +56,10 @@ class UpdateMethod(ABC):
     @abstractmethod
     def shifts(self, task: UpdateTask) -> Shifts | LowRankShifts:
         """What to add to which value slots, for a fact that was asked."""
+
+    def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> Shifts | LowRankShifts:
+        """What to add to which value slots, for several facts at once; of a method of many."""
+        raise NotImplementedError("a method that says that it takes many facts makes their edit")
 
     def cost(self, *, causal: bool) -> Cost:
         """What it runs, for a forecast."""

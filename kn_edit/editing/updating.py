@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.edited import EditedFacts
 from kn_edit.editing.locating import Locator, prompts_for
-from kn_edit.editing.measuring import UpdateExam, judged_by
-from kn_edit.editing.method import Kind, Need, UpdateRequest
+from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
+from kn_edit.editing.method import Kind, Need, UpdateRequest, UpdatesRequest
 from kn_edit.editing.neighbours import Neighbours, neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.requests import ASKED_AGAIN
@@ -20,11 +21,14 @@ from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadSetting, SameAnswer
 from kn_edit.evaluation.metrics import Probes
-from kn_edit.facts import Case, Relation
+from kn_edit.facts import Case, Prompt, Relation
+from kn_edit.ledger.records import FactChange
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask, asked_otherwise
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
+
+FEWEST_RECORDED = 4  # prompts of each kind that judge one of many facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,72 +103,183 @@ class ShiftMethod(Protocol):
         ...
 
 
+class ManyMethod(ShiftMethod, Protocol):
+    """A method that adds shifts to value slots for several facts at once."""
+
+    def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> Shifts | LowRankShifts:
+        """What to add to which value slots."""
+        ...
+
+
 def propose_update(bench: Bench, request: UpdateRequest, method: ShiftMethod) -> Proposal:
     """Compute an update of one fact to a new answer by a method that shifts value slots.
 
     Raises SameAnswer, NoNeurons, NothingToAsk, NotFinite, ChangeOutOfRange, and CannotAsk where
     the model cannot be asked for an answer.
     """
+    _check_answers([request])
+    with bench.engine.at([]) as model:
+        resolved = _resolved(bench, model, request, method, None)
+    with bench.engine.at(bench.deltas) as model:
+        task = resolved.task(bench, model)
+        shifts = resolved.method.shifts(task)
+    return _proposal(bench, [resolved], [task], shifts)
+
+
+def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -> Proposal:
+    """Compute one update of several facts by a method that takes many. Raises as of one fact."""
+    updates = request.updates
+    _check_answers(updates)
+    resolved = []
+    with bench.engine.at([]) as model:
+        edited = EditedFacts.of(model, [update.case for update in updates])
+        for at, update in enumerate(updates):
+            bench.progress("asking", at, len(updates))
+            resolved.append(_resolved(bench, model, update, method, edited))
+    with bench.engine.at(bench.deltas) as model:
+        tasks = [each.task(bench, model) for each in resolved]
+        shifts = method.shifts_of_many(tasks)
+    return _proposal(bench, resolved, tasks, shifts)
+
+
+def _check_answers(updates: Sequence[UpdateRequest]) -> None:
+    """Raise SameAnswer for an update that changes nothing."""
+    for update in updates:
+        if _same(update.to, update.case.fact.answer):
+            raise SameAnswer(update.case.fact.subject, update.to)
+
+
+@dataclass(frozen=True, eq=False)
+class _Resolved:
+    """An update that the base was asked about.
+
+    prompts, new: those that are edited, asked for the new answer; common: neurons of the relation
+    located: the fact's own, of a fact that no edit changed
+    """
+
+    request: UpdateRequest
+    method: ShiftMethod
+    prompts: tuple[Prompt, ...]
+    new: tuple[Chain, ...]
+    held_out: tuple[Prompt, ...]
+    others: Neighbours
+    common: frozenset[NeuronId]
+    located: Located | None
+
+    @property
+    def probes(self) -> Probes:
+        """The prompts that judge it."""
+        return Probes(self.prompts, self.held_out, self.others.judges, self.others.same_judges)
+
+    def task(self, bench: Bench, model: Model) -> UpdateTask:
+        """The fact asked of the model, which is at the bench's version."""
+        case, located = self.request.case, self.located
+        if located is None and Need.ATTRIBUTION in self.method.needs:
+            locator = bench.locator_at_head(model)
+            located = locator.fact(case.relation, case.fact, self.common)
+        old = tuple(ask(model, prompt) for prompt in self.prompts)
+        return UpdateTask(bench, model, case, self.request.to, old, self.new, self.others, located)
+
+
+def _resolved(
+    bench: Bench,
+    model: Model,
+    request: UpdateRequest,
+    method: ShiftMethod,
+    edited: EditedFacts | None,
+) -> _Resolved:
+    """Ask the base what an update needs. edited: what else the same edit changes"""
     case, to = request.case, request.to
     fact, relation = case.fact, case.relation
-    if _same(to, fact.answer):
-        raise SameAnswer(fact.subject, to)
-    with bench.engine.at([]) as model:
-        _check_neurons(model, getattr(method, "neurons", ()))
-        edited = prompts_for(model, relation, fact)
-        new = [ask(model, prompt, to) for prompt in edited]  # a bad answer ends here
-        # Neighbours and filter are taken from the base, so that every edit finds them made.
-        base = bench.locator_at_base(model)
+    _check_neurons(model, getattr(method, "neurons", ()))
+    prompts = prompts_for(model, relation, fact)
+    new = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
+    # Neighbours and filter are taken from the base, so that every edit finds them made.
+    base = bench.locator_at_base(model)
+    if edited is None:
         others = neighbours(model, base, case)
-        method = method.suited(model, base, case)
-        attributed = Need.ATTRIBUTION in method.needs
-        common = base.spoken_for(relation, fact) if attributed else frozenset()
-        # An unedited fact is where it was, so many edits in a row need not look for it anew.
-        fresh = attributed and not request.edited
-        located = base.fact(relation, fact, common) if fresh else None
-    held_out = judging_paraphrases(model, relation, fact, to)
-    with bench.engine.at(bench.deltas) as model:
-        old = [ask(model, prompt) for prompt in edited]
-        if attributed and located is None:
-            located = bench.locator_at_head(model).fact(relation, fact, common)
-        task = UpdateTask(bench, model, case, to, tuple(old), tuple(new), others, located)
-        shifts = method.shifts(task)
-    probes = Probes(edited, held_out, others.judges, others.same_judges)
-    return Proposal(
-        kind=method.kind,
-        delta=shifts.delta(bench.engine.place),
-        relation=relation.name,
-        subject=fact.subject,
-        answer=fact.answer,
-        target=to,
-        method=method.name,
-        neurons=shifts.scored,
-        found=shifts.story | _asked(relation) | judged_by(probes),
-        notices=(*asked_otherwise((*old, *new)), *(_doubts(located) if located else ())),
-        message=_message(case, to),
-        exam=UpdateExam(probes, tuple(old), to, case.said),
+    else:
+        fewer = bench.locator_at_base(model)  # knows relations without the facts of this edit
+        others = edited.spared(neighbours(model, fewer, edited.beside(case)))
+    method = method.suited(model, base, case)
+    attributed = Need.ATTRIBUTION in method.needs
+    common = base.spoken_for(relation, fact) if attributed else frozenset()
+    # An unedited fact is where it was, so many edits in a row need not look for it anew.
+    fresh = attributed and not request.edited
+    return _Resolved(
+        request=request,
+        method=method,
+        prompts=prompts,
+        new=new,
+        held_out=judging_paraphrases(model, relation, fact, to),
+        others=others,
+        common=common,
+        located=base.fact(relation, fact, common) if fresh else None,
     )
 
 
-def asked_anew(bench: Bench, proposal: Proposal, case: Case) -> Proposal:
-    """The same update of a fact that another edit gave another answer meanwhile.
+def _proposal(
+    bench: Bench,
+    resolved: Sequence[_Resolved],
+    tasks: Sequence[UpdateTask],
+    shifts: Shifts | LowRankShifts,
+) -> Proposal:
+    """The update of these facts, the first of which gives its method's name."""
+    first = resolved[0]
+    most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
+    asked = [_asked(each.request.case.relation) | judged_by(each.probes, most) for each in resolved]
+    exams = tuple(
+        UpdateExam(each.probes, task.old, each.request.to, each.request.case.said)
+        for each, task in zip(resolved, tasks, strict=True)
+    )
+    changes = [_change(each.request.case, each.request.to) for each in resolved]
+    chains = [chain for task in tasks for chain in (*task.old, *task.new)]
+    located = [task.located for task in tasks if task.located is not None]
+    return Proposal(
+        kind=first.method.kind,
+        delta=shifts.delta(bench.engine.place),
+        **vars(changes[0]),
+        method=first.method.name,
+        neurons=shifts.scored,
+        found=shifts.story | (asked[0] if len(asked) == 1 else {"by_fact": asked}),
+        notices=(
+            *asked_otherwise(chains),
+            *dict.fromkeys(w for one in located for w in _doubts(one)),
+        ),
+        message=_message(changes),
+        exam=exams[0] if len(exams) == 1 else UpdatesExam(exams),
+        further=tuple(changes[1:]),
+    )
 
-    Raises SameAnswer where that is the very answer of this update.
+
+def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Proposal:
+    """The same update of facts that another edit may have given other answers meanwhile.
+
+    cases: of its facts, in order. Raises SameAnswer where that is the very answer of this update.
     """
-    exam, to = proposal.exam, proposal.target
-    assert isinstance(exam, UpdateExam)
-    assert to is not None
-    if case.fact.answer == proposal.answer:
+    exam = proposal.exam
+    exams = exam.exams if isinstance(exam, UpdatesExam) else (exam,)
+    changes: list[FactChange] = []
+    anew: list[UpdateExam] = []
+    for change, each, case in zip(proposal.facts, exams, cases, strict=True):
+        assert isinstance(each, UpdateExam)
+        assert change.target is not None
+        if case.fact.answer != change.answer:
+            if _same(change.target, case.fact.answer):
+                raise SameAnswer(case.fact.subject, change.target)
+            model = bench.engine.model
+            prompts = prompts_for(model, case.relation, case.fact)
+            each = replace(each, old=tuple(ask(model, prompt) for prompt in prompts))
+        changes.append(replace(change, answer=case.fact.answer))
+        anew.append(each)
+    if (*changes,) == proposal.facts:
         return proposal
-    if _same(to, case.fact.answer):
-        raise SameAnswer(case.fact.subject, to)
-    model = bench.engine.model
-    old = tuple(ask(model, p) for p in prompts_for(model, case.relation, case.fact))
     return replace(
         proposal,
-        answer=case.fact.answer,
-        message=_message(case, to),
-        exam=replace(exam, old=old),
+        **vars(changes[0]),
+        further=tuple(changes[1:]),
+        message=_message(changes),
+        exam=anew[0] if len(anew) == 1 else UpdatesExam(tuple(anew)),
     )
 
 
@@ -172,9 +287,15 @@ def _same(one: str, other: str) -> bool:
     return one.strip().casefold() == other.strip().casefold()
 
 
-def _message(case: Case, to: str) -> str:
-    fact = case.fact
-    return f"{case.relation.name}: {fact.subject}, {fact.answer} -> {to}"
+def _change(case: Case, to: str) -> FactChange:
+    return FactChange(case.relation.name, case.fact.subject, case.fact.answer, to)
+
+
+def _message(changes: Sequence[FactChange]) -> str:
+    """The first fact, and how many more there are."""
+    first, more = changes[0], len(changes) - 1
+    others = f", and {more} more fact{'s' if more > 1 else ''}" if more else ""
+    return f"{first.relation}: {first.subject}, {first.answer} -> {first.target}{others}"
 
 
 def _check_neurons(model: Model, neurons: Sequence[NeuronId]) -> None:

@@ -19,6 +19,7 @@ from kn_edit.errors.edits import (
     InvalidDelta,
     NewerDeltaFormat,
     NoNeurons,
+    OneFactMethod,
     SameAnswer,
     SlotOverflow,
 )
@@ -266,6 +267,7 @@ __all__ = [
     "NothingToAsk",
     "NothingToExport",
     "OneAnswer",
+    "OneFactMethod",
     "OtherBase",
     "OutOfMemory",
     "OutputLost",

@@ -50,6 +50,23 @@ class SameAnswer(KnEditError):
 
 
 @dataclass
+class OneFactMethod(KnEditError):
+    """One edit of several facts by a method of which an edit changes one."""
+
+    exit_code = ExitCode.USAGE
+    method: str
+    facts: int
+    others: tuple[str, ...]  # methods that take many
+
+    def __str__(self) -> str:
+        by = f"--method {' or '.join(self.others)}" if self.others else "a method that takes many"
+        return (
+            f"an edit of the method {self.method} changes one fact, and {self.facts} were given; "
+            f"make an edit of each (update --facts without --as-one-edit), or choose {by}"
+        )
+
+
+@dataclass
 class GateFailed(KnEditError):
     """An edit was computed and measured, and is not good enough to be recorded unasked."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from statistics import fmean
 
 from kn_edit.errors import CannotAsk
@@ -92,6 +93,16 @@ def read(
         said = said_again(model, others, before, finite=finite)
     neighbours = len(probes.neighbours)
     return Readings(tuple(edited), tuple(held_out), said[:neighbours], said[neighbours:])
+
+
+def pooled(several: Sequence[Readings]) -> Readings:
+    """The readings of several facts as those of one edit."""
+    return Readings(
+        edited=tuple(chain.from_iterable(one.edited for one in several)),
+        held_out=tuple(chain.from_iterable(one.held_out for one in several)),
+        neighbours=tuple(chain.from_iterable(one.neighbours for one in several)),
+        same_subject=tuple(chain.from_iterable(one.same_subject for one in several)),
+    )
 
 
 def whole_answer(chains: Sequence[Chain]) -> int:

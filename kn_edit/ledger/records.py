@@ -75,7 +75,7 @@ class FactRecord:
     metrics: Mapping[str, Any]
 
 
-class _OfFacts:
+class OfFacts:
     """What changes facts: the first one by its fields, and those beside it."""
 
     relation: str
@@ -92,7 +92,7 @@ class _OfFacts:
 
 
 @dataclass(frozen=True)
-class EditRecord(_OfFacts):
+class EditRecord(OfFacts):
     """An edit as it was recorded, without its numbers (those are in the delta).
 
     relation, subject, answer, target: of the fact that it changes, the first one of many
@@ -146,7 +146,7 @@ def _object(value: object) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, eq=False)
-class NewEdit(_OfFacts):
+class NewEdit(OfFacts):
     """An edit to record: the delta, the facts it is about, how it was found, what it does.
 
     relation, subject, answer, target: of the fact that it changes, the first one of many

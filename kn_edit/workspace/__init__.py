@@ -9,8 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
-from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of
-from kn_edit.editing.methods import How, add_method, method_of, methods
+from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of, takes_many
+from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
 from kn_edit.editing.requests import case_of
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
@@ -102,7 +102,9 @@ __all__ = [
     "methods",
     "options_of",
     "read_cases",
+    "require_many",
     "summary_of",
+    "takes_many",
 ]
 
 _LATER = {

@@ -108,4 +108,5 @@ def _new_edit(draft: Draft) -> NewEdit:
         found=draft.found,
         metrics=draft.metrics,
         message=draft.message,
+        further=draft.further,
     )

@@ -15,11 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest
-from kn_edit.editing.methods import How, method_of
+from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest, UpdatesRequest
+from kn_edit.editing.methods import How, method_of, require_many
 from kn_edit.editing.requests import (
     Earlier,
     answers_of,
+    case_pairs,
     check_case,
     each,
     earlier_updates,
@@ -28,8 +29,10 @@ from kn_edit.editing.requests import (
 from kn_edit.editing.updates import UpdateMethod
 from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.errors import (
+    BadSetting,
     HeadMoved,
     NoTarget,
+    SameAnswer,
     UnknownId,
     require_known,
     require_number,
@@ -63,7 +66,7 @@ from kn_edit.workspace.folder import (
     nearest_or_here,
     new_workspace_folder,
 )
-from kn_edit.workspace.planning import Plan, plan_rows
+from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
 from kn_edit.workspace.settings import gate_of
 
@@ -376,19 +379,61 @@ class Workspace:
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
-        from kn_edit.editing.updating import asked_anew
-
         way = How.of(how)
         chosen = method_of(Kind.UPDATE, way.method)
-        case = named_case(case, statement, to)
+        row = self._row(named_case(case, statement, to), to)
+        return self._update([row], way, chosen, accept=accept, dry_run=dry_run)
+
+    @verb
+    def update_many(
+        self,
+        updates: Iterable[Case | tuple[Case, str]],
+        *,
+        how: How | EditMethod | str | None = None,
+        accept: bool = False,
+        dry_run: bool = False,
+    ) -> Edited:
+        """Change the answers of several facts by one edit, and record it.
+
+        updates: cases that name their new answers, or pairs of a case and its new answer. The
+        method must take many, see `takes_many`; `how` and the gate, which looks at the means, are
+        as for `update`.
+        Raises OneFactMethod, TwoNewAnswers, NoTarget, SameAnswer for a fact that has its new answer
+        already, and what `update` raises.
+        """
+        way = How.of(how)
+        chosen = method_of(Kind.UPDATE, way.method)
+        rows = [self._row(*pair) for pair in case_pairs(updates)]
+        plan = plan_rows(rows, self._answers(self.ledger.head()))
+        for case, to in plan.done[:1]:
+            raise SameAnswer(case.fact.subject, to)
+        for _, error in plan.refused[:1]:
+            raise error
+        if not plan.wanted:
+            raise BadSetting("the facts to update", "none", "at least one")
+        require_many(chosen, len(plan.wanted))
+        return self._update(plan.wanted, way, chosen, accept=accept, dry_run=dry_run)
+
+    @staticmethod
+    def _row(case: Case, to: str | None) -> Row:
+        """A case with its new answer. Raises NoTarget, EmptyField, BadField."""
         to = case.target if to is None else to
         if to is None:
             raise NoTarget(case.fact.subject)
         check_case(case, to)
+        return case, to
 
-        def ready(head: VersionRecord) -> tuple[Bench, Case]:
-            current = self._stated(case, head)
-            return self._bench(head, way, self._earlier(head, case)), current
+    def _update(
+        self, rows: Sequence[Row], way: How, chosen: EditMethod, *, accept: bool, dry_run: bool
+    ) -> Edited:
+        """Change the facts of all rows by one edit, and record it."""
+        from kn_edit.editing.updating import asked_anew
+
+        cases = [case for case, _ in rows]
+
+        def ready(head: VersionRecord) -> tuple[Bench, list[Case]]:
+            current = self._all_stated(cases, head)
+            return self._bench(head, way, self._earlier(head, cases)), current
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
             bench, current = ready(self.ledger.head())
@@ -396,8 +441,13 @@ class Workspace:
 
         head = self.ledger.head()
         bench, current = ready(head)
-        edited = self._answers(head).get(fact_key(case.relation, case.fact)) is not None
-        proposal = chosen.propose(bench, UpdateRequest(current, to, edited))
+        answers = self._answers(head)
+        requests = tuple(
+            UpdateRequest(case, to, answers.get(fact_key(case.relation, case.fact)) is not None)
+            for case, (_, to) in zip(current, rows, strict=True)
+        )
+        request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
+        proposal = chosen.propose(bench, request)
         recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
@@ -693,17 +743,12 @@ class Workspace:
             earlier,
         )
 
-    def _earlier(self, version: VersionRecord, case: Case | None = None) -> tuple[Earlier, ...]:
+    def _earlier(self, version: VersionRecord, without: Sequence[Case] = ()) -> tuple[Earlier, ...]:
         """The updates of other facts in a version, as far as they can be asked again."""
         updates, _ = earlier_updates(self.ledger.records(version.edits))
-        if case is not None:
+        for case in without:
             updates.drop(fact_key(case.relation, case.fact))
         return tuple(updates.values())
-
-    def _as_edited(self, case: Case, version: VersionRecord) -> Case:
-        """The case with the answer that the version's last update of this fact gave it."""
-        answer = self._answers(version).get(fact_key(case.relation, case.fact))
-        return case if answer is None else replace(case, fact=replace(case.fact, answer=answer))
 
     def _answers(self, version: VersionRecord) -> ByFact[str]:
         return answers_of(self.ledger.records(version.edits))
@@ -717,14 +762,23 @@ class Workspace:
 
     def _stated(self, case: Case, version: VersionRecord) -> Case:
         """The case with the answer that its fact has at a version: by an edit, or what it says."""
+        return self._all_stated([case], version)[0]
+
+    def _all_stated(self, cases: Sequence[Case], version: VersionRecord) -> list[Case]:
+        """Cases, each with the answer that its fact has at a version."""
         from kn_edit.editing.stated import said
 
-        current = self._as_edited(case, version)
-        if self._can_be_asked(current):
-            return current
-        with self.engine.at(self.ledger.deltas(version.edits)) as model:
-            fact = replace(current.fact, answer=said(model, current))
-            return replace(current, fact=fact, said=True)
+        answers, stated = self._answers(version), []
+        for case in cases:
+            answer = answers.get(fact_key(case.relation, case.fact))
+            if answer is not None:
+                case = replace(case, fact=replace(case.fact, answer=answer))
+            if not self._can_be_asked(case):
+                with self.engine.at(self.ledger.deltas(version.edits)) as model:
+                    fact = replace(case.fact, answer=said(model, case))
+                    case = replace(case, fact=fact, said=True)
+            stated.append(case)
+        return stated
 
     def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
         """Make a move that means the same on every head. Raises HeadMoved after many tries."""
