@@ -118,6 +118,15 @@ def test_figures_are_of_each_fact_and_means_over_all_prompts(workspace):
     ]
 
 
+def test_old_answers_that_the_model_did_not_know_are_told_in_one_sentence(workspace):
+    notices = workspace.update_many(rows(), how=HOW, dry_run=True).draft.notices
+    told = [notice for notice in notices if "did not know" in notice]
+    which = "3 of the 3 facts: France (Paris), Japan (Tokyo) and Italy (Rome)"
+    assert told == [f"the model did not know the old answer of {which}"]
+    alone = workspace.update(*rows()[0], how=HOW, dry_run=True).draft.notices
+    assert "the model did not know the old answer: no prompt of it gave Paris" in alone
+
+
 def test_a_fact_is_measured_as_if_it_stood_alone(workspace):
     """Its prompts are its own; its figures before the edit are those of an edit of it alone."""
     many = workspace.update_many(rows(), how=HOW, dry_run=True).draft

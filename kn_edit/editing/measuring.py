@@ -118,7 +118,7 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
             new.readings.not_numbers, new.readings.asked, neutral_before, neutral_after
         ),
         notices=(
-            *_few(_unknown(exam, said) for exam, said in zip(exams, before, strict=True)),
+            *_unknown(exams, before),
             *_few(_changed(exam.subject, own) for exam, own in zip(exams, each, strict=True)),
             *notices,
             *kept.notices(),
@@ -293,12 +293,21 @@ def _odds(before: Said, after: Said) -> dict[str, Any]:
     }
 
 
-def _unknown(exam: UpdateExam, before: Said) -> tuple[str, ...]:
+def _unknown(exams: Sequence[UpdateExam], before: Sequence[Said]) -> tuple[str, ...]:
     """A warning where the model did not know what it was to forget, and somebody stated it."""
-    if exam.said or any(answer.right for answer in before.old):
+    unknown = [
+        (exam, said.old[0].answer)
+        for exam, said in zip(exams, before, strict=True)
+        if not (exam.said or any(answer.right for answer in said.old))
+    ]
+    if not unknown:
         return ()
-    answer = before.old[0].answer
-    return (f"the model did not know the old answer: no prompt of it gave {answer}",)
+    if len(exams) == 1:
+        answer = unknown[0][1]
+        return (f"the model did not know the old answer: no prompt of it gave {answer}",)
+    names = [f"{shortened(exam.subject, MOST_NAME)} ({answer})" for exam, answer in unknown]
+    which = f"{len(unknown)} of the {len(exams)} facts"
+    return (f"the model did not know the old answer of {which}: {listed(names, MOST_NAMED)}",)
 
 
 def _changed(subject: str, metrics: Metrics) -> tuple[str, ...]:
