@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from kn_edit.errors import (
 )
 from kn_edit.ledger import Publication, creation, database
 from kn_edit.ledger.database import Database
+from kn_edit.ledger.disk import check_files
 from kn_edit.ledger.tables import SCHEMA, metadata
 
 PUBLISHED = {"0002", "0003", "0004", "0005"}  # fixtures with publications
@@ -257,3 +259,24 @@ def test_a_writer_that_waits_too_long_says_who_holds_it_up(tmp_path, monkeypatch
         with pytest.raises(LedgerBusy) as caught:
             other.tag("v1")
     assert caught.value.exit_code == ExitCode.CONFLICT
+
+
+def test_a_file_beside_the_database_that_comes_and_goes_is_no_reason_to_refuse(tmp_path):
+    database = tmp_path / "ledger.db"
+    beside = tmp_path / "ledger.db-shm"
+    database.touch()
+    done = threading.Event()
+
+    def come_and_go():
+        while not done.is_set():
+            beside.touch()
+            beside.unlink()
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(3000):
+            check_files(database)
+    finally:
+        done.set()
+        other.join()

@@ -41,7 +41,11 @@ def check_files(database: Path) -> None:
     for ending in ("", "-wal", "-shm", "-journal"):
         path = Path(f"{database}{ending}")
         refuse_link(path)
-        if path.exists() and not path.is_file():
+        try:
+            regular = stat.S_ISREG(path.stat().st_mode)
+        except FileNotFoundError:  # asked once: another process may take it away at any moment
+            continue
+        if not regular:
             raise LedgerUnusable(path, "it is not a regular file")
 
 
