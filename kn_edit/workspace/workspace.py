@@ -202,6 +202,7 @@ class Workspace:
         return self.ledger.base
 
     @property
+    @verb
     def gate(self) -> Gate:
         """The limits that edits are held to: of `kn-edit.toml`, or the usual ones.
 
