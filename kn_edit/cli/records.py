@@ -230,9 +230,11 @@ def difference(
         if only:
             yield f"only in {short(version_.id)}:"
             yield from edits(workspace, only)
+    if found.layers:
+        yield f"every value slot of {count(len(found.layers), 'layer')} may differ:"
     for layer in found.layers:
         ranks = f"rank {layer.rank_a} in {short(a.id)}, {layer.rank_b} in {short(b.id)}"
-        yield f"every value slot of a layer may differ: {whole_layer(layer.layer)}, {ranks}"
+        yield f"  {whole_layer(layer.layer)}: {ranks}"
     if found.slots or not found.layers:
         yield f"{count(len(found.slots), 'value slot')} may differ:"
         yield wrapped(2, neurons(found.slots))
