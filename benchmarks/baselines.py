@@ -37,7 +37,7 @@ from torch import Tensor
 
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neutral import SEEN_TEXTS
-from kn_edit.editing.updating import LowRankShifts
+from kn_edit.editing.updating import LowRankShifts, Shifts
 from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.facts import Case, Prompt, Template, bundled, load_relation, neutral_sentences
 from kn_edit.facts.fact import SUBJECT
@@ -56,15 +56,6 @@ BATCH = 32
 STEPS, RATE = 25, 0.5
 W_KL, W_DECAY, CLAMP, ENOUGH = 0.0625, 0.5, 4.0, 0.05
 FT_LAYER, FT_STEPS, FT_RATE, FT_BOUND, FT_ENOUGH = 0, 25, 5e-3, 5e-3, 1e-2
-
-
-@dataclass(frozen=True, eq=False)
-class Shifts:
-    """What a method adds to which value slots, and what it says of itself."""
-
-    neurons: tuple[NeuronId, ...]
-    b: Tensor  # (n, d_model)
-    story: dict[str, Any]
 
 
 class Rome:
@@ -171,7 +162,7 @@ def fine_tuned(model: Model, case: Case, to: str) -> Shifts:
                 b.clamp_(-FT_BOUND, FT_BOUND)
     story = {"layer": FT_LAYER, "steps": steps, "loss": float(loss.detach())}
     neurons = tuple(NeuronId(FT_LAYER, at) for at in range(model.d_ff))
-    return Shifts(neurons, b.detach().cpu(), story)
+    return Shifts(neurons, b.detach().cpu(), {}, story)
 
 
 @contextmanager

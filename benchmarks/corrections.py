@@ -46,7 +46,7 @@ from random import Random
 from statistics import fmean
 
 import torch
-from baselines import Rome, Shifts, fine_tuned
+from baselines import Rome, fine_tuned
 from correction_rows import Judge, Row, asked, draw, neutral_perplexity, rows_of
 from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasured
 
@@ -61,7 +61,7 @@ from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.updates import ClosedForm, Correction
-from kn_edit.editing.updating import LowRankShifts
+from kn_edit.editing.updating import LowRankShifts, Shifts
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.update import closed_form
 from kn_edit.engine.engine import Engine
@@ -109,7 +109,7 @@ class Methods:
         prompt = prompts_for(model, row.case.relation, row.case.fact)[0]
         old, new = (ask(model, prompt, to).questions[0].token for to in (None, row.to))
         b = closed_form(model, slots, old, new, ClosedForm.scale)
-        return Shifts(tuple(slots), b, {"scale": ClosedForm.scale})
+        return Shifts(tuple(slots), b, {}, {"scale": ClosedForm.scale})
 
     def _random(self, model: Model, row: Row) -> LowRankShifts:
         # Seeded by the row, so that it is the same whatever else is drawn.
