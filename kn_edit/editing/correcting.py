@@ -219,10 +219,32 @@ class _Heard:
 
 
 def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> _Heard:
-    places = {chain.questions[-1].ids: _places(model, chain, subject) for subject, chain in named}
-    texts = list(coefficients_by_text(model, list(places), layers))
-    rows = [{layer: seen[layer][places[ids]] for layer in layers} for ids, seen in texts]
-    return _Heard(joined(model, [seen for _, seen in texts], layers), joined(model, rows, layers))
+    told = _told(model, named, layers)
+    return _Heard(
+        joined(model, [seen for _, seen, _ in told], layers),
+        joined(model, [rows for _, _, rows in told], layers),
+    )
+
+
+Rows = dict[int, Tensor]  # coefficients in a prompt, (tokens, d_ff), of each layer
+
+
+def _told(
+    model: Model, named: Sequence[Named], layers: Sequence[int], *, cut: bool = False
+) -> list[tuple[str, Rows, Rows]]:
+    """Each subject with the coefficients in its prompt, and with those where it is told.
+
+    cut: of a causal LM no more of a prompt is run than up to there
+    """
+    places: dict[Ids, tuple[str, list[int]]] = {}
+    for subject, chain in named:
+        ids, at = chain.questions[-1].ids, _places(model, chain, subject)
+        places[ids[: at[-1] + 1] if cut and model.causal and at else ids] = subject, at
+    told = []
+    for ids, seen in coefficients_by_text(model, list(places), layers):
+        subject, at = places[ids]
+        told.append((subject, seen, {layer: seen[layer][at] for layer in layers}))
+    return told
 
 
 def _places(model: Model, chain: Chain, subject: str) -> list[int]:
@@ -253,32 +275,14 @@ def _heard_alike(
         if finder.subject not in name and not any(name in text for text in judging)
     ]
     mine = _heard(model, [(finder.subject, chain)], layers).named
-    told = _where_told(model, _about(model, finder, chain, names), layers)
-    pool = joined(model, [rows for _, rows in told], layers)
+    told = _told(model, _about(model, finder, chain, names), layers, cut=True)
+    pool = joined(model, [rows for _, _, rows in told], layers)
     loudness = dict.fromkeys(names, 0.0)
     for layer in layers:
         key = keys_of(layer, mine[layer], [pool[layer]], rank=1)
-        for name, rows in told:
+        for name, _, rows in told:
             loudness[name] += float((rows[layer] @ key.u[0]).square().sum())
     return sorted(loudness, key=lambda name: -loudness[name])
-
-
-def _where_told(
-    model: Model, named: Sequence[Named], layers: Sequence[int]
-) -> list[tuple[str, dict[int, Tensor]]]:
-    """Each subject with the coefficients where its prompt tells it, (places, d_ff), by layer.
-
-    Of a causal LM no more of a prompt is run than up to there.
-    """
-    places: dict[Ids, tuple[str, list[int]]] = {}
-    for subject, chain in named:
-        ids, at = chain.questions[-1].ids, _places(model, chain, subject)
-        places[ids[: at[-1] + 1] if model.causal and at else ids] = subject, at
-    told = []
-    for ids, rows in coefficients_by_text(model, list(places), layers):
-        subject, at = places[ids]
-        told.append((subject, {layer: rows[layer][at] for layer in layers}))
-    return told
 
 
 def _about_others(

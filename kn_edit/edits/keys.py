@@ -97,9 +97,8 @@ def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
 def _directions(heard: Tensor, elsewhere: Sequence[Tensor], rank: int) -> tuple[Tensor, Tensor]:
     """The keys over these slots, (n, r), and their noise, (r,)."""
     root = _root(_moment(heard, elsewhere))
-    contexts = torch.unique(
-        heard.double(), dim=0
-    )  # of equal ones, as at a text's start, one counts
+    # Of equal contexts, as there are many at a text's beginning, one counts.
+    contexts = torch.unique(heard.double(), dim=0)
     white = torch.linalg.solve_triangular(root, contexts.T, upper=False).T  # (contexts, n)
     common = _common(white)
     across = common / common.norm().clamp_min(torch.finfo(common.dtype).tiny)
