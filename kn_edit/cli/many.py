@@ -161,9 +161,13 @@ def to_do(
 
 def rows_failed(rows: Sequence[ToDo], of: int) -> RowsFailed:
     """What rows come to that were left out before anything was computed. of: how many there are"""
-    errors = [row.error for row in rows if row.error is not None]
-    worst = max((error.exit_code for error in errors), key=_OF_A_ROW.index)
-    return RowsFailed(tuple(f"{row.name}: {row.error}" for row in rows), of, worst, [])
+    sentences = tuple(f"{row.name}: {row.error}" for row in rows)
+    return RowsFailed(sentences, of, _worst(row.error for row in rows), [])
+
+
+def _worst(errors: Iterable[KnEditError | None]) -> ExitCode:
+    """The exit code of a run in which rows ended with these errors, one at least."""
+    return max((error.exit_code for error in errors if error), key=_OF_A_ROW.index)
 
 
 def update_rows(
@@ -316,9 +320,7 @@ def _raise(run: Run) -> None:
     edits = [result.edited for result in run.results if result.edited]
     failed = [result for result in run.results if result.status == FAILED]
     if failed:
-        worst = max(
-            (result.error.exit_code for result in failed if result.error), key=_OF_A_ROW.index
-        )
+        worst = _worst(result.error for result in failed)
         sentences = tuple(f"{result.row.name}: {result.why_not[0]}" for result in failed)
         raise RowsFailed((*sentences, *refused), len(run.rows), worst, edits)
     if refused:
