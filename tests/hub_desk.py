@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +77,15 @@ class Desk:
 
     def close(self) -> None:
         self._running.communicate(timeout=30)
+
+
+@contextmanager
+def desk_of(workspace: Path) -> Iterator[Desk]:
+    """A desk in a workspace, with a Hub of its own on which Ann has a token."""
+    with Hub() as hub:
+        hub.token("ann")
+        desk = Desk(hub, workspace)
+        try:
+            yield desk
+        finally:
+            desk.close()

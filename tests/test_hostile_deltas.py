@@ -198,29 +198,41 @@ NAMES = {
     "a delete": "model.layers.0.\x7f.weight",
 }
 
+DTYPES = ("F64", "F16", "BF16", "I32", "f32", "x" * 10**6, None, 1, [])
+
+
+def wrong_entries(changed, sized, typed, shapes, dtypes=()):
+    """Files of which one entry of the header names another shape, place or type.
+
+    changed: makes a file of a change to its header; sized, typed: the entries with other shapes and
+    places, and with other types; dtypes: beside the usual ones
+    """
+    cases = [
+        *(
+            (f"{part} shape {at}", part, {"shape": shape})
+            for part in sized
+            for at, shape in enumerate(shapes)
+        ),
+        *(
+            (f"{part} offsets {at}", part, {"data_offsets": offsets})
+            for part in sized
+            for at, offsets in enumerate(OFFSETS)
+        ),
+        *(
+            (f"{part} dtype {dtype}", part, {"dtype": dtype})
+            for part in typed
+            for dtype in (*DTYPES, *dtypes)
+        ),
+    ]
+    return {
+        name: lambda part=part, entry=entry: changed(lambda header: header[part].update(entry))
+        for name, part, entry in cases
+    }
+
+
 DELTAS: dict[str, Bytes] = {
     **{f"name: {key}": lambda name=name: with_name(name) for key, name in NAMES.items()},
-    **{
-        f"{part} shape {number}": lambda part=part, shape=shape: with_header(
-            lambda header: header[part].update(shape=shape)
-        )
-        for part in (INDEX, VALUE)
-        for number, shape in enumerate(SHAPES)
-    },
-    **{
-        f"{part} offsets {number}": lambda part=part, offsets=offsets: with_header(
-            lambda header: header[part].update(data_offsets=offsets)
-        )
-        for part in (INDEX, VALUE)
-        for number, offsets in enumerate(OFFSETS)
-    },
-    **{
-        f"{part} dtype {dtype}": lambda part=part, dtype=dtype: with_header(
-            lambda header: header[part].update(dtype=dtype)
-        )
-        for part in (INDEX, MODE, VALUE)
-        for dtype in ("F64", "F16", "BF16", "I32", "U64", "BOOL", "f32", "x" * 10**6, None, 1, [])
-    },
+    **wrong_entries(with_header, (INDEX, VALUE), (INDEX, MODE, VALUE), SHAPES, ("U64", "BOOL")),
     **{
         f"{part} is {number}": lambda part=part, junk=junk: with_header(
             lambda header: header.update({part: junk})
@@ -325,27 +337,7 @@ DELTAS: dict[str, Bytes] = {
 }
 
 DELTAS_2: dict[str, Bytes] = {
-    **{
-        f"{part} shape {number}": lambda part=part, shape=shape: header_2(
-            lambda header: header[part].update(shape=shape)
-        )
-        for part in (U, V)
-        for number, shape in enumerate((*SHAPES, [5000, 1], [1, 2**40], [2**40, 1]))
-    },
-    **{
-        f"{part} offsets {number}": lambda part=part, offsets=offsets: header_2(
-            lambda header: header[part].update(data_offsets=offsets)
-        )
-        for part in (U, V)
-        for number, offsets in enumerate(OFFSETS)
-    },
-    **{
-        f"{part} dtype {dtype}": lambda part=part, dtype=dtype: header_2(
-            lambda header: header[part].update(dtype=dtype)
-        )
-        for part in (U, V)
-        for dtype in ("F64", "F16", "BF16", "I32", "f32", "x" * 10**6, None, 1, [])
-    },
+    **wrong_entries(header_2, (U, V), (U, V), (*SHAPES, [5000, 1], [1, 2**40], [2**40, 1])),
     **{
         f"{part} is {number}": lambda part=part, junk=junk: header_2(
             lambda header: header.update({part: junk})

@@ -14,8 +14,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from hub import Hub
-from hub_desk import Desk
+from hub_desk import Desk, desk_of
 from ledgers import about
 from safetensors.torch import load_file
 from tiny_models import D_FF, D_MODEL
@@ -92,13 +91,8 @@ def workspace(folder) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module")
 def desk(folder) -> Iterator[Desk]:
-    with Hub() as hub:
-        hub.token("ann")
-        desk = Desk(hub, folder / "work")
-        try:
-            yield desk
-        finally:
-            desk.close()
+    with desk_of(folder / "work") as desk:
+        yield desk
 
 
 # --- what commands tell --------------------------------------------------------------------------

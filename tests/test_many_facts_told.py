@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hub import Hub
-from hub_desk import Desk
+from hub_desk import Desk, desk_of
 from ledgers import about_many
 from workspaces import contents, exported, new_workspace
 
@@ -54,13 +53,8 @@ def workspace(folder) -> Iterator[Workspace]:
 
 @pytest.fixture(scope="module")
 def desk(folder) -> Iterator[Desk]:
-    with Hub() as hub:
-        hub.token("ann")
-        desk = Desk(hub, folder / "work")
-        try:
-            yield desk
-        finally:
-            desk.close()
+    with desk_of(folder / "work") as desk:
+        yield desk
 
 
 def test_show_lists_every_fact_with_its_figures(workspace, desk):
