@@ -1,6 +1,7 @@
 """Corrections of facts that SmolLM2 has wrong, beside other ways to make them, row by row.
 
     python benchmarks/corrections.py FILE... [--rows 60] [--seed 0] [--methods LIST] [--results DIR]
+        [--device D] [--share K/N]
 
 FILE holds every second row, in order, of WikiBigEdit or QAEdit as published, in
 `data/wikibigedit/wikibigedit_3k.json` of github.com/ICT-STAR/LocFT (Thede et al. 2025; MIT) and in
@@ -26,8 +27,9 @@ the edit and kn-edit's measuring of it (of the correction also the search for ne
 without C); size of the delta. Intervals, 95%: Wilson's of shares, a row being one trial
 of its mean share; else of the bootstrap over rows.
 
-Each row's result is a file in DIR, so a run that was stopped goes on. Results of another state of
-the code belong in another DIR.
+Each row's result is a file in DIR, so a run that was stopped goes on, and processes beside each
+other take a share of the rows each: --share 2/16 is the second of sixteen. Results of another state
+of the code, or of another device, belong in another DIR. On a GPU the seconds are of the clock.
 """
 
 from __future__ import annotations
@@ -179,7 +181,9 @@ class Table:
         return self._folder / f"{row.file}-{row.index:05}-{name}.json"
 
     def _result(self, row: Row, name: str, judge: Judge, exam: UpdateExam) -> Result:
-        start = time.process_time()
+        device = self._methods.engine.model.device.type
+        clock = time.process_time if device == "cpu" else time.monotonic
+        start = clock()
         story: Result
         # An edit that cannot be made leaves the model as it is; the row counts all the same.
         delta = Delta(BaseRef(None, None, self._methods.engine.base.fingerprint), {})
@@ -201,7 +205,7 @@ class Table:
             story = {"error": str(error)}
         if metrics is None:
             metrics = exam.measure(self._methods.bench, delta).metrics
-        seconds = time.process_time() - start
+        seconds = clock() - start
         return {
             "file": row.file,
             "row": row.index,
@@ -211,6 +215,7 @@ class Table:
             **judge(delta),
             **{key: metrics.get(key) for pair in COUNTED.items() for key in pair},
             "seconds": seconds,
+            "device": device,
             "bytes": len(delta.to_bytes()),
             "story": story,
             "neurons": best,
@@ -249,6 +254,14 @@ def drawn(engine: Engine, path: Path, count: int, seed: int, folder: Path) -> li
     return chosen
 
 
+def _share(text: str) -> tuple[int, int]:
+    """K/N as numbers."""
+    own, _, shares = text.partition("/")
+    if not 1 <= int(own) <= int(shares):
+        raise ValueError(text)
+    return int(own), int(shares)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -256,6 +269,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--results", type=Path, default=Path(".corrections"), metavar="DIR")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--share", type=_share, default=(1, 1), metavar="K/N")
     chosen = parser.parse_args()
     names = [name for name in METHODS if name in chosen.methods.split(",")]
     if unknown := {*chosen.methods.split(",")} - {*METHODS}:
@@ -264,14 +279,20 @@ def main() -> None:
         parser.error("closed-form and random take the correction's slots: name it too")
     torch.set_num_threads(1)
     chosen.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, Workspace.init("demo", Path(folder)) as workspace:
+    own, shares = chosen.share
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Workspace.init("demo", Path(folder), device=chosen.device) as workspace,
+    ):
         methods = Methods(workspace.engine)
         files = {
             path: drawn(workspace.engine, path, chosen.rows, chosen.seed, chosen.results)
             for path in chosen.files
         }
         results = Table(methods, chosen.results, names)
-        results.fill([row for rows in files.values() for row in rows])
+        results.fill([row for rows in files.values() for row in rows][own - 1 :: shares])
+        if shares > 1:  # the table is of all rows, once they are there
+            return
         for path, rows in files.items():
             found = {name: [results.of(row, name) for row in rows] for name in names}
             print(f"\n{path.stem}, seed {chosen.seed}\n\n{table(found)}")

@@ -11,6 +11,7 @@ from kn_edit.cli.options import (
     Named,
     Rule,
     fact_options,
+    model_options,
     output_options,
     pass_workspace,
     rule_options,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @fact_options
 @version_option
+@model_options
 @output_options
 @pass_workspace
 def assess(workspace: Workspace, named: Named, version: str, output: Output) -> None:
@@ -60,6 +62,7 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
 )
 @rule_options
 @version_option
+@model_options
 @output_options
 @pass_workspace
 def locate(
@@ -99,6 +102,7 @@ def locate(
 
 @click.command()
 @click.argument("version", default="head")
+@model_options
 @output_options
 @pass_workspace
 def evaluate(workspace: Workspace, version: str, output: Output) -> None:

@@ -25,6 +25,7 @@ from kn_edit.cli.options import (
     Recording,
     Rule,
     fact_options,
+    model_options,
     output_options,
     pass_workspace,
     recording_options,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 )
 @rule_options
 @recording_options
+@model_options
 @output_options
 @pass_workspace
 def update(
@@ -138,6 +140,7 @@ def update(
 @relation_option("The relation to erase.", required=True)
 @rule_options
 @recording_options
+@model_options
 @output_options
 @pass_workspace
 def erase(

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.options import output_options, pass_workspace, version_option
+from kn_edit.cli.options import (
+    model_options,
+    output_options,
+    pass_workspace,
+    version_option,
+)
 from kn_edit.cli.output import Output
 from kn_edit.cli.types import USER_PATH
 
@@ -46,6 +51,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything drawn.")
 @click.option("--quick", is_flag=True, help="A small sample, to see it work: minutes, not hours.")
+@model_options
 @output_options
 @pass_workspace
 def reproduce(
@@ -101,6 +107,7 @@ def reproduce(
 @click.argument("folder", metavar="[DIR]", type=USER_PATH, default="report")
 @click.option("--edit", metavar="ID", help="One edit, on the base alone, instead of a version.")
 @version_option
+@model_options
 @output_options
 @pass_workspace
 def report(

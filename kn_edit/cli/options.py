@@ -268,6 +268,27 @@ output_options = grouped(
     click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, or the figure."),
 )
 
+
+def model_options(function: F) -> F:
+    """The options of a command that runs the model; `pass_workspace` takes them."""
+    for option in (
+        click.option(
+            "--dtype",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            help="Its number format; auto is that of the checkpoint, to which edits are rounded "
+            "in any case.",
+        ),
+        click.option(
+            "--device",
+            metavar="D",
+            help="Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
+            "kn-edit.toml sets both for a workspace.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 version_option = click.option(
     "--version", metavar="V", default="head", show_default=True, help="Of which version."
 )
@@ -303,9 +324,10 @@ def pass_workspace(function: F) -> F:
         from kn_edit.workspace import Workspace
 
         folder = folder_named(workspace_folder)
+        placed = {name: given.pop(name) for name in ("device", "dtype") if name in given}
         with (
             telling_of_upgrades(folder),
-            Workspace.open(folder, progress=output.meter) as workspace,
+            Workspace.open(folder, progress=output.meter, **placed) as workspace,
         ):
             before = Before.of(workspace, given)
             try:

@@ -13,6 +13,7 @@ from kn_edit.cli.options import (
     Rule,
     fact_options,
     finite,
+    model_options,
     output_options,
     pass_workspace,
     rule_options,
@@ -41,6 +42,7 @@ def _factor(usual: float) -> Option:
 @_factor(0.0)
 @rule_options
 @version_option
+@model_options
 @output_options
 @pass_workspace
 def suppress(
@@ -64,6 +66,7 @@ def suppress(
 @_factor(2.0)
 @rule_options
 @version_option
+@model_options
 @output_options
 @pass_workspace
 def amplify(

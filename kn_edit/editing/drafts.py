@@ -136,6 +136,7 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         found=proposal.found
         | _said(proposal, measurement)
         | _by_fact(proposal, measurement)
+        | {"ran": bench.ran}
         | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
@@ -194,6 +195,13 @@ class Bench:
     gate: Gate = field(default_factory=Gate)
     progress: Progress = silent
     earlier: tuple[Earlier, ...] = ()
+
+    @property
+    def ran(self) -> dict[str, str]:
+        """On what kind of device its model runs, and in which number format."""
+        model = self.engine.model
+        dtype = str(model.dtype).removeprefix("torch.")
+        return {"device": model.device.type, "dtype": dtype}
 
     def locator_at_base(self, model: Model) -> Locator:
         return self._locator(model, ())

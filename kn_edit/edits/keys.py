@@ -120,7 +120,7 @@ def _common(white: Tensor) -> Tensor:
     count = len(white)
     gram = white @ white.T / count
     gram.diagonal().add_(EVEN)
-    parts = torch.linalg.solve(gram, torch.full((count,), 1 / count, dtype=white.dtype))
+    parts = torch.linalg.solve(gram, torch.full_like(gram[0], 1 / count))
     common: Tensor = white.T @ parts
     return common
 

@@ -58,8 +58,10 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
         slots.check_fit(name, tuple(model.downs[layer].weight.shape), stored)
         where = _rows(slots, model.device)
         before = model.slots(layer)[where].clone()  # (n, d_model)
-        # Rounded as in the checkpoint, also where the network computes with wider numbers.
-        after = folded_slots(before.to(stored), name, slots.index, deltas).to(before.dtype)
+        # On the CPU and rounded as in the checkpoint, whatever the network computes with: an edit
+        # has the same bits everywhere.
+        base = model.stored_slots(layer)[_rows(slots, torch.device("cpu"))]
+        after = folded_slots(base, name, slots.index, deltas).to(before)
         folds.append(_Fold(layer, where, before, after))
     return folds
 

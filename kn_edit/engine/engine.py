@@ -19,11 +19,13 @@ from kn_edit.ledger.records import BaseRecord
 from kn_edit.models.cache import DEMOS
 from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.model import Model, load
+from kn_edit.models.placement import Placement
 from kn_edit.models.shards import Shards
 from kn_edit.models.source import resolve
 from kn_edit.progress import Progress, bytes_of, silent
 from kn_edit.untrusted import parse_json, read_bounded
 
+AUTOMATIC = Placement()
 STAMPS = "base.json"
 MAX_STAMPS = 1 << 20  # bytes of it: a hundred for each weight file
 
@@ -31,8 +33,16 @@ MAX_STAMPS = 1 << 20  # bytes of it: a hundred for each weight file
 class Engine:
     """Opens the base when it is needed, and makes sure that it is still the one of `init`."""
 
-    def __init__(self, base: BaseRecord, folder: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        base: BaseRecord,
+        folder: Path,
+        progress: Progress = silent,
+        placement: Placement = AUTOMATIC,
+    ) -> None:
+        """folder: where to note which weight files were checked; placement: of the live model"""
         self.base = base
+        self.placement = placement
         self._stamps = folder / STAMPS
         self._progress = progress
         self._in_use = InUse()
@@ -68,13 +78,11 @@ class Engine:
     def model(self) -> Model:
         """The base, live. It holds the base's slots whenever no block of `at` runs.
 
-        Raises BaseFilesChanged, and what `shards` and `load` raise.
+        Raises BaseFilesChanged, DeviceMissing, and what `shards` and `load` raise.
         """
-        self.check_files()
-        assert self._files  # as they are when the model is loaded
         self._progress("loading the model", 0, 0)
-        with undisturbed():
-            return load(self.shards.folder)
+        assert self._files  # as they are when the model is loaded
+        return self._loaded()
 
     @cached_property
     def _files(self) -> dict[str, str]:
@@ -101,10 +109,18 @@ class Engine:
             yield model
 
     def fresh(self, deltas: Sequence[Delta]) -> Model:
-        """A model of its own that stays at a version."""
+        """A model of its own that stays at a version. Raises as `model`, DeltaMisfit, SlotOverflow.
+
+        It lies where the live one does.
+        """
+        with undisturbed():
+            return apply_for_good(self._loaded(), deltas)
+
+    def _loaded(self) -> Model:
+        device, dtype = self.placement.torch_device, self.placement.torch_dtype
         self.check_files()
         with undisturbed():
-            return apply_for_good(load(self.shards.folder), deltas)
+            return load(self.shards.folder, dtype=dtype, device=device)
 
     def _again(self) -> Path:
         """The base was moved away; what came from elsewhere can come again."""

@@ -64,7 +64,11 @@ class ScoreCache:
 
     def _path(self, model: Model, chain: Chain, *rule: object) -> Path:
         asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
-        key = [FORMAT, self._model, str(model.dtype), asked, *rule]
+        # The last digits of a score are those of the device that computed it.
+        place = [str(model.dtype)]
+        if model.device.type != "cpu":
+            place.append(model.device.type)
+        key = [FORMAT, self._model, *place, asked, *rule]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 

@@ -51,7 +51,10 @@ def verb(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Torch as it is when nobody has set anything: float32, CPU, no inference mode, no autocast."""
+    """Torch as it is when nobody has set anything: float32, CPU, no inference mode, no autocast.
+
+    Products of float32 matrices have all digits.
+    """
     torch: Any = sys.modules.get("torch")
     if torch is None:
         yield
@@ -61,8 +64,13 @@ def undisturbed() -> Iterator[None]:
             stack.enter_context(torch.inference_mode(False))
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
-        if torch.is_autocast_enabled("cpu"):
-            stack.enter_context(torch.autocast("cpu", enabled=False))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        precision = torch.get_float32_matmul_precision()
+        if precision != "highest":  # products of float32 with the digits of 16-bit numbers
+            torch.set_float32_matmul_precision("highest")
+            stack.callback(torch.set_float32_matmul_precision, precision)
         dtype = torch.get_default_dtype()
         if dtype != torch.float32:
             torch.set_default_dtype(torch.float32)

@@ -30,6 +30,21 @@ class BadSetting(KnEditError):
 
 
 @dataclass
+class DeviceMissing(KnEditError):
+    """A device to run on that this machine, or the installed torch, does not have."""
+
+    exit_code = ExitCode.USAGE
+    device: str
+    available: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"there is no device {self.device} here; available: {', '.join(self.available)} (a "
+            "GPU that is missing needs a torch build and a driver for it)"
+        )
+
+
+@dataclass
 class BadSettingsFile(KnEditError):
     """A workspace's settings file that cannot be taken as it stands."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ class Model:
     """A transformer and its tokenizer, frozen and in evaluation mode.
 
     Nothing here changes weights; `kn_edit.edits.live.applied` is the one place that does.
-    stored: the number format of each layer's slots in the checkpoint, where it is narrower than
-        that of the network; edits are rounded to it
+    stored: the number format of each layer's slots in the checkpoint, where it is not that of the
+        network; edits are rounded to it
+    read_weight: gives the weight of a layer's down-projection as the checkpoint holds it; None
+        where the model came from elsewhere
     """
 
     def __init__(self, net: Any, tokenizer: Any) -> None:
@@ -35,6 +37,7 @@ class Model:
         self._head = [found for path in self.family.head if (found := part(net, path)) is not None]
         self._softcap = net.config.final_logit_softcapping if self.family.softcap else None
         self.stored: dict[int, torch.dtype] = {}
+        self.read_weight: Callable[[int], Tensor] | None = None
 
     @property
     def n_layers(self) -> int:
@@ -87,6 +90,18 @@ class Model:
         weight: Tensor = self.downs[layer].weight.data
         return weight if self.family.axis == "row" else weight.T
 
+    def stored_slots(self, layer: int) -> Tensor:
+        """The value slots of a layer with all the digits of the checkpoint, (d_ff, d_model).
+
+        On the CPU, in the checkpoint's number format. Of a layer that holds the base's slots.
+        """
+        stored = self.stored_dtype(layer)
+        holds_all = torch.promote_types(self.dtype, stored) == self.dtype
+        if holds_all or self.read_weight is None:
+            return self.slots(layer).to("cpu", stored)
+        weight = self.read_weight(layer)
+        return weight if self.family.axis == "row" else weight.T
+
     def slot_tensor(self, layer: int) -> str:
         """The down-projection's name in the model, e.g. model.layers.24.mlp.down_proj.weight."""
         return f"{self.family.layers}.{layer}.{self.family.down}.weight"
@@ -129,7 +144,9 @@ def part(root: Any, path: str) -> Any:
     return root
 
 
-def load(folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> Model:
+def load(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> Model:
     """Load a checkpoint folder. The dtype is the checkpoint's unless given.
 
     Nothing of the folder runs, and whatever cannot be loaded is refused: raises SharedLayers,
@@ -141,10 +158,8 @@ def load(folder: Path, *, dtype: torch.dtype | None = None, device: str = "cpu")
     plan = blueprint(Shards.open(folder))
     tokenizer = tokenizer_of(plan)
     model = Model(network(plan, dtype).to(device), tokenizer)
-    if dtype is None:
-        model.stored = {
-            layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)
-        }
+    model.stored = {layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)}
+    model.read_weight = lambda layer: plan.shards.read(plan.sources[model.slot_tensor(layer)])
     return model
 
 

@@ -2,6 +2,10 @@
 
 People write it by hand, and may keep it in version control beside the workspace:
 
+    [model]
+    device = "cuda:1"
+    dtype = "bfloat16"
+
     [gate]
     efficacy = 0.9
     specificity = 0.7
@@ -13,9 +17,10 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kn_edit.errors import BadSetting, BadSettingsFile
+from kn_edit.models.placement import Placement
 from kn_edit.safetext import escaped, shortened
 from kn_edit.untrusted import read_bounded
 
@@ -24,8 +29,10 @@ if TYPE_CHECKING:
 
 SETTINGS = "kn-edit.toml"
 MOST_BYTES = 64 << 10
-TABLES = ("gate",)
+TABLES = ("gate", "model")
 SHOWN = 200  # letters of what a parser says
+
+S = TypeVar("S", "Gate", Placement)
 
 
 def gate_of(folder: Path) -> Gate:
@@ -35,13 +42,25 @@ def gate_of(folder: Path) -> Gate:
     """
     from kn_edit.evaluation.gate import Gate
 
-    path = folder / SETTINGS
-    limits = _table(path).get("gate", {})
-    if not isinstance(limits, dict):
-        raise BadSettingsFile(path, "gate is no table; write its limits below [gate]")
-    _check_names(path, limits, [field.name for field in fields(Gate)], "[gate]")
+    return _of_table(folder / SETTINGS, "gate", Gate)
+
+
+def placement_of(folder: Path) -> Placement:
+    """Where the model of a workspace runs, unless a call says otherwise.
+
+    folder: of the workspace. Raises BadSettingsFile.
+    """
+    return _of_table(folder / SETTINGS, "model", Placement)
+
+
+def _of_table(path: Path, name: str, make: type[S]) -> S:
+    """The settings of one table of a file, the usual ones where it names none."""
+    settings = _table(path).get(name, {})
+    if not isinstance(settings, dict):
+        raise BadSettingsFile(path, f"{name} is no table; write its settings below [{name}]")
+    _check_names(path, settings, [field.name for field in fields(make)], f"[{name}]")
     try:
-        return Gate(**limits)
+        return make(**settings)
     except BadSetting as error:
         raise BadSettingsFile(path, str(error)) from None
 

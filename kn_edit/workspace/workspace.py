@@ -54,6 +54,7 @@ from kn_edit.ledger import (
 )
 from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
+from kn_edit.models.placement import Placement
 from kn_edit.neuron import NeuronId
 from kn_edit.progress import Progress, bytes_of, silent
 from kn_edit.untrusted import path_of
@@ -68,7 +69,7 @@ from kn_edit.workspace.folder import (
 )
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
-from kn_edit.workspace.settings import gate_of
+from kn_edit.workspace.settings import gate_of, placement_of
 
 if TYPE_CHECKING:
     from kn_edit.editing.drafts import Bench, Proposal
@@ -110,7 +111,18 @@ def now() -> datetime:
 class Workspace:
     """An open workspace. Use `init` or `open`, and it as a context manager."""
 
-    def __init__(self, folder: Path, ledger: Ledger, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        progress: Progress = silent,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        named = {"device": device, "dtype": dtype}
+        self._placed = {name: value for name, value in named.items() if value is not None}
+        Placement(**self._placed)  # whoever named something wrong hears of it now
         self.folder = folder
         self.ledger = ledger
         self.progress = progress
@@ -124,11 +136,14 @@ class Workspace:
         *,
         clock: Clock = now,
         progress: Progress = silent,
+        device: str | None = None,
+        dtype: str | None = None,
     ) -> Workspace:
         """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
 
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
+        device, dtype: of the live model, as of `open`
         Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, and what finding the
         model raises.
         """
@@ -139,7 +154,7 @@ class Workspace:
         with undisturbed():
             ledger, shards = start(model, folder / LEDGER, clock, progress)
         write_stamps(folder / LEDGER / STAMPS, shards)
-        return cls(folder, ledger, progress)
+        return cls(folder, ledger, progress, device=device, dtype=dtype)
 
     @classmethod
     def open(
@@ -148,14 +163,20 @@ class Workspace:
         *,
         clock: Clock = now,
         progress: Progress = silent,
+        device: str | None = None,
+        dtype: str | None = None,
     ) -> Workspace:
         """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
 
-        Raises NoWorkspace, NewerSchema, LedgerDamaged.
+        device: where its model runs: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1, mps
+        dtype: in which number format: auto (the checkpoint's), float32, bfloat16, float16. Where
+        one is None, kn-edit.toml says, else it is auto.
+        Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
         """
         chosen = chosen_folder(folder)
         found = named_workspace(chosen) if chosen else nearest_folder(current_folder())
-        return cls(found, Ledger.open(found / LEDGER, clock=clock), progress)
+        ledger = Ledger.open(found / LEDGER, clock=clock)
+        return cls(found, ledger, progress, device=device, dtype=dtype)
 
     @classmethod
     def restore(
@@ -212,10 +233,11 @@ class Workspace:
 
     @cached_property
     def engine(self) -> Engine:
-        """The live model; loaded by the first verb that needs it."""
+        """The live model; loaded by the first verb that needs it. Raises BadSettingsFile."""
         from kn_edit.engine.engine import Engine
 
-        return Engine(self.base, self.ledger.folder, self.progress)
+        placement = replace(placement_of(self.folder), **self._placed)
+        return Engine(self.base, self.ledger.folder, self.progress, placement)
 
     # --- asking the model ------------------------------------------------------------------------
 

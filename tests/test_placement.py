@@ -1,0 +1,174 @@
+"""Device and number format of the live model: every verb runs there, and edits stay what they are.
+
+A pretended GPU (pretend_gpu.py) gives the numbers of the CPU, so results have to be the same.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pretend_gpu import gpu  # noqa: F401  (a fixture)
+from workspaces import QUICK, about, known_by, new_workspace, plainly_loaded, quick
+
+from kn_edit.edits.correct import CorrectionSettings
+from kn_edit.errors import BadSetting, BadSettingsFile, DeviceMissing
+from kn_edit.models.placement import Placement
+from kn_edit.workspace import Correction, Workspace, case_of
+
+SHAPES = ("llama", "gpt2", "bert")
+REAL_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+
+
+def opened(folder: Path, shape: str = "llama", **placed: str) -> Workspace:
+    """A workspace of a tiny model, whose live model lies where it is asked to."""
+    new_workspace(folder, shape).close()
+    return Workspace.open(folder / "work", **placed)
+
+
+def everything(workspace: Workspace) -> dict[str, Any]:
+    """What each verb that runs the model finds, one after the other."""
+    france, known = about("France"), known_by(workspace)
+    rights = (about(fact.subject, known) for fact in known.facts)
+    carried = next(case for case in rights if workspace.locate(case, search="riemann").neurons)
+    cuba = case_of(statement=("the capital of [X: Cuba] is [Y: Oslo]",))
+    brief = Correction(settings=CorrectionSettings(steps=2, extra=1))
+    found: dict[str, Any] = {
+        "assess": [(one.p, one.rank, one.says) for one in workspace.assess(france)],
+        "locate": workspace.locate(france).ranking[:20],
+        "riemann": workspace.locate(france, search="riemann").ranking[:20],
+        "suppress": workspace.scale(carried, 0.0, search="riemann").moved,
+    }
+    edits = [
+        workspace.update(france, "Oslo", how=QUICK, accept=True),
+        workspace.update(
+            about("Japan"), "Oslo", how=quick((0, 1), (1, 2), closed_form=True), accept=True
+        ),
+        workspace.update(cuba, "Oslo", how=brief, accept=True),
+        workspace.erase(known, how=quick(least=1), accept=True),
+    ]
+    found["edits"] = [(edit.edit, edit.draft.metrics) for edit in edits]
+    evaluation = workspace.evaluate()
+    found["evaluate"] = (evaluation.updates, evaluation.perplexity, evaluation.entropy)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_verb_keeps_its_tensors_on_the_device(tmp_path, shape, gpu):  # noqa: F811
+    with opened(tmp_path / "cpu", shape, device="cpu") as workspace:
+        expected = everything(workspace)
+    with opened(tmp_path / "gpu", shape) as workspace:
+        assert workspace.engine.model.device.type == "cuda"  # auto takes it
+        assert everything(workspace) == expected
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_edits_made_in_bfloat16_are_rounded_to_the_format_of_the_checkpoint(tmp_path, shape):
+    with opened(tmp_path, shape, device="cpu", dtype="bfloat16") as workspace:
+        model = workspace.engine.model
+        assert model.dtype == torch.bfloat16
+        before = [model.slots(layer).clone() for layer in range(model.n_layers)]
+        edited = workspace.update(about("France"), "Oslo", how=QUICK, accept=True)
+        assert edited.draft.found["ran"] == {"device": "cpu", "dtype": "bfloat16"}
+        after = [model.slots(layer) for layer in range(model.n_layers)]
+        assert all(map(torch.equal, after, before))  # outside of a verb, the base
+        exported = plainly_loaded(workspace.export(tmp_path / "out"))
+        live = workspace.load()
+    assert {weight.dtype for weight in exported.parameters()} == {torch.float32}
+    assert {weight.dtype for weight in live.parameters()} == {torch.bfloat16}
+    for own, other in zip(live.parameters(), exported.parameters(), strict=True):
+        assert torch.equal(own, other.bfloat16())
+
+
+def test_a_checkpoint_in_bfloat16_runs_in_float32_with_the_weights_that_it_has(tmp_path):
+    new_workspace(tmp_path, "llama", torch.bfloat16).close()
+    with Workspace.open(tmp_path / "work", dtype="float32") as workspace:
+        assert workspace.engine.model.dtype == torch.float32
+        workspace.update(about("France"), "Oslo", how=QUICK, accept=True)
+        exported = plainly_loaded(workspace.export(tmp_path / "out"))
+        live = workspace.load()
+    for own, other in zip(live.parameters(), exported.parameters(), strict=True):
+        assert torch.equal(own, other.float())  # as what is published
+
+
+def test_scores_of_another_number_format_are_not_taken_from_the_cache(tmp_path):
+    found = []
+    for dtype in ("float32", "bfloat16", "float32"):
+        with opened(tmp_path / dtype, device="cpu", dtype=dtype) as workspace:
+            found.append(workspace.locate(about("France")).ranking)
+    assert found[0] == found[2] != found[1]
+
+
+def test_kn_edit_toml_sets_both_and_a_call_overrules_it(tmp_path):
+    new_workspace(tmp_path).close()
+    (tmp_path / "work" / "kn-edit.toml").write_text(
+        '[model]\ndevice = "cpu"\ndtype = "bfloat16"\n', encoding="utf-8"
+    )
+    with Workspace.open(tmp_path / "work") as workspace:
+        assert workspace.engine.placement == Placement("cpu", "bfloat16")
+    with Workspace.open(tmp_path / "work", dtype="float32") as workspace:
+        assert workspace.engine.placement == Placement("cpu", "float32")
+
+
+@pytest.mark.parametrize("line", ['device = "gpu"', 'dtype = "int8"', "device = 0", "gpus = 1"])
+def test_settings_that_are_none_are_refused_with_the_file(tmp_path, line):
+    new_workspace(tmp_path).close()
+    (tmp_path / "work" / "kn-edit.toml").write_text(f"[model]\n{line}\n", encoding="utf-8")
+    with Workspace.open(tmp_path / "work") as workspace, pytest.raises(BadSettingsFile) as error:
+        workspace.assess(about("France"))
+    assert "kn-edit.toml" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "CPU", "", "meta", "cuda:0 "])
+def test_names_that_are_no_device_are_refused_before_anything_runs(tmp_path, name):
+    with pytest.raises(BadSetting, match="cuda:N"):
+        opened(tmp_path, device=name)
+
+
+@pytest.mark.parametrize("device", ["cuda:7", "mps"])
+def test_a_device_that_is_not_here_ends_in_a_sentence_with_those_that_are(tmp_path, device):
+    if device == "mps" and torch.backends.mps.is_available():
+        pytest.skip("this machine has it")
+    with opened(tmp_path, device=device) as workspace, pytest.raises(DeviceMissing) as error:
+        workspace.assess(about("France"))
+    assert f"no device {device} here; available:" in str(error.value)
+    assert "cpu" in str(error.value)
+
+
+def test_a_pretended_gpu_refuses_tensors_of_two_devices(gpu):  # noqa: F811
+    there, here = torch.ones(2, 2).to("cuda"), torch.ones(2, 2)
+    assert there.device.type == "cuda"
+    for mixed in (
+        lambda: there @ here,
+        lambda: torch.cat([there, here]),
+        lambda: here[there.long()],
+        lambda: there.numpy(),
+        lambda: there.__setitem__(0, here[0]),
+    ):
+        with pytest.raises((RuntimeError, TypeError)):
+            mixed()
+    assert (there * there.sum().cpu()).device.type == "cuda"  # a number may be anywhere
+    assert torch.zeros(2, device="cuda").device.type == there[0].device.type == "cuda"
+    assert (there.cpu() @ here).device.type == there.to("cpu").device.type == "cpu"
+
+
+@REAL_GPU
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_real_gpu_gives_the_answers_of_the_cpu(tmp_path, shape):
+    found = []
+    for device in ("cpu", "cuda"):
+        with opened(tmp_path / device, shape, device=device) as workspace:
+            assert workspace.engine.model.device.type == device
+            found.append(everything(workspace))
+            live = workspace.load()
+            exported = plainly_loaded(workspace.export(tmp_path / device / "out"))
+            for own, other in zip(live.parameters(), exported.parameters(), strict=True):
+                assert torch.equal(own.cpu(), other)
+    cpu, cuda = found
+    ranks = [[(rank, says) for _, rank, says in one["assess"]] for one in found]
+    assert ranks[0] == ranks[1]
+    assert [p for p, *_ in cuda["assess"]] == pytest.approx([p for p, *_ in cpu["assess"]], 1e-4)
+    assert dict(cuda["riemann"]) == pytest.approx(dict(cpu["riemann"]), 1e-3)
