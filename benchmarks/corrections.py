@@ -42,10 +42,12 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from random import Random
 from statistics import fmean
+from typing import TypeVar
 
 import torch
 from baselines import Rome, fine_tuned
@@ -78,6 +80,21 @@ METHODS = ("correction", "closed-form", "random", "rome", "finetune")
 SOLVED = ("steps", "margin", "kl", "spill")  # what a solver says of itself
 ON_ITS_SLOTS = {"closed-form", "random"}  # of the correction, or of its layers
 RANDOM_SLOTS = 40  # of each layer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which rows of a file, and which share of them this process takes."""
+
+    count: int
+    seed: int
+    share: tuple[int, int]  # the second of sixteen: (2, 16)
+
+    def own(self, rows: Sequence[T]) -> list[T]:
+        share, of = self.share
+        return list(rows[share - 1 :: of])
 
 
 class Methods:
@@ -236,22 +253,22 @@ class Table:
         )
 
 
-def drawn(engine: Engine, path: Path, count: int, seed: int, folder: Path) -> list[Row]:
-    """The rows of a file, drawn once and noted in the folder of the results."""
+def drawn(engine: Engine, path: Path, folder: Path, draw_of: Draw) -> list[Row]:
+    """This process's share of the rows of a file, drawn once and noted in the results' folder."""
     rows = rows_of(path)
-    note = folder / f"{path.stem}-draw-{count}-{seed}.json"
+    note = folder / f"{path.stem}-draw-{draw_of.count}-{draw_of.seed}.json"
     if note.exists():
         known = json.loads(note.read_text(encoding="utf-8"))
         by_index = {row.index: row for row in rows}
-        rows = [by_index[index] for index in known["rows"]]
-        again, _ = draw(engine, rows, len(rows), seed)  # with what the model says today
+        rows = [by_index[index] for index in draw_of.own(known["rows"])]
+        again, _ = draw(engine, rows, len(rows), draw_of.seed)  # with what the model says today
         by_index = {row.index: row for row in again}
-        return [by_index[index] for index in known["rows"]]
-    chosen, looked = draw(engine, rows, count, seed)
+        return [by_index[row.index] for row in rows]
+    chosen, looked = draw(engine, rows, draw_of.count, draw_of.seed)
     text = json.dumps({"rows": [row.index for row in chosen], "looked": looked})
     write_atomically(note, text + "\n")
     print(f"{path.stem}: {len(chosen)} rows drawn, {looked} looked at", file=sys.stderr)
-    return chosen
+    return draw_of.own(chosen)
 
 
 def _share(text: str) -> tuple[int, int]:
@@ -279,19 +296,18 @@ def main() -> None:
         parser.error("closed-form and random take the correction's slots: name it too")
     torch.set_num_threads(1)
     chosen.results.mkdir(parents=True, exist_ok=True)
-    own, shares = chosen.share
+    draw_of = Draw(chosen.rows, chosen.seed, chosen.share)
     with (
         tempfile.TemporaryDirectory() as folder,
         Workspace.init("demo", Path(folder), device=chosen.device) as workspace,
     ):
         methods = Methods(workspace.engine)
         files = {
-            path: drawn(workspace.engine, path, chosen.rows, chosen.seed, chosen.results)
-            for path in chosen.files
+            path: drawn(workspace.engine, path, chosen.results, draw_of) for path in chosen.files
         }
         results = Table(methods, chosen.results, names)
-        results.fill([row for rows in files.values() for row in rows][own - 1 :: shares])
-        if shares > 1:  # the table is of all rows, once they are there
+        results.fill([row for rows in files.values() for row in rows])
+        if draw_of.share != (1, 1):  # the table is of all rows, once they are there
             return
         for path, rows in files.items():
             found = {name: [results.of(row, name) for row in rows] for name in names}
