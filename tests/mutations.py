@@ -70,7 +70,7 @@ class Change:
 
 
 def rich_ledger(folder: Path) -> None:
-    """A ledger with everything in it: edits, an erasure, moves, tags, a pull, publications."""
+    """A ledger with everything in it: edits, an erasure, moves, branches, tags, a pull, ..."""
     a, b, c = delta_of((0, 1)), delta_of((0, 2), (1, 1)), delta_of((0, 1), value=2.0)
     d, e, f = delta_of((1, 3)), delta_of((1, 4)), delta_of((1, 5), mode=Mode.SET)
     with new_ledger(folder) as ledger:
@@ -92,6 +92,11 @@ def rich_ledger(folder: Path) -> None:
         record(ledger, low_rank_of(1, rank=2), subject="Cuba")
         record_many(ledger, delta_of((0, 4)), "Japan", "France", "Spain")
         ledger.tag("v2")
+        ledger.make_branch("side", "v1", switch=True)
+        record(ledger, delta_of((1, 2)), subject="Peru")
+        ledger.make_branch("gone")
+        ledger.switch("main")
+        ledger.delete_branch("gone")
         head = ledger.head().id
         ledger.note_publication(Publication("ann/m", "main", "c" * 40, head, "delta", None))
         ledger.note_publication(Publication("ann/m", "main", "d" * 40, "e" * 64, "delta", "v1"))
@@ -108,6 +113,9 @@ def contents(ledger: Ledger, versions: tuple[str, ...], edits: tuple[str, ...]) 
         ledger.refs,
         ledger.publications,
         ledger.log,
+        ledger.graph,
+        ledger.branches,
+        lambda: ledger.log(branch="side"),
         ledger.chain,
         lambda: ledger.known_edits(edits),
         lambda: ledger.records(edits),

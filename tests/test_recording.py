@@ -149,8 +149,8 @@ def test_a_revert_is_planned_again_on_a_head_that_moved(tmp_path, monkeypatch):
         planned = workspace.ledger.plan_revert
         others = [update_japan, lambda other: other.revert(france)]
 
-        def overtaken(edit: str, *, allow_overlap: bool = False) -> Any:
-            plan = planned(edit, allow_overlap=allow_overlap)
+        def overtaken(edit: str, **options: Any) -> Any:
+            plan = planned(edit, **options)
             if others:
                 with Workspace.open(workspace.folder) as other:
                     others.pop(0)(other)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kn_edit import __version__
-from kn_edit.cli import ask, base, disk, edit, experiment, history, hub, machine, scale
+from kn_edit.cli import ask, base, branches, disk, edit, experiment, history, hub, machine, scale
 from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import ExitCode
 
@@ -24,6 +24,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         history.blame,
     ),
     "Move in the history": (history.revert, history.rewind, history.compose, history.tag),
+    "Branches": (branches.branch, branches.switch),
     "Files": (base.base, disk.export, disk.verify, disk.backup, disk.restore, disk.gc),
     "The Hub": (hub.push, hub.pull, hub.rollback),
     "This program": (machine.doctor, machine.completion),

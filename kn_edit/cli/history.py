@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -34,34 +35,51 @@ def status(workspace: Workspace, output: Output) -> None:
 
 
 @click.command()
-@click.argument("repo", required=False, metavar="[REPO[@BRANCH]]")
+@click.argument("name", required=False, metavar="[BRANCH | REPO[@BRANCH]]")
 @click.option("-n", "most", type=click.IntRange(min=1), help="Only so many, the newest.")
+@click.option("--all", "every", is_flag=True, help="Every branch and tag, drawn as one graph.")
 @output_options
 @pass_workspace
-def log(workspace: Workspace, repo: str | None, most: int | None, output: Output) -> None:
-    """Every move of the head, newest first.
+def log(
+    workspace: Workspace, name: str | None, most: int | None, every: bool, output: Output
+) -> None:
+    """Every move of a branch, newest first.
 
-    With REPO, the versions that are published there on the Hub, with their commits, tags and
-    branches.
+    That is the current one, or BRANCH. It goes on with the moves of the one that it was made from.
+    With REPO (owner/name), the versions that are published there on the Hub, with their commits,
+    tags and branches.
 
     \b
     Examples:
       kn-edit log
       kn-edit log -n 20
+      kn-edit log capitals
+      kn-edit log --all
       kn-edit log -q | head -1
       kn-edit log me/model
     """
-    from kn_edit.cli import records
+    from kn_edit.cli import graph, records
 
-    if repo is not None:
-        found = workspace.published(repo)[:most]
+    if every:
+        if name is not None:
+            raise click.UsageError("--all shows every branch, so name none")
+        drawn = workspace.graph(most)
+        output.show(
+            [plain.drawn_step(step) for step in drawn],
+            [step.version for step in drawn],
+            lambda: graph.drawn(drawn, workspace.current_branch),
+        )
+        return
+    branches = {ref.name for ref in workspace.ledger.refs() if ref.kind == "branch"}
+    if name is not None and "/" in name and name not in branches:
+        found = workspace.published(name)[:most]
         output.show(
             [plain.release(one) for one in found],
             [one.version for one in found],
             lambda: records.releases(found),
         )
         return
-    steps = workspace.log(most)
+    steps = workspace.log(most, branch=name or "head")
     output.show(
         [plain.step(step) for step in steps],
         [step.version for step in steps],
@@ -76,7 +94,7 @@ def log(workspace: Workspace, repo: str | None, most: int | None, output: Output
 def show(workspace: Workspace, id_: str, output: Output) -> None:
     """Everything about an edit or a version.
 
-    ID is the first 8 digits of an id or more, a tag, `head` or `base`.
+    ID is the first 8 digits of an id or more, a branch, a tag, `head` or `base`.
 
     \b
     Example:
@@ -170,7 +188,7 @@ def revert(workspace: Workspace, edit: str, allow_overlap: bool, output: Output)
 @output_options
 @pass_workspace
 def rewind(workspace: Workspace, version: str, output: Output) -> None:
-    """Move the head back to VERSION. Nothing is lost: later versions keep their ids.
+    """Move the current branch back to VERSION. Nothing is lost: later versions keep their ids.
 
     \b
     Examples:
@@ -223,11 +241,10 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
 def _moved(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
     """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
     from kn_edit.cli.tables import count, short
-    from kn_edit.workspace import Ref
 
-    others = [ref for ref in workspace.ledger.refs() if ref.kind != "branch"]
+    before = workspace.ledger.refs()
     version = move()
-    refs = [Ref("main", "branch", version.id), *others]
+    refs = [replace(ref, version=version.id) if ref.current else ref for ref in before]
     sums = [each for each in version.overlaps if not each.order_counts]  # others are asked about
     for overlap in sums[:MOST_OVERLAPS]:
         pair = f"edits {short(overlap.edit)} and {short(overlap.other)}"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace import (
         Assessment,
         Blame,
+        BranchRecord,
         Change,
         Difference,
         Edited,
@@ -257,6 +258,23 @@ def step(one: Step) -> Plain:
     }
 
 
+def branch(one: BranchRecord) -> Plain:
+    return {
+        "branch": one.name,
+        "current": one.current,
+        "version": one.version,
+        "edits": one.edits,
+        "edit": one.edit,
+        "message": one.message,
+        "created": one.moved,
+    }
+
+
+def drawn_step(one: Step) -> Plain:
+    """A step among those of all branches. `after` holds `step` of those before it."""
+    return step(one) | {"step": one.seq, "branch": one.branch, "after": list(one.after)}
+
+
 def difference(a: str, b: str, one: Difference) -> Plain:
     slots = [neuron(slot) for slot in one.slots]
     only = {"only_a": list(one.only_a), "only_b": list(one.only_b)}
@@ -268,7 +286,7 @@ def blame(one: Blame) -> Plain:
 
 
 def status(workspace: Workspace) -> Plain:
-    base, head = workspace.base, workspace.head
+    base, head, refs = workspace.base, workspace.head, workspace.ledger.refs()
     return {
         "workspace": str(workspace.folder.resolve()),
         "model": base.name,
@@ -277,6 +295,8 @@ def status(workspace: Workspace) -> Plain:
         "dtype": base.dtype,
         "fingerprint": base.fingerprint,
         "head": head.id,
+        "branch": next(ref.name for ref in refs if ref.current),
         "edits": list(head.edits),
-        "tags": {ref.name: ref.version for ref in workspace.ledger.refs() if ref.kind == "tag"},
+        "branches": {ref.name: ref.version for ref in refs if ref.kind == "branch"},
+        "tags": {ref.name: ref.version for ref in refs if ref.kind == "tag"},
     }

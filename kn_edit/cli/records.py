@@ -29,6 +29,7 @@ from kn_edit.neuron import NeuronId, whole_layer
 if TYPE_CHECKING:
     from kn_edit.workspace import (
         Blame,
+        BranchRecord,
         Difference,
         EditRecord,
         FactChange,
@@ -55,6 +56,7 @@ def status(workspace: Workspace) -> Parts:
         [
             ("model", f"{base.name}{revision} ({base.model_type}, {base.dtype})"),
             ("base", short(base.fingerprint)),
+            ("branch", workspace.current_branch),
             ("head", short(head.id)),
             ("tags", ", ".join(f"{tag.name} ({short(tag.version)})" for tag in tags) or "none"),
             ("edits", str(len(head.edits))),
@@ -79,6 +81,20 @@ def log(steps: Sequence[Step]) -> Parts:
             what.append(safe(f" ({', '.join(step.refs)})"), style="bold")
         edit = short(step.edit) if step.edit else ""
         made.add_row(short(step.version), edit, moment(step.created), what)
+    yield made
+
+
+def branches(found: Sequence[BranchRecord]) -> Parts:
+    made = table("", "+branch", "version", "last edit", "when (UTC)", "+what")
+    for one in found:
+        made.add_row(
+            "*" if one.current else "",
+            Text(safe(one.name), style="bold" if one.current else ""),
+            short(one.version),
+            short(one.edit) if one.edit else "",
+            moment(one.moved),
+            one.message,
+        )
     yield made
 
 

@@ -85,6 +85,7 @@ class Before:
     """What stood where a command writes, before it did."""
 
     head: str | None
+    branch: str | None
     refs: Mapping[str, str]
     files: int
     targets: Mapping[Path, Signature]
@@ -93,13 +94,14 @@ class Before:
     def of(cls, workspace: Workspace, parameters: Mapping[str, Any]) -> Before:
         """The state now. A ledger that cannot be read has none, and is not written either."""
         targets = [parameters[name] for name in TARGETS if isinstance(parameters.get(name), Path)]
-        head, refs = None, {}
+        head, branch, refs = None, None, {}
         with suppress(KnEditError):
             head = workspace.head.id
-            others = (ref for ref in workspace.ledger.refs() if ref.kind != "branch")
-            refs = {ref.name: ref.version for ref in others}
+            branch = workspace.current_branch
+            refs = {ref.name: ref.version for ref in workspace.ledger.refs()}
         return cls(
             head,
+            branch,
             refs,
             _count(workspace.ledger.folder),
             {target: signature(target) for target in targets},
@@ -108,7 +110,8 @@ class Before:
     def stopped(self, workspace: Workspace, parameters: Mapping[str, Any], signum: int) -> Stopped:
         """What to say of a command that began here and was stopped now."""
         now = Before.of(workspace, parameters)
-        moved = now.head if now.head != self.head else None
+        same_branch = now.branch == self.branch
+        moved = now.head if same_branch and now.head != self.head else None
         return Stopped(moved, "" if moved else " and ".join(self._done(now)), signum)
 
     def _done(self, now: Before) -> list[str]:
@@ -117,6 +120,9 @@ class Before:
             for name, version in now.refs.items()
             if self.refs.get(name) != version
         ]
+        done += [f"{name} is deleted" for name in self.refs if name not in now.refs]
+        if now.branch != self.branch:
+            done.append(f"the current branch is {now.branch}")
         done += [
             f"{target} is written"
             for target, signature_now in now.targets.items()

@@ -91,3 +91,14 @@ def _columns_of_terminal() -> int:
             if columns > 0:
                 return columns
     return USUAL
+
+
+def draws_lines() -> bool:
+    """Whether lines of box characters can be printed: not on a dumb terminal, nor in ASCII."""
+    if os.environ.get("TERM") == "dumb":
+        return False
+    try:
+        "│●╯".encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeError, LookupError):
+        return False
+    return True

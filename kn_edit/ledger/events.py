@@ -10,14 +10,15 @@ from sqlalchemy import Connection, insert, select
 
 from kn_edit.ledger import coverage
 from kn_edit.ledger.history import canonical
-from kn_edit.ledger.records import BRANCH
-from kn_edit.ledger.stored import DamagedRow
+from kn_edit.ledger.records import BRANCH, Ref
+from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import events, refs
 
 FIRST = "0" * 64
 LARGEST = 2**63 - 1  # SQLite counts no further
 NO_REF = ""
 UPGRADE = "upgrade"
+CURRENT = "current"  # the kind of the current branch in `refs`; before any switch it is `main`
 COVERED = ("seq", "created", "kind", "ref", "version_id", "parents", "edit_id", "message")
 
 
@@ -122,10 +123,16 @@ def note_upgrade(connection: Connection, *, created: str, schema: str, to: str) 
     )
 
 
+def current_branch(connection: Connection) -> Ref:
+    """The branch that edits go to. Raises DamagedRow."""
+    query = select(refs).where((refs.c.kind == CURRENT) | (refs.c.name == BRANCH))
+    rows = [Row("refs", row) for row in connection.execute(query).mappings()]
+    chosen = [row for row in rows if row.text("kind") == CURRENT] or rows
+    if len(chosen) != 1:
+        raise DamagedRow("two branches are current" if chosen else f"the ref {BRANCH} is not there")
+    return Ref(chosen[0].text("name"), "branch", chosen[0].text("version_id"), current=True)
+
+
 def head_id(connection: Connection) -> str:
-    """The version that the branch points at. Raises DamagedRow."""
-    query = select(refs.c.version_id).where(refs.c.name == BRANCH)
-    head = connection.execute(query).scalar()
-    if not isinstance(head, str):
-        raise DamagedRow(f"the ref {BRANCH} is not there")
-    return head
+    """The version that the current branch points at. Raises DamagedRow."""
+    return current_branch(connection).version

@@ -1,6 +1,6 @@
-"""The ledger: every edit and version of one base model, and the branch that points at one.
+"""The ledger: every edit and version of one base model, and the branches that point at some.
 
-A move of the branch has two parts. `plan_…` says what the new recipe is, so that the caller can
+A move of a branch has two parts. `plan_…` says what the new recipe is, so that the caller can
 build its weights and take their digests; `advance` records it, or nothing.
 """
 
@@ -30,8 +30,10 @@ from kn_edit.errors import (
 )
 from kn_edit.ledger import (
     archive,
+    branches,
     events,
     history,
+    journal,
     lists,
     names,
     reading,
@@ -50,6 +52,7 @@ from kn_edit.ledger.records import (
     Advance,
     BaseRecord,
     Blame,
+    BranchRecord,
     Difference,
     EditRecord,
     LayerDifference,
@@ -147,11 +150,11 @@ class Ledger:
     # --- reading ---------------------------------------------------------------------------------
 
     def head(self) -> VersionRecord:
-        """The version that the branch points at."""
+        """The version that the current branch points at."""
         return self.version("head")
 
     def version(self, name: str) -> VersionRecord:
-        """A version by tag, `main`, `head`, `base`, `root` or the first digits of its id."""
+        """A version by branch, tag, `head`, `base`, `root` or the first digits of its id."""
         with self._database.reading() as connection:
             return reading.version(connection, names.find_version(connection, name))
 
@@ -176,9 +179,19 @@ class Ledger:
         return [edits[id_] for id_ in ids]
 
     def refs(self) -> list[Ref]:
-        """The branch, then what was pulled, then the tags, each by name."""
+        """The branches, then what was pulled, then the tags, each by name."""
         with self._database.reading() as connection:
             return reading.all_refs(connection)
+
+    def current_branch(self) -> Ref:
+        """The branch that edits go to."""
+        with self._database.reading() as connection:
+            return events.current_branch(connection)
+
+    def branches(self) -> list[BranchRecord]:
+        """Every branch by name, with its last edit and its last move."""
+        with self._database.reading() as connection:
+            return branches.described(connection)
 
     def publications(self) -> list[Publication]:
         """What was published from this ledger, oldest first."""
@@ -190,10 +203,23 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.known_edits(connection, ids)
 
-    def log(self, most: int | None = None) -> list[Step]:
-        """The moves of the branch, newest first, down to the root version, or only so many."""
+    def log(self, most: int | None = None, branch: str = "head") -> list[Step]:
+        """The moves that led to a branch, newest first, down to the root version, or so many.
+
+        branch: by default the current one. Raises UnknownBranch.
+        """
         with self._database.reading() as connection:
-            return reading.steps(connection, most)
+            return journal.steps(connection, branches.find(connection, branch).name, most)
+
+    def graph(self, most: int | None = None) -> list[Step]:
+        """The moves of all branches, newest first, each with those that it came after."""
+        with self._database.reading() as connection:
+            return journal.graph(connection, most)
+
+    def versions_moved_to(self) -> list[str]:
+        """Every version that any branch ever was at, oldest first."""
+        with self._database.reading() as connection:
+            return journal.versions_moved_to(connection)
 
     def blame(self, neuron: NeuronId) -> list[Blame]:
         """The edits that write the slot of a neuron, oldest first."""
@@ -226,7 +252,11 @@ class Ledger:
 
     # --- planning --------------------------------------------------------------------------------
 
-    def plan_edit(self, delta: Delta, kind: str, message: str = "") -> Advance:
+    # branch: that a plan moves, by default the current one of that moment. Raises UnknownBranch.
+
+    def plan_edit(
+        self, delta: Delta, kind: str, message: str = "", *, branch: str = "head"
+    ) -> Advance:
         """Put a new edit after those of the head. Overlap is legal here, and reported.
 
         Raises DifferentBase, EmptyEdit, EditAlreadyApplied.
@@ -236,7 +266,7 @@ class Ledger:
         if not delta.tensors:
             raise EmptyEdit()
         with self._database.reading() as connection:
-            head, recipe = self._head(connection)
+            on, recipe = self._tip(connection, branch)
             if delta.id in recipe:
                 raise EditAlreadyApplied(delta.id)
             new = Writes.of(delta)
@@ -244,19 +274,21 @@ class Ledger:
         sharing = _in_order(recipe.places(writers))
         overlaps = history.overlaps_before(sharing, delta.id, writers.__getitem__)
         recipe = recipe.appended((delta.id,))
-        return self._plan(kind, recipe, (head,), head, message, delta.id, overlaps)
+        return self._plan(kind, recipe, (on.version,), on, message, delta.id, overlaps)
 
-    def plan_revert(self, edit: str, *, allow_overlap: bool = False) -> Advance:
+    def plan_revert(
+        self, edit: str, *, allow_overlap: bool = False, branch: str = "head"
+    ) -> Advance:
         """The head without an edit, wherever it stands, by the first digits of its id.
 
         Raises EditNotApplied, and SlotOverlap where later edits of the head share its slots in a
         way that their order counts.
         """
         with self._database.reading() as connection:
-            head, recipe = self._head(connection)
+            on, recipe = self._tip(connection, branch)
             id_ = names.find_edit(connection, edit)
             if id_ not in recipe:
-                raise EditNotApplied(id_, head)
+                raise EditNotApplied(id_, on.version)
             writes = written.of_edit(connection, id_)
             writers = written.sharing(connection, writes) | {id_: writes}
             sharing = _in_order(recipe.places(writers))
@@ -265,32 +297,34 @@ class Ledger:
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
         message = f"revert {id_[:12]} ({record.message})"
-        return self._plan("revert", recipe, (head,), head, message, id_, overlaps)
+        return self._plan("revert", recipe, (on.version,), on, message, id_, overlaps)
 
-    def plan_rewind(self, name: str) -> Advance:
+    def plan_rewind(self, name: str, *, branch: str = "head") -> Advance:
         """The branch back (or forth) at a version that exists. Raises AlreadyThere."""
         with self._database.reading() as connection:
-            head, _ = self._head(connection)
+            on, _ = self._tip(connection, branch)
             target = names.find_version(connection, name)
             recipe = reading.recipe(connection, target)
-        return self._plan("rewind", recipe, (head,), head, f"rewind to {target[:12]}")
+        return self._plan("rewind", recipe, (on.version,), on, f"rewind to {target[:12]}")
 
-    def plan_compose(self, versions: Sequence[str], *, allow_overlap: bool = False) -> Advance:
+    def plan_compose(
+        self, versions: Sequence[str], *, allow_overlap: bool = False, branch: str = "head"
+    ) -> Advance:
         """The edits of several versions, the first one's first. One name alone joins the head.
 
         Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot in a way
         that their order counts.
         """
         with self._database.reading() as connection:
-            head, _ = self._head(connection)
+            on, _ = self._tip(connection, branch)
             found = [names.find_version(connection, name) for name in versions]
-            parents = tuple(dict.fromkeys(found if len(found) > 1 else [head, *found]))
+            parents = tuple(dict.fromkeys(found if len(found) > 1 else [on.version, *found]))
             recipes = [reading.recipe(connection, parent) for parent in parents]
             overlaps = _meeting(connection, recipes)
         _refuse(overlaps, allow_overlap)
         message = f"compose {' '.join(parent[:12] for parent in parents)}"
         recipe = history.composed(recipes)
-        return self._plan("compose", recipe, parents, head, message, None, overlaps)
+        return self._plan("compose", recipe, parents, on, message, None, overlaps)
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -301,7 +335,8 @@ class Ledger:
 
         digests: sha256 of every tensor that the recipe touches, by name
         edit: with a plan of `plan_edit`, what to record about it
-        Raises HeadMoved, DigestsDiffer, LedgerBusy, LedgerUnusable; then nothing was recorded.
+        Raises HeadMoved, UnknownBranch, DigestsDiffer, LedgerBusy, LedgerUnusable; then nothing
+        was recorded.
         """
         assert edit is None or edit.delta.id == plan.edit
         if edit is not None:
@@ -320,12 +355,44 @@ class Ledger:
         return replace(version, overlaps=plan.overlaps)
 
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
-        """Name a version. Raises BadTagName, and TagExists unless the tag may move."""
+        """Name a version. Raises BadTagName, NameTaken, and TagExists unless the tag may move."""
         names.check_tag(name)
         with self._database.writing() as connection:
             target = names.find_version(connection, version)
             writing.place_tag(connection, name, target, move, _moment(self._clock))
         return Ref(name, "tag", target)
+
+    def make_branch(self, name: str, version: str = "head", *, switch: bool = False) -> Ref:
+        """Make a branch at a version; switch: and make it the current one.
+
+        Raises BadBranchName, BranchExists, NameTaken, UnknownId.
+        """
+        now = _moment(self._clock)
+        with self._database.writing() as connection:
+            made = branches.make(connection, name, version, now)
+            return branches.switch(connection, name, now) if switch else made
+
+    def switch(self, name: str) -> Ref:
+        """Make a branch the current one. Raises UnknownBranch."""
+        with self._database.writing() as connection:
+            return branches.switch(connection, name, _moment(self._clock))
+
+    def delete_branch(self, name: str, *, force: bool = False) -> Ref:
+        """Remove the name of a branch, and nothing else; where it was.
+
+        force: also where no other branch or tag has its edits
+        Raises UnknownBranch, BranchIsCurrent, OnlyThere.
+        """
+        with self._database.writing() as connection:
+            return branches.remove(connection, name, force, _moment(self._clock))
+
+    def rename_branch(self, name: str, to: str) -> Ref:
+        """Give a branch another name.
+
+        Raises UnknownBranch, BadBranchName, BranchExists, NameTaken.
+        """
+        with self._database.writing() as connection:
+            return branches.rename(connection, name, to, _moment(self._clock))
 
     def adopt(self, plan: Adoption, digests: Mapping[str, str]) -> tuple[VersionRecord, bool]:
         """Record a version from elsewhere; whether the branch moved on to it.
@@ -341,12 +408,20 @@ class Ledger:
         with self._database.writing() as connection:
             for edit in plan.edits:
                 self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
-            head, recipe = self._head(connection)
+            on, recipe = self._tip(connection, plan.branch or "head")
             adopted = Recipe(plan.recipe)
             writing.adopt(connection, plan, digests, self.base.fingerprint, now)
-            moves = head != plan.version and adopted[: len(recipe)] == recipe
+            moves = on.version != plan.version and adopted[: len(recipe)] == recipe
             if moves:
-                move = Advance("pull", plan.version, adopted, (head,), head, plan.message)
+                move = Advance(
+                    kind="pull",
+                    version=plan.version,
+                    recipe=adopted,
+                    parents=(on.version,),
+                    from_head=on.version,
+                    message=plan.message,
+                    branch=on.name,
+                )
                 writing.move_branch(connection, move, now)
             return reading.version(connection, plan.version), moves
 
@@ -404,30 +479,41 @@ class Ledger:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _head(self, connection: Connection) -> tuple[str, Recipe]:
-        """The version of the branch, and its list: rows are read unless it was proven lately.
+    def _tip(self, connection: Connection, branch: str) -> tuple[Ref, Recipe]:
+        """A branch and its list: rows are read unless it was proven lately. Raises UnknownBranch.
 
         What is recorded on it is read back, so that no damage of the rows goes unnoticed.
         """
-        head = events.head_id(connection)
-        recipe = lists.proven_before(self.base.fingerprint, head)
-        return head, reading.recipe(connection, head) if recipe is None else recipe
+        on = branches.find(connection, branch)
+        recipe = lists.proven_before(self.base.fingerprint, on.version)
+        return on, reading.recipe(connection, on.version) if recipe is None else recipe
 
     def _plan(
         self,
         kind: str,
         recipe: Recipe,
         parents: tuple[str, ...],
-        head: str,
+        on: Ref,
         message: str,
         edit: str | None = None,
         overlaps: tuple[Overlap, ...] = (),
     ) -> Advance:
+        """A move of the branch `on`. Raises AlreadyThere."""
         version = history.version_id(self.base.fingerprint, recipe)
         lists.remember(self.base.fingerprint, version, recipe)
-        if version == head:
-            raise AlreadyThere(head)
-        return Advance(kind, version, recipe, parents, head, message, edit, overlaps)
+        if version == on.version:
+            raise AlreadyThere(on.version)
+        return Advance(
+            kind=kind,
+            version=version,
+            recipe=recipe,
+            parents=parents,
+            from_head=on.version,
+            message=message,
+            edit=edit,
+            overlaps=overlaps,
+            branch=on.name,
+        )
 
 
 def _in_order(places: Mapping[str, int]) -> tuple[str, ...]:

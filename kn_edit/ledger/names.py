@@ -1,12 +1,13 @@
-"""From what people type to ids: unique prefixes, tags, `main`, `head`, `base`, `root`."""
+"""From what people type to ids: unique prefixes, branches, tags, `head`, `base`, `root`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from sqlalchemy import Column, Connection, select
 
-from kn_edit.errors import AmbiguousId, BadTagName, ShortPrefix, UnknownId
+from kn_edit.errors import AmbiguousId, BadBranchName, BadTagName, ShortPrefix, UnknownId
 from kn_edit.ledger.events import head_id
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.reading import fingerprint
@@ -15,7 +16,7 @@ from kn_edit.ledger.stored import DamagedRow, Row, is_sound_text
 from kn_edit.ledger.tables import edits, refs, versions
 
 LEAST_DIGITS = 8
-HEADS = ("head", BRANCH)
+HEAD = "head"
 ROOTS = ("base", "root")
 
 _HEX = re.compile(r"[0-9a-f]+", re.IGNORECASE)
@@ -31,16 +32,17 @@ def find_version(connection: Connection, name: str) -> str:
     """The id of a version by any of its names. Raises UnknownId, ShortPrefix, AmbiguousId."""
     if not isinstance(name, str):
         raise UnknownId("version", str(name))
-    if name.lower() in HEADS:
+    if name.lower() == HEAD:
         return head_id(connection)
     if name.lower() in ROOTS:
         return root_id(connection)
     if not is_sound_text(name):
         raise UnknownId("version", name)
-    tagged = connection.execute(select(refs.c.version_id).where(refs.c.name == name)).first()
-    if tagged is None:
+    ref = BRANCH if name.lower() == BRANCH else name
+    named = connection.execute(select(refs.c.version_id).where(refs.c.name == ref)).first()
+    if named is None:
         return _by_prefix(connection, versions.c.id, "version", name)
-    return Row("refs", tagged._mapping).text("version_id")
+    return Row("refs", named._mapping).text("version_id")
 
 
 def find_edit(connection: Connection, prefix: str) -> str:
@@ -50,19 +52,34 @@ def find_edit(connection: Connection, prefix: str) -> str:
 
 def check_tag(name: str) -> None:
     """Raise BadTagName for what git would refuse, or what could be read as something else."""
+    reason = _fault(name, (HEAD, BRANCH, *ROOTS))
+    if reason:
+        raise BadTagName(str(name), reason)
+
+
+def check_branch(name: str) -> None:
+    """Raise BadBranchName for what no tag may be called either; `main` may be one again."""
+    reason = _fault(name, (HEAD, *(() if name == BRANCH else (BRANCH,)), *ROOTS))
+    if reason:
+        raise BadBranchName(str(name), reason)
+
+
+def _fault(name: object, reserved: Collection[str]) -> str | None:
+    """What is wrong with the name of a branch or a tag."""
     if not isinstance(name, str):
-        raise BadTagName(str(name), "it is not text")
+        return "it is not text"
     parts = name.split("/")
     if len(name) > 100:
-        raise BadTagName(name, "it is longer than 100 characters")
-    if name.lower() in (*HEADS, *ROOTS):
-        raise BadTagName(name, "the name is reserved")
+        return "it is longer than 100 characters"
+    if name.lower() in reserved:
+        return "the name is reserved"
     if len(name) >= LEAST_DIGITS and _HEX.fullmatch(name):
-        raise BadTagName(name, "it looks like an id")
+        return "it looks like an id"
     if not _TAG.fullmatch(name) or ".." in name:
-        raise BadTagName(name, "it is not made of letters, digits, '-', '_', '/' and single dots")
+        return "it is not made of letters, digits, '-', '_', '/' and single dots"
     if any(not part or part.startswith(".") or part.endswith(".lock") for part in parts):
-        raise BadTagName(name, "a part of it is empty, begins with '.' or ends with '.lock'")
+        return "a part of it is empty, begins with '.' or ends with '.lock'"
+    return None
 
 
 def _by_prefix(connection: Connection, column: Column[str], what: str, prefix: str) -> str:

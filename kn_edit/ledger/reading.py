@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, select, text
 
 from kn_edit.ledger import changed, coverage, lists, written
+from kn_edit.ledger.events import CURRENT, current_branch
 from kn_edit.ledger.lists import each_recipe as each_recipe
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
-    BRANCH,
     BaseRecord,
     Blame,
     EditRecord,
     FactChange,
     Publication,
     Ref,
-    Step,
     VersionRecord,
 )
 from kn_edit.ledger.spans import FANOUT
@@ -37,6 +36,8 @@ from kn_edit.ledger.tables import (
 )
 from kn_edit.ledger.writes import NOTHING, Writes, all_of, writers
 from kn_edit.neuron import NeuronId
+
+_KINDS = ("branch", "remote", "tag")  # of refs, in the order in which they are told
 
 # The digests of a version, after those of the versions that say what it leaves out.
 _DIGESTS = text(
@@ -155,44 +156,22 @@ def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
 
 
 def all_refs(connection: Connection) -> list[Ref]:
-    """The branch, then what was pulled, then the tags, each by name."""
-    rows = connection.execute(select(refs).order_by(refs.c.kind, refs.c.name)).mappings()
-    stored = (Row("refs", row) for row in rows)
-    return [Ref(row.text("name"), row.text("kind"), row.text("version_id")) for row in stored]
+    """The branches, then what was pulled, then the tags, each by name. Raises DamagedRow."""
+    rows = connection.execute(select(refs).order_by(refs.c.name)).mappings()
+    stored = [_ref(Row("refs", row)) for row in rows]
+    current = current_branch(connection).name
+    return [
+        replace(ref, current=ref.name == current)
+        for ref in sorted(stored, key=lambda ref: _KINDS.index(ref.kind))
+    ]
 
 
-def steps(connection: Connection, most: int | None = None) -> list[Step]:
-    """The moves of the branch, newest first, down to the root version, or so many."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for ref in all_refs(connection):
-        names[ref.version].append(ref.name)
-    query = select(events).where(events.c.ref == BRANCH).order_by(events.c.seq.desc()).limit(most)
-    rows = [Row("events", row) for row in connection.execute(query).mappings()]
-    if most is None:
-        recipes = dict(each_recipe(connection))
-    else:
-        wanted = dict.fromkeys(row.text("version_id") for row in rows)
-        recipes = {**recipes_of(connection, wanted)}
-    # A version may come back in a later step; its names stand at the newest one.
-    return [_step(row, recipes, names) for row in rows]
-
-
-def _step(row: Row, recipes: Mapping[str, Recipe | None], names: dict[str, list[str]]) -> Step:
-    version = row.text("version_id")
-    edits = recipes.get(version)
-    if edits is None:
-        raise DamagedRow(f"the version of event {row.number('seq')} is not there")
-    return Step(
-        seq=row.number("seq"),
-        created=row.text("created"),
-        kind=row.text("kind"),
-        version=version,
-        parents=row.texts("parents"),
-        edits=edits,
-        edit=row.text_or_none("edit_id"),
-        message=row.text("message"),
-        refs=tuple(names.pop(version, ())),
-    )
+def _ref(row: Row) -> Ref:
+    kind = row.text("kind")
+    kind = "branch" if kind == CURRENT else kind
+    if kind not in _KINDS:
+        raise DamagedRow("the kind of a row of refs is none that kn-edit knows")
+    return Ref(row.text("name"), kind, row.text("version_id"))
 
 
 def all_publications(connection: Connection) -> list[Publication]:

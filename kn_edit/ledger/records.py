@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kn_edit.edits.kept import KeptDelta
     from kn_edit.ledger.recipes import Recipe
 
-BRANCH = "main"
+BRANCH = "main"  # the branch that a ledger begins with
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Advance:
-    """A planned move of the branch, not yet written."""
+    """A planned move of a branch, not yet written."""
 
     kind: str
     version: str
@@ -200,11 +200,17 @@ class Advance:
     message: str
     edit: str | None = None
     overlaps: tuple[Overlap, ...] = ()
+    branch: str = BRANCH
 
 
 @dataclass(frozen=True)
 class Step:
-    """One move of the branch. `parents` belong to the step: a version is only its recipe."""
+    """One move of a branch. `parents` belong to the step: a version is only its recipe.
+
+    branch: the one that was moved
+    after: `seq` of the steps that it came after, the one before on its branch first; of
+        `Ledger.graph` alone, and only as far as that lists them
+    """
 
     seq: int
     created: str
@@ -215,15 +221,39 @@ class Step:
     edit: str | None
     message: str
     refs: tuple[str, ...]
+    branch: str = BRANCH
+    after: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Ref:
-    """A branch, a tag, or a `remote`: what was pulled from the Hub under this name."""
+    """A branch, a tag, or a `remote`: what was pulled from the Hub under this name.
+
+    current: of the one branch that edits go to
+    """
 
     name: str
     kind: str
     version: str
+    current: bool = False
+
+
+@dataclass(frozen=True)
+class BranchRecord:
+    """A branch: the version that it points at, and the last move that led there.
+
+    edit: the last edit of its version; None where it has none
+    message, moved: of its last move: what was done, and when
+    edits: how many its version has
+    """
+
+    name: str
+    version: str
+    current: bool
+    edits: int
+    edit: str | None
+    message: str
+    moved: str
 
 
 @dataclass(frozen=True)
@@ -248,6 +278,7 @@ class Adoption:
     recipe: Sequence[str]
     edits: tuple[NewEdit, ...]
     message: str
+    branch: str | None = None  # that moves on to it where nothing is lost; by default the current
 
 
 @dataclass(frozen=True)

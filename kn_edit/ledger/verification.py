@@ -17,10 +17,10 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import BadDigest, KnEditError
-from kn_edit.ledger import changed, coverage, lists, reading, sqlite, structure, written
+from kn_edit.ledger import changed, coverage, journal, lists, reading, sqlite, structure, written
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import NO_TEXT, Database
-from kn_edit.ledger.events import FIRST, NO_REF, UPGRADE, event_hash
+from kn_edit.ledger.events import CURRENT, FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.records import BRANCH, Problem, Report
 from kn_edit.ledger.stored import DamagedRow, stored_json
 from kn_edit.ledger.strays import strays
@@ -94,7 +94,7 @@ def _examine(
     look("refs", path, lambda: _misplaced(connection, chain))
     look("rows", path, lambda: _uncovered(connection, chain))
     look("rows", path, lambda: _other_facts(connection))
-    for read in (reading.base, reading.all_refs, reading.steps, reading.all_publications):
+    for read in (reading.base, reading.all_refs, journal.graph, reading.all_publications):
         look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
     look("version", path, lambda: _other_spans(connection))
@@ -139,7 +139,7 @@ def walk(connection: Connection, chain: Chain) -> Iterator[Problem]:
         if row["kind"] == UPGRADE and chain.upgraded is None and len(chain.payloads) == 1:
             chain.upgraded = number
         if row["ref"] != NO_REF:
-            chain.placed[row["ref"]] = (_kind(row["ref"], row["kind"]), row["version_id"])
+            _place(chain, row["ref"], row["kind"], row["version_id"])
     chain.sound = bool(chain.hashes)
     if not chain.sound:
         yield Problem("events", "1", "event 1 is missing")
@@ -169,11 +169,24 @@ def _is_genuine(previous: str, row: dict[str, Any]) -> bool:
     return bool(row["hash"] == event_hash(previous, row))
 
 
-def _kind(ref: str, event: str) -> str:
-    """The kind of a ref that an event placed."""
-    if ref == BRANCH:
-        return "branch"
-    return "tag" if event == "tag" else "remote"
+def _place(chain: Chain, ref: str, event: str, version: str) -> None:
+    """Put a ref where an event put it, or take it away."""
+    former, _ = chain.placed.get(ref, (None, None))
+    branch = former in ("branch", CURRENT)
+    if event == journal.DELETE:
+        chain.placed.pop(ref, None)
+    elif event == journal.SWITCH:
+        for other, (kind, at) in chain.placed.items():
+            if kind == CURRENT:
+                chain.placed[other] = ("branch", at)
+        chain.placed[ref] = (CURRENT, version)
+    elif event == journal.TAG:
+        chain.placed[ref] = ("tag", version)
+    elif branch and former is not None:
+        chain.placed[ref] = (former, version)
+    else:
+        new = event == journal.START or ref == BRANCH
+        chain.placed[ref] = ("branch" if new else "remote", version)
 
 
 def _since(chain: Chain, since: str | None) -> Iterator[Problem]:
@@ -188,7 +201,7 @@ def _misplaced(connection: Connection, chain: Chain) -> Iterator[Problem]:
     if not chain.sound:
         return
     stored = {row.name: (row.kind, row.version_id) for row in connection.execute(select(refs))}
-    for name in sorted(chain.placed.keys() | stored.keys() | {BRANCH}, key=str):
+    for name in sorted(chain.placed.keys() | stored.keys(), key=str):
         if name not in chain.placed or chain.placed[name] != stored.get(name):
             yield Problem("refs", str(name), "the ref is not where the last event about it put it")
 

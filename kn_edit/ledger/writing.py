@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from kn_edit.errors import DigestsDiffer, HeadMoved, TagExists
+from kn_edit.errors import DigestsDiffer, HeadMoved, NameTaken, TagExists, UnknownBranch
 from kn_edit.ledger import changed, events, lists, written
 from kn_edit.ledger.history import changes
 from kn_edit.ledger.reading import digests as read_digests
@@ -50,23 +50,28 @@ def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) ->
 
 
 def check_head(connection: Connection, plan: Advance) -> None:
-    """Raise HeadMoved unless the branch is still where the move was planned from."""
+    """Raise HeadMoved unless the branch is still where the move was planned from.
+
+    Whether it is still the current one does not matter. Raises UnknownBranch where it is no more.
+    """
     # The lock is for databases other than SQLite, where BEGIN IMMEDIATE holds it already.
-    query = select(refs.c.version_id).where(refs.c.name == BRANCH).with_for_update()
-    head = connection.execute(query).scalar_one()
+    query = select(refs.c.version_id).where(refs.c.name == plan.branch).with_for_update()
+    head = connection.execute(query).scalar()
+    if head is None:
+        raise UnknownBranch(plan.branch)
     if head != plan.from_head:
         raise HeadMoved(plan.from_head, head)
 
 
 def move_branch(connection: Connection, plan: Advance, now: str) -> None:
     """Move the branch and write the event of it."""
-    move = update(refs).where(refs.c.name == BRANCH).values(version_id=plan.version)
+    move = update(refs).where(refs.c.name == plan.branch).values(version_id=plan.version)
     connection.execute(move)
     events.append(
         connection,
         created=now,
         kind=plan.kind,
-        ref=BRANCH,
+        ref=plan.branch,
         version=plan.version,
         parents=plan.parents,
         edit=plan.edit,
@@ -75,13 +80,18 @@ def move_branch(connection: Connection, plan: Advance, now: str) -> None:
 
 
 def place_tag(connection: Connection, name: str, target: str, move: bool, now: str) -> None:
-    """Put a tag at a version, and write the event of it. Raises TagExists unless it may move."""
-    query = select(refs.c.version_id).where(refs.c.name == name).with_for_update()
-    known = connection.execute(query).scalar()
-    if known == target:
+    """Put a tag at a version, and write the event of it.
+
+    Raises NameTaken where a branch has the name, and TagExists unless it may move.
+    """
+    query = select(refs.c.version_id, refs.c.kind).where(refs.c.name == name).with_for_update()
+    known = connection.execute(query).first()
+    if known is not None and known.kind != "tag":
+        raise NameTaken(name, "branch", "tag")
+    if known is not None and known.version_id == target:
         return
     if known is not None and not move:
-        raise TagExists(name, known)
+        raise TagExists(name, known.version_id)
     connection.execute(delete(refs).where(refs.c.name == name))
     connection.execute(insert(refs).values(name=name, kind="tag", version_id=target))
     events.append(connection, created=now, kind="tag", ref=name, version=target)
@@ -198,9 +208,8 @@ def adopt(
         add_evaluation(connection, plan.version, edit, now)
         _pulled(connection, plan, now, edit.delta.id, edit.message)
     if new:
-        head = select(refs.c.version_id).where(refs.c.name == BRANCH)
-        heads = connection.execute(head).scalars().all()
-        _describe_version(connection, plan, digests, heads, fingerprint)
+        head = events.head_id(connection)
+        _describe_version(connection, plan, digests, [head], fingerprint)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))

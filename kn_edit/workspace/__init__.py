@@ -17,6 +17,7 @@ from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cas
 from kn_edit.ledger import (
     BaseRecord,
     Blame,
+    BranchRecord,
     Difference,
     EditRecord,
     FactChange,
@@ -53,6 +54,7 @@ __all__ = [
     "Auto",
     "BaseRecord",
     "Blame",
+    "BranchRecord",
     "Calibrated",
     "Case",
     "Change",

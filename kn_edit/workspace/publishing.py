@@ -118,6 +118,7 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
 def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pulled:
     """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
     repo, revision = split_revision(source)
+    branch = ledger.current_branch().name  # it moves, whichever is current by then
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
         scratch.mkdir()
@@ -128,11 +129,11 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
             folder=scratch,
         )
         fetched = fetch(hub, revision, receiver, progress)
-        return _adopted(ledger, engine, f"{repo}@{revision}", fetched, progress)
+        return _adopted(ledger, engine, f"{repo}@{revision}", fetched, branch, progress)
 
 
 def _adopted(
-    ledger: Ledger, engine: Engine, name: str, fetched: Fetched, progress: Progress
+    ledger: Ledger, engine: Engine, name: str, fetched: Fetched, branch: str, progress: Progress
 ) -> Pulled:
     """Record what was fetched. All that takes long is done before the ledger is locked."""
     recipe = fetched.recipe.edits
@@ -145,9 +146,10 @@ def _adopted(
         recipe,
         fetched.edits,
         f"pull {name} ({fetched.commit[:12]})",
+        branch,
     )
     folded = digests(engine.shards, LoadedDeltas(there))
-    head = ledger.head()  # not after it is recorded: then nothing may fail any more
+    head = ledger.version(branch)  # not after it is recorded: then nothing may fail any more
     version, moved = ledger.adopt(plan, folded)
     if not moved and head.edits[: len(recipe)] != recipe:
         raise Diverged(name, version.id, head.id)

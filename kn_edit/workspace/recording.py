@@ -35,12 +35,14 @@ class Recorder:
 
     head: the bench at the present head, and a proposal as it has to be asked there
     advance: records a planned move with its edit; raises HeadMoved
+    branch: that was current when the edit was begun; it goes there, whichever is current by then
     """
 
     ledger: Ledger
     progress: Progress
     head: Callable[[Proposal], tuple[Bench, Proposal]]
     advance: Callable[[Advance, NewEdit], VersionRecord]
+    branch: str
 
     def record(self, bench: Bench, proposal: Proposal, *, accept: bool, dry_run: bool) -> Edited:
         """Measure an edit, and record it if the gate lets it pass.
@@ -56,7 +58,9 @@ class Recorder:
         moved: HeadMoved | None = None
         with nullcontext() if dry_run or refused else turn(self.ledger.folder, self.progress):
             for number in range(TRIES):
-                plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message)
+                plan = self.ledger.plan_edit(
+                    draft.delta, draft.kind, draft.message, branch=self.branch
+                )
                 if plan.recipe[:-1] == bench.recipe:
                     try:
                         return self._judged(draft, plan, accept=accept, dry_run=dry_run)
@@ -64,7 +68,7 @@ class Recorder:
                         moved = error
                 bench, proposal = self.head(proposal)
                 draft = _measured_again(measured(bench, proposal), number + 1)
-        raise moved or HeadMoved(plan.from_head, self.ledger.head().id)
+        raise moved or HeadMoved(plan.from_head, self.ledger.version(self.branch).id)
 
     def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
         """Record a draft that was measured on the head that the plan starts from."""

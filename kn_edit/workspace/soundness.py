@@ -73,9 +73,9 @@ def _other_files(base: BaseRecord, shards: Shards) -> Iterator[Problem]:
 
 
 def _versions(ledger: Ledger, found: list[Problem]) -> Sequence[str]:
-    """Every version that the branch ever was at; none where the journal cannot be read."""
+    """Every version that any branch ever was at; none where the journal cannot be read."""
     try:
-        return list(dict.fromkeys(step.version for step in ledger.log()))
+        return ledger.versions_moved_to()
     except KnEditError as error:
         found.append(Problem("events", "the log", str(error)))
         return []

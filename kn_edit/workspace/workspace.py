@@ -42,6 +42,7 @@ from kn_edit.ledger import (
     Advance,
     BaseRecord,
     Blame,
+    BranchRecord,
     Difference,
     EditRecord,
     Ledger,
@@ -459,10 +460,11 @@ class Workspace:
             return self._bench(head, way, self._earlier(head, cases)), current
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
-            bench, current = ready(self.ledger.head())
+            bench, current = ready(self.ledger.version(branch))
             return bench, asked_anew(bench, proposal, current)
 
-        head = self.ledger.head()
+        branch = self.ledger.current_branch().name
+        head = self.ledger.version(branch)
         bench, current = ready(head)
         answers = self._answers(head)
         requests = tuple(
@@ -471,7 +473,7 @@ class Workspace:
         )
         request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
         proposal = chosen.propose(bench, request)
-        recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
+        recorder = Recorder(self.ledger, self.progress, at_head, self._advance, branch)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
     @verb
@@ -488,13 +490,14 @@ class Workspace:
         chosen = method_of(Kind.ERASE, way.method)
 
         def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
-            head = self.ledger.head()
+            head = self.ledger.version(branch)
             return self._bench(head, way, self._earlier(head)), proposal
 
-        head = self.ledger.head()
+        branch = self.ledger.current_branch().name
+        head = self.ledger.version(branch)
         bench = self._bench(head, way, self._earlier(head))
         proposal = chosen.propose(bench, EraseRequest(relation))
-        recorder = Recorder(self.ledger, self.progress, at_head, self._advance)
+        recorder = Recorder(self.ledger, self.progress, at_head, self._advance, branch)
         return recorder.record(bench, proposal, accept=accept, dry_run=dry_run)
 
     # --- history ---------------------------------------------------------------------------------
@@ -505,13 +508,21 @@ class Workspace:
         return self.ledger.head()
 
     @verb
-    def log(self, most: int | None = None) -> list[Step]:
-        """The moves of the branch, newest first, down to the root version, or only so many."""
-        return self.ledger.log(most)
+    def log(self, most: int | None = None, *, branch: str = "head") -> list[Step]:
+        """The moves that led to a branch, newest first, down to the root version, or so many.
+
+        branch: by default the current one. Raises UnknownBranch.
+        """
+        return self.ledger.log(most, branch)
+
+    @verb
+    def graph(self, most: int | None = None) -> list[Step]:
+        """The moves of all branches, newest first; `after` of each names those before it."""
+        return self.ledger.graph(most)
 
     @verb
     def show(self, name: str) -> EditRecord | VersionRecord:
-        """An edit or a version, by id prefix, tag or name. Raises UnknownId."""
+        """An edit or a version, by id prefix, branch, tag or name. Raises UnknownId."""
         for found in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
             with suppress(UnknownId):
                 return found(name)
@@ -530,18 +541,21 @@ class Workspace:
     @verb
     def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
         """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
-        return self._replanned(lambda: self.ledger.plan_revert(edit, allow_overlap=allow_overlap))
+        on = self.ledger.current_branch().name
+        plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
+        return self._replanned(plan)
 
     @verb
     def rewind(self, version: str) -> VersionRecord:
-        """Move the branch to a version that exists."""
+        """Move the current branch to a version that exists."""
         return self._advance(self.ledger.plan_rewind(version))
 
     @verb
     def compose(self, versions: Iterable[str], *, allow_overlap: bool = False) -> VersionRecord:
         """A new version with the edits of several. Raises SlotOverlap."""
         versions = each(versions, "versions")
-        plan = partial(self.ledger.plan_compose, versions, allow_overlap=allow_overlap)
+        on = self.ledger.current_branch().name
+        plan = partial(self.ledger.plan_compose, versions, allow_overlap=allow_overlap, branch=on)
         if len(versions) == 1 or "head" in versions:  # on top of whatever the head is
             return self._replanned(plan)
         return self._advance(plan())
@@ -550,6 +564,52 @@ class Workspace:
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
         """Name a version."""
         return self.ledger.tag(name, version, move=move)
+
+    @property
+    @verb
+    def current_branch(self) -> str:
+        """The name of the branch that edits go to."""
+        return self.ledger.current_branch().name
+
+    @verb
+    def branches(self) -> list[BranchRecord]:
+        """Every branch by name, with its last edit and its last move."""
+        return self.ledger.branches()
+
+    @verb
+    def branch(self, name: str, at: str = "head") -> Ref:
+        """Make a branch at a version; the current one stays current.
+
+        Raises BadBranchName, BranchExists, NameTaken, UnknownId.
+        """
+        return self.ledger.make_branch(name, at)
+
+    @verb
+    def switch(self, name: str, *, create: bool = False, at: str = "head") -> Ref:
+        """Make a branch the current one, that edits go to from now on. No weights are touched.
+
+        create: make it first, at the version `at`. Raises UnknownBranch, or what `branch` raises.
+        """
+        return (
+            self.ledger.make_branch(name, at, switch=True) if create else self.ledger.switch(name)
+        )
+
+    @verb
+    def delete_branch(self, name: str, *, force: bool = False) -> Ref:
+        """Remove the name of a branch, and nothing else; where it was.
+
+        force: also where no other branch or tag has its edits
+        Raises UnknownBranch, BranchIsCurrent, OnlyThere.
+        """
+        return self.ledger.delete_branch(name, force=force)
+
+    @verb
+    def rename_branch(self, name: str, to: str) -> Ref:
+        """Give a branch another name.
+
+        Raises UnknownBranch, BadBranchName, BranchExists, NameTaken.
+        """
+        return self.ledger.rename_branch(name, to)
 
     # --- out of the ledger -----------------------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""Commands on branches: list, make, rename and delete them, and go from one to another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kn_edit.cli import plain
+from kn_edit.cli.options import output_options, pass_workspace
+from kn_edit.cli.output import Output
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Ref, Workspace
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option("--delete", is_flag=True, help="Delete branch NAME; edits and versions stay.")
+@click.option("--force", is_flag=True, help="Delete it even if no other branch has its edits.")
+@click.option("--rename", is_flag=True, help="Rename NAME to the second name; or the current one.")
+@output_options
+@pass_workspace
+def branch(
+    workspace: Workspace,
+    name: str | None,
+    version: str | None,
+    delete: bool,
+    force: bool,
+    rename: bool,
+    output: Output,
+) -> None:
+    """List the branches, or make NAME at VERSION (the head).
+
+    A branch is a name that moves on with every edit. The current one is marked with *; the first
+    one is called main. With -q a list has names only.
+
+    \b
+    Examples:
+      kn-edit branch
+      kn-edit branch capitals
+      kn-edit branch before-paris 7309fc339b2f
+      kn-edit branch --rename capitals cities
+      kn-edit branch --delete cities
+    """
+    _check_use(name, version, delete=delete, force=force, rename=rename)
+    if name is None:
+        _list(workspace, output)
+    elif delete:
+        _deleted(workspace.delete_branch(name, force=force), output)
+    elif rename:
+        former, new = (name, version) if version else (workspace.current_branch, name)
+        _show(workspace.rename_branch(former, new), f"branch {former} is called {new} now", output)
+    else:
+        made = workspace.branch(name, version or "head")
+        done = f"branch {name} is made, at version {made.version[:12]}"
+        _show(made, done, output, f"go there: kn-edit switch {name}")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--create", "-c", is_flag=True, help="Make the branch first, at the head.")
+@output_options
+@pass_workspace
+def switch(workspace: Workspace, name: str, create: bool, output: Output) -> None:
+    """Go to branch NAME: from now on edits are recorded there.
+
+    Nothing is loaded or written but the name of the current branch. A command that is at work
+    records its edit on the branch where it began.
+
+    \b
+    Examples:
+      kn-edit switch -c capitals
+      kn-edit switch main
+    """
+    ref = workspace.switch(name, create=create)
+    _show(ref, f"the current branch is {ref.name}, at version {ref.version[:12]}", output)
+
+
+def _check_use(
+    name: str | None, version: str | None, *, delete: bool, force: bool, rename: bool
+) -> None:
+    """Raise UsageError for options that say nothing together."""
+    if delete and rename:
+        raise click.UsageError("--delete and --rename are two things; give one of them")
+    if force and not delete:
+        raise click.UsageError("--force belongs to --delete")
+    if name is None and (delete or rename):
+        raise click.UsageError("name the branch")
+    if delete and version is not None:
+        raise click.UsageError("--delete takes one branch, and no version")
+
+
+def _list(workspace: Workspace, output: Output) -> None:
+    from kn_edit.cli import records
+
+    branches = workspace.branches()
+    output.show(
+        [plain.branch(one) for one in branches],
+        [one.name for one in branches],
+        lambda: records.branches(branches),
+    )
+
+
+def _deleted(ref: Ref, output: Output) -> None:
+    done = f"branch {ref.name} is deleted; it was at version {ref.version[:12]}"
+    again = f"bring it back: kn-edit branch {ref.name} {ref.version[:12]}"
+    _show(ref, done, output, again)
+
+
+def _show(ref: Ref, done: str, output: Output, further: str = "") -> None:
+    """Print what was done with a branch."""
+    output.show(
+        {"branch": ref.name, "version": ref.version, "current": ref.current},
+        [ref.version],
+        lambda: [done, *([further] if further else [])],
+        done=done,
+    )

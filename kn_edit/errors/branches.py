@@ -1,0 +1,95 @@
+"""Errors about branches, and about facts that two of them answer otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kn_edit.errors.base import ExitCode, KnEditError, listed
+
+
+@dataclass
+class BadBranchName(KnEditError):
+    """A branch that could not be told from an id or a reserved name, or that git would refuse."""
+
+    exit_code = ExitCode.USAGE
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} cannot be a branch: {self.reason}; "
+            f"choose a name such as capitals or try-1"
+        )
+
+
+@dataclass
+class UnknownBranch(KnEditError):
+    """A name that no branch of this ledger has."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"there is no branch {self.name!r} in this ledger; `kn-edit branch` lists those that "
+            f"there are, `kn-edit branch {self.name}` makes it"
+        )
+
+
+@dataclass
+class BranchExists(KnEditError):
+    """A branch to make that there is already."""
+
+    exit_code = ExitCode.CONFLICT
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"there is a branch {self.name!r} already; `kn-edit switch {self.name}` goes there, "
+            f"or choose another name"
+        )
+
+
+@dataclass
+class NameTaken(KnEditError):
+    """A name for a branch or a tag that the other of them has."""
+
+    exit_code = ExitCode.CONFLICT
+    name: str
+    kind: str
+    wanted: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} is a {self.kind} of this ledger, so it cannot be a {self.wanted} too; "
+            f"choose another name"
+        )
+
+
+@dataclass
+class BranchIsCurrent(KnEditError):
+    """The current branch, which cannot be deleted."""
+
+    exit_code = ExitCode.CONFLICT
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name!r} is the current branch, so it stays; "
+            f"go to another one first: `kn-edit switch OTHER`"
+        )
+
+
+@dataclass
+class OnlyThere(KnEditError):
+    """A branch to delete that has edits which no other branch or tag has."""
+
+    exit_code = ExitCode.CONFLICT
+    name: str
+    edits: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"no other branch or tag has {listed((edit[:12] for edit in self.edits), 4)} of branch "
+            f"{self.name!r}, so it stays; `kn-edit merge {self.name}` takes its edits in, "
+            f"`kn-edit tag TAG {self.name}` keeps them, --force deletes the branch all the same"
+        )
