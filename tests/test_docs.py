@@ -222,8 +222,10 @@ def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     assert "exporting" in printed
     with Workspace.open(Path("edits")) as workspace:
         assert [step.kind for step in workspace.log()[::-1]] == [
-            *("init", "update", "update", "revert", "compose", "rewind", "rewind")
+            *("init", "update", "update", "revert", "compose", "rewind"),
+            *("update", "merge", "rewind"),
         ]
+        assert [branch.name for branch in workspace.branches()] == ["main"]
         assert workspace.head.edits == (names["edited"].edit,)
 
 

@@ -154,11 +154,15 @@ def test_a_head_with_edits_of_its_own_stays_and_can_be_joined(world, bob):
     ran = world.desk("pull", REPO, "--json")
     assert ran.code == 3
     assert ran.error["error"] == "Diverged"
-    assert f"kn-edit compose head {REPO}@main" in ran.error["message"]
+    assert f"kn-edit merge {REPO}@main" in ran.error["message"]
     with Workspace.open(bob) as workspace:
         assert workspace.head.edits == (own.edit,)
         assert workspace.show(f"{REPO}@main").edits == world.edits
-    joined = world.desk("compose", "head", f"{REPO}@main", "--json")
+    # they erased the relation of which he updated a fact
+    assert "capital: Italy otherwise" in ran.error["message"]
+    differing = world.desk("compose", "head", f"{REPO}@main", "--json")
+    assert (differing.code, differing.error["error"]) == (3, "FactsDiffer")
+    joined = world.desk("compose", "head", f"{REPO}@main", "--both", "--json")
     assert joined.json["edits"] == [own.edit, *world.edits]
     assert world.desk("rewind", f"{REPO}@main", "-q").lines == [world.head]
     assert world.desk("verify").code == 0

@@ -1,13 +1,16 @@
-"""Commands on branches: list, make, rename and delete them, and go from one to another."""
+"""Commands on branches: list, make, rename, delete and merge them, go from one to another."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from kn_edit.cli import plain
-from kn_edit.cli.options import output_options, pass_workspace
+from kn_edit.cli.history import show_move
+from kn_edit.cli.keeping import Kept, keep_options, settled
+from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
 
 if TYPE_CHECKING:
@@ -76,6 +79,38 @@ def switch(workspace: Workspace, name: str, create: bool, output: Output) -> Non
     """
     ref = workspace.switch(name, create=create)
     _show(ref, f"the current branch is {ref.name}, at version {ref.version[:12]}", output)
+
+
+@click.command()
+@click.argument("branches", nargs=-1, required=True, metavar="BRANCH...")
+@keep_options
+@allow_overlap_option
+@output_options
+@pass_workspace
+def merge(
+    workspace: Workspace,
+    branches: tuple[str, ...],
+    kept: Kept,
+    allow_overlap: bool,
+    output: Output,
+) -> None:
+    """Put the edits of BRANCH onto the current branch.
+
+    Those that the current branch lacks come after its own, in their order; BRANCH may be any
+    version, and of several each is put onto what those before it came to.
+
+    Two edits, one on each side, that give a fact different answers are a conflict of facts, as is
+    an erasure on one side and an update on the other. A terminal asks for each what stays;
+    elsewhere --ours (of the current branch), --theirs or --both says it for all. What loses is left
+    out whole. With --both both edits are kept in order, and nobody measured what the model says.
+
+    \b
+    Examples:
+      kn-edit merge capitals
+      kn-edit merge capitals languages --theirs
+    """
+    join = partial(workspace.merge, branches)
+    show_move(workspace, lambda: settled(join, kept, allow_overlap, output), output)
 
 
 def _check_use(

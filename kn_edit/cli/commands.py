@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[click.Command, ...]] = {
         history.blame,
     ),
     "Move in the history": (history.revert, history.rewind, history.compose, history.tag),
-    "Branches": (branches.branch, branches.switch),
+    "Branches": (branches.branch, branches.switch, branches.merge),
     "Files": (base.base, disk.export, disk.verify, disk.backup, disk.restore, disk.gc),
     "The Hub": (hub.push, hub.pull, hub.rollback),
     "This program": (machine.doctor, machine.completion),

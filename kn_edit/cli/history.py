@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from kn_edit.cli import plain
+from kn_edit.cli.keeping import Kept, keep_options, settled
 from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
@@ -180,7 +182,7 @@ def revert(workspace: Workspace, edit: str, allow_overlap: bool, output: Output)
     Example:
       kn-edit revert 3f9a0c12
     """
-    _moved(workspace, lambda: workspace.revert(edit, allow_overlap=allow_overlap), output)
+    show_move(workspace, lambda: workspace.revert(edit, allow_overlap=allow_overlap), output)
 
 
 @click.command()
@@ -195,25 +197,33 @@ def rewind(workspace: Workspace, version: str, output: Output) -> None:
       kn-edit rewind base
       kn-edit rewind before-paris
     """
-    _moved(workspace, lambda: workspace.rewind(version), output)
+    show_move(workspace, lambda: workspace.rewind(version), output)
 
 
 @click.command()
 @click.argument("versions", nargs=-1, required=True, metavar="VERSION...")
+@keep_options
 @allow_overlap_option
 @output_options
 @pass_workspace
 def compose(
-    workspace: Workspace, versions: tuple[str, ...], allow_overlap: bool, output: Output
+    workspace: Workspace,
+    versions: tuple[str, ...],
+    kept: Kept,
+    allow_overlap: bool,
+    output: Output,
 ) -> None:
     """Make a new version with the edits of several. One VERSION is put on top of the head.
+
+    The first VERSION is ours where two of them give a fact different answers; see `kn-edit merge`.
 
     \b
     Examples:
       kn-edit compose languages
       kn-edit compose capitals languages
     """
-    _moved(workspace, lambda: workspace.compose(versions, allow_overlap=allow_overlap), output)
+    join = partial(workspace.compose, versions)
+    show_move(workspace, lambda: settled(join, kept, allow_overlap, output), output)
 
 
 @click.command()
@@ -238,7 +248,7 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
     )
 
 
-def _moved(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
+def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
     """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
     from kn_edit.cli.tables import count, short
 
@@ -251,6 +261,13 @@ def _moved(workspace: Workspace, move: Callable[[], VersionRecord], output: Outp
         output.notice(f"{pair} add to the same slots: {listed(overlap.shown)}")
     if len(sums) > MOST_OVERLAPS:
         output.notice(f"and so do {len(sums) - MOST_OVERLAPS} more pairs of edits; --json has all")
+    for each in version.settled[:MOST_OVERLAPS]:
+        output.notice(str(each))
+    if len(version.settled) > MOST_OVERLAPS:
+        output.notice(f"and {len(version.settled) - MOST_OVERLAPS} more facts; --json has all")
+    for edit in version.returned[:MOST_OVERLAPS]:
+        back = f"kn-edit revert {short(edit)}"
+        output.notice(f"edit {short(edit)}, which was reverted here, is back; {back} takes it out")
     output.show(
         lambda: plain.moved(version, refs),
         [version.id],

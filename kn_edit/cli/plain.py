@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Blame,
         BranchRecord,
         Change,
+        Claim,
         Difference,
         Edited,
         EditRecord,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         Ref,
         Release,
         Scaled,
+        Settled,
         Step,
         VersionRecord,
         Workspace,
@@ -172,9 +174,31 @@ def shared(one: Overlap) -> Plain:
 
 
 def moved(one: VersionRecord, refs: Sequence[Ref]) -> Plain:
-    """A version that a move has just led to, with the edits that meet there."""
+    """A version that a move has just led to: edits that meet there, conflicts as settled."""
     overlaps = [{"edit": each.edit, "other": each.other, **shared(each)} for each in one.overlaps]
-    return version(one, refs) | {"overlaps": overlaps}
+    return version(one, refs) | {
+        "overlaps": overlaps,
+        "conflicts": [*map(settled, one.settled)],
+        "returned": list(one.returned),
+    }
+
+
+def settled(one: Settled) -> Plain:
+    """A fact that two sides of a merge answered differently, and which answer stays."""
+    conflict = one.conflict
+    return {
+        "relation": conflict.fact.relation,
+        "subject": conflict.fact.subject,
+        "ours": claim(conflict.ours),
+        "theirs": claim(conflict.theirs),
+        "kept": one.kept,
+        "left_out": list(one.left_out),
+    }
+
+
+def claim(one: Claim) -> Plain:
+    """What an edit says of a fact; an erasure has no answer."""
+    return {"answer": one.answer, "edit": one.edit, "since": one.since}
 
 
 def edit(one: EditRecord) -> Plain:

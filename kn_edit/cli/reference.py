@@ -36,7 +36,7 @@ signal ends it at once; `kn-edit gc` removes what that leaves behind.
 | 0 | done |
 | 1 | error |
 | 2 | wrong usage |
-| 3 | conflict: edits overlap, or another process moved the head |
+| 3 | conflict: edits overlap or answer a fact differently, or another process moved the head |
 | 4 | integrity: bytes are not those that were recorded |
 | 5 | network or Hub |
 | 6 | the ledger was made by a newer kn-edit |

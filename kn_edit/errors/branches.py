@@ -80,6 +80,63 @@ class BranchIsCurrent(KnEditError):
 
 
 @dataclass
+class FactsDiffer(KnEditError):
+    """Facts to which two sides of a merge give different answers, and nobody said which stays.
+
+    ours, theirs: what the sides are called
+    facts: of each one its relation, subject, and for both sides answer, edit and when it was made
+    """
+
+    exit_code = ExitCode.CONFLICT
+    ours: str
+    theirs: str
+    facts: tuple[tuple[str, str, str, str, str, str, str, str], ...]
+
+    def __str__(self) -> str:
+        told = [
+            f"{relation}: {subject} is {mine} (edit {edit[:12]}, {since[:10]}) and {other} "
+            f"(edit {others[:12]}, {later[:10]})"
+            for relation, subject, mine, edit, since, other, others, later in self.facts[:1]
+        ]
+        rest = len(self.facts) - 1
+        more = f", and {rest} more" if rest > 0 else ""
+        return (
+            f"{self.ours} and {self.theirs} give a fact different answers ({'; '.join(told)}{more})"
+            f"; add --ours, --theirs or --both to say which stay"
+        )
+
+    def detail(self) -> dict[str, object]:
+        return {
+            "ours": self.ours,
+            "theirs": self.theirs,
+            "conflicts": [
+                {
+                    "relation": relation,
+                    "subject": subject,
+                    "ours": {"answer": mine, "edit": edit, "since": since},
+                    "theirs": {"answer": other, "edit": others, "since": later},
+                }
+                for relation, subject, mine, edit, since, other, others, later in self.facts
+            ],
+        }
+
+
+@dataclass
+class ChoicesClash(KnEditError):
+    """An edit of many facts that has to stay for one of them and to go for another one."""
+
+    exit_code = ExitCode.CONFLICT
+    edit: str
+    facts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"edit {self.edit[:12]} changes {listed(self.facts, 3)} at once, so it cannot stay for "
+            f"one of them and go for another; choose the same for all of them"
+        )
+
+
+@dataclass
 class OnlyThere(KnEditError):
     """A branch to delete that has edits which no other branch or tag has."""
 

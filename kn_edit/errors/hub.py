@@ -325,10 +325,12 @@ class Diverged(KnEditError):
     ref: str
     version: str
     head: str
+    facts: tuple[str, ...] = ()  # that it answers otherwise than the head, by edits of its own
 
     def __str__(self) -> str:
+        otherwise = f" (and answer {listed(self.facts, 2)} otherwise)" if self.facts else ""
         return (
             f"the edits of {self.ref} (version {self.version[:12]}) do not begin with those of the "
-            f"head {self.head[:12]}, so the head stays; `kn-edit compose head {self.ref}` joins "
-            f"both, `kn-edit rewind {self.ref}` takes theirs"
+            f"head {self.head[:12]}{otherwise}, so the head stays; `kn-edit merge {self.ref}` "
+            f"joins both, `kn-edit rewind {self.ref}` takes theirs"
         )

@@ -35,6 +35,26 @@ def add(connection: Connection, edit: str, rows: Sequence[tuple[int, str | None]
     connection.execute(insert(edit_facts), values)
 
 
+def about(connection: Connection, facts_of: Collection[tuple[str, str]]) -> set[str]:
+    """Edits that update one of these facts, or erase its relation.
+
+    facts_of: relations with subjects
+    """
+    query = (
+        select(edit_facts.c.edit_id, facts.c.relation, facts.c.subject)
+        .join(facts, facts.c.id == edit_facts.c.fact_id)
+        .where(facts.c.relation.in_({relation for relation, _ in facts_of}))
+    )
+    subjects = {subject for _, subject in facts_of}
+    wanted, erased = {*facts_of}, query.where(facts.c.subject.is_(None))
+    return {
+        str(row.edit_id)
+        for part in (*parts(query, facts.c.subject, subjects), erased)
+        for row in connection.execute(part)
+        if row.subject is None or (row.relation, row.subject) in wanted
+    }
+
+
 def of_edits(
     connection: Connection, edits: Sequence[Row], ids: Collection[str] | None
 ) -> dict[str, tuple[FactChange, ...]]:

@@ -16,6 +16,7 @@ from itertools import islice
 from sqlalchemy import Connection, select
 
 from kn_edit.ledger.events import NO_REF
+from kn_edit.ledger.parts import parts
 from kn_edit.ledger.reading import all_refs, each_recipe, recipes_of
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import Ref, Step
@@ -23,6 +24,7 @@ from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import events
 
 START, SWITCH, DELETE, TAG = "branch", "switch", "delete", "tag"  # kinds of events that move none
+REVERT = "revert"
 JOINS = ("compose", "merge")  # kinds of events whose parents are versions of other branches, too
 _REMOTE = "@"  # in the name of what was pulled, and in no name of a branch
 _FROM = re.compile(r"branch \S+ from (\S+)")
@@ -122,6 +124,18 @@ def _others(node: Node, others: dict[str, list[str]]) -> list[str]:
 def last_move(connection: Connection, branch: str) -> Event | None:
     """The move that led to where a branch is, be it on the branch that it was made from."""
     return next((node.event for node in _walk(connection, [branch], merges=False)), None)
+
+
+def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple[str, ...]:
+    """Those of these edits that were reverted on the way to where a branch is, in order."""
+    reverts = select(events.c.edit_id).where(events.c.kind == REVERT)
+    queries = parts(reverts, events.c.edit_id, edits)
+    anywhere = {edit for query in queries for edit in connection.execute(query).scalars()}
+    if not anywhere:  # which is seen without following the journal
+        return ()
+    nodes = _walk(connection, [branch], merges=False)
+    here = {node.event.edit for node in nodes if node.event.kind == REVERT}
+    return tuple(edit for edit in edits if edit in here)
 
 
 def versions_moved_to(connection: Connection) -> list[str]:

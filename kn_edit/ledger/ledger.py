@@ -6,7 +6,7 @@ build its weights and take their digests; `advance` records it, or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,6 +31,7 @@ from kn_edit.errors import (
 from kn_edit.ledger import (
     archive,
     branches,
+    changed,
     events,
     history,
     journal,
@@ -43,6 +44,7 @@ from kn_edit.ledger import (
     written,
 )
 from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors
@@ -62,6 +64,7 @@ from kn_edit.ledger.records import (
     Publication,
     Ref,
     Report,
+    Sides,
     Step,
     VersionRecord,
 )
@@ -169,14 +172,23 @@ class Ledger:
         with self._database.reading() as connection:
             return reading.edit_records(connection)
 
-    def records(self, ids: Sequence[str]) -> list[EditRecord]:
-        """The edits with these full ids, in this order, read in one pass. Raises UnknownId."""
+    def records(self, ids: Sequence[str], *, overlaps: bool = True) -> list[EditRecord]:
+        """The edits with these full ids, in this order, read in one pass. Raises UnknownId.
+
+        overlaps: also which edits shared slots with each, for which lists are read
+        """
         with self._database.reading() as connection:
-            edits = {edit.id: edit for edit in reading.edit_records(connection, ids)}
+            found = reading.edit_records(connection, ids, overlaps=overlaps)
+            edits = {edit.id: edit for edit in found}
         for id_ in ids:
             if id_ not in edits:
                 raise UnknownId("edit", id_)
         return [edits[id_] for id_ in ids]
+
+    def edits_about(self, facts: Collection[tuple[str, str]]) -> set[str]:
+        """Edits that update one of these facts, or erase its relation: pairs of both."""
+        with self._database.reading() as connection:
+            return changed.about(connection, facts)
 
     def refs(self) -> list[Ref]:
         """The branches, then what was pulled, then the tags, each by name."""
@@ -312,19 +324,53 @@ class Ledger:
     ) -> Advance:
         """The edits of several versions, the first one's first. One name alone joins the head.
 
-        Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot in a way
-        that their order counts.
+        No fact is looked at. Raises as `plan_join`.
         """
+        sides = self.sides(versions, onto_head=len(versions) == 1, branch=branch)
+        message = f"compose {' '.join(version[:12] for version in sides.versions)}"
+        recipe = history.composed(sides.recipes)
+        return self.plan_join(sides, recipe, "compose", message, allow_overlap=allow_overlap)
+
+    def sides(self, versions: Sequence[str], *, onto_head: bool, branch: str = "head") -> Sides:
+        """What a merge joins. onto_head: the branch's own version comes first"""
         with self._database.reading() as connection:
             on, _ = self._tip(connection, branch)
             found = [names.find_version(connection, name) for name in versions]
-            parents = tuple(dict.fromkeys(found if len(found) > 1 else [on.version, *found]))
-            recipes = [reading.recipe(connection, parent) for parent in parents]
-            overlaps = _meeting(connection, recipes)
-        _refuse(overlaps, allow_overlap)
-        message = f"compose {' '.join(parent[:12] for parent in parents)}"
-        recipe = history.composed(recipes)
-        return self._plan("compose", recipe, parents, on, message, None, overlaps)
+            ids = tuple(dict.fromkeys([on.version, *found] if onto_head else found))
+            return Sides(on, ids, tuple(reading.recipe(connection, id_) for id_ in ids))
+
+    def plan_join(
+        self,
+        sides: Sides,
+        recipe: Recipe,
+        kind: str,
+        message: str,
+        *,
+        allow_overlap: bool = False,
+        settled: tuple[Settled, ...] = (),
+    ) -> Advance:
+        """The edits of several versions, without those that a settled conflict leaves out.
+
+        Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot, or lose
+        one that they came after, in a way that their order counts.
+        """
+        with self._database.reading() as connection:
+            overlaps = _meeting(connection, sides.recipes, recipe)
+            _refuse(overlaps, allow_overlap)
+            here = reading.recipe(connection, sides.branch.version)
+            new = history.beyond(recipe, here)
+            returned = journal.reverted(connection, sides.branch.name, new)
+        # Where what was chosen leaves nothing to take in, the choice alone is recorded.
+        plan = self._plan(
+            kind,
+            recipe,
+            sides.versions,
+            sides.branch,
+            message,
+            overlaps=overlaps,
+            may_stay=bool(settled),
+        )
+        return replace(plan, settled=settled, returned=returned)
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -352,7 +398,9 @@ class Ledger:
                 writing.add_evaluation(connection, plan.version, edit, now)
             writing.move_branch(connection, plan, now)
             version = reading.version(connection, plan.version)
-        return replace(version, overlaps=plan.overlaps)
+        return replace(
+            version, overlaps=plan.overlaps, settled=plan.settled, returned=plan.returned
+        )
 
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
         """Name a version. Raises BadTagName, NameTaken, and TagExists unless the tag may move."""
@@ -497,11 +545,13 @@ class Ledger:
         message: str,
         edit: str | None = None,
         overlaps: tuple[Overlap, ...] = (),
+        *,
+        may_stay: bool = False,
     ) -> Advance:
-        """A move of the branch `on`. Raises AlreadyThere."""
+        """A move of the branch `on`. Raises AlreadyThere unless it may stay where it is."""
         version = history.version_id(self.base.fingerprint, recipe)
         lists.remember(self.base.fingerprint, version, recipe)
-        if version == on.version:
+        if version == on.version and not may_stay:
             raise AlreadyThere(on.version)
         return Advance(
             kind=kind,
@@ -521,18 +571,31 @@ def _in_order(places: Mapping[str, int]) -> tuple[str, ...]:
     return tuple(sorted(places, key=places.__getitem__))
 
 
-def _meeting(connection: Connection, recipes: Sequence[Recipe]) -> tuple[Overlap, ...]:
-    """Edits that meet for the first time in a slot when these recipes are composed.
+def _meeting(
+    connection: Connection, recipes: Sequence[Recipe], result: Recipe
+) -> tuple[Overlap, ...]:
+    """Edits that meet for the first time in a slot when these recipes are joined to a result, and
+    edits that the result lacks with those that came after them.
 
     All edits of the longest recipe met before: only what is not in it, and who writes the same
     slots, is looked at.
     """
     longest = max(recipes, key=len)
+    gone = {edit for recipe in recipes for edit in history.beyond(recipe, result)}
     new = {edit for recipe in recipes for edit in history.beyond(recipe, longest)}
-    what = all_of(written.of_edits(connection, new).values())
+    what = all_of(written.of_edits(connection, new | gone).values())
     writers = written.sharing(connection, what)
     parts = [_in_order(recipe.places(writers)) for recipe in recipes]
-    return history.overlaps_between(parts, writers.__getitem__)
+    kept = [tuple(edit for edit in part if edit not in gone) for part in parts]
+    after = [
+        overlap
+        for part in parts
+        for edit in part
+        if edit in gone
+        for overlap in history.overlaps_after(part, edit, writers.__getitem__)
+        if overlap.other not in gone
+    ]
+    return (*history.overlaps_between(kept, writers.__getitem__), *dict.fromkeys(after))
 
 
 def _differing(

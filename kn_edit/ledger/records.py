@@ -11,6 +11,7 @@ from kn_edit.neuron import NeuronId, whole_layer
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
     from kn_edit.edits.kept import KeptDelta
+    from kn_edit.ledger.conflicts import Settled
     from kn_edit.ledger.recipes import Recipe
 
 BRANCH = "main"  # the branch that a ledger begins with
@@ -37,8 +38,11 @@ class VersionRecord:
     id: str
     edits: Recipe
     digests: Mapping[str, str]  # sha256 of each touched tensor, by its name
-    # Of a move that has just led to it: edits that meet there. Recorded nowhere.
+    # Of a move that has just led to it: edits that meet there, conflicts of facts as they were
+    # settled, edits that were taken back before and are there again. Recorded nowhere in this form.
     overlaps: tuple[Overlap, ...] = field(default=(), compare=False)
+    settled: tuple[Settled, ...] = field(default=(), compare=False)
+    returned: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,17 @@ class Advance:
     edit: str | None = None
     overlaps: tuple[Overlap, ...] = ()
     branch: str = BRANCH
+    settled: tuple[Settled, ...] = ()
+    returned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Versions that a merge joins, the first one's edits first, and the branch that it moves."""
+
+    branch: Ref
+    versions: tuple[str, ...]
+    recipes: tuple[Recipe, ...]
 
 
 @dataclass(frozen=True)

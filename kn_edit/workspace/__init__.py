@@ -31,6 +31,7 @@ from kn_edit.ledger import (
     Step,
     VersionRecord,
 )
+from kn_edit.ledger.conflicts import Claim, FactConflict, Settled
 from kn_edit.workspace.planning import Plan
 from kn_edit.workspace.recording import Edited
 from kn_edit.workspace.workspace import Restored, Workspace
@@ -58,6 +59,7 @@ __all__ = [
     "Calibrated",
     "Case",
     "Change",
+    "Claim",
     "ClosedForm",
     "Comparison",
     "Correction",
@@ -69,6 +71,7 @@ __all__ = [
     "Evaluation",
     "Fact",
     "FactChange",
+    "FactConflict",
     "FactRecord",
     "Forecast",
     "Frequent",
@@ -91,6 +94,7 @@ __all__ = [
     "Restored",
     "Scaled",
     "Search",
+    "Settled",
     "Shared",
     "Specific",
     "Step",

@@ -29,6 +29,7 @@ from kn_edit.ledger.history import version_id
 from kn_edit.models.shards import Shards
 from kn_edit.progress import Progress, bytes_of
 from kn_edit.untrusted import read_bounded
+from kn_edit.workspace.merging import conflicts_between
 
 MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence is taken
 
@@ -152,7 +153,9 @@ def _adopted(
     head = ledger.version(branch)  # not after it is recorded: then nothing may fail any more
     version, moved = ledger.adopt(plan, folded)
     if not moved and head.edits[: len(recipe)] != recipe:
-        raise Diverged(name, version.id, head.id)
+        differing, _ = conflicts_between(ledger, head.edits, version.edits)
+        facts = dict.fromkeys(conflict.name for conflict in differing)
+        raise Diverged(name, version.id, head.id, tuple(facts))
     return Pulled(name, fetched.commit, version, tuple(new), moved)
 
 

@@ -68,6 +68,7 @@ from kn_edit.workspace.folder import (
     nearest_or_here,
     new_workspace_folder,
 )
+from kn_edit.workspace.merging import Join, Keep
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.recording import TRIES, Edited, Recorder
 from kn_edit.workspace.settings import gate_of, placement_of
@@ -551,14 +552,33 @@ class Workspace:
         return self._advance(self.ledger.plan_rewind(version))
 
     @verb
-    def compose(self, versions: Iterable[str], *, allow_overlap: bool = False) -> VersionRecord:
-        """A new version with the edits of several. Raises SlotOverlap."""
+    def compose(
+        self, versions: Iterable[str], *, allow_overlap: bool = False, keep: Keep | None = None
+    ) -> VersionRecord:
+        """A new version with the edits of several; one alone is put onto the head.
+
+        keep: as for `merge`. Raises FactsDiffer, ChoicesClash, SlotOverlap, AlreadyThere.
+        """
         versions = each(versions, "versions")
-        on = self.ledger.current_branch().name
-        plan = partial(self.ledger.plan_compose, versions, allow_overlap=allow_overlap, branch=on)
-        if len(versions) == 1 or "head" in versions:  # on top of whatever the head is
-            return self._replanned(plan)
-        return self._advance(plan())
+        again = len(versions) == 1 or "head" in versions  # on top of whatever the head is
+        return self._joined("compose", versions, keep, allow_overlap, again=again)
+
+    @verb
+    def merge(
+        self,
+        versions: str | Iterable[str],
+        *,
+        allow_overlap: bool = False,
+        keep: Keep | None = None,
+    ) -> VersionRecord:
+        """Put the edits of branches, or other versions, onto the current branch, one by one.
+
+        keep: what stays where both sides give a fact different answers: `ours` (of the current
+        branch and what was merged before), `theirs`, or `both`, in order; or a function that says
+        it of each FactConflict. The edits of the other side about the fact are left out.
+        Raises FactsDiffer where nobody says, ChoicesClash, SlotOverlap, AlreadyThere, UnknownId.
+        """
+        return self._joined("merge", each(versions, "versions"), keep, allow_overlap, again=True)
 
     @verb
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
@@ -862,6 +882,22 @@ class Workspace:
                     case = replace(case, fact=fact, said=True)
             stated.append(case)
         return stated
+
+    def _joined(
+        self,
+        kind: str,
+        versions: tuple[str, ...],
+        keep: Keep | None,
+        allow_overlap: bool,
+        *,
+        again: bool,
+    ) -> VersionRecord:
+        """Join versions. again: also on another head, if that moves meanwhile"""
+        if not versions:
+            raise BadSetting("the versions", "none", "at least one")
+        join = Join(kind, versions, keep, allow_overlap, self.ledger.current_branch().name)
+        plan = partial(join.plan, self.ledger)
+        return self._replanned(plan) if again else self._advance(plan())
 
     def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
         """Make a move that means the same on every head. Raises HeadMoved after many tries."""

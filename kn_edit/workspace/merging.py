@@ -1,0 +1,202 @@
+"""Join the edits of several versions, and settle the facts that they answer differently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kn_edit.editing.requests import recorded_key
+from kn_edit.errors import ChoicesClash, FactsDiffer, require_known
+from kn_edit.ledger import Advance, EditRecord, Ledger
+from kn_edit.ledger.conflicts import (
+    BOTH,
+    CHOICES,
+    OURS,
+    THEIRS,
+    Claim,
+    Claims,
+    FactConflict,
+    Settled,
+    about_fact,
+    conflicts,
+    said_besides,
+)
+from kn_edit.ledger.history import beyond, composed
+from kn_edit.ledger.recipes import Recipe
+from kn_edit.ledger.records import Sides
+from kn_edit.safetext import shortened
+
+Keep = str | Callable[[FactConflict], str]  # one choice for all, or what is asked for each
+MERGE, COMPOSE = "merge", "compose"
+MOST_TOLD = 4  # conflicts that the message of a merge tells
+MOST_WORDS = 120  # characters of each
+
+
+@dataclass(frozen=True)
+class Join:
+    """A merge that is asked for.
+
+    names: of versions; kind: `merge` puts them onto the branch, `compose` takes them alone, unless
+    it is one
+    keep: what stays of facts that are answered differently; None: nobody said
+    branch: that moves
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    keep: Keep | None
+    allow_overlap: bool
+    branch: str
+
+    def plan(self, ledger: Ledger) -> Advance:
+        """The move that joins them.
+
+        Raises FactsDiffer, ChoicesClash, SlotOverlap, AlreadyThere, UnknownId.
+        """
+        onto_head = self.kind == MERGE or len(self.names) == 1
+        sides = ledger.sides(self.names, onto_head=onto_head, branch=self.branch)
+        joined = _joined(ledger, sides, self.keep, self._called(sides, onto_head=onto_head))
+        return ledger.plan_join(
+            sides,
+            joined.recipe,
+            self.kind,
+            self._message(sides, joined.settled),
+            allow_overlap=self.allow_overlap,
+            settled=tuple(joined.settled),
+        )
+
+    def _called(self, sides: Sides, *, onto_head: bool) -> list[str]:
+        """What the sides are called."""
+        names = [self.branch, *self.names] if onto_head else [*self.names]
+        return names if len(names) == len(sides.versions) else [v[:12] for v in sides.versions]
+
+    def _message(self, sides: Sides, settled: Sequence[Settled]) -> str:
+        ids = (version[:12] for version in sides.versions)
+        what = [shortened(name, MOST_WORDS) for name in self.names] if self.kind == MERGE else ids
+        words = [shortened(str(each), MOST_WORDS) for each in settled[:MOST_TOLD]]
+        rest = len(settled) - MOST_TOLD
+        more = [f"and {rest} more"] if rest > 0 else []
+        return "; ".join([f"{self.kind} {' '.join(what)}", *words, *more])
+
+
+def conflicts_between(
+    ledger: Ledger, ours: Sequence[str], theirs: Sequence[str]
+) -> tuple[tuple[FactConflict, ...], Claims]:
+    """The facts that two recipes answer differently, and what was looked at for them."""
+    own = [*beyond(ours, theirs)], [*beyond(theirs, ours)]
+    if not all(own):
+        return (), {}
+    claims = _claims(ledger, [*own[0], *own[1]])
+    likely = conflicts(own[0], own[1], claims)
+    if not likely:
+        return (), {}
+    # What both have may stand behind it, and then it is that which counts.
+    facts = {(each.fact.relation, each.fact.subject or "") for each in likely}
+    others = [edit for edit in ledger.edits_about(facts) if edit not in claims]
+    claims |= _claims(ledger, others)
+    parts = [_among(recipe, claims) for recipe in (ours, theirs)]
+    return conflicts(parts[0], parts[1], claims), claims
+
+
+def claims_of(edit: EditRecord) -> tuple[Claim, ...]:
+    """What an edit says of facts."""
+    claims = []
+    for recorded in edit.by_fact:
+        change, key = recorded.change, recorded_key(recorded)
+        if key is None:
+            claims.append(Claim(edit.id, change.relation, None, None, since=edit.created))
+        elif change.target is not None:
+            claims.append(
+                Claim(
+                    edit=edit.id,
+                    relation=change.relation,
+                    subject=change.subject,
+                    answer=change.target,
+                    templates=key.templates,
+                    since=edit.created,
+                )
+            )
+    return tuple(claims)
+
+
+@dataclass
+class _Joined:
+    """Recipes that were joined so far."""
+
+    recipe: Recipe
+    settled: list[Settled] = field(default_factory=list)
+
+
+def _joined(ledger: Ledger, sides: Sides, keep: Keep | None, names: Sequence[str]) -> _Joined:
+    """The edits of all sides, each side joined to what those before it came to."""
+    joined = _Joined(sides.recipes[0])
+    for name, theirs in zip(names[1:], sides.recipes[1:], strict=True):
+        found, claims = conflicts_between(ledger, joined.recipe, theirs)
+        if found and keep is None:
+            raise FactsDiffer(names[0], name, tuple(map(_told, found)))
+        own = {
+            OURS: [edit for edit in _among(joined.recipe, claims) if edit not in theirs],
+            THEIRS: [edit for edit in _among(theirs, claims) if edit not in joined.recipe],
+        }
+        settled = [_settled(each, _choice(keep, each), own, claims) for each in found]
+        gone = {edit for each in settled for edit in each.left_out}
+        _refuse_clash(settled, gone)
+        joined.recipe = composed([_without(recipe, gone) for recipe in (joined.recipe, theirs)])
+        joined.settled += settled
+    return joined
+
+
+def _choice(keep: Keep | None, conflict: FactConflict) -> str:
+    choice = keep(conflict) if callable(keep) else str(keep)
+    require_known("what to keep", choice, CHOICES)
+    return choice
+
+
+def _settled(
+    conflict: FactConflict, kept: str, own: Mapping[str, Sequence[str]], claims: Claims
+) -> Settled:
+    """A conflict as it was chosen, with the edits that go.
+
+    They are those of the losing side alone that say something of the fact, not only the last one.
+    own: the edits that each side has alone
+    """
+    if kept == BOTH:
+        return Settled(conflict, kept)
+    gone = about_fact(conflict, own[THEIRS if kept == OURS else OURS], claims)
+    return Settled(conflict, kept, gone, said_besides(conflict, gone, claims))
+
+
+def _refuse_clash(settled: Sequence[Settled], gone: Collection[str]) -> None:
+    """Raise ChoicesClash for an edit that stays for one fact and goes for another one."""
+    for each in settled:
+        conflict = each.conflict
+        for side, claim in ((OURS, conflict.ours), (THEIRS, conflict.theirs)):
+            if each.kept in (side, BOTH) and claim.edit in gone:
+                other = next(one.conflict.name for one in settled if claim.edit in one.left_out)
+                raise ChoicesClash(claim.edit, (conflict.name, other))
+
+
+def _without(recipe: Recipe, edits: Collection[str]) -> Recipe:
+    return recipe.without(tuple(edits)) if edits else recipe
+
+
+def _among(recipe: Sequence[str], claims: Claims) -> tuple[str, ...]:
+    """The edits of a recipe that claims are known of, in order."""
+    if isinstance(recipe, Recipe):
+        places = recipe.places(claims)
+        return tuple(sorted(places, key=places.__getitem__))
+    return tuple(edit for edit in recipe if edit in claims)
+
+
+def _claims(ledger: Ledger, edits: Sequence[str]) -> dict[str, tuple[Claim, ...]]:
+    return {record.id: claims_of(record) for record in ledger.records(edits, overlaps=False)}
+
+
+def _told(conflict: FactConflict) -> tuple[str, str, str, str, str, str, str, str]:
+    """A conflict as its error tells it."""
+    ours, theirs, fact = conflict.ours, conflict.theirs, conflict.fact
+    return (
+        *(fact.relation, fact.subject or ""),
+        *(ours.said, ours.edit, ours.since),
+        *(theirs.said, theirs.edit, theirs.since),
+    )
