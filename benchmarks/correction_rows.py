@@ -95,7 +95,8 @@ def draw(engine: Engine, rows: Sequence[Row], count: int, seed: int) -> tuple[li
     order = Random(seed).sample(rows, len(rows))
     drawn: list[Row] = []
     looked = 0
-    with engine.at([]) as model:
+    with engine.at([]) as live:
+        model = live.model
         for row in order:
             if len(drawn) == count:
                 break
@@ -142,7 +143,8 @@ class Judge:
 
     def __init__(self, engine: Engine, row: Row, neutral: float) -> None:
         self._engine, self._row, self._neutral = engine, row, neutral
-        with engine.at([]) as model:
+        with engine.at([]) as live:
+            model = live.model
             self._own = asked(model, row)
             self._rephrased = [ask(model, row.rephrased, row.to)]
             self._asked: list[tuple[Question, int]] = []
@@ -153,7 +155,8 @@ class Judge:
 
     def __call__(self, delta: Delta) -> dict[str, Any]:
         """What the model says with a delta."""
-        with self._engine.at([delta]) as model:
+        with self._engine.at([delta]) as live:
+            model = live.model
             after = self._locality(model)
             firsts = [chain.questions[0] for chain in self._own]
             counts = [len(chain.questions) for chain in self._own]

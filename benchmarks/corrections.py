@@ -69,6 +69,7 @@ from kn_edit.editing.updating import LowRankShifts, Shifts
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.update import closed_form
 from kn_edit.engine.engine import Engine
+from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import KnEditError
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.models.model import Model
@@ -107,21 +108,21 @@ class Methods:
     @cached_property
     def rome(self) -> Rome:
         """ROME with what all rows share, made with the unedited model."""
-        with self.engine.at([]) as model:
-            return Rome(model)
+        with self.engine.at([]) as live:
+            return Rome(live.model)
 
     def edit(self, method: str, row: Row, slots: Sequence[NeuronId]) -> tuple[Delta, Result]:
         """The delta of a method that is not kn-edit's, and what the method says of itself."""
-        own: dict[str, Callable[[Model], Shifts | LowRankShifts]] = {
-            "closed-form": lambda model: self._closed(model, row, slots),
-            "random": lambda model: self._random(model, row),
-            "rome": lambda model: self.rome.edit(row.case, row.to),
-            "finetune": lambda model: fine_tuned(model, row.case, row.to),
+        own: dict[str, Callable[[ModelVersion], Shifts | LowRankShifts]] = {
+            "closed-form": lambda live: self._closed(live.model, row, slots),
+            "random": lambda live: self._random(live, row),
+            "rome": lambda live: self.rome.edit(row.case, row.to),
+            "finetune": lambda live: fine_tuned(live.model, row.case, row.to),
         }
         if method == "rome":
             assert self.rome  # before the model is in use
-        with self.engine.at([]) as model:
-            shifts = own[method](model)
+        with self.engine.at([]) as live:
+            shifts = own[method](live)
         return shifts.delta(self.engine.place), shifts.story
 
     def _closed(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
@@ -130,7 +131,8 @@ class Methods:
         b = closed_form(model, slots, old, new, ClosedForm.scale)
         return Shifts(tuple(slots), b, {}, {"scale": ClosedForm.scale})
 
-    def _random(self, model: Model, row: Row) -> LowRankShifts:
+    def _random(self, live: ModelVersion, row: Row) -> LowRankShifts:
+        model = live.model
         # Seeded by the row, so that it is the same whatever else is drawn.
         rng = Random(f"{row.file} {row.index}")
         elsewhere = [
@@ -138,7 +140,7 @@ class Methods:
             for layer in written_layers(model)
             for at in sorted(rng.sample(range(model.d_ff), RANDOM_SLOTS))
         ]
-        others = neighbours(model, self.bench.locator_at_base(model), row.case)
+        others = neighbours(model, self.bench.locator(live), row.case)
         solved = correction(
             model,
             row.case,
@@ -153,9 +155,10 @@ class Methods:
     def exam(self, row: Row) -> UpdateExam:
         """What kn-edit measures an update of this row by."""
         case = row.case
-        with self.engine.at([]) as model:
+        with self.engine.at([]) as live:
+            model = live.model
             edited = prompts_for(model, case.relation, case.fact)
-            others = neighbours(model, self.bench.locator_at_base(model), case)
+            others = neighbours(model, self.bench.locator(live), case)
             held_out = judging_paraphrases(model, case.relation, case.fact, row.to)
             old = tuple(ask(model, prompt) for prompt in edited)
         probes = Probes(edited, held_out, others.judges, others.same_judges)
@@ -168,7 +171,8 @@ class Table:
     def __init__(self, methods: Methods, folder: Path, names: Sequence[str]) -> None:
         self._methods, self._folder, self._names = methods, folder, names
         self._seconds: dict[str, list[float]] = {}
-        with methods.engine.at([]) as model:
+        with methods.engine.at([]) as live:
+            model = live.model
             self._neutral = neutral_perplexity(model)
 
     def fill(self, rows: Sequence[Row]) -> None:

@@ -40,7 +40,8 @@ def draw(
     """
     order = rng.sample(relation.facts, len(relation.facts))
     found: list[Fact] = []
-    with workspace.engine.at([]) as model:
+    with workspace.engine.at([]) as live:
+        model = live.model
         for looked, fact in enumerate(order):
             if len(found) == count:
                 return found, looked

@@ -139,7 +139,8 @@ def test_the_checkpoint_holds_the_folded_weights(workspace):
     base = load_file(workspace.engine.shards.folder / "model.safetensors")
     for name, weight in base.items():
         assert version[name].equal(fold_weight(weight, name, deltas))
-    with workspace.engine.at(deltas) as model:
+    with workspace.engine.at(deltas) as live:
+        model = live.model
         for layer, name in WEIGHTS.items():
             assert model.downs[layer].weight.equal(version[name])
 

@@ -30,8 +30,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def shared_out(bench: Bench, case: Case) -> tuple[Model, Neighbours]:
-    model = bench.engine.model
-    return model, neighbours(model, bench.locator_at_base(model), case)
+    with bench.engine.at([]) as live:
+        return live.model, neighbours(live.model, bench.locator(live), case)
 
 
 def asked_about(model: Model, case: Case, subjects: set[str]) -> set[Question]:

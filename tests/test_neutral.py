@@ -14,9 +14,9 @@ from kn_edit.workspace import Workspace
 def model(tmp_path_factory):
     with (
         Workspace.init("demo-bert", tmp_path_factory.mktemp("neutral")) as workspace,
-        workspace.engine.at([]) as model,
+        workspace.engine.at([]) as live,
     ):
-        yield model
+        yield live.model
 
 
 def test_what_a_solver_holds_does_not_judge(model):

@@ -85,7 +85,7 @@ def test_edits_made_in_bfloat16_are_rounded_to_the_format_of_the_checkpoint(tmp_
 
 def test_a_checkpoint_in_bfloat16_runs_in_float32_with_the_weights_that_it_has(tmp_path):
     new_workspace(tmp_path, "llama", torch.bfloat16).close()
-    with Workspace.open(tmp_path / "work", dtype="float32") as workspace:
+    with Workspace.open(tmp_path / "work", device="cpu", dtype="float32") as workspace:
         assert workspace.engine.model.dtype == torch.float32
         workspace.update(about("France"), "Oslo", how=QUICK, accept=True)
         exported = plainly_loaded(workspace.export(tmp_path / "out"))

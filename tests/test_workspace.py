@@ -518,7 +518,8 @@ def divergence(workspace: Workspace, done: Edited, prompts: tuple[Prompt, ...]) 
     model = workspace.engine.model
     questions = [ask_openly(model, prompt) for prompt in prompts]
     before = torch.stack(list(log_p(model, questions)))
-    with workspace.engine.at([done.draft.delta]) as edited:
+    with workspace.engine.at([done.draft.delta]) as live:
+        edited = live.model
         after = torch.stack(list(log_p(edited, questions)))
     return float((before.exp() * (before - after)).sum(1).mean())
 

@@ -15,10 +15,10 @@ from kn_edit.editing.locating import Locator, Search
 from kn_edit.editing.requests import Earlier
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
+from kn_edit.engine.version import ModelVersion
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger.records import FactChange, OfFacts
-from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
 from kn_edit.progress import Progress, silent
@@ -203,11 +203,6 @@ class Bench:
         dtype = str(model.dtype).removeprefix("torch.")
         return {"device": model.device.type, "dtype": dtype}
 
-    def locator_at_base(self, model: Model) -> Locator:
-        return self._locator(model, ())
-
-    def locator_at_head(self, model: Model) -> Locator:
-        return self._locator(model, self.recipe)
-
-    def _locator(self, model: Model, recipe: Sequence[str]) -> Locator:
-        return Locator(model, self.engine.scores(recipe), self.search, self.progress)
+    def locator(self, live: ModelVersion) -> Locator:
+        """What finds neurons at a version, by the bench's search."""
+        return Locator(live, self.search, self.progress)

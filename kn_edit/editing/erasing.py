@@ -86,8 +86,8 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
     Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers, ChangeOutOfRange, NotFinite.
     """
     relation = request.relation
-    with bench.engine.at(bench.deltas) as model:
-        locator = bench.locator_at_head(model)
+    with bench.engine.at(bench.deltas) as live:
+        model, locator = live.model, bench.locator(live)
         facts = locator.known(relation)[: method.facts]
         located = locator.relation(relation, facts)
         exam = ErasureExam.about(model, relation, facts, method.aim)
@@ -130,7 +130,8 @@ def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
     if the relation becomes more perplexing and what the model says elsewhere hardly does.
     """
     bench, exam = task.bench, task.exam
-    with bench.engine.at(bench.deltas) as model:
+    with bench.engine.at(bench.deltas) as live:
+        model = live.model
         shares = mean_shares([prompt for one in task.located for prompt in one.prompts])
         own = coefficients(model, [chain.questions[0] for chain in exam.chains])
         candidates = serving_only(shares, own, coefficients(model, exam.spared))[:MOST_TRIED]
@@ -143,7 +144,8 @@ def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
     taken: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
         bench.progress("choosing neurons", done, len(candidates))
-        with bench.engine.at([*bench.deltas, task.erased([*taken, neuron])]) as model:
+        with bench.engine.at([*bench.deltas, task.erased([*taken, neuron])]) as live:
+            model = live.model
             sample = assess(model, exam.sample, finite=False)
             perplexity = perplexity_of(sample)
             harmless = perplexity_at(model, spared, finite=False) <= most  # NaN is not

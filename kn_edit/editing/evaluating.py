@@ -86,7 +86,8 @@ def evaluate(
     """Ask the base and the version the same things."""
     updates, passed_over = earlier_updates(edits)
     askable = []
-    with engine.at([]) as model:
+    with engine.at([]) as live:
+        model = live.model
         for update in updates.values():
             why_not = refusal(model, update.case, update.to)
             if why_not is None:
@@ -105,15 +106,17 @@ def ask_again(
         frozenset(p.cloze for case, _ in cases for p in case.relation.prompts(case.fact)),
     )
     texts = unseen_texts()
-    with engine.at([]) as model:
-        locator = Locator(model, engine.scores(()), Search(), progress)
+    with engine.at([]) as live:
+        model = live.model
+        locator = Locator(live, Search(), progress)
         asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]
         said = _said(model, asked, progress)
         progress("neutral text", 0, 0)
         old = perplexity(model, texts)
         spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
         before = entropy([generated(model, text) for text in spoken]) if model.causal else None
-    with engine.at(deltas) as model:
+    with engine.at(deltas) as live:
+        model = live.model
         kept = _kept(model, said, progress)
         updates = []
         for at, one in enumerate(asked):

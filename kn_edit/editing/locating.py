@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from kn_edit.engine.scores import ScoreCache
+from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import (
     CannotAsk,
     NoFactToAsk,
@@ -56,16 +56,16 @@ class Search:
 
 
 class Locator:
-    """Finds neurons; the model must be at the version that the cache is for."""
+    """Finds neurons of facts at one version of a model."""
 
-    def __init__(self, model: Model, cache: ScoreCache, search: Search, progress: Progress) -> None:
-        self._model, self._cache = model, cache
+    def __init__(self, live: ModelVersion, search: Search, progress: Progress) -> None:
+        self._live = live
         self._search, self._progress = search, progress
         self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
 
     def by(self, search: Search) -> Locator:
         """The same, by another search."""
-        return Locator(self._model, self._cache, search, self._progress)
+        return Locator(self._live, search, self._progress)
 
     def spoken_for(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they speak for it, not for the fact."""
@@ -133,7 +133,7 @@ class Locator:
     def right(self, chains: Sequence[Chain]) -> list[bool]:
         """Whether the model puts each chain's answer first."""
         self._progress("asking", 0, 0)
-        return self._cache.right(self._model, chains)
+        return self._live.scorer.right(chains)
 
     def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
         facts = self.tried(relation, fact)
@@ -154,8 +154,8 @@ class Locator:
         return self._chains(relation, fact, BRIEF)
 
     def _chains(self, relation: Relation, fact: Fact, most: int | None = None) -> list[Chain]:
-        prompts = prompts_for(self._model, relation, fact)
-        return [ask(self._model, prompt) for prompt in prompts[:most]]
+        model = self._live.model
+        return [ask(model, prompt) for prompt in prompts_for(model, relation, fact)[:most]]
 
     def _coarse(
         self, prompts: Sequence[PromptScores], without: Neurons = frozenset()
@@ -163,19 +163,14 @@ class Locator:
         return [one.coarse(self._search.thresholds.coarse) - without for one in prompts]
 
     def _scores(self, groups: Sequence[Sequence[Chain]], what: str) -> list[list[PromptScores]]:
-        total, done = sum(len(group) for group in groups), 0
-        scored = []
-        for group in groups:
-            found = []
-            for chain in group:
-                self._progress(f"locating {what}", done, total)
-                found.append(
-                    self._cache.scores(self._model, chain, self._search.method, self._search.m)
-                )
-                done += 1
-            scored.append(found)
-        self._progress(f"locating {what}", total, total)
-        return scored
+        chains = [chain for group in groups for chain in group]
+        scored: list[PromptScores] = []
+        self._progress(f"locating {what}", 0, len(chains))
+        for scores in self._live.scorer.scores(chains, self._search.method, self._search.m):
+            scored.append(scores)
+            self._progress(f"locating {what}", len(scored), len(chains))
+        rest = iter(scored)
+        return [[next(rest) for _ in group] for group in groups]
 
 
 def prompts_for(

@@ -90,11 +90,13 @@ class Said:
 def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
     """Measure an update of one fact or several: all before it, then all after it."""
     subjects = {exam.subject for exam in exams}
-    with bench.engine.at(bench.deltas) as model:
+    with bench.engine.at(bench.deltas) as live:
+        model = live.model
         earlier = EarlierAnswers.of(model, bench.earlier, subjects)
         before = [exam.asked(model) for exam in _told(bench, exams)]
         neutral_before, earlier_before = speech(model), earlier.right(model)
-    with bench.engine.at([*bench.deltas, delta]) as model:
+    with bench.engine.at([*bench.deltas, delta]) as live:
+        model = live.model
         pairs = zip(_told(bench, exams), before, strict=True)
         after = [exam.asked_again(model, said) for exam, said in pairs]
         neutral_after = speech(model, finite=False)
@@ -244,10 +246,12 @@ class ErasureExam:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
         gate = bench.gate
         elsewhere = [one for one in bench.earlier if one.case.relation.name != self.relation]
-        with bench.engine.at(bench.deltas) as model:
+        with bench.engine.at(bench.deltas) as live:
+            model = live.model
             earlier = EarlierAnswers.of(model, elsewhere)
             before, earlier_before = self.answers(model), earlier.right(model)
-        with bench.engine.at([*bench.deltas, delta]) as model:
+        with bench.engine.at([*bench.deltas, delta]) as live:
+            model = live.model
             after = self.answers(model, finite=False)
             earlier_after = earlier.right(model, finite=False)
         same, kept = (

@@ -19,6 +19,7 @@ from kn_edit.editing.requests import ASKED_AGAIN
 from kn_edit.edits.build import SlotPlace, delta_of, low_rank_delta
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import BadSetting, SameAnswer
 from kn_edit.evaluation.metrics import Probes
 from kn_edit.facts import Case, Prompt, Relation
@@ -118,10 +119,10 @@ def propose_update(bench: Bench, request: UpdateRequest, method: ShiftMethod) ->
     the model cannot be asked for an answer.
     """
     _check_answers([request])
-    with bench.engine.at([]) as model:
-        resolved = _resolved(bench, model, request, method, None)
-    with bench.engine.at(bench.deltas) as model:
-        task = resolved.task(bench, model)
+    with bench.engine.at([]) as base:
+        resolved = _resolved(bench, base, request, method, None)
+    with bench.engine.at(bench.deltas) as head:
+        task = resolved.task(bench, head)
         shifts = resolved.method.shifts(task)
     return _proposal(bench, [resolved], [task], shifts)
 
@@ -131,13 +132,13 @@ def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -
     updates = request.updates
     _check_answers(updates)
     resolved = []
-    with bench.engine.at([]) as model:
-        edited = EditedFacts.of(model, [update.case for update in updates])
+    with bench.engine.at([]) as base:
+        edited = EditedFacts.of(base.model, [update.case for update in updates])
         for at, update in enumerate(updates):
             bench.progress("asking", at, len(updates))
-            resolved.append(_resolved(bench, model, update, method, edited))
-    with bench.engine.at(bench.deltas) as model:
-        tasks = [each.task(bench, model) for each in resolved]
+            resolved.append(_resolved(bench, base, update, method, edited))
+    with bench.engine.at(bench.deltas) as head:
+        tasks = [each.task(bench, head) for each in resolved]
         shifts = method.shifts_of_many(tasks)
     return _proposal(bench, resolved, tasks, shifts)
 
@@ -171,35 +172,34 @@ class _Resolved:
         """The prompts that judge it."""
         return Probes(self.prompts, self.held_out, self.others.judges, self.others.same_judges)
 
-    def task(self, bench: Bench, model: Model) -> UpdateTask:
-        """The fact asked of the model, which is at the bench's version."""
-        case, located = self.request.case, self.located
+    def task(self, bench: Bench, head: ModelVersion) -> UpdateTask:
+        """The fact asked of the model at the bench's version."""
+        model, case, located = head.model, self.request.case, self.located
         if located is None and Need.ATTRIBUTION in self.method.needs:
-            locator = bench.locator_at_head(model)
-            located = locator.fact(case.relation, case.fact, self.common)
+            located = bench.locator(head).fact(case.relation, case.fact, self.common)
         old = tuple(ask(model, prompt) for prompt in self.prompts)
         return UpdateTask(bench, model, case, self.request.to, old, self.new, self.others, located)
 
 
 def _resolved(
     bench: Bench,
-    model: Model,
+    live: ModelVersion,
     request: UpdateRequest,
     method: ShiftMethod,
     edited: EditedFacts | None,
 ) -> _Resolved:
-    """Ask the base what an update needs. edited: what else the same edit changes"""
-    case, to = request.case, request.to
+    """Ask the base, live, what an update needs. edited: what else the same edit changes"""
+    model, case, to = live.model, request.case, request.to
     fact, relation = case.fact, case.relation
     _check_neurons(model, getattr(method, "neurons", ()))
     prompts = prompts_for(model, relation, fact)
     new = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     # Neighbours and filter are taken from the base, so that every edit finds them made.
-    base = bench.locator_at_base(model)
+    base = bench.locator(live)
     if edited is None:
         others = neighbours(model, base, case)
     else:
-        fewer = bench.locator_at_base(model)  # knows relations without the facts of this edit
+        fewer = bench.locator(live)  # knows relations without the facts of this edit
         others = edited.spared(neighbours(model, fewer, edited.beside(case)))
     method = method.suited(model, base, case)
     attributed = Need.ATTRIBUTION in method.needs

@@ -70,7 +70,10 @@ class Delta:
         tensors: dict[str, Change] = {
             name: KINDS[kinds[name]](axis=axes[name], **part) for name, part in parts.items()
         }
-        return cls(BaseRef(**description["base"]), tensors)
+        delta = cls(BaseRef(**description["base"]), tensors)
+        if expected is not None:
+            vars(delta)["id"] = expected  # it was hashed above
+        return delta
 
     @property
     def nbytes(self) -> int:

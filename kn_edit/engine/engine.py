@@ -12,8 +12,8 @@ from kn_edit.atomic import write_atomically
 from kn_edit.edits.build import SlotPlace
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
-from kn_edit.engine.scores import ScoreCache
 from kn_edit.engine.undisturbed import InUse, undisturbed
+from kn_edit.engine.version import ModelVersion, Scoring, cached_locally
 from kn_edit.errors import BaseChanged, BaseFilesChanged, BaseFolderMissing
 from kn_edit.ledger.records import BaseRecord
 from kn_edit.models.cache import DEMOS
@@ -39,10 +39,15 @@ class Engine:
         folder: Path,
         progress: Progress = silent,
         placement: Placement = AUTOMATIC,
+        scoring: Scoring = cached_locally,
     ) -> None:
-        """folder: where to note which weight files were checked; placement: of the live model"""
+        """folder: where to note which weight files were checked; placement: of the live model
+
+        scoring: gives what scores prompts at a version
+        """
         self.base = base
         self.placement = placement
+        self._scoring = scoring
         self._stamps = folder / STAMPS
         self._progress = progress
         self._in_use = InUse()
@@ -88,10 +93,6 @@ class Engine:
     def _files(self) -> dict[str, str]:
         return companion_files(self.shards.folder)
 
-    def scores(self, recipe: Sequence[str]) -> ScoreCache:
-        """The scores of prompts at a version of this base."""
-        return ScoreCache(self.base.fingerprint, recipe, self._files)
-
     @cached_property
     def place(self) -> SlotPlace:
         """Where new deltas of this base point."""
@@ -100,13 +101,19 @@ class Engine:
         return SlotPlace(base, names, self.model.family.axis)
 
     @contextmanager
-    def at(self, deltas: Sequence[Delta]) -> Iterator[Model]:
+    def at(self, deltas: Sequence[Delta]) -> Iterator[ModelVersion]:
         """The model with these deltas, inside the block.
 
         One block at a time: it is one model. Raises ModelInUse, DeltaMisfit, SlotOverflow.
         """
         with undisturbed(), self._in_use.once(), applied(self.model, deltas) as model:
-            yield model
+            version = ModelVersion(
+                model, self.base.fingerprint, tuple(deltas), self._files, self._scoring
+            )
+            try:
+                yield version
+            finally:
+                version.leave()
 
     def fresh(self, deltas: Sequence[Delta]) -> Model:
         """A model of its own that stays at a version. Raises as `model`, DeltaMisfit, SlotOverflow.

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from kn_edit.atomic import write_atomically
 from kn_edit.models.cache import cache_folder
@@ -26,49 +26,97 @@ MOST_BYTES = 1 << 20  # of one file: 512 neurons take 20,000
 _SAYING = ("generation_config.json", "chat_template")  # of no weight in a score
 
 
-class ScoreCache:
-    """Scores at one version of one base."""
+class Scorer(Protocol):
+    """Scores prompts at one version of a model: questions in, scores out."""
 
-    def __init__(self, fingerprint: str, recipe: Sequence[str], files: Mapping[str, str]) -> None:
+    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
+        """The scores of prompts in their order, each as soon as it is known.
+
+        method: one of `METHODS`; m: points of the Riemann rule
+        """
+        ...
+
+    def right(self, chains: Sequence[Chain]) -> list[bool]:
+        """Whether the model puts each chain's answer first."""
+        ...
+
+
+class LocalScorer:
+    """Scores prompts in this process, one after the other."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
+        for chain in chains:
+            yield score_prompt(self._model, chain, method, m)
+
+    def right(self, chains: Sequence[Chain]) -> list[bool]:
+        return [answer.right for answer in assess(self._model, chains)]
+
+
+class CachedScorer:
+    """Takes scores that are known from a store, and has another scorer compute the rest."""
+
+    def __init__(self, scorer: Scorer, store: ScoreStore) -> None:
+        self._scorer, self._store = scorer, store
+
+    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
+        rule = (method, m if method == "riemann" else 0)
+        known = [self._store.scores(chain, *rule) for chain in chains]
+        missing = [chain for chain, scores in zip(chains, known, strict=True) if scores is None]
+        computed = self._scorer.scores(missing, method, m)
+        for chain, scores in zip(chains, known, strict=True):
+            if scores is None:
+                scores = next(computed)
+                self._store.keep_scores(chain, scores, *rule)
+            yield scores
+
+    def right(self, chains: Sequence[Chain]) -> list[bool]:
+        known = [self._store.right(chain) for chain in chains]
+        missing = [chain for chain, right in zip(chains, known, strict=True) if right is None]
+        computed = iter(self._scorer.right(missing))
+        for place, chain in enumerate(chains):
+            if known[place] is None:
+                known[place] = next(computed)
+                self._store.keep_right(chain, bool(known[place]))
+        return list(map(bool, known))
+
+
+class ScoreStore:
+    """The files of scores and answers at one version of one base, on one kind of device."""
+
+    def __init__(
+        self, fingerprint: str, recipe: Sequence[str], files: Mapping[str, str], model: Model
+    ) -> None:
         """files: sha256 of the base's configuration, tokenizer and the like, by file name"""
         asked = {name: sha for name, sha in files.items() if not name.startswith(_SAYING)}
-        self._model = [fingerprint, *recipe, sorted(asked.items())]
+        # The last digits of a score are those of the device that computed it.
+        device = [] if model.device.type == "cpu" else [model.device.type]
+        self._key = [[fingerprint, *recipe, sorted(asked.items())], str(model.dtype), *device]
+        self._model = model
         self._folder = cache_folder() / "scores"
 
-    def scores(self, model: Model, chain: Chain, method: str, m: int) -> PromptScores:
-        """The scores of one prompt, computed only if they are not known yet.
+    def scores(self, chain: Chain, *rule: object) -> PromptScores | None:
+        """The scores of a prompt by a rule; None where they are not known."""
+        return _scores(_read(self._path(chain, *rule)), self._model)
 
-        The model must be at the cache's version.
-        """
-        points = m if method == "riemann" else 0
-        path = self._path(model, chain, method, points)
-        known = _scores(_read(path), model)
-        if known is not None:
-            return known
-        scores = score_prompt(model, chain, method, m)
-        _write(path, _plain(scores))
-        return scores
+    def keep_scores(self, chain: Chain, scores: PromptScores, *rule: object) -> None:
+        """Write the scores of a prompt by a rule."""
+        _write(self._path(chain, *rule), _plain(scores))
 
-    def right(self, model: Model, chains: Sequence[Chain]) -> list[bool]:
-        """Whether the model puts each chain's answer first, computed only for those not known.
+    def right(self, chain: Chain) -> bool | None:
+        """Whether a prompt's answer is first; None where it is not known."""
+        known = _read(self._path(chain, "right"))
+        return known if isinstance(known, bool) else None
 
-        The model must be at the cache's version.
-        """
-        paths = [self._path(model, chain, "right") for chain in chains]
-        known = [_read(path) for path in paths]
-        new = [at for at, seen in enumerate(known) if not isinstance(seen, bool)]
-        for at, one in zip(new, assess(model, [chains[at] for at in new]), strict=True):
-            known[at] = one.right
-            _write(paths[at], one.right)
-        return [bool(seen) for seen in known]
+    def keep_right(self, chain: Chain, right: bool) -> None:
+        """Write whether a prompt's answer is first."""
+        _write(self._path(chain, "right"), right)
 
-    def _path(self, model: Model, chain: Chain, *rule: object) -> Path:
+    def _path(self, chain: Chain, *rule: object) -> Path:
         asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
-        # The last digits of a score are those of the device that computed it.
-        place = [str(model.dtype)]
-        if model.device.type != "cpu":
-            place.append(model.device.type)
-        key = [FORMAT, self._model, *place, asked, *rule]
+        key = [FORMAT, *self._key, asked, *rule]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 

@@ -141,7 +141,7 @@ from kn_edit.errors.prompts import (
     TokenizerFailed,
     TokenNotEmbedded,
 )
-from kn_edit.errors.python import ModelInUse, WorkspaceClosed
+from kn_edit.errors.python import ModelInUse, VersionLeft, WorkspaceClosed
 from kn_edit.errors.system import (
     BadPath,
     NotText,
@@ -330,6 +330,7 @@ __all__ = [
     "UnreadableFacts",
     "Unsound",
     "UploadDiffers",
+    "VersionLeft",
     "WeightsMissing",
     "WorkspaceClosed",
     "WriteUnknown",

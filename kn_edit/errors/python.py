@@ -9,6 +9,17 @@ from kn_edit.errors.base import ExitCode, KnEditError
 
 
 @dataclass
+class VersionLeft(KnEditError):
+    """A model asked for at a version, after the block in which it was at that version."""
+
+    def __str__(self) -> str:
+        return (
+            "the model is at this version inside the block of `engine.at` only; ask for it there, "
+            "or take a model of its own by `workspace.load(version)`"
+        )
+
+
+@dataclass
 class WorkspaceClosed(KnEditError):
     """A verb of a workspace after `close`."""
 

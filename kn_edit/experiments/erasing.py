@@ -79,7 +79,8 @@ def _elsewhere(lab: Lab, name: str, neurons: Sequence[NeuronId], token: int | No
 
 def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
     """Of the erased relation, of its held-out paraphrases, and of the other relations."""
-    with lab.workspace.engine.at(deltas) as model:
+    with lab.workspace.engine.at(deltas) as live:
+        model = live.model
 
         def asked(relation: str, *, held_out: bool = False) -> list[Assessment]:
             cases = [Case(lab.relations[relation], fact) for fact in lab.facts[relation]]

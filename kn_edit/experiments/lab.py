@@ -63,8 +63,8 @@ class Lab:
         method: by which updates are made; search: how to look for neurons
         """
         relations = {one.name: one for one in map(load_relation, plan.relations)}
-        with workspace.engine.at([]) as model:
-            locator = _locator(workspace, model, search)
+        with workspace.engine.at([]) as live:
+            locator = Locator(live, search, workspace.progress)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
@@ -94,8 +94,8 @@ class Lab:
     @contextmanager
     def base(self) -> Iterator[tuple[Model, Locator]]:
         """The unedited model, and what finds its neurons."""
-        with self.workspace.engine.at([]) as model:
-            yield model, _locator(self.workspace, model, self.search)
+        with self.workspace.engine.at([]) as live:
+            yield live.model, Locator(live, self.search, self.workspace.progress)
 
     def located(self, case: Case) -> Located:
         """A fact's knowledge neurons on the base, filtered by its relation's other facts."""
@@ -141,10 +141,6 @@ class Lab:
     def chance(self, case: Case) -> random.Random:
         """Randomness of a fact's own, so that no result hangs on the order of the facts."""
         return random.Random(f"{self.plan.seed} {case.relation.name} {case.fact.subject}")
-
-
-def _locator(workspace: Workspace, model: Model, search: Search) -> Locator:
-    return Locator(model, workspace.engine.scores(()), search, workspace.progress)
 
 
 def _drawn(locator: Locator, relation: Relation, plan: Plan) -> list[Fact]:

@@ -216,10 +216,12 @@ def _about(workspace: Workspace, one: _Update) -> Section:
     fact, written = one.case.fact, one.record.neurons
     located = workspace.locate(one.case, version="base")
     own = [neuron for neuron, _ in located.neurons]
-    with workspace.engine.at(workspace.ledger.deltas(one.without)) as model:
+    with workspace.engine.at(workspace.ledger.deltas(one.without)) as live:
+        model = live.model
         before = assess(model, _chains(model, one.case, one.to), one.to, says=True)
         lines = dict(_dose(model, one.case, fact.answer, own, "without the edit"))
-    with workspace.engine.at(workspace.ledger.deltas(one.having)) as model:
+    with workspace.engine.at(workspace.ledger.deltas(one.having)) as live:
+        model = live.model
         after = assess(model, _chains(model, one.case, one.to), one.to, says=True)
         lines |= dict(_dose(model, one.case, one.to, written, "with the edit"))
     model = workspace.engine.model

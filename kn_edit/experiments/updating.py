@@ -101,7 +101,8 @@ def _row(lab: Lab, case: Case, *, control: bool) -> Row:
 
 def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
     """Whether the old answer still stands, and mean log p of other facts."""
-    with lab.workspace.engine.at(deltas) as model:
+    with lab.workspace.engine.at(deltas) as live:
+        model = live.model
         old = assess(model, lab.chains(model, case), finite=False)
         held_out = assess(model, lab.chains(model, case, held_out=True), finite=False)
         return {

@@ -257,7 +257,8 @@ class Workspace:
 
         if answer is None and not self._can_be_asked(case):
             case = self._stated(case, self.ledger.version(version))
-        with self.engine.at(self._deltas(version)) as model:
+        with self.engine.at(self._deltas(version)) as live:
+            model = live.model
             prompts = every_prompt(model, case.relation, case.fact)
             chains = [ask(model, prompt, answer) for prompt in prompts]
             return assess(model, chains, answer, says=True)
@@ -375,15 +376,16 @@ class Workspace:
         from kn_edit.editing.pace import update_forecast
         from kn_edit.models.questions import ask
 
-        model, chosen = self.engine.model, method_of(Kind.UPDATE, How.of(how).method)
+        chosen = method_of(Kind.UPDATE, How.of(how).method)
         if not isinstance(chosen, UpdateMethod):
             return None
-        prompts = prompts_for(model, case.relation, case.fact)
-        chains = [ask(model, prompt, to) for prompt in prompts]
-        if case.fact.stated or case.relation.own:  # what nobody stated is asked for later
-            base = Locator(model, self.engine.scores(()), Search(), silent)
-            chosen = chosen.suited(model, base, case)
-        return update_forecast(model, chains, chosen.cost(causal=model.causal))
+        with self.engine.at([]) as live:
+            model = live.model
+            prompts = prompts_for(model, case.relation, case.fact)
+            chains = [ask(model, prompt, to) for prompt in prompts]
+            if case.fact.stated or case.relation.own:  # what nobody stated is asked for later
+                chosen = chosen.suited(model, Locator(live, Search(), silent), case)
+            return update_forecast(model, chains, chosen.cost(causal=model.causal))
 
     @verb
     def update(
@@ -820,9 +822,9 @@ class Workspace:
         from kn_edit.editing.locating import Locator, Search
 
         recipe = self.ledger.version(version).edits if version else ()
-        with self.engine.at(self.ledger.deltas(recipe)) as model:
-            cache = self.engine.scores(recipe)
-            yield model, Locator(model, cache, Search.of(search or Search()), self.progress)
+        with self.engine.at(self.ledger.deltas(recipe)) as live:
+            locator = Locator(live, Search.of(search or Search()), self.progress)
+            yield live.model, locator
 
     def _deltas(self, version: str) -> list[Delta]:
         return self.ledger.deltas(self.ledger.version(version).edits)
@@ -877,7 +879,8 @@ class Workspace:
             if answer is not None:
                 case = replace(case, fact=replace(case.fact, answer=answer))
             if not self._can_be_asked(case):
-                with self.engine.at(self.ledger.deltas(version.edits)) as model:
+                with self.engine.at(self.ledger.deltas(version.edits)) as live:
+                    model = live.model
                     fact = replace(case.fact, answer=said(model, case))
                     case = replace(case, fact=fact, said=True)
             stated.append(case)

@@ -1,0 +1,137 @@
+"""The live model at a version as a value, and the port through which prompts are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import torch
+from workspaces import QUICK, about, new_workspace
+
+from kn_edit.editing.locating import Locator, Search
+from kn_edit.engine.engine import Engine
+from kn_edit.engine.scores import CachedScorer, LocalScorer, ScoreStore
+from kn_edit.engine.version import ModelVersion
+from kn_edit.errors import VersionLeft
+from kn_edit.models.questions import Chain, ask
+from kn_edit.neurons.locate import PromptScores
+from kn_edit.progress import silent
+from kn_edit.workspace import Workspace
+
+
+def chains(live: ModelVersion) -> list[Chain]:
+    case = about("France")
+    return [ask(live.model, prompt) for prompt in case.relation.prompts(case.fact)]
+
+
+def remote(workspace: Workspace, scorer: CountingScorer) -> Engine:
+    """An engine of the same base whose prompts are scored elsewhere."""
+
+    def scoring(version: ModelVersion) -> CountingScorer:
+        scorer.versions.append(version.recipe)
+        return scorer
+
+    return Engine(workspace.base, workspace.ledger.folder, scoring=scoring)
+
+
+class CountingScorer:
+    """Stands for a scorer on other machines: it has a model of its own, and counts its work."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._local = LocalScorer(workspace.engine.fresh([]))
+        self.asked: list[Chain] = []
+        self.versions: list[tuple[str, ...]] = []
+
+    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
+        for chain, scores in zip(chains, self._local.scores(chains, method, m), strict=True):
+            self.asked.append(chain)
+            yield scores
+
+    def right(self, chains: Sequence[Chain]) -> list[bool]:
+        self.asked += chains
+        return self._local.right(chains)
+
+
+def test_a_version_knows_its_recipe_and_ends_with_its_block(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        edit = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        with workspace.engine.at([edit.draft.delta]) as live:
+            assert live.recipe == (edit.edit,) == workspace.head.edits
+            assert live.fingerprint == workspace.base.fingerprint
+            kept = live.model
+        for gone in ("model", "scorer"):
+            with pytest.raises(VersionLeft, match="inside the block"):
+                getattr(live, gone)
+        with workspace.engine.at([]) as base:
+            assert base.model is kept  # one network, and the value before it cannot reach it
+            assert base.recipe == ()
+
+
+def test_a_block_that_fails_ends_its_version_too(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        with pytest.raises(ZeroDivisionError), workspace.engine.at([]) as live:
+            _ = 1 / 0
+        with pytest.raises(VersionLeft):
+            _ = live.model
+
+
+def test_scores_are_kept_by_version_and_taken_from_there(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        edit = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
+        found = []
+        for deltas in ([], [edit.draft.delta], []):
+            with workspace.engine.at(deltas) as live:
+                found.append(list(live.scorer.scores(chains(live), "activation", 20)))
+        assert found[0] == found[2] != found[1]
+        with workspace.engine.at([]) as live:  # as if it were computed, so from the cache
+            live.model.downs[0].weight.data.zero_()
+            assert list(live.scorer.scores(chains(live), "activation", 20)) == found[0]
+            other = list(live.scorer.scores(chains(live), "riemann", 3))
+        assert other != found[0]
+
+
+def test_only_what_no_store_knows_is_asked_of_the_scorer_behind_it(tmp_path):
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        asked = chains(live)
+        behind = CountingScorer(workspace)
+        store = ScoreStore(str(tmp_path), (), {}, live.model)  # of which nothing is known yet
+        scorer = CachedScorer(behind, store)
+        first = list(scorer.scores(asked[1:2], "riemann", 7))
+        assert behind.asked == asked[1:2]
+        every = list(scorer.scores(asked, "riemann", 7))
+        assert [*behind.asked[1:]] == [asked[0], *asked[2:]]
+        assert every[1:2] == first
+        assert every == list(LocalScorer(live.model).scores(asked, "riemann", 7))
+        behind.asked.clear()
+        right = scorer.right(asked)
+        assert behind.asked == asked
+        assert right == scorer.right(asked) == LocalScorer(live.model).right(asked)
+        assert behind.asked == asked
+
+
+def test_an_engine_takes_another_scorer_and_locates_the_same_neurons(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        case = about("France")
+        here = workspace.locate(case, search="riemann")
+        elsewhere = CountingScorer(workspace)
+        with remote(workspace, elsewhere).at([]) as live:
+            locator = Locator(live, Search.by("riemann"), silent)
+            common = locator.spoken_for(case.relation, case.fact)
+            assert locator.fact(case.relation, case.fact, common) == here
+        assert elsewhere.asked
+        assert elsewhere.versions == [()]
+
+
+def test_progress_counts_prompts_as_their_scores_come(tmp_path):
+    told: list[tuple[str, int, int]] = []
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        locator = Locator(live, Search.by("activation"), lambda *step: told.append(step))
+        locator.fact(about("France").relation, about("France").fact, frozenset())
+    located = [step for step in told if step[0] == "locating France"]
+    assert [done for _, done, _ in located] == [*range(located[0][2] + 1)]
+
+
+def test_a_model_of_its_own_lies_where_the_live_one_does(tmp_path):
+    new_workspace(tmp_path).close()
+    with Workspace.open(tmp_path / "work", dtype="bfloat16") as workspace:
+        assert workspace.engine.fresh([]).dtype == workspace.engine.model.dtype == torch.bfloat16
