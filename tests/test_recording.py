@@ -182,6 +182,34 @@ def test_a_move_to_a_named_version_is_not_made_from_a_head_that_nobody_saw(tmp_p
         assert len(workspace.head.edits) == 2
 
 
+def test_an_edit_lands_on_the_branch_where_it_began_whichever_is_current_by_then(tmp_path):
+    with new_workspace(tmp_path) as first:
+        first.branch("other")
+    hear = meanwhile(first.folder, lambda other: other.switch("other"))
+    with Workspace.open(first.folder, progress=hear) as workspace:
+        done = workspace.update(about("France"), "Rome", how=gentle((1, 1)))
+        assert "measured_again" not in done.draft.found
+        assert workspace.current_branch == "other"
+        assert workspace.head.edits == ()
+        assert workspace.show("main").edits == (done.edit,)
+        assert workspace.verify() == []
+
+
+def test_an_edit_is_measured_again_where_its_own_branch_moved_and_not_where_another_did(tmp_path):
+    def on_the_other_branch(other: Workspace) -> None:
+        other.switch("other", create=True)
+        update_japan(other)
+
+    with new_workspace(tmp_path) as first:
+        pass
+    hear = meanwhile(first.folder, on_the_other_branch)
+    with Workspace.open(first.folder, progress=hear) as workspace:
+        done = workspace.update(about("France"), "Rome", how=gentle((1, 1)))
+        assert "measured_again" not in done.draft.found
+        assert workspace.show("main").edits == (done.edit,)
+        assert len(workspace.show("other").edits) == 1
+
+
 # --- many processes -------------------------------------------------------------------------------
 
 FULL = os.environ.get("KN_EDIT_TORTURE") == "1"

@@ -58,7 +58,7 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
         _list(edits, len(updates) - len(shown)),
         _figures(workspace.evaluate(version)),
         *(_about(workspace, one) for one in shown),
-        _history(workspace.log()),
+        _history(_steps(workspace, version)),
     ]
     return _put(workspace, out, f"{workspace.base.name} at {version}", sections)
 
@@ -75,7 +75,7 @@ def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
     shown = updates[:MOST]
     sections = [_list([record], len(updates) - len(shown))]
     sections += [_about(workspace, update) for update in shown]
-    steps = [step for step in workspace.log() if step.edit == record.id]
+    steps = [step for step in workspace.graph() if step.edit == record.id]
     sections.append(_history(steps))
     return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections)
 
@@ -91,6 +91,12 @@ def _put(workspace: Workspace, out: Path, title: str, sections: Sequence[Section
     file = out / PAGE
     write(file, page(title, facts, sections))
     return file
+
+
+def _steps(workspace: Workspace, version: str) -> list[Step]:
+    """The moves that led to a branch, where a version is named by one; else to the current one."""
+    branches = {branch.name for branch in workspace.branches()}
+    return workspace.log(branch=version if version in branches else "head")
 
 
 def _updates(workspace: Workspace, record: EditRecord, recipe: Sequence[str]) -> list[_Update]:

@@ -77,6 +77,14 @@ COMMANDS = {
         Command("revert", "edited", ("revert", FIRST, "--allow-overlap"), again=DONE_ALREADY),
         Command("rewind", "edited", ("rewind", "base"), again=DONE_ALREADY),
         Command("compose", "apart", ("compose", "v1", "v2", "--allow-overlap"), again=DONE_ALREADY),
+        Command("merge", "branched", ("merge", "other", "--allow-overlap"), again=DONE_ALREADY),
+        Command("branch", "edited", ("branch", "more"), again=DONE_ALREADY, rare=True),
+        Command("switch", "branched", ("switch", "other"), rare=True),
+        Command("switch-create", "edited", ("switch", "-c", "more"), again=DONE_ALREADY),
+        Command(
+            "branch-delete", "branched", ("branch", "--delete", "other"), again=(1,), rare=True
+        ),
+        Command("branch-rename", "branched", ("branch", "--rename", "other", "more"), again=(1,)),
         Command("tag", "edited", ("tag", "v2")),
         Command("tag-move", "edited", ("tag", "--move", "v1")),
         Command("tag-after-a-kill", "hot", ("tag", "v2")),

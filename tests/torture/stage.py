@@ -280,6 +280,8 @@ def _templates(made: Path, model: Path, pack: Path, known: Path) -> str:
     assert run(["rewind", "base", *there]) == 0
     assert run(["update", *fact, "Japan", "--to", "Cairo", *there]) == 0
     assert run(["tag", "v2", *there]) == 0
+    there = ["--workspace", str(shutil.copytree(apart, made / "branched")), "-q"]
+    assert run(["branch", "other", "v1", *there]) == 0
     _litter(shutil.copytree(edited, made / "littered"))
     (made / "saved").mkdir()
     assert run(["backup", str(made / "saved" / "saved.tar"), "--workspace", str(edited), "-q"]) == 0

@@ -35,9 +35,10 @@ def ledger_state(folder: Path) -> State | None:
     with ledger:
         return {
             "head": ledger.head().id,
-            "refs": sorted((ref.name, ref.kind, ref.version) for ref in ledger.refs()),
+            "refs": sorted((ref.name, ref.kind, ref.version, ref.current) for ref in ledger.refs()),
             "edits": [_undated(edit) for edit in ledger.edits()],
             "log": [_undated(step) for step in ledger.log()],
+            "graph": [_undated(step) for step in ledger.graph()],
             "versions": sorted(_version(ledger, ref.version) for ref in ledger.refs()),
             "deltas": [ledger.delta(edit.id).id for edit in ledger.edits()],
             "publications": [_undated(one) for one in ledger.publications()],

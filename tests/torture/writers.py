@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,14 @@ SECONDS_BETWEEN = 0.05  # looks of the reader, and runs of gc
 def main(folder: Path, processes: int, edits: int) -> None:
     """Let processes record edits, then say what the ledger holds."""
     torch.set_num_threads(1)
-    Ledger.create(folder, BASE, clock=_now).close()
+    Ledger.create(folder, BASE, clock=now).close()
     stop = folder.parent / "stop"
-    beside = [_started(partial(_repeated, act, folder, stop)) for act in (_collect, _read)]
-    writers = [_started(partial(_write, folder, number, edits)) for number in range(processes)]
-    codes = [os.waitpid(child, 0)[1] for child in writers]
+    beside = [started(partial(repeated, act, folder, stop)) for act in (_collect, _read)]
+    writers = [started(partial(_write, folder, number, edits)) for number in range(processes)]
+    codes = waited(writers)
     stop.touch()
-    codes += [os.waitpid(child, 0)[1] for child in beside]
-    with _opened(folder) as ledger:
+    codes += waited(beside)
+    with opened(folder) as ledger:
         report = {
             "codes": codes,
             "edits": len(ledger.edits()),
@@ -48,7 +48,7 @@ def main(folder: Path, processes: int, edits: int) -> None:
 
 
 def _write(folder: Path, number: int, edits: int) -> None:
-    with _opened(folder) as ledger:
+    with opened(folder) as ledger:
         for count in range(edits):
             _record(ledger, number, count)
 
@@ -68,32 +68,37 @@ def _record(ledger: Ledger, number: int, count: int) -> None:
 
 
 def _collect(folder: Path) -> None:
-    with _opened(folder) as ledger:
+    with opened(folder) as ledger:
         ledger.gc(older_than=timedelta(0))
 
 
 def _read(folder: Path) -> None:
-    with _opened(folder) as ledger:
+    with opened(folder) as ledger:
         head = ledger.head()
         for edit in head.edits[-3:]:
             ledger.delta(edit)
 
 
-def _repeated(act: Callable[[Path], None], folder: Path, stop: Path) -> None:
+def repeated(act: Callable[[Path], None], folder: Path, stop: Path) -> None:
     while not stop.exists():
         act(folder)
         time.sleep(SECONDS_BETWEEN)
 
 
-def _opened(folder: Path) -> Ledger:
-    return Ledger.open(folder, clock=_now)
+def opened(folder: Path) -> Ledger:
+    return Ledger.open(folder, clock=now)
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)
 
 
-def _started(act: Callable[[], None]) -> int:
+def waited(children: Iterable[int]) -> list[int]:
+    """How processes ended: 0 each where all went well."""
+    return [os.waitpid(child, 0)[1] for child in children]
+
+
+def started(act: Callable[[], None]) -> int:
     child = os.fork()
     if child:
         return child
