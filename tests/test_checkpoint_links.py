@@ -20,9 +20,8 @@ from kn_edit.checkpoints.folders import (
     refuse_links,
     write_folder,
 )
-from kn_edit.checkpoints.materialise import export_checkpoint
+from kn_edit.checkpoints.materialise import export_checkpoint, published_names
 from kn_edit.errors import CannotWrite, LinkLeadsOutside, WriteUnknown
-from kn_edit.hub.contents import base_files
 from kn_edit.models.shards import Shards
 from kn_edit.workspace.publishing import _local_licence
 
@@ -70,7 +69,7 @@ def test_a_link_that_leads_outside_is_not_exported(model, home, tmp_path, name):
 @pytest.mark.parametrize("name", ["tokenizer.secret.json", "LICENSE", "vocab.txt"])
 def test_a_link_that_leads_outside_is_not_published(model, home, name):
     (model / name).symlink_to(home / "credentials")
-    files = base_files(Shards.open(model))
+    files = published_names(Shards.open(model))
     if name in files:
         with pytest.raises(LinkLeadsOutside):
             refuse_links(model, files)
@@ -88,7 +87,7 @@ def test_weights_that_are_links_are_read_and_not_handed_on(model, tmp_path):
     with pytest.raises(LinkLeadsOutside):
         export_checkpoint(shards, [], tmp_path / "out")
     with pytest.raises(LinkLeadsOutside):
-        refuse_links(model, base_files(shards))
+        refuse_links(model, published_names(shards))
     export_checkpoint(shards, [], tmp_path / "out", follow_links=True)
     assert "model.safetensors" in names(tmp_path / "out")
 
@@ -134,7 +133,7 @@ def test_a_snapshot_of_a_hub_cache_is_exported(model, tmp_path):
     export_checkpoint(Shards.open(snapshot), [], tmp_path / "out")
     assert names(tmp_path / "out") == ["config.json", "model.safetensors", "tokenizer.json"]
     assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
-    refuse_links(snapshot, base_files(Shards.open(snapshot)))
+    refuse_links(snapshot, published_names(Shards.open(snapshot)))
 
 
 def test_a_folder_that_only_looks_like_a_hub_cache_hands_out_nothing(model, home, tmp_path):
@@ -253,4 +252,4 @@ def test_the_index_goes_with_one_shard_too_and_with_shards_without_tensors(tmp_p
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     names = {"all.safetensors", "none.safetensors", "model.safetensors.index.json"}
-    assert names <= {*base_files(Shards.open(folder))}
+    assert names <= {*published_names(Shards.open(folder))}

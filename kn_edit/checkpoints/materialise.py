@@ -6,16 +6,27 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from kn_edit.atomic import sync
-from kn_edit.checkpoints.folders import copy_file, files_below, new_folder, refuse_inside
+from kn_edit.checkpoints.folders import (
+    copy_file,
+    files_below,
+    new_folder,
+    refuse_inside,
+    refuse_links,
+)
+from kn_edit.checkpoints.form import Export
 from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import fold_weight, folded_slots, touched
 from kn_edit.errors import BaseChanged, ExportDiffers
-from kn_edit.models.shards import Progress, Shards
+from kn_edit.models.companions import COMPANIONS
+from kn_edit.models.shards import INDEX, SINGLE, Progress, Shards, index_of
+
+BESIDE = (*COMPANIONS, "LICENSE*", "NOTICE*")  # what travels with the weights, and nothing else
 
 
 @dataclass(frozen=True)
@@ -92,6 +103,37 @@ def export_touched(
         for file in sorted({file for name in touched(deltas) for file in base.files(name)})
     ]
     return _write(base, deltas, target, files, Checks(expected or {}), progress)
+
+
+def checkpoint_files(export: Export, scratch: Path) -> dict[str, bytes | Path]:
+    """The files of a version's checkpoint that are published, by name.
+
+    scratch: a folder that does not exist yet; the weight files that differ from the base go there
+    Raises LinkLeadsOutside, CannotWrite, BaseChanged, ExportDiffers, DeltaMisfit, SlotOverflow.
+    """
+    shards = export.shards
+    names = published_names(shards)
+    if not export.options.follow_links:
+        refuse_links(shards.folder, names)
+    fingerprint = shards.fingerprint()  # what no edit touches goes out as it lies here
+    if fingerprint != export.base.fingerprint:
+        raise BaseChanged(shards.folder, export.base.fingerprint, fingerprint)
+    expected, progress = export.digests, export.progress
+    export_touched(shards, export.deltas, scratch, expected=expected, progress=progress)
+    changed = {path.name for path in scratch.iterdir()}
+    return {name: (scratch if name in changed else shards.folder) / name for name in names}
+
+
+def published_names(shards: Shards) -> list[str]:
+    """The files of a checkpoint that are published: weights, config, tokenizer, licence.
+
+    The folder may hold more, such as notes or optimizer states: those stay at home.
+    """
+    used = set(shards.weight_files)
+    names = sorted(path.name for path in shards.folder.iterdir() if path.is_file())
+    if SINGLE not in names:  # transformers finds the shards by it, those without tensors too
+        used |= {INDEX, *index_of(shards.folder).values()}
+    return [name for name in names if name in used or any(fnmatch(name, known) for known in BESIDE)]
 
 
 def _write(

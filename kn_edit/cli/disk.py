@@ -25,7 +25,7 @@ from kn_edit.cli.options import (
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
-from kn_edit.cli.types import USER_PATH
+from kn_edit.cli.types import USER_PATH, FormName
 from kn_edit.errors import LedgerDamaged, Unsound
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _making(folder: Path | None) -> Iterator[None]:
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["checkpoint", "adapter", "patch", "delta"]),
+    type=FormName(),
     default="checkpoint",
     show_default=True,
     help="A full model; a PEFT LoRA; the changed numbers; the edits with their order.",

@@ -20,6 +20,7 @@ from kn_edit.cli.options import (
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import StoppedOnTheWay
+from kn_edit.cli.types import FormName
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Pushed, Workspace
@@ -35,7 +36,7 @@ branch_option = click.option(
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["checkpoint", "adapter", "delta"]),
+    type=FormName(publishable=True),
     default="checkpoint",
     show_default=True,
     help="A full model; a PEFT LoRA; the edits with their order.",

@@ -362,5 +362,8 @@ def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) 
 
 def check_max_rank(max_rank: int | None, form: str) -> None:
     """Raises UsageError where a rank is named and no adapter is made."""
-    if max_rank is not None and form != "adapter":
-        raise click.UsageError("--max-rank belongs to --as adapter")
+    from kn_edit.workspace import forms
+
+    if max_rank is not None and not forms()[form].ranked:
+        ranked = " or ".join(name for name, kind in forms().items() if kind.ranked)
+        raise click.UsageError(f"--max-rank belongs to --as {ranked}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
@@ -17,8 +18,6 @@ from kn_edit.models.families import family_of
 from kn_edit.safetext import code_span, inert_markdown, shown, struck
 
 TAGS = ("model-editing", "knowledge-neurons", "kn-edit")
-RELATION = {"checkpoint": "finetune", "adapter": "adapter", "delta": "adapter"}
-LIBRARY = {"checkpoint": "transformers", "adapter": "peft", "delta": "kn-edit"}
 TASK = {"causal": ("text-generation", "AutoModelForCausalLM")}
 MASKED = ("fill-mask", "AutoModelForMaskedLM")
 SHARES = ("efficacy", "generalization", "specificity")
@@ -78,7 +77,7 @@ def licence_of(card: str) -> dict[str, str]:
     }
 
 
-def card(repo: str, version: Version, form: str, origin: Origin) -> bytes:
+def card(repo: str, version: Version, form: ExportForm, origin: Origin) -> bytes:
     """README.md of a published version. Equal versions give equal bytes."""
     metadata = _metadata(repo, version, form, origin)
     parts = [
@@ -106,18 +105,18 @@ def figures(edits: Sequence[EditRecord]) -> dict[str, float]:
     return found
 
 
-def _metadata(repo: str, version: Version, form: str, origin: Origin) -> str:
+def _metadata(repo: str, version: Version, form: ExportForm, origin: Origin) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     task, _ = _task(version)
     data: dict[str, Any] = {
         **origin.licence,
-        "library_name": LIBRARY[form],
+        "library_name": form.library,
         "pipeline_tag": task,
         "tags": list(TAGS),
     }
     if origin.repo is not None:
-        data |= {"base_model": origin.repo, "base_model_relation": RELATION[form]}
+        data |= {"base_model": origin.repo, "base_model_relation": form.relation}
     results = [
         EvalResult(task, "kn-edit", "the edited facts", name, value, metric_name=name)
         for name, value in figures(version.edits).items()
@@ -131,18 +130,13 @@ def _task(version: Version) -> tuple[str, str]:
     return TASK.get(family_of(version.base.model_type).kind, MASKED)
 
 
-def _summary(version: Version, form: str, origin: Origin) -> str:
+def _summary(version: Version, form: ExportForm, origin: Origin) -> str:
     base = _base(version, origin)
     count = len(version.edits)
     edits = "no edit" if not count else "1 edit" if count == 1 else f"{count} edits"
-    holds = {
-        "checkpoint": "This repository holds the whole model.",
-        "adapter": "This repository holds a LoRA adapter that goes on top of it.",
-        "delta": "This repository holds the edits alone, as kn-edit deltas.",
-    }
     return (
         f"{base} with {edits}, made with kn-edit: facts were changed by {_changed(version.edits)}, "
-        f"and every other weight is as it was. {holds[form]}\n\n"
+        f"and every other weight is as it was. {form.holds}\n\n"
         f"| | |\n|---|---|\n| version | `{version.record.id}` |\n"
         f"| base | {base}{origin.remark} |\n"
         f"| base revision | {_code(origin.revision or 'none pinned')} |\n"
@@ -230,25 +224,11 @@ def _measured(edits: Sequence[EditRecord]) -> Iterator[str]:
         yield "Each edit was measured when it was made, on top of those before it."
 
 
-def _loading(repo: str, version: Version, form: str, origin: Origin) -> Iterator[str]:
-    _, auto = _task(version)
+def _loading(repo: str, version: Version, form: ExportForm, origin: Origin) -> Iterator[str]:
     base = origin.repo or "the-base-model"
-    at = f', revision="{origin.revision}"' if origin.revision else ""
-    if form == "checkpoint":
-        yield _python(
-            f"from transformers import AutoTokenizer, {auto}",
-            "",
-            f'model = {auto}.from_pretrained("{repo}")',
-            f'tokenizer = AutoTokenizer.from_pretrained("{repo}")',
-        )
-    elif form == "adapter":
-        yield _python(
-            "from peft import PeftModel",
-            f"from transformers import {auto}",
-            "",
-            f'base = {auto}.from_pretrained("{base}"{at})',
-            f'model = PeftModel.from_pretrained(base, "{repo}")',
-        )
+    lines = form.loading(Published(repo, _task(version)[1], base, origin.revision))
+    if lines:
+        yield _python(*lines)
     else:
         yield _console(*_workspace(origin), f"kn-edit pull {repo}", "kn-edit export edited-model")
     yield "A branch, a tag or a commit goes in as `revision`, or behind an `@` for kn-edit."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kn_edit.hub.client import MOST_NAME, Commit, Hub
 from kn_edit.hub.failures import line
-from kn_edit.hub.manifest import FORMS
+from kn_edit.hub.manifest import is_form
 
 MOST_NAMES = 20  # branches and tags of one commit that are shown
 
@@ -41,7 +41,7 @@ def releases(hub: Hub, revision: str) -> list[Release]:
 def release(commit: Commit, refs: tuple[str, ...] = ()) -> Release | None:
     """A commit as a release; None where it says nothing of a version."""
     note = _NOTE.search(commit.message)
-    if note is None or note[2] not in FORMS:
+    if note is None or not is_form(note[2]):
         return None
     title = line(commit.title)
     created = commit.created.isoformat(timespec="seconds")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kn_edit.checkpoints.forms import NAME
 from kn_edit.errors import InvalidRecipe
 from kn_edit.hub.records import MOST_RECORD as MOST_RECORD
 from kn_edit.hub.records import read_record as read_record
@@ -23,7 +24,6 @@ from kn_edit.untrusted import JsonProblem, parse_json
 FOLDER = "kn_edit"
 PUBLISHED = f"{FOLDER}/published.json"
 FORMAT = "kn-published/1"
-FORMS = ("checkpoint", "adapter", "delta")
 
 MOST_MANIFEST = 4 << 20  # bytes
 MOST_MANIFEST_VALUES = 100_000
@@ -53,7 +53,7 @@ class Published:
         sound = (
             facts.keys() == {"format", "version", "form", "files"}
             and facts["format"] == FORMAT
-            and facts["form"] in FORMS
+            and is_form(facts["form"])
             and is_sha256(version)
             and isinstance(files, dict)
             and all(is_sha256(digest) for digest in files.values())
@@ -61,6 +61,11 @@ class Published:
         if not sound:
             raise InvalidRecipe(path, f"it is not of the form {FORMAT}")
         return cls(facts["version"], facts["form"], facts["files"])
+
+
+def is_form(value: object) -> bool:
+    """Whether it can be the name of a form, if only one that its publisher's kn-edit has."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
 
 
 def delta_path(edit: str) -> str:

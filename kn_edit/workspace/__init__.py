@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.checkpoints.form import Export, ExportForm, Published
+from kn_edit.checkpoints.forms import add_form, forms
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of, takes_many
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
@@ -69,6 +71,8 @@ __all__ = [
     "EditRecord",
     "Edited",
     "Evaluation",
+    "Export",
+    "ExportForm",
     "Fact",
     "FactChange",
     "FactConflict",
@@ -86,6 +90,7 @@ __all__ = [
     "Plan",
     "Problem",
     "Publication",
+    "Published",
     "Pulled",
     "Pushed",
     "Ref",
@@ -100,9 +105,11 @@ __all__ = [
     "Step",
     "VersionRecord",
     "Workspace",
+    "add_form",
     "add_method",
     "bundled",
     "case_of",
+    "forms",
     "load_relation",
     "method_of",
     "methods",

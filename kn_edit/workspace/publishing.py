@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.folders import leads_outside
+from kn_edit.checkpoints.form import ExportForm, ExportOptions
+from kn_edit.checkpoints.forms import CheckpointForm
 from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
@@ -17,7 +19,7 @@ from kn_edit.engine.engine import Engine
 from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
 from kn_edit.hub.client import Hub, connected
-from kn_edit.hub.contents import CARD, Version, check_version, weights, with_history
+from kn_edit.hub.contents import CARD, Version, check_version, with_history
 from kn_edit.hub.failures import is_passing
 from kn_edit.hub.log import Release, releases
 from kn_edit.hub.names import MAIN, check_repo, check_revision, split_revision
@@ -27,8 +29,9 @@ from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
 from kn_edit.ledger.history import version_id
 from kn_edit.models.shards import Shards
-from kn_edit.progress import Progress, bytes_of
+from kn_edit.progress import Progress
 from kn_edit.untrusted import read_bounded
+from kn_edit.workspace.exporting import export_of
 from kn_edit.workspace.merging import conflicts_between
 
 MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence is taken
@@ -38,16 +41,12 @@ MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence
 class Packing:
     """In which form a version is published.
 
-    form: checkpoint, adapter or delta
-    most_rank: of an adapter
     licence: as the Hub spells it; by default that of the base
-    follow_links: publish also what links of the base's folder point at outside of it
     """
 
-    form: str = "checkpoint"
-    most_rank: int | None = None
+    form: ExportForm = field(default_factory=CheckpointForm)
+    options: ExportOptions = field(default_factory=ExportOptions)
     licence: str | None = None
-    follow_links: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,29 +74,19 @@ def push(
     for name in (order.branch, order.tag):
         if name is not None:
             check_revision(name)
-    edits = tuple(ledger.records(version.edits))
+    edits, form = tuple(ledger.records(version.edits)), packing.form
     told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
     check_version(told)
-    if packing.form == "checkpoint":
-        engine.check_files()
+    export = export_of(engine, version, told.deltas, form, packing.options, progress)
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, order)
         origin = _origin(engine, packing.licence)
-        parts = weights(
-            told,
-            packing.form,
-            engine.shards,
-            scratch,
-            most_rank=packing.most_rank,
-            follow_links=packing.follow_links,
-            progress=bytes_of(progress, "folding"),
-        )
-        text = card(repo, told, packing.form, origin)
-        files = with_history(told, packing.form, parts, text)
+        weights = form.files(export, scratch)
+        files = with_history(told, form.name, weights, card(repo, told, form, origin))
         count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
         title = f"kn-edit: version {version.id[:12]} with {count}"
-        edition = Edition(version.id, packing.form, title, files)
+        edition = Edition(version.id, form.name, title, files)
         pushed = publish(hub, order, place(hub, order, who), edition, progress)
     _note(ledger, pushed)
     return pushed

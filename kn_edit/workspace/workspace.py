@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.checkpoints.form import ExportOptions
+from kn_edit.checkpoints.forms import form_of
 from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import How, method_of, require_many
 from kn_edit.editing.requests import (
@@ -34,7 +36,6 @@ from kn_edit.errors import (
     NoTarget,
     SameAnswer,
     UnknownId,
-    require_known,
     require_number,
 )
 from kn_edit.facts import ByFact, Case, Relation, fact_key
@@ -57,7 +58,7 @@ from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.models.placement import Placement
 from kn_edit.neuron import NeuronId
-from kn_edit.progress import Progress, bytes_of, silent
+from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import (
     LEDGER,
@@ -89,9 +90,6 @@ if TYPE_CHECKING:
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.caches import Trimmed
     from kn_edit.workspace.publishing import Pulled
-
-EXPORTED = ("checkpoint", "adapter", "patch", "delta")
-PUBLISHED = ("checkpoint", "adapter", "delta")
 
 Clock = Callable[[], datetime]
 
@@ -647,41 +645,22 @@ class Workspace:
     ) -> Path:
         """Write a version to a new folder: a full checkpoint, or a small form of its edits.
 
-        form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse)
+        form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse), or another
+            of the table of forms
         most_rank: of an adapter
         follow_links: copy also what links of the model's folder point at outside of it
         Raises RankTooHigh, NothingToExport, LinkLeadsOutside, TargetInsideLedger.
         """
-        from kn_edit.checkpoints.adapter import export_adapter
-        from kn_edit.checkpoints.materialise import export_checkpoint
-        from kn_edit.checkpoints.patch import export_patch
-        from kn_edit.checkpoints.recipe import export_deltas
-        from kn_edit.edits.delta import BaseRef
-        from kn_edit.models.families import family_of
+        from kn_edit.workspace.exporting import export_of
 
-        require_known("the form", form, EXPORTED)
+        kind = form_of(form)
         target = path_of(target)
         refuse_inside(target)
+        options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
         record = self.ledger.version(version)
         deltas = self.ledger.deltas(record.edits)
-        base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
-        if form == "delta":
-            return export_deltas(base, deltas, target)
-        if form == "adapter":
-            family, shards = family_of(self.base.model_type), self.engine.shards
-            return export_adapter(shards, base, family, deltas, target, most_rank=most_rank)
-        if form == "patch":
-            return export_patch(self.engine.shards, deltas, target)
-        self.engine.check_files()
-        return export_checkpoint(
-            self.engine.shards,
-            deltas,
-            target,
-            expected=record.digests,
-            fingerprint=base.fingerprint,
-            follow_links=follow_links,
-            progress=bytes_of(self.progress, "exporting"),
-        )
+        export = export_of(self.engine, record, deltas, kind, options, self.progress)
+        return kind.write(export, target)
 
     @verb
     def set_base(self, folder: str | os.PathLike[str], *, accept_files: bool = False) -> BaseRecord:
@@ -722,9 +701,9 @@ class Workspace:
         from kn_edit.hub.push import Order
         from kn_edit.workspace.publishing import Packing, push
 
-        require_known("the form", form, PUBLISHED)
+        options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
+        packing = Packing(form_of(form, publishable=True), options, licence)
         record = self.ledger.version(version)
-        packing = Packing(form, most_rank, licence, follow_links)
         order = Order(branch, tag, offer, private)
         return push(self.ledger, self.engine, repo, record, packing, order, self.progress)
 
