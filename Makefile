@@ -49,6 +49,7 @@ docs: $(STAMP)
 	$(BIN)/python -m kn_edit.cli.reference > docs/cli.md
 	$(BIN)/python scripts/docs_tables.py
 	$(BIN)/python scripts/readme.py
+	$(BIN)/python scripts/branches.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench

@@ -15,6 +15,7 @@ import pytest
 from tiny_models import tiny_folder
 
 import kn_edit.workspace
+from kn_edit.cli.run import run as run_command
 from kn_edit.edits.calibrate import Settings
 from kn_edit.facts import bundled, load_relation, read_cases
 from kn_edit.ledger.tables import metadata
@@ -227,6 +228,38 @@ def test_the_python_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
         ]
         assert [branch.name for branch in workspace.branches()] == ["main"]
         assert workspace.head.edits == (names["edited"].edit,)
+
+
+def test_the_walk_through_branches_prints_what_it_shows(tmp_path, monkeypatch, capsys):
+    """On a tiny model: what is not of the model, such as ids and times, is as on the page."""
+    page = (DOCS / "branches.md").read_text(encoding="utf-8")
+    script = runpy.run_path(str(ROOT / "scripts" / "branches.py"))
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KN_EDIT_WORKSPACE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    model = f"./{tiny_folder('llama', tmp_path / 'demo-bert').name}"
+    console = "\n".join(text for _, text in blocks(DOCS / "branches.md", "console"))
+    shown = iter(console.split("$ kn-edit ")[1:])
+
+    def run_tiny(words: list[str]) -> str:
+        on_page = next(shown).partition("\n")[2].rstrip("\n") + "\n"
+        args = [model if word == "demo-bert" else word for word in words[1:]]
+        run_command([*args, "--accept"] if args[0] == "update" else args)
+        captured = capsys.readouterr()
+        printed = captured.out + captured.err
+        if args[0] not in (*script["LONG"], "diff", "status"):  # which show more of the model
+            assert without_ids(printed) == without_ids(on_page), words
+        return on_page
+
+    assert script["filled"](page, run_tiny) == page
+    assert list(shown) == []
+
+
+def without_ids(text: str) -> str:
+    """A text in which ids and times are not told apart, nor where a model lies."""
+    text = re.sub(r"init \S+", "init", text)
+    text = re.sub(r"[0-9a-f]{64}|[0-9a-f]{12}", "ID", text)
+    return re.sub(r"2[0-9]{3}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2})?", "DATE", text)
 
 
 @pytest.mark.parametrize("number", range(5))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kn_edit.cli.again import Options, again, quoted
-from kn_edit.errors import Advice, GateFailed, RowsFailed
+from kn_edit.errors import Advice, GateFailed, KnEditError, RowsFailed
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
@@ -59,12 +59,12 @@ def advised() -> Iterator[None]:
         raise
 
 
-def tell_advice(advice: Iterable[Advice]) -> None:
+def tell_advice(advice: Iterable[Advice], heading: str = KnEditError.tries_are) -> None:
     """Print what to try on stderr, each command below its words."""
     with suppress(OSError, ValueError):  # nobody listens; the exit code says what happened
         for number, one in enumerate(advice):
             if not number:
-                click.echo("what to try, the most promising first:", err=True)
+                click.echo(f"{heading}:", err=True)
             click.echo(f"  {number + 1}. {one.what}", err=True)
             for line in one.command.splitlines():
                 click.echo(f"{INDENT}{line}", err=True)

@@ -50,7 +50,7 @@ def tell(error: BaseException, *, as_json: bool) -> int:
         detail = error.detail() | ({"try": to_json(error.tries)} if error.tries else {})
         code = _say(type(error).__name__, error.exit_code, detail, str(error), as_json)
         if not as_json:
-            tell_advice(error.tries)
+            tell_advice(error.tries, error.tries_are)
         return code
     if isinstance(error, Stopped):
         code = BY_SIGNAL + error.signum

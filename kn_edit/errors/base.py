@@ -51,6 +51,7 @@ class KnEditError(Exception):
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
     tries: tuple[Advice, ...] = ()  # what to try, the most promising first
+    tries_are: ClassVar[str] = "what to try, the most promising first"
 
     def __init_subclass__(cls) -> None:
         if "__str__" in vars(cls):

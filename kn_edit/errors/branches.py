@@ -88,6 +88,7 @@ class FactsDiffer(KnEditError):
     """
 
     exit_code = ExitCode.CONFLICT
+    tries_are = "say which answers stay"
     ours: str
     theirs: str
     facts: tuple[tuple[str, str, str, str, str, str, str, str], ...]
