@@ -41,10 +41,12 @@ def reference(paths: Paths) -> torch.Tensor:
     for start, end in pairwise(EDGES):
         half = (end - start) / 2
         nodes = ((start + end) / 2 + half * x).tolist()
-        along = paths.at(dict.fromkeys(range(paths.n_layers), nodes))
-        for layer, seen in along.items():
+        along = paths.evaluate(dict.fromkeys(range(paths.n_layers), nodes))
+        for layer, path in along.items():
             weights = torch.tensor(half * w)[:, None]
-            scores[layer] += (weights * seen.gradients.double()).sum(0) * paths.own(layer)
+            scores[layer] += (weights * path.gradients.double()).sum(0) * paths.coefficients_of(
+                layer
+            )
     return scores
 
 

@@ -116,7 +116,9 @@ def _wrong(model: Model, row: Row) -> Iterator[Row]:
         return
     case = row.case
     if not case.fact.stated or not can_ask(model, case, case.fact.answer):
-        case = replace(case, fact=replace(case.fact, answer=said(model, case)), said=True)
+        case = replace(
+            case, fact=replace(case.fact, answer=said(model, case)), answered_by_model=True
+        )
     if case.fact.answer.strip().casefold() != row.to.strip().casefold():
         yield replace(row, case=case)
 

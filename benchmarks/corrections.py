@@ -162,7 +162,7 @@ class Methods:
             held_out = judging_paraphrases(model, case.relation, case.fact, row.to)
             old = tuple(ask(model, prompt) for prompt in edited)
         probes = Probes(edited, held_out, others.judges, others.same_judges)
-        return UpdateExam(probes, old, row.to, case.said)
+        return UpdateExam(probes, old, row.to, case.answered_by_model)
 
 
 class Table:

@@ -101,7 +101,7 @@ def test_coefficients_and_p_are_those_of_the_whole_network(shape):
     paths, expected = Paths(model, question), plain(model, question)
     assert paths.p == pytest.approx(expected.p, rel=1e-4)
     for layer in range(LAYERS):
-        own = paths.own(layer)
+        own = paths.coefficients_of(layer)
         assert own.dtype == torch.float64
         torch.testing.assert_close(own, expected.own[layer].double(), rtol=1e-4, atol=1e-5)
 
@@ -111,7 +111,7 @@ def test_p_and_its_gradient_along_the_path_come_back_in_the_order_asked_for(shap
     model = tiny(shape, torch.float64)
     question = a_question(model)
     asked = {1: [0.5, 0.0, 1.0], 0: [0.25]}
-    along, expected = Paths(model, question).at(asked), plain(model, question)
+    along, expected = Paths(model, question).evaluate(asked), plain(model, question)
     for layer, alphas in asked.items():
         for number, alpha in enumerate(alphas):
             p, gradient = expected.at(layer, alpha)
@@ -203,9 +203,9 @@ def test_each_node_is_counted_once():
     asked = []
 
     class Counting(Paths):
-        def at(self, nodes):
+        def evaluate(self, nodes):
             asked.append({layer: list(alphas) for layer, alphas in nodes.items()})
-            return super().at(nodes)
+            return super().evaluate(nodes)
 
     found = Adaptive(tolerance=1e-2)(Counting(model, a_question(model)))
     for layer in range(LAYERS):
@@ -251,7 +251,7 @@ def test_a_chain_has_the_mean_of_its_questions(shape):
     assert found.nodes.tolist() == [6] * LAYERS
     assert found.p == pytest.approx(parts[0].p * parts[1].p)
     own = [
-        torch.stack([Paths(model, q).own(layer) for layer in range(LAYERS)])
+        torch.stack([Paths(model, q).coefficients_of(layer) for layer in range(LAYERS)])
         for q in (first, second)
     ]
     assert activations(model, chain).equal((own[0] + own[1]) / 2)

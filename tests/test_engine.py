@@ -116,7 +116,7 @@ def test_an_engine_takes_another_scorer_and_locates_the_same_neurons(tmp_path):
         elsewhere = CountingScorer(workspace)
         with remote(workspace, elsewhere).at([]) as live:
             locator = Locator(live, Search.by("riemann"), silent)
-            common = locator.spoken_for(case.relation, case.fact)
+            common = locator.relation_neurons(case.relation, case.fact)
             assert locator.fact(case.relation, case.fact, common) == here
         assert elsewhere.asked
         assert elsewhere.versions == [()]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_models import D_MODEL, SHAPES, VOCABULARY, tiny, tokenizer_for
 from transformers import PreTrainedTokenizerFast
 
-from kn_edit.edits.erase import carried_by, most_frequent, unknown_token, written_slot
+from kn_edit.edits.erase import most_frequent, shared_by_at_least, unknown_token, written_slot
 from kn_edit.errors import EmbeddingWidthDiffers
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
@@ -22,10 +22,10 @@ facts_of_a_relation = st.lists(st.frozensets(names, max_size=6), max_size=12)
 
 
 def test_a_relation_is_carried_by_the_neurons_of_enough_facts():
-    assert carried_by(FACTS, 3) == (A, B)
-    assert carried_by(FACTS, 2) == (A, B, C)
-    assert carried_by(FACTS, 4) == ()
-    assert carried_by([], 1) == ()
+    assert shared_by_at_least(FACTS, 3) == (A, B)
+    assert shared_by_at_least(FACTS, 2) == (A, B, C)
+    assert shared_by_at_least(FACTS, 4) == ()
+    assert shared_by_at_least([], 1) == ()
 
 
 def test_equally_frequent_neurons_stand_in_the_order_of_their_names():
@@ -38,7 +38,7 @@ def test_equally_frequent_neurons_stand_in_the_order_of_their_names():
 @given(facts_of_a_relation, st.integers(1, 6))
 def test_carriers_are_counted_exactly_and_the_most_frequent_come_first(facts, least):
     counts = {name: sum(name in fact for fact in facts) for name in set().union(*facts)}
-    carriers = carried_by(facts, least)
+    carriers = shared_by_at_least(facts, least)
     assert set(carriers) == {name for name, count in counts.items() if count >= least}
     assert most_frequent(facts, len(carriers)) == carriers
     ordered = most_frequent(facts, len(counts))

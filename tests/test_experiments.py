@@ -20,7 +20,7 @@ from kn_edit.experiments import (
     sharing,
     updating,
 )
-from kn_edit.experiments.lab import Lab, Plan
+from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Relation, Sentences, Template
 from kn_edit.progress import silent
@@ -40,7 +40,7 @@ def pack(folder: Path, relation: Relation) -> str:
 
 
 @pytest.fixture(scope="module", params=["llama", "bert"])
-def lab(request, tmp_path_factory):
+def context(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     with new_workspace(folder, request.param) as workspace:
         packs = []
@@ -48,28 +48,30 @@ def lab(request, tmp_path_factory):
             known = known_by(workspace, template)
             relation = Relation(f"r{number}", (template, *HELD_OUT), known.facts[:12])
             packs.append(pack(folder, relation))
-        yield Lab.open(workspace, Plan(tuple(packs), facts=3), folder / "out", SHORT)
+        yield ExperimentContext.open(workspace, Plan(tuple(packs), facts=3), folder / "out", SHORT)
 
 
-def test_the_sample_is_known_and_of_the_size_that_was_asked_for(lab):
-    assert [len(facts) for facts in lab.facts.values()] == [3, 3]
-    with lab.base() as (_, locator):
-        for case in lab.cases.values():
+def test_the_sample_is_known_and_of_the_size_that_was_asked_for(context):
+    assert [len(facts) for facts in context.facts.values()] == [3, 3]
+    with context.base() as (_, locator):
+        for case in context.cases.values():
             assert locator.knows(case.relation, case.fact)
-    again = Lab.open(lab.workspace, lab.plan, lab.out)
-    assert again.facts == lab.facts
-    other = Lab.open(lab.workspace, Plan(lab.plan.relations, 3, seed=1), lab.out)
-    assert other.facts != lab.facts
+    again = ExperimentContext.open(context.workspace, context.plan, context.out)
+    assert again.facts == context.facts
+    other = ExperimentContext.open(
+        context.workspace, Plan(context.plan.relations, 3, seed=1), context.out
+    )
+    assert other.facts != context.facts
 
 
-def test_random_neurons_lie_in_the_same_layers_and_are_others(lab):
-    case = next(iter(lab.cases.values()))
-    own = [neuron for neuron, _ in lab.located(case).ranking[:6]]
-    drawn = lab.random_neurons(case, own)
+def test_random_neurons_lie_in_the_same_layers_and_are_others(context):
+    case = next(iter(context.cases.values()))
+    own = [neuron for neuron, _ in context.located(case).ranking[:6]]
+    drawn = context.random_neurons(case, own)
     assert sorted(n.layer for n in drawn) == sorted(n.layer for n in own)
     assert not set(drawn) & set(own)
     assert len(set(drawn)) == len(own)
-    assert lab.random_neurons(case, own) == drawn
+    assert context.random_neurons(case, own) == drawn
 
 
 @pytest.mark.parametrize(
@@ -77,14 +79,14 @@ def test_random_neurons_lie_in_the_same_layers_and_are_others(lab):
     [(scaling, 6), (sharing, 4), (expressing, 6), (assessing, 2), (updating, 6), (erasing, 2)],
     ids=lambda one: getattr(one, "__name__", one),
 )
-def test_an_experiment_runs_resumes_and_has_its_say(lab, experiment, rows):
-    found = experiment.measure(lab)
+def test_an_experiment_runs_resumes_and_has_its_say(context, experiment, rows):
+    found = experiment.measure(context)
     assert len(found) == rows
-    file = lab.out / "rows" / f"{experiment.__name__.rsplit('.', 1)[-1]}.jsonl"
+    file = context.out / "rows" / f"{experiment.__name__.rsplit('.', 1)[-1]}.jsonl"
     whole = file.read_text()
     lines = whole.splitlines(keepends=True)
     file.write_text("".join(lines[:2]) + lines[2][:10])  # stopped in the middle of a line
-    assert experiment.measure(lab) == found
+    assert experiment.measure(context) == found
     assert file.read_text() == whole
     said = experiment.section(found)
     for table in said.tables:
@@ -92,8 +94,8 @@ def test_an_experiment_runs_resumes_and_has_its_say(lab, experiment, rows):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
-def test_random_neurons_may_be_tried_on_some_facts_only(lab):
-    rows = updating.measure(lab, controls=1)
+def test_random_neurons_may_be_tried_on_some_facts_only(context):
+    rows = updating.measure(context, controls=1)
     tried = [updating.RANDOM in row["methods"] for row in rows]
     assert tried == [True, False, False] * 2
     said = {row[0]: row[1] for row in updating.section(rows).tables[0].rows}
@@ -101,8 +103,8 @@ def test_random_neurons_may_be_tried_on_some_facts_only(lab):
     assert said[updating.RANDOM] == "2"
 
 
-def test_relations_without_held_out_paraphrases_or_other_subjects_have_their_say(lab):
-    rows = updating.measure(lab, controls=1)
+def test_relations_without_held_out_paraphrases_or_other_subjects_have_their_say(context):
+    rows = updating.measure(context, controls=1)
     for row in rows:
         for made in row["methods"].values():
             made |= {"generalization": None, "specificity": None}
@@ -110,26 +112,28 @@ def test_relations_without_held_out_paraphrases_or_other_subjects_have_their_say
     assert {len(row) for row in said.tables[0].rows} == {len(said.tables[0].columns)}
 
 
-def test_one_relation_without_held_out_paraphrases_has_its_say_too(lab, tmp_path):
-    known = known_by(lab.workspace, TEMPLATES[0])
+def test_one_relation_without_held_out_paraphrases_has_its_say_too(context, tmp_path):
+    known = known_by(context.workspace, TEMPLATES[0])
     alone = pack(tmp_path, Relation("alone", TEMPLATES[:1], known.facts[:6]))
-    lab = Lab.open(lab.workspace, Plan((alone,), facts=2), tmp_path / "out", SHORT)
+    context = ExperimentContext.open(
+        context.workspace, Plan((alone,), facts=2), tmp_path / "out", SHORT
+    )
     for experiment in (scaling, sharing, expressing, assessing, erasing):
-        said = experiment.section(experiment.measure(lab))
+        said = experiment.section(experiment.measure(context))
         for table in said.tables:
             assert {len(row) for row in table.rows} <= {len(table.columns)}
 
 
-def test_updates_in_a_row_are_all_kept(lab):
-    rows = sequence.measure(lab, 3)
+def test_updates_in_a_row_are_all_kept(context):
+    rows = sequence.measure(context, 3)
     looks = [row["look"] for row in rows]
     assert [len(look["efficacy"]) for look in looks] == [1, 2, 3]
     for key in updating.METRICS:
         assert all(0 <= share <= 1 for look in looks for share in look[key])
     assert len({look["perplexity"]["base"] for look in looks}) == 1
     assert len({look["perplexity"]["version"] for look in looks}) == 3
-    assert len(list((lab.out / "rows" / "sequence").iterdir())) == 3
-    assert sequence.measure(lab, 3) == rows
+    assert len(list((context.out / "rows" / "sequence").iterdir())) == 3
+    assert sequence.measure(context, 3) == rows
     said = sequence.section(rows)
     assert [row[0] for row in said.tables[0].rows] == ["1", "2", "3"]
 
@@ -156,9 +160,9 @@ def test_a_sequence_that_ruins_the_model_is_said_to():
     )
 
 
-def test_activation_in_sentences_of_a_file(lab):
+def test_activation_in_sentences_of_a_file(context):
     """Some facts have sentences; what is drawn in them is drawn alike each time."""
-    (name, facts), *_ = lab.facts.items()
+    (name, facts), *_ = context.facts.items()
     found = [
         Sentences(
             fact,
@@ -167,14 +171,14 @@ def test_activation_in_sentences_of_a_file(lab):
         )
         for fact in facts
     ]
-    rows = sentences.measure(lab, name, found[:2])
+    rows = sentences.measure(context, name, found[:2])
     assert len(rows) == 2
     for row in rows:
         assert set(row["coefficients"]) == (set(sentences.KINDS) if row["neurons"] else set())
-    causal = lab.workspace.engine.model.causal  # the tiny masked LM's neurons all speak for all
+    causal = context.workspace.engine.model.causal  # the tiny masked LM's neurons all speak for all
     assert any(row["neurons"] for row in rows) == causal
-    (lab.out / "rows" / f"sentences-{name}.jsonl").unlink()
-    assert sentences.measure(lab, name, found[:2]) == rows
+    (context.out / "rows" / f"sentences-{name}.jsonl").unlink()
+    assert sentences.measure(context, name, found[:2]) == rows
     said = sentences.section(name, rows)
     kinds = list(sentences.KINDS.values()) if causal else []
     assert [row[0] for row in said.tables[0].rows] == kinds

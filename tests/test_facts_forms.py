@@ -168,9 +168,9 @@ def test_the_line_of_a_row_is_told_in_every_layout(written):
 
 def test_facts_without_a_named_relation_are_told_apart_by_their_prompts(written):
     (first, _) = read_cases(written(as_list(FLAT)))
-    assert (first.relation.name, first.relation.own) == ("edits", True)
+    assert (first.relation.name, first.relation.unnamed) == ("edits", True)
     named, _ = read_cases(written(as_list({**FLAT, "relation_id": "P36"})))
-    assert (named.relation.name, named.relation.own) == ("P36", False)
+    assert (named.relation.name, named.relation.unnamed) == ("P36", False)
 
 
 def test_a_prompt_without_its_subject_is_its_own_subject(written):

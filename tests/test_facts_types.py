@@ -95,8 +95,8 @@ def test_prompts_for_causal_models_end_with_the_answer() -> None:
 
 
 def test_others_leave_the_subject_out() -> None:
-    assert [fact.subject for fact in relation().others(FRANCE)] == ["Japan"]
-    assert len(relation().others(Fact("capital", "Atlantis", "Poseidonis"))) == 2
+    assert [fact.subject for fact in relation().other_facts(FRANCE)] == ["Japan"]
+    assert len(relation().other_facts(Fact("capital", "Atlantis", "Poseidonis"))) == 2
 
 
 def test_a_fact_is_found_by_its_subject_in_any_case_and_without_its_article() -> None:

@@ -16,7 +16,7 @@ from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace,
 from kn_edit.cli.run import run
 from kn_edit.editing import erasing, measuring
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Aims, Fired, Settings, solve
+from kn_edit.edits.calibrate import Activations, Aims, Settings, solve
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.erase import written_slot
@@ -41,7 +41,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess, perplexity_of
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import METHODS, PromptScores, score_prompt
-from kn_edit.neurons.selection import Thresholds, serving_only
+from kn_edit.neurons.selection import Thresholds, relation_specific
 from kn_edit.workspace import ClosedForm, Frequent, Search, Shared, Specific, Workspace
 
 PROMPT = Prompt(Fact("capital", "France", "Paris"), Template("the capital of [X] is [Y]"))
@@ -161,7 +161,7 @@ def test_squares_that_float16_cannot_hold_do_not_hide_a_neuron():
     own = torch.full((2, 1, 2), 300.0, dtype=torch.float16)
     others = torch.tensor([[[200.0, 299.0]]], dtype=torch.float16)
     shares = {NeuronId(0, 0): 1.0, NeuronId(0, 1): 1.0}
-    assert serving_only(shares, own, others) == (NeuronId(0, 0), NeuronId(0, 1))
+    assert relation_specific(shares, own, others) == (NeuronId(0, 0), NeuronId(0, 1))
 
 
 def test_coefficients_that_are_no_numbers_are_told():
@@ -216,7 +216,9 @@ def test_a_token_that_the_model_rules_out_hides_no_number():
 def test_no_size_of_coefficients_elsewhere_breaks_the_algebra(usual, size):
     model = tiny("llama")
     neurons = (NeuronId(0, 1), NeuronId(0, 2), NeuronId(1, 2))
-    elsewhere = Fired(neurons, torch.tensor([[size, 0.5, -size]] * 2), torch.full((3,), usual))
+    elsewhere = Activations(
+        neurons, torch.tensor([[size, 0.5, -size]] * 2), torch.full((3,), usual)
+    )
     wanted = replace(aims(model), elsewhere=elsewhere)
     solution = solve(model, wanted, neurons, Settings(most_steps=2))
     assert bool(solution.b.isfinite().all())

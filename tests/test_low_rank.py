@@ -265,8 +265,8 @@ def test_all_slots_are_touched_whatever_else_is():
     deltas = [of(slots([1], [Mode.ADD])), of(low_rank(1)), of(slots([5], [Mode.SET]))]
     for order in (deltas, deltas[::-1]):
         where = touched(order)[NAME]
-        assert where.whole and where.index.tolist() == list(range(D_FF))
-    assert not touched(deltas[:1])[NAME].whole
+        assert where.complete and where.index.tolist() == list(range(D_FF))
+    assert not touched(deltas[:1])[NAME].complete
 
 
 @pytest.mark.parametrize(

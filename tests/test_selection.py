@@ -14,11 +14,11 @@ from kn_edit.neurons.selection import (
     Thresholds,
     as_many_elsewhere,
     coarse,
+    fact_specific,
     fitted_share,
     refined,
-    selective,
-    serving_only,
-    spoken_for,
+    relation_neurons,
+    relation_specific,
 )
 
 names = st.builds(NeuronId, st.integers(0, 2), st.integers(0, 3))
@@ -137,19 +137,21 @@ def test_the_mean_over_the_facts_decides():
 
 
 def test_neurons_of_more_than_a_tenth_of_the_other_facts_speak_for_the_relation():
-    assert spoken_for([{A}] + [set()] * 9, 0.1) == frozenset()  # exactly a tenth
-    assert spoken_for([{A}, {A}] + [set()] * 8, 0.1) == {A}
-    assert spoken_for([{A}, {B}], 0.1) == {A, B}
-    assert spoken_for([], 0.1) == frozenset()
-    assert spoken_for([{A}] * 29 + [set()] * 21, 0.58) == frozenset()  # 0.58 * 50 < 29 in floats
-    assert spoken_for([{A, B}] * 3 + [{C}] * 17, 0.15) == {C}
+    assert relation_neurons([{A}] + [set()] * 9, 0.1) == frozenset()  # exactly a tenth
+    assert relation_neurons([{A}, {A}] + [set()] * 8, 0.1) == {A}
+    assert relation_neurons([{A}, {B}], 0.1) == {A, B}
+    assert relation_neurons([], 0.1) == frozenset()
+    assert (
+        relation_neurons([{A}] * 29 + [set()] * 21, 0.58) == frozenset()
+    )  # 0.58 * 50 < 29 in floats
+    assert relation_neurons([{A, B}] * 3 + [{C}] * 17, 0.15) == {C}
 
 
 @given(st.lists(sets, max_size=30), shares)
 def test_speaking_for_the_relation_is_counted_exactly(others, share):
     allowed = Fraction(share).limit_denominator(100) * len(others)
     counts = {name: sum(name in fact for fact in others) for name in set().union(*others)}
-    assert spoken_for(others, share) == {name for name, n in counts.items() if n > allowed}
+    assert relation_neurons(others, share) == {name for name, n in counts.items() if n > allowed}
 
 
 def test_a_neuron_that_fires_elsewhere_comes_after_those_of_the_fact():
@@ -157,20 +159,20 @@ def test_a_neuron_that_fires_elsewhere_comes_after_those_of_the_fact():
     ranking = [(everywhere, 1.0), (here, 0.6), (weak, 0.4)]
     own = torch.tensor([[4.0, 3.0, 1.0], [4.0, 5.0, 1.0]])
     elsewhere = torch.tensor([[4.0, 0.0, 0.5], [-4.0, 0.0, -0.5]])
-    assert selective(ranking, own, elsewhere) == (here, weak, everywhere)
+    assert fact_specific(ranking, own, elsewhere) == (here, weak, everywhere)
 
 
 def test_a_neuron_that_hardly_fires_at_all_is_no_better_for_firing_nowhere_else():
     seldom, silent = NeuronId(0, 0), NeuronId(0, 1)
     own, elsewhere = torch.tensor([[1.0, 1e-3]]), torch.tensor([[0.05, 0.0]])
-    assert selective([(seldom, 0.5), (silent, 1e-4)], own, elsewhere) == (seldom, silent)
+    assert fact_specific([(seldom, 0.5), (silent, 1e-4)], own, elsewhere) == (seldom, silent)
 
 
 def test_neurons_that_never_fire_keep_the_order_of_their_scores():
     nothing = torch.zeros(2, 2)
     ranking = [(NeuronId(0, 1), 0.5), (NeuronId(1, 0), 0.3)]
-    assert selective(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))
-    assert selective(ranking, nothing, nothing[:0]) == (NeuronId(0, 1), NeuronId(1, 0))
+    assert fact_specific(ranking, nothing, nothing) == (NeuronId(0, 1), NeuronId(1, 0))
+    assert fact_specific(ranking, nothing, nothing[:0]) == (NeuronId(0, 1), NeuronId(1, 0))
 
 
 def test_neurons_serve_only_a_relation_when_they_fire_less_elsewhere():
@@ -179,7 +181,7 @@ def test_neurons_serve_only_a_relation_when_they_fire_less_elsewhere():
     own[:, 0, 1] = torch.tensor([3.0, -3.0])  # either sign, and silent elsewhere
     own[:, 0, 2], others[:, 0, 2] = 1.0, 4.0  # more elsewhere
     shares = {NeuronId(0, 0): 0.9, NeuronId(0, 1): 0.3, NeuronId(0, 2): 1.0}
-    assert serving_only(shares, own, others) == (NeuronId(0, 1), NeuronId(0, 0))
+    assert relation_specific(shares, own, others) == (NeuronId(0, 1), NeuronId(0, 0))
 
 
 def test_a_control_ends_where_a_layer_has_no_more_neurons():

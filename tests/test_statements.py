@@ -165,7 +165,7 @@ def test_every_name_can_be_written_with_backslashes(name):
 def test_a_case_of_a_statement_has_its_answer_for_the_new_one():
     case = case_of(statement=EXAMPLE)
     assert (case.fact.subject, case.fact.answer, case.target) == ("Starbucks", "", "Brian Niccol")
-    assert (case.relation.name, case.relation.own) == ("own", True)
+    assert (case.relation.name, case.relation.unnamed) == ("own", True)
     known = case_of(statement=[EXAMPLE], answer="Laxman Narasimhan", neighbours=["Apple"])
     assert known.fact.answer == "Laxman Narasimhan"
     assert [prompt.cloze for prompt in known.neighbours] == ["The CEO of Apple is [Y]."]
@@ -313,7 +313,7 @@ def test_rows_of_json_may_say_a_statement(written):
     ]
     path = written("".join(json.dumps(row) + "\n" for row in rows[:1] + rows[2:]), "rows.jsonl")
     ceo, cuba = read_cases(path)
-    assert (ceo.fact.answer, ceo.target, ceo.relation.own) == ("", "Brian Niccol", True)
+    assert (ceo.fact.answer, ceo.target, ceo.relation.unnamed) == ("", "Brian Niccol", True)
     assert (cuba.relation.name, cuba.relation.templates[0].text) == ("seat", "[X] lies in [Y]")
     (both,) = read_cases(written(json.dumps(rows[1]), "both.jsonl"))
     assert (both.fact.answer, len(both.relation.templates)) == ("Laxman", 2)

@@ -67,7 +67,7 @@ def test_the_unit_of_spill_is_what_the_layer_s_ffn_writes_at_the_median_place_of
     around, *_ = of_everyone(model)
     sizes = written(model, coefficients(model, everywhere(model)))
     usual = [median_low(sizes[:, neuron.layer].tolist()) for neuron in NEURONS]
-    assert around.elsewhere.usual.tolist() == pytest.approx(usual, rel=1e-4)
+    assert around.elsewhere.typical_square.tolist() == pytest.approx(usual, rel=1e-4)
 
 
 @SHAPES

@@ -13,7 +13,7 @@ from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, VOCABULARY, tiny
 from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Aims, Fired, Settings, Solution, solve
+from kn_edit.edits.calibrate import Activations, Aims, Settings, Solution, solve
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.live import applied
@@ -197,7 +197,7 @@ def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
     draw = torch.Generator().manual_seed(0)
     elsewhere = torch.randn(200, 3, generator=draw) @ torch.randn(3, 12, generator=draw)
     others = tuple(neurons[::-1])  # known in another order
-    known = Fired(others, elsewhere.flip(1), torch.full((12,), 100.0))
+    known = Activations(others, elsewhere.flip(1), torch.full((12,), 100.0))
     written = []
     for weight in (0.0, 1.0, 100.0):
         settings = replace(PATIENT, w_spill=weight)
@@ -212,7 +212,7 @@ def test_what_shifts_write_elsewhere_is_told_in_units_of_what_the_ffn_writes():
     neurons = best_neurons(model, 12)
     coefficients = torch.randn(50, 12, generator=torch.Generator().manual_seed(1))
     usual = torch.tensor([1000.0 * 4**neuron.layer for neuron in neurons])
-    known = Fired(tuple(neurons), coefficients, usual)
+    known = Activations(tuple(neurons), coefficients, usual)
     solution = solve(model, replace(aims(model), elsewhere=known), neurons, PATIENT)
     written = (coefficients / usual.sqrt()) @ solution.b  # (places, d_model)
     assert solution.spill == pytest.approx(float(written.square().sum(1).mean()), rel=1e-4)

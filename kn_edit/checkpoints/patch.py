@@ -31,7 +31,7 @@ def patch_of(base: Shards, deltas: Sequence[Delta]) -> dict[str, Tensor]:
     """
     tensors = {}
     for one in changed_slots(base, deltas, "patch"):
-        index, value = _of_weight(one) if one.where.whole else _of_slots(one, base)
+        index, value = _of_weight(one) if one.where.complete else _of_slots(one, base)
         tensors[f"{one.name}.idx"] = index
         tensors[f"{one.name}.val"] = value
     return tensors

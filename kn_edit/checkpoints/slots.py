@@ -80,7 +80,7 @@ def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:
             raise MalformedCheckpoint(Path(entry.file), "it ends inside a value slot")
         raw += run
     values = torch.frombuffer(raw, dtype=entry.torch_dtype)
-    if slots.whole and slots.axis == "column":
+    if slots.complete and slots.axis == "column":
         return values.reshape(slots.d_model, -1).T
     return values.reshape(-1, slots.d_model)
 
@@ -90,7 +90,7 @@ def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tens
 
     By pwrite and not through a map of the file: on a full disk a map ends the process.
     """
-    raw = raw_bytes(values.T if slots.whole and slots.axis == "column" else values)
+    raw = raw_bytes(values.T if slots.complete and slots.axis == "column" else values)
     for offset, length in _runs(entry, slots):
         run, raw = raw[:length], raw[length:]
         while run:
@@ -105,7 +105,7 @@ def raw_bytes(tensor: Tensor) -> memoryview:
 
 def _runs(entry: Entry, slots: TouchedSlots) -> Iterator[tuple[int, int]]:
     """(offset, length) of the runs of bytes that make up the slots, slot after slot."""
-    if slots.whole:
+    if slots.complete:
         for offset in range(entry.start, entry.end, RUN):
             yield offset, min(RUN, entry.end - offset)
         return

@@ -21,7 +21,7 @@ from kn_edit.models.predict import coefficients, first_tokens
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess, perplexity_of
 from kn_edit.neurons.locate import Located, mean_shares
-from kn_edit.neurons.selection import serving_only
+from kn_edit.neurons.selection import relation_specific
 
 MOST_TRIED = 60  # neurons, until enough is forgotten
 SPARE = 0.05  # so much more perplexing, at most, may other relations become by it
@@ -126,15 +126,15 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
 def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
     """As few neurons as make the relation so many times as perplexing, and spare other relations.
 
-    Candidates in the order of `serving_only`; each is erased with those taken before it, and stays
-    if the relation becomes more perplexing and what the model says elsewhere hardly does.
+    Candidates in the order of `relation_specific`; each is erased with those taken before it, and
+    stays if the relation becomes more perplexing and what the model says elsewhere hardly does.
     """
     bench, exam = task.bench, task.exam
     with bench.engine.at(bench.deltas) as live:
         model = live.model
         shares = mean_shares([prompt for one in task.located for prompt in one.prompts])
         own = coefficients(model, [chain.questions[0] for chain in exam.chains])
-        candidates = serving_only(shares, own, coefficients(model, exam.spared))[:MOST_TRIED]
+        candidates = relation_specific(shares, own, coefficients(model, exam.spared))[:MOST_TRIED]
         said = zip(exam.spared, first_tokens(model, exam.spared), strict=True)
         spared = [replace(question, token=token) for question, token in said]
         least = perplexity_of(assess(model, exam.sample))

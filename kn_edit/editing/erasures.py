@@ -111,10 +111,10 @@ class Shared(EraseMethod):
 
     def choose(self, task: EraseTask) -> Chosen:
         from kn_edit.editing.erasing import Chosen
-        from kn_edit.edits.erase import carried_by
+        from kn_edit.edits.erase import shared_by_at_least
 
         whose = f"at least {self.least} facts"
-        neurons = carried_by(task.sets, self.least)
+        neurons = shared_by_at_least(task.sets, self.least)
         return Chosen(neurons, f"knowledge neurons of {whose}", whose)
 
 

@@ -19,7 +19,7 @@ from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neurons.locate import METHODS, Located, PromptScores, fact_neurons, located
-from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, spoken_for
+from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, relation_neurons
 from kn_edit.progress import Progress
 
 SEED = 0  # of the order in which other subjects are taken
@@ -67,13 +67,13 @@ class Locator:
         """The same, by another search."""
         return Locator(self._live, search, self._progress)
 
-    def spoken_for(self, relation: Relation, fact: Fact) -> Neurons:
+    def relation_neurons(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they speak for it, not for the fact."""
         known = [other for other in self.known(relation, fact) if other.stated][:OTHERS]
         scored = self._scores([self._brief(relation, other) for other in known], relation.name)
         thresholds = self._search.thresholds
         sets = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored]
-        return spoken_for(sets, thresholds.others)
+        return relation_neurons(sets, thresholds.other_facts)
 
     def fact(self, relation: Relation, fact: Fact, common: Neurons) -> Located:
         """The knowledge neurons of one fact, without those that speak for the relation."""
@@ -98,7 +98,7 @@ class Locator:
             located(
                 fact,
                 scored[at],
-                spoken_for(sets[:at] + sets[at + 1 :], thresholds.others),
+                relation_neurons(sets[:at] + sets[at + 1 :], thresholds.other_facts),
                 thresholds,
                 share,
             )

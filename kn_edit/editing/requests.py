@@ -82,7 +82,7 @@ def case_of(
         if relation is not None:
             check_field(relation, "relation")
         others = _known_beside(subject)
-        own = Relation(relation or OWN, templates, others, own=relation is None)
+        own = Relation(relation or OWN, templates, others, unnamed=relation is None)
         fact = own.fact(subject, answer) if answer else Fact(own.name, subject, "")
         return replace(_with_neighbours(own, fact, names), target=to)
     if relation is None:
@@ -203,7 +203,7 @@ def _recorded_relation(recorded: FactRecord) -> Relation:
     if subject:
         texts = _recorded_texts(recorded, "paraphrases")
         held_out += [Template(text, held_out=True, about=subject) for text in texts]
-    return Relation(name, (*templates, *held_out), own=_is_own(recorded))
+    return Relation(name, (*templates, *held_out), unnamed=_is_own(recorded))
 
 
 def recorded_key(recorded: FactRecord) -> FactKey | None:

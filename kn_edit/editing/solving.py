@@ -18,7 +18,7 @@ from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
-from kn_edit.neurons.selection import selective
+from kn_edit.neurons.selection import fact_specific
 
 
 def closed_form_shifts(
@@ -78,7 +78,7 @@ def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: S
     if neurons:
         ranking, settings = candidates, replace(settings, fewest=len(candidates))
     else:  # the fact's own ones first
-        apart = selective(located.ranking, around.own, around.elsewhere.coefficients)
+        apart = fact_specific(located.ranking, around.own, around.elsewhere.coefficients)
         ranking = tuple(refined | dict.fromkeys(apart))
 
     def tick(step: int, _margin: float) -> None:

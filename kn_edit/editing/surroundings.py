@@ -16,7 +16,7 @@ from kn_edit.editing.neighbours import (
     nearest,
 )
 from kn_edit.editing.neutral import everywhere, held_in_place
-from kn_edit.edits.calibrate import Fired
+from kn_edit.edits.calibrate import Activations
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients_in_batches, written
 from kn_edit.models.questions import Question
@@ -28,7 +28,7 @@ class Surroundings:
     """Coefficients of an update's candidates where it is wanted, and where it is not."""
 
     own: Tensor  # at the prompts that are to change, (prompts, n)
-    elsewhere: Fired
+    elsewhere: Activations
     always: tuple[Question, ...]  # held in place whatever neurons are taken
     near: tuple[_Near, ...]  # held in place where the neurons that are taken reach them most
 
@@ -75,7 +75,7 @@ def surroundings(
     places = torch.cat([*(some.coefficients for some in near), named, text])
     return Surroundings(
         _fired(model, own, neurons),
-        Fired(neurons, places, usual),
+        Activations(neurons, places, usual),
         (*others.named, *held_in_place(model)),
         near,
     )

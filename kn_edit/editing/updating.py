@@ -203,7 +203,7 @@ def _resolved(
         others = edited.spared(neighbours(model, fewer, edited.beside(case)))
     method = method.suited(model, base, case)
     attributed = Need.ATTRIBUTION in method.needs
-    common = base.spoken_for(relation, fact) if attributed else frozenset()
+    common = base.relation_neurons(relation, fact) if attributed else frozenset()
     # An unedited fact is where it was, so many edits in a row need not look for it anew.
     fresh = attributed and not request.edited
     return _Resolved(
@@ -229,7 +229,7 @@ def _proposal(
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
     asked = [_asked(each.request.case.relation) | judged_by(each.probes, most) for each in resolved]
     exams = tuple(
-        UpdateExam(each.probes, task.old, each.request.to, each.request.case.said)
+        UpdateExam(each.probes, task.old, each.request.to, each.request.case.answered_by_model)
         for each, task in zip(resolved, tasks, strict=True)
     )
     changes = [_change(each.request.case, each.request.to) for each in resolved]
@@ -313,7 +313,7 @@ def is_unknown(model: Model, base: Locator, case: Case) -> bool:
     them gives the old answer.
     """
     prompts = prompts_for(model, case.relation, case.fact)
-    return case.relation.own or not any(base.right([ask(model, prompt) for prompt in prompts]))
+    return case.relation.unnamed or not any(base.right([ask(model, prompt) for prompt in prompts]))
 
 
 def _asked(relation: Relation) -> dict[str, Any]:
@@ -322,7 +322,7 @@ def _asked(relation: Relation) -> dict[str, Any]:
     own: they tell its facts apart, because nobody named the relation. paraphrases: held-out ones
     without an [X], which speak of this subject alone
     """
-    own: dict[str, Any] = {"own": True} if relation.own else {}
+    own: dict[str, Any] = {"own": True} if relation.unnamed else {}
     paraphrases = [one.text for one in relation.templates if one.about][:ASKED_AGAIN]
     asked = own | {
         "templates": [one.text for one in relation.templates if not one.held_out],

@@ -38,21 +38,25 @@ from kn_edit.models.questions import Question, batched, of_similar_length
 from kn_edit.neuron import NeuronId
 
 _LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch does not list it
-_EVEN = 0.1  # of the median curvature is added to all, so that no direction is left out
+_DAMPING = 0.1  # of the median curvature is added to all, so that no direction is left out
 
 
 @dataclass(frozen=True, eq=False)
-class Fired:
+class Activations:
     """Coefficients of some neurons at places where an edit is not wanted."""
 
     neurons: tuple[NeuronId, ...]
     coefficients: Tensor  # (places, n)
-    usual: Tensor  # |what the FFN of each one's layer writes|^2, at the median place, (n,)
+    typical_square: Tensor  # |FFN output|^2 of each neuron's layer at the median place, (n,)
 
-    def of(self, neurons: Sequence[NeuronId]) -> Fired:
-        """The same of some of the neurons."""
+    def of(self, neurons: Sequence[NeuronId]) -> Activations:
+        """Select the coefficients and the typical squares of these neurons, in their order."""
         columns = [self.neurons.index(neuron) for neuron in neurons]
-        return Fired(tuple(neurons), self.coefficients[:, columns], self.usual[columns])
+        return Activations(
+            neurons=tuple(neurons),
+            coefficients=self.coefficients[:, columns],
+            typical_square=self.typical_square[columns],
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Aims:
 
     change: tuple[Question, ...]  # each asks for a token of the new answer
     keep: tuple[Question, ...]  # what is predicted here must stay; their tokens are not used
-    elsewhere: Fired | None = None  # of all candidates; None where nothing is known of them
+    elsewhere: Activations | None = None  # of all candidates; None where nothing is known of them
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,7 @@ def solve(
     which they are NaN are never the best one.
     """
     with torch.inference_mode(False):  # where a caller works in one, nothing can be solved
-        return _solved(model, aims, neurons, settings, start, tick)
+        return _solved(model, aims, neurons, settings, start=start, tick=tick)
 
 
 def _solved(
@@ -170,45 +174,46 @@ def _solved(
     aims: Aims,
     neurons: Sequence[NeuronId],
     settings: Settings,
+    *,
     start: Tensor | None,
     tick: Tick,
 ) -> Solution:
     lowest = min(neuron.layer for neuron in neurons)
-    asked = _Asked(model, lowest, [*aims.change, *aims.keep])
+    prompts = _Prompts(model, lowest, [*aims.change, *aims.keep])
     changed = len(aims.change)
     wanted = torch.tensor([question.token for question in aims.change], device=model.device)
     # A slot of zeros (an erased one, say) stays as it is: it has no size to move by.
     sizes = slot_norms(model, neurons).clamp_min(torch.finfo(torch.float32).tiny)  # (n, 1)
     with torch.no_grad():
-        unshifted = asked.log_p()
+        unshifted = prompts.log_p()
     if bool(unshifted.isnan().any()):
         raise first_non_finite(model, batched(model, [*aims.change, *aims.keep]))
     before = unshifted[changed:]  # (kept prompts, vocabulary)
 
-    spills = _spills(aims.elsewhere, neurons, sizes)  # (places, n)
-    rounder = _rounder(spills, settings.w_spill, settings.w_norm)  # (n, n)
+    off_target = _off_target_matrix(aims.elsewhere, neurons, sizes)  # (places, n)
+    preconditioner = _preconditioner(off_target, settings.w_spill, settings.w_norm)  # (n, n)
     if start is None:
         start = torch.zeros_like(sizes).expand(-1, model.d_model)
-    z = _solved_for(rounder, start / sizes).requires_grad_()  # (n, d_model)
+    z = _preconditioned(preconditioner, start / sizes).requires_grad_()  # (n, d_model)
     adam = torch.optim.Adam([z], lr=settings.rate / math.sqrt(model.d_model), betas=settings.betas)
     best: _Best | None = None
     for step in range(settings.most_steps + 1):
         with torch.enable_grad():
-            u = rounder @ z  # b in units of |v|, (n, d_model)
-            spill = (spills @ u).square().sum()
+            u = preconditioner @ z  # b in units of |v|, (n, d_model)
+            spill = (off_target @ u).square().sum()
             with shifted(model, by_layer(neurons, u * sizes)):
-                log_p = asked.log_p()  # (changed and kept prompts, vocabulary)
+                log_p = prompts.log_p()  # (changed and kept prompts, vocabulary)
             kl = divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
-            ahead = lead(log_p[:changed], wanted)  # (changed prompts,)
-            loss = _short(ahead, settings)
+            leads = lead(log_p[:changed], wanted)  # (changed prompts,)
+            loss = hinge_loss(leads, settings)
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
             loss = loss + settings.w_spill * spill
-        reads = (float(one.detach()) for one in (ahead.min(), kl, spill))
-        now = _Best(u.detach().clone(), *reads)
-        if best is None or now.rank(settings) > best.rank(settings):
-            best = now
-        tick(step, now.margin)
-        if not now.finite or now.reached(settings) or step == settings.most_steps:
+        reads = (float(value.detach()) for value in (leads.min(), kl, spill))
+        current = _Best(u.detach().clone(), *reads)
+        if best is None or current.rank(settings) > best.rank(settings):
+            best = current
+        tick(step, current.margin)
+        if not current.finite or current.reached(settings) or step == settings.most_steps:
             break
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -241,8 +246,8 @@ class _Best:
         return all(map(math.isfinite, (self.margin, self.kl, self.spill)))
 
     def reached(self, settings: Settings) -> bool:
-        kept = self.kl <= settings.kl_limit and self.spill <= settings.spill_limit
-        return kept and self.margin >= settings.margin
+        preserved = self.kl <= settings.kl_limit and self.spill <= settings.spill_limit
+        return preserved and self.margin >= settings.margin
 
     def rank(self, settings: Settings) -> tuple[float, float]:
         """Enough margin first, then the least harm; what is NaN comes last."""
@@ -259,40 +264,43 @@ def slot_norms(model: Model, neurons: Sequence[NeuronId]) -> Tensor:
     return norms
 
 
-def _spills(elsewhere: Fired | None, neurons: Sequence[NeuronId], sizes: Tensor) -> Tensor:
+def _off_target_matrix(
+    elsewhere: Activations | None, neurons: Sequence[NeuronId], sizes: Tensor
+) -> Tensor:
     """C with |C u|^2 = mean |sum c b / s|^2 for shifts b = u |v|, (places, n)."""
     if elsewhere is None or not len(elsewhere.coefficients):
         return torch.zeros(1, len(neurons), dtype=sizes.dtype, device=sizes.device)
-    some = elsewhere.of(neurons)
-    usual = some.usual.float().sqrt()
+    activations = elsewhere.of(neurons)
+    typical_norm = activations.typical_square.float().sqrt()
     # An FFN that writes nothing at the median place gives no unit to count in.
-    usual = usual.masked_fill(usual == 0, 1.0).clamp_min(torch.finfo(torch.float32).tiny)
-    written = some.coefficients.float() * (sizes.squeeze(1) / usual)
+    typical_norm = typical_norm.masked_fill(typical_norm == 0, 1.0)
+    typical_norm = typical_norm.clamp_min(torch.finfo(torch.float32).tiny)
+    written = activations.coefficients.float() * (sizes.squeeze(1) / typical_norm)
     return written / math.sqrt(len(written))
 
 
-def _rounder(spills: Tensor, w_spill: float, w_norm: float) -> Tensor:
+def _preconditioner(off_target: Tensor, w_spill: float, w_norm: float) -> Tensor:
     """P, (n, n): the quadratic terms of the loss curve less unevenly in z than in u = P z.
 
     P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
     """
-    hessian = w_spill * (spills.double().T @ spills.double())
+    hessian = w_spill * (off_target.double().T @ off_target.double())
     hessian = hessian + w_norm * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
     try:
-        curves, axes = torch.linalg.eigh(hessian)
+        eigenvalues, eigenvectors = torch.linalg.eigh(hessian)
     except _LinAlgError:  # beyond what float64 resolves
         return torch.eye(len(hessian), dtype=torch.float32, device=hessian.device)
-    if float(curves[0]) <= 0:  # rounding, where others are far larger
-        curves = curves.clamp_min(w_norm)
-    curves = curves + _EVEN * curves.median()
-    rounder: Tensor = (axes * (curves[0] / curves).sqrt()) @ axes.T
-    return rounder.float()
+    if float(eigenvalues[0]) <= 0:  # rounding, where others are far larger
+        eigenvalues = eigenvalues.clamp_min(w_norm)
+    eigenvalues = eigenvalues + _DAMPING * eigenvalues.median()
+    preconditioner: Tensor = (eigenvectors * (eigenvalues[0] / eigenvalues).sqrt()) @ eigenvectors.T
+    return preconditioner.float()
 
 
-def _solved_for(rounder: Tensor, u: Tensor) -> Tensor:
+def _preconditioned(preconditioner: Tensor, u: Tensor) -> Tensor:
     """z with P z = u; zeros where P is singular in floating point, so that it starts anew."""
     try:
-        z: Tensor = torch.linalg.solve(rounder, u)
+        z: Tensor = torch.linalg.solve(preconditioner, u)
     except _LinAlgError:
         return torch.zeros_like(u)
     return z if bool(z.isfinite().all()) else torch.zeros_like(u)
@@ -308,13 +316,14 @@ def by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
     return shifts
 
 
-class _Asked:
+class _Prompts:
     """Questions of every length, each group of similar length one batch: small ones are slow."""
 
     def __init__(self, model: Model, layer: int, questions: Sequence[Question]) -> None:
         groups = of_similar_length(questions)
-        places = {question: at for at, question in enumerate(q for some in groups for q in some)}
-        self._parts = [Suffix(model, layer, batched(model, some)) for some in groups]
+        flat = (question for group in groups for question in group)
+        places = {question: index for index, question in enumerate(flat)}
+        self._parts = [Suffix(model, layer, batched(model, group)) for group in groups]
         order = [places[question] for question in questions]
         self._order = torch.tensor(order, dtype=torch.long, device=model.device)
 
@@ -323,11 +332,14 @@ class _Asked:
         return torch.cat([part.log_p() for part in self._parts])[self._order]
 
 
-def _short(lead: Tensor, settings: Settings) -> Tensor:
-    """What is missing of the margin, m mean max(0, 1 - lead / m)^p, m with the slack."""
-    goal = settings.margin + settings.slack
-    missing: Tensor = (1 - lead / goal).relu().pow(settings.power).mean() * goal
-    return missing
+def hinge_loss(leads: Tensor, settings: Settings) -> Tensor:
+    """What the leads miss of the margin, m mean max(0, 1 - lead / m)^p, m with the slack.
+
+    leads: log-probability of the new answer's token over the next token, (prompts,)
+    """
+    margin = settings.margin + settings.slack
+    loss: Tensor = (1 - leads / margin).relu().pow(settings.power).mean() * margin
+    return loss
 
 
 def divergence(before: Tensor, after: Tensor) -> Tensor:

@@ -49,22 +49,25 @@ class TouchedSlots:
         return cls(axis, torch.arange(d_ff, device="cpu"), d_model, d_ff)
 
     @property
-    def whole(self) -> bool:
+    def complete(self) -> bool:
         """Whether all slots of the weight are touched."""
         return self.d_ff is not None
 
-    def union(self, other: TouchedSlots, name: str) -> TouchedSlots:
-        """The slots that one of the two touches. Raises DeltaMisfit: both are of weight `name`."""
-        if (self.axis, self.d_model) != (other.axis, other.d_model):
+    def union(self, slots: TouchedSlots, name: str) -> TouchedSlots:
+        """The slots that either touches. Raises DeltaMisfit: both are of weight `name`."""
+        if (self.axis, self.d_model) != (slots.axis, slots.d_model):
             raise DeltaMisfit(name, "two of the edits see slots of different shapes there")
-        if self.d_ff is None and other.d_ff is None:
-            index = torch.unique(torch.cat([self.index, other.index]))
+        if self.d_ff is None and slots.d_ff is None:
+            index = torch.unique(torch.cat([self.index, slots.index]))
             return TouchedSlots(self.axis, index, self.d_model)
-        whole, part = (self, other) if self.whole else (other, self)
-        inside = part.d_ff == whole.d_ff if part.whole else int(part.index[-1]) < len(whole.index)
+        complete, part = (self, slots) if self.complete else (slots, self)
+        if part.complete:
+            inside = part.d_ff == complete.d_ff
+        else:
+            inside = int(part.index[-1]) < len(complete.index)
         if not inside:
             raise DeltaMisfit(name, "two of the edits see different numbers of slots there")
-        return whole
+        return complete
 
     def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
         """Raise DeltaMisfit unless these slots exist in a weight of this shape and dtype."""
@@ -118,12 +121,12 @@ class Change(Protocol):
         """
         ...
 
-    def overlap(self, other: Change) -> Tensor:
+    def overlap(self, change: Change) -> Tensor:
         """The neurons whose slots both touch, int64, sorted, (n,)."""
         ...
 
-    def then(self, other: Change, name: str) -> Change:
-        """This change of weight `name`, then the other, as one. Raises DeltaMisfit, InvalidDelta"""
+    def then(self, later: Change, name: str) -> Change:
+        """This change of weight `name`, then a later one. Raises DeltaMisfit, InvalidDelta."""
         ...
 
 
@@ -137,14 +140,14 @@ class _OfSlots:
         """Raise DeltaMisfit unless the change fits a weight of this name, shape and dtype."""
         self.touched().check_fit(name, shape, dtype)
 
-    def overlap(self, other: Change) -> Tensor:
+    def overlap(self, change: Change) -> Tensor:
         """The neurons whose slots both touch, int64, sorted, (n,)."""
-        ours, theirs = self.touched().index, other.touched().index
+        ours, theirs = self.touched().index, change.touched().index
         return ours[torch.isin(ours, theirs)]
 
-    def _check_shape(self, other: Change, name: str) -> None:
-        """Raise DeltaMisfit unless the slots of the other one are of the same shape."""
-        ours, theirs = self.touched(), other.touched()
+    def _check_shape(self, change: Change, name: str) -> None:
+        """Raise DeltaMisfit unless the slots of the other change are of the same shape."""
+        ours, theirs = self.touched(), change.touched()
         sizes = {ours.d_ff, theirs.d_ff} - {None}
         if (ours.axis, ours.d_model) != (theirs.axis, theirs.d_model) or len(sizes) > 1:
             raise DeltaMisfit(name, "the slots of the two deltas have different shapes")
@@ -188,26 +191,26 @@ class SlotChanges(_OfSlots):
 
         rows: float64, (n, d_model); index: which neurons they belong to, sorted, (n,)
         """
-        at = torch.searchsorted(index, self.index)  # (m,)
-        there = index[at.clamp(max=len(index) - 1)] == self.index
+        positions = torch.searchsorted(index, self.index)  # (m,)
+        there = index[positions.clamp(max=len(index) - 1)] == self.index
         value = self.value.double()
         sets = there & (self.mode == Mode.SET)
         adds = there & (self.mode == Mode.ADD)
-        rows[at[sets]] = value[sets]
-        rows[at[adds]] += value[adds]
+        rows[positions[sets]] = value[sets]
+        rows[positions[adds]] += value[adds]
 
-    def then(self, other: Change, name: str = "it") -> SlotChanges:
-        """These changes, then the others, as one. Sums in float64, cast once to float32.
+    def then(self, later: Change, name: str = "it") -> SlotChanges:
+        """These changes, then later ones, as one. Sums in float64, cast once to float32.
 
         A sum of two float32 numbers taken in float64 and cast is the correctly rounded one.
-        Raises DeltaMisfit where the other change is of other slots or of another kind.
+        Raises DeltaMisfit where the later change is of other slots or of another kind.
         """
-        self._check_shape(other, name)
-        if not isinstance(other, SlotChanges):
+        self._check_shape(later, name)
+        if not isinstance(later, SlotChanges):
             raise _no_single_change(name)
-        index = torch.unique(torch.cat([self.index, other.index]))  # (n,)
+        index = torch.unique(torch.cat([self.index, later.index]))  # (n,)
         ours = torch.searchsorted(index, self.index)
-        theirs = torch.searchsorted(index, other.index)
+        theirs = torch.searchsorted(index, later.index)
         # -0.0 and not 0.0 is the number that changes nothing it is added to.
         shape = (len(index), self.value.shape[1])
         value = torch.full(shape, -0.0, dtype=torch.float64, device="cpu")
@@ -215,10 +218,10 @@ class SlotChanges(_OfSlots):
         value[ours] = self.value.double()
         mode[ours] = self.mode
 
-        sets = other.mode == Mode.SET
-        value[theirs[sets]] = other.value[sets].double()
+        sets = later.mode == Mode.SET
+        value[theirs[sets]] = later.value[sets].double()
         mode[theirs[sets]] = Mode.SET
-        value[theirs[~sets]] += other.value[~sets].double()
+        value[theirs[~sets]] += later.value[~sets].double()
         return SlotChanges(self.axis, index, mode, value.float())
 
 
@@ -277,16 +280,16 @@ class LowRankChange(_OfSlots):
         for u, v in zip(self.u[:, index].double(), self.v.double(), strict=True):
             rows += torch.mul(u[:, None], v[None, :], out=product)
 
-    def then(self, other: Change, name: str = "it") -> LowRankChange:
-        """This change, then the other, as one: the directions of both, in order.
+    def then(self, later: Change, name: str = "it") -> LowRankChange:
+        """This change, then a later one, as one: the directions of both, in order.
 
-        Raises DeltaMisfit where the other change is of other slots or of another kind, and
+        Raises DeltaMisfit where the later change is of other slots or of another kind, and
         InvalidDelta beyond the largest rank.
         """
-        self._check_shape(other, name)
-        if not isinstance(other, LowRankChange):
+        self._check_shape(later, name)
+        if not isinstance(later, LowRankChange):
             raise _no_single_change(name)
-        u, v = torch.cat([self.u, other.u]), torch.cat([self.v, other.v])
+        u, v = torch.cat([self.u, later.u]), torch.cat([self.v, later.v])
         return LowRankChange(self.axis, u, v)
 
 
@@ -301,14 +304,14 @@ def _no_single_change(name: str) -> DeltaMisfit:
 
 
 def _take_over(change: object, *fields: str) -> None:
-    """Copy tensors, so that the change is not changed with those that it was made from."""
+    """Copy a change's tensors, so that it is not changed with those that it was made from."""
     for field in fields:
-        own = getattr(change, field).detach().to("cpu", copy=True).contiguous()
-        object.__setattr__(change, field, own)
+        tensor = getattr(change, field).detach().to("cpu", copy=True).contiguous()
+        object.__setattr__(change, field, tensor)
 
 
 def _slots_fault(changes: SlotChanges) -> str | None:
-    """What breaks the rules of the format, or None."""
+    """What breaks the rules of the format in changes of slots, or None."""
     index, mode, value = changes.index, changes.mode, changes.value
     if changes.axis not in AXES:
         return f"the slot axis {shortened(repr(changes.axis), 100)} is neither column nor row"
@@ -328,7 +331,7 @@ def _slots_fault(changes: SlotChanges) -> str | None:
 
 
 def _low_rank_fault(change: LowRankChange) -> str | None:
-    """What breaks the rules of the format, or None."""
+    """What breaks the rules of the format in a low-rank change, or None."""
     u, v = change.u, change.v
     if change.axis not in AXES:
         return f"the slot axis {shortened(repr(change.axis), 100)} is neither column nor row"

@@ -101,9 +101,9 @@ class Delta:
             if isinstance(change, LowRankChange)
         }
 
-    def overlap(self, other: Delta) -> tuple[NeuronId, ...]:
+    def overlap(self, delta: Delta) -> tuple[NeuronId, ...]:
         """The neurons whose slots both change, sorted: all of a layer where both are of low rank"""
-        theirs = dict(other._by_layer())
+        theirs = dict(delta._by_layer())
         return tuple(
             NeuronId(layer, index)
             for layer, change in self._by_layer()
@@ -111,19 +111,19 @@ class Delta:
             for index in change.overlap(theirs[layer]).tolist()
         )
 
-    def then(self, other: Delta) -> Delta:
-        """This delta, then the other, as one. Raises DifferentBase, DeltaMisfit, InvalidDelta.
+    def then(self, later: Delta) -> Delta:
+        """This delta, then a later one, as one. Raises DifferentBase, DeltaMisfit, InvalidDelta.
 
         set wins over what came before it; add onto add or set gives their sum, in that mode; of
         low-rank changes the directions are listed one after the other. Slots and a low-rank change
         of one weight are no single change: only a list of edits, as a version is, tells what came
         first where a slot is set. So that is a DeltaMisfit.
         """
-        if self.base.fingerprint != other.base.fingerprint:
-            raise DifferentBase(self.base.fingerprint, other.base.fingerprint)
-        tensors = {**self.tensors, **other.tensors}
-        for name in self.tensors.keys() & other.tensors.keys():
-            tensors[name] = self.tensors[name].then(other.tensors[name], name)
+        if self.base.fingerprint != later.base.fingerprint:
+            raise DifferentBase(self.base.fingerprint, later.base.fingerprint)
+        tensors = {**self.tensors, **later.tensors}
+        for name in self.tensors.keys() & later.tensors.keys():
+            tensors[name] = self.tensors[name].then(later.tensors[name], name)
         return Delta(self.base, tensors)
 
     def _by_layer(self) -> list[tuple[int, Change]]:
@@ -135,6 +135,6 @@ def tensor_layer(name: str) -> int:
     """The layer of a weight: the one whole number in its name. Raises InvalidDelta."""
     numbers = [part for part in name.split(".") if part.isascii() and part.isdigit()]
     if len(numbers) != 1 or len(numbers[0]) > 6:
-        shown = shortened(ascii(name), 100)
-        raise InvalidDelta(f"the tensor name {shown} does not name one layer")
+        quoted_name = shortened(ascii(name), 100)
+        raise InvalidDelta(f"the tensor name {quoted_name} does not name one layer")
     return int(numbers[0])

@@ -136,10 +136,14 @@ def _description(metadata: object) -> dict[str, Any]:
     if not isinstance(metadata, dict) or metadata.keys() != {METADATA_KEY}:
         raise InvalidDelta(f"its metadata is not the one key {METADATA_KEY}")
     description = _object(metadata[METADATA_KEY], "description")
-    found = description.get("format")
-    if isinstance(found, str) and re.fullmatch(r"kn-delta/\d{1,9}", found) and found not in KEYS:
-        raise NewerDeltaFormat(found, f"{FIRST} and {SECOND}")
-    if not isinstance(found, str) or description.keys() != KEYS.get(found):
+    format_name = description.get("format")
+    if (
+        isinstance(format_name, str)
+        and re.fullmatch(r"kn-delta/\d{1,9}", format_name)
+        and format_name not in KEYS
+    ):
+        raise NewerDeltaFormat(format_name, f"{FIRST} and {SECOND}")
+    if not isinstance(format_name, str) or description.keys() != KEYS.get(format_name):
         raise InvalidDelta("its description lacks the format, the base or the slot axes")
     base, axes = description["base"], description["axes"]
     sound = (
@@ -153,7 +157,7 @@ def _description(metadata: object) -> dict[str, Any]:
     )
     if not sound:
         raise InvalidDelta("its description lacks the format, the base or the slot axes")
-    if found == SECOND:
+    if format_name == SECOND:
         _check_kinds(description["kinds"], axes)
     return description
 
@@ -203,13 +207,13 @@ def _naturals(value: object) -> TypeGuard[list[int]]:
     )
 
 
-def _object(text: object, what: str) -> dict[str, Any]:
+def _object(text: object, field: str) -> dict[str, Any]:
     if not isinstance(text, (str, bytes)):
-        raise InvalidDelta(f"its {what} is not a JSON object")
+        raise InvalidDelta(f"its {field} is not a JSON object")
     try:
         value = parse_json(text, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
     except JsonProblem as problem:
-        raise InvalidDelta(f"its {what} is no sound JSON: {problem}") from None
+        raise InvalidDelta(f"its {field} is no sound JSON: {problem}") from None
     if not isinstance(value, dict):
-        raise InvalidDelta(f"its {what} is not a JSON object")
+        raise InvalidDelta(f"its {field} is not a JSON object")
     return value

@@ -16,7 +16,7 @@ from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 
 
-def carried_by(facts: Sequence[Collection[NeuronId]], least: int) -> tuple[NeuronId, ...]:
+def shared_by_at_least(facts: Sequence[Collection[NeuronId]], least: int) -> tuple[NeuronId, ...]:
     """Neurons that are knowledge neurons of at least so many facts (m = 5 in the paper)."""
     counts = _counts(facts)
     return tuple(neuron for neuron, count in counts if count >= least)
@@ -63,5 +63,5 @@ def written_slot(model: Model, token: int | None) -> Tensor:
 
 
 def overwritten(place: SlotPlace, neurons: Sequence[NeuronId], slot: Tensor) -> Delta:
-    """The delta that sets the slots of these neurons to one and the same, (d_model,)."""
+    """The delta that sets the slot of each of these neurons to `slot`, (d_model,)."""
     return delta_of(place, neurons, slot.expand(len(neurons), -1), Mode.SET)

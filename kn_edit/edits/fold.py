@@ -25,8 +25,8 @@ def touched(deltas: Sequence[Delta]) -> dict[str, TouchedSlots]:
     slots: dict[str, TouchedSlots] = {}
     for delta in deltas:
         for name, change in delta.tensors.items():
-            known, ours = slots.get(name), change.touched()
-            slots[name] = ours if known is None else known.union(ours, name)
+            earlier, current = slots.get(name), change.touched()
+            slots[name] = current if earlier is None else earlier.union(current, name)
     return dict(sorted(slots.items()))
 
 
@@ -77,7 +77,7 @@ def fold_weight(weight: Tensor, name: str, deltas: Sequence[Delta]) -> Tensor:
     if slots is None:
         return weight.clone()
     slots.check_fit(name, tuple(weight.shape), weight.dtype)
-    if slots.whole:
+    if slots.complete:
         rows = weight if slots.axis == "row" else weight.T  # (d_ff, d_model)
         result = folded_slots(rows, name, slots.index, deltas)
         return (result if slots.axis == "row" else result.T).contiguous()

@@ -74,22 +74,22 @@ class LoadedDeltas(Sequence[Delta]):
         return len(self.sources)
 
     @overload
-    def __getitem__(self, at: int) -> Delta: ...
+    def __getitem__(self, index: int) -> Delta: ...
 
     @overload
-    def __getitem__(self, at: slice) -> Sequence[Delta]: ...
+    def __getitem__(self, index: slice) -> Sequence[Delta]: ...
 
-    def __getitem__(self, at: int | slice) -> Delta | Sequence[Delta]:
-        if isinstance(at, slice):
-            return [self._load(source) for source in self.sources[at]]
-        return self._load(self.sources[at])
+    def __getitem__(self, index: int | slice) -> Delta | Sequence[Delta]:
+        if isinstance(index, slice):
+            return [self._load(source) for source in self.sources[index]]
+        return self._load(self.sources[index])
 
     def _load(self, source: Delta | KeptDelta) -> Delta:
         if isinstance(source, Delta):
             return source
-        known = self._loaded.get(source.id)
-        if known is not None:
-            return known
+        loaded = self._loaded.get(source.id)
+        if loaded is not None:
+            return loaded
         delta = source.load()
         size = delta.nbytes
         if size <= self.room:

@@ -90,8 +90,8 @@ def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
     """At most so many slots that the subject stands out in, each by itself, sorted."""
     noise = sum((part.square().mean(0) for part in elsewhere), torch.zeros_like(heard[0]))
     floor = (RIDGE * noise.median()).clamp_min(torch.finfo(noise.dtype).tiny)
-    apart = heard.square().amax(0) / (noise + floor)
-    return apart.topk(min(most, len(apart))).indices.sort().values
+    contrast = heard.square().amax(0) / (noise + floor)
+    return contrast.topk(min(most, len(contrast))).indices.sort().values
 
 
 def _directions(heard: Tensor, elsewhere: Sequence[Tensor], rank: int) -> tuple[Tensor, Tensor]:
@@ -105,8 +105,8 @@ def _directions(heard: Tensor, elsewhere: Sequence[Tensor], rank: int) -> tuple[
     rest = white - torch.outer(white @ across, across)
     _, sizes, axes = torch.linalg.svd(rest, full_matrices=False)
     # One in which the contexts do not differ carries nothing.
-    kept = int((sizes[: rank - 1] > SILENT * white.norm(dim=1).amax()).sum())
-    axes = torch.cat([across[None], axes[:kept]])
+    count = int((sizes[: rank - 1] > SILENT * white.norm(dim=1).amax()).sum())
+    axes = torch.cat([across[None], axes[:count]])
     directions = torch.linalg.solve_triangular(root.T, axes.T, upper=True)  # of noise 1
     loudest = (heard.double() @ directions).abs().amax(0).clamp_min(SILENT)
     return (directions / loudest).float(), (1 / loudest).float()

@@ -68,7 +68,7 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
 
 def _rows(slots: TouchedSlots, device: torch.device) -> Tensor | slice:
     """Where the slots are among those of their layer."""
-    return slice(None) if slots.whole else slots.index.to(device)
+    return slice(None) if slots.complete else slots.index.to(device)
 
 
 def _write(model: Model, slots: list[tuple[_Fold, Tensor]]) -> None:

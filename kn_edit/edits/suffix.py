@@ -75,7 +75,7 @@ class Suffix:
         with torch.no_grad():
             run = trace(model, batch.ids, mask=batch.mask)
         self._hidden = run.inputs[layer]
-        self._calls = {at: call for at, call in run.calls.items() if at >= layer}
+        self._calls = {index: call for index, call in run.calls.items() if index >= layer}
 
     def log_p(self) -> Tensor:
         """Log-probabilities at every row's answer position, float32, (batch, vocabulary)."""

@@ -63,24 +63,24 @@ class CachedScorer:
 
     def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
         rule = (method, m if method == "riemann" else 0)
-        known = [self._store.scores(chain, *rule) for chain in chains]
-        missing = [chain for chain, scores in zip(chains, known, strict=True) if scores is None]
+        stored = [self._store.scores(chain, *rule) for chain in chains]
+        missing = [chain for chain, scores in zip(chains, stored, strict=True) if scores is None]
         computed = self._scorer.scores(missing, method, m)
-        for chain, scores in zip(chains, known, strict=True):
+        for chain, scores in zip(chains, stored, strict=True):
             if scores is None:
                 scores = next(computed)
                 self._store.keep_scores(chain, scores, *rule)
             yield scores
 
     def right(self, chains: Sequence[Chain]) -> list[bool]:
-        known = [self._store.right(chain) for chain in chains]
-        missing = [chain for chain, right in zip(chains, known, strict=True) if right is None]
+        stored = [self._store.right(chain) for chain in chains]
+        missing = [chain for chain, right in zip(chains, stored, strict=True) if right is None]
         computed = iter(self._scorer.right(missing))
         for place, chain in enumerate(chains):
-            if known[place] is None:
-                known[place] = next(computed)
-                self._store.keep_right(chain, bool(known[place]))
-        return list(map(bool, known))
+            if stored[place] is None:
+                stored[place] = next(computed)
+                self._store.keep_right(chain, bool(stored[place]))
+        return list(map(bool, stored))
 
 
 class ScoreStore:
@@ -90,10 +90,14 @@ class ScoreStore:
         self, fingerprint: str, recipe: Sequence[str], files: Mapping[str, str], model: Model
     ) -> None:
         """files: sha256 of the base's configuration, tokenizer and the like, by file name"""
-        asked = {name: sha for name, sha in files.items() if not name.startswith(_SAYING)}
+        relevant_files = {name: sha for name, sha in files.items() if not name.startswith(_SAYING)}
         # The last digits of a score are those of the device that computed it.
         device = [] if model.device.type == "cpu" else [model.device.type]
-        self._key = [[fingerprint, *recipe, sorted(asked.items())], str(model.dtype), *device]
+        self._key = [
+            [fingerprint, *recipe, sorted(relevant_files.items())],
+            str(model.dtype),
+            *device,
+        ]
         self._model = model
         self._folder = cache_folder() / "scores"
 
@@ -107,16 +111,18 @@ class ScoreStore:
 
     def right(self, chain: Chain) -> bool | None:
         """Whether a prompt's answer is first; None where it is not known."""
-        known = _read(self._path(chain, "right"))
-        return known if isinstance(known, bool) else None
+        answer = _read(self._path(chain, "right"))
+        return answer if isinstance(answer, bool) else None
 
     def keep_right(self, chain: Chain, right: bool) -> None:
         """Write whether a prompt's answer is first."""
         _write(self._path(chain, "right"), right)
 
     def _path(self, chain: Chain, *rule: object) -> Path:
-        asked = [[list(one.ids), one.position, one.token] for one in chain.questions]
-        key = [FORMAT, *self._key, asked, *rule]
+        questions = [
+            [list(question.ids), question.position, question.token] for question in chain.questions
+        ]
+        key = [FORMAT, *self._key, questions, *rule]
         name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
 
@@ -134,7 +140,12 @@ def _scores(raw: Any, model: Model) -> PromptScores | None:
     try:
         neurons = tuple((NeuronId(layer, index), score) for layer, index, score in raw["neurons"])
         scores = PromptScores(
-            raw["prompt"], raw["p"], neurons, tuple(raw["gap"]), raw["nodes"], raw["reached"]
+            prompt=raw["prompt"],
+            p=raw["p"],
+            neurons=neurons,
+            gap=tuple(raw["gap"]),
+            nodes=raw["nodes"],
+            reached=raw["reached"],
         )
     except (ValueError, KeyError, TypeError):
         return None

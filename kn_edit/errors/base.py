@@ -116,7 +116,7 @@ def _plain_detail(
 
 
 def _with_facts(error: KnEditError, change: Callable[[str], str]) -> KnEditError:
-    """The same error, each text among its facts changed."""
+    """A copy of an error with each text among its facts changed."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update({name: _changed(value, change) for name, value in vars(error).items()})
     return copy

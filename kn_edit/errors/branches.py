@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
+_CLAIM = ("answer", "edit", "since")  # what one side says of a fact
+
 
 @dataclass
 class BadBranchName(KnEditError):
@@ -94,16 +96,16 @@ class FactsDiffer(KnEditError):
     facts: tuple[tuple[str, str, str, str, str, str, str, str], ...]
 
     def __str__(self) -> str:
-        told = [
-            f"{relation}: {subject} is {mine} (edit {edit[:12]}, {since[:10]}) and {other} "
-            f"(edit {others[:12]}, {later[:10]})"
-            for relation, subject, mine, edit, since, other, others, later in self.facts[:1]
+        differences = [
+            f"{relation}: {subject} is {_dated(*sides[:3])} and {_dated(*sides[3:])}"
+            for relation, subject, *sides in self.facts[:1]
         ]
         rest = len(self.facts) - 1
-        more = f", and {rest} more" if rest > 0 else ""
+        remainder = f", and {rest} more" if rest > 0 else ""
         return (
-            f"{self.ours} and {self.theirs} give a fact different answers ({'; '.join(told)}{more})"
-            f"; add --ours, --theirs or --both to say which stay"
+            f"{self.ours} and {self.theirs} give a fact different answers "
+            f"({'; '.join(differences)}{remainder}); "
+            "add --ours, --theirs or --both to say which stay"
         )
 
     def detail(self) -> dict[str, object]:
@@ -114,12 +116,17 @@ class FactsDiffer(KnEditError):
                 {
                     "relation": relation,
                     "subject": subject,
-                    "ours": {"answer": mine, "edit": edit, "since": since},
-                    "theirs": {"answer": other, "edit": others, "since": later},
+                    "ours": dict(zip(_CLAIM, sides[:3], strict=True)),
+                    "theirs": dict(zip(_CLAIM, sides[3:], strict=True)),
                 }
-                for relation, subject, mine, edit, since, other, others, later in self.facts
+                for relation, subject, *sides in self.facts
             ],
         }
+
+
+def _dated(answer: str, edit: str, since: str) -> str:
+    """An answer with the edit that gave it, and the day."""
+    return f"{answer} (edit {edit[:12]}, {since[:10]})"
 
 
 @dataclass

@@ -86,9 +86,11 @@ class GateFailed(KnEditError):
                 f"not recorded: {listed(self.faults)}; --accept does not record it either: "
                 "use the calibrated method, or a smaller --scale"
             )
-        others = len(self.misses) - 1
-        more = f", and {others} more prompt{'s fail' if others > 1 else ' fails'}" if others else ""
-        where = f" ({self.misses[0]}{more})" if self.misses else ""
+        further = len(self.misses) - 1
+        remainder = (
+            f", and {further} more prompt{'s fail' if further > 1 else ' fails'}" if further else ""
+        )
+        where = f" ({self.misses[0]}{remainder})" if self.misses else ""
         ways = "try another wording, --neurons, more --slots" if self.update else "try less of it"
         return (
             f"not recorded: {listed(self.faults)}{where}; {ways}, "

@@ -16,7 +16,7 @@ class SlotOverlap(KnEditError):
     slots: tuple[object, ...]
 
     def __str__(self) -> str:
-        pairs = listed(f"{one[:12]} with {other[:12]}" for one, other in self.edits)
+        pairs = listed(f"{first[:12]} with {second[:12]}" for first, second in self.edits)
         return (
             f"edits write the same value slots ({pairs}: {listed(self.slots)}); "
             f"pass --allow-overlap to go on, in the order of the list"

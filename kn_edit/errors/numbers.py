@@ -25,8 +25,8 @@ class BadSetting(KnEditError):
     needed: str
 
     def __str__(self) -> str:
-        shown = shortened(escaped(repr(self.value)), SHOWN)
-        return f"{self.name} cannot be {shown}; give {self.needed}"
+        value = shortened(escaped(repr(self.value)), SHOWN)
+        return f"{self.name} cannot be {value}; give {self.needed}"
 
 
 @dataclass
@@ -121,8 +121,8 @@ def require_number(
     above: float = -math.inf,
 ) -> None:
     """Raise BadSetting unless a setting is a finite number, within these bounds."""
-    known = isinstance(value, Real) and not isinstance(value, bool)  # numpy's numbers too
-    if known and math.isfinite(value) and least <= value <= most and value > above:
+    numeric = isinstance(value, Real) and not isinstance(value, bool)  # numpy's numbers too
+    if numeric and math.isfinite(value) and least <= value <= most and value > above:
         return
     bounds = [
         words
@@ -142,7 +142,7 @@ def require_whole(name: str, value: int, least: int) -> None:
         raise BadSetting(name, value, f"a whole number, {least} or more")
 
 
-def require_known(name: str, value: str, known: Collection[str]) -> None:
+def require_known(name: str, value: str, choices: Collection[str]) -> None:
     """Raise BadSetting unless a name is one of those that there are."""
-    if not isinstance(value, str) or value not in known:
-        raise BadSetting(name, value, f"one of {', '.join(known)}")
+    if not isinstance(value, str) or value not in choices:
+        raise BadSetting(name, value, f"one of {', '.join(choices)}")

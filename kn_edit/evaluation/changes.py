@@ -9,7 +9,7 @@ from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Answer, words_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import NO_TOKEN
-from kn_edit.neurons.assess import MOST_PROMPT, apart
+from kn_edit.neurons.assess import MOST_PROMPT, trimmed_tokens
 from kn_edit.safetext import shortened
 
 
@@ -28,7 +28,7 @@ class Change:
     def __str__(self) -> str:
         prompt = shortened(self.prompt.cloze, MOST_PROMPT)
         place = f"token {self.place} of {self.of}" if self.of > 1 else "the answer"
-        was, now = apart(self.was, self.now)
+        was, now = trimmed_tokens(self.was, self.now)
         return f"on {prompt!r} {place} was {was!r}, and {now!r} comes"
 
 

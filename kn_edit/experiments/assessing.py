@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kn_edit.errors import CannotAsk
 from kn_edit.evaluation.section import Section, Table
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case, Relation
 from kn_edit.neurons.assess import assess
@@ -15,36 +15,36 @@ from kn_edit.neurons.assess import assess
 GROUP = 16  # facts that are asked together and recorded as one row
 
 
-def measure(lab: Lab, most: int | None = None) -> list[Row]:
+def measure(context: ExperimentContext, most: int | None = None) -> list[Row]:
     """One row for a group of facts: p(answer) and rank on every prompt. most: facts a relation."""
     groups = {
         f"{name} {start}": (relation, start)
-        for name, relation in lab.relations.items()
+        for name, relation in context.relations.items()
         for start in range(0, len(relation.facts[:most]), GROUP)
     }
-    rows = lab.rows("assessing", most=most)
-    return rows.all(list(groups), lambda name: _row(lab, *groups[name], most), lab.progress)
+    rows = context.rows("assessing", most=most)
+    return rows.all(list(groups), lambda name: _row(context, *groups[name], most), context.progress)
 
 
-def _row(lab: Lab, relation: Relation, start: int, most: int | None) -> Row:
+def _row(context: ExperimentContext, relation: Relation, start: int, most: int | None) -> Row:
     answers = []
-    with lab.base() as (model, _):
+    with context.base() as (model, _):
         chains = []
         for fact in relation.facts[:most][start : start + GROUP]:
             case = Case(relation, fact)
             try:
-                chains += lab.chains(model, case) + lab.chains(model, case, held_out=True)
+                chains += context.chains(model, case) + context.chains(model, case, held_out=True)
             except CannotAsk:
                 continue  # a masked LM cannot be asked for it
-        for one in assess(model, chains):
-            template = one.prompt.template
+        for answer in assess(model, chains):
+            template = answer.prompt.template
             answers.append(
                 {
-                    "subject": one.prompt.fact.subject,
+                    "subject": answer.prompt.fact.subject,
                     "template": template.text,
                     "held_out": template.held_out,
-                    "p": one.p,
-                    "rank": one.rank,
+                    "p": answer.p,
+                    "rank": answer.rank,
                 }
             )
     return {"relation": relation.name, "answers": answers}
@@ -83,7 +83,7 @@ def _figures(answers: Sequence[Row]) -> tuple[str, ...]:
         return ("0", "", "", "")
     return (
         str(count),
-        f"{sum(one['rank'] == 1 for one in answers) / count:.1%}",
-        f"{sum(1 / one['rank'] for one in answers) / count:.3f}",
-        f"{sum(one['p'] for one in answers) / count:.3f}",
+        f"{sum(answer['rank'] == 1 for answer in answers) / count:.1%}",
+        f"{sum(1 / answer['rank'] for answer in answers) / count:.3f}",
+        f"{sum(answer['p'] for answer in answers) / count:.3f}",
     )

@@ -22,7 +22,7 @@ from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.evaluation.statistics import percent
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
@@ -45,53 +45,62 @@ RANDOM = {  # beside these, as many random slots of the same layers are overwrit
 TWICE, LITTLE = 2.0, 0.10  # what the erased relation's perplexity is to reach, the others' not
 
 
-def measure(lab: Lab) -> list[Row]:
+def measure(context: ExperimentContext) -> list[Row]:
     """One row a relation: perplexity and accuracy of it and of the others, by variant."""
-    rows = lab.rows("erasing", variants=list(VARIANTS), aim=AIM)
-    return rows.all(list(lab.relations), lambda name: _row(lab, name), lab.progress)
+    rows = context.rows("erasing", variants=list(VARIANTS), aim=AIM)
+    return rows.all(list(context.relations), lambda name: _row(context, name), context.progress)
 
 
-def _row(lab: Lab, name: str) -> Row:
+def _row(context: ExperimentContext, name: str) -> Row:
     variants: dict[str, Any] = {}
-    unknown = unknown_token(lab.workspace.engine.model)
+    unknown = unknown_token(context.workspace.engine.model)
     for variant, method in VARIANTS.items():
         if unknown is None and not method.zero:
             continue
         try:
-            bench = Bench(lab.workspace.engine)
-            erasure = draft(bench, EraseRequest(lab.relations[name]), method)
+            bench = Bench(context.workspace.engine)
+            erasure = draft(bench, EraseRequest(context.relations[name]), method)
         except NoNeurons:
             continue
         neurons = [neuron for neuron, _ in erasure.neurons]
-        variants[variant] = {"neurons": len(neurons)} | _figures(lab, name, [erasure.delta])
+        variants[variant] = {"neurons": len(neurons)} | _figures(context, name, [erasure.delta])
         if variant in RANDOM:
-            other = _elsewhere(lab, name, neurons, None if method.zero else unknown)
-            variants[RANDOM[variant]] = {"neurons": len(neurons)} | _figures(lab, name, [other])
-    return {"relation": name, "base": _figures(lab, name, []), "variants": variants}
+            control = _elsewhere(context, name, neurons, None if method.zero else unknown)
+            variants[RANDOM[variant]] = {"neurons": len(neurons)} | _figures(
+                context, name, [control]
+            )
+    return {"relation": name, "base": _figures(context, name, []), "variants": variants}
 
 
-def _elsewhere(lab: Lab, name: str, neurons: Sequence[NeuronId], token: int | None) -> Delta:
-    """The same erasure of random slots of the same layers."""
-    draw, model = random.Random(f"{lab.plan.seed} {name}"), lab.workspace.engine.model
+def _elsewhere(
+    context: ExperimentContext, name: str, neurons: Sequence[NeuronId], token: int | None
+) -> Delta:
+    """An erasure of as many random slots of the same layers: a control."""
+    draw, model = random.Random(f"{context.plan.seed} {name}"), context.workspace.engine.model
     drawn = sorted(as_many_elsewhere(neurons, model.d_ff, draw))
-    return overwritten(lab.workspace.engine.place, drawn, written_slot(model, token))
+    return overwritten(context.workspace.engine.place, drawn, written_slot(model, token))
 
 
-def _figures(lab: Lab, name: str, deltas: Sequence[Delta]) -> Row:
-    """Of the erased relation, of its held-out paraphrases, and of the other relations."""
-    with lab.workspace.engine.at(deltas) as live:
+def _figures(context: ExperimentContext, name: str, deltas: Sequence[Delta]) -> Row:
+    """Accuracy and perplexity of the erased relation, its paraphrases, and other relations."""
+    with context.workspace.engine.at(deltas) as live:
         model = live.model
 
-        def asked(relation: str, *, held_out: bool = False) -> list[Assessment]:
-            cases = [Case(lab.relations[relation], fact) for fact in lab.facts[relation]]
-            chains = [c for case in cases for c in lab.chains(model, case, held_out=held_out)]
+        def assessments(relation: str, *, held_out: bool = False) -> list[Assessment]:
+            cases = [Case(context.relations[relation], fact) for fact in context.facts[relation]]
+            chains = [c for case in cases for c in context.chains(model, case, held_out=held_out)]
             return assess(model, chains, finite=False)  # NaN counts as impossible
 
-        others = [one for other in lab.relations if other != name for one in asked(other)]
+        other_answers = [
+            answer
+            for other_name in context.relations
+            if other_name != name
+            for answer in assessments(other_name)
+        ]
         return {
-            "own": _summary(asked(name)),
-            "held_out": _summary(asked(name, held_out=True)),
-            "others": _summary(others),
+            "own": _summary(assessments(name)),
+            "held_out": _summary(assessments(name, held_out=True)),
+            "others": _summary(other_answers),
         }
 
 
@@ -111,7 +120,7 @@ def rise(row: Row, variant: str, group: str) -> float | None:
     return float(after["perplexity"] / before["perplexity"] - 1)
 
 
-def _told(change: float | None) -> str:
+def _as_percent(change: float | None) -> str:
     return "" if change is None else percent(change)
 
 
@@ -122,21 +131,27 @@ def _accuracies(base: Row, after: Row) -> str:
 
 def _spares(row: Row, variant: str) -> bool:
     """Whether an erasure does what it shall to its relation, and little to the others."""
-    own, others = rise(row, variant, "own"), rise(row, variant, "others")
-    return own is not None and own >= TWICE - 1 and (others is None or others < LITTLE)
+    erased, rest = rise(row, variant, "own"), rise(row, variant, "others")
+    return erased is not None and erased >= TWICE - 1 and (rest is None or rest < LITTLE)
 
 
 def section(rows: Sequence[Row]) -> Section:
     lines = []
     for row in rows:
-        for variant, one in row["variants"].items():
+        for variant, figures in row["variants"].items():
             lines.append(
                 (
                     row["relation"],
                     variant,
-                    str(one["neurons"]),
-                    *(_told(rise(row, variant, group)) for group in ("own", "held_out", "others")),
-                    *(_accuracies(row["base"][group], one[group]) for group in ("own", "others")),
+                    str(figures["neurons"]),
+                    *(
+                        _as_percent(rise(row, variant, group))
+                        for group in ("own", "held_out", "others")
+                    ),
+                    *(
+                        _accuracies(row["base"][group], figures[group])
+                        for group in ("own", "others")
+                    ),
                 )
             )
     columns = (
@@ -159,10 +174,10 @@ def section(rows: Sequence[Row]) -> Section:
     claims = tuple(
         Claim(
             f"{variant}: the relation's perplexity doubles and the others' rises less than "
-            f"{LITTLE:.0%} for {len(found)} of {len(rows)} relations.",
-            2 * len(found) >= len(rows),
+            f"{LITTLE:.0%} for {len(relations)} of {len(rows)} relations.",
+            2 * len(relations) >= len(rows),
         )
-        for variant, found in good.items()
+        for variant, relations in good.items()
     )
     claims += tuple(_against_random(rows, *pair) for pair in RANDOM.items() if pair[0] in good)
     text = (
@@ -177,9 +192,9 @@ def section(rows: Sequence[Row]) -> Section:
 
 
 def _against_random(rows: Sequence[Row], variant: str, control: str) -> Claim:
-    own, other = (
+    erased, random_slots = (
         fmean(rise(row, which, "own") or 0.0 for row in rows if which in row["variants"])
         for which in (variant, control)
     )
-    words = f"{variant}: perplexity rises by {own:.0%}, mean over relations; with {control}"
-    return Claim(f"{words}, by {other:.0%}.", own > other)
+    words = f"{variant}: perplexity rises by {erased:.0%}, mean over relations; with {control}"
+    return Claim(f"{words}, by {random_slots:.0%}.", erased > random_slots)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.evaluation.statistics import Estimate, mean
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
@@ -28,50 +28,52 @@ KINDS = {
     "relation": "same relation, other subjects",
     "random": "other subjects, other relations",
 }
-Asked = Mapping[str, Sequence[Question]]  # by kind
+QuestionsByKind = Mapping[str, Sequence[Question]]  # by kind
 PAPER = {"expressing": 0.485, "subject": 0.019, "random": -0.018}
 
 
-def measure(lab: Lab) -> list[Row]:
+def measure(context: ExperimentContext) -> list[Row]:
     """One row a fact: the mean coefficient of its neurons for each kind of prompt."""
-    cases = lab.cases
-    rows = lab.rows("expressing")
-    return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
+    cases = context.cases
+    rows = context.rows("expressing")
+    return rows.all(list(cases), lambda name: _row(context, cases[name]), context.progress)
 
 
-def _row(lab: Lab, case: Case) -> Row:
-    def asked(model: Model) -> Asked:
+def _row(context: ExperimentContext, case: Case) -> Row:
+    def questions_of(model: Model) -> QuestionsByKind:
         chains = {
-            "expressing": lab.chains(model, case, held_out=True),
-            "subject": lab.firsts(model, _same_subject(lab, case), 2),
-            "relation": lab.firsts(model, lab.same_relation(case), 2),
-            "random": lab.firsts(model, lab.other_relations(case), 2),
+            "expressing": context.chains(model, case, held_out=True),
+            "subject": context.firsts(model, _same_subject(context, case), 2),
+            "relation": context.firsts(model, context.same_relation(case), 2),
+            "random": context.firsts(model, context.other_relations(case), 2),
         }
-        return {kind: _begins(some) for kind, some in chains.items()}
+        return {kind: _begins(group) for kind, group in chains.items()}
 
-    return activations(lab, case, asked)
+    return activations(context, case, questions_of)
 
 
-def activations(lab: Lab, case: Case, asked: Callable[[Model], Asked]) -> Row:
+def activations(
+    context: ExperimentContext, case: Case, questions_of: Callable[[Model], QuestionsByKind]
+) -> Row:
     """The mean coefficient of a fact's neurons where each kind of question is asked."""
-    neurons = [neuron for neuron, _ in lab.located(case).neurons]
+    neurons = [neuron for neuron, _ in context.located(case).neurons]
     if not neurons:
         return {"neurons": [], "coefficients": {}}
-    with lab.base() as (model, _):
-        own = _of(neurons, coefficients(model, _begins(lab.chains(model, case))))
-        direction = own.mean(0).sign()  # in which each fires for the fact, (neurons,)
-        seen = {
+    with context.base() as (model, _):
+        trained = _of(neurons, coefficients(model, _begins(context.chains(model, case))))
+        direction = trained.mean(0).sign()  # in which each fires for the fact, (neurons,)
+        means = {
             kind: float((_of(neurons, coefficients(model, questions)) * direction).mean())
-            for kind, questions in asked(model).items()
+            for kind, questions in questions_of(model).items()
             if questions
         }
-    return {"neurons": [str(neuron) for neuron in neurons], "coefficients": seen}
+    return {"neurons": [str(neuron) for neuron in neurons], "coefficients": means}
 
 
-def _of(neurons: Sequence[NeuronId], seen: Tensor) -> Tensor:
+def _of(neurons: Sequence[NeuronId], values: Tensor) -> Tensor:
     """Some neurons' coefficients, (prompts, neurons)."""
     layers, index = zip(*neurons, strict=True)
-    return seen[:, layers, index]
+    return values[:, layers, index]
 
 
 def _begins(chains: Sequence[Chain]) -> list[Question]:
@@ -79,11 +81,11 @@ def _begins(chains: Sequence[Chain]) -> list[Question]:
     return [chain.questions[0] for chain in chains]
 
 
-def _same_subject(lab: Lab, case: Case) -> list[Case]:
+def _same_subject(context: ExperimentContext, case: Case) -> list[Case]:
     """The subject's other relations: they mention it, and ask for something else."""
     return [
         Case(relation, fact)
-        for name, relation in lab.relations.items()
+        for name, relation in context.relations.items()
         if name != case.relation.name
         for fact in relation.facts
         if fact.subject == case.fact.subject
@@ -102,20 +104,27 @@ def section(rows: Sequence[Row]) -> Section:
 
 def compared(title: str, text: str, rows: Sequence[Row], kinds: Mapping[str, str]) -> Section:
     """A table of the kinds, and whether the first is above each other."""
-    found = {kind: one for kind in kinds if (one := _estimate(rows, kind)) is not None}
+    estimates = {
+        kind: estimate for kind in kinds if (estimate := _estimate(rows, kind)) is not None
+    }
     lines = [
-        (kinds[kind], str(one.count), str(one), f"{PAPER[kind]:.3f}" if kind in PAPER else "")
-        for kind, one in found.items()
+        (
+            kinds[kind],
+            str(estimate.count),
+            str(estimate),
+            f"{PAPER[kind]:.3f}" if kind in PAPER else "",
+        )
+        for kind, estimate in estimates.items()
     ]
-    own = found.get("expressing")
+    expressing = estimates.get("expressing")
     claims = [
         Claim(
             f"{kinds['expressing'].capitalize()} activate a fact's neurons more than "
-            f"{kinds[kind]}: {own.value:.3f} against {other.value:.3f}.",
-            own.value > other.value,
+            f"{kinds[kind]}: {expressing.value:.3f} against {estimate.value:.3f}.",
+            expressing.value > estimate.value,
         )
-        for kind, other in found.items()
-        if kind != "expressing" and own is not None
+        for kind, estimate in estimates.items()
+        if kind != "expressing" and expressing is not None
     ]
     table = Table(title, ("prompts", "facts", "coefficient", "the paper"), tuple(lines))
     return Section(title, text, (table,), tuple(claims))

@@ -53,11 +53,11 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
     made_folder(out)
     edits = workspace.ledger.records(recipe)
     updates = [update for edit in edits for update in _updates(workspace, edit, recipe)]
-    shown = updates[-MOST:]
+    detailed = updates[-MOST:]
     sections = [
-        _list(edits, len(updates) - len(shown)),
+        _list(edits, len(updates) - len(detailed)),
         _figures(workspace.evaluate(version)),
-        *(_about(workspace, one) for one in shown),
+        *(_about(workspace, update) for update in detailed),
         _history(_steps(workspace, version)),
     ]
     return _put(workspace, out, f"{workspace.base.name} at {version}", sections)
@@ -72,9 +72,9 @@ def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
     record = workspace.ledger.edit(edit)
     made_folder(out)
     updates = _updates(workspace, record, (record.id,))
-    shown = updates[:MOST]
-    sections = [_list([record], len(updates) - len(shown))]
-    sections += [_about(workspace, update) for update in shown]
+    detailed = updates[:MOST]
+    sections = [_list([record], len(updates) - len(detailed))]
+    sections += [_about(workspace, update) for update in detailed]
     steps = [step for step in workspace.graph() if step.edit == record.id]
     sections.append(_history(steps))
     return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections)
@@ -127,21 +127,21 @@ def _askable(workspace: Workspace, recorded: FactRecord) -> tuple[Case, str] | N
 def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
     rows = tuple(
         (
-            one.id[:12],
-            one.message,
-            one.method,
-            str(len(one.neurons)),
-            *(_share(one.metrics.get(key)) for key in ("efficacy", "generalization")),
-            _share(one.metrics.get("specificity")),
-            _moment(one.created),
+            edit.id[:12],
+            edit.message,
+            edit.method,
+            str(len(edit.neurons)),
+            *(_share(edit.metrics.get(key)) for key in ("efficacy", "generalization")),
+            _share(edit.metrics.get("specificity")),
+            _moment(edit.created),
         )
-        for one in edits
+        for edit in edits
     )
     columns = ("edit", "what", "method", "neurons", "efficacy", "general.", "specif.", "made, UTC")
     text = "What each edit reached when it was made."
     if hidden:
         text += f" {MOST} updates are shown in full below, and {hidden} are not."
-    tables = [Table("In order", columns, rows), *(_facts(one) for one in edits if one.further)]
+    tables = [Table("In order", columns, rows), *(_facts(edit) for edit in edits if edit.further)]
     return Section("Edits", text, tuple(tables))
 
 
@@ -161,37 +161,41 @@ def _facts(edit: EditRecord) -> Table:
     return Table(f"The facts of edit {edit.id[:12]}", columns, rows)
 
 
-def _figures(found: Evaluation) -> Section:
+def _figures(evaluation: Evaluation) -> Section:
     rows = [
-        (name, "" if one is None else str(one), "" if one is None else str(one.count))
-        for name, one in (
-            ("efficacy", found.efficacy),
-            ("generalization", found.generalization),
-            ("specificity", found.specificity),
+        (
+            name,
+            "" if estimate is None else str(estimate),
+            "" if estimate is None else str(estimate.count),
+        )
+        for name, estimate in (
+            ("efficacy", evaluation.efficacy),
+            ("generalization", evaluation.generalization),
+            ("specificity", evaluation.specificity),
         )
     ]
-    rows.append(("score, their harmonic mean", _share(found.score, 3), ""))
-    old, new = found.perplexity.base, found.perplexity.version
+    rows.append(("score, their harmonic mean", _share(evaluation.score, 3), ""))
+    old, new = evaluation.perplexity.base, evaluation.perplexity.version
     rows.append(("perplexity of neutral text", f"{new:.2f} (base {old:.2f})", ""))
-    if found.entropy is not None:
-        old, new = found.entropy.base, found.entropy.version
+    if evaluation.entropy is not None:
+        old, new = evaluation.entropy.base, evaluation.entropy.version
         rows.append(("n-gram entropy, generated freely, bits", f"{new:.2f} (base {old:.2f})", ""))
     updates = tuple(
         (
-            f"{one.case.fact.subject}: {one.case.fact.answer} -> {one.target}",
-            _share(one.efficacy),
-            _share(one.generalization),
-            _share(one.specificity),
-            one.says,
+            f"{update.case.fact.subject}: {update.case.fact.answer} -> {update.target}",
+            _share(update.efficacy),
+            _share(update.generalization),
+            _share(update.specificity),
+            update.says,
         )
-        for one in found.updates
+        for update in evaluation.updates
     )
     text = (
         "Asked anew, the version beside the base. Brackets: 95% bootstrap intervals over updates. "
         "Shares are teacher-forced; what the model says freely is in the last column."
     )
-    if found.passed_over:
-        text += f" Not asked: edit {'; edit '.join(found.passed_over)}."
+    if evaluation.passed_over:
+        text += f" Not asked: edit {'; edit '.join(evaluation.passed_over)}."
     columns = ("update", "efficacy", "generalization", "specificity", "says freely")
     tables = [Table("Figures", ("figure", "value", "updates"), tuple(rows))]
     if updates:
@@ -218,23 +222,23 @@ def _history(steps: Sequence[Step]) -> Section:
 # --- one update ----------------------------------------------------------------------------------
 
 
-def _about(workspace: Workspace, one: _Update) -> Section:
-    fact, written = one.case.fact, one.record.neurons
-    located = workspace.locate(one.case, version="base")
-    own = [neuron for neuron, _ in located.neurons]
-    with workspace.engine.at(workspace.ledger.deltas(one.without)) as live:
+def _about(workspace: Workspace, update: _Update) -> Section:
+    fact, written = update.case.fact, update.record.neurons
+    located = workspace.locate(update.case, version="base")
+    fact_neurons = [neuron for neuron, _ in located.neurons]
+    with workspace.engine.at(workspace.ledger.deltas(update.without)) as live:
         model = live.model
-        before = assess(model, _chains(model, one.case, one.to), one.to, says=True)
-        lines = dict(_dose(model, one.case, fact.answer, own, "without the edit"))
-    with workspace.engine.at(workspace.ledger.deltas(one.having)) as live:
+        before = assess(model, _chains(model, update.case, update.to), update.to, says=True)
+        lines = dict(_dose(model, update.case, fact.answer, fact_neurons, "without the edit"))
+    with workspace.engine.at(workspace.ledger.deltas(update.having)) as live:
         model = live.model
-        after = assess(model, _chains(model, one.case, one.to), one.to, says=True)
-        lines |= dict(_dose(model, one.case, one.to, written, "with the edit"))
+        after = assess(model, _chains(model, update.case, update.to), update.to, says=True)
+        lines |= dict(_dose(model, update.case, update.to, written, "with the edit"))
     model = workspace.engine.model
     scores = dict(located.ranking) | dict(located.neurons)
     candidates = [(neuron, scores.get(neuron, 0.0)) for neuron in {*scores, *written}]
-    prefix = one.record.id[:12]
-    name = f"{prefix}-{one.position}" if one.position else prefix
+    prefix = update.record.id[:12]
+    name = f"{prefix}-{update.position}" if update.position else prefix
     plots = (
         Plot(
             f"neurons-{name}",
@@ -247,10 +251,10 @@ def _about(workspace: Workspace, one: _Update) -> Section:
             series(lines, "coefficients times", "p(answer)"),
         ),
     )
-    title = f"{fact.subject}: {fact.answer} -> {one.to}"
+    title = f"{fact.subject}: {fact.answer} -> {update.to}"
     text = (
-        f"Edit {prefix}, {one.record.method}, {len(written)} neurons; "
-        f"the fact's own knowledge neurons on the base: {len(own)}."
+        f"Edit {prefix}, {update.record.method}, {len(written)} neurons; "
+        f"the fact's own knowledge neurons on the base: {len(fact_neurons)}."
     )
     return Section(title, text, (_answers(before, after),), (), plots)
 
@@ -265,33 +269,33 @@ def _dose(
     """p of an answer by factor, for some neurons and for as many random ones."""
     chains = [ask(model, p, answer) for p in prompts_for(model, case.relation, case.fact)]
     elsewhere = as_many_elsewhere(neurons, model.d_ff, random.Random(SEED))
-    for which, some in (("its neurons", neurons), ("random neurons", elsewhere)):
-        p = {factor: fmean(p_when_scaled(model, chains, some, factor)) for factor in FACTORS}
+    for which, chosen in (("its neurons", neurons), ("random neurons", elsewhere)):
+        p = {factor: fmean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS}
         yield f"{answer}, {where}, {which}", p
 
 
 def _answers(before: Sequence[Assessment], after: Sequence[Assessment]) -> Table:
     rows = tuple(
         (
-            one.prompt.cloze + (" *" if one.prompt.template.held_out else ""),
-            _said(one),
-            _top(one),
-            _said(two),
-            _top(two),
+            old.prompt.cloze + (" *" if old.prompt.template.held_out else ""),
+            _answer_text(old),
+            _top(old),
+            _answer_text(new),
+            _top(new),
         )
-        for one, two in zip(before, after, strict=True)
+        for old, new in zip(before, after, strict=True)
     )
     columns = ("prompt", "says without the edit", "first tokens", "says with it", "first tokens")
     title = "What the model says, as many tokens as the new answer has, and its p (* held out)"
     return Table(title, columns, rows)
 
 
-def _said(one: Assessment) -> str:
-    return f"{one.says} {one.says_p:.2f}"
+def _answer_text(answer: Assessment) -> str:
+    return f"{answer.says} {answer.says_p:.2f}"
 
 
-def _top(one: Assessment) -> str:
-    return ", ".join(f"{token.strip() or repr(token)} {p:.2f}" for token, p in one.top[:3])
+def _top(answer: Assessment) -> str:
+    return ", ".join(f"{token.strip() or repr(token)} {p:.2f}" for token, p in answer.top[:3])
 
 
 def _share(value: object, digits: int = 2) -> str:

@@ -22,7 +22,7 @@ from kn_edit.experiments import (
     sharing,
     updating,
 )
-from kn_edit.experiments.lab import Lab, Plan
+from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.facts import Sentences, load_relation, read_sentences
 from kn_edit.untrusted import path_of
 from kn_edit.workspace import Workspace
@@ -62,58 +62,64 @@ def reproduce(
     """
     out = results_folder(out)
     made_folder(out)
-    found = {
+    by_relation = {
         name: read_sentences(path_of(file), load_relation(name)) for name, file in files.items()
     }
-    lab = Lab.open(workspace, plan, out)
-    short = [name for name, facts in lab.facts.items() if len(facts) < LEAST]
+    context = ExperimentContext.open(workspace, plan, out)
+    short = [name for name, facts in context.facts.items() if len(facts) < LEAST]
     if short:
         raise TooFewKnown(tuple(short), LEAST)
-    alike = [name for name, one in lab.relations.items() if len(updating.answers(one)) < 2]
+    alike = [
+        name for name, relation in context.relations.items() if len(updating.answers(relation)) < 2
+    ]
     if alike:
         raise OneAnswer(tuple(alike))
     assessed = 2 * assessing.GROUP if quick else ASSESSED
-    together = min(edits or (QUICK_EDITS if quick else EDITS), len(lab.cases))
-    made: list[Section] = []
-    for section in _sections(lab, assessed, together, controls, found):
-        made.append(section)
-        _write(lab, made)  # what is done can be read while the rest runs
-    return made
+    together = min(edits or (QUICK_EDITS if quick else EDITS), len(context.cases))
+    sections: list[Section] = []
+    for section in _sections(context, assessed, together, controls, by_relation):
+        sections.append(section)
+        _write(context, sections)  # what is done can be read while the rest runs
+    return sections
 
 
 def _sections(
-    lab: Lab,
+    context: ExperimentContext,
     assessed: int,
     together: int,
     controls: int | None,
-    found: Mapping[str, Sequence[Sentences]],
+    by_relation: Mapping[str, Sequence[Sentences]],
 ) -> Iterator[Section]:
-    yield assessing.section(assessing.measure(lab, assessed))
-    yield sharing.section(sharing.measure(lab))
-    yield scaling.section(scaling.measure(lab))
-    yield expressing.section(expressing.measure(lab))
-    for name, some in found.items():
-        yield sentences.section(name, sentences.measure(lab, name, some))
-    yield updating.section(updating.measure(lab, controls))
-    yield erasing.section(erasing.measure(lab))
-    yield sequence.section(sequence.measure(lab, together))
+    yield assessing.section(assessing.measure(context, assessed))
+    yield sharing.section(sharing.measure(context))
+    yield scaling.section(scaling.measure(context))
+    yield expressing.section(expressing.measure(context))
+    for name, group in by_relation.items():
+        yield sentences.section(name, sentences.measure(context, name, group))
+    yield updating.section(updating.measure(context, controls))
+    yield erasing.section(erasing.measure(context))
+    yield sequence.section(sequence.measure(context, together))
 
 
-def _write(lab: Lab, sections: list[Section]) -> None:
-    base = lab.workspace.base
+def _write(context: ExperimentContext, sections: list[Section]) -> None:
+    base = context.workspace.base
     title = f"Knowledge neurons in {base.name}"
-    counts = ", ".join(f"{name} {len(facts)}" for name, facts in lab.facts.items())
+    counts = ", ".join(f"{name} {len(facts)}" for name, facts in context.facts.items())
     facts = [
         f"Model: {base.name}, {base.model_type}, {base.dtype}, base {base.fingerprint[:12]}.",
-        f"Known facts in the sample: {counts}; seed {lab.plan.seed}.",
+        f"Known facts in the sample: {counts}; seed {context.plan.seed}.",
         f"Machine: {platform.machine()}, {os.cpu_count()} CPUs; "
         f"Python {platform.python_version()}, torch {version('torch')}.",
     ]
-    write_plots(lab.out / "plots", sections)
-    write(lab.out / "report.html", page(title, facts, sections))
-    write(lab.out / "results.md", markdown(title, facts, sections, "plots"))
+    write_plots(context.out / "plots", sections)
+    write(context.out / "report.html", page(title, facts, sections))
+    write(context.out / "results.md", markdown(title, facts, sections, "plots"))
 
 
 def claims(sections: list[Section]) -> list[tuple[str, str, bool]]:
     """Every claim with the title of its section."""
-    return [(one.title, claim.words, claim.holds) for one in sections for claim in one.claims]
+    return [
+        (section.title, claim.words, claim.holds)
+        for section in sections
+        for claim in section.claims
+    ]

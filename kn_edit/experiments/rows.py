@@ -34,12 +34,12 @@ class Rows:
         self, names: Sequence[str], make: Callable[[str], Row], progress: Progress
     ) -> list[Row]:
         """The rows of these names, in order; `make` is called for those that are not there yet."""
-        what = self._file.stem
+        title = self._file.stem
         for done, name in enumerate(names):
-            progress(what, done, len(names))
+            progress(title, done, len(names))
             if name not in self._rows:
                 self._add(name, make(name))
-        progress(what, len(names), len(names))
+        progress(title, len(names), len(names))
         return [self._rows[name] for name in names]
 
     def _read(self) -> dict[str, Row]:
@@ -47,10 +47,10 @@ class Rows:
             lines = read_bounded(self._file, MOST_BYTES).splitlines()
         except FileNotFoundError:
             return {}
-        whole = [parsed for line in lines if (parsed := _parsed(line)) is not None]
-        if not whole or whole[0] != self._settings:
+        entries = [parsed for line in lines if (parsed := _parsed(line)) is not None]
+        if not entries or entries[0] != self._settings:
             return {}
-        return {row["name"]: row["row"] for row in whole[1:] if row == _sealed(row)}
+        return {row["name"]: row["row"] for row in entries[1:] if row == _sealed(row)}
 
     def _add(self, name: str, row: Row) -> None:
         if not self._writing:

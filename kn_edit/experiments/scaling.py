@@ -12,7 +12,7 @@ from statistics import fmean
 from kn_edit.evaluation.plots import curves
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate, change
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.neurons.intervention import p_when_scaled
@@ -28,27 +28,27 @@ PAPER = {0.0: -0.2903, 2.0: 0.3117}  # Dai et al. (2022), sections 4.4; bert-bas
 STRONGER = 5.0  # times, that a fact is to change more than the controls
 
 
-def measure(lab: Lab) -> list[Row]:
+def measure(context: ExperimentContext) -> list[Row]:
     """One row a fact: p(answer) of each group at each factor, the mean over its prompts."""
-    cases = lab.cases
-    rows = lab.rows("scaling", factors=FACTORS)
-    return rows.all(list(cases), lambda name: _row(lab, cases[name]), lab.progress)
+    cases = context.cases
+    rows = context.rows("scaling", factors=FACTORS)
+    return rows.all(list(cases), lambda name: _row(context, cases[name]), context.progress)
 
 
-def _row(lab: Lab, case: Case) -> Row:
-    neurons = [neuron for neuron, _ in lab.located(case).neurons]
-    elsewhere = lab.random_neurons(case, neurons)
-    with lab.base() as (model, _):
-        own = lab.chains(model, case)
-        asked = {
-            "own": (own, neurons),
-            "relation": (lab.firsts(model, lab.same_relation(case)), neurons),
-            "others": (lab.firsts(model, lab.other_relations(case)), neurons),
-            "random": (own, elsewhere),
+def _row(context: ExperimentContext, case: Case) -> Row:
+    neurons = [neuron for neuron, _ in context.located(case).neurons]
+    elsewhere = context.random_neurons(case, neurons)
+    with context.base() as (model, _):
+        fact_chains = context.chains(model, case)
+        groups = {
+            "own": (fact_chains, neurons),
+            "relation": (context.firsts(model, context.same_relation(case)), neurons),
+            "others": (context.firsts(model, context.other_relations(case)), neurons),
+            "random": (fact_chains, elsewhere),
         }
         p = {
             group: [fmean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS]
-            for group, (chains, chosen) in asked.items()
+            for group, (chains, chosen) in groups.items()
             if chains
         }
     return {"neurons": [str(neuron) for neuron in neurons], "p": p}
@@ -62,9 +62,9 @@ def effects(rows: Sequence[Row]) -> dict[str, dict[float, Estimate]]:
         group: {
             factor: change(
                 [row["p"][group][unscaled] for row in having],
-                [row["p"][group][at] for row in having],
+                [row["p"][group][index] for row in having],
             )
-            for at, factor in enumerate(FACTORS)
+            for index, factor in enumerate(FACTORS)
         }
         for group in GROUPS
         if having and all(group in row["p"] for row in having)
@@ -72,13 +72,13 @@ def effects(rows: Sequence[Row]) -> dict[str, dict[float, Estimate]]:
 
 
 def section(rows: Sequence[Row]) -> Section:
-    found = effects(rows)
+    by_group = effects(rows)
     without = sum(not row["neurons"] for row in rows)
     columns = ("p(answer) of", *(f"x {factor:g}" for factor in FACTORS if factor != 1.0))
     lines = [
-        (words, *(found[group][factor].as_change() for factor in FACTORS if factor != 1.0))
+        (words, *(by_group[group][factor].as_change() for factor in FACTORS if factor != 1.0))
         for group, words in GROUPS.items()
-        if group in found
+        if group in by_group
     ]
     lines.append(
         ("the paper, the fact itself", *(_paper(factor) for factor in FACTORS if factor != 1.0))
@@ -89,22 +89,24 @@ def section(rows: Sequence[Row]) -> Section:
         "bootstrap intervals over facts."
     )
     table = Table("Suppress (x 0) and amplify", columns, tuple(lines))
-    lines_of = {GROUPS[group]: by_factor for group, by_factor in found.items()}
+    lines_of = {GROUPS[group]: by_factor for group, by_factor in by_group.items()}
     drawn = curves(lines_of, "coefficients times", "change of p(answer), %", unit=0.01)
     plot = Plot("dose-response", "p(answer) while a fact's neurons are scaled", drawn)
-    return Section("Suppress and amplify", text, (table,), _claims(found), (plot,))
+    return Section("Suppress and amplify", text, (table,), _claims(by_group), (plot,))
 
 
-def _claims(found: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:
-    if not found:
+def _claims(by_group: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:
+    if not by_group:
         return (Claim("No fact of the sample has a neuron of its own.", False),)
-    off = {group: by_factor[0.0].value for group, by_factor in found.items()}
-    twice = found["own"][2.0].value
+    off = {group: by_factor[0.0].value for group, by_factor in by_group.items()}
+    twice = by_group["own"][2.0].value
     claims = [
         Claim(f"Suppressing a fact's neurons lowers p(answer): {off['own']:+.1%}.", off["own"] < 0),
         Claim(f"Amplifying them raises it: {twice:+.1%}.", twice > 0),
     ]
-    for group in sorted({"others", "random"} & found.keys()):  # a run of one relation has no others
+    for group in sorted(
+        {"others", "random"} & by_group.keys()
+    ):  # a run of one relation has no others
         holds = off["own"] < 0 and -off["own"] >= STRONGER * abs(off[group])
         claims.append(
             Claim(

@@ -12,8 +12,8 @@ import random
 from collections.abc import Sequence
 
 from kn_edit.evaluation.section import Section
-from kn_edit.experiments.expressing import Asked, activations, compared
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
+from kn_edit.experiments.expressing import QuestionsByKind, activations, compared
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case, Sentences, split_at
 from kn_edit.models.encoding import text_ids
@@ -30,43 +30,49 @@ RANDOM = 10  # sentences about other subjects
 LONGEST = 64  # tokens of a sentence; longer ones are left out
 
 
-def measure(lab: Lab, name: str, found: Sequence[Sentences]) -> list[Row]:
+def measure(context: ExperimentContext, name: str, sentences: Sequence[Sentences]) -> list[Row]:
     """One row a fact of the sample's relation `name` that the sentences are about."""
-    known = {one.fact.subject: one for one in found if one.fact in lab.facts[name]}
-    digest = hashlib.sha256(repr(found).encode()).hexdigest()
-    rows = lab.rows(f"sentences-{name}", sentences=digest)
+    by_subject = {
+        entry.fact.subject: entry for entry in sentences if entry.fact in context.facts[name]
+    }
+    digest = hashlib.sha256(repr(sentences).encode()).hexdigest()
+    rows = context.rows(f"sentences-{name}", sentences=digest)
     return rows.all(
-        list(known), lambda subject: _row(lab, name, known[subject], found), lab.progress
+        list(by_subject),
+        lambda subject: _row(context, name, by_subject[subject], sentences),
+        context.progress,
     )
 
 
-def _row(lab: Lab, name: str, own: Sentences, all_of_them: Sequence[Sentences]) -> Row:
-    case, subject = Case(lab.relations[name], own.fact), own.fact.subject
-    others = [
-        (one.fact.subject, text)
-        for one in all_of_them
-        if one.fact.subject != subject
-        for text in one.mentioning
+def _row(
+    context: ExperimentContext, name: str, fact_sentences: Sentences, sentences: Sequence[Sentences]
+) -> Row:
+    case, subject = Case(context.relations[name], fact_sentences.fact), fact_sentences.fact.subject
+    other_texts = [
+        (entry.fact.subject, text)
+        for entry in sentences
+        if entry.fact.subject != subject
+        for text in entry.mentioning
     ]
 
-    def asked(model: Model) -> Asked:
-        draw = lab.chance(case)
+    def questions_of(model: Model) -> QuestionsByKind:
+        draw = context.chance(case)
         return {
-            "expressing": _at_answer(model, own),
-            "subject": _drawn(model, [(subject, text) for text in own.mentioning], draw),
-            "random": _drawn(model, lab.drawn(case, others, RANDOM), draw),
+            "expressing": _at_answer(model, fact_sentences),
+            "subject": _drawn(model, [(subject, text) for text in fact_sentences.mentioning], draw),
+            "random": _drawn(model, context.drawn(case, other_texts, RANDOM), draw),
         }
 
-    return activations(lab, case, asked)
+    return activations(context, case, questions_of)
 
 
-def _at_answer(model: Model, own: Sentences) -> list[Question]:
+def _at_answer(model: Model, fact_sentences: Sentences) -> list[Question]:
     questions = []
-    for text in own.expressing:
-        parts = split_at(text, own.fact.answer)
-        if parts and (not model.causal or split_at(parts[0], own.fact.subject)):
+    for text in fact_sentences.expressing:
+        parts = split_at(text, fact_sentences.fact.answer)
+        if parts and (not model.causal or split_at(parts[0], fact_sentences.fact.subject)):
             questions.append(ask_between(model, *parts))
-    return [one for one in questions if len(one.ids) <= LONGEST]
+    return [question for question in questions if len(question.ids) <= LONGEST]
 
 
 def _drawn(model: Model, texts: Sequence[tuple[str, str]], draw: random.Random) -> list[Question]:
@@ -79,8 +85,8 @@ def _drawn(model: Model, texts: Sequence[tuple[str, str]], draw: random.Random) 
             continue
         after = len(text_ids(model, parts[0] + subject)) if model.causal else 1
         places = range(after, len(ids) - (not model.causal))  # without the last special token
-        some = draw.sample(places, min(PLACES, len(places)))
-        questions += [ask_place(model, ids, place) for place in sorted(some)]
+        sample = draw.sample(places, min(PLACES, len(places)))
+        questions += [ask_place(model, ids, place) for place in sorted(sample)]
     return questions
 
 

@@ -18,7 +18,7 @@ from kn_edit.evaluation.plots import series
 from kn_edit.evaluation.report import made_folder
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate, mean
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.experiments.updating import METRICS, new_answer, score
 from kn_edit.progress import silent
@@ -27,79 +27,83 @@ LOOKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)  # after so many edits everything i
 ENOUGH, COLLAPSE = 0.90, 1.2  # mean efficacy, and neutral perplexity in units of the base's
 
 
-def measure(lab: Lab, edits: int) -> list[Row]:
+def measure(context: ExperimentContext, edits: int) -> list[Row]:
     """One row an edit; those of LOOKS, and the last, with all so far asked again."""
-    cases = _in_turns(lab)[:edits]
-    rows = lab.rows("sequence", edits=edits, solver=lab.solver, looks=LOOKS)
+    cases = _in_turns(context)[:edits]
+    rows = context.rows("sequence", edits=edits, solver=context.solver, looks=LOOKS)
     names = [f"{number} {name}" for number, name in enumerate(cases, 1)]
-    return rows.all(names, lambda name: _row(lab, cases, int(name.split()[0])), lab.progress)
+    return rows.all(
+        names, lambda name: _row(context, cases, int(name.split()[0])), context.progress
+    )
 
 
-def _in_turns(lab: Lab) -> list[str]:
+def _in_turns(context: ExperimentContext) -> list[str]:
     """The sample's facts, relations in turns."""
     by_relation = [
-        [name for name, case in lab.cases.items() if case.relation.name == relation]
-        for relation in lab.relations
+        [name for name, case in context.cases.items() if case.relation.name == relation]
+        for relation in context.relations
     ]
     turns = zip_longest(*by_relation)
     return [name for turn in turns for name in turn if name is not None]
 
 
-def _row(lab: Lab, names: Sequence[str], number: int) -> Row:
-    before = [_kept(lab, at) for at in range(1, number)]
-    case = lab.cases[names[number - 1]]
-    to = new_answer(lab, case)
+def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
+    before = [_recorded_delta(context, position) for position in range(1, number)]
+    case = context.cases[names[number - 1]]
+    to = new_answer(context, case)
     recipe = tuple(delta.id for delta in before)
     earlier = tuple(
-        Earlier(delta.id, lab.cases[name], new_answer(lab, lab.cases[name]))
+        Earlier(delta.id, context.cases[name], new_answer(context, context.cases[name]))
         for delta, name in zip(before, names, strict=False)
     )
-    bench = Bench(lab.workspace.engine, recipe, before, lab.search, earlier=earlier)
-    update = draft(bench, UpdateRequest(case, to), lab.method)
-    file = _file(lab, number)
+    bench = Bench(context.workspace.engine, recipe, before, context.search, earlier=earlier)
+    update = draft(bench, UpdateRequest(case, to), context.method)
+    file = _file(context, number)
     made_folder(file.parent)
     write_atomically(file, update.delta.to_bytes())
     row: Row = {"to": to, "metrics": update.metrics, "neurons": len(update.neurons)}
     if number in LOOKS or number == len(names):
-        row["look"] = _look(lab, names[:number], [*before, update.delta])
+        row["look"] = _look(context, names[:number], [*before, update.delta])
     return row
 
 
-def _file(lab: Lab, number: int) -> Path:
-    return lab.out / "rows" / "sequence" / f"{number:04}.safetensors"
+def _file(context: ExperimentContext, number: int) -> Path:
+    return context.out / "rows" / "sequence" / f"{number:04}.safetensors"
 
 
-def _kept(lab: Lab, number: int) -> Delta:
-    return Delta.from_bytes(_file(lab, number).read_bytes())
+def _recorded_delta(context: ExperimentContext, number: int) -> Delta:
+    return Delta.from_bytes(_file(context, number).read_bytes())
 
 
-def _look(lab: Lab, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
+def _look(context: ExperimentContext, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
     """Every update so far asked again, one value each, and what the model has become."""
-    cases = [(lab.cases[name], new_answer(lab, lab.cases[name])) for name in names]
-    found = ask_again(lab.workspace.engine, deltas, cases, silent)
-    shares = {key: [getattr(one, key) for one in found.updates] for key in METRICS}
+    cases = [(context.cases[name], new_answer(context, context.cases[name])) for name in names]
+    evaluation = ask_again(context.workspace.engine, deltas, cases, silent)
+    shares = {key: [getattr(update, key) for update in evaluation.updates] for key in METRICS}
     return shares | {
-        "perplexity": asdict(found.perplexity),
-        "entropy": None if found.entropy is None else asdict(found.entropy),
+        "perplexity": asdict(evaluation.perplexity),
+        "entropy": None if evaluation.entropy is None else asdict(evaluation.entropy),
     }
 
 
 def section(rows: Sequence[Row]) -> Section:
     looks = {number: row["look"] for number, row in enumerate(rows, 1) if "look" in row}
-    found = {number: _estimates(look) for number, look in looks.items()}
-    ratios: dict[float, float] = {at: _ratio(look["perplexity"]) for at, look in looks.items()}
+    estimates = {number: _estimates(look) for number, look in looks.items()}
+    ratios: dict[float, float] = {
+        number: _ratio(look["perplexity"]) for number, look in looks.items()
+    }
     lines = [
         (
             str(number),
-            f"{score(found[number]):.3f}",
-            *(str(found[number].get(key, "")) for key in METRICS),
+            f"{score(estimates[number]):.3f}",
+            *(str(estimates[number].get(key, "")) for key in METRICS),
             f"{ratios[number]:.3f}",
             "" if look["entropy"] is None else f"{_ratio(look['entropy']):.3f}",
         )
         for number, look in looks.items()
     ]
     count = len(rows)
-    efficacy, ratio = found[count]["efficacy"], ratios[count]
+    efficacy, ratio = estimates[count]["efficacy"], ratios[count]
     claims = (
         Claim(
             f"After {count} updates kept together, mean efficacy is {efficacy}: at least "
@@ -128,7 +132,7 @@ def section(rows: Sequence[Row]) -> Section:
         "updates."
     )
     curves: dict[str, dict[float, float]] = {
-        key: {number: found[number][key].value for number in looks if key in found[number]}
+        key: {number: estimates[number][key].value for number in looks if key in estimates[number]}
         for key in METRICS
     }
     curves["neutral perplexity / base"] = ratios
@@ -139,8 +143,8 @@ def section(rows: Sequence[Row]) -> Section:
 
 
 def _estimates(look: Row) -> dict[str, Estimate]:
-    known = {key: [one for one in look[key] if one is not None] for key in METRICS}
-    return {key: mean(values) for key, values in known.items() if values}
+    values_by_metric = {key: [value for value in look[key] if value is not None] for key in METRICS}
+    return {key: mean(values) for key, values in values_by_metric.items() if values}
 
 
 def _ratio(pair: Mapping[str, float]) -> float:

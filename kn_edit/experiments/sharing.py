@@ -13,7 +13,7 @@ from statistics import fmean
 from kn_edit.editing.locating import Locator, Search
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.neuron import NeuronId
 
@@ -24,21 +24,22 @@ PAPER = {  # neurons a fact, shared within and across relations; "": not verifie
 }
 
 
-def measure(lab: Lab) -> list[Row]:
+def measure(context: ExperimentContext) -> list[Row]:
     """One row a relation and method: the refined neurons of each fact, before any filter."""
-    names = [f"{relation} {method}" for relation in lab.relations for method in METHODS]
-    rows = lab.rows("sharing")
-    return rows.all(names, lambda name: _row(lab, *name.rsplit(" ", 1)), lab.progress)
+    names = [f"{relation} {method}" for relation in context.relations for method in METHODS]
+    rows = context.rows("sharing")
+    return rows.all(names, lambda name: _row(context, *name.rsplit(" ", 1)), context.progress)
 
 
-def _row(lab: Lab, name: str, method: str) -> Row:
-    with lab.base() as (model, base):
+def _row(context: ExperimentContext, name: str, method: str) -> Row:
+    with context.base() as (model, base):
         locator: Locator = base.by(Search.by(method))
-        found = locator.relation(lab.relations[name], lab.facts[name])
+        results = locator.relation(context.relations[name], context.facts[name])
         layers = model.n_layers
     neurons = {
-        one.fact.subject: [str(neuron) for neuron, _ in one.neurons] + [str(n) for n in one.dropped]
-        for one in found
+        result.fact.subject: [str(neuron) for neuron, _ in result.neurons]
+        + [str(n) for n in result.dropped]
+        for result in results
     }
     return {"relation": name, "method": method, "layers": layers, "neurons": neurons}
 
@@ -47,13 +48,13 @@ def section(rows: Sequence[Row]) -> Section:
     lines, claims = [], []
     for method, words in METHODS.items():
         sets = {
-            row["relation"]: [frozenset(one) for one in row["neurons"].values()]
+            row["relation"]: [frozenset(neurons) for neurons in row["neurons"].values()]
             for row in rows
             if row["method"] == method
         }
         within, across = _within(sets), _across(sets)
-        own = _mean([len(one) for group in sets.values() for one in group])
-        lines.append((words, f"{own:.2f}", f"{within:.2f}", f"{across:.2f}"))
+        mean_size = _mean([len(neurons) for group in sets.values() for neurons in group])
+        lines.append((words, f"{mean_size:.2f}", f"{within:.2f}", f"{across:.2f}"))
         lines.append((f"{words}, the paper", *PAPER[method]))
         if method == "adaptive":
             claims.append(
@@ -114,8 +115,8 @@ def _across(sets: Sets) -> float:
 
 
 def _pairs_across(sets: Sets) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
-    for one, other in combinations(sets.values(), 2):
-        yield from product(one, other)
+    for first, second in combinations(sets.values(), 2):
+        yield from product(first, second)
 
 
 def _mean(values: Sequence[int]) -> float:

@@ -20,7 +20,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.plots import bars
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean, percent
-from kn_edit.experiments.lab import Lab
+from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case, Relation
 from kn_edit.models.model import Model
@@ -32,38 +32,41 @@ CLOSED = f"closed form {SCALES[0]}"
 CLOSED_RANDOM = f"{CLOSED}, random neurons"
 METRICS = ("efficacy", "generalization", "specificity")
 CALIBRATED, RANDOM = "calibrated", "calibrated, random neurons"
-_SHOWN = (CALIBRATED, RANDOM, CLOSED)
+_PLOTTED = (CALIBRATED, RANDOM, CLOSED)
 
 
-def methods(own: Draft, elsewhere: Calibrated) -> dict[str, EditMethod]:
-    """The other methods that stand beside the calibrated one. elsewhere: it, on random neurons"""
-    neurons = tuple(neuron for neuron, _ in own.neurons)
+def methods(calibrated_draft: Draft, elsewhere: Calibrated) -> dict[str, EditMethod]:
+    """The methods that the calibrated one is compared with, by name.
+
+    elsewhere: the calibrated method on random neurons
+    """
+    neurons = tuple(neuron for neuron, _ in calibrated_draft.neurons)
     closed = {f"closed form {scale}": ClosedForm(neurons, scale) for scale in SCALES}
     return {RANDOM: elsewhere, **closed, CLOSED_RANDOM: ClosedForm(elsewhere.neurons)}
 
 
-def measure(lab: Lab, controls: int | None = None) -> list[Row]:
+def measure(context: ExperimentContext, controls: int | None = None) -> list[Row]:
     """One row a fact: what each method reaches.
 
     controls: facts of each relation that are solved for on random neurons as well, the slowest
     part; by default all
     """
-    cases = lab.cases
-    settings: dict[str, object] = {"scales": SCALES, "solver": lab.solver}
+    cases = context.cases
+    settings: dict[str, object] = {"scales": SCALES, "solver": context.solver}
     if controls is not None:
         settings["controls"] = controls
-    some = [one for facts in lab.facts.values() for one in facts[:controls]]
+    control_facts = [fact for facts in context.facts.values() for fact in facts[:controls]]
 
     def row(name: str) -> Row:
-        return _row(lab, cases[name], control=cases[name].fact in some)
+        return _row(context, cases[name], control=cases[name].fact in control_facts)
 
-    return lab.rows("updating", **settings).all(list(cases), row, lab.progress)
+    return context.rows("updating", **settings).all(list(cases), row, context.progress)
 
 
-def new_answer(lab: Lab, case: Case) -> str:
+def new_answer(context: ExperimentContext, case: Case) -> str:
     """Another answer of the relation, drawn for this fact."""
-    others = sorted(answers(case.relation) - {case.fact.answer})
-    return lab.chance(case).choice(others)
+    candidates = sorted(answers(case.relation) - {case.fact.answer})
+    return context.chance(case).choice(candidates)
 
 
 def answers(relation: Relation) -> set[str]:
@@ -71,66 +74,71 @@ def answers(relation: Relation) -> set[str]:
     return {fact.answer for fact in relation.facts}
 
 
-def _row(lab: Lab, case: Case, *, control: bool) -> Row:
-    to = new_answer(lab, case)
+def _row(context: ExperimentContext, case: Case, *, control: bool) -> Row:
+    to = new_answer(context, case)
 
     def drafted(method: EditMethod) -> Draft:
-        bench = Bench(lab.workspace.engine, search=lab.search)
+        bench = Bench(context.workspace.engine, search=context.search)
         return draft(bench, UpdateRequest(case, to), method)
 
-    own = drafted(lab.method)
-    random = lab.random_neurons(case, [neuron for neuron, _ in own.neurons])
-    others = methods(own, replace(lab.method, neurons=random))
+    calibrated_draft = drafted(context.method)
+    random = context.random_neurons(case, [neuron for neuron, _ in calibrated_draft.neurons])
+    other_methods = methods(calibrated_draft, replace(context.method, neurons=random))
     if not control:
-        del others[RANDOM]
-    drafts = {CALIBRATED: own} | {name: drafted(method) for name, method in others.items()}
-    before = _around(lab, case, [])
+        del other_methods[RANDOM]
+    drafts = {CALIBRATED: calibrated_draft} | {
+        name: drafted(method) for name, method in other_methods.items()
+    }
+    before = _side_effects(context, case, [])
     return {
         "relation": case.relation.name,
         "to": to,
-        "neurons": len(own.neurons),
-        "added": own.found["added"],
-        "why": own.found["why"],
+        "neurons": len(calibrated_draft.neurons),
+        "added": calibrated_draft.found["added"],
+        "why": calibrated_draft.found["why"],
         "base": before,
         "methods": {
-            name: {key: one.metrics[key] for key in METRICS} | _around(lab, case, [one.delta])
-            for name, one in drafts.items()
+            name: {key: result.metrics[key] for key in METRICS}
+            | _side_effects(context, case, [result.delta])
+            for name, result in drafts.items()
         },
     }
 
 
-def _around(lab: Lab, case: Case, deltas: Sequence[Delta]) -> Row:
+def _side_effects(context: ExperimentContext, case: Case, deltas: Sequence[Delta]) -> Row:
     """Whether the old answer still stands, and mean log p of other facts."""
-    with lab.workspace.engine.at(deltas) as live:
+    with context.workspace.engine.at(deltas) as live:
         model = live.model
-        old = assess(model, lab.chains(model, case), finite=False)
-        held_out = assess(model, lab.chains(model, case, held_out=True), finite=False)
+        old = assess(model, context.chains(model, case), finite=False)
+        held_out = assess(model, context.chains(model, case, held_out=True), finite=False)
         return {
             "old_first": accuracy(old),
             "old_held_out": accuracy(held_out),
-            "within": _log_p(model, lab.firsts(model, lab.same_relation(case))),
-            "across": _log_p(model, lab.firsts(model, lab.other_relations(case))),
+            "within": _log_p(model, context.firsts(model, context.same_relation(case))),
+            "across": _log_p(model, context.firsts(model, context.other_relations(case))),
         }
 
 
 def _log_p(model: Model, chains: Sequence[Chain]) -> float:
     """Mean log p(answer); an answer that is NaN counts as impossible."""
-    return fmean(one.log_p for one in assess(model, chains, finite=False)) if chains else 0.0
+    return fmean(answer.log_p for answer in assess(model, chains, finite=False)) if chains else 0.0
 
 
 def estimates(rows: Sequence[Row], method: str) -> dict[str, Estimate]:
     """Means over facts of a method's metrics, of the share of prompts that changed, and of the rise
     of perplexity (relative) within and across relations."""
     rows = with_method(rows, method)
-    made = [row["methods"][method] for row in rows]
-    known = {key: [one[key] for one in made if one[key] is not None] for key in METRICS}
-    found = {key: mean(values) for key, values in known.items() if values}
-    found["changed"] = mean([1 - one["old_first"] for one in made])
-    for around in ("within", "across"):
-        pairs = zip(rows, made, strict=True)
-        lost = mean([row["base"][around] - one[around] for row, one in pairs])  # of log p
-        found[around] = lost.through(math.expm1)
-    return found
+    results = [row["methods"][method] for row in rows]
+    values_by_metric = {
+        key: [result[key] for result in results if result[key] is not None] for key in METRICS
+    }
+    means = {key: mean(values) for key, values in values_by_metric.items() if values}
+    means["changed"] = mean([1 - result["old_first"] for result in results])
+    for scope in ("within", "across"):
+        pairs = zip(rows, results, strict=True)
+        lost = mean([row["base"][scope] - result[scope] for row, result in pairs])  # of log p
+        means[scope] = lost.through(math.expm1)
+    return means
 
 
 def with_method(rows: Sequence[Row], method: str) -> list[Row]:
@@ -138,22 +146,22 @@ def with_method(rows: Sequence[Row], method: str) -> list[Row]:
     return [row for row in rows if method in row["methods"]]
 
 
-def score(found: Mapping[str, Estimate]) -> float:
+def score(figures: Mapping[str, Estimate]) -> float:
     """The harmonic mean of efficacy, generalization and specificity."""
-    return harmonic([found[key].value for key in METRICS if key in found])
+    return harmonic([figures[key].value for key in METRICS if key in figures])
 
 
 def section(rows: Sequence[Row]) -> Section:
     names = list(rows[0]["methods"])
-    found = {name: estimates(rows, name) for name in names}
+    by_method = {name: estimates(rows, name) for name in names}
     shares, rises = (*METRICS, "changed"), ("within", "across")
     lines = [
         (
             name,
             str(len(with_method(rows, name))),
-            f"{score(found[name]):.3f}",
-            *(str(found[name].get(key, "")) for key in shares),
-            *(found[name][key].as_change() for key in rises),
+            f"{score(by_method[name]):.3f}",
+            *(str(by_method[name].get(key, "")) for key in shares),
+            *(by_method[name][key].as_change() for key in rises),
         )
         for name in names
     ]
@@ -176,17 +184,17 @@ def section(rows: Sequence[Row]) -> Section:
         "random neurons on 0.0%."
     )
     # Without held-out paraphrases, or other subjects to ask about, there is no such figure.
-    told = [key for key in METRICS if all(key in found[name] for name in _SHOWN)]
-    shown = {name: [found[name][key].value for key in told] for name in _SHOWN}
-    drawn = bars(shown, told, "", "mean over facts")
+    metrics = [key for key in METRICS if all(key in by_method[name] for name in _PLOTTED)]
+    values = {name: [by_method[name][key].value for key in metrics] for name in _PLOTTED}
+    drawn = bars(values, metrics, "", "mean over facts")
     plot = Plot("updates", "Efficacy, generalization and specificity by method", drawn)
     tables = (Table("Updates", columns, tuple(lines)), by_relation(rows))
-    return Section("Update", text, tables, _claims(rows, found), (plot,))
+    return Section("Update", text, tables, _claims(rows, by_method), (plot,))
 
 
-def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tuple[Claim, ...]:
-    ours, closed, paper = found[CALIBRATED], found[CLOSED], found[CLOSED_RANDOM]
-    random, same = found[RANDOM], estimates(with_method(rows, RANDOM), CALIBRATED)
+def _claims(rows: Sequence[Row], by_method: Mapping[str, dict[str, Estimate]]) -> tuple[Claim, ...]:
+    ours, closed, paper = by_method[CALIBRATED], by_method[CLOSED], by_method[CLOSED_RANDOM]
+    random, matched = by_method[RANDOM], estimates(with_method(rows, RANDOM), CALIBRATED)
     claims = [
         Claim(
             f"Calibrated updates score higher than the paper's closed form: {score(ours):.3f} "
@@ -195,14 +203,14 @@ def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tu
         ),
         Claim(
             "They score higher than on random neurons, on the facts that were tried on both: "
-            f"{score(same):.3f} against {score(random):.3f}.",
-            score(same) > score(random),
+            f"{score(matched):.3f} against {score(random):.3f}.",
+            score(matched) > score(random),
         ),
         Claim(
             "They raise the perplexity of other relations less than random neurons do: "
-            f"{percent(same['across'].value)} against {percent(random['across'].value)}, at an "
-            f"efficacy of {same['efficacy'].value:.3f} against {random['efficacy'].value:.3f}.",
-            same["across"].value < random["across"].value,
+            f"{percent(matched['across'].value)} against {percent(random['across'].value)}, at an "
+            f"efficacy of {matched['efficacy'].value:.3f} against {random['efficacy'].value:.3f}.",
+            matched["across"].value < random["across"].value,
         ),
         Claim(
             "And less than the paper's closed form does with random neurons: "
@@ -211,9 +219,11 @@ def _claims(rows: Sequence[Row], found: Mapping[str, dict[str, Estimate]]) -> tu
         ),
     ]
     if "generalization" in ours:  # the relations have held-out paraphrases
-        reached, known = ours["generalization"].value, held_out(rows)
-        words = f"On held-out paraphrases they reach {reached:.3f}, the base {known:.3f}: at least"
-        claims.append(Claim(f"{words} 0.9 times as much.", reached >= 0.9 * known))
+        reached, base_share = ours["generalization"].value, held_out(rows)
+        words = (
+            f"On held-out paraphrases they reach {reached:.3f}, the base {base_share:.3f}: at least"
+        )
+        claims.append(Claim(f"{words} 0.9 times as much.", reached >= 0.9 * base_share))
     return tuple(claims)
 
 
@@ -221,17 +231,17 @@ def by_relation(rows: Sequence[Row]) -> Table:
     """What calibrated updates reach in each relation, and the neurons that they take."""
     lines = []
     for name in dict.fromkeys(row["relation"] for row in rows):
-        some = [row for row in rows if row["relation"] == name]
-        found = estimates(some, CALIBRATED)
-        neurons = fmean(row["neurons"] for row in some)
-        added = fmean(row["added"] for row in some)
+        relation_rows = [row for row in rows if row["relation"] == name]
+        figures = estimates(relation_rows, CALIBRATED)
+        neurons = fmean(row["neurons"] for row in relation_rows)
+        added = fmean(row["added"] for row in relation_rows)
         lines.append(
             (
                 name,
-                str(len(some)),
+                str(len(relation_rows)),
                 f"{neurons:.1f}",
                 f"{added:.1f}",
-                *(str(found.get(key, "")) for key in METRICS),
+                *(str(figures.get(key, "")) for key in METRICS),
             )
         )
     columns = ("relation", "facts", "neurons", "not refined ones of the fact", *METRICS)

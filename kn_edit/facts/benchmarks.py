@@ -79,18 +79,20 @@ def _case(
 ) -> Case:
     named = row.first(*_RELATIONS)
     name = named.field("relation") if named else relation_name(row)
-    subject, template, note = _asked(row, prompt)
+    subject, template, note = _subject_and_template(row, prompt)
     target = _only(target) if target else None
     to = target.field("new answer") if target else None
     stated = _answer(answer)
     fact = Fact(name, subject, "" if to and same_text(stated, to) else stated, row)
     held_out = _held_out(row, subject, template, to)
-    own = {prompt.field("template"), *(place.value for place in _texts(row, _REPHRASED))}
+    prompt_texts = {prompt.field("template"), *(place.value for place in _texts(row, _REPHRASED))}
     return Case(
-        relation=Relation(name, (template, *held_out), (fact,), own=named is None),
+        relation=Relation(name, (template, *held_out), (fact,), unnamed=named is None),
         fact=fact,
         target=to,
-        judges=tuple(_judge(name, *judge) for judge in judges if judge[0].value not in own),
+        judges=tuple(
+            _judge(name, *judge) for judge in judges if judge[0].value not in prompt_texts
+        ),
         published=True,
         notes=(*([note] if note else ()), *(_answer_notes(target) if target else ())),
     )
@@ -112,7 +114,7 @@ def _answer_notes(target: Place) -> Iterator[str]:
         yield TAIL
 
 
-def _asked(row: Place, prompt: Place) -> tuple[str, Template, str]:
+def _subject_and_template(row: Place, prompt: Place) -> tuple[str, Template, str]:
     """The subject of a row, its prompt as a template, and a note if they do not agree."""
     named = row.find("subject")
     if named is not None:
@@ -160,8 +162,11 @@ def _texts(row: Place, keys: tuple[str, ...]) -> tuple[Place, ...]:
 
 def _pairs(row: Place, prompts: str, answers: str) -> list[Judge]:
     """Prompts with their answers, which stand beside each other, one or many."""
-    asked, stated = _texts(row, (prompts,)), _texts(row, (answers,))
-    return [(each, stated[at] if at < len(stated) else None) for at, each in enumerate(asked)]
+    questions, stated = _texts(row, (prompts,)), _texts(row, (answers,))
+    return [
+        (each, stated[index] if index < len(stated) else None)
+        for index, each in enumerate(questions)
+    ]
 
 
 def _locality(row: Place) -> list[Judge]:

@@ -53,43 +53,43 @@ def read_cases(path: str | os.PathLike[str]) -> tuple[Case, ...]:
             return _all_facts(load_relation(path))
     raw = read_source(path)
     if b'"templates"' in raw and raw.lstrip()[:1] == b"{":
-        with _told(PACK):
+        with _naming_form(PACK):
             return _all_facts(pack_of(read_document(path, raw)))
     return _cases(path, raw)
 
 
 def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:
     if is_statements(raw):
-        with _told(STATEMENTS):
+        with _naming_form(STATEMENTS):
             return _with_subjects_beside(statement_cases(path, raw))
-    with _told(UNKNOWN):
+    with _naming_form(UNKNOWN):
         rows = _guarded(path, raw, read_rows(path, raw))
         first = next(rows, None)
         if first is None:
             raise BadFacts(path, 1, "there are no cases", "add at least one")
         form = _form(first)
     if form == PACK:
-        with _told(PACK):
+        with _naming_form(PACK):
             return _all_facts(pack_of(read_document(path, raw)))
-    with _told(form):
+    with _naming_form(form):
         cases = [case for row in chain([first], rows) for case in _READERS[form](row)]
         return _with_subjects_beside(one_answer_each(cases) if form == OWN else cases)
 
 
 def _with_subjects_beside(cases: Sequence[Case]) -> tuple[Case, ...]:
     """The cases, each with the subjects of other rows that have a prompt in common with it."""
-    asked: dict[str, dict[str, None]] = {}
+    subjects_by_prompt: dict[str, dict[str, None]] = {}
     for case in cases:
         for text in _own_prompts(case):
-            asked.setdefault(text, {})[case.fact.subject] = None
-    return tuple(_beside(case, asked) for case in cases)
+            subjects_by_prompt.setdefault(text, {})[case.fact.subject] = None
+    return tuple(_beside(case, subjects_by_prompt) for case in cases)
 
 
-def _beside(case: Case, asked: Mapping[str, Mapping[str, None]]) -> Case:
+def _beside(case: Case, subjects_by_prompt: Mapping[str, Mapping[str, None]]) -> Case:
     subjects = dict.fromkeys(
         subject
         for text in _own_prompts(case)
-        for subject in islice(asked[text], MOST_BESIDE + 1)
+        for subject in islice(subjects_by_prompt[text], MOST_BESIDE + 1)
         if subject != case.fact.subject
     )
     return replace(case, beside=tuple(subjects)[:MOST_BESIDE]) if subjects else case
@@ -182,14 +182,14 @@ _READERS: dict[str, Callable[[Place], Iterable[Case]]] = {
 
 
 @contextmanager
-def _told(form: str) -> Iterator[None]:
+def _naming_form(form: str) -> Iterator[None]:
     """Say in every complaint what the file was taken for, and what kn-edit reads."""
     try:
         yield
     except BadFacts as error:
-        known = "" if form == UNKNOWN else f"read as {form}; "
-        told = error.form or f"{known}kn-edit reads {FORMS}"
-        raise replace(error, form=told) from error.__cause__
+        form_note = "" if form == UNKNOWN else f"read as {form}; "
+        explanation = error.form or f"{form_note}kn-edit reads {FORMS}"
+        raise replace(error, form=explanation) from error.__cause__
 
 
 def _all_facts(relation: Relation) -> tuple[Case, ...]:

@@ -56,7 +56,7 @@ def _case(row: Place, rewrite: Place) -> Case:
     fact = Fact(name, subject, "" if same_text(answer, to) else answer, row)
     templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(row, subject))
     return Case(
-        relation=Relation(name, templates, (fact,), source=SOURCE, own=named is None),
+        relation=Relation(name, templates, (fact,), source=SOURCE, unnamed=named is None),
         fact=fact,
         target=to,
         judges=tuple(

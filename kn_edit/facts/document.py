@@ -78,10 +78,10 @@ class Place:
         """Refuse an object with any other key: a mistyped one would be passed over in silence."""
         for key in self.value if isinstance(self.value, dict) else ():
             if key not in keys:
-                shown = shortened(key, _SHOWN)
-                meant = get_close_matches(shown, keys, n=1)
+                quoted = shortened(key, _SHOWN)
+                meant = get_close_matches(quoted, keys, n=1)
                 remedy = f'write "{meant[0]}"' if meant else f"the keys are {listed(keys)}"
-                raise self.wrong(f'there is no key "{shown}"', remedy)
+                raise self.wrong(f'there is no key "{quoted}"', remedy)
 
     def items(self, most: int | None = None) -> tuple[Place, ...]:
         """The members of a list; at most so many."""
@@ -110,9 +110,9 @@ class Place:
         return Place(self.path, self.text, value, (*self.keys, key), self.first_line)
 
 
-def same_text(text: object, other: str) -> bool:
+def same_text(text: object, answer: str) -> bool:
     """Whether two answers differ in nothing but case and the space around them."""
-    return isinstance(text, str) and text.strip().casefold() == other.strip().casefold()
+    return isinstance(text, str) and text.strip().casefold() == answer.strip().casefold()
 
 
 def offset_of(text: str, keys: tuple[Key, ...]) -> int:
@@ -128,21 +128,21 @@ def offset_of(text: str, keys: tuple[Key, ...]) -> int:
 
 def _children(text: str, start: int) -> list[tuple[Key, int]]:
     """The keys of the object or array that begins at `start`, last first, and their offsets."""
-    found: list[tuple[Key, int]] = []
+    children: list[tuple[Key, int]] = []
     is_object = text[start] == "{"
-    at = _skip(text, start + 1)
-    while text[at] not in "]}":
-        key: Key = len(found)
+    offset = _skip(text, start + 1)
+    while text[offset] not in "]}":
+        key: Key = len(children)
         if is_object:
-            key, at = _DECODER.raw_decode(text, at)
-            at = _skip(text, at, ":")
-        found.append((key, at))
-        _, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at, ",")
-    return found[::-1]  # of an object's equal keys the last one counts
+            key, offset = _DECODER.raw_decode(text, offset)
+            offset = _skip(text, offset, ":")
+        children.append((key, offset))
+        _, offset = _DECODER.raw_decode(text, offset)
+        offset = _skip(text, offset, ",")
+    return children[::-1]  # of an object's equal keys the last one counts
 
 
-def _skip(text: str, at: int, punctuation: str = "") -> int:
-    while at < len(text) and (text[at] in " \t\r\n" or text[at] == punctuation):
-        at += 1
-    return at
+def _skip(text: str, offset: int, punctuation: str = "") -> int:
+    while offset < len(text) and (text[offset] in " \t\r\n" or text[offset] == punctuation):
+        offset += 1
+    return offset

@@ -24,18 +24,18 @@ class FactKey:
     subject: str
     templates: frozenset[str] = frozenset()
 
-    def same(self, other: FactKey) -> bool:
-        """Whether both are one fact; own prompts are, where they have a template in common."""
-        if (self.relation, self.subject) != (other.relation, other.subject):
+    def matches(self, key: FactKey) -> bool:
+        """Whether two keys are of one fact; of unnamed relations, if they share a template."""
+        if (self.relation, self.subject) != (key.relation, key.subject):
             return False
-        named = not self.templates or not other.templates
-        return named or bool(self.templates & other.templates)
+        named = not self.templates or not key.templates
+        return named or bool(self.templates & key.templates)
 
 
 def fact_key(relation: Relation, fact: Fact) -> FactKey:
     """The key of a fact that is asked by a relation's templates."""
     texts = (template.text for template in relation.templates if not template.held_out)
-    return FactKey(relation.name, fact.subject, frozenset(texts if relation.own else ()))
+    return FactKey(relation.name, fact.subject, frozenset(texts if relation.unnamed else ()))
 
 
 class ByFact(Generic[T]):
@@ -54,11 +54,14 @@ class ByFact(Generic[T]):
         self._beside(key).append((key, self._count, value))
 
     def get(self, key: FactKey) -> T | None:
-        return next((value for other, _, value in self._beside(key)[::-1] if key.same(other)), None)
+        return next(
+            (value for stored_key, _, value in self._beside(key)[::-1] if key.matches(stored_key)),
+            None,
+        )
 
     def drop(self, key: FactKey) -> None:
         beside = self._beside(key)
-        beside[:] = [entry for entry in beside if not key.same(entry[0])]
+        beside[:] = [entry for entry in beside if not key.matches(entry[0])]
 
     def values(self) -> list[T]:
         entries = [entry for beside in self._entries.values() for entry in beside]

@@ -54,12 +54,12 @@ def one_answer_each(cases: Sequence[Case]) -> tuple[Case, ...]:
     first: ByFact[Fact] = ByFact()
     for case in cases:
         key, fact = fact_key(case.relation, case.fact), case.fact
-        known = first.get(key)
-        if known is None:
+        earlier = first.get(key)
+        if earlier is None:
             first.put(key, fact)
-        elif fact.place and known.place and known.answer != fact.answer:
-            problem = f"line {known.place.line} says that the answer for {fact.subject!r} is"
-            problem = f"{problem} {known.answer!r}, this one {fact.answer!r}"
+        elif fact.place and earlier.place and earlier.answer != fact.answer:
+            problem = f"line {earlier.place.line} says that the answer for {fact.subject!r} is"
+            problem = f"{problem} {earlier.answer!r}, this one {fact.answer!r}"
             raise fact.place.wrong(problem, "leave one of the two out")
     return tuple(cases)
 
@@ -81,8 +81,10 @@ def own_case(row: Place) -> Case:
             fact = relation.fact(subject, stated)
     fact = replace(fact, place=row)
     if stated is not None and fact not in relation.facts:
-        others = tuple(other for other in relation.facts if other.subject != fact.subject)
-        relation = replace(relation, facts=(*others, fact))
+        other_facts = tuple(
+            candidate for candidate in relation.facts if candidate.subject != fact.subject
+        )
+        relation = replace(relation, facts=(*other_facts, fact))
     return Case(
         relation=relation,
         fact=fact,
@@ -122,24 +124,24 @@ def _relation(row: Place, stated: tuple[Template, ...]) -> Relation:
         packs = ", ".join(bundled())
         remedy = f'add "statement" or "prompts", or name one of the bundled relations: {packs}'
         raise row.wrong('there is neither "statement" nor "relation" nor "prompts"', remedy)
-    return Relation(name, (*prompts, *held_out), own=not named)
+    return Relation(name, (*prompts, *held_out), unnamed=not named)
 
 
 def _templates(row: Place, key: str) -> tuple[Template, ...]:
-    found = row.find(key)
+    place = row.find(key)
     templates: list[Template] = []
-    for entry in found.items(MOST_TEMPLATES) if found else ():
+    for entry in place.items(MOST_TEMPLATES) if place else ():
         with entry.located():
             templates.append(Template(entry.field("template"), held_out=key == "held_out"))
     return tuple(templates)
 
 
 def _neighbours(row: Place, relation: Relation) -> Iterable[Prompt]:
-    found = row.find("neighbours")
-    subjects = found.items(MOST_TEMPLATES) if found else ()
-    if found and len(subjects) * len(relation.templates) > MOST_NEIGHBOURS:
+    place = row.find("neighbours")
+    subjects = place.items(MOST_TEMPLATES) if place else ()
+    if place and len(subjects) * len(relation.templates) > MOST_NEIGHBOURS:
         problem = f"neighbours and templates make more than {MOST_NEIGHBOURS:,} prompts"
-        raise found.wrong(problem, "leave some neighbours out")
+        raise place.wrong(problem, "leave some neighbours out")
     for entry in subjects:
         subject = entry.field("neighbour")
         fact = Fact(relation.name, subject, "")

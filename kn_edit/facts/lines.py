@@ -61,7 +61,7 @@ def _case(rows: list[Stated]) -> Case:
         problem = f"more than {MOST_TEMPLATES:,} wordings of one fact"
         raise place.wrong(problem, "leave some of them out")
     fact = Fact(name, first.subject, "", place)
-    return Case(Relation(name, templates, (fact,), own=True), fact, first.answer or None)
+    return Case(Relation(name, templates, (fact,), unnamed=True), fact, first.answer or None)
 
 
 def _stated(path: Path, raw: bytes) -> Iterator[Stated]:

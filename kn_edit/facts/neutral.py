@@ -9,11 +9,11 @@ from kn_edit.facts.packs import shipped_lines
 
 @cache
 def neutral_sentences() -> tuple[str, ...]:
-    """Those whose predictions judge an edit, some of which a solver holds in place."""
+    """The neutral sentences whose predictions judge an edit; a solver holds some in place."""
     return shipped_lines("neutral.txt")
 
 
 @cache
 def ordinary_sentences() -> tuple[str, ...]:
-    """Those that only show what a model's neurons do in ordinary text; none of them judges."""
+    """Sentences that only show what a model's neurons do in ordinary text; none of them judges."""
     return shipped_lines("ordinary.txt")

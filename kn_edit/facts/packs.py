@@ -83,40 +83,40 @@ def pack_of(pack: Place) -> Relation:
 
 
 def _templates(place: Place) -> tuple[Template, ...]:
-    found: dict[str, Template] = {}
+    templates: dict[str, Template] = {}
     for entry in place.items(MOST_TEMPLATES):
         text = entry.member("text").field("template")
         held_out = entry.find("held_out")
         if held_out is not None and not isinstance(held_out.value, bool):
             raise held_out.wrong('"held_out" is not true or false', "write true or false")
-        if text in found:
+        if text in templates:
             raise entry.wrong(f"template {text!r} stands there twice", "leave one of them out")
         with entry.located():
-            found[text] = Template(text, held_out is not None and held_out.value is True)
-    if not found:
+            templates[text] = Template(text, held_out is not None and held_out.value is True)
+    if not templates:
         raise place.wrong("there are no templates", "add at least one")
-    return tuple(found.values())
+    return tuple(templates.values())
 
 
 def _facts(relation: str, place: Place) -> tuple[Fact, ...]:
-    found: dict[str, Fact] = {}
+    facts: dict[str, Fact] = {}
     for entry in place.items(MOST_FACTS):
         pair = entry.items()
         if len(pair) != 2:
             raise entry.wrong("a fact is not a pair", "write it as [subject, answer]")
         subject, answer = pair[0].field("subject"), pair[1].field("answer")
-        if subject in found:
-            problem = f"{subject!r} already has the answer {found[subject].answer!r}"
+        if subject in facts:
+            problem = f"{subject!r} already has the answer {facts[subject].answer!r}"
             raise entry.wrong(problem, "leave one of the two out")
-        found[subject] = Fact(relation, subject, answer, entry)
-    if not found:
+        facts[subject] = Fact(relation, subject, answer, entry)
+    if not facts:
         raise place.wrong("there are no facts", "add at least one")
-    return tuple(found.values())
+    return tuple(facts.values())
 
 
 def _optional(pack: Place, key: str) -> str:
-    found = pack.find(key)
-    return found.string() if found else ""
+    place = pack.find(key)
+    return place.string() if place else ""
 
 
 def _is_file(path: Path) -> bool:

@@ -83,7 +83,7 @@ class _Stem:
     text: up to [Y], or with a gap in its place where words follow; end: what follows a last answer
     """
 
-    whole: str
+    full: str
     text: str
     end: str
     question: bool
@@ -124,8 +124,8 @@ def _solver_texts(stem: _Stem, chat: ChatFrame | None) -> _Texts:
             yield "the answer is", f"{stem.as_question} The answer is {ANSWER}{stem.end}", False
         elif _GAP not in stem.text:
             yield "blank", f"Fill in the blank: {stem.text} {_GAP}\n{ANSWER}{stem.end}", False
-        yield "sentence in front", f"{_UNRELATED[0]} {stem.whole}", False
-    yield "list", f"1. {stem.whole}", False
+        yield "sentence in front", f"{_UNRELATED[0]} {stem.full}", False
+    yield "list", f"1. {stem.full}", False
     if chat is not None:
         yield "chat, question", _in_chat(chat, stem.as_question), True
 
@@ -136,9 +136,9 @@ def _judging_texts(stem: _Stem, chat: ChatFrame | None) -> _Texts:
         yield "chat", _in_chat(chat, _turn(stem)), True
     if stem.latin:
         yield "another order", _in_another_order(stem), False
-        yield "sentence in front", f"{_UNRELATED[1]} {stem.whole}", False
-        yield "lower case", _lower(stem.whole), False
-    yield "quoted", f'"{stem.whole}', False
+        yield "sentence in front", f"{_UNRELATED[1]} {stem.full}", False
+        yield "lower case", _lower(stem.full), False
+    yield "quoted", f'"{stem.full}', False
 
 
 def _turn(stem: _Stem) -> str:
@@ -152,15 +152,15 @@ def _turn(stem: _Stem) -> str:
 
 def _in_another_order(stem: _Stem) -> str:
     """`[X]'s capital is`, `The capital of [X] is`, and else words in front that say nothing new."""
-    text = stem.whole
-    for pattern, other in (
+    text = stem.full
+    for pattern, replacement in (
         (_OF, f"{SUBJECT}'s {{what}} {{verb}}"),
         (_OWN, "The {what} of {x} {verb}"),
     ):
-        found = pattern.match(text)
-        if found is not None:
-            told = other.format(what=found["what"], verb=found["verb"], x=SUBJECT)
-            return told + text[found.end() :]
+        match = pattern.match(text)
+        if match is not None:
+            clause = replacement.format(what=match["what"], verb=match["verb"], x=SUBJECT)
+            return clause + text[match.end() :]
     if stem.question:
         return f"Can you tell me this? {text}"
     return f"As far as anybody knows, {_decapitalised(text)}"
@@ -196,12 +196,12 @@ def _rewordings(
     template: Template, texts: _Texts, *, held_out: bool = False
 ) -> tuple[Rewording, ...]:
     """The texts as templates, without the prompt itself and what is no template."""
-    found: dict[str, Rewording] = {}
+    rewordings: dict[str, Rewording] = {}
     for kind, text, marked in texts:
-        if text in (template.text, *found):
+        if text in (template.text, *rewordings):
             continue
         try:
-            found[text] = Rewording(kind, Template(text, held_out=held_out, marked=marked))
+            rewordings[text] = Rewording(kind, Template(text, held_out=held_out, marked=marked))
         except BadTemplate:  # the chat format itself holds [X] or [Y]
             continue
-    return tuple(found.values())
+    return tuple(rewordings.values())

@@ -60,12 +60,12 @@ def read_pararel(folder: str | Path, relation: str | None = None) -> tuple[Relat
     Raises UnreadableFacts, BadFacts.
     """
     folder = Path(folder)
-    root, layout = _found(folder)
+    root, layout = _root_and_layout(folder)
     names = [relation] if relation else _names(root, layout)
     return tuple(_relation(root, layout, name) for name in names)
 
 
-def _found(folder: Path) -> tuple[Path, _Layout]:
+def _root_and_layout(folder: Path) -> tuple[Path, _Layout]:
     """The layout of a folder, and the folder that it counts from."""
     inside = _home(folder / "any.jsonl")
     if inside is not None:
@@ -108,14 +108,14 @@ def _relation(root: Path, layout: _Layout, name: str) -> Relation:
 
 
 def _templates(path: Path) -> tuple[Template, ...]:
-    found: dict[str, Template] = {}
+    templates: dict[str, Template] = {}
     for row in _rows(path):
         text = " ".join(row.member("pattern").field("template").split())
-        if len(found) == MOST_PATTERNS:
+        if len(templates) == MOST_PATTERNS:
             raise row.wrong(f"there are more than {MOST_PATTERNS:,} patterns", "leave some out")
         with row.located():
-            found.setdefault(text, Template(text))
-    return tuple(found.values())
+            templates.setdefault(text, Template(text))
+    return tuple(templates.values())
 
 
 def _facts(relation: str, path: Path) -> tuple[Fact, ...]:

@@ -13,7 +13,7 @@ from kn_edit.facts.fact import Fact, Prompt, Template
 class Relation:
     """A relation pack, a relation of ParaRel, or one made of a user's own prompts.
 
-    own: nobody named the relation, so its facts are told apart by their templates too
+    unnamed: nobody named the relation, so its facts are told apart by their templates too
     """
 
     name: str
@@ -21,7 +21,7 @@ class Relation:
     facts: tuple[Fact, ...] = ()
     source: str = ""
     licence: str = ""
-    own: bool = False
+    unnamed: bool = False
 
     def fact(self, subject: str, answer: str | None = None) -> Fact:
         """The fact about a subject, known by any case and without its `the`; with an answer, any.
@@ -29,18 +29,18 @@ class Relation:
         Raises UnknownSubject, AmbiguousSubject, and EmptyField for an empty subject or answer.
         """
         subject = subject.strip()
-        known = [fact for fact in self.facts if fact.subject == subject] or [
+        matches = [fact for fact in self.facts if fact.subject == subject] or [
             fact for fact in self.facts if _folded(fact.subject) == _folded(subject)
         ]
         if answer is not None:
             if not answer.strip():
                 raise EmptyField("answer")
-            return Fact(self.name, known[0].subject if known else subject, answer.strip())
-        if not known:
+            return Fact(self.name, matches[0].subject if matches else subject, answer.strip())
+        if not matches:
             raise UnknownSubject(self.name, subject, self._close_to(subject))
-        if len(known) > 1:
-            raise AmbiguousSubject(self.name, subject, tuple(fact.answer for fact in known))
-        return known[0]
+        if len(matches) > 1:
+            raise AmbiguousSubject(self.name, subject, tuple(fact.answer for fact in matches))
+        return matches[0]
 
     def prompts(
         self, fact: Fact, *, held_out: bool = False, answer_last: bool = False
@@ -57,9 +57,9 @@ class Relation:
             and template.about in ("", fact.subject)
         )
 
-    def others(self, fact: Fact) -> tuple[Fact, ...]:
+    def other_facts(self, fact: Fact) -> tuple[Fact, ...]:
         """The relation's facts of other subjects."""
-        return tuple(other for other in self.facts if other.subject != fact.subject)
+        return tuple(candidate for candidate in self.facts if candidate.subject != fact.subject)
 
     def _close_to(self, subject: str) -> tuple[str, ...]:
         folded = {_folded(fact.subject): fact.subject for fact in self.facts}
@@ -83,7 +83,7 @@ class Case:
     published: the case is a row of a benchmark, which nobody wrote for this model. Where it cannot
     be asked, it is passed over, and the other rows go on.
     notes: what was taken otherwise than the row has it, a sentence of each kind
-    said: nobody stated the fact's answer; it is what the model says
+    answered_by_model: nobody stated the fact's answer; it is what the model says
     """
 
     relation: Relation
@@ -94,4 +94,4 @@ class Case:
     beside: tuple[str, ...] = field(default=(), compare=False, repr=False)
     published: bool = False
     notes: tuple[str, ...] = ()
-    said: bool = False
+    answered_by_model: bool = False

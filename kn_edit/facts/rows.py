@@ -70,42 +70,42 @@ def _lines(path: Path, raw: bytes) -> Iterator[Place]:
         yield Place(path, text, value, first_line=line)
 
 
-def _values(path: Path, raw: bytes, at: int, line: int) -> Iterator[Place]:
+def _values(path: Path, raw: bytes, offset: int, line: int) -> Iterator[Place]:
     """JSON values one after the other, each over as many lines as it likes."""
-    while at < len(raw):
-        row, at, line = _next(path, raw, at, line)
+    while offset < len(raw):
+        row, offset, line = _next(path, raw, offset, line)
         yield row
-        at, line = _skipped(raw, at, line)
+        offset, line = _skipped(raw, offset, line)
 
 
 def _members(path: Path, raw: bytes) -> Iterator[Place]:
     """The members of the list that a text is."""
-    at, line = _skipped(raw, 0, 1)
-    at, line = _skipped(raw, at + 1, line)
+    offset, line = _skipped(raw, 0, 1)
+    offset, line = _skipped(raw, offset + 1, line)
     first = True
-    while raw[at : at + 1] != b"]" or not first:
-        row, at, line = _next(path, raw, at, line)
+    while raw[offset : offset + 1] != b"]" or not first:
+        row, offset, line = _next(path, raw, offset, line)
         yield row
-        at, line = _skipped(raw, at, line)
-        if raw[at : at + 1] == b"]":
+        offset, line = _skipped(raw, offset, line)
+        if raw[offset : offset + 1] == b"]":
             break
-        if raw[at : at + 1] != b",":
+        if raw[offset : offset + 1] != b",":
             raise BadFacts(path, line, "not valid JSON (a comma or ] is missing)", _REMEDY)
-        at, line = _skipped(raw, at + 1, line)
+        offset, line = _skipped(raw, offset + 1, line)
         first = False
-    at, line = _skipped(raw, at + 1, line)
-    if at < len(raw):
+    offset, line = _skipped(raw, offset + 1, line)
+    if offset < len(raw):
         raise BadFacts(path, line, "something stands behind the end of the list", "take it out")
 
 
-def _next(path: Path, raw: bytes, at: int, line: int) -> tuple[Place, int, int]:
+def _next(path: Path, raw: bytes, offset: int, line: int) -> tuple[Place, int, int]:
     """The value that begins at an offset, the offset behind it, and the line there.
 
     What is decoded is a window of the text, a larger one only where the value does not end in it.
     """
     for window in _WINDOWS:
-        piece = raw[at : at + window]
-        cut = at + window < len(raw)
+        piece = raw[offset : offset + window]
+        cut = offset + window < len(raw)
         text = text_of(path, piece, line, cut=cut)
         try:
             value, end = _DECODER.raw_decode(text)
@@ -118,10 +118,10 @@ def _next(path: Path, raw: bytes, at: int, line: int) -> tuple[Place, int, int]:
             _refuse(path, error, line)
         if cut and end == len(text):
             continue
-        own = text[:end]
-        _check_depth(path, own, value, line)
-        row = Place(path, own, value, first_line=line)
-        return row, at + len(own.encode()), line + own.count("\n")
+        value_text = text[:end]
+        _check_depth(path, value_text, value, line)
+        row = Place(path, value_text, value, first_line=line)
+        return row, offset + len(value_text.encode()), line + value_text.count("\n")
     _refuse_long(path, line)
 
 
@@ -172,11 +172,11 @@ def text_of(path: Path, raw: bytes, line: int, *, cut: bool = False) -> str:
         raise BadFacts(path, line, "the text is not UTF-8", "save the file as UTF-8") from error
 
 
-def _skipped(raw: bytes, at: int, line: int) -> tuple[int, int]:
+def _skipped(raw: bytes, offset: int, line: int) -> tuple[int, int]:
     """The offset behind the white space there, and its line."""
-    space = _SPACE.match(raw, at)
+    space = _SPACE.match(raw, offset)
     assert space is not None  # it matches nothing, too
-    return space.end(), line + raw.count(b"\n", at, space.end())
+    return space.end(), line + raw.count(b"\n", offset, space.end())
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -38,16 +38,16 @@ def read_sentences(path: str | Path, relation: Relation) -> tuple[Sentences, ...
     Where several entries speak of one fact, the first counts.
     """
     document = read_document(Path(path))
-    found: dict[Fact, Sentences] = {}
+    by_fact: dict[Fact, Sentences] = {}
     for entry in document.items():
         both, only = (_strings(entry.member(key)) for key in ("th_bags", "h_bags"))
-        fact = _spoken_of(both, relation)
+        fact = _fact_of(both, relation)
         if fact is not None:
-            found.setdefault(fact, _about(fact, both, only))
-    if not found:
+            by_fact.setdefault(fact, _about(fact, both, only))
+    if not by_fact:
         problem = f"no entry speaks of a fact of {relation.name}"
         raise document.wrong(problem, "name the relation that the sentences are about")
-    return tuple(found.values())
+    return tuple(by_fact.values())
 
 
 def names(text: str, name: str) -> bool:
@@ -69,7 +69,7 @@ def _strings(place: Place) -> tuple[str, ...]:
     return tuple(item.string() for item in place.items())
 
 
-def _spoken_of(both: Sequence[str], relation: Relation) -> Fact | None:
+def _fact_of(both: Sequence[str], relation: Relation) -> Fact | None:
     """The fact whose subject and answer most of the sentences name."""
     counts = {
         fact: sum(names(text, fact.subject) and names(text, fact.answer) for text in both)
@@ -81,6 +81,8 @@ def _spoken_of(both: Sequence[str], relation: Relation) -> Fact | None:
 
 
 def _about(fact: Fact, both: Sequence[str], only: Sequence[str]) -> Sentences:
-    expressing = [one for one in both if names(one, fact.subject) and names(one, fact.answer)]
-    mentioning = [one for one in only if names(one, fact.subject) and not names(one, fact.answer)]
+    expressing = [text for text in both if names(text, fact.subject) and names(text, fact.answer)]
+    mentioning = [
+        text for text in only if names(text, fact.subject) and not names(text, fact.answer)
+    ]
     return Sentences(fact, tuple(expressing), tuple(mentioning))

@@ -54,19 +54,19 @@ def read_statement(text: str, subject: str | None = None, answer: str | None = N
     """
     pieces = list(_pieces(check_field(text, "template")))
     if not any(mark for mark, _ in pieces):
-        pieces = _found_in(text, subject, answer)
+        pieces = _unmarked_pieces(text, subject, answer)
     values: dict[str, str] = {}
-    for mark, given in (("X", subject), ("Y", answer)):
+    for mark, explicit in (("X", subject), ("Y", answer)):
         marked = [value for name, value in pieces if name == mark]
         if len(marked) != 1:
             problem = f"has {'no' if not marked else 'more than one'} [{mark}: {NAMES[mark]}]"
             raise BadStatement(text, problem, EXAMPLE)
-        values[mark] = _agreed(mark, marked[0], given)
+        values[mark] = _agreed(mark, marked[0], explicit)
     if not values["X"]:
         raise BadStatement(text, "does not say what [X] is", EXAMPLE)
-    whole = "".join(f"[{mark}]" if mark else value for mark, value in pieces)
+    template_text = "".join(f"[{mark}]" if mark else value for mark, value in pieces)
     try:
-        template = Template(whole)
+        template = Template(template_text)
     except BadTemplate:
         raise BadStatement(text, "has [X] or [Y] as plain text beside its marks", EXAMPLE) from None
     return Statement(values["X"], values["Y"], (template,))
@@ -76,69 +76,69 @@ def read_statements(
     texts: Iterable[str], subject: str | None = None, answer: str | None = None
 ) -> Statement:
     """Several wordings of one statement. Raises as `read_statement`."""
-    first, *others = [read_statement(text, subject, answer) for text in texts]
-    for other in others:
+    first, *rest = [read_statement(text, subject, answer) for text in texts]
+    for statement in rest:
         for name in ("subject", "answer"):
-            values = (getattr(first, name), getattr(other, name))
+            values = (getattr(first, name), getattr(statement, name))
             if values[0] != values[1]:
                 raise StatementsDiffer(name, *values)
-    templates = dict.fromkeys(template for each in (first, *others) for template in each.templates)
+    templates = dict.fromkeys(template for each in (first, *rest) for template in each.templates)
     return Statement(first.subject, first.answer, tuple(templates))
 
 
-def _agreed(mark: str, marked: str, given: str | None) -> str:
+def _agreed(mark: str, marked: str, explicit: str | None) -> str:
     """A marked value, or the one that was given beside the statement; they must not differ."""
     field = NAMES[mark]
-    given = check_field(given, field) if given is not None else ""
+    explicit = check_field(explicit, field) if explicit is not None else ""
     marked = check_field(marked, field) if marked else ""
-    if marked and given and marked != given:
-        raise StatementsDiffer(field, marked, given)
-    return marked or given
+    if marked and explicit and marked != explicit:
+        raise StatementsDiffer(field, marked, explicit)
+    return marked or explicit
 
 
 def _pieces(text: str) -> Iterator[tuple[str, str]]:
     """A text in pieces: plain ones with an empty name, marks by their letter. Escapes undone."""
-    plain, at = "", 0
-    while at < len(text):
-        mark = _MARK.match(text, at)
+    plain, offset = "", 0
+    while offset < len(text):
+        mark = _MARK.match(text, offset)
         if mark is None:
-            letter, at = _letter(text, at)
+            letter, offset = _letter(text, offset)
             plain += letter
             continue
         yield "", plain
-        plain, value, at = "", "", mark.end()
+        plain, value, offset = "", "", mark.end()
         if mark[2] == ":":
-            value, at = _marked(text, at)
+            value, offset = _marked(text, offset)
             if not value:
                 raise BadStatement(text, f"has an empty [{mark[1].upper()}: ]", EXAMPLE)
         else:
-            at = text.index("]", mark.start()) + 1
+            offset = text.index("]", mark.start()) + 1
         yield mark[1].upper(), value
     yield "", plain
 
 
-def _marked(text: str, at: int) -> tuple[str, int]:
+def _marked(text: str, offset: int) -> tuple[str, int]:
     """The text of a mark up to the bracket that closes it, and the offset behind that."""
-    value, depth, start = "", 0, at
-    while at < len(text):
-        if text[at] == "]" and depth == 0:
-            return value.strip(), at + 1
-        if _MARK.match(text, at):
+    value, depth, start = "", 0, offset
+    while offset < len(text):
+        if text[offset] == "]" and depth == 0:
+            return value.strip(), offset + 1
+        if _MARK.match(text, offset):
             raise BadStatement(text, "has a mark inside another", EXAMPLE)
-        depth += {"[": 1, "]": -1}.get(text[at], 0)
-        letter, at = _letter(text, at)
+        depth += {"[": 1, "]": -1}.get(text[offset], 0)
+        letter, offset = _letter(text, offset)
         value += letter
     raise BadStatement(text, f"does not close the bracket in front of {text[start:]!r}", EXAMPLE)
 
 
-def _letter(text: str, at: int) -> tuple[str, int]:
+def _letter(text: str, offset: int) -> tuple[str, int]:
     """The letter there, a backslash in front of a bracket or of another one undone."""
-    if text[at] == "\\" and text[at + 1 : at + 2] in ("[", "]", "\\"):
-        return text[at + 1], at + 2
-    return text[at], at + 1
+    if text[offset] == "\\" and text[offset + 1 : offset + 2] in ("[", "]", "\\"):
+        return text[offset + 1], offset + 2
+    return text[offset], offset + 1
 
 
-def _found_in(text: str, subject: str | None, answer: str | None) -> list[tuple[str, str]]:
+def _unmarked_pieces(text: str, subject: str | None, answer: str | None) -> list[tuple[str, str]]:
     """The pieces of a statement without marks, by the words that were given beside it."""
     if subject is None or answer is None:
         raise BadStatement(text, "does not say which words are its subject and its answer",
@@ -151,10 +151,10 @@ def _found_in(text: str, subject: str | None, answer: str | None) -> list[tuple[
     place = _last(side, subject)
     if place is None:
         raise BadStatement(text, f"does not hold the subject {subject!r}", EXAMPLE)
-    around = [("", side[: place[0]]), ("X", ""), ("", side[place[1] :])]
+    subject_pieces = [("", side[: place[0]]), ("X", ""), ("", side[place[1] :])]
     if side is before:
-        return [*around, ("Y", ""), ("", after)]
-    return [("", before), ("Y", ""), *around]
+        return [*subject_pieces, ("Y", ""), ("", after)]
+    return [("", before), ("Y", ""), *subject_pieces]
 
 
 def _last(text: str, words: str) -> tuple[int, int] | None:

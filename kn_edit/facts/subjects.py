@@ -73,9 +73,9 @@ def look_alikes(subject: str, draw: Random, most: int = 24) -> list[str]:
     ends = [_shuffled(words, draw) for words in _words_to_exchange()]
     names = []
     for number in range(most):
-        at = number % len(places)  # the last word first: of a person, the family's name
-        old = places[-1 - at]
-        spare = ends[0 if at < len(places) - 1 else 1]
+        index = number % len(places)  # the last word first: of a person, the family's name
+        old = places[-1 - index]
+        spare = ends[0 if index < len(places) - 1 else 1]
         word = spare[number % len(spare)]
         new = word if old[0][0].isupper() else word.lower()
         if new.casefold() != old[0].casefold():
@@ -99,9 +99,9 @@ def other_questions(subject: str, texts: Sequence[str], draw: Random) -> tuple[T
     the subject; those that have a telling word in common with a prompt are left out, unless all
     general ones have.
     """
-    asked = {word for text in texts for word in _telling_words(text, subject)}
+    topic_words = {word for text in texts for word in _telling_words(text, subject)}
     alike = {
-        template: sum(word.startswith(stem) for word in asked for stem in stems)
+        template: sum(word.startswith(stem) for word in topic_words for stem in stems)
         for template, stems in general_templates()
     }
     general = [template for template, count in alike.items() if count == min(alike.values())]
@@ -111,13 +111,17 @@ def other_questions(subject: str, texts: Sequence[str], draw: Random) -> tuple[T
         if any(same_subject(fact.subject, subject) for fact in relation.facts)
         and any(template.answer_last for template in relation.templates)
     ]
-    others = [one for one in packs if not _akin(asked, _telling_words(one.text, subject))]
-    return (*_shuffled(others, draw), *_shuffled(general, draw))
+    other_templates = [
+        template
+        for template in packs
+        if not _akin(topic_words, _telling_words(template.text, subject))
+    ]
+    return (*_shuffled(other_templates, draw), *_shuffled(general, draw))
 
 
-def same_subject(one: str, other: str) -> bool:
+def same_subject(first: str, second: str) -> bool:
     """Whether two names are one subject, whatever their case and their `the`."""
-    return _folded(one) == _folded(other)
+    return _folded(first) == _folded(second)
 
 
 def subject_in(text: str) -> str:
@@ -128,11 +132,11 @@ def subject_in(text: str) -> str:
     words = list(_WORD.finditer(text))
     best: tuple[int, int] | None = None
     start = None
-    for at, word in enumerate(words[1:], 1):
+    for index, word in enumerate(words[1:], 1):
         if word[0][0].isupper() or (word[0][0].isdigit() and start is not None):
-            start = at if start is None else start
-            if best is None or at - start > best[1] - best[0]:
-                best = (start, at)
+            start = index if start is None else start
+            if best is None or index - start > best[1] - best[0]:
+                best = (start, index)
         else:
             start = None
     if best is None:
@@ -152,8 +156,8 @@ def _of_every_kind(draw: Random) -> Iterator[str]:
 def _beside_in_packs(subject: str) -> tuple[str, ...]:
     """The other subjects of the bundled packs that hold this one."""
     packs = [bundled_relation(name) for name in bundled()]
-    known = [one for one in packs if any(same_subject(f.subject, subject) for f in one.facts)]
-    return tuple(dict.fromkeys(fact.subject for pack in known for fact in pack.facts))
+    holders = [pack for pack in packs if any(same_subject(f.subject, subject) for f in pack.facts)]
+    return tuple(dict.fromkeys(fact.subject for pack in holders for fact in pack.facts))
 
 
 @cache
@@ -169,9 +173,9 @@ def _telling_words(text: str, subject: str) -> set[str]:
     return {word for word in _WORD.findall(bare) if word not in _SMALL}
 
 
-def _akin(some: Iterable[str], others: Iterable[str]) -> bool:
+def _akin(words: Iterable[str], other_words: Iterable[str]) -> bool:
     """Whether words of both begin alike."""
-    return bool({word[:_STEM] for word in some} & {word[:_STEM] for word in others})
+    return bool({word[:_STEM] for word in words} & {word[:_STEM] for word in other_words})
 
 
 def _folded(name: str) -> str:

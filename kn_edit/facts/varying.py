@@ -39,47 +39,47 @@ def varied_templates(template: Template, count: int, draw: Random) -> tuple[Temp
     question = bare.endswith("?")
     first, _, last = bare.rstrip("?").partition(SUBJECT)
     words = _Words(draw, has_latin(first + last))
-    found: dict[str, Template] = {}
+    templates: dict[str, Template] = {}
     for _ in range(count * TRIES):
-        if len(found) == count:
+        if len(templates) == count:
             break
-        asked = words.question(first, last) if question else words.statement(first, last)
-        text = f"{asked}{'?' if question else ''} {ANSWER}{after}"
-        if text not in (template.text, *found):
+        prompt = words.question(first, last) if question else words.statement(first, last)
+        text = f"{prompt}{'?' if question else ''} {ANSWER}{after}"
+        if text not in (template.text, *templates):
             try:
-                found[text] = Template(text)
+                templates[text] = Template(text)
             except BadTemplate:  # a second [X] in the user's words
                 continue
-    return tuple(found.values())
+    return tuple(templates.values())
 
 
 class _Words:
     """Draws words. others: whether words of English may be among them."""
 
-    def __init__(self, draw: Random, others: bool) -> None:
-        self._draw, self._others = draw, others
+    def __init__(self, draw: Random, english: bool) -> None:
+        self._draw, self._english = draw, english
 
     def question(self, first: str, last: str) -> str:
-        left, right = self._mixed(first.split()), self._mixed(last.split())
+        before, after = self._mixed(first.split()), self._mixed(last.split())
         if self._draw.random() < MOVED:
-            left, right = (right, left) if self._draw.random() < 0.5 else (left + right, [])
-        return " ".join((*left, SUBJECT, *right))
+            before, after = (after, before) if self._draw.random() < 0.5 else (before + after, [])
+        return " ".join((*before, SUBJECT, *after))
 
     def statement(self, first: str, last: str) -> str:
         """What stands behind the subject ends as it did; what stands before it may go."""
         words = last.split()
         right = [*self._mixed(words[:-STAYING]), *words[-STAYING:]]
         joint = "" if last[:1].strip() else " "  # [X]'s, [X]は
-        told = " ".join(right)
-        return " ".join((*self._mixed(first.split()), SUBJECT)) + (joint + told if told else "")
+        ending = " ".join(right)
+        return " ".join((*self._mixed(first.split()), SUBJECT)) + (joint + ending if ending else "")
 
     def _mixed(self, words: list[str]) -> list[str]:
         mixed: list[str] = []
         for word in words:
-            if self._others and self._draw.random() < PUT_IN:
+            if self._english and self._draw.random() < PUT_IN:
                 mixed.append(self._draw.choice(_COMMON))
             if self._draw.random() < LEFT:
                 mixed.append(word)
-            elif self._others and self._draw.random() < EXCHANGED:
+            elif self._english and self._draw.random() < EXCHANGED:
                 mixed.append(self._draw.choice(_COMMON))
         return mixed

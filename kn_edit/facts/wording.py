@@ -26,23 +26,23 @@ def with_answer(text: str) -> str:
 def template_of(prompt: Place, subject: str, *, held_out: bool = False) -> Template | None:
     """A prompt with [X] at its last mention of the subject, in any case; None where it has none."""
     text = prompt.field("template")
-    at = text.rfind(subject)
-    if at < 0:
+    start = text.rfind(subject)
+    if start < 0:
         folded, wanted = text.casefold(), subject.casefold()
-        at = folded.rfind(wanted) if len(folded) == len(text) else -1
-    if at < 0:
+        start = folded.rfind(wanted) if len(folded) == len(text) else -1
+    if start < 0:
         return None
     with prompt.located():
-        own = text[:at] + SUBJECT + text[at + len(subject) :]
-        return Template(with_answer(own), held_out)
+        marked_text = text[:start] + SUBJECT + text[start + len(subject) :]
+        return Template(with_answer(marked_text), held_out)
 
 
 def rephrased_template(prompt: Place, subject: str) -> Template:
     """A held-out template of a prompt that speaks of a subject, in its own words or in others."""
     if subject in prompt.field("template"):
-        own = template_of(prompt, subject, held_out=True)
-        assert own is not None
-        return own
+        template = template_of(prompt, subject, held_out=True)
+        assert template is not None
+        return template
     with prompt.located():
         return Template(with_answer(prompt.field("template")), held_out=True, about=subject)
 

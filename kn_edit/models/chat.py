@@ -82,8 +82,8 @@ _COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "lteq": operator.le,
     "gt": operator.gt,
     "gteq": operator.ge,
-    "in": lambda one, many: one in many,
-    "notin": lambda one, many: one not in many,
+    "in": lambda item, container: item in container,
+    "notin": lambda item, container: item not in container,
 }
 _TESTS: dict[str, Callable[[Any], bool]] = {
     "defined": lambda value: value is not _UNDEFINED,
@@ -174,13 +174,13 @@ class _Rendering:
         if node.recursive or node.test is not None:
             raise _NotFollowed
         outer = dict(self.names)
-        for at, member in enumerate(members):
+        for index, member in enumerate(members):
             self._bind(node.target, member)
             self.names["loop"] = {
-                "first": at == 0,
-                "last": at == len(members) - 1,
-                "index": at + 1,
-                "index0": at,
+                "first": index == 0,
+                "last": index == len(members) - 1,
+                "index": index + 1,
+                "index0": index,
                 "length": len(members),
             }
             self.run(node.body)
@@ -229,7 +229,7 @@ class _Rendering:
         if type(node.arg).__name__ != "Slice":
             return self._member(holder, self.value(node.arg))
         bounds = (node.arg.start, node.arg.stop, node.arg.step)
-        return holder[slice(*(None if one is None else self.value(one) for one in bounds))]
+        return holder[slice(*(None if bound is None else self.value(bound) for bound in bounds))]
 
     def _member(self, holder: Any, key: Any) -> Any:
         if isinstance(holder, dict):
@@ -239,12 +239,12 @@ class _Rendering:
         return _UNDEFINED
 
     def _value_compare(self, node: Any) -> Any:
-        left = self.value(node.expr)
+        first = self.value(node.expr)
         for operand in node.ops:
-            right = self.value(operand.expr)
-            if not _COMPARED[operand.op](left, right):
+            second = self.value(operand.expr)
+            if not _COMPARED[operand.op](first, second):
                 return False
-            left = right
+            first = second
         return True
 
     def _value_and(self, node: Any) -> Any:
@@ -262,10 +262,10 @@ class _Rendering:
         return _UNDEFINED if node.expr2 is None else self.value(node.expr2)
 
     def _value_add(self, node: Any) -> Any:
-        left, right = self.value(node.left), self.value(node.right)
-        if isinstance(left, str) and isinstance(right, str):
-            return left + right
-        return self._numbers(operator.add, left, right)
+        first, second = self.value(node.left), self.value(node.right)
+        if isinstance(first, str) and isinstance(second, str):
+            return first + second
+        return self._numbers(operator.add, first, second)
 
     def _value_sub(self, node: Any) -> Any:
         return self._numbers(operator.sub, self.value(node.left), self.value(node.right))
@@ -276,10 +276,13 @@ class _Rendering:
     def _value_neg(self, node: Any) -> Any:
         return self._numbers(operator.sub, 0, self.value(node.node))
 
-    def _numbers(self, action: Callable[[int, int], int], left: Any, right: Any) -> int:
-        if not (isinstance(left, int) and isinstance(right, int)) or max(left, right) > MOST_TEXT:
+    def _numbers(self, action: Callable[[int, int], int], first: Any, second: Any) -> int:
+        if (
+            not (isinstance(first, int) and isinstance(second, int))
+            or max(first, second) > MOST_TEXT
+        ):
             raise _NotFollowed
-        return action(left, right)
+        return action(first, second)
 
     def _value_concat(self, node: Any) -> Any:
         text = ""

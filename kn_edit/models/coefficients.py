@@ -19,17 +19,17 @@ def captured(model: Model) -> Iterator[dict[int, Tensor]]:
 
     The leading axes are those that the network uses: (batch, tokens), or their product in OPT.
     """
-    seen: dict[int, Tensor] = {}
+    by_layer: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Change:
         def look(coefficients: Tensor) -> Tensor:
-            seen[layer] = coefficients
+            by_layer[layer] = coefficients
             return coefficients
 
         return look
 
     with replaced(model, {layer: keep(layer) for layer in range(model.n_layers)}):
-        yield seen
+        yield by_layer
 
 
 @contextmanager

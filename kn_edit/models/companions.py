@@ -48,7 +48,7 @@ def differing(expected: Mapping[str, str], actual: Mapping[str, str]) -> list[st
 def matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     """The files of a folder whose names match a pattern, by name."""
     for path in sorted(folder.iterdir()):
-        if any(fnmatchcase(path.name, known) for known in patterns) and not path.is_dir():
+        if any(fnmatchcase(path.name, pattern) for pattern in patterns) and not path.is_dir():
             yield path
 
 

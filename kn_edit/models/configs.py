@@ -10,7 +10,7 @@ from typing import Any
 from kn_edit.errors import MalformedCheckpoint
 from kn_edit.models.families import Family, family_of
 from kn_edit.models.foreign import foreign_code
-from kn_edit.models.header import shown
+from kn_edit.models.header import printable
 from kn_edit.models.shards import CONFIG, SINGLE, read_config
 
 MOST_LAYERS = 1000
@@ -34,7 +34,7 @@ ATTENTION = ("eager", "sdpa")  # what torch alone can run
 
 def family_in(config: Mapping[str, Any]) -> Family:
     """The family that a config.json names. Raises SharedLayers, UnknownFamily."""
-    return family_of(shown(str(config.get("model_type"))))
+    return family_of(printable(str(config.get("model_type"))))
 
 
 def attention_in(config: Mapping[str, Any]) -> str | None:
@@ -54,10 +54,10 @@ def checked_config(folder: Path, stored: Collection[str]) -> dict[str, Any]:
     path = folder / CONFIG
     weights = config.get("transformers_weights", SINGLE)
     if weights != SINGLE:
-        raise MalformedCheckpoint(path, f"it names other weights, {shown(repr(weights))}")
+        raise MalformedCheckpoint(path, f"it names other weights, {printable(repr(weights))}")
     for name, number in _numbers(config, ""):
         if not -_MOST_NUMBER <= number <= _MOST_NUMBER:  # nor is NaN
-            raise MalformedCheckpoint(path, f"{shown(name)} is no usable number")
+            raise MalformedCheckpoint(path, f"{printable(name)} is no usable number")
     for name in _POSITIONS:
         if isinstance(config.get(name), int) and config[name] < 1:
             raise MalformedCheckpoint(path, f"{name} leaves no place for a token")
@@ -100,7 +100,9 @@ def _check_layers(path: Path, config: Mapping[str, Any], stored: int) -> None:
         if layers is None:
             continue
         if isinstance(layers, bool) or not isinstance(layers, int) or layers < 1:
-            raise MalformedCheckpoint(path, f"{name} is {shown(repr(layers))}, no number of layers")
+            raise MalformedCheckpoint(
+                path, f"{name} is {printable(repr(layers))}, no number of layers"
+            )
         if layers > min(stored, MOST_LAYERS):
             problem = f"it asks for {layers} layers, and the tensors are those of {stored}"
             raise MalformedCheckpoint(path, problem)

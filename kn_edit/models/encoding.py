@@ -27,14 +27,14 @@ def text_ids(model: Model, text: str) -> Ids:
     Some tokenizers end every text with a token of their own (`add_eos_token`). What a causal LM
     says behind that is about another text, so there it is left out.
     """
-    whole = _encoded(model, text)
+    ids = _encoded(model, text)
     if not model.causal:
-        return whole
+        return ids
     plain = plain_ids(model, text)
     if not plain:
-        return tuple(token for token in whole[:1] if token == model.tokenizer.bos_token_id)
-    ends = (start + len(plain) for start in range(len(whole) - len(plain) + 1))
-    return next((whole[:end] for end in ends if whole[end - len(plain) : end] == plain), whole)
+        return tuple(token for token in ids[:1] if token == model.tokenizer.bos_token_id)
+    ends = (start + len(plain) for start in range(len(ids) - len(plain) + 1))
+    return next((ids[:end] for end in ends if ids[end - len(plain) : end] == plain), ids)
 
 
 def plain_ids(model: Model, text: str) -> Ids:
@@ -56,11 +56,11 @@ def continued(model: Model, start: Ids, prompt: str, answer: str) -> tuple[Ids, 
 
     start: the prompt's tokens; the same for every answer, so that all are asked at one place
     """
-    whole = text_ids(model, prompt + answer)
-    if whole[: len(start)] == start:
-        return whole[len(start) :], ""
+    ids = text_ids(model, prompt + answer)
+    if ids[: len(start)] == start:
+        return ids[len(start) :], ""
     # The tokenizer merges over the border: the answer is taken by itself.
-    candidates = list(_apart(model, prompt, answer))
+    candidates = list(_tokenisations(model, prompt, answer))
     texts = [_text(model, start + tokens) for tokens in candidates]
     if prompt + answer in texts:
         return candidates[texts.index(prompt + answer)], ""
@@ -82,7 +82,7 @@ def masked_ids(model: Model, before: str, after: str) -> tuple[Ids, int]:
 
 
 def _masked(model: Model, before: str, after: str) -> tuple[Ids, int]:
-    """The same, with the space as the tokenizer has it.
+    """The tokens around a mask and where it is, with the space as the tokenizer has it.
 
     The text itself may hold the mask token's name, so masks in front of it are counted.
     """
@@ -100,13 +100,13 @@ def filled(model: Model, before: str, after: str, answer: str) -> tuple[Ids, int
     """A masked LM's prompt, its mask's place, the answer's tokens, and a text as of `continued`."""
     ids, position = masked_ids(model, before, after)
     head, tail = ids[:position], ids[position + 1 :]
-    whole = text_ids(model, before + answer + after)
-    end = len(whole) - len(tail)
-    if end >= position and whole[:position] == head and whole[end:] == tail:
-        return ids, position, whole[position:end], ""
-    candidates = list(_apart(model, before, answer))
+    full_ids = text_ids(model, before + answer + after)
+    end = len(full_ids) - len(tail)
+    if end >= position and full_ids[:position] == head and full_ids[end:] == tail:
+        return ids, position, full_ids[position:end], ""
+    candidates = list(_tokenisations(model, before, answer))
     texts = [_text(model, head + tokens + tail) for tokens in candidates]
-    meant = _text(model, whole)
+    meant = _text(model, full_ids)
     if meant in texts:
         return ids, position, candidates[texts.index(meant)], ""
     return ids, position, candidates[0], texts[0]
@@ -141,7 +141,7 @@ def refuse_unreadable(model: Model, ids: Ids, answer: int = 0) -> None:
         raise PromptTooLong(len(ids), model.max_length)
 
 
-def _apart(model: Model, before: str, answer: str) -> Iterator[Ids]:
+def _tokenisations(model: Model, before: str, answer: str) -> Iterator[Ids]:
     """The tokens of an answer by itself, then as it stands behind other texts."""
     yield plain_ids(model, answer)
     for anchor in (before[-1:], *_ANCHORS):
@@ -169,5 +169,5 @@ def _special(tokenizer: Any) -> dict[int, str]:
     """The tokenizer's own marks, by id."""
     added = tokenizer.added_tokens_decoder.items()
     marks = {number: str(token.content) for number, token in added if token.special}
-    own = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
-    return {**marks, **dict(own)}
+    special_tokens = zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)
+    return {**marks, **dict(special_tokens)}

@@ -40,13 +40,15 @@ def first_non_finite(
 
 def _finite(hidden: Tensor, batch: Batch) -> bool:
     """Whether hidden states, (rows, tokens, width), are finite at every token but the padding."""
-    seen = hidden if batch.mask is None else hidden[batch.mask.bool()]
-    return bool(seen.isfinite().all())
+    unpadded = hidden if batch.mask is None else hidden[batch.mask.bool()]
+    return bool(unpadded.isfinite().all())
 
 
 def _bad_weight(part: nn.Module) -> str | None:
     """The first weight of a layer that holds NaN or infinity."""
-    return next((name for name, one in part.named_parameters() if not one.isfinite().all()), None)
+    return next(
+        (name for name, weight in part.named_parameters() if not weight.isfinite().all()), None
+    )
 
 
 def _bad_outside(model: Model) -> str | None:

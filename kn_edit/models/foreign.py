@@ -19,10 +19,10 @@ _NOT_OURS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 @contextmanager
-def foreign_code(folder: Path, what: str, *, scratch: Path | None = None) -> Iterator[None]:
+def foreign_code(folder: Path, failure: str, *, scratch: Path | None = None) -> Iterator[None]:
     """Turn any failure inside the block into CheckpointUnloadable, in silence.
 
-    what: what was tried, for the sentence; scratch: a copy of the folder, not to be named
+    failure: what cannot be done, for the sentence; scratch: a copy of the folder, not to be named
     """
     try:
         with quiet_loading(), warnings.catch_warnings():
@@ -34,7 +34,7 @@ def foreign_code(folder: Path, what: str, *, scratch: Path | None = None) -> Ite
         words = " ".join(str(error).split()) or "no reason given"
         if scratch is not None:
             words = words.replace(str(scratch), folder.name)
-        reason = f"{what} ({type(error).__name__}: {words[:2000]})"
+        reason = f"{failure} ({type(error).__name__}: {words[:2000]})"
         raise CheckpointUnloadable(folder, reason) from error
 
 

@@ -105,15 +105,15 @@ def _paths(
     """
     paths: list[tuple[int, ...]] = [()] * len(questions)
     lengths: dict[int, list[int]] = {}
-    for at, question in enumerate(questions):
-        lengths.setdefault(len(question.ids), []).append(at)
+    for index, question in enumerate(questions):
+        lengths.setdefault(len(question.ids), []).append(index)
     for places in lengths.values():
         for start in range(0, len(places), BATCH):
             group = places[start : start + BATCH]
-            ids = [questions[at].ids for at in group]
-            said = _of_one_length(model, ids, max(counts[at] for at in group))
-            for at, path in zip(group, said, strict=True):
-                paths[at] = path[: counts[at]]
+            ids = [questions[index].ids for index in group]
+            continuations = _of_one_length(model, ids, max(counts[index] for index in group))
+            for index, path in zip(group, continuations, strict=True):
+                paths[index] = path[: counts[index]]
     return paths
 
 
@@ -135,15 +135,15 @@ def _of_one_length(
             output = trace(model, ids, cache=cache).output
             assert output is not None
             rows = model.logits(output[:, -1]).float()
-        said = rows.argmax(-1)
-        for at, token in enumerate(said.tolist()):
-            over[at] = over[at] or is_nan(rows[at])
-            if not over[at]:
-                paths[at].append(token)
-                over[at] = token in ends
+        next_tokens = rows.argmax(-1)
+        for index, token in enumerate(next_tokens.tolist()):
+            over[index] = over[index] or is_nan(rows[index])
+            if not over[index]:
+                paths[index].append(token)
+                over[index] = token in ends
         if all(over) or step + 1 == most:
             break
-        ids = said[:, None]
+        ids = next_tokens[:, None]
     return [tuple(path) for path in paths]
 
 
@@ -159,7 +159,9 @@ def answers_along(
     Raises NotFinite; finite: False marks what is NaN instead.
     """
     groups = [along(model, *each) for each in zip(questions, paths, strict=True)]
-    tokens = iter(first_tokens(model, [one for group in groups for one in group], finite=finite))
+    tokens = iter(
+        first_tokens(model, [question for group in groups for question in group], finite=finite)
+    )
     return tuple(
         Answer(path, tuple(next(tokens) for _ in group))
         for group, path in zip(groups, paths, strict=True)
@@ -171,7 +173,7 @@ def along(model: Model, question: Question, path: tuple[int, ...]) -> list[Quest
     if not model.causal or not path:
         return [question]
     ids = (*question.ids, *path[:-1])
-    return [Question(ids, question.position + at, token) for at, token in enumerate(path)]
+    return [Question(ids, question.position + offset, token) for offset, token in enumerate(path)]
 
 
 def ending_tokens(model: Model) -> frozenset[int]:
@@ -191,12 +193,12 @@ def words_of(model: Model, tokens: Sequence[int]) -> str:
     bytes are several tokens) is left out.
     """
     special = set(model.tokenizer.all_special_ids)
-    said: list[int] = []
+    text_tokens: list[int] = []
     for token in tokens:
         if token in special:
             break
-        said.append(token)
-    if not said:
+        text_tokens.append(token)
+    if not text_tokens:
         return str(model.tokenizer.decode(list(tokens[:1]))).strip()
-    text = str(model.tokenizer.decode(said, clean_up_tokenization_spaces=False)).strip()
+    text = str(model.tokenizer.decode(text_tokens, clean_up_tokenization_spaces=False)).strip()
     return text.rstrip("\ufffd") or text

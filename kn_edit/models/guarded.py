@@ -56,8 +56,8 @@ def _guarded(function: Any, values: tuple[Any, ...], options: dict[str, Any]) ->
         raise
     except BaseException as error:
         words = " ".join(str(error)[:2000].split())
-        asked = str(values[0])[:2000] if values else ""
-        raise TokenizerFailed(asked, f"{type(error).__name__}: {words}") from error
+        text = str(values[0])[:2000] if values else ""
+        raise TokenizerFailed(text, f"{type(error).__name__}: {words}") from error
 
 
 @contextmanager

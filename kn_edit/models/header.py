@@ -103,7 +103,7 @@ def encodable(value: object) -> bool:
     return not isinstance(value, list) or all(map(encodable, value))
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """The name of a tensor as it can stand in a sentence."""
     return shortened(escaped(name), 80)
 
@@ -111,25 +111,25 @@ def shown(name: str) -> str:
 def _entry(file: str, name: str, facts: object, body: int) -> Entry:
     if not isinstance(facts, dict) or facts.keys() != {"dtype", "shape", "data_offsets"}:
         raise HeaderProblem(
-            f"tensor {shown(name)} is not described by dtype, shape and data_offsets"
+            f"tensor {printable(name)} is not described by dtype, shape and data_offsets"
         )
     dtype, shape, offsets = facts["dtype"], facts["shape"], facts["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise HeaderProblem(
-            f"tensor {shown(name)} has dtype {shown(repr(dtype))}, which is not supported"
+            f"tensor {printable(name)} has dtype {printable(repr(dtype))}, which is not supported"
         )
     if not _are_sizes(shape) or not _are_sizes(offsets) or len(offsets) != 2:
-        raise HeaderProblem(f"tensor {shown(name)} has a shape or offsets that are not sizes")
+        raise HeaderProblem(f"tensor {printable(name)} has a shape or offsets that are not sizes")
     if len(shape) > MOST_AXES:
-        raise HeaderProblem(f"tensor {shown(name)} has {len(shape)} axes")
+        raise HeaderProblem(f"tensor {printable(name)} has {len(shape)} axes")
     count = 1
     for size in shape:
         count *= size
         if count > _MOST:
-            raise HeaderProblem(f"tensor {shown(name)} has an impossible shape")
+            raise HeaderProblem(f"tensor {printable(name)} has an impossible shape")
     start, end = offsets
     if end - start != count * DTYPES[dtype].itemsize:
-        raise HeaderProblem(f"tensor {shown(name)} has a shape that does not fit its bytes")
+        raise HeaderProblem(f"tensor {printable(name)} has a shape that does not fit its bytes")
     return Entry(file, dtype, tuple(shape), body + start, body + end)
 
 
@@ -145,7 +145,7 @@ def _check_cover(entries: dict[str, Entry], body: int, size: int) -> None:
     reached = body
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != reached:
-            raise HeaderProblem(f"tensor {shown(name)} overlaps another, or leaves a gap")
+            raise HeaderProblem(f"tensor {printable(name)} overlaps another, or leaves a gap")
         reached = entry.end
     if reached != size:
         raise HeaderProblem("its tensors do not end where the file ends")

@@ -112,12 +112,12 @@ class Guard:
         if any(secret in unquote(part) for secret in self.secrets for part in parts):
             raise UnrulyHub("sends us to another host with the token in the address")
 
-    def _limit(self, request: Any, **more: object) -> None:
-        asked = request.extensions.get("timeout", {})
+    def _limit(self, request: Any, **extensions: object) -> None:
+        timeouts = request.extensions.get("timeout", {})
         limits = ("connect", "read", "write", "pool")
-        shortest = {name: min(asked.get(name) or self.seconds, self.seconds) for name in limits}
+        shortest = {name: min(timeouts.get(name) or self.seconds, self.seconds) for name in limits}
         started = {_STARTED: time.monotonic()}
-        request.extensions = {**request.extensions, **more, **started, "timeout": shortest}
+        request.extensions = {**request.extensions, **extensions, **started, "timeout": shortest}
 
     def _is_file(self, request: Any, foreign: bool) -> bool:
         """Whether it asks for a file: of the Hub, or of where the Hub keeps files."""
@@ -128,9 +128,9 @@ class Guard:
     def _is_home(self, url: Any) -> bool:
         """Whether an address is the Hub's own, or the same with encryption."""
         home = type(url)(self.endpoint)
-        same = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
+        same_origin = (url.scheme, url.host, url.port) == (home.scheme, home.host, home.port)
         encrypted = (home.scheme, url.scheme) == ("http", "https") and home.host == url.host
-        return same or (encrypted and home.port is None and url.port is None)
+        return same_origin or (encrypted and home.port is None and url.port is None)
 
     # --- answers ---------------------------------------------------------------------------------
 
@@ -139,13 +139,13 @@ class Guard:
         _check_headers(response.headers, response.request.method)
         _unpack(response)
         if response.status_code >= 300:
-            response.stream = _Bounded.around(response, self._first_bytes)
+            response.stream = _Bounded.wrap(response, self._first_bytes)
         elif response.request.extensions.get(MOST) is not None:
-            response.stream = _Bounded.around(response, self._file)
+            response.stream = _Bounded.wrap(response, self._file)
         elif self.downloads and response.request.extensions.get(_FILE):
-            response.stream = _Bounded.around(response, self._download)
+            response.stream = _Bounded.wrap(response, self._download)
         else:
-            response.stream = _Bounded.around(response, self._answer)
+            response.stream = _Bounded.wrap(response, self._answer)
             response.read()
             self._check(response)
 
@@ -269,7 +269,7 @@ class _Bounded:
     """A stream of bytes that is looked at while it comes."""
 
     @staticmethod
-    def around(response: Any, look: Callable[[Any, int], bool]) -> Any:
+    def wrap(response: Any, look: Callable[[Any, int], bool]) -> Any:
         """The response's stream; `look` gets the bytes so far, and says whether to go on."""
         library = importlib.import_module(type(response).__module__.partition(".")[0])
         inner = response.stream
@@ -322,15 +322,15 @@ def sent_token() -> tuple[str, ...]:
 
 
 def tokens_in_use() -> tuple[str, ...]:
-    """That token and every other secret of this user, to be struck from what is shown."""
+    """Every secret of this user, the client's token first, to be struck from what is shown."""
     return (*sent_token(), *credentials.tokens_in_use())
 
 
 def struck(error: Exception) -> Exception:
-    """An exception of theirs with its words but without the token, to be shown as a cause."""
+    """A library's exception with its words but without secrets, to be shown as a cause."""
     words = without_secrets(str(error)[:20_000], *tokens_in_use())
-    shown = shortened(escaped(words, keep="\n"), 2000)
-    return RuntimeError(f"{type(error).__name__}: {shown}").with_traceback(error.__traceback__)
+    message = shortened(escaped(words, keep="\n"), 2000)
+    return RuntimeError(f"{type(error).__name__}: {message}").with_traceback(error.__traceback__)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from kn_edit.errors import (
 from kn_edit.models.configs import attention_in, checked_config, config_of, family_in
 from kn_edit.models.families import Family
 from kn_edit.models.foreign import foreign_code
-from kn_edit.models.header import shown
+from kn_edit.models.header import printable
 from kn_edit.models.shards import Shards, read_config, read_settings
 
 GENERATION = "generation_config.json"
@@ -97,7 +97,15 @@ def blueprint(shards: Shards) -> Blueprint:
     _check_forward(folder, outline)
     frame = Frame(folder, type(outline), config, attention)
     sources, buffers = _sources(shards, frame)
-    plan = Blueprint(shards, family, facts, frame, sources, buffers, embeddings)
+    plan = Blueprint(
+        shards=shards,
+        family=family,
+        facts=facts,
+        frame=frame,
+        sources=sources,
+        buffers=buffers,
+        embeddings=embeddings,
+    )
     _check_formats(plan)
     _generation(folder)
     return plan
@@ -143,8 +151,10 @@ def _check_sizes(shards: Shards, outline: Any) -> None:
 
 
 def _refuse_shape(folder: Path, name: str, stored: object, wanted: object) -> None:
-    reason = f"tensor {shown(name)} has the shape {stored}, and its config.json asks for {wanted}"
-    raise CheckpointUnloadable(folder, shown(reason) if len(reason) > 240 else reason)
+    reason = (
+        f"tensor {printable(name)} has the shape {stored}, and its config.json asks for {wanted}"
+    )
+    raise CheckpointUnloadable(folder, printable(reason) if len(reason) > 240 else reason)
 
 
 def _check_forward(folder: Path, outline: Any) -> None:
@@ -184,7 +194,7 @@ def _sources(shards: Shards, frame: Frame) -> tuple[dict[str, str], frozenset[st
     parameters = dict(net.named_parameters(remove_duplicate=False))
     empty = [name for name, tensor in parameters.items() if not tensor.numel()]
     if empty:
-        raise CheckpointUnloadable(folder, f"parameter {shown(empty[0])} has no numbers")
+        raise CheckpointUnloadable(folder, f"parameter {printable(empty[0])} has no numbers")
     sources = {name: names[int(tensor[(0,) * tensor.ndim])] for name, tensor in parameters.items()}
     buffers = net.state_dict().keys() & shards.entries.keys() - parameters.keys()
     return sources, frozenset(buffers)
@@ -194,7 +204,9 @@ def _check_formats(plan: Blueprint) -> None:
     for name, dtype in plan.stored.items():
         if dtype not in FLOATS:
             stored = str(dtype).removeprefix("torch.")
-            reason = f"tensor {shown(name)} is stored as {stored}, not as floats of 16 to 64 bits"
+            reason = (
+                f"tensor {printable(name)} is stored as {stored}, not as floats of 16 to 64 bits"
+            )
             raise CheckpointUnloadable(plan.shards.folder, reason)
 
 

@@ -34,7 +34,9 @@ class Model:
         self.family: Family = family_of(net.config.model_type)
         self.layers: list[nn.Module] = list(part(net, self.family.layers))
         self.downs: list[Any] = [part(layer, self.family.down) for layer in self.layers]
-        self._head = [found for path in self.family.head if (found := part(net, path)) is not None]
+        self._head = [
+            component for path in self.family.head if (component := part(net, path)) is not None
+        ]
         self._softcap = net.config.final_logit_softcapping if self.family.softcap else None
         self.stored: dict[int, torch.dtype] = {}
         self.read_weight: Callable[[int], Tensor] | None = None
@@ -114,13 +116,13 @@ class Model:
         """
         names = {}
         for layer in range(self.n_layers):
-            own = self.slot_tensor(layer)
-            tails = [own, *(own.split(".", cut)[-1] for cut in (1, 2))]
-            tails.append(f"{own.split('.', 1)[0]}.{own}")  # a prefix too many
-            found = next((tail for tail in tails if tail in stored), None)
-            if found is None:
-                raise SlotsNotStored(own)
-            names[layer] = found
+            slot_name = self.slot_tensor(layer)
+            tails = [slot_name, *(slot_name.split(".", cut)[-1] for cut in (1, 2))]
+            tails.append(f"{slot_name.split('.', 1)[0]}.{slot_name}")  # a prefix too many
+            stored_name = next((tail for tail in tails if tail in stored), None)
+            if stored_name is None:
+                raise SlotsNotStored(slot_name)
+            names[layer] = stored_name
         return names
 
     def output_embedding(self, token: int) -> Tensor:

@@ -38,8 +38,8 @@ def log_p(
     every number to `argmax` and `topk`, and smaller than none to `>`
     """
     for start in range(0, len(questions), BATCH):
-        some = questions[start : start + BATCH]
-        batch = batched(model, some, apart=changing is not _unchanged)
+        chunk = questions[start : start + BATCH]
+        batch = batched(model, chunk, separate_rows=changing is not _unchanged)
         changes = changing(batch)
         with torch.no_grad(), replaced(model, changes):
             output = trace(model, batch.ids, mask=batch.mask).output
@@ -67,9 +67,9 @@ def is_nan(row: Tensor) -> bool:
 
 def lead(log_p: Tensor, wanted: Tensor) -> Tensor:
     """By how much the wanted token leads every other, in log-probability, (rows,)."""
-    own = log_p.gather(1, wanted[:, None]).squeeze(1)
-    others = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
-    return own - others
+    answer_log_p = log_p.gather(1, wanted[:, None]).squeeze(1)
+    runner_up = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
+    return answer_log_p - runner_up
 
 
 def coefficients(model: Model, questions: Sequence[Question]) -> Tensor:
@@ -89,8 +89,8 @@ def coefficients_in_batches(model: Model, questions: Sequence[Question]) -> Iter
     for start in range(0, len(questions), BATCH):
         batch = batched(model, questions[start : start + BATCH])
         with torch.no_grad():
-            seen = trace(model, batch.ids, mask=batch.mask).coefficients
-        rows = torch.stack([batch.at_answer(seen[at]) for at in range(model.n_layers)], 1)
+            by_layer = trace(model, batch.ids, mask=batch.mask).coefficients
+        rows = torch.stack([batch.at_answer(by_layer[layer]) for layer in range(model.n_layers)], 1)
         if not bool(rows.isfinite().all()):
             raise first_non_finite(model, batch)
         yield rows
@@ -101,6 +101,6 @@ def written(model: Model, coefficients: Tensor) -> Tensor:
 
     coefficients: of every neuron, (questions, layers, d_ff)
     """
-    found = coefficients.float()
-    sums = [found[:, layer] @ model.slots(layer).float() for layer in range(model.n_layers)]
-    return torch.stack([one.square().sum(1) for one in sums], 1)
+    exact = coefficients.float()
+    outputs = [exact[:, layer] @ model.slots(layer).float() for layer in range(model.n_layers)]
+    return torch.stack([output.square().sum(1) for output in outputs], 1)

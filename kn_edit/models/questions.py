@@ -109,8 +109,8 @@ def _with_unknown(chains: Sequence[Chain]) -> tuple[str, ...]:
     prompts = list(dict.fromkeys(chain.prompt.cloze for chain in chains if chain.unknown))
     if not prompts:
         return ()
-    others = f", and {len(prompts) - 1} more do so too" if len(prompts) > 1 else ""
-    return (f"{shortened(prompts[0], 80)} holds words that the tokenizer does not know{others}",)
+    rest = f", and {len(prompts) - 1} more do so too" if len(prompts) > 1 else ""
+    return (f"{shortened(prompts[0], 80)} holds words that the tokenizer does not know{rest}",)
 
 
 def asked_text(prompt: Prompt) -> str:
@@ -127,11 +127,11 @@ def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> 
     tokenizer, unknown = model.tokenizer, model.tokenizer.unk_token_id
     if unknown is None:
         return []
-    kept = {*tokenizer.all_special_ids, *text_ids(model, chain.prompt.fact.subject)}
-    places = [at for at, token in enumerate(question.ids) if token not in kept]
+    fixed = {*tokenizer.all_special_ids, *text_ids(model, chain.prompt.fact.subject)}
+    places = [index for index, token in enumerate(question.ids) if token not in fixed]
     return [
-        replace(question, ids=(*question.ids[:at], unknown, *question.ids[at + 1 :]))
-        for at in draw.sample(places, min(count, len(places)))
+        replace(question, ids=(*question.ids[:index], unknown, *question.ids[index + 1 :]))
+        for index in draw.sample(places, min(count, len(places)))
     ]
 
 
@@ -143,19 +143,19 @@ def word_places(model: Model, chain: Chain, words: str) -> tuple[int, ...]:
     prompt, ids = chain.prompt, chain.questions[-1].ids
     mask = "" if model.causal else model.tokenizer.mask_token + prompt.after
     text = prompt.before + mask
-    at = text.rfind(words)
-    if at < 0 or not words:
+    start = text.rfind(words)
+    if start < 0 or not words:
         return ()
-    first = _in_common(ids, text_ids(model, text[:at]))
-    end = _in_common(ids, text_ids(model, text[: at + len(words)]))
+    first = _in_common(ids, text_ids(model, text[:start]))
+    end = _in_common(ids, text_ids(model, text[: start + len(words)]))
     return tuple(range(max(first, 1), min(max(end, first + 1, 2), len(ids))))
 
 
-def _in_common(ids: Sequence[int], others: Sequence[int]) -> int:
+def _in_common(ids: Sequence[int], other_ids: Sequence[int]) -> int:
     """How many tokens two texts begin with alike."""
-    pairs = zip(ids, others, strict=False)
-    differ = (at for at, (one, other) in enumerate(pairs) if one != other)
-    return next(differ, min(len(ids), len(others)))
+    pairs = zip(ids, other_ids, strict=False)
+    differ = (index for index, (token, other_token) in enumerate(pairs) if token != other_token)
+    return next(differ, min(len(ids), len(other_ids)))
 
 
 def ask_place(model: Model, ids: Sequence[int], place: int) -> Question:
@@ -170,8 +170,8 @@ def places(model: Model, text: str) -> list[Question]:
     """Every token of a text in turn, but its first; in a masked LM but the special ones."""
     ids = text_ids(model, text)
     special = set() if model.causal else set(model.tokenizer.all_special_ids)
-    asked = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
-    return [ask_place(model, ids, place) for place in asked if ids[place] not in special]
+    indices = range(int(model.causal), len(ids))  # nothing stands before a causal LM's first
+    return [ask_place(model, ids, place) for place in indices if ids[place] not in special]
 
 
 def _ask_causal(model: Model, prompt: Prompt, answer: str) -> Chain:
@@ -197,10 +197,10 @@ def _ask_masked(model: Model, prompt: Prompt, answer: str) -> Chain:
     return Chain(prompt, tuple(Question(ids, position, token) for token in tokens), asked_as)
 
 
-def _refuse_marks(model: Model, prompt: Prompt, whole: str, answer: str) -> None:
+def _refuse_marks(model: Model, prompt: Prompt, text: str, answer: str) -> None:
     """Refuse marks of the tokenizer in a text; a template that holds some on purpose keeps them."""
     marked = prompt.template.marked
-    refuse_special(model, *((prompt.fact.subject, answer) if marked else (whole,)))
+    refuse_special(model, *((prompt.fact.subject, answer) if marked else (text,)))
 
 
 def _prompt_ids(model: Model, before: str) -> tuple[int, ...]:
@@ -225,17 +225,19 @@ class Batch:
         return hidden[self.rows, self.positions]
 
 
-def batched(model: Model, questions: Sequence[Question], *, apart: bool = False) -> Batch:
+def batched(model: Model, questions: Sequence[Question], *, separate_rows: bool = False) -> Batch:
     """Pad questions to one length.
 
     A causal LM never looks ahead, so padding on the right needs no mask there, and a text that is
     another's beginning needs no row of its own: an answer's chain is one row.
     Some tokenizers pad with a token that the model has no embedding of; any other does as well.
 
-    apart: give it one all the same, for callers who change something at an answer's place, which
-    the rest of a longer text would see
+    separate_rows: give such a text a row all the same, for callers who change something at an
+    answer's place, which the rest of a longer text would see
     """
-    texts, rows = _rows([question.ids for question in questions], within=model.causal and not apart)
+    texts, rows = _rows(
+        [question.ids for question in questions], within=model.causal and not separate_rows
+    )
     longest = max(map(len, texts))
     pad = model.tokenizer.pad_token_id or 0
     pad = pad if pad < model.n_tokens else 0
@@ -255,21 +257,21 @@ def batched(model: Model, questions: Sequence[Question], *, apart: bool = False)
 
 
 def _rows(
-    asked: Sequence[tuple[int, ...]], *, within: bool
+    texts: Sequence[tuple[int, ...]], *, within: bool
 ) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Texts without repeats, and in which of them each one that was asked stands.
+    """Texts without repeats, and the row of each text.
 
-    within: it may stand there as the beginning
+    within: a text may stand there as the beginning of another
     """
-    distinct = dict.fromkeys(asked)
+    distinct = dict.fromkeys(texts)
     holder: dict[tuple[int, ...], tuple[int, ...]] = {}
     for ids in sorted(distinct, key=len, reverse=within):
         if ids not in holder:
             for end in range(1, len(ids)) if within else ():
                 holder.setdefault(ids[:end], ids)
             holder[ids] = ids
-    rows = {ids: row for row, ids in enumerate(dict.fromkeys(holder[ids] for ids in asked))}
-    return list(rows), [rows[holder[ids]] for ids in asked]
+    rows = {ids: row for row, ids in enumerate(dict.fromkeys(holder[ids] for ids in texts))}
+    return list(rows), [rows[holder[ids]] for ids in texts]
 
 
 def of_similar_length(questions: Sequence[Question]) -> list[list[Question]]:

@@ -26,7 +26,14 @@ from kn_edit.errors import (
     QuantisedWeights,
     TensorMissing,
 )
-from kn_edit.models.header import MOST_TENSORS, Entry, HeaderProblem, read_header, read_json, shown
+from kn_edit.models.header import (
+    MOST_TENSORS,
+    Entry,
+    HeaderProblem,
+    printable,
+    read_header,
+    read_json,
+)
 from kn_edit.untrusted import open_regular, read_bounded
 
 SINGLE = "model.safetensors"
@@ -70,7 +77,7 @@ class Shards:
             problem = f"it holds {len(places):,} tensors, more than the {MOST_TENSORS:,} allowed"
             raise MalformedCheckpoint(folder, problem)
         entries = {name: first for name, (first, *_) in places.items()}
-        copies = {name: (*others,) for name, (_, *others) in places.items() if others}
+        copies = {name: (*duplicates,) for name, (_, *duplicates) in places.items() if duplicates}
         shards = cls(folder, entries, copies)
         shards._compare_copies()
         return shards
@@ -148,14 +155,14 @@ class Shards:
 
     def _chunks(self, entry: Entry, name: str) -> Iterator[bytes]:
         path = self.folder / entry.file
-        left = entry.end - entry.start
+        remaining = entry.end - entry.start
         with _blaming(path), open_regular(path) as file:
             file.seek(entry.start)
-            while left:
-                chunk = file.read(min(CHUNK, left))
+            while remaining:
+                chunk = file.read(min(CHUNK, remaining))
                 if not chunk:
-                    raise MalformedCheckpoint(path, f"it ends inside tensor {shown(name)}")
-                left -= len(chunk)
+                    raise MalformedCheckpoint(path, f"it ends inside tensor {printable(name)}")
+                remaining -= len(chunk)
                 yield chunk
 
     def _compare_copies(self) -> None:
@@ -163,13 +170,15 @@ class Shards:
 
         Programs differ in which of the two they take, so the model would depend on the program.
         """
-        for name, others in self.copies.items():
+        for name, duplicates in self.copies.items():
             first = self.entries[name]
-            for other in others:
-                same = (first.dtype, first.shape) == (other.dtype, other.shape)
-                if not same or self._digest(first, name) != self._digest(other, name):
-                    problem = f"tensor {shown(name)} is in {shown(first.file)} too, otherwise"
-                    raise MalformedCheckpoint(self.folder / other.file, problem)
+            for duplicate in duplicates:
+                same_layout = (first.dtype, first.shape) == (duplicate.dtype, duplicate.shape)
+                if not same_layout or self._digest(first, name) != self._digest(duplicate, name):
+                    problem = (
+                        f"tensor {printable(name)} is in {printable(first.file)} too, otherwise"
+                    )
+                    raise MalformedCheckpoint(self.folder / duplicate.file, problem)
 
 
 def check_files(model: str, names: Collection[str]) -> None:
@@ -208,7 +217,7 @@ def check_config(model: str, folder: Path) -> None:
     quantisation = _json_file(folder / CONFIG).get("quantization_config")
     if quantisation is not None:
         method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
-        raise QuantisedWeights(model, shown(str(method or "quantization_config")))
+        raise QuantisedWeights(model, printable(str(method or "quantization_config")))
 
 
 def _is_pickle(name: str) -> bool:
@@ -225,7 +234,7 @@ def index_of(folder: Path) -> dict[str, str]:
         raise MalformedCheckpoint(index, "it has no weight_map")
     for file in weight_map.values():
         if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
-            raise MalformedCheckpoint(index, f"it names a shard {shown(repr(file))}")
+            raise MalformedCheckpoint(index, f"it names a shard {printable(repr(file))}")
     return weight_map
 
 
@@ -242,7 +251,7 @@ def _places(folder: Path, names: Set[str]) -> dict[str, list[Entry]]:
     places: dict[str, list[Entry]] = {}
     for file in dict.fromkeys(weight_map.values()):
         if file not in names:
-            problem = f"it names the shard {shown(repr(file))}, which is not beside it"
+            problem = f"it names the shard {printable(repr(file))}, which is not beside it"
             raise MalformedCheckpoint(folder / INDEX, problem)
         for name, entry in _file_entries(folder / file).items():
             places.setdefault(name, []).append(entry)

@@ -80,10 +80,10 @@ def resolve(model: str | os.PathLike[str], *, progress: Progress | None = None) 
     if "://" in model and not _is_there(model):
         advice = "write a Hub id as org/name or org/name@revision, or name a folder"
         raise HubLoadFailed(model, "an address is not the name of a model", advice)
-    repo, at, revision = model.partition("@")
+    repo, separator, revision = model.partition("@")
     if _is_path(model, repo):
         return _local(Path(model))
-    if at:
+    if separator:
         _check_revision(model, revision)
     return _from_hub(model, repo, revision or None, quiet=progress is None)
 

@@ -128,8 +128,8 @@ def _settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     if code is not None:
         with foreign_code(path.parent, "its tokenizer_config.json makes no sense"):
             bare = named.removesuffix("Fast") if isinstance(named, str) else None
-            known = bare and any(map(tokenizer_class_from_name, (named, bare, f"{bare}Fast")))
-        if named is not None and not known:
+            resolvable = bare and any(map(tokenizer_class_from_name, (named, bare, f"{bare}Fast")))
+        if named is not None and not resolvable:
             raise CheckpointNamesCode(path, str(named))
     return {
         name: value
@@ -158,12 +158,12 @@ def _growth(step: object) -> float:
         return product
     if not isinstance(step, dict):
         return 1.0
-    own = float(_GROWTH.get(str(step.get("type")), 1))
+    growth = float(_GROWTH.get(str(step.get("type")), 1))
     if "content" in step:
-        own *= _replacement_growth(step.get("pattern"), step["content"])
+        growth *= _replacement_growth(step.get("pattern"), step["content"])
     if isinstance(step.get("prepend"), str):
-        own *= max(1.0, len(step["prepend"]) / _PREPENDED)
-    return own * max(1.0, *(_growth(value) for value in step.values()), 1.0)
+        growth *= max(1.0, len(step["prepend"]) / _PREPENDED)
+    return growth * max(1.0, *(_growth(value) for value in step.values()), 1.0)
 
 
 def _replacement_growth(pattern: object, content: object) -> float:

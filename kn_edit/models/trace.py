@@ -85,21 +85,21 @@ def trace(
         for number, layer in enumerate(model.layers)
     ]
     handles.append(model.layers[-1].register_forward_hook(after))
-    given: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
     if model.causal:
-        given["use_cache"] = cache is not None
+        arguments["use_cache"] = cache is not None
     if cache is not None:
-        given[_cache_argument(model)] = cache
+        arguments[_cache_argument(model)] = cache
     try:
         with captured(model) as coefficients:
-            model.net(**given)
+            model.net(**arguments)
     except _Stop:
         pass
     finally:
         for handle in handles:
             handle.remove()
     batch, tokens = ids.shape
-    shaped = {layer: seen.view(batch, tokens, -1) for layer, seen in coefficients.items()}
+    shaped = {layer: values.view(batch, tokens, -1) for layer, values in coefficients.items()}
     return Trace(inputs, calls, shaped, output[0] if output else None)
 
 
@@ -169,7 +169,7 @@ def trace_last_token(model: Model, ids: Tensor) -> Trace:
     if ids.shape[1] > 1:
         trace(model, ids[:, :-1], cache=cache)
     stored = [(layer.keys, layer.values) for layer in cache.layers if layer.keys is not None]
-    seen = trace(model, ids[:, -1:], cache=cache)
+    run = trace(model, ids[:, -1:], cache=cache)
     shared = SharedPrefix(stored)
-    calls = {number: call.with_cache(cache, shared) for number, call in seen.calls.items()}
-    return Trace(seen.inputs, calls, seen.coefficients, seen.output)
+    calls = {number: call.with_cache(cache, shared) for number, call in run.calls.items()}
+    return Trace(run.inputs, calls, run.coefficients, run.output)

@@ -23,7 +23,9 @@ def coefficients_in(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -
     With a text's first token, where causal LMs keep coefficients a thousand times as large for
     other places to look at: a shift that is heard there ruins everything that is said.
     """
-    return joined(model, [seen for _, seen in coefficients_by_text(model, texts, layers)], layers)
+    return joined(
+        model, [by_layer for _, by_layer in coefficients_by_text(model, texts, layers)], layers
+    )
 
 
 def coefficients_by_text(
@@ -33,12 +35,14 @@ def coefficients_by_text(
     layer. No layer above these is run."""
     ordered = sorted(dict.fromkeys(texts), key=len)
     for start in range(0, len(ordered), BATCH):
-        some = ordered[start : start + BATCH]
-        batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in some])
+        chunk = ordered[start : start + BATCH]
+        batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in chunk])
         with torch.no_grad():
-            seen = trace(model, batch.ids, mask=batch.mask, stop_at=max(layers) + 1).coefficients
-        for ids, row in zip(some, batch.rows.tolist(), strict=True):
-            yield ids, {layer: seen[layer][row, : len(ids)].float() for layer in layers}
+            by_layer = trace(
+                model, batch.ids, mask=batch.mask, stop_at=max(layers) + 1
+            ).coefficients
+        for ids, row in zip(chunk, batch.rows.tolist(), strict=True):
+            yield ids, {layer: by_layer[layer][row, : len(ids)].float() for layer in layers}
 
 
 def joined(
@@ -51,6 +55,6 @@ def joined(
 
 def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:
     """|what a layer's FFN writes|, biases aside, at the median token of texts, (layers,)."""
-    seen = coefficients_by_text(model, texts, range(model.n_layers))
-    rows = (torch.stack(list(layers.values()), 1) for _, layers in seen)
+    per_text = coefficients_by_text(model, texts, range(model.n_layers))
+    rows = (torch.stack(list(layers.values()), 1) for _, layers in per_text)
     return torch.cat([written(model, row).sqrt() for row in rows]).median(0).values

@@ -72,25 +72,25 @@ def missed(answer: Assessment) -> str:
     if miss is None:
         return ""
     prompt = shortened(answer.prompt.cloze, MOST_PROMPT)
-    wanted, instead = apart(miss.wanted, miss.instead)
+    wanted, instead = trimmed_tokens(miss.wanted, miss.instead)
     place = f"token {miss.place} of {miss.of}" if miss.of > 1 else "the answer"
     return f"on {prompt!r} {place} should be {wanted!r}, and {instead!r} comes"
 
 
-def apart(token: str, other: str) -> tuple[str, str]:
-    """Two tokens without the spaces around them, where these alone do not tell them apart."""
-    bare = token.strip(), other.strip()
-    return bare if all(bare) and bare[0] != bare[1] else (token, other)
+def trimmed_tokens(first: str, second: str) -> tuple[str, str]:
+    """Strip the spaces around two tokens, unless they then read the same or empty."""
+    bare = first.strip(), second.strip()
+    return bare if all(bare) and bare[0] != bare[1] else (first, second)
 
 
 def accuracy(answers: Sequence[Assessment]) -> float | None:
     """The share of prompts whose answer is first; None where nothing was asked."""
-    return fmean(one.right for one in answers) if answers else None
+    return fmean(answer.right for answer in answers) if answers else None
 
 
 def perplexity_of(answers: Sequence[Assessment]) -> float:
     """exp of the mean of -log p(answer) over some prompts."""
-    return math.exp(-fmean(one.log_p for one in answers))
+    return math.exp(-fmean(answer.log_p for answer in answers))
 
 
 def assess(
@@ -113,13 +113,14 @@ def assess(
     rows = log_p(model, questions, finite=finite)
     results, texts = [], []
     for chain in chains:
-        own = [next(rows) for _ in chain.questions]
+        chain_rows = [next(rows) for _ in chain.questions]
         text = chain.prompt.fact.answer if answer is None else answer
-        if finite or not any(map(is_nan, own)):
-            results.append(_assessed(model, chain, text, own))
+        if finite or not any(map(is_nan, chain_rows)):
+            results.append(_assessed(model, chain, text, chain_rows))
         else:
-            results.append(Assessment(chain.prompt, text, math.nan, len(own[0]), NOT_A_NUMBER))
-        texts.append(_spoken(chain, own))
+            worst = len(chain_rows[0])
+            results.append(Assessment(chain.prompt, text, math.nan, worst, NOT_A_NUMBER))
+        texts.append(_forced_continuation(chain, chain_rows))
     if not says:
         return results
     go_on(model, texts, finite=finite)
@@ -135,13 +136,14 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
     """Assess one prompt. rows: log-probabilities for each token of the answer, (vocabulary,)"""
     total, rank = 0.0, 1
     miss: Miss | None = None
+    answer_tokens = [question.token for question in chain.questions]
     for place, (row, question) in enumerate(zip(rows, chain.questions, strict=True), 1):
-        own = row[question.token]
-        total += float(own)
+        answer_log_p = row[question.token]
+        total += float(answer_log_p)
         better = _ahead(row, question.token)
         rank = max(rank, 1 + better)
         if better and miss is None:
-            wanted = _letters(model, [one.token for one in chain.questions], place - 1)
+            wanted = _letters(model, answer_tokens, place - 1)
             instead = model.tokenizer.decode([int(row.argmax())])
             miss = Miss(place, len(rows), wanted, instead)
     values, tokens = rows[0].topk(min(TOP, len(rows[0])))
@@ -149,38 +151,42 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         (model.tokenizer.decode([token]), math.exp(value))
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
     )
-    return Assessment(chain.prompt, text, math.exp(total), rank, top, miss)
+    return Assessment(
+        prompt=chain.prompt, answer=text, p=math.exp(total), rank=rank, top=top, miss=miss
+    )
 
 
 def _ahead(row: Tensor, token: int) -> int:
-    """How many tokens a model says rather than this one: of equals, it says the first."""
-    own = row[token]
-    return int((row > own).sum()) + int((row[:token] == own).sum())
+    """Count the tokens that a model says rather than `token`: of equals, it says the first."""
+    value = row[token]
+    return int((row > value).sum()) + int((row[:token] == value).sum())
 
 
-def _letters(model: Model, tokens: Sequence[int], at: int) -> str:
+def _letters(model: Model, tokens: Sequence[int], index: int) -> str:
     """What a token says; where it is a part of a letter, the letter, with the tokens beside it."""
-    single = str(model.tokenizer.decode([tokens[at]]))
+    single = str(model.tokenizer.decode([tokens[index]]))
     for width in range(2, MOST_PARTS + 1):
         if UNFINISHED not in single:
             break
-        starts = range(max(0, at - width + 1), min(at, len(tokens) - width) + 1)
-        texts = [str(model.tokenizer.decode(list(tokens[one : one + width]))) for one in starts]
+        starts = range(max(0, index - width + 1), min(index, len(tokens) - width) + 1)
+        texts = [
+            str(model.tokenizer.decode(list(tokens[start : start + width]))) for start in starts
+        ]
         single = next((text for text in texts if UNFINISHED not in text), single)
     return single
 
 
-def _spoken(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
-    """What a model says as far as the answer's own rows show it: up to the first other token."""
-    said = Continuation(chain.questions[0], len(chain.questions))
+def _forced_continuation(chain: Chain, rows: Sequence[Tensor]) -> Continuation:
+    """What a model says as far as the rows of the answer show: up to the first other token."""
+    continuation = Continuation(chain.questions[0], len(chain.questions))
     for row, question in zip(rows, chain.questions, strict=True):
-        own = row[question.token]
+        answer_log_p = row[question.token]
         if is_nan(row):
-            said.over = True
+            continuation.over = True
             break
         right = _ahead(row, question.token) == 0
-        said.tokens.append(question.token if right else int(row.argmax()))
-        said.log_p += float(own if right else row.max())
+        continuation.tokens.append(question.token if right else int(row.argmax()))
+        continuation.log_p += float(answer_log_p if right else row.max())
         if not right:
             break
-    return said
+    return continuation

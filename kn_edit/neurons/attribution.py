@@ -46,12 +46,16 @@ class Riemann:
 
     def __call__(self, paths: Paths) -> Attribution:
         nodes = riemann_nodes(self.m)  # the first is 0, which the gap needs
-        along = paths.at(dict.fromkeys(range(paths.n_layers), nodes))
+        along = paths.evaluate(dict.fromkeys(range(paths.n_layers), nodes))
         means = [along[layer].gradients.double().cpu().mean(0) for layer in range(paths.n_layers)]
-        scores = torch.stack([mean * paths.own(layer) for layer, mean in enumerate(means)])
+        scores = torch.stack(
+            [mean * paths.coefficients_of(layer) for layer, mean in enumerate(means)]
+        )
         zeros = [float(along[layer].p[0]) for layer in range(paths.n_layers)]
         spent = torch.full((paths.n_layers,), self.m, dtype=torch.long, device="cpu")
-        return Attribution(scores, _gap(scores, paths.p, zeros), spent, paths.p, True)
+        return Attribution(
+            scores=scores, gap=_gap(scores, paths.p, zeros), nodes=spent, p=paths.p, reached=True
+        )
 
 
 @dataclass(frozen=True)
@@ -82,22 +86,22 @@ class Adaptive:
         while pending:
             looks = walk.look(pending)
             sums = scores.clone()
-            for seen in looks:
-                sums[seen.panel.layer] += seen.scores
+            for look in looks:
+                sums[look.panel.layer] += look.scores
             largest = float(sums.max())
             pending = []
-            for seen in looks:
-                layer = seen.panel.layer
-                settled = seen.doubt <= self.tolerance * largest and seen.gap <= widest_gap
-                room = seen.panel.width > self.narrowest and walk.spent[layer] < self.most
+            for look in looks:
+                layer = look.panel.layer
+                settled = look.doubt <= self.tolerance * largest and look.gap <= widest_gap
+                room = look.panel.width > self.narrowest and walk.spent[layer] < self.most
                 if room and not settled:
-                    pending += seen.panel.halved()
+                    pending += look.panel.halved()
                 else:
-                    scores[layer] += seen.scores
+                    scores[layer] += look.scores
                     reached = reached and settled
         zeros = [walk.ends[layer, 0.0] for layer in layers]
         gap = _gap(scores, paths.p, zeros)
-        return Attribution(scores, gap, walk.spent, paths.p, reached)
+        return Attribution(scores=scores, gap=gap, nodes=walk.spent, p=paths.p, reached=reached)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,27 +132,30 @@ class _Walk:
                 if (panel.layer, end) not in self.ends:
                     self.ends[panel.layer, end] = float("nan")
                     nodes[panel.layer].append(end)
-        along = self._paths.at(nodes)
+        along = self._paths.evaluate(nodes)
         for layer, alphas in nodes.items():
             self.spent[layer] += len(alphas)
             for alpha, p in zip(alphas, along[layer].p.tolist(), strict=True):
                 if (layer, alpha) in self.ends:
                     self.ends[layer, alpha] = p
-        taken: dict[int, int] = defaultdict(int)
+        used_nodes: dict[int, int] = defaultdict(int)
         looks = []
         for panel in panels:
-            start = taken[panel.layer]
-            taken[panel.layer] += NODES
+            start = used_nodes[panel.layer]
+            used_nodes[panel.layer] += NODES
             looks.append(self._judged(panel, along[panel.layer].gradients[start : start + NODES]))
         return looks
 
     def _judged(self, panel: Panel, gradients: Tensor) -> _Look:
-        own = self._paths.own(panel.layer)
-        scores = panel.integral(gradients, KRONROD) * own  # (d_ff,)
-        other = panel.integral(gradients, GAUSS) * own
+        coefficients = self._paths.coefficients_of(panel.layer)
+        scores = panel.integral(gradients, KRONROD) * coefficients  # (d_ff,)
+        gauss_scores = panel.integral(gradients, GAUSS) * coefficients
         rise = self.ends[panel.layer, panel.end] - self.ends[panel.layer, panel.start]
         return _Look(
-            panel, scores, float((scores - other).abs().max()), abs(float(scores.sum()) - rise)
+            panel=panel,
+            scores=scores,
+            doubt=float((scores - gauss_scores).abs().max()),
+            gap=abs(float(scores.sum()) - rise),
         )
 
 
@@ -164,11 +171,11 @@ def attribute_chain(model: Model, chain: Chain, rule: Rule) -> Attribution:
     if len(parts) == 1:
         return parts[0]
     return Attribution(
-        torch.stack([part.scores for part in parts]).mean(0),
-        torch.stack([part.gap for part in parts]).mean(0),
-        torch.stack([part.nodes for part in parts]).sum(0),
-        math.prod(part.p for part in parts),
-        all(part.reached for part in parts),
+        scores=torch.stack([part.scores for part in parts]).mean(0),
+        gap=torch.stack([part.gap for part in parts]).mean(0),
+        nodes=torch.stack([part.nodes for part in parts]).sum(0),
+        p=math.prod(part.p for part in parts),
+        reached=all(part.reached for part in parts),
     )
 
 
@@ -177,7 +184,7 @@ def activations(model: Model, chain: Chain) -> Tensor:
     parts = []
     for question in chain.questions:
         paths = Paths(model, question)
-        parts.append(torch.stack([paths.own(layer) for layer in range(paths.n_layers)]))
+        parts.append(torch.stack([paths.coefficients_of(layer) for layer in range(paths.n_layers)]))
     return torch.stack(parts).mean(0)
 
 

@@ -52,8 +52,8 @@ def _times(batch: Batch, index: list[int], factor: float) -> Change:
 
     def scale(coefficients: Tensor) -> Tensor:
         changed = coefficients.clone()
-        seen = changed.view(*batch.ids.shape, -1)  # (rows, tokens, d_ff), also in OPT
-        seen[rows, places, index] = seen[rows, places, index] * factor
+        view = changed.view(*batch.ids.shape, -1)  # (rows, tokens, d_ff), also in OPT
+        view[rows, places, index] = view[rows, places, index] * factor
         return changed
 
     return scale

@@ -77,9 +77,10 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
         p = assess(model, [chain])[0].p
     else:
         rule = Riemann(m) if method == "riemann" else Adaptive()
-        found = attribute_chain(model, chain, rule)
-        scores, gap = found.scores, tuple(found.gap.tolist())
-        nodes, reached, p = float(found.nodes.float().mean()), found.reached, found.p
+        attribution = attribute_chain(model, chain, rule)
+        scores, gap = attribution.scores, tuple(attribution.gap.tolist())
+        nodes, reached = float(attribution.nodes.float().mean()), attribution.reached
+        p = attribution.p
     if not bool(scores.isfinite().all()):
         layer = int((~scores.isfinite()).any(1).nonzero()[0])
         raise NotFinite(f"layer {layer} (its scores)", str(model.dtype).removeprefix("torch."))
@@ -89,7 +90,7 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
         (NeuronId(place // width, place % width), score)
         for place, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
-    return PromptScores(text, p, neurons, gap, nodes, reached)
+    return PromptScores(prompt=text, p=p, neurons=neurons, gap=gap, nodes=nodes, reached=reached)
 
 
 def fact_neurons(prompts: Sequence[PromptScores], thresholds: Thresholds, share: float) -> Neurons:
@@ -106,20 +107,22 @@ def located(
     thresholds: Thresholds,
     share: float,
 ) -> Located:
-    """Put a fact's neurons together.
+    """Combine a fact's prompt scores into its knowledge neurons.
 
-    common: neurons that speak for the relation, and are left out.
+    common: neurons of the relation, which are left out
     """
-    own = fact_neurons(prompts, thresholds, share)
+    refined_neurons = fact_neurons(prompts, thresholds, share)
     means = _means(prompts)
     order = sorted(means, key=lambda neuron: (-means[neuron][1], neuron))
     return Located(
-        fact,
-        tuple((neuron, means[neuron][0]) for neuron in order if neuron in own - common),
-        tuple(sorted(own & common)),
-        tuple((neuron, means[neuron][1]) for neuron in order if neuron not in common),
-        share,
-        tuple(prompts),
+        fact=fact,
+        neurons=tuple(
+            (neuron, means[neuron][0]) for neuron in order if neuron in refined_neurons - common
+        ),
+        dropped=tuple(sorted(refined_neurons & common)),
+        ranking=tuple((neuron, means[neuron][1]) for neuron in order if neuron not in common),
+        share=share,
+        prompts=tuple(prompts),
     )
 
 

@@ -48,14 +48,14 @@ class Paths:
         ids = torch.tensor([question.ids], device=model.device)
         with torch.no_grad():
             if model.causal:
-                seen = ids[:, : question.position + 1]
-                run, self._position = trace_last_token(model, seen), 0
+                prefix = ids[:, : question.position + 1]
+                run, self._position = trace_last_token(model, prefix), 0
             else:
                 run, self._position = trace(model, ids), question.position
             assert run.output is not None
             self._inputs, self._calls = run.inputs, run.calls
             self.coefficients: dict[int, Tensor] = {
-                layer: seen[0, self._position] for layer, seen in run.coefficients.items()
+                layer: values[0, self._position] for layer, values in run.coefficients.items()
             }  # layer -> (d_ff,)
             self.p = float(self._p(run.output))
         if not math.isfinite(self.p):
@@ -63,11 +63,11 @@ class Paths:
         self.n_layers, self.d_ff = model.n_layers, model.d_ff
         self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
 
-    def own(self, layer: int) -> Tensor:
+    def coefficients_of(self, layer: int) -> Tensor:
         """The layer's coefficients at the answer position, float64 on the CPU, (d_ff,)."""
         return self.coefficients[layer].double().cpu()
 
-    def at(self, nodes: Mapping[int, Sequence[float]]) -> dict[int, Along]:
+    def evaluate(self, nodes: Mapping[int, Sequence[float]]) -> dict[int, Along]:
         """p(answer) and its gradient at nodes alpha of the named layers.
 
         nodes: layer -> places on its path, 0 for no activation and 1 for the layer's own.
@@ -111,9 +111,9 @@ class Paths:
         }
 
     def _scaled(self, layer: int, alphas: Sequence[float]) -> Tensor:
-        own = self.coefficients[layer]
-        scale = torch.tensor(alphas, dtype=own.dtype, device=own.device)
-        return (scale[:, None] * own).requires_grad_()  # (nodes, d_ff)
+        coefficients = self.coefficients[layer]
+        scale = torch.tensor(alphas, dtype=coefficients.dtype, device=coefficients.device)
+        return (scale[:, None] * coefficients).requires_grad_()  # (nodes, d_ff)
 
     def _run(self, layer: int, rows: Tensor, leaf: Tensor | None) -> Tensor:
         """Run one layer; its new rows, the last ones, take the leaf's coefficients."""
@@ -122,8 +122,8 @@ class Paths:
             return run_layer(self._model, layer, rows, call)
 
         def exchange(coefficients: Tensor) -> Tensor:
-            seen = coefficients.view(*rows.shape[:2], -1)  # (rows, tokens, d_ff)
-            old, new = seen[: -len(leaf)], seen[-len(leaf) :]
+            view = coefficients.view(*rows.shape[:2], -1)  # (rows, tokens, d_ff)
+            old, new = view[: -len(leaf)], view[-len(leaf) :]
             before, after = new[:, : self._position], new[:, self._position + 1 :]
             new = torch.cat([before, leaf[:, None], after], dim=1)
             return torch.cat([old, new]).view(coefficients.shape)

@@ -32,13 +32,13 @@ class Thresholds:
     step: float = 0.05  # by which `shared` moves
     moves: int = 6  # at most so often
     wanted: tuple[float, float] = (2.0, 5.0)  # until the mean count of refined neurons is in here
-    others: float = 0.1  # dropped from an update when more of the relation's other facts share it
+    other_facts: float = 0.1  # of the relation: a neuron that a larger share has is dropped
 
     def __post_init__(self) -> None:
         require_number("the coarse threshold", self.coarse, above=0, most=1)
         require_number("the share of prompts", self.shared, least=0, most=1)
         require_number("the step of the share", self.step, least=0, most=1)
-        require_number("the share of other facts", self.others, least=0, most=1)
+        require_number("the share of other facts", self.other_facts, least=0, most=1)
         require_whole("the least count of prompts", self.least, 0)
         require_whole("the moves of the share", self.moves, 0)
         for count in self.wanted:
@@ -82,15 +82,18 @@ def fitted_share(facts: Sequence[Sequence[Neurons]], thresholds: Thresholds) -> 
     return share
 
 
-def spoken_for(others: Sequence[Neurons], share: float) -> Neurons:
-    """Neurons that more than a share of the relation's other facts have: they speak for it."""
-    counts = Counter(neuron for fact in others for neuron in fact)
-    most = share * len(others) + 1e-9
+def relation_neurons(other_facts: Sequence[Neurons], share: float) -> Neurons:
+    """Neurons that carry the relation: more than a share of its other facts have them.
+
+    other_facts: the neurons of each other fact
+    """
+    counts = Counter(neuron for fact in other_facts for neuron in fact)
+    most = share * len(other_facts) + 1e-9
     return frozenset(neuron for neuron, count in counts.items() if count > most)
 
 
-def selective(
-    ranking: Sequence[tuple[NeuronId, float]], own: Tensor, elsewhere: Tensor
+def fact_specific(
+    ranking: Sequence[tuple[NeuronId, float]], fact_coefficients: Tensor, elsewhere: Tensor
 ) -> tuple[NeuronId, ...]:
     """Candidates that fire for a fact and hardly elsewhere, best first.
 
@@ -98,20 +101,21 @@ def selective(
     So by c^2 / (mean c^2 elsewhere + c^2 / 100), c the mean coefficient for the fact, times the
     square root of the score: at most 100 times the noise counts as signal.
 
-    ranking: with scores; own, elsewhere: coefficients in its order, (prompts, n), (places, n)
+    ranking: with scores; fact_coefficients, elsewhere: coefficients in its order, (prompts, n) and
+    (places, n)
     """
-    signal = own.double().mean(0).square()
+    signal = fact_coefficients.double().mean(0).square()
     noise = elsewhere.double().square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
     clear = signal / (noise + signal / MOST_SIGNAL).clamp_min(torch.finfo(signal.dtype).tiny)
     positive = [max(score, 0.0) for _, score in ranking]
     scores = torch.tensor(positive, dtype=torch.float64, device="cpu")
     worth = (scores.sqrt() * clear.cpu()).tolist()
-    order = sorted(range(len(ranking)), key=lambda at: (-worth[at], -ranking[at][1]))
-    return tuple(ranking[at][0] for at in order)
+    order = sorted(range(len(ranking)), key=lambda index: (-worth[index], -ranking[index][1]))
+    return tuple(ranking[index][0] for index in order)
 
 
-def serving_only(
-    shares: Mapping[NeuronId, float], own: Tensor, others: Tensor
+def relation_specific(
+    shares: Mapping[NeuronId, float], coefficients: Tensor, elsewhere: Tensor
 ) -> tuple[NeuronId, ...]:
     """Neurons that serve a relation and little else, best first.
 
@@ -119,41 +123,45 @@ def serving_only(
     max(0, 1 - rms(coefficient elsewhere) / rms(coefficient in the relation)) squared: what fires
     for other relations alike harms them, whatever its score here.
 
-    own, others: coefficients at the answer position, (prompts, layers, d_ff)
+    coefficients, elsewhere: of the relation's and of other prompts, at the answer position,
+    (prompts, layers, d_ff)
     """
-    own, others = _wide(own), _wide(others)
-    apart = _less_elsewhere(own.square().mean(0).sqrt(), others).square()
-    worth = {one: share * float(apart[one.layer, one.index]) for one, share in shares.items()}
-    found = [neuron for neuron, value in worth.items() if value > 0]
-    return tuple(sorted(found, key=lambda neuron: (-worth[neuron], neuron)))
+    coefficients, elsewhere = _at_least_float32(coefficients), _at_least_float32(elsewhere)
+    specificity = _less_elsewhere(coefficients.square().mean(0).sqrt(), elsewhere).square()
+    worth = {
+        neuron: share * float(specificity[neuron.layer, neuron.index])
+        for neuron, share in shares.items()
+    }
+    neurons = [neuron for neuron, value in worth.items() if value > 0]
+    return tuple(sorted(neurons, key=lambda neuron: (-worth[neuron], neuron)))
 
 
-def _wide(coefficients: Tensor) -> Tensor:
+def _at_least_float32(coefficients: Tensor) -> Tensor:
     """In float32 at least: the squares of 16-bit numbers leave their range."""
     return coefficients.to(torch.promote_types(coefficients.dtype, torch.float32))
 
 
-def _less_elsewhere(level: Tensor, others: Tensor) -> Tensor:
+def _less_elsewhere(level: Tensor, elsewhere: Tensor) -> Tensor:
     """max(0, 1 - rms(coefficient elsewhere) / level) of every neuron, (layers, d_ff)."""
     level = level.clamp_min(torch.finfo(level.dtype).tiny)
-    return (1 - others.square().mean(0).sqrt() / level).clamp_min(0)
+    return (1 - elsewhere.square().mean(0).sqrt() / level).clamp_min(0)
 
 
 def as_many_elsewhere(neurons: Sequence[NeuronId], d_ff: int, draw: Random) -> Neurons:
-    """As many random neurons of the same layers, none of them among these: a control.
+    """Draw a control: as many random neurons of the same layers, none of them among `neurons`.
 
     Fewer where a layer has no more.
     """
-    taken = set(neurons)
-    left = {neuron.layer: d_ff for neuron in taken}
-    for neuron in taken:
-        left[neuron.layer] -= 1
+    used = set(neurons)
+    free = {neuron.layer: d_ff for neuron in used}
+    for neuron in used:
+        free[neuron.layer] -= 1
     for neuron in sorted(set(neurons)):
-        if not left[neuron.layer]:
+        if not free[neuron.layer]:
             continue
-        other = neuron
-        while other in taken:
-            other = NeuronId(neuron.layer, draw.randrange(d_ff))
-        taken.add(other)
-        left[neuron.layer] -= 1
-    return frozenset(taken - set(neurons))
+        candidate = neuron
+        while candidate in used:
+            candidate = NeuronId(neuron.layer, draw.randrange(d_ff))
+        used.add(candidate)
+        free[neuron.layer] -= 1
+    return frozenset(used - set(neurons))

@@ -308,7 +308,7 @@ class Workspace:
         """The knowledge neurons of a fact."""
         fact = self._stated(case, self.ledger.version(version)).fact
         with self._locating(search, None) as (_, base):
-            common = base.spoken_for(case.relation, fact)
+            common = base.relation_neurons(case.relation, fact)
         with self._locating(search, version) as (_, head):
             return head.fact(case.relation, fact, common)
 
@@ -381,7 +381,7 @@ class Workspace:
             model = live.model
             prompts = prompts_for(model, case.relation, case.fact)
             chains = [ask(model, prompt, to) for prompt in prompts]
-            if case.fact.stated or case.relation.own:  # what nobody stated is asked for later
+            if case.fact.stated or case.relation.unnamed:  # what nobody stated is asked for later
                 chosen = chosen.suited(model, Locator(live, Search(), silent), case)
             return update_forecast(model, chains, chosen.cost(causal=model.causal))
 
@@ -861,7 +861,7 @@ class Workspace:
                 with self.engine.at(self.ledger.deltas(version.edits)) as live:
                     model = live.model
                     fact = replace(case.fact, answer=said(model, case))
-                    case = replace(case, fact=fact, said=True)
+                    case = replace(case, fact=fact, answered_by_model=True)
             stated.append(case)
         return stated
 

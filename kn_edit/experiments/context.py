@@ -1,4 +1,4 @@
-"""The lab: a base model, a sample of facts that it knows, and where results are kept."""
+"""The context of experiments: a base model, facts that it knows, and where results are kept."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kn_edit.workspace import Workspace
 
 T = TypeVar("T")
 
-USUAL, SEARCH = Calibrated(), Search()
+DEFAULT_METHOD, DEFAULT_SEARCH = Calibrated(), Search()
 CONTROLS = 6  # facts that stand for the rest of a relation, or for other relations
 
 
@@ -37,8 +37,8 @@ class Plan:
 
 
 @dataclass(frozen=True, eq=False)
-class Lab:
-    """Everything that an experiment needs."""
+class ExperimentContext:
+    """What every experiment works on: the workspace, the plan and the sample of known facts."""
 
     workspace: Workspace
     plan: Plan
@@ -55,20 +55,29 @@ class Lab:
         workspace: Workspace,
         plan: Plan,
         out: Path,
-        method: Calibrated = USUAL,
-        search: Search = SEARCH,
-    ) -> Lab:
+        method: Calibrated = DEFAULT_METHOD,
+        search: Search = DEFAULT_SEARCH,
+    ) -> ExperimentContext:
         """Draw the sample: facts that the base answers right on its first prompts.
 
         method: by which updates are made; search: how to look for neurons
         """
-        relations = {one.name: one for one in map(load_relation, plan.relations)}
+        relations = {relation.name: relation for relation in map(load_relation, plan.relations)}
         with workspace.engine.at([]) as live:
             locator = Locator(live, search, workspace.progress)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
-        return cls(workspace, plan, out, relations, facts, workspace.progress, method, search)
+        return cls(
+            workspace=workspace,
+            plan=plan,
+            out=out,
+            relations=relations,
+            facts=facts,
+            progress=workspace.progress,
+            method=method,
+            search=search,
+        )
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -86,9 +95,9 @@ class Lab:
 
     def rows(self, experiment: str, **settings: object) -> Rows:
         """The rows of an experiment; its own settings go into the file with the plan's."""
-        made = {"experiment": experiment, "base": self.workspace.base.fingerprint}
+        header = {"experiment": experiment, "base": self.workspace.base.fingerprint}
         return Rows(
-            self.out / "rows" / f"{experiment}.jsonl", made | asdict(self.plan) | dict(settings)
+            self.out / "rows" / f"{experiment}.jsonl", header | asdict(self.plan) | dict(settings)
         )
 
     @contextmanager
@@ -100,7 +109,7 @@ class Lab:
     def located(self, case: Case) -> Located:
         """A fact's knowledge neurons on the base, filtered by its relation's other facts."""
         with self.base() as (_, locator):
-            common = locator.spoken_for(case.relation, case.fact)
+            common = locator.relation_neurons(case.relation, case.fact)
             return locator.fact(case.relation, case.fact, common)
 
     def chains(
@@ -115,27 +124,27 @@ class Lab:
 
     def same_relation(self, case: Case) -> list[Case]:
         """Other facts of the sample of its relation, a few."""
-        others = [fact for fact in self.facts[case.relation.name] if fact != case.fact]
-        return [Case(case.relation, fact) for fact in self.drawn(case, others, CONTROLS)]
+        candidates = [fact for fact in self.facts[case.relation.name] if fact != case.fact]
+        return [Case(case.relation, fact) for fact in self.drawn(case, candidates, CONTROLS)]
 
     def other_relations(self, case: Case) -> list[Case]:
         """Facts of the sample's other relations, about other subjects, a few."""
-        others = [
+        candidates = [
             Case(relation, fact)
             for name, relation in self.relations.items()
             if name != case.relation.name
             for fact in self.facts[name]
             if fact.subject != case.fact.subject
         ]
-        return self.drawn(case, others, CONTROLS)
+        return self.drawn(case, candidates, CONTROLS)
 
     def random_neurons(self, case: Case, neurons: Sequence[NeuronId]) -> tuple[NeuronId, ...]:
-        """As many neurons, drawn from the same layers, none of them the fact's own."""
+        """Draw as many neurons as `neurons` from the same layers, none of them among these."""
         d_ff = self.workspace.engine.model.d_ff
         return tuple(sorted(as_many_elsewhere(neurons, d_ff, self.chance(case))))
 
     def drawn(self, case: Case, among: Sequence[T], count: int) -> list[T]:
-        """So many of these, or all, drawn for this fact."""
+        """Draw `count` members of a sequence, or all, with the randomness of this fact."""
         return self.chance(case).sample(among, min(count, len(among)))
 
     def chance(self, case: Case) -> random.Random:
@@ -148,10 +157,10 @@ def _drawn(locator: Locator, relation: Relation, plan: Plan) -> list[Fact]:
     order = random.Random(f"{plan.seed} {relation.name}").sample(
         relation.facts, len(relation.facts)
     )
-    known: list[Fact] = []
+    known_facts: list[Fact] = []
     for fact in order:
-        if len(known) == plan.facts:
+        if len(known_facts) == plan.facts:
             break
         if locator.knows(relation, fact):
-            known.append(fact)
-    return known
+            known_facts.append(fact)
+    return known_facts
