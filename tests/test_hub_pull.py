@@ -168,6 +168,22 @@ def test_a_head_with_edits_of_its_own_stays_and_can_be_joined(world, bob):
     assert world.desk("verify").code == 0
 
 
+def test_a_pull_moves_the_current_branch_and_a_branch_can_be_pushed_and_merged(world, bob):
+    assert world.desk("switch", "-c", "theirs").code == 0
+    assert world.desk("pull", REPO, "--json").json["moved"] is True
+    with Workspace.open(bob) as workspace:
+        assert (workspace.show("theirs").id, workspace.show("main").edits) == (world.head, ())
+        workspace.switch("main")
+        own = workspace.update(about("Italy"), "Oslo", how=quick((0, 9)), accept=True)
+    differing = world.desk("merge", "theirs", "--json")
+    assert (differing.code, differing.error["detail"]["theirs"]) == (3, "theirs")
+    joined = world.desk("merge", f"{REPO}@main", "--ours", "--allow-overlap", "--json").json
+    assert joined["edits"] == [own.edit, *world.edits[:2]]  # without the erasure
+    world.hub.create("ann/branches")
+    assert world.desk("push", "ann/branches", "--as", "delta", "--version", "theirs").code == 0
+    assert world.desk("log", "ann/branches", "-q").lines == [world.head]
+
+
 def test_a_pulled_version_can_be_extended_and_pushed_on(world, bob):
     assert world.desk("pull", REPO).code == 0
     with Workspace.open(bob) as workspace:

@@ -35,23 +35,29 @@ def add(connection: Connection, edit: str, rows: Sequence[tuple[int, str | None]
     connection.execute(insert(edit_facts), values)
 
 
-def about(connection: Connection, facts_of: Collection[tuple[str, str]]) -> set[str]:
+def about(connection: Connection, facts_of: Collection[tuple[str, str | None]]) -> set[str]:
     """Edits that update one of these facts, or erase its relation.
 
-    facts_of: relations with subjects
+    facts_of: relations with subjects; without one: every fact of the relation
     """
-    query = (
-        select(edit_facts.c.edit_id, facts.c.relation, facts.c.subject)
-        .join(facts, facts.c.id == edit_facts.c.fact_id)
-        .where(facts.c.relation.in_({relation for relation, _ in facts_of}))
+    named = select(edit_facts.c.edit_id, facts.c.relation, facts.c.subject).join(
+        facts, facts.c.id == edit_facts.c.fact_id
     )
-    subjects = {subject for _, subject in facts_of}
-    wanted, erased = {*facts_of}, query.where(facts.c.subject.is_(None))
+    relations = {relation for relation, _ in facts_of}
+    whole = [relation for relation, subject in facts_of if subject is None]
+    erased = named.where(facts.c.subject.is_(None))
+    subjects = {subject for _, subject in facts_of if subject is not None}
+    wanted = {*facts_of}
+    queries = (
+        *parts(erased, facts.c.relation, relations),
+        *parts(named, facts.c.relation, whole),
+        *parts(named, facts.c.subject, subjects),
+    )
     return {
         str(row.edit_id)
-        for part in (*parts(query, facts.c.subject, subjects), erased)
-        for row in connection.execute(part)
-        if row.subject is None or (row.relation, row.subject) in wanted
+        for query in queries
+        for row in connection.execute(query)
+        if row.subject is None or {(row.relation, row.subject), (row.relation, None)} & wanted
     }
 
 

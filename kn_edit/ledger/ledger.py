@@ -185,8 +185,11 @@ class Ledger:
                 raise UnknownId("edit", id_)
         return [edits[id_] for id_ in ids]
 
-    def edits_about(self, facts: Collection[tuple[str, str]]) -> set[str]:
-        """Edits that update one of these facts, or erase its relation: pairs of both."""
+    def edits_about(self, facts: Collection[tuple[str, str | None]]) -> set[str]:
+        """Edits that update one of these facts, or erase its relation.
+
+        facts: relations with subjects; without one: every fact of the relation
+        """
         with self._database.reading() as connection:
             return changed.about(connection, facts)
 

@@ -80,22 +80,20 @@ class Join:
 
 
 def conflicts_between(
-    ledger: Ledger, ours: Sequence[str], theirs: Sequence[str]
+    ledger: Ledger, ours: Recipe, theirs: Recipe
 ) -> tuple[tuple[FactConflict, ...], Claims]:
-    """The facts that two recipes answer differently, and what was looked at for them."""
-    own = [*beyond(ours, theirs)], [*beyond(theirs, ours)]
-    if not all(own):
-        return (), {}
-    claims = _claims(ledger, [*own[0], *own[1]])
-    likely = conflicts(own[0], own[1], claims)
-    if not likely:
-        return (), {}
-    # What both have may stand behind it, and then it is that which counts.
-    facts = {(each.fact.relation, each.fact.subject or "") for each in likely}
-    others = [edit for edit in ledger.edits_about(facts) if edit not in claims]
-    claims |= _claims(ledger, others)
-    parts = [_among(recipe, claims) for recipe in (ours, theirs)]
-    return conflicts(parts[0], parts[1], claims), claims
+    """The facts that two recipes answer differently, and what was looked at for them.
+
+    A conflict is about a fact of either side's own edits: those of the side that has fewer are
+    read, and then all others about their facts, which both may have.
+    """
+    own = min(beyond(ours, theirs), beyond(theirs, ours), key=len)
+    claims = _claims(ledger, own)
+    said = [claim for each in claims.values() for claim in each]
+    facts = {(claim.relation, claim.subject) for claim in said}
+    about = ledger.edits_about(facts) - claims.keys()
+    claims |= _claims(ledger, [*{**ours.places(about), **theirs.places(about)}])
+    return conflicts(_among(ours, claims), _among(theirs, claims), claims), claims
 
 
 def claims_of(edit: EditRecord) -> tuple[Claim, ...]:
@@ -180,12 +178,10 @@ def _without(recipe: Recipe, edits: Collection[str]) -> Recipe:
     return recipe.without(tuple(edits)) if edits else recipe
 
 
-def _among(recipe: Sequence[str], claims: Claims) -> tuple[str, ...]:
+def _among(recipe: Recipe, claims: Claims) -> tuple[str, ...]:
     """The edits of a recipe that claims are known of, in order."""
-    if isinstance(recipe, Recipe):
-        places = recipe.places(claims)
-        return tuple(sorted(places, key=places.__getitem__))
-    return tuple(edit for edit in recipe if edit in claims)
+    places = recipe.places(claims)
+    return tuple(sorted(places, key=places.__getitem__))
 
 
 def _claims(ledger: Ledger, edits: Sequence[str]) -> dict[str, tuple[Claim, ...]]:
