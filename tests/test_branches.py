@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, record
+from old_ledgers import old_ledger
 
 from kn_edit.errors import (
     AlreadyThere,
@@ -39,6 +40,20 @@ def test_a_ledger_begins_with_one_branch_and_no_row_says_that_it_is_current(ledg
     assert names(ledger) == [("main", True)]
     with ledger._database.reading() as connection:
         assert connection.execute(refs.select()).all()[0].kind == "branch"
+
+
+@pytest.mark.parametrize("schema", ["0001", "0003", "0005"])
+def test_an_older_ledger_has_the_branch_main_and_can_have_more(tmp_path, schema):
+    old_ledger(tmp_path / "work", schema)
+    with open_ledger(tmp_path / "work") as ledger:
+        head = ledger.head()
+        assert names(ledger) == [("main", True)]
+        ledger.make_branch("more", "base", switch=True)
+        assert ledger.head().edits == ()
+        ledger.switch("main")
+        assert ledger.head() == head
+        assert [step.kind for step in ledger.log()][-1] == "init"
+        assert ledger.check() == []
 
 
 def test_a_new_branch_is_at_the_head_and_not_current(ledger):
@@ -107,7 +122,7 @@ def test_branches_and_tags_share_their_names(ledger):
     for move_it in (False, True):
         with pytest.raises(NameTaken, match="'capitals' is a branch"):
             ledger.tag("capitals", "base", move=move_it)
-    with pytest.raises(UnknownBranch):
+    with pytest.raises(UnknownBranch, match=r"no branch but a tag.*switch -c NAME v1"):
         ledger.switch("v1")
     assert ledger.check() == []
 
@@ -230,6 +245,20 @@ def test_the_log_of_a_branch_goes_on_in_that_of_the_one_it_was_made_from(ledger)
     assert [step.edit for step in ledger.log(1, "capitals")] == [B.id]
     with pytest.raises(UnknownBranch):
         ledger.log(branch="nothing")
+
+
+def test_a_version_tells_every_move_that_led_to_it(ledger):
+    first = record(ledger, A)
+    ledger.make_branch("other", switch=True)
+    record(ledger, B)
+    move(ledger, ledger.plan_revert(B.id))
+    moves = ledger.moves_to(ledger.head())
+    assert [(step.branch, step.kind) for step in moves] == [
+        ("other", "revert"),
+        ("other", "branch"),
+        ("main", "update"),
+    ]
+    assert {step.edits for step in moves} == {first.edits}
 
 
 def test_the_log_takes_the_way_of_its_own_branch_where_two_led_to_one_version(ledger):

@@ -40,6 +40,11 @@ def test_a_branch_is_made_and_gone_to(edited, head):
     assert (status["branch"], status["branches"]) == ("capitals", {"capitals": head, "main": head})
     assert "branch  capitals" in edited("status").out
     assert edited("switch", "-c", "more", "-q").lines == [head]
+    assert edited("switch", "main", "base").code == 2
+    assert edited("switch", "-c", "early", "base").code == 0
+    assert edited("status", "--json").json["edits"] == []
+    assert edited("switch", "more").code == 0
+    assert edited("branch", "--delete", "early").code == 0
     assert edited("branch", "-q").lines == ["capitals", "main", "more"]
 
 

@@ -80,6 +80,9 @@ def test_a_choice_is_carried_out_told_and_recorded(apart, choice, answer):
     assert ("stays Rome" in ran.err) == (choice == "ours")
     message = apart("log", "--json").json[0]["message"]
     assert message.startswith("merge other; home: France ")
+    shown = apart("show", "head")
+    assert "merge other; home: France" in " ".join(shown.out.split())
+    assert apart("show", "head", "--json").json["moves"][0]["message"] == message
     assert apart("verify").code == 0
 
 

@@ -63,10 +63,13 @@ def branch(
 
 @click.command()
 @click.argument("name")
-@click.option("--create", "-c", is_flag=True, help="Make the branch first, at the head.")
+@click.argument("version", required=False)
+@click.option("--create", "-c", is_flag=True, help="Make the branch first, at VERSION (the head).")
 @output_options
 @pass_workspace
-def switch(workspace: Workspace, name: str, create: bool, output: Output) -> None:
+def switch(
+    workspace: Workspace, name: str, version: str | None, create: bool, output: Output
+) -> None:
     """Go to branch NAME: from now on edits are recorded there.
 
     Nothing is loaded or written but the name of the current branch. A command that is at work
@@ -75,9 +78,12 @@ def switch(workspace: Workspace, name: str, create: bool, output: Output) -> Non
     \b
     Examples:
       kn-edit switch -c capitals
+      kn-edit switch -c again base
       kn-edit switch main
     """
-    ref = workspace.switch(name, create=create)
+    if version is not None and not create:
+        raise click.UsageError("a version belongs to --create; `kn-edit rewind` moves a branch")
+    ref = workspace.switch(name, create=create, at=version or "head")
     _show(ref, f"the current branch is {ref.name}, at version {ref.version[:12]}", output)
 
 

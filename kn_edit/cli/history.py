@@ -112,10 +112,15 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
     else:
         version, refs = found, workspace.ledger.refs()
         places = [one for one in workspace.ledger.publications() if one.version == version.id]
+        moves = workspace.ledger.moves_to(version)
         output.show(
-            plain.version(version, refs) | {"published": [*map(plain.publication, places)]},
+            plain.version(version, refs)
+            | {
+                "published": [*map(plain.publication, places)],
+                "moves": [*map(plain.move, moves)],
+            },
             [version.id],
-            lambda: records.version(workspace, version, refs, places),
+            lambda: records.version(workspace, version, refs, moves, places),
         )
 
 

@@ -299,6 +299,18 @@ def drawn_step(one: Step) -> Plain:
     return step(one) | {"step": one.seq, "branch": one.branch, "after": list(one.after)}
 
 
+def move(one: Step) -> Plain:
+    """A move that led to a version."""
+    return {
+        "step": one.seq,
+        "branch": one.branch,
+        "kind": one.kind,
+        "message": one.message,
+        "created": one.created,
+        "parents": list(one.parents),
+    }
+
+
 def difference(a: str, b: str, one: Difference) -> Plain:
     slots = [neuron(slot) for slot in one.slots]
     only = {"only_a": list(one.only_a), "only_b": list(one.only_b)}

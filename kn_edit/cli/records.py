@@ -215,7 +215,8 @@ def version(
     workspace: Workspace,
     one: VersionRecord,
     refs: Sequence[Ref],
-    places: Sequence[Publication] = (),
+    moves: Sequence[Step],
+    places: Sequence[Publication],
 ) -> Parts:
     names = [ref.name for ref in refs if ref.version == one.id]
     yield pairs(
@@ -227,6 +228,14 @@ def version(
     )
     if one.edits:
         yield from edits(workspace, one.edits)
+    if moves:
+        yield "came by:"
+        made = table("", "", "+", head=False)
+        for each in moves[:MOST_ROWS]:
+            made.add_row(f"  {moment(each.created)}", each.branch, each.message)
+        yield made
+        if len(moves) > MOST_ROWS:
+            yield f"  and {count(len(moves) - MOST_ROWS, 'earlier move')}; --json has all"
     if places:
         yield "published:"
         rows = ((f"  {short(place.commit)}", _where(place)) for place in places)

@@ -26,11 +26,17 @@ class BadBranchName(KnEditError):
 
 @dataclass
 class UnknownBranch(KnEditError):
-    """A name that no branch of this ledger has."""
+    """A name that no branch of this ledger has. kind: of what else is called so, if anything"""
 
     name: str
+    kind: str | None = None
 
     def __str__(self) -> str:
+        if self.kind is not None:
+            return (
+                f"{self.name!r} is no branch but a {self.kind}, which stays where it is; "
+                f"`kn-edit switch -c NAME {self.name}` makes a branch there, and goes to it"
+            )
         return (
             f"there is no branch {self.name!r} in this ledger; `kn-edit branch` lists those that "
             f"there are, `kn-edit branch {self.name}` makes it"

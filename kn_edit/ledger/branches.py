@@ -16,15 +16,17 @@ from kn_edit.ledger.reading import all_refs, fingerprint
 from kn_edit.ledger.records import BranchRecord, Ref
 from kn_edit.ledger.tables import refs
 
+_WORDS = {"tag": "tag", "remote": "pulled version"}  # for kinds of refs
+
 
 def find(connection: Connection, name: str) -> Ref:
     """A branch by its name, or the current one by `head`. Raises UnknownBranch."""
     if name.lower() == names.HEAD:
         return events.current_branch(connection)
-    for ref in all_refs(connection):
-        if ref.kind == "branch" and ref.name == name:
-            return ref
-    raise UnknownBranch(name)
+    named = next((ref for ref in all_refs(connection) if ref.name == name), None)
+    if named is None or named.kind != "branch":
+        raise UnknownBranch(name, _WORDS[named.kind] if named else None)
+    return named
 
 
 def described(connection: Connection) -> list[BranchRecord]:

@@ -30,6 +30,7 @@ _REMOTE = "@"  # in the name of what was pulled, and in no name of a branch
 _FROM = re.compile(r"branch \S+ from (\S+)")
 _PAGE = 256  # events that are read at once, at first
 _MOVES = (events.c.ref != NO_REF) & events.c.kind.not_in((SWITCH, DELETE, TAG))
+_BRANCHES = _MOVES & ~events.c.ref.contains(_REMOTE)
 
 Target = tuple[str, str]  # what is waited for: ("ref", its name) or ("version", its id)
 
@@ -138,9 +139,17 @@ def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple
     return tuple(edit for edit in edits if edit in here)
 
 
+def moves_to(connection: Connection, version: str, edits: Recipe) -> list[Step]:
+    """The moves of any branch that led to a version, newest first. edits: those of the version"""
+    query = select(events).where(_BRANCHES & (events.c.version_id == version))
+    rows = connection.execute(query.order_by(events.c.seq.desc())).mappings()
+    nodes = [Node(_event(Row("events", row))) for row in rows]
+    return [_step(node, {version: edits}, ()) for node in nodes]
+
+
 def versions_moved_to(connection: Connection) -> list[str]:
     """Every version that any branch ever was at, oldest first."""
-    query = select(events.c.version_id).where(_MOVES & ~events.c.ref.contains(_REMOTE))
+    query = select(events.c.version_id).where(_BRANCHES)
     versions = connection.execute(query.order_by(events.c.seq)).scalars()
     return list(dict.fromkeys(map(str, versions)))
 

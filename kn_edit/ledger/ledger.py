@@ -231,6 +231,11 @@ class Ledger:
         with self._database.reading() as connection:
             return journal.graph(connection, most)
 
+    def moves_to(self, version: VersionRecord) -> list[Step]:
+        """The moves of any branch that led to a version, newest first."""
+        with self._database.reading() as connection:
+            return journal.moves_to(connection, version.id, version.edits)
+
     def versions_moved_to(self) -> list[str]:
         """Every version that any branch ever was at, oldest first."""
         with self._database.reading() as connection:
