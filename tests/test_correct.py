@@ -44,7 +44,15 @@ TEXTS = (
     "which one is famous and chemical",
 )
 EASY = CorrectionSettings(
-    steps=160, extra=0, margin=1.0, w_spill=1.0, w_keep=1.0, w_near=3.0, w_settled=1.0, near=6
+    steps=160,
+    extra=0,
+    pressing=0,
+    margin=1.0,
+    w_spill=1.0,
+    w_keep=1.0,
+    w_near=3.0,
+    w_settled=1.0,
+    near=6,
 )
 EVERYWHERE = tuple(range(LAYERS))
 
@@ -397,6 +405,29 @@ def test_extra_steps_are_made_only_where_the_answer_does_not_lead_yet():
     led = corrected(model, told, replace(EASY, steps=60, extra=50, patience=1000))
     assert led.reached
     assert led.steps == 60
+
+
+def test_where_the_answer_does_not_lead_what_is_held_counts_for_less():
+    model = tiny("llama")
+    told = lesson(model, keys(model))
+    strict = replace(EASY, steps=12, extra=3, w_keep=1e3, w_spill=1e3)
+    held = corrected(model, told, strict)
+    pressed = corrected(model, told, replace(strict, pressing=60, pressed=1e-4))
+    assert (held.reached, held.steps) == (False, 12)  # far behind, so no more of the same
+    assert pressed.reached
+    assert 12 < pressed.steps < 75  # it ends as soon as the answer leads
+    assert pressed.margin > held.margin
+    again = corrected(model, told, replace(strict, pressing=2, pressed=1.0))
+    assert again.steps == 14
+
+
+def test_an_answer_that_is_far_behind_is_pressed_for_at_once():
+    model = tiny("llama")
+    told = lesson(model, keys(model))
+    far = replace(EASY, steps=2, extra=30, margin=0.2, rate=1e-6, pressing=4)
+    assert corrected(model, told, far).steps == 6
+    near = replace(far, margin=50.0)  # behind by less than half of it
+    assert corrected(model, told, near).steps == 36
 
 
 def test_nothing_need_be_kept():

@@ -16,6 +16,9 @@ Summed over the tokens of an answer, not averaged: often one token is hard, the 
 question for instance, where the model wants to break the line; in a mean over eight tokens, seven
 of which lead already, it would starve (decision 0020).
 
+Where the answer does not lead on the own prompts after that, more steps press for it: what is held
+counts for less, and what is missing on the own prompts in full.
+
 Each step sees the user's own prompts and a few others, drawn anew. At the end what is written is
 scaled down as far as the answer still leads: what reaches other subjects shrinks with it. A key
 over all slots of a layer and what it writes are a change of rank one: two vectors.
@@ -58,6 +61,8 @@ class CorrectionSettings:
     rank: int = 1  # keys of each layer
     steps: int = 32
     extra: int = 12  # steps, where the answer does not lead after these
+    pressing: int = 24  # where it still does not: steps that hold everything else less
+    pressed: float = 0.3  # times all that is held, in these
     rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
     betas: tuple[float, float] = (0.8, 0.95)
     margin: float = 4.0  # of log-probability over the next token
@@ -74,12 +79,14 @@ class CorrectionSettings:
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
-        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_spill"):
+        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_spill", "pressed"):
             require_number(f"the correction's {name}", getattr(self, name), least=0)
         for name in ("rate", "margin", "w_norm"):
             require_number(f"the correction's {name}", getattr(self, name), above=0)
-        for name, least in (("rank", 1), ("steps", 0), ("extra", 0), ("patience", 1)):
-            require_whole(f"the correction's {name}", getattr(self, name), least)
+        for name in ("steps", "extra", "pressing"):
+            require_whole(f"the correction's {name}", getattr(self, name), 0)
+        for name in ("rank", "patience"):
+            require_whole(f"the correction's {name}", getattr(self, name), 1)
         if self.slots is not None:
             require_whole("the correction's slots", self.slots, 1)
 
@@ -149,28 +156,32 @@ class _Solver:
         adam = torch.optim.Adam([d], lr=rate, betas=settings.betas)
         content, best = 0, torch.zeros_like(d)
         step = 0
-        last = settings.steps + settings.extra
-        for step in range(last + 1):
+        unpressed = settings.steps + settings.extra  # the last step that holds all in full
+        for step in range(unpressed + settings.pressing + 1):
             with torch.enable_grad():
-                loss, least, missing = self._loss(d)
+                loss, least, missing = self._loss(d, pressed=step > unpressed)
+            if step == settings.steps and least < -settings.margin / 2:
+                unpressed = step  # too far behind for a few more steps of the same
             tick(step, least)
             if not math.isfinite(float(loss.detach())):
                 break
             best = d.detach().clone()
             content = content + 1 if missing == 0 else 0
             led = step >= settings.steps and least >= settings.margin / 2
-            if content >= settings.patience or led or step == last:
+            last = step == unpressed + settings.pressing
+            if content >= settings.patience or led or last:
                 break
             for group in adam.param_groups:
-                group["lr"] = rate * _slower(step / settings.steps)
+                group["lr"] = rate * _slower(step / max(settings.steps, 1))
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
         return self._seen_whole(self._least(best), step)
 
-    def _loss(self, d: Tensor) -> tuple[Tensor, float, float]:
+    def _loss(self, d: Tensor, *, pressed: bool) -> tuple[Tensor, float, float]:
         """The loss where keys write d, (r, d_model), of what one step sees.
 
+        pressed: the own prompts count in full, and what is held for less
         With it, the least lead on the own prompts, and what is missing of the margin.
         """
         settings, lesson = self._settings, self._lesson
@@ -192,8 +203,13 @@ class _Solver:
         if float(own.min()) >= SETTLED * settings.margin:
             w_near *= settings.w_settled
         kl = w_near * one + settings.w_same * other + rest
-        loss = missing + settings.w_keep * kl
-        loss = loss + settings.w_spill * self._spill(d) + settings.w_norm * d.square().sum()
+        held = settings.w_keep * kl + settings.w_spill * self._spill(d)
+        if pressed:
+            lacking = (settings.margin - leads[: len(own)]).relu().sum() / len(lesson.own)
+            loss = missing + lacking + settings.pressed * held
+        else:
+            loss = missing + held
+        loss = loss + settings.w_norm * d.square().sum()
         return loss, float(own.min()), float(missing.detach())
 
     def _least(self, d: Tensor) -> Tensor:
