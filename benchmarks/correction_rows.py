@@ -13,7 +13,7 @@ from typing import Any
 
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neutral import unseen_texts
-from kn_edit.editing.stated import can_ask, said
+from kn_edit.editing.stated import can_ask, model_answer
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import KnEditError
@@ -117,7 +117,7 @@ def _wrong(model: Model, row: Row) -> Iterator[Row]:
     case = row.case
     if not case.fact.stated or not can_ask(model, case, case.fact.answer):
         case = replace(
-            case, fact=replace(case.fact, answer=said(model, case)), answered_by_model=True
+            case, fact=replace(case.fact, answer=model_answer(model, case)), answered_by_model=True
         )
     if case.fact.answer.strip().casefold() != row.to.strip().casefold():
         yield replace(row, case=case)

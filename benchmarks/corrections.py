@@ -123,7 +123,7 @@ class Methods:
             assert self.rome  # before the model is in use
         with self.engine.at([]) as live:
             shifts = own[method](live)
-        return shifts.delta(self.engine.place), shifts.story
+        return shifts.delta(self.engine.place), shifts.provenance
 
     def _closed(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
         prompt = prompts_for(model, row.case.relation, row.case.fact)[0]

@@ -267,9 +267,9 @@ def test_a_later_edit_is_measured_by_every_fact_of_an_earlier_one(workspace):
     workspace.update_many(rows(), how=HOW)
     updates, _ = earlier_updates(workspace.ledger.edits())
     model = workspace.engine.model
-    asked = EarlierAnswers.of(model, updates.values()).asked
+    asked = EarlierAnswers.of(model, updates.values()).prompts
     assert [update.case.fact.subject for update, _ in asked] == ["France", "Japan", "Italy"]
-    own = EarlierAnswers.of(model, updates.values(), ["Japan", "Italy"]).asked
+    own = EarlierAnswers.of(model, updates.values(), ["Japan", "Italy"]).prompts
     counts = Counter(update.case.fact.subject for update, _ in own)
     assert counts["France"] == 1 and min(counts["Japan"], counts["Italy"]) > 1
 
@@ -279,10 +279,10 @@ def test_of_the_newest_updates_none_is_parted_from_the_others_of_its_edit(worksp
     updates, _ = earlier_updates(workspace.ledger.edits())
     three = updates.values()
     single = [replace(three[0], edit=f"{at:064d}") for at in range(NEWEST - 1)]
-    asked = EarlierAnswers.of(workspace.engine.model, [*three, *single]).asked
+    asked = EarlierAnswers.of(workspace.engine.model, [*three, *single]).prompts
     assert [update.edit for update, _ in asked[:4]] == [three[0].edit] * 3 + [single[0].edit]
     alone = [replace(three[0], edit=f"{at:064d}") for at in range(NEWEST + 5)]
-    assert len(EarlierAnswers.of(workspace.engine.model, alone).asked) == NEWEST
+    assert len(EarlierAnswers.of(workspace.engine.model, alone).prompts) == NEWEST
 
 
 def test_an_edit_that_another_one_overtakes_is_measured_again(workspace, tmp_path, monkeypatch):

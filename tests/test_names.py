@@ -27,7 +27,7 @@ ALLOWED: dict[str, tuple[int, int, int]] = {
     "": (4, 0, 0),
     "checkpoints": (6, 2, 0),
     "cli": (204, 8, 2),
-    "editing": (231, 7, 1),
+    "editing": (115, 5, 1),
     "edits": (24, 0, 0),
     "engine": (1, 0, 0),
     "errors": (13, 0, 0),

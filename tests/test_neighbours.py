@@ -110,7 +110,7 @@ def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
 def test_of_each_few_the_first_that_the_model_is_decided_about_judges(bench):
     model = bench.engine.model
     case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
-    pairs = Finder.of(model, case).others([], 36)
+    pairs = Finder.of(model, case).other_subject_prompts([], 36)
     rows = log_p(model, [question for _, question in pairs])
     ratios = [float(torch.exp(best[0] - best[1])) for best in (row.topk(2).values for row in rows)]
     held, judging = share_out(model, pairs, every=3, most=10)
@@ -154,7 +154,7 @@ def test_a_model_that_knows_few_words_has_neighbours_too(shape):
     """To it, most names are the unknown token, as the subject itself may be."""
     model = tiny(shape)
     case = case_of(prompts=["the capital of [X] is [Y]"], subject="Wakanda", answer="Paris")
-    pairs = Finder.of(model, case).others((), 36)
+    pairs = Finder.of(model, case).other_subject_prompts((), 36)
     own = ask_openly(model, prompts_for(model, case.relation, case.fact)[0])
     assert len(pairs) >= 6
     assert own not in {question for _, question in pairs}

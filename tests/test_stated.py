@@ -9,7 +9,7 @@ import torch
 from tiny_models import VOCABULARY, tiny
 
 from kn_edit.editing import stated
-from kn_edit.editing.stated import said
+from kn_edit.editing.stated import model_answer
 from kn_edit.errors import AnswerUnknown
 from kn_edit.models.model import Model
 from kn_edit.workspace import case_of
@@ -49,15 +49,17 @@ def saying(monkeypatch: pytest.MonkeyPatch) -> Iterator:
     ],
 )
 def test_a_causal_model_says_words_up_to_a_mark(saying, words, answer):
-    assert said(saying(*words), CUBA) == answer
+    assert model_answer(saying(*words), CUBA) == answer
 
 
 @pytest.mark.parametrize("word", ["Rome", "[UNK]", "."])
 def test_a_masked_model_says_one_word(saying, word):
-    assert said(saying(word, family="bert"), CUBA) == ("Rome" if word == "Rome" else "Havana")
+    assert model_answer(saying(word, family="bert"), CUBA) == (
+        "Rome" if word == "Rome" else "Havana"
+    )
 
 
 def test_a_model_that_knows_no_word_has_no_answer(saying, monkeypatch):
     monkeypatch.setattr(stated, "TRIED", 1)
     with pytest.raises(AnswerUnknown):
-        said(saying("</s>"), CUBA)
+        model_answer(saying("</s>"), CUBA)

@@ -100,7 +100,7 @@ def scaled(one: Scaled) -> Plain:
         "neurons": [neuron(each) for each in one.neurons],
         "p": [
             {
-                "of": each.what,
+                "of": each.group,
                 "prompts": each.prompts,
                 "before": each.before,
                 "after": each.after,

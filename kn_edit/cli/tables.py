@@ -176,7 +176,7 @@ def scaled(one: Scaled) -> Parts:
     for each in one.moved:
         change = "-" if each.change is None else f"{each.change:+.0%}"
         made.add_row(
-            each.what, str(each.prompts), f"{each.before:.3f}", f"{each.after:.3f}", change
+            each.group, str(each.prompts), f"{each.before:.3f}", f"{each.after:.3f}", change
         )
     yield made
 

@@ -30,39 +30,41 @@ def refusal(model: Model, case: Case, target: str | None = None) -> str | None:
 
     target: also the answer that must be askable; without one the prompts alone count
     """
-    return _asked(model, case, target, every_prompt, None)[1]
+    return _askable_prompts(model, case, target, every_prompt, None)[1]
 
 
 @dataclass(frozen=True, eq=False)
 class EarlierAnswers:
     """The prompts of earlier updates, each asked for the answer that the update gave it."""
 
-    asked: tuple[tuple[Earlier, Chain], ...]
+    prompts: tuple[tuple[Earlier, Chain], ...]
 
     @classmethod
     def of(
         cls, model: Model, earlier: Sequence[Earlier], subjects: Collection[str] = ()
     ) -> EarlierAnswers:
-        """Those that an edit is measured by. subjects: what the edit is about"""
-        asked = [
+        """The prompts that an edit is measured by. subjects: what the edit is about"""
+        prompts = [
             (update, ask(model, prompt, update.to))
             for update, prompt in _prompts(model, earlier, subjects)
         ]
-        return cls(tuple(asked))
+        return cls(tuple(prompts))
 
     def right(self, model: Model, *, finite: bool = True) -> list[bool]:
         """Which of them the model answers as the update made it."""
-        answers = assess(model, [chain for _, chain in self.asked], finite=finite)
+        answers = assess(model, [chain for _, chain in self.prompts], finite=finite)
         return [answer.right for answer in answers]
 
     def compared(self, before: Sequence[bool], after: Sequence[bool]) -> EarlierKept:
         """What is left of the answers that were right before an edit."""
-        pairs = zip(self.asked, before, after, strict=True)
-        kept = [(update, right) for (update, _), was, right in pairs if was]
-        lost = {(update.edit, update.case.fact): update for update, right in kept if not right}
+        pairs = zip(self.prompts, before, after, strict=True)
+        comparisons = [(update, right) for (update, _), was, right in pairs if was]
+        lost = {
+            (update.edit, update.case.fact): update for update, right in comparisons if not right
+        }
         return EarlierKept(
-            fmean(right for _, right in kept) if kept else None,
-            len(kept),
+            fmean(right for _, right in comparisons) if comparisons else None,
+            len(comparisons),
             tuple(lost.values()),
         )
 
@@ -89,12 +91,12 @@ def held_answers(
 
     Gives the prompts of updates of the same subject, and those of the others, one each.
     """
-    own: list[Question] = []
-    others: list[Question] = []
+    same_subject: list[Question] = []
+    other_subjects: list[Question] = []
     for update, prompt in _prompts(model, earlier, (subject,)):
-        same = update.case.fact.subject == subject
-        (own if same else others).append(ask_openly(model, prompt))
-    return own, others
+        about_subject = update.case.fact.subject == subject
+        (same_subject if about_subject else other_subjects).append(ask_openly(model, prompt))
+    return same_subject, other_subjects
 
 
 def _newest(earlier: Sequence[Earlier]) -> Sequence[Earlier]:
@@ -111,7 +113,7 @@ def _prompts(
     """Some prompts of every earlier update that this model can be asked."""
     pairs = []
     for place, update in enumerate(_newest(earlier)):
-        prompts, why_not = _asked(model, update.case, update.to, prompts_for, PROMPTS)
+        prompts, why_not = _askable_prompts(model, update.case, update.to, prompts_for, PROMPTS)
         if why_not is not None:  # recorded by others, who could ask their model
             continue
         if update.case.fact.subject not in subjects:
@@ -120,7 +122,7 @@ def _prompts(
     return pairs
 
 
-def _asked(
+def _askable_prompts(
     model: Model,
     case: Case,
     target: str | None,

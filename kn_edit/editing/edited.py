@@ -25,7 +25,7 @@ class EditedFacts:
 
     @classmethod
     def of(cls, model: Model, cases: Sequence[Case]) -> EditedFacts:
-        """Those of some cases. Raises what asking them raises."""
+        """The facts of some cases. Raises what asking them raises."""
         prompts = [
             prompt for case in cases for prompt in every_prompt(model, case.relation, case.fact)
         ]
@@ -44,23 +44,23 @@ class EditedFacts:
         return replace(
             case,
             relation=replace(case.relation, facts=facts),
-            neighbours=self._others(case.neighbours),
-            judges=self._others(case.judges),
+            neighbours=self._unedited_prompts(case.neighbours),
+            judges=self._unedited_prompts(case.judges),
             beside=tuple(each for each in case.beside if (name, each) not in self.subjects),
         )
 
-    def spared(self, others: Neighbours) -> Neighbours:
+    def spared(self, neighbours: Neighbours) -> Neighbours:
         """Neighbours without the prompts of the edit."""
         return Neighbours(
-            named=self._unedited(others.named),
-            near=self._unedited(others.near),
-            elsewhere=self._unedited(others.elsewhere),
-            judges=self._others(others.judges),
-            same=self._unedited(others.same),
-            same_judges=self._others(others.same_judges),
+            named=self._unedited(neighbours.named),
+            near=self._unedited(neighbours.near),
+            elsewhere=self._unedited(neighbours.elsewhere),
+            judges=self._unedited_prompts(neighbours.judges),
+            same=self._unedited(neighbours.same),
+            same_judges=self._unedited_prompts(neighbours.same_judges),
         )
 
-    def _others(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
+    def _unedited_prompts(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         return tuple(prompt for prompt in prompts if prompt.cloze not in self.texts)
 
     def _unedited(self, questions: Sequence[Question]) -> tuple[Question, ...]:

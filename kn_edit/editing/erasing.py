@@ -42,7 +42,10 @@ class EraseTask:
     @property
     def sets(self) -> list[set[NeuronId]]:
         """The neurons of each fact, those that speak for the relation too."""
-        return [{neuron for neuron, _ in one.neurons} | {*one.dropped} for one in self.located]
+        return [
+            {neuron for neuron, _ in located.neurons} | {*located.dropped}
+            for located in self.located
+        ]
 
 
 @dataclass(frozen=True)
@@ -117,14 +120,14 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
             "written": written,
             "method": bench.search.method,
         },
-        notices=_doubts(method, token),
+        notices=_warnings(method, token),
         message=f"{relation.name}: erased",
         exam=exam,
     )
 
 
 def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
-    """As few neurons as make the relation so many times as perplexing, and spare other relations.
+    """Choose few neurons that make the relation `times` as perplexing, and spare other relations.
 
     Candidates in the order of `relation_specific`; each is erased with those taken before it, and
     stays if the relation becomes more perplexing and what the model says elsewhere hardly does.
@@ -132,36 +135,38 @@ def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
     bench, exam = task.bench, task.exam
     with bench.engine.at(bench.deltas) as live:
         model = live.model
-        shares = mean_shares([prompt for one in task.located for prompt in one.prompts])
-        own = coefficients(model, [chain.questions[0] for chain in exam.chains])
-        candidates = relation_specific(shares, own, coefficients(model, exam.spared))[:MOST_TRIED]
-        said = zip(exam.spared, first_tokens(model, exam.spared), strict=True)
-        spared = [replace(question, token=token) for question, token in said]
+        shares = mean_shares([prompt for located in task.located for prompt in located.prompts])
+        relation_coefficients = coefficients(model, [chain.questions[0] for chain in exam.chains])
+        candidates = relation_specific(
+            shares, relation_coefficients, coefficients(model, exam.spared)
+        )[:MOST_TRIED]
+        predictions = zip(exam.spared, first_tokens(model, exam.spared), strict=True)
+        spared = [replace(question, token=token) for question, token in predictions]
         least = perplexity_of(assess(model, exam.sample))
         enough = times * least
         most = (1 + SPARE) * perplexity_at(model, spared)
         whole_before = perplexity_of(assess(model, exam.chains))
-    taken: list[NeuronId] = []
+    chosen: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
         bench.progress("choosing neurons", done, len(candidates))
-        with bench.engine.at([*bench.deltas, task.erased([*taken, neuron])]) as live:
+        with bench.engine.at([*bench.deltas, task.erased([*chosen, neuron])]) as live:
             model = live.model
             sample = assess(model, exam.sample, finite=False)
             perplexity = perplexity_of(sample)
             harmless = perplexity_at(model, spared, finite=False) <= most  # NaN is not
-            if not (harmless and perplexity > least and all(one.finite for one in sample)):
+            if not (harmless and perplexity > least and all(answer.finite for answer in sample)):
                 continue
-            taken.append(neuron)
+            chosen.append(neuron)
             least = perplexity
             if least < enough:
                 continue
-            whole = assess(model, exam.chains, finite=False)
-            if perplexity_of(whole) >= times * whole_before:
+            answers = assess(model, exam.chains, finite=False)
+            if perplexity_of(answers) >= times * whole_before:
                 break
-    return tuple(taken or candidates[:1])
+    return tuple(chosen or candidates[:1])
 
 
-def _doubts(method: OverwriteMethod, token: int | None) -> tuple[str, ...]:
+def _warnings(method: OverwriteMethod, token: int | None) -> tuple[str, ...]:
     if token is None and not method.zero:
         return ("the tokenizer has no unknown token of its own, so erased slots are set to zero",)
     return ()

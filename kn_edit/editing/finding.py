@@ -33,17 +33,17 @@ class Finder:
     case: Case
     subject: str  # what the prompts are about
     templates: tuple[Template, ...]  # how they ask
-    own: frozenset[tuple[int, ...]]  # tokens of the case's own prompts
+    prompt_tokens: frozenset[tuple[int, ...]]  # of the case's own prompts
 
     @classmethod
     def of(cls, model: Model, case: Case) -> Finder:
         trained = prompts_for(model, case.relation, case.fact)
         held_out = prompts_for(model, case.relation, case.fact, held_out=True)
-        asked = (ask_openly(model, prompt).ids for prompt in (*trained, *held_out))
+        tokens = (ask_openly(model, prompt).ids for prompt in (*trained, *held_out))
         subject, templates = _opened(case.fact.subject, [p.template for p in trained])
-        return cls(model, case, subject, templates, frozenset(asked))
+        return cls(model, case, subject, templates, frozenset(tokens))
 
-    def others(self, without: Collection[str], most: int) -> list[Pair]:
+    def other_subject_prompts(self, without: Collection[str], most: int) -> list[Pair]:
         """The fact's prompts about other subjects, one prompt of each subject.
 
         without: texts that no subject may be or stand in
@@ -56,7 +56,8 @@ class Finder:
             if not any(same_subject(name, text) or name in text for text in without)
         )
         prompts = (
-            Prompt(fact, self.templates[at % len(self.templates)]) for at, fact in enumerate(facts)
+            Prompt(fact, self.templates[index % len(self.templates)])
+            for index, fact in enumerate(facts)
         )
         return self._askable(prompts, most)
 
@@ -69,7 +70,7 @@ class Finder:
         return self._askable((Prompt(fact, template) for template in questions), most)
 
     def askable(self, prompts: Iterable[Prompt]) -> list[Pair]:
-        """Those prompts that the model can be asked, and that are not the fact's own to it."""
+        """Select the prompts that the model can be asked, without the fact's own."""
         return list(self._open(prompts))
 
     def _askable(self, prompts: Iterable[Prompt], most: int) -> list[Pair]:
@@ -84,7 +85,7 @@ class Finder:
         return (pairs + later)[:most]
 
     def _open(self, prompts: Iterable[Prompt]) -> Iterator[Pair]:
-        seen = set(self.own)
+        known_tokens = set(self.prompt_tokens)
         for prompt in prompts:
             if self.model.causal and not prompt.template.answer_last:
                 continue
@@ -93,8 +94,8 @@ class Finder:
                 question = ask_openly(self.model, prompt)
             except CannotAsk:
                 continue
-            if question.ids not in seen:  # unknown words all look alike
-                seen.add(question.ids)
+            if question.ids not in known_tokens:  # unknown words all look alike
+                known_tokens.add(question.ids)
                 yield prompt, question
 
 
@@ -110,9 +111,11 @@ def shared_out(
     split: tuple[list[Pair], list[Pair]] = ([], [])
     for start in range(0, len(pairs), every):
         group = range(start, min(start + every, len(pairs)))
-        judge = next((at for at in group if sure[at]), start) if len(split[1]) < most else None
-        for at in group:
-            split[at == judge].append(pairs[at])
+        judge = (
+            next((index for index in group if sure[index]), start) if len(split[1]) < most else None
+        )
+        for index in group:
+            split[index == judge].append(pairs[index])
     return split
 
 
@@ -131,9 +134,9 @@ def _opened(subject: str, templates: Sequence[Template]) -> tuple[str, tuple[Tem
     ):
         return subject, tuple(templates)
     name = subject_in(subject)
-    at = subject.rfind(name)
-    around = subject[:at] + SUBJECT + subject[at + len(name) :]
+    start = subject.rfind(name)
+    replacement = subject[:start] + SUBJECT + subject[start + len(name) :]
     try:
-        return name, tuple(Template(t.text.replace(SUBJECT, around)) for t in templates)
+        return name, tuple(Template(t.text.replace(SUBJECT, replacement)) for t in templates)
     except BadTemplate:  # the prompt itself holds [X] or [Y]
         return subject, tuple(templates)

@@ -64,19 +64,23 @@ class Locator:
         self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
 
     def by(self, search: Search) -> Locator:
-        """The same, by another search."""
+        """A locator at the same version, by another search."""
         return Locator(self._live, search, self._progress)
 
     def relation_neurons(self, relation: Relation, fact: Fact) -> Neurons:
-        """Neurons that other facts of the relation share: they speak for it, not for the fact."""
-        known = [other for other in self.known(relation, fact) if other.stated][:OTHERS]
-        scored = self._scores([self._brief(relation, other) for other in known], relation.name)
+        """Neurons that other facts of the relation share: they carry it, and not the fact."""
+        known_facts = [candidate for candidate in self.known(relation, fact) if candidate.stated][
+            :OTHERS
+        ]
+        scored = self._scores(
+            [self._brief(relation, known_fact) for known_fact in known_facts], relation.name
+        )
         thresholds = self._search.thresholds
         sets = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored]
         return relation_neurons(sets, thresholds.other_facts)
 
     def fact(self, relation: Relation, fact: Fact, common: Neurons) -> Located:
-        """The knowledge neurons of one fact, without those that speak for the relation."""
+        """The knowledge neurons of one fact, without those that carry the relation."""
         (scored,) = self._scores([self._chains(relation, fact)], fact.subject)
         thresholds = self._search.thresholds
         share = fitted_share([self._coarse(scored, common)], thresholds)
@@ -97,12 +101,12 @@ class Locator:
         return [
             located(
                 fact,
-                scored[at],
-                relation_neurons(sets[:at] + sets[at + 1 :], thresholds.other_facts),
+                scored[index],
+                relation_neurons(sets[:index] + sets[index + 1 :], thresholds.other_facts),
                 thresholds,
                 share,
             )
-            for at, fact in enumerate(facts)
+            for index, fact in enumerate(facts)
         ]
 
     def known(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
@@ -123,8 +127,12 @@ class Locator:
         """
         facts = list(relation.facts)
         random.Random(SEED).shuffle(facts)
-        facts = [other for other in facts if fact is None or other.subject != fact.subject]
-        return list(islice((one for one in facts if self._can_ask(relation, one)), TRIED))
+        facts = [
+            candidate for candidate in facts if fact is None or candidate.subject != fact.subject
+        ]
+        return list(
+            islice((candidate for candidate in facts if self._can_ask(relation, candidate)), TRIED)
+        )
 
     def knows(self, relation: Relation, fact: Fact) -> bool:
         """Whether the model answers a fact's first prompts right."""
@@ -137,11 +145,15 @@ class Locator:
 
     def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
         facts = self.tried(relation, fact)
-        stated = [other for other in facts if other.stated]
-        chains = [(other, chain) for other in stated for chain in self._brief(relation, other)]
+        stated = [candidate for candidate in facts if candidate.stated]
+        chains = [
+            (candidate, chain) for candidate in stated for chain in self._brief(relation, candidate)
+        ]
         answers = self.right([chain for _, chain in chains])
-        wrong = {other for (other, _), right in zip(chains, answers, strict=True) if not right}
-        right = [other for other in facts if other not in wrong]
+        wrong = {
+            candidate for (candidate, _), right in zip(chains, answers, strict=True) if not right
+        }
+        right = [candidate for candidate in facts if candidate not in wrong]
         return right or facts
 
     def _can_ask(self, relation: Relation, fact: Fact) -> bool:
@@ -160,15 +172,15 @@ class Locator:
     def _coarse(
         self, prompts: Sequence[PromptScores], without: Neurons = frozenset()
     ) -> list[Neurons]:
-        return [one.coarse(self._search.thresholds.coarse) - without for one in prompts]
+        return [scores.coarse(self._search.thresholds.coarse) - without for scores in prompts]
 
-    def _scores(self, groups: Sequence[Sequence[Chain]], what: str) -> list[list[PromptScores]]:
+    def _scores(self, groups: Sequence[Sequence[Chain]], label: str) -> list[list[PromptScores]]:
         chains = [chain for group in groups for chain in group]
         scored: list[PromptScores] = []
-        self._progress(f"locating {what}", 0, len(chains))
+        self._progress(f"locating {label}", 0, len(chains))
         for scores in self._live.scorer.scores(chains, self._search.method, self._search.m):
             scored.append(scores)
-            self._progress(f"locating {what}", len(scored), len(chains))
+            self._progress(f"locating {label}", len(scored), len(chains))
         rest = iter(scored)
         return [[next(rest) for _ in group] for group in groups]
 
@@ -184,7 +196,7 @@ def prompts_for(
 
 
 def every_prompt(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
-    """Those, then the held-out ones. Raises NothingToAsk."""
+    """The trained prompts of a fact, then the held-out ones. Raises NothingToAsk."""
     trained = prompts_for(model, relation, fact)
     return (*trained, *prompts_for(model, relation, fact, held_out=True))
 

@@ -55,9 +55,9 @@ class Option:
     read: Callable[[str], object] | None = None
 
 
-def option(default: Any, flag: str, help: str, **more: Any) -> Any:
+def option(default: Any, flag: str, help: str, **details: Any) -> Any:
     """A dataclass field that is an option of the command line too; see Option."""
-    return field(default=default, metadata={OPTION: Option(flag, help, **more)})
+    return field(default=default, metadata={OPTION: Option(flag, help, **details)})
 
 
 @dataclass(frozen=True)
@@ -128,9 +128,9 @@ class EditMethod(Protocol):
 def options_of(method: type[EditMethod] | EditMethod) -> dict[str, tuple[Option, Field[Any]]]:
     """The options of a method that the command line has, by the names of their fields."""
     return {
-        one.name: (one.metadata[OPTION], one)
-        for one in fields(method)  # type: ignore[arg-type]
-        if OPTION in one.metadata
+        entry.name: (entry.metadata[OPTION], entry)
+        for entry in fields(method)  # type: ignore[arg-type]
+        if OPTION in entry.metadata
     }
 
 

@@ -24,7 +24,8 @@ GROUP = "kn_edit.methods"
 
 # The first of each kind is taken where nobody names one.
 METHODS: dict[str, type[EditMethod]] = {
-    one.name: one for one in (Auto, Calibrated, Correction, ClosedForm, Specific, Shared, Frequent)
+    method.name: method
+    for method in (Auto, Calibrated, Correction, ClosedForm, Specific, Shared, Frequent)
 }
 T = TypeVar("T", bound=type[EditMethod])
 
@@ -56,21 +57,21 @@ def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:
 
     Raises BadSetting for a name that no method of the kind has, and for one of another kind.
     """
-    known = methods(kind)
+    by_name = methods(kind)
     if named is None:
-        return next(iter(known.values()))()
+        return next(iter(by_name.values()))()
     if isinstance(named, str):
-        require_known(f"the method of an {kind}", named, tuple(known))
-        return known[named]()
+        require_known(f"the method of an {kind}", named, tuple(by_name))
+        return by_name[named]()
     if named.kind is not kind:
-        raise BadSetting(f"the method of an {kind}", named.name, f"one of {', '.join(known)}")
+        raise BadSetting(f"the method of an {kind}", named.name, f"one of {', '.join(by_name)}")
     return named
 
 
 def require_many(method: EditMethod, facts: int) -> None:
     """Raise OneFactMethod for several facts by a method of which an edit changes one."""
     if facts > 1 and not takes_many(method):
-        able = tuple(name for name, one in methods(method.kind).items() if takes_many(one))
+        able = tuple(name for name, entry in methods(method.kind).items() if takes_many(entry))
         raise OneFactMethod(method.name, facts, able)
 
 

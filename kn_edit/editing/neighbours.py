@@ -49,25 +49,29 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     # Readers pair each neighbour with every template, also with those passed over.
     named = [p for p in case.neighbours if p.template.answer_last or not model.causal]
     facts = _shared_facts(base, case, {prompt.fact.subject for prompt in named})
-    near = [] if named else _in_turn(model, case.relation, facts.held)
+    nearby = [] if named else _in_turn(model, case.relation, facts.held)
     judges = [prompt for prompt, _ in finder.askable(case.judges)]
     wanted = JUDGES
     if not judges:
         judges, wanted = _asked_of(model, base, case.relation, facts.judges), FEWEST_JUDGES
     if len(judges) < wanted or not (facts.held or facts.judges):
         names = [fact.subject for fact in facts.held] + [prompt.cloze for prompt in named]
-        found = finder.others([*names, *(prompt.cloze for prompt in judges)], FOUND + JUDGES)
-        held, spare = shared_out(model, found, every=3, most=JUDGES)
-        near = near if facts.held or facts.judges else [question for _, question in held]
+        pairs = finder.other_subject_prompts(
+            [*names, *(prompt.cloze for prompt in judges)], FOUND + JUDGES
+        )
+        held, spare = shared_out(model, pairs, every=3, most=JUDGES)
+        nearby = nearby if facts.held or facts.judges else [question for _, question in held]
         judges += [prompt for prompt, _ in spare[: max(0, JUDGES - len(judges))]]
-    same, same_judges = shared_out(model, finder.same_subject(2 * SAME), every=2, most=SAME)
+    about_subject, subject_judges = shared_out(
+        model, finder.same_subject(2 * SAME), every=2, most=SAME
+    )
     return Neighbours(
         named=tuple(ask_openly(model, prompt) for prompt in named),
-        near=tuple(near),
+        near=tuple(nearby),
         elsewhere=tuple(other_relations(model, case.relation.name, 1)),
         judges=tuple(judges) or _last_judges(model, case),
-        same=tuple(question for _, question in same),
-        same_judges=tuple(prompt for prompt, _ in same_judges),
+        same=tuple(question for _, question in about_subject),
+        same_judges=tuple(prompt for prompt, _ in subject_judges),
     )
 
 
@@ -87,8 +91,8 @@ def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
             held=[fact for fact in tried if fact.subject in named],
             judges=[fact for fact in tried if fact.subject not in named],
         )
-    known = base.known(case.relation, case.fact)
-    judges = known[: min(JUDGES, len(known) // 2)]
+    known_facts = base.known(case.relation, case.fact)
+    judges = known_facts[: min(JUDGES, len(known_facts) // 2)]
     # What the model says of facts that it does not know is to stay as well.
     return _Facts([fact for fact in tried if fact not in judges], judges)
 
@@ -96,34 +100,40 @@ def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
 def _in_turn(model: Model, relation: Relation, facts: Sequence[Fact]) -> list[Question]:
     """One prompt of each fact, each time the next template."""
     turns = [prompts_for(model, relation, fact) for fact in facts]
-    return [ask_openly(model, prompts[at % len(prompts)]) for at, prompts in enumerate(turns)]
+    return [ask_openly(model, prompts[index % len(prompts)]) for index, prompts in enumerate(turns)]
 
 
 def _asked_of(
     model: Model, base: Locator, relation: Relation, facts: Sequence[Fact]
 ) -> list[Prompt]:
     """Prompts by which facts judge; all of them where the model gets every one wrong."""
-    asked = [prompt for fact in facts for prompt in probes(model, relation, fact)]
-    return list(_answered_right(model, base, asked) or asked)
+    prompts = [prompt for fact in facts for prompt in probes(model, relation, fact)]
+    return list(_answered_right(model, base, prompts) or prompts)
 
 
 def _last_judges(model: Model, case: Case) -> tuple[Prompt, ...]:
-    """Of other relations, prompts that are not held; for a model that knows no other words."""
+    """Prompts of other relations that are not held, for a model that knows no other words."""
     prompts = other_prompts(model, case.relation.name, 1, skip=OTHER_FACTS)
     return tuple(prompts[:JUDGES])
 
 
-def nearest(near: Sequence[Question], own: Tensor, others: Tensor, most: int) -> list[Question]:
-    """Those that an edit reaches most, so many of them.
+def nearest(
+    questions: Sequence[Question], fact_coefficients: Tensor, coefficients: Tensor, most: int
+) -> list[Question]:
+    """Select the neighbours that an edit reaches most, at most `most` of them.
 
     A shift in proportion to the fact's own coefficients c reaches a neighbour with coefficients d
-    in proportion to the inner product of c and d. own, others: coefficients of the slots that are
-    edited, at the fact's prompts and at the neighbours', (prompts, n).
+    in proportion to the inner product of c and d.
+
+    questions: of the neighbours; fact_coefficients, coefficients: of the slots that are edited, at
+    the fact's prompts and at the neighbours', (prompts, n)
     """
-    exact = torch.promote_types(own.dtype, torch.float32)  # products leave the range of float16
-    reach = (others.to(exact) @ own.to(exact).mean(0)).abs()  # (neighbours,)
+    exact = torch.promote_types(
+        fact_coefficients.dtype, torch.float32
+    )  # products leave the range of float16
+    reach = (coefficients.to(exact) @ fact_coefficients.to(exact).mean(0)).abs()  # (neighbours,)
     order = reach.argsort(descending=True, stable=True).tolist()
-    return [near[at] for at in order[:most]]
+    return [questions[index] for index in order[:most]]
 
 
 def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
@@ -140,16 +150,16 @@ def other_relations(
 
 
 def other_prompts(model: Model, name: str, each: int = PROBES, *, skip: int = 0) -> list[Prompt]:
-    """Of a few facts of every other bundled relation so many prompts.
+    """A few prompts of a few facts of every other bundled relation.
 
-    skip: leave out the first facts that would be taken
+    each: prompts of a fact; skip: leave out the first facts that would be taken
     """
     prompts: list[Prompt] = []
-    for other in (load_relation(pack) for pack in bundled() if pack != name):
-        facts = list(other.facts)
+    for relation in (load_relation(pack) for pack in bundled() if pack != name):
+        facts = list(relation.facts)
         random.Random(SEED).shuffle(facts)
         for fact in facts[skip : skip + OTHER_FACTS]:
-            prompts += prompts_for(model, other, fact)[:each]
+            prompts += prompts_for(model, relation, fact)[:each]
     return prompts
 
 

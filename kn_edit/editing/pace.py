@@ -56,13 +56,15 @@ def update_forecast(
         ("solving", cost.steps * step, cost.steps),
         ("measuring", cost.measuring + sum(lengths), 0),
     ]
-    return Forecast(tuple(Part(name, token * many, steps) for name, many, steps in tokens if many))
+    return Forecast(
+        tuple(Part(name, token * count, steps) for name, count, steps in tokens if count)
+    )
 
 
 def seconds_per_token(model: Model, clock: Callable[[], float] = time.perf_counter) -> float:
     """How long the model runs forward for one token of a small batch. Raises NotFinite."""
     ids = [text_ids(model, text)[:TOKENS] for text in neutral_sentences()[:TEXTS]]
-    questions = [Question(one, len(one) - 1, 0) for one in ids if one]
+    questions = [Question(token_ids, len(token_ids) - 1, 0) for token_ids in ids if token_ids]
     if not questions:  # the tokenizer knows none of the words
         return 0.0
     list(log_p(model, questions[:1]))  # the first run of a program is slower

@@ -32,10 +32,12 @@ def judging_paraphrases(
     held_out = prompts_for(model, relation, fact, held_out=True)
     if held_out:
         return held_out
-    own = prompts_for(model, relation, fact)
-    training = reworded(model, own, answer, for_solver)
-    judging = reworded(model, (*own, *training), answer, for_judging, PARAPHRASES, of=len(own))
-    return judging or reworded(model, own, answer, for_judging, PARAPHRASES)
+    trained = prompts_for(model, relation, fact)
+    training = reworded(model, trained, answer, for_solver)
+    judging = reworded(
+        model, (*trained, *training), answer, for_judging, PARAPHRASES, of=len(trained)
+    )
+    return judging or reworded(model, trained, answer, for_judging, PARAPHRASES)
 
 
 def reworded(
@@ -54,18 +56,18 @@ def reworded(
     """
     frame = chat_frame(model)
     groups = [reword(prompt.template, frame) for prompt in prompts[:of]]
-    seen = {ask(model, prompt, answer).questions for prompt in prompts}
-    found: list[Prompt] = []
-    for one in chosen(groups):
-        prompt = Prompt(prompts[0].fact, one.template)
+    known_questions = {ask(model, prompt, answer).questions for prompt in prompts}
+    rewordings: list[Prompt] = []
+    for rewording in chosen(groups):
+        prompt = Prompt(prompts[0].fact, rewording.template)
         with suppress(CannotAsk):  # too long for the model
             questions = ask(model, prompt, answer).questions
-            if questions not in seen:
-                seen.add(questions)
-                found.append(prompt)
-        if len(found) == most:
+            if questions not in known_questions:
+                known_questions.add(questions)
+                rewordings.append(prompt)
+        if len(rewordings) == most:
             break
-    return tuple(found)
+    return tuple(rewordings)
 
 
 def less_own_words(model: Model, chains: Sequence[Chain]) -> list[Question]:
@@ -76,4 +78,8 @@ def less_own_words(model: Model, chains: Sequence[Chain]) -> list[Question]:
     if model.causal:
         return []
     draw = Random(SEED)
-    return [one for chain in chains for one in with_unknown_words(model, chain, REWORDED, draw)]
+    return [
+        question
+        for chain in chains
+        for question in with_unknown_words(model, chain, REWORDED, draw)
+    ]

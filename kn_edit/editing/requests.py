@@ -31,7 +31,7 @@ ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
 OWN = "own"  # the relation of prompts that a user wrote
 
 
-def each(texts: Iterable[str], what: str = "the list") -> tuple[str, ...]:
+def each(texts: Iterable[str], name: str = "the list") -> tuple[str, ...]:
     """What was given as a list: a text is one member, and not its letters.
 
     Raises BadSetting for what is no list at all.
@@ -39,7 +39,7 @@ def each(texts: Iterable[str], what: str = "the list") -> tuple[str, ...]:
     if isinstance(texts, str):
         return (texts,)
     if not isinstance(texts, Iterable):
-        raise BadSetting(what, texts, "a list of texts")
+        raise BadSetting(name, texts, "a list of texts")
     return tuple(texts)
 
 
@@ -81,10 +81,12 @@ def case_of(
     if templates:
         if relation is not None:
             check_field(relation, "relation")
-        others = _known_beside(subject)
-        own = Relation(relation or OWN, templates, others, unnamed=relation is None)
-        fact = own.fact(subject, answer) if answer else Fact(own.name, subject, "")
-        return replace(_with_neighbours(own, fact, names), target=to)
+        other_facts = _known_beside(subject)
+        user_relation = Relation(relation or OWN, templates, other_facts, unnamed=relation is None)
+        fact = (
+            user_relation.fact(subject, answer) if answer else Fact(user_relation.name, subject, "")
+        )
+        return replace(_with_neighbours(user_relation, fact, names), target=to)
     if relation is None:
         raise FactNotNamed("--relation, --prompt or --statement")
     pack = load_relation(relation)
@@ -213,8 +215,8 @@ def recorded_key(recorded: FactRecord) -> FactKey | None:
         return None
     templates = recorded.found.get("templates") if _is_own(recorded) else None
     texts = templates if isinstance(templates, list) else ()  # records may be anybody's
-    own = frozenset(text for text in texts if isinstance(text, str))
-    return FactKey(recorded.change.relation, subject, own)
+    own_templates = frozenset(text for text in texts if isinstance(text, str))
+    return FactKey(recorded.change.relation, subject, own_templates)
 
 
 def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
@@ -241,7 +243,7 @@ def _recorded_texts(recorded: FactRecord, name: str) -> list[str]:
 
 
 def _texts(texts: object, name: str) -> list[str]:
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(one, str) for one in texts):
+    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"{name} is no list of texts")
     return [check_field(text, "template") for text in texts[:ASKED_AGAIN]]
 
@@ -283,4 +285,8 @@ def _known_beside(subject: str) -> tuple[Fact, ...]:
         if any(fact.subject.casefold() == wanted for fact in pack.facts)
         for fact in pack.facts
     )
-    return tuple(Fact(OWN, other, "") for other in subjects if other.casefold() != wanted)
+    return tuple(
+        Fact(OWN, other_subject, "")
+        for other_subject in subjects
+        if other_subject.casefold() != wanted
+    )

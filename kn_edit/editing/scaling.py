@@ -27,7 +27,7 @@ LOOKED_AT = 24  # of another relation, to find one that the model knows
 class Moved:
     """Mean p(answer) over some prompts, before and after."""
 
-    what: str
+    group: str
     prompts: int
     before: float
     after: float
@@ -49,29 +49,33 @@ class Scaled:
     moved: tuple[Moved, ...]
 
 
-def scale(model: Model, locator: Locator, case: Case, found: Located, factor: float) -> Scaled:
+def scale(model: Model, locator: Locator, case: Case, located: Located, factor: float) -> Scaled:
     """Scale a fact's neurons during forward passes; no weight changes. Raises NoNeurons."""
     require_number("the factor", factor)
-    neurons = tuple(neuron for neuron, _ in found.neurons)
+    neurons = tuple(neuron for neuron, _ in located.neurons)
     if not neurons:
         raise NoNeurons(str(case.fact))
-    own = _chains(model, case.relation, [case.fact], None)
-    known = [one for one in locator.known(case.relation, case.fact) if one.stated]
+    fact_chains = _chains(model, case.relation, [case.fact], None)
+    known_facts = [fact for fact in locator.known(case.relation, case.fact) if fact.stated]
     elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, random.Random(SEED)))
     groups = [
-        ("the fact", own, neurons),
-        ("other facts of its relation", _chains(model, case.relation, known[:CONTROLS]), neurons),
+        ("the fact", fact_chains, neurons),
+        (
+            "other facts of its relation",
+            _chains(model, case.relation, known_facts[:CONTROLS]),
+            neurons,
+        ),
         ("facts of other relations", _elsewhere(model, locator, case), neurons),
-        ("the fact, random neurons", own, elsewhere),
+        ("the fact, random neurons", fact_chains, elsewhere),
     ]
     moved = tuple(
         Moved(
-            what,
+            group,
             len(chains),
             fmean(p_when_scaled(model, chains, chosen, 1.0)),
             fmean(p_when_scaled(model, chains, chosen, factor)),
         )
-        for what, chains, chosen in groups
+        for group, chains, chosen in groups
         if chains
     )
     return Scaled(case.fact, factor, neurons, moved)
@@ -87,15 +91,17 @@ def _chains(
 
 def _elsewhere(model: Model, locator: Locator, case: Case) -> list[Chain]:
     """A prompt of a known fact of each of some other relations, about other subjects."""
-    found: list[Chain] = []
+    chains: list[Chain] = []
     for name in bundled():
-        if name == case.relation.name or len(found) == CONTROLS:
+        if name == case.relation.name or len(chains) == CONTROLS:
             continue
         relation = load_relation(name)
         tried = [
-            one for one in locator.tried(relation)[:LOOKED_AT] if one.subject != case.fact.subject
+            fact
+            for fact in locator.tried(relation)[:LOOKED_AT]
+            if fact.subject != case.fact.subject
         ]
-        first = next((one for one in tried if locator.knows(relation, one)), None)
+        first = next((fact for fact in tried if locator.knows(relation, fact)), None)
         if first is not None:
-            found += _chains(model, relation, [first])
-    return found
+            chains += _chains(model, relation, [first])
+    return chains

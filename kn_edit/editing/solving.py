@@ -10,7 +10,7 @@ from kn_edit.editing.correcting import correction
 from kn_edit.editing.earlier import held_answers
 from kn_edit.editing.locating import Search
 from kn_edit.editing.paraphrasing import less_own_words
-from kn_edit.editing.surroundings import surroundings
+from kn_edit.editing.preservation import preservation_set
 from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
 from kn_edit.edits.calibrate import Aims, Settings
 from kn_edit.edits.correct import CorrectionSettings
@@ -29,85 +29,91 @@ def closed_form_shifts(
     Raises NoNeurons, EmbeddingWidthDiffers, ChangeOutOfRange.
     """
     located = task.attributed
-    own = list(dict.fromkeys(neurons)) or [neuron for neuron, _ in located.neurons]
-    if not own:
+    chosen = list(dict.fromkeys(neurons)) or [neuron for neuron, _ in located.neurons]
+    if not chosen:
         raise NoNeurons(str(located.fact))
     old, new = (chains[0].questions[0].token for chains in (task.old, task.new))
-    shifts = closed_form(task.model, own, old, new, scale)
+    shifts = closed_form(task.model, chosen, old, new, scale)
     used = {"scale": [float(number) for number in scale]}
-    story = _story(task.bench.search, located) | used
-    return Shifts(own, shifts, dict(located.neurons), story)
+    provenance = _provenance(task.bench.search, located) | used
+    return Shifts(neurons=chosen, b=shifts, scores=dict(located.neurons), provenance=provenance)
 
 
 def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankShifts:
     """Shifts that say something new. Raises NotFinite."""
     bench = task.bench
-    same, earlier = held_answers(task.model, bench.earlier, task.case.fact.subject)
+    about_subject, earlier = held_answers(task.model, bench.earlier, task.case.fact.subject)
 
     def tick(step: int, _margin: float) -> None:
         bench.progress("solving", step, settings.steps)
 
-    found = correction(
+    solved = correction(
         task.model,
         task.case,
         task.to,
-        task.new,
-        task.others,
-        settings,
-        earlier=(*same, *earlier),
+        chains=task.new,
+        others=task.neighbours,
+        settings=settings,
+        earlier=(*about_subject, *earlier),
         tick=tick,
     )
-    return LowRankShifts(found.factors, found.story, found.best)
+    return LowRankShifts(solved.factors, solved.story, solved.best)
 
 
 def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:
     """Shifts of a fact's own neurons that were solved for. Raises NoNeurons, NotFinite."""
     model, bench, located = task.model, task.bench, task.attributed
-    others = task.others
+    preserved = task.neighbours
     candidates = tuple(dict.fromkeys(neurons)) or tuple(n for n, _ in located.ranking)
     if not candidates:
         raise NoNeurons(str(located.fact))
     reworded = less_own_words(model, task.new)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
-    own = [*(chain.questions[0] for chain in task.new), *reworded]
+    questions = [*(chain.questions[0] for chain in task.new), *reworded]
     # What earlier updates of this subject say is held whatever neurons are taken.
-    same, earlier = held_answers(model, bench.earlier, located.fact.subject)
-    others = replace(others, named=(*others.named, *same))
-    around = surroundings(model, candidates, own, others, earlier)
+    about_subject, earlier = held_answers(model, bench.earlier, located.fact.subject)
+    preserved = replace(preserved, named=(*preserved.named, *about_subject))
+    preservation = preservation_set(model, candidates, questions, preserved, earlier)
     refined = dict.fromkeys(neuron for neuron, _ in located.neurons)
     if neurons:
         ranking, settings = candidates, replace(settings, fewest=len(candidates))
     else:  # the fact's own ones first
-        apart = fact_specific(located.ranking, around.own, around.elsewhere.coefficients)
-        ranking = tuple(refined | dict.fromkeys(apart))
+        specific = fact_specific(
+            located.ranking, preservation.prompt_coefficients, preservation.elsewhere.coefficients
+        )
+        ranking = tuple(refined | dict.fromkeys(specific))
 
     def tick(step: int, _margin: float) -> None:
         bench.progress("solving", step, 0)  # nobody knows how many it will take
 
     change = [question for chain in task.new for question in chain.questions]
-    held = around.held(ranking[: settings.fewest])
-    aims = Aims((*change, *reworded), tuple(held), around.elsewhere)
+    held = preservation.held(ranking[: settings.fewest])
+    aims = Aims((*change, *reworded), tuple(held), preservation.elsewhere)
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
-    story = {
+    provenance = _provenance(bench.search, located) | {
         **solution.told(),
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
     }
-    scores = dict(located.neurons)
-    return Shifts(solution.neurons, solution.b, scores, _story(bench.search, located) | story)
+    return Shifts(
+        neurons=solution.neurons,
+        b=solution.b,
+        scores=dict(located.neurons),
+        provenance=provenance,
+    )
 
 
-def _story(search: Search, found: Located) -> dict[str, Any]:
+def _provenance(search: Search, located: Located) -> dict[str, Any]:
     """How the neurons were found, to be recorded with the edit."""
     return {
         "method": search.method,
         "threshold": float(search.thresholds.coarse),
-        "share": found.share,
+        "share": located.share,
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": score}
-            for neuron, score in found.neurons
+            for neuron, score in located.neurons
         ],
-        "dropped": [str(neuron) for neuron in found.dropped],
-        "gap": max(found.gap, default=None),
+        "dropped": [str(neuron) for neuron in located.dropped],
+        "gap": max(located.gap, default=None),
     }

@@ -19,7 +19,7 @@ _PREAMBLE = re.compile(r"\A(?:the (?:correct )?answer is|it is|it was)\b[:\s]*",
 _STOP = re.compile(r"[^\w\s'’.-]|[.](?!\w)|[\r\n\t\v\f]")  # where an answer ends
 
 
-def said(model: Model, case: Case) -> str:
+def model_answer(model: Model, case: Case) -> str:
     """The answer that a model gives to a case's first prompt. Raises AnswerUnknown, NothingToAsk.
 
     A causal LM's ends at the first punctuation, or after a few words; a masked one's is one token.

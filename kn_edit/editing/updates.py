@@ -68,7 +68,7 @@ class UpdateMethod(ABC):
 
 @dataclass(frozen=True)
 class _OnNeurons(UpdateMethod):
-    """Of a fact's own neurons, or of those that a user names."""
+    """A way to update that writes slots of a fact's own neurons, or of those that a user names."""
 
     neurons: tuple[NeuronId, ...] = option(
         (), "--neurons", NEURONS, metavar="N,...", read=neurons_in
@@ -80,7 +80,7 @@ class _OnNeurons(UpdateMethod):
 
 @dataclass(frozen=True)
 class _OnSlots(_OnNeurons):
-    """Of so many slots, unless neurons are named."""
+    """A way to update that writes a chosen count of slots, unless neurons are named."""
 
     slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)
 

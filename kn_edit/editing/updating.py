@@ -39,7 +39,7 @@ class Shifts:
     neurons: Sequence[NeuronId]
     b: Tensor  # (n, d_model)
     scores: Mapping[NeuronId, float]
-    story: dict[str, Any]  # how they were found, to be recorded
+    provenance: dict[str, Any]  # how they were found, to be recorded
 
     def delta(self, place: SlotPlace) -> Delta:
         """As the delta of an edit. Raises ChangeOutOfRange."""
@@ -56,7 +56,7 @@ class LowRankShifts:
     """What an update adds to all slots of some layers, at low rank."""
 
     factors: Mapping[int, tuple[Tensor, Tensor]]  # by layer u, (r, d_ff), and v, (r, d_model)
-    story: dict[str, Any]  # how they were found, to be recorded
+    provenance: dict[str, Any]  # how they were found, to be recorded
     scored: tuple[tuple[NeuronId, float], ...] = ()  # neurons with the largest part in them
 
     def delta(self, place: SlotPlace) -> Delta:
@@ -68,8 +68,8 @@ class LowRankShifts:
 class UpdateTask:
     """A fact that is to be updated, asked of the model at the bench's version.
 
-    old, new: its prompts, asked for the answer before and for the new one; others: what is to be
-    left alone; located: its neurons, where the method needs them
+    old, new: its prompts, asked for the answer before and for the new one; neighbours: what is to
+    be left alone; located: its neurons, where the method needs them
     """
 
     bench: Bench
@@ -78,7 +78,7 @@ class UpdateTask:
     to: str
     old: tuple[Chain, ...]
     new: tuple[Chain, ...]
-    others: Neighbours
+    neighbours: Neighbours
     located: Located | None
 
     @property
@@ -134,8 +134,8 @@ def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -
     resolved = []
     with bench.engine.at([]) as base:
         edited = EditedFacts.of(base.model, [update.case for update in updates])
-        for at, update in enumerate(updates):
-            bench.progress("asking", at, len(updates))
+        for index, update in enumerate(updates):
+            bench.progress("asking", index, len(updates))
             resolved.append(_resolved(bench, base, update, method, edited))
     with bench.engine.at(bench.deltas) as head:
         tasks = [each.task(bench, head) for each in resolved]
@@ -146,7 +146,7 @@ def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -
 def _check_answers(updates: Sequence[UpdateRequest]) -> None:
     """Raise SameAnswer for an update that changes nothing."""
     for update in updates:
-        if _same(update.to, update.case.fact.answer):
+        if _same_answer(update.to, update.case.fact.answer):
             raise SameAnswer(update.case.fact.subject, update.to)
 
 
@@ -163,14 +163,16 @@ class _Resolved:
     prompts: tuple[Prompt, ...]
     new: tuple[Chain, ...]
     held_out: tuple[Prompt, ...]
-    others: Neighbours
+    neighbours: Neighbours
     common: frozenset[NeuronId]
     located: Located | None
 
     @property
     def probes(self) -> Probes:
         """The prompts that judge it."""
-        return Probes(self.prompts, self.held_out, self.others.judges, self.others.same_judges)
+        return Probes(
+            self.prompts, self.held_out, self.neighbours.judges, self.neighbours.same_judges
+        )
 
     def task(self, bench: Bench, head: ModelVersion) -> UpdateTask:
         """The fact asked of the model at the bench's version."""
@@ -178,7 +180,16 @@ class _Resolved:
         if located is None and Need.ATTRIBUTION in self.method.needs:
             located = bench.locator(head).fact(case.relation, case.fact, self.common)
         old = tuple(ask(model, prompt) for prompt in self.prompts)
-        return UpdateTask(bench, model, case, self.request.to, old, self.new, self.others, located)
+        return UpdateTask(
+            bench=bench,
+            model=model,
+            case=case,
+            to=self.request.to,
+            old=old,
+            new=self.new,
+            neighbours=self.neighbours,
+            located=located,
+        )
 
 
 def _resolved(
@@ -197,10 +208,10 @@ def _resolved(
     # Neighbours and filter are taken from the base, so that every edit finds them made.
     base = bench.locator(live)
     if edited is None:
-        others = neighbours(model, base, case)
+        preserved = neighbours(model, base, case)
     else:
         fewer = bench.locator(live)  # knows relations without the facts of this edit
-        others = edited.spared(neighbours(model, fewer, edited.beside(case)))
+        preserved = edited.spared(neighbours(model, fewer, edited.beside(case)))
     method = method.suited(model, base, case)
     attributed = Need.ATTRIBUTION in method.needs
     common = base.relation_neurons(relation, fact) if attributed else frozenset()
@@ -212,7 +223,7 @@ def _resolved(
         prompts=prompts,
         new=new,
         held_out=judging_paraphrases(model, relation, fact, to),
-        others=others,
+        neighbours=preserved,
         common=common,
         located=base.fact(relation, fact, common) if fresh else None,
     )
@@ -227,7 +238,10 @@ def _proposal(
     """The update of these facts, the first of which gives its method's name."""
     first = resolved[0]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
-    asked = [_asked(each.request.case.relation) | judged_by(each.probes, most) for each in resolved]
+    records = [
+        _recorded_prompts(each.request.case.relation) | judged_by(each.probes, most)
+        for each in resolved
+    ]
     exams = tuple(
         UpdateExam(each.probes, task.old, each.request.to, each.request.case.answered_by_model)
         for each, task in zip(resolved, tasks, strict=True)
@@ -241,10 +255,10 @@ def _proposal(
         **vars(changes[0]),
         method=first.method.name,
         neurons=shifts.scored,
-        found=shifts.story | (asked[0] if len(asked) == 1 else {"by_fact": asked}),
+        found=shifts.provenance | (records[0] if len(records) == 1 else {"by_fact": records}),
         notices=(
             *asked_otherwise(chains),
-            *dict.fromkeys(w for one in located for w in _doubts(one)),
+            *dict.fromkeys(w for attribution in located for w in _warnings(attribution)),
         ),
         message=_message(changes),
         exam=exams[0] if len(exams) == 1 else UpdatesExam(exams),
@@ -253,7 +267,7 @@ def _proposal(
 
 
 def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Proposal:
-    """The same update of facts that another edit may have given other answers meanwhile.
+    """Ask an update anew of facts that another edit may have given other answers meanwhile.
 
     cases: of its facts, in order. Raises SameAnswer where that is the very answer of this update.
     """
@@ -265,7 +279,7 @@ def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Propo
         assert isinstance(each, UpdateExam)
         assert change.target is not None
         if case.fact.answer != change.answer:
-            if _same(change.target, case.fact.answer):
+            if _same_answer(change.target, case.fact.answer):
                 raise SameAnswer(case.fact.subject, change.target)
             model = bench.engine.model
             prompts = prompts_for(model, case.relation, case.fact)
@@ -283,8 +297,8 @@ def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Propo
     )
 
 
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+def _same_answer(first: str, second: str) -> bool:
+    return first.strip().casefold() == second.strip().casefold()
 
 
 def _change(case: Case, to: str) -> FactChange:
@@ -293,9 +307,9 @@ def _change(case: Case, to: str) -> FactChange:
 
 def _message(changes: Sequence[FactChange]) -> str:
     """The first fact, and how many more there are."""
-    first, more = changes[0], len(changes) - 1
-    others = f", and {more} more fact{'s' if more > 1 else ''}" if more else ""
-    return f"{first.relation}: {first.subject}, {first.answer} -> {first.target}{others}"
+    first, remaining = changes[0], len(changes) - 1
+    suffix = f", and {remaining} more fact{'s' if remaining > 1 else ''}" if remaining else ""
+    return f"{first.relation}: {first.subject}, {first.answer} -> {first.target}{suffix}"
 
 
 def _check_neurons(model: Model, neurons: Sequence[NeuronId]) -> None:
@@ -316,22 +330,26 @@ def is_unknown(model: Model, base: Locator, case: Case) -> bool:
     return case.relation.unnamed or not any(base.right([ask(model, prompt) for prompt in prompts]))
 
 
-def _asked(relation: Relation) -> dict[str, Any]:
+def _recorded_prompts(relation: Relation) -> dict[str, Any]:
     """The relation's templates, so that the edit can be asked again without its pack.
 
     own: they tell its facts apart, because nobody named the relation. paraphrases: held-out ones
     without an [X], which speak of this subject alone
     """
-    own: dict[str, Any] = {"own": True} if relation.unnamed else {}
-    paraphrases = [one.text for one in relation.templates if one.about][:ASKED_AGAIN]
-    asked = own | {
-        "templates": [one.text for one in relation.templates if not one.held_out],
-        "held_out": [one.text for one in relation.templates if one.held_out and not one.about],
+    marks: dict[str, Any] = {"own": True} if relation.unnamed else {}
+    paraphrases = [template.text for template in relation.templates if template.about][:ASKED_AGAIN]
+    record = marks | {
+        "templates": [template.text for template in relation.templates if not template.held_out],
+        "held_out": [
+            template.text
+            for template in relation.templates
+            if template.held_out and not template.about
+        ],
     }
-    return asked | ({"paraphrases": paraphrases} if paraphrases else {})
+    return record | ({"paraphrases": paraphrases} if paraphrases else {})
 
 
-def _doubts(found: Located) -> tuple[str, ...]:
-    if found.reached:
+def _warnings(located: Located) -> tuple[str, ...]:
+    if located.reached:
         return ()
     return ("the attribution did not reach its tolerance on every prompt; see gap",)

@@ -850,7 +850,7 @@ class Workspace:
 
     def _all_stated(self, cases: Sequence[Case], version: VersionRecord) -> list[Case]:
         """Cases, each with the answer that its fact has at a version."""
-        from kn_edit.editing.stated import said
+        from kn_edit.editing.stated import model_answer
 
         answers, stated = self._answers(version), []
         for case in cases:
@@ -860,7 +860,7 @@ class Workspace:
             if not self._can_be_asked(case):
                 with self.engine.at(self.ledger.deltas(version.edits)) as live:
                     model = live.model
-                    fact = replace(case.fact, answer=said(model, case))
+                    fact = replace(case.fact, answer=model_answer(model, case))
                     case = replace(case, fact=fact, answered_by_model=True)
             stated.append(case)
         return stated

@@ -10,7 +10,7 @@ from tiny_models import tiny
 
 from kn_edit.editing.neighbours import HELD, HELD_EARLIER, HELD_ELSEWHERE, Neighbours
 from kn_edit.editing.neutral import everywhere, held_in_place
-from kn_edit.editing.surroundings import Surroundings, surroundings
+from kn_edit.editing.preservation import PreservationSet, preservation_set
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients, written
 from kn_edit.models.questions import Question, places
@@ -31,7 +31,7 @@ def words(model: Model, count: int, text: str) -> tuple[Question, ...]:
 
 def of_everyone(
     model: Model,
-) -> tuple[Surroundings, list[Question], Neighbours, tuple[Question, ...]]:
+) -> tuple[PreservationSet, list[Question], Neighbours, tuple[Question, ...]]:
     own = list(words(model, 2, "the capital of France is Paris"))
     others = Neighbours(
         words(model, 3, "Rome is the capital of Italy"),
@@ -40,7 +40,7 @@ def of_everyone(
         (),
     )
     earlier = words(model, HELD_EARLIER + 5, "Oslo is the capital city of Norway")
-    return surroundings(model, NEURONS, own, others, earlier), own, others, earlier
+    return preservation_set(model, NEURONS, own, others, earlier), own, others, earlier
 
 
 def at_neurons(model: Model, questions: tuple[Question, ...] | list[Question]) -> torch.Tensor:
@@ -54,7 +54,7 @@ def test_coefficients_are_known_at_every_place_but_the_fact_s_own(shape):
     around, own, others, earlier = of_everyone(model)
     text = everywhere(model)
     elsewhere = [*others.near, *others.elsewhere, *earlier, *others.named, *text]
-    torch.testing.assert_close(around.own, at_neurons(model, own))
+    torch.testing.assert_close(around.prompt_coefficients, at_neurons(model, own))
     assert around.elsewhere.neurons == NEURONS
     torch.testing.assert_close(around.elsewhere.coefficients, at_neurons(model, elsewhere))
 

@@ -1,4 +1,4 @@
-"""What the neurons that an update may use do, at its own prompts and everywhere else."""
+"""The preservation set of an update: the places that it must leave as they are, and its reach."""
 
 from __future__ import annotations
 
@@ -24,25 +24,30 @@ from kn_edit.neuron import NeuronId
 
 
 @dataclass(frozen=True, eq=False)
-class Surroundings:
-    """Coefficients of an update's candidates where it is wanted, and where it is not."""
+class PreservationSet:
+    """What an update must preserve: coefficients of its candidates where it is wanted, and not."""
 
-    own: Tensor  # at the prompts that are to change, (prompts, n)
+    prompt_coefficients: Tensor  # at the prompts that are to change, (prompts, n)
     elsewhere: Activations
     always: tuple[Question, ...]  # held in place whatever neurons are taken
-    near: tuple[_Near, ...]  # held in place where the neurons that are taken reach them most
+    pools: tuple[_Pool, ...]  # held in place where the neurons that are taken reach them most
 
     def held(self, neurons: Sequence[NeuronId]) -> list[Question]:
         """Whose predictions must stay when these neurons' slots are shifted."""
-        at = [self.elsewhere.neurons.index(neuron) for neuron in neurons]
+        columns = [self.elsewhere.neurons.index(neuron) for neuron in neurons]
         held = list(self.always)
-        for some in self.near:
-            held += nearest(some.questions, self.own[:, at], some.coefficients[:, at], some.most)
+        for pool in self.pools:
+            held += nearest(
+                pool.questions,
+                self.prompt_coefficients[:, columns],
+                pool.coefficients[:, columns],
+                pool.most,
+            )
         return held
 
 
 @dataclass(frozen=True, eq=False)
-class _Near:
+class _Pool:
     """Questions of one kind, and how many of them are held in place."""
 
     questions: Sequence[Question]
@@ -50,43 +55,45 @@ class _Near:
     most: int
 
 
-def surroundings(
+def preservation_set(
     model: Model,
     neurons: tuple[NeuronId, ...],
-    own: Sequence[Question],
-    others: Neighbours,
+    questions: Sequence[Question],
+    neighbours: Neighbours,
     earlier: Sequence[Question],
-) -> Surroundings:
-    """Look at the model once at every place that matters to an update.
+) -> PreservationSet:
+    """Run the model once at every place that matters to an update, and keep its coefficients.
 
-    own: what is to change; others: of the relation and of other relations; earlier: one question
-    of every update that was made before
+    questions: what is to change; neighbours: of the relation and of other relations; earlier: one
+    question of every update that was made before
     """
-    near = tuple(
-        _Near(questions, _fired(model, questions, neurons), most)
-        for questions, most in (
-            (others.near, HELD),
-            (others.elsewhere, HELD_ELSEWHERE),
+    pools = tuple(
+        _Pool(group, _coefficients(model, group, neurons), most)
+        for group, most in (
+            (neighbours.near, HELD),
+            (neighbours.elsewhere, HELD_ELSEWHERE),
             (earlier, HELD_EARLIER),
         )
     )
-    named = _fired(model, others.named, neurons)
-    text, usual = _in_neutral_text(model, neurons)
-    places = torch.cat([*(some.coefficients for some in near), named, text])
-    return Surroundings(
-        _fired(model, own, neurons),
-        Activations(neurons, places, usual),
-        (*others.named, *held_in_place(model)),
-        near,
+    named = _coefficients(model, neighbours.named, neurons)
+    text, typical_square = _in_neutral_text(model, neurons)
+    places = torch.cat([*(pool.coefficients for pool in pools), named, text])
+    return PreservationSet(
+        prompt_coefficients=_coefficients(model, questions, neurons),
+        elsewhere=Activations(neurons, places, typical_square),
+        always=(*neighbours.named, *held_in_place(model)),
+        pools=pools,
     )
 
 
-def _fired(model: Model, questions: Sequence[Question], neurons: Sequence[NeuronId]) -> Tensor:
+def _coefficients(
+    model: Model, questions: Sequence[Question], neurons: Sequence[NeuronId]
+) -> Tensor:
     """Coefficients of these neurons, (questions, n)."""
     layers, index = _where(neurons)
-    found = coefficients_in_batches(model, questions)
+    batches = coefficients_in_batches(model, questions)
     none = torch.empty(0, len(neurons), dtype=model.dtype, device=model.device)
-    return torch.cat([none, *(batch[:, layers, index] for batch in found)])
+    return torch.cat([none, *(batch[:, layers, index] for batch in batches)])
 
 
 def _in_neutral_text(model: Model, neurons: Sequence[NeuronId]) -> tuple[Tensor, Tensor]:
@@ -95,14 +102,14 @@ def _in_neutral_text(model: Model, neurons: Sequence[NeuronId]) -> tuple[Tensor,
     That at the median place: causal LMs write a thousand times as much at a text's first token.
     """
     layers, index = _where(neurons)
-    fired, sizes = [], []
+    activations, sizes = [], []
     if not (questions := everywhere(model)):  # its tokenizer knows none of the words
         none = torch.empty(0, len(neurons), dtype=model.dtype, device=model.device)
         return none, none.new_ones(len(neurons))
     for batch in coefficients_in_batches(model, questions):
-        fired.append(batch[:, layers, index])
+        activations.append(batch[:, layers, index])
         sizes.append(written(model, batch))
-    return torch.cat(fired), torch.cat(sizes).median(0).values[layers]
+    return torch.cat(activations), torch.cat(sizes).median(0).values[layers]
 
 
 def _where(neurons: Sequence[NeuronId]) -> tuple[list[int], list[int]]:
