@@ -150,7 +150,7 @@ def test_its_tensors_are_the_pinned_ones(folder):
 def test_it_loads_without_a_warning_and_knows_paris(folder, capfd):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from kn_edit.models.quiet import quiet_loading
+    from kn_edit.models.logging import quiet_loading
 
     with warnings.catch_warnings(), quiet_loading():
         warnings.simplefilter("error")

@@ -18,8 +18,8 @@ from kn_edit.edits.suffix import Shift, shifted
 from kn_edit.errors import SharedLayers, SlotsNotStored, UnknownFamily, WeightsMissing
 from kn_edit.models.coefficients import captured, replaced
 from kn_edit.models.families import FAMILIES, family_of
+from kn_edit.models.logging import quiet_loading
 from kn_edit.models.model import Model, load
-from kn_edit.models.quiet import quiet_loading
 from kn_edit.models.trace import LayerCall, run_from, run_layer, trace, trace_last_token
 
 SENTENCE = "the capital city of the country of France is the city of"

@@ -22,10 +22,10 @@ from kn_edit.errors import (
     TokenNotEmbedded,
     WeightsMissing,
 )
+from kn_edit.models.logging import quiet_loading
 from kn_edit.models.model import load
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import ask_between
-from kn_edit.models.quiet import quiet_loading
 from kn_edit.models.trace import trace
 from kn_edit.workspace import Workspace
 

@@ -17,8 +17,8 @@ from transformers import (
 )
 
 from kn_edit.models.families import FAMILIES
+from kn_edit.models.logging import quiet_loading
 from kn_edit.models.model import Model
-from kn_edit.models.quiet import quiet_loading
 
 D_MODEL, D_FF, HEADS, LAYERS = 32, 64, 4, 2
 POSITIONS = 64

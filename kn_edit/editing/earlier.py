@@ -58,7 +58,7 @@ class EarlierAnswers:
     def compared(self, before: Sequence[bool], after: Sequence[bool]) -> EarlierKept:
         """What is left of the answers that were right before an edit."""
         pairs = zip(self.prompts, before, after, strict=True)
-        comparisons = [(update, right) for (update, _), was, right in pairs if was]
+        comparisons = [(update, right) for (update, _), before_edit, right in pairs if before_edit]
         lost = {
             (update.edit, update.case.fact): update for update, right in comparisons if not right
         }

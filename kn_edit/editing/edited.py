@@ -46,7 +46,9 @@ class EditedFacts:
             relation=replace(case.relation, facts=facts),
             neighbours=self._unedited_prompts(case.neighbours),
             judges=self._unedited_prompts(case.judges),
-            beside=tuple(each for each in case.beside if (name, each) not in self.subjects),
+            beside=tuple(
+                subject for subject in case.beside if (name, subject) not in self.subjects
+            ),
         )
 
     def spared(self, neighbours: Neighbours) -> Neighbours:

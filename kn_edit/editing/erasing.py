@@ -100,7 +100,7 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
     def erased(neurons: Sequence[NeuronId]) -> Delta:
         return overwritten(bench.engine.place, neurons, slot)
 
-    chosen = method.choose(EraseTask(bench, located, exam, erased))
+    chosen = method.choose(EraseTask(bench=bench, located=located, exam=exam, erased=erased))
     if not chosen.neurons:
         raise NoNeurons(f"{chosen.whose} of {relation.name}")
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)

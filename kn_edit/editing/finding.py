@@ -41,7 +41,13 @@ class Finder:
         held_out = prompts_for(model, case.relation, case.fact, held_out=True)
         tokens = (ask_openly(model, prompt).ids for prompt in (*trained, *held_out))
         subject, templates = _opened(case.fact.subject, [p.template for p in trained])
-        return cls(model, case, subject, templates, frozenset(tokens))
+        return cls(
+            model=model,
+            case=case,
+            subject=subject,
+            templates=templates,
+            prompt_tokens=frozenset(tokens),
+        )
 
     def other_subject_prompts(self, without: Collection[str], most: int) -> list[Pair]:
         """The fact's prompts about other subjects, one prompt of each subject.

@@ -143,13 +143,15 @@ def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
 
 
 def other_relations(
-    model: Model, name: str, each: int = PROBES, *, skip: int = 0
+    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0
 ) -> list[Question]:
     """Places whose first token an edit must not change, of every other bundled relation."""
-    return [ask_openly(model, prompt) for prompt in other_prompts(model, name, each, skip=skip)]
+    return [ask_openly(model, prompt) for prompt in other_prompts(model, name, per_fact, skip=skip)]
 
 
-def other_prompts(model: Model, name: str, each: int = PROBES, *, skip: int = 0) -> list[Prompt]:
+def other_prompts(
+    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0
+) -> list[Prompt]:
     """A few prompts of a few facts of every other bundled relation.
 
     each: prompts of a fact; skip: leave out the first facts that would be taken
@@ -159,7 +161,7 @@ def other_prompts(model: Model, name: str, each: int = PROBES, *, skip: int = 0)
         facts = list(relation.facts)
         random.Random(SEED).shuffle(facts)
         for fact in facts[skip : skip + OTHER_FACTS]:
-            prompts += prompts_for(model, relation, fact)[:each]
+            prompts += prompts_for(model, relation, fact)[:per_fact]
     return prompts
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError
 from kn_edit.facts import (
@@ -111,10 +112,10 @@ def case_pairs(updates: Iterable[Case | tuple[Case, str]]) -> list[tuple[Case, s
     if isinstance(updates, (str, Case)) or not isinstance(updates, Iterable):
         raise BadSetting("what to update", updates, form)
     pairs: list[tuple[Case, str | None]] = []
-    for each in updates:
-        case, to = each if isinstance(each, tuple) and len(each) == 2 else (each, None)
+    for update in updates:
+        case, to = update if isinstance(update, tuple) and len(update) == 2 else (update, None)
         if not isinstance(case, Case) or not isinstance(to, str | None):
-            raise BadSetting("what to update", each, form)
+            raise BadSetting("what to update", update, form)
         pairs.append((case, to))
     return pairs
 
@@ -222,7 +223,7 @@ def recorded_key(recorded: FactRecord) -> FactKey | None:
 def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
     """What these edits, in order, made of the facts that they update."""
     answers: ByFact[str] = ByFact()
-    for recorded in (each for edit in edits for each in edit.by_fact):
+    for recorded in chain.from_iterable(edit.by_fact for edit in edits):
         key, target = recorded_key(recorded), recorded.change.target
         if key is not None and target is not None:
             answers.put(key, target)
@@ -272,7 +273,7 @@ def _with_neighbours(relation: Relation, fact: Fact, subjects: Sequence[str]) ->
         for template in relation.templates
         if not template.held_out
     )
-    return Case(relation, fact, None, named)
+    return Case(relation=relation, fact=fact, target=None, neighbours=named)
 
 
 def _known_beside(subject: str) -> tuple[Fact, ...]:

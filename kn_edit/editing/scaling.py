@@ -70,15 +70,15 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
     ]
     moved = tuple(
         Moved(
-            group,
-            len(chains),
-            fmean(p_when_scaled(model, chains, chosen, 1.0)),
-            fmean(p_when_scaled(model, chains, chosen, factor)),
+            group=group,
+            prompts=len(chains),
+            before=fmean(p_when_scaled(model, chains, chosen, 1.0)),
+            after=fmean(p_when_scaled(model, chains, chosen, factor)),
         )
         for group, chains, chosen in groups
         if chains
     )
-    return Scaled(case.fact, factor, neurons, moved)
+    return Scaled(fact=case.fact, factor=factor, neurons=neurons, moved=moved)
 
 
 def _chains(

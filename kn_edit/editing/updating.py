@@ -138,7 +138,7 @@ def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -
             bench.progress("asking", index, len(updates))
             resolved.append(_resolved(bench, base, update, method, edited))
     with bench.engine.at(bench.deltas) as head:
-        tasks = [each.task(bench, head) for each in resolved]
+        tasks = [update.task(bench, head) for update in resolved]
         shifts = method.shifts_of_many(tasks)
     return _proposal(bench, resolved, tasks, shifts)
 
@@ -171,7 +171,10 @@ class _Resolved:
     def probes(self) -> Probes:
         """The prompts that judge it."""
         return Probes(
-            self.prompts, self.held_out, self.neighbours.judges, self.neighbours.same_judges
+            edited=self.prompts,
+            held_out=self.held_out,
+            neighbours=self.neighbours.judges,
+            same_subject=self.neighbours.same_judges,
         )
 
     def task(self, bench: Bench, head: ModelVersion) -> UpdateTask:
@@ -239,14 +242,19 @@ def _proposal(
     first = resolved[0]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
     records = [
-        _recorded_prompts(each.request.case.relation) | judged_by(each.probes, most)
-        for each in resolved
+        _recorded_prompts(update.request.case.relation) | judged_by(update.probes, most)
+        for update in resolved
     ]
     exams = tuple(
-        UpdateExam(each.probes, task.old, each.request.to, each.request.case.answered_by_model)
-        for each, task in zip(resolved, tasks, strict=True)
+        UpdateExam(
+            probes=update.probes,
+            old=task.old,
+            to=update.request.to,
+            said=update.request.case.answered_by_model,
+        )
+        for update, task in zip(resolved, tasks, strict=True)
     )
-    changes = [_change(each.request.case, each.request.to) for each in resolved]
+    changes = [_change(update.request.case, update.request.to) for update in resolved]
     chains = [chain for task in tasks for chain in (*task.old, *task.new)]
     located = [task.located for task in tasks if task.located is not None]
     return Proposal(
@@ -275,17 +283,17 @@ def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Propo
     exams = exam.exams if isinstance(exam, UpdatesExam) else (exam,)
     changes: list[FactChange] = []
     anew: list[UpdateExam] = []
-    for change, each, case in zip(proposal.facts, exams, cases, strict=True):
-        assert isinstance(each, UpdateExam)
+    for change, fact_exam, case in zip(proposal.facts, exams, cases, strict=True):
+        assert isinstance(fact_exam, UpdateExam)
         assert change.target is not None
         if case.fact.answer != change.answer:
             if _same_answer(change.target, case.fact.answer):
                 raise SameAnswer(case.fact.subject, change.target)
             model = bench.engine.model
             prompts = prompts_for(model, case.relation, case.fact)
-            each = replace(each, old=tuple(ask(model, prompt) for prompt in prompts))
+            fact_exam = replace(fact_exam, old=tuple(ask(model, prompt) for prompt in prompts))
         changes.append(replace(change, answer=case.fact.answer))
-        anew.append(each)
+        anew.append(fact_exam)
     if (*changes,) == proposal.facts:
         return proposal
     return replace(
@@ -302,7 +310,9 @@ def _same_answer(first: str, second: str) -> bool:
 
 
 def _change(case: Case, to: str) -> FactChange:
-    return FactChange(case.relation.name, case.fact.subject, case.fact.answer, to)
+    return FactChange(
+        relation=case.relation.name, subject=case.fact.subject, answer=case.fact.answer, target=to
+    )
 
 
 def _message(changes: Sequence[FactChange]) -> str:

@@ -46,7 +46,7 @@ class TouchedSlots:
     @classmethod
     def every(cls, axis: str, d_ff: int, d_model: int) -> TouchedSlots:
         """All slots of a weight."""
-        return cls(axis, torch.arange(d_ff, device="cpu"), d_model, d_ff)
+        return cls(axis=axis, index=torch.arange(d_ff, device="cpu"), d_model=d_model, d_ff=d_ff)
 
     @property
     def complete(self) -> bool:
@@ -222,7 +222,7 @@ class SlotChanges(_OfSlots):
         value[theirs[sets]] = later.value[sets].double()
         mode[theirs[sets]] = Mode.SET
         value[theirs[~sets]] += later.value[~sets].double()
-        return SlotChanges(self.axis, index, mode, value.float())
+        return SlotChanges(axis=self.axis, index=index, mode=mode, value=value.float())
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +266,9 @@ class LowRankChange(_OfSlots):
         # Without the list of all slots: a stranger's file can say that there are very many.
         d_ff, d_model = self.u.shape[1], self.v.shape[1]
         last = torch.tensor([d_ff - 1], dtype=torch.int64, device="cpu")
-        TouchedSlots(self.axis, last, d_model, d_ff).check_fit(name, shape, dtype)
+        TouchedSlots(axis=self.axis, index=last, d_model=d_model, d_ff=d_ff).check_fit(
+            name, shape, dtype
+        )
 
     def fold(self, rows: Tensor, index: Tensor) -> None:
         """Add u[k, j] v[k] to every row j in place, for one k after the other.

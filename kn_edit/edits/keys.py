@@ -77,13 +77,13 @@ def keys_of(
             weights, _ = _directions(heard[:, slots], [part[:, slots] for part in kinds], rank)
             parts = _parts(heard[:, slots], weights)
             slots = slots[parts.topk(most).indices].sort().values
-    mine = heard[:, slots]
-    weights, noise = _directions(mine, [part[:, slots] for part in kinds], rank)
+    subject_coefficients = heard[:, slots]
+    weights, noise = _directions(subject_coefficients, [part[:, slots] for part in kinds], rank)
     u = heard.new_zeros(weights.shape[1], heard.shape[1])
     u[:, slots] = weights.T
     scores = heard.new_zeros(heard.shape[1])
-    scores[slots] = _parts(mine, weights)
-    return Keys(layer, u, noise, scores)
+    scores[slots] = _parts(subject_coefficients, weights)
+    return Keys(layer=layer, u=u, noise=noise, scores=scores)
 
 
 def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:

@@ -62,7 +62,7 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
         # has the same bits everywhere.
         base = model.stored_slots(layer)[_rows(slots, torch.device("cpu"))]
         after = folded_slots(base, name, slots.index, deltas).to(before)
-        folds.append(_Fold(layer, where, before, after))
+        folds.append(_Fold(layer=layer, where=where, before=before, after=after))
     return folds
 
 

@@ -108,7 +108,11 @@ class Engine:
         """
         with undisturbed(), self._in_use.once(), applied(self.model, deltas) as model:
             version = ModelVersion(
-                model, self.base.fingerprint, tuple(deltas), self._files, self._scoring
+                model=model,
+                fingerprint=self.base.fingerprint,
+                deltas=tuple(deltas),
+                files=self._files,
+                scoring=self._scoring,
             )
             try:
                 yield version

@@ -63,5 +63,10 @@ class ModelVersion:
 
 def cached_locally(version: ModelVersion) -> Scorer:
     """Scores computed in this process, those that are known taken from the user's cache."""
-    store = ScoreStore(version.fingerprint, version.recipe, version.files, version.model)
+    store = ScoreStore(
+        fingerprint=version.fingerprint,
+        recipe=version.recipe,
+        files=version.files,
+        model=version.model,
+    )
     return CachedScorer(LocalScorer(version.model), store)

@@ -89,10 +89,10 @@ class UnknownSubject(KnEditError):
     close: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        meant = f"did you mean {' or '.join(self.close)}? If not, " if self.close else ""
+        suggestion = f"did you mean {' or '.join(self.close)}? If not, " if self.close else ""
         return (
             f"the relation {self.relation} has no subject {self.subject!r}; "
-            f"{meant}give its answer too to ask about a new subject"
+            f"{suggestion}give its answer too to ask about a new subject"
         )
 
 

@@ -188,7 +188,12 @@ def section(rows: Sequence[Row]) -> Section:
         "paper (unknown token): +36.7% to +141.2% for the erased relation, +1.1% to +10.1% for "
         "others."
     )
-    return Section("Erase", text, (Table("Erased relations", columns, tuple(lines)),), claims)
+    return Section(
+        title="Erase",
+        text=text,
+        tables=(Table("Erased relations", columns, tuple(lines)),),
+        claims=claims,
+    )
 
 
 def _against_random(rows: Sequence[Row], variant: str, control: str) -> Claim:

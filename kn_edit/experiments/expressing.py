@@ -127,7 +127,7 @@ def compared(title: str, text: str, rows: Sequence[Row], kinds: Mapping[str, str
         if kind != "expressing" and expressing is not None
     ]
     table = Table(title, ("prompts", "facts", "coefficient", "the paper"), tuple(lines))
-    return Section(title, text, (table,), tuple(claims))
+    return Section(title=title, text=text, tables=(table,), claims=tuple(claims))
 
 
 def _estimate(rows: Sequence[Row], kind: str) -> Estimate | None:

@@ -149,13 +149,13 @@ def _facts(edit: EditRecord) -> Table:
     """The facts of an edit of many, each with what was measured of it."""
     rows = tuple(
         (
-            f"{each.change.relation}: {each.change.subject}",
-            each.change.answer or "",
-            each.change.target or "",
-            *(_share(each.metrics.get(key)) for key in ("efficacy", "generalization")),
-            _share(each.metrics.get("specificity")),
+            f"{recorded.change.relation}: {recorded.change.subject}",
+            recorded.change.answer or "",
+            recorded.change.target or "",
+            *(_share(recorded.metrics.get(key)) for key in ("efficacy", "generalization")),
+            _share(recorded.metrics.get("specificity")),
         )
-        for each in edit.by_fact
+        for recorded in edit.by_fact
     )
     columns = ("fact", "from", "to", "efficacy", "general.", "specif.")
     return Table(f"The facts of edit {edit.id[:12]}", columns, rows)
@@ -256,7 +256,9 @@ def _about(workspace: Workspace, update: _Update) -> Section:
         f"Edit {prefix}, {update.record.method}, {len(written)} neurons; "
         f"the fact's own knowledge neurons on the base: {len(fact_neurons)}."
     )
-    return Section(title, text, (_answers(before, after),), (), plots)
+    return Section(
+        title=title, text=text, tables=(_answers(before, after),), claims=(), plots=plots
+    )
 
 
 def _chains(model: Model, case: Case, to: str) -> list[Chain]:

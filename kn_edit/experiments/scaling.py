@@ -92,7 +92,13 @@ def section(rows: Sequence[Row]) -> Section:
     lines_of = {GROUPS[group]: by_factor for group, by_factor in by_group.items()}
     drawn = curves(lines_of, "coefficients times", "change of p(answer), %", unit=0.01)
     plot = Plot("dose-response", "p(answer) while a fact's neurons are scaled", drawn)
-    return Section("Suppress and amplify", text, (table,), _claims(by_group), (plot,))
+    return Section(
+        title="Suppress and amplify",
+        text=text,
+        tables=(table,),
+        claims=_claims(by_group),
+        plots=(plot,),
+    )
 
 
 def _claims(by_group: dict[str, dict[float, Estimate]]) -> tuple[Claim, ...]:

@@ -56,7 +56,13 @@ def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
         Earlier(delta.id, context.cases[name], new_answer(context, context.cases[name]))
         for delta, name in zip(before, names, strict=False)
     )
-    bench = Bench(context.workspace.engine, recipe, before, context.search, earlier=earlier)
+    bench = Bench(
+        engine=context.workspace.engine,
+        recipe=recipe,
+        deltas=before,
+        search=context.search,
+        earlier=earlier,
+    )
     update = draft(bench, UpdateRequest(case, to), context.method)
     file = _file(context, number)
     made_folder(file.parent)
@@ -139,7 +145,9 @@ def section(rows: Sequence[Row]) -> Section:
     drawn = series(curves, "updates kept together", "share; times the base's")
     plot = Plot("sequence", "Updates made one on top of the other", drawn)
     table = Table("Sequence", columns, tuple(lines))
-    return Section("Many updates together", text, (table,), claims, (plot,))
+    return Section(
+        title="Many updates together", text=text, tables=(table,), claims=claims, plots=(plot,)
+    )
 
 
 def _estimates(look: Row) -> dict[str, Estimate]:

@@ -77,7 +77,13 @@ def section(rows: Sequence[Row]) -> Section:
     layers = [str(layer) for layer in range(rows[0]["layers"])]
     drawn = bars(shares, layers, "layer", "share of knowledge neurons, %")
     plot = Plot("layers", "Where knowledge neurons lie", drawn)
-    return Section("Neurons of a relation", text, (table, by_layer(rows)), tuple(claims), (plot,))
+    return Section(
+        title="Neurons of a relation",
+        text=text,
+        tables=(table, by_layer(rows)),
+        claims=tuple(claims),
+        plots=(plot,),
+    )
 
 
 def by_layer(rows: Sequence[Row]) -> Table:

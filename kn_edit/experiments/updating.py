@@ -189,17 +189,19 @@ def section(rows: Sequence[Row]) -> Section:
     drawn = bars(values, metrics, "", "mean over facts")
     plot = Plot("updates", "Efficacy, generalization and specificity by method", drawn)
     tables = (Table("Updates", columns, tuple(lines)), by_relation(rows))
-    return Section("Update", text, tables, _claims(rows, by_method), (plot,))
+    return Section(
+        title="Update", text=text, tables=tables, claims=_claims(rows, by_method), plots=(plot,)
+    )
 
 
 def _claims(rows: Sequence[Row], by_method: Mapping[str, dict[str, Estimate]]) -> tuple[Claim, ...]:
-    ours, closed, paper = by_method[CALIBRATED], by_method[CLOSED], by_method[CLOSED_RANDOM]
+    calibrated, closed, paper = by_method[CALIBRATED], by_method[CLOSED], by_method[CLOSED_RANDOM]
     random, matched = by_method[RANDOM], estimates(with_method(rows, RANDOM), CALIBRATED)
     claims = [
         Claim(
-            f"Calibrated updates score higher than the paper's closed form: {score(ours):.3f} "
-            f"against {score(closed):.3f}.",
-            score(ours) > score(closed),
+            "Calibrated updates score higher than the paper's closed form: "
+            f"{score(calibrated):.3f} against {score(closed):.3f}.",
+            score(calibrated) > score(closed),
         ),
         Claim(
             "They score higher than on random neurons, on the facts that were tried on both: "
@@ -214,12 +216,12 @@ def _claims(rows: Sequence[Row], by_method: Mapping[str, dict[str, Estimate]]) -
         ),
         Claim(
             "And less than the paper's closed form does with random neurons: "
-            f"{percent(ours['across'].value)} against {percent(paper['across'].value)}.",
-            ours["across"].value < paper["across"].value,
+            f"{percent(calibrated['across'].value)} against {percent(paper['across'].value)}.",
+            calibrated["across"].value < paper["across"].value,
         ),
     ]
-    if "generalization" in ours:  # the relations have held-out paraphrases
-        reached, base_share = ours["generalization"].value, held_out(rows)
+    if "generalization" in calibrated:  # the relations have held-out paraphrases
+        reached, base_share = calibrated["generalization"].value, held_out(rows)
         words = (
             f"On held-out paraphrases they reach {reached:.3f}, the base {base_share:.3f}: at least"
         )

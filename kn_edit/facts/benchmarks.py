@@ -83,7 +83,12 @@ def _case(
     target = _only(target) if target else None
     to = target.field("new answer") if target else None
     stated = _answer(answer)
-    fact = Fact(name, subject, "" if to and same_text(stated, to) else stated, row)
+    fact = Fact(
+        relation=name,
+        subject=subject,
+        answer="" if to and same_text(stated, to) else stated,
+        place=row,
+    )
     held_out = _held_out(row, subject, template, to)
     prompt_texts = {prompt.field("template"), *(place.value for place in _texts(row, _REPHRASED))}
     return Case(
@@ -164,8 +169,8 @@ def _pairs(row: Place, prompts: str, answers: str) -> list[Judge]:
     """Prompts with their answers, which stand beside each other, one or many."""
     questions, stated = _texts(row, (prompts,)), _texts(row, (answers,))
     return [
-        (each, stated[index] if index < len(stated) else None)
-        for index, each in enumerate(questions)
+        (question, stated[index] if index < len(stated) else None)
+        for index, question in enumerate(questions)
     ]
 
 

@@ -53,7 +53,9 @@ def _case(row: Place, rewrite: Place) -> Case:
     subject = rewrite.member("subject").field("subject")
     answer = rewrite.member("target_true").member("str").field("answer")
     to = rewrite.member("target_new").member("str").field("new answer")
-    fact = Fact(name, subject, "" if same_text(answer, to) else answer, row)
+    fact = Fact(
+        relation=name, subject=subject, answer="" if same_text(answer, to) else answer, place=row
+    )
     templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(row, subject))
     return Case(
         relation=Relation(name, templates, (fact,), source=SOURCE, unnamed=named is None),

@@ -79,8 +79,8 @@ class Place:
         for key in self.value if isinstance(self.value, dict) else ():
             if key not in keys:
                 quoted = shortened(key, _SHOWN)
-                meant = get_close_matches(quoted, keys, n=1)
-                remedy = f'write "{meant[0]}"' if meant else f"the keys are {listed(keys)}"
+                matches = get_close_matches(quoted, keys, n=1)
+                remedy = f'write "{matches[0]}"' if matches else f"the keys are {listed(keys)}"
                 raise self.wrong(f'there is no key "{quoted}"', remedy)
 
     def items(self, most: int | None = None) -> tuple[Place, ...]:
@@ -107,7 +107,13 @@ class Place:
             return check_field(text, name)
 
     def _child(self, key: Key, value: object) -> Place:
-        return Place(self.path, self.text, value, (*self.keys, key), self.first_line)
+        return Place(
+            path=self.path,
+            text=self.text,
+            value=value,
+            keys=(*self.keys, key),
+            first_line=self.first_line,
+        )
 
 
 def same_text(text: object, answer: str) -> bool:

@@ -101,7 +101,7 @@ def _says(row: Place, to: str | None) -> Statement | None:
     if row.find("prompts") is not None:
         raise place.wrong('there are "statement" and "prompts"', "give one of the two")
     several = isinstance(place.value, list)
-    texts = [each.string() for each in (place.items(MOST_TEMPLATES) if several else (place,))]
+    texts = [entry.string() for entry in (place.items(MOST_TEMPLATES) if several else (place,))]
     if not texts:
         raise place.wrong('"statement" is empty', "give it a value")
     subject = row.find("subject")
@@ -117,8 +117,8 @@ def _relation(row: Place, stated: tuple[Template, ...]) -> Relation:
     if named and (name in bundled() or not prompts):
         with named.located():
             pack = bundled_relation(name)
-        prompts = prompts or tuple(each for each in pack.templates if not each.held_out)
-        held_out = held_out or tuple(each for each in pack.templates if each.held_out)
+        prompts = prompts or tuple(template for template in pack.templates if not template.held_out)
+        held_out = held_out or tuple(template for template in pack.templates if template.held_out)
         return replace(pack, templates=(*prompts, *held_out))
     if not prompts:
         packs = ", ".join(bundled())

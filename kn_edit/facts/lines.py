@@ -56,11 +56,13 @@ def _case(rows: list[Stated]) -> Case:
     """The case of lines that are wordings of one fact."""
     place, first = rows[0]
     name = relation_name(place)
-    templates = tuple(dict.fromkeys(each for _, stated in rows for each in stated.templates))
+    templates = tuple(
+        dict.fromkeys(template for _, stated in rows for template in stated.templates)
+    )
     if len(templates) > MOST_TEMPLATES:
         problem = f"more than {MOST_TEMPLATES:,} wordings of one fact"
         raise place.wrong(problem, "leave some of them out")
-    fact = Fact(name, first.subject, "", place)
+    fact = Fact(relation=name, subject=first.subject, answer="", place=place)
     return Case(Relation(name, templates, (fact,), unnamed=True), fact, first.answer or None)
 
 

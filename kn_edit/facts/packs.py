@@ -108,7 +108,7 @@ def _facts(relation: str, place: Place) -> tuple[Fact, ...]:
         if subject in facts:
             problem = f"{subject!r} already has the answer {facts[subject].answer!r}"
             raise entry.wrong(problem, "leave one of the two out")
-        facts[subject] = Fact(relation, subject, answer, entry)
+        facts[subject] = Fact(relation=relation, subject=subject, answer=answer, place=entry)
     if not facts:
         raise place.wrong("there are no facts", "add at least one")
     return tuple(facts.values())

@@ -95,7 +95,7 @@ class _Stem:
             text = f"{before}{_GAP}{after}".strip().rstrip(".")
             return cls(template.text, text, "", question=False)
         bare = before.rstrip()
-        return cls(template.text, bare, after, _asks(bare))
+        return cls(full=template.text, text=bare, end=after, question=_asks(bare))
 
     @property
     def as_question(self) -> str:

@@ -122,10 +122,10 @@ def _facts(relation: str, path: Path) -> tuple[Fact, ...]:
     return tuple(
         dict.fromkeys(
             Fact(
-                relation,
-                row.member("sub_label").field("subject"),
-                row.member("obj_label").field("answer"),
-                row,
+                relation=relation,
+                subject=row.member("sub_label").field("subject"),
+                answer=row.member("obj_label").field("answer"),
+                place=row,
             )
             for row in _rows(path)
         )

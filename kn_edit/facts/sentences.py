@@ -40,10 +40,10 @@ def read_sentences(path: str | Path, relation: Relation) -> tuple[Sentences, ...
     document = read_document(Path(path))
     by_fact: dict[Fact, Sentences] = {}
     for entry in document.items():
-        both, only = (_strings(entry.member(key)) for key in ("th_bags", "h_bags"))
-        fact = _fact_of(both, relation)
+        pair_texts, subject_texts = (_strings(entry.member(key)) for key in ("th_bags", "h_bags"))
+        fact = _fact_of(pair_texts, relation)
         if fact is not None:
-            by_fact.setdefault(fact, _about(fact, both, only))
+            by_fact.setdefault(fact, _about(fact, pair_texts, subject_texts))
     if not by_fact:
         problem = f"no entry speaks of a fact of {relation.name}"
         raise document.wrong(problem, "name the relation that the sentences are about")
@@ -69,20 +69,22 @@ def _strings(place: Place) -> tuple[str, ...]:
     return tuple(item.string() for item in place.items())
 
 
-def _fact_of(both: Sequence[str], relation: Relation) -> Fact | None:
+def _fact_of(texts: Sequence[str], relation: Relation) -> Fact | None:
     """The fact whose subject and answer most of the sentences name."""
     counts = {
-        fact: sum(names(text, fact.subject) and names(text, fact.answer) for text in both)
+        fact: sum(names(text, fact.subject) and names(text, fact.answer) for text in texts)
         for fact in relation.facts
-        if any(fact.subject in text for text in both)  # cheap, and rules most facts out
+        if any(fact.subject in text for text in texts)  # cheap, and rules most facts out
     }
     best = max(counts, key=lambda fact: counts[fact], default=None)
-    return best if best is not None and counts[best] > MOST_SPEAK * len(both) else None
+    return best if best is not None and counts[best] > MOST_SPEAK * len(texts) else None
 
 
-def _about(fact: Fact, both: Sequence[str], only: Sequence[str]) -> Sentences:
-    expressing = [text for text in both if names(text, fact.subject) and names(text, fact.answer)]
+def _about(fact: Fact, pair_texts: Sequence[str], subject_texts: Sequence[str]) -> Sentences:
+    expressing = [
+        text for text in pair_texts if names(text, fact.subject) and names(text, fact.answer)
+    ]
     mentioning = [
-        text for text in only if names(text, fact.subject) and not names(text, fact.answer)
+        text for text in subject_texts if names(text, fact.subject) and not names(text, fact.answer)
     ]
     return Sentences(fact, tuple(expressing), tuple(mentioning))

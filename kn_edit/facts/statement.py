@@ -82,7 +82,9 @@ def read_statements(
             values = (getattr(first, name), getattr(statement, name))
             if values[0] != values[1]:
                 raise StatementsDiffer(name, *values)
-    templates = dict.fromkeys(template for each in (first, *rest) for template in each.templates)
+    templates = dict.fromkeys(
+        template for statement in (first, *rest) for template in statement.templates
+    )
     return Statement(first.subject, first.answer, tuple(templates))
 
 

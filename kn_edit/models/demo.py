@@ -198,7 +198,7 @@ def _convert(gguf: Path, folder: Path) -> None:
 @contextmanager
 def _silence() -> Iterator[None]:
     """No bars and no notices; the GGUF reader of transformers draws one that has no switch."""
-    from kn_edit.models.quiet import quiet_loading
+    from kn_edit.models.logging import quiet_loading
 
     with quiet_loading(), redirect_stderr(io.StringIO()):
         yield

@@ -106,9 +106,9 @@ def filled(model: Model, before: str, after: str, answer: str) -> tuple[Ids, int
         return ids, position, full_ids[position:end], ""
     candidates = list(_tokenisations(model, before, answer))
     texts = [_text(model, head + tokens + tail) for tokens in candidates]
-    meant = _text(model, full_ids)
-    if meant in texts:
-        return ids, position, candidates[texts.index(meant)], ""
+    intended = _text(model, full_ids)
+    if intended in texts:
+        return ids, position, candidates[texts.index(intended)], ""
     return ids, position, candidates[0], texts[0]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kn_edit.errors import CheckpointUnloadable, KnEditError
-from kn_edit.models.quiet import quiet_loading
+from kn_edit.models.logging import quiet_loading
 
 _NOT_OURS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 

@@ -41,7 +41,7 @@ def greedy(
     The model runs as often as the largest count says, each time over all that goes on still. A
     masked LM says one token. Raises NotFinite; finite: False ends a text where the answer is NaN.
     """
-    texts = [Continuation(*each) for each in zip(questions, counts, strict=True)]
+    texts = [Continuation(*pair) for pair in zip(questions, counts, strict=True)]
     go_on(model, texts, finite=finite)
     return texts
 
@@ -158,7 +158,7 @@ def answers_along(
 
     Raises NotFinite; finite: False marks what is NaN instead.
     """
-    groups = [along(model, *each) for each in zip(questions, paths, strict=True)]
+    groups = [along(model, *pair) for pair in zip(questions, paths, strict=True)]
     tokens = iter(
         first_tokens(model, [question for group in groups for question in group], finite=finite)
     )

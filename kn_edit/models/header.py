@@ -130,7 +130,7 @@ def _entry(file: str, name: str, facts: object, body: int) -> Entry:
     start, end = offsets
     if end - start != count * DTYPES[dtype].itemsize:
         raise HeaderProblem(f"tensor {printable(name)} has a shape that does not fit its bytes")
-    return Entry(file, dtype, tuple(shape), body + start, body + end)
+    return Entry(file=file, dtype=dtype, shape=tuple(shape), start=body + start, end=body + end)
 
 
 def _are_sizes(values: object) -> bool:

@@ -242,13 +242,13 @@ def _check_names(value: object) -> None:
     level = [value]
     while level:
         inner: list[object] = []
-        for each in level:
-            if isinstance(each, list):
-                inner += each
-            elif isinstance(each, dict):
-                inner += each.values()
-                _check_members(each)
-        level = [each for each in inner if isinstance(each, (list, dict))]
+        for container in level:
+            if isinstance(container, list):
+                inner += container
+            elif isinstance(container, dict):
+                inner += container.values()
+                _check_members(container)
+        level = [member for member in inner if isinstance(member, (list, dict))]
 
 
 def _check_members(members: dict[str, Any]) -> None:
@@ -345,7 +345,9 @@ def guarded_client(downloads: int = 0) -> Iterator[None]:
 
     theirs: Callable[[], Any] = _http._GLOBAL_CLIENT_FACTORY
     xet = constants.HF_HUB_DISABLE_XET
-    guard = Guard(constants.ENDPOINT, sent_token(), time_limit(), downloads)
+    guard = Guard(
+        endpoint=constants.ENDPOINT, secrets=sent_token(), seconds=time_limit(), downloads=downloads
+    )
     set_client_factory(lambda: _with_hooks(theirs(), guard))
     constants.HF_HUB_DISABLE_XET = True
     try:

@@ -95,7 +95,7 @@ def blueprint(shards: Shards) -> Blueprint:
         embeddings = int(outline.get_input_embeddings().weight.shape[0])
     _check_sizes(shards, outline)
     _check_forward(folder, outline)
-    frame = Frame(folder, type(outline), config, attention)
+    frame = Frame(folder=folder, kind=type(outline), config=config, attention=attention)
     sources, buffers = _sources(shards, frame)
     plan = Blueprint(
         shards=shards,

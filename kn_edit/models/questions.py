@@ -248,11 +248,11 @@ def batched(model: Model, questions: Sequence[Question], *, separate_rows: bool 
     )
     device = model.device
     return Batch(
-        torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in texts], device=device),
-        None if mask is None else mask.to(device),
-        torch.tensor(rows, device=device),
-        torch.tensor([question.position for question in questions], device=device),
-        torch.tensor([question.token for question in questions], device=device),
+        ids=torch.tensor([ids + (pad,) * (longest - len(ids)) for ids in texts], device=device),
+        mask=None if mask is None else mask.to(device),
+        rows=torch.tensor(rows, device=device),
+        positions=torch.tensor([question.position for question in questions], device=device),
+        tokens=torch.tensor([question.token for question in questions], device=device),
     )
 
 

@@ -74,9 +74,9 @@ def resolve(model: str | os.PathLike[str], *, progress: Progress | None = None) 
     if not isinstance(model, str):
         return _local(Path(model))
     if model == DEMO:
-        return Source(DEMO, None, None, demo_folder(progress))
+        return Source(name=DEMO, repo=None, revision=None, folder=demo_folder(progress))
     if model == DEMO_BERT:
-        return Source(DEMO_BERT, None, None, packaged_folder())
+        return Source(name=DEMO_BERT, repo=None, revision=None, folder=packaged_folder())
     if "://" in model and not _is_there(model):
         advice = "write a Hub id as org/name or org/name@revision, or name a folder"
         raise HubLoadFailed(model, "an address is not the name of a model", advice)
@@ -117,7 +117,7 @@ def _local(path: Path) -> Source:
     if not stands:
         raise CheckpointFolderMissing(folder)
     name = str(folder) if folder.name in DEMOS else folder.name  # no demo, whatever its name
-    return Source(name, None, None, folder)
+    return Source(name=name, repo=None, revision=None, folder=folder)
 
 
 def _check_revision(model: str, revision: str) -> None:
@@ -146,7 +146,8 @@ def _from_hub(model: str, repo: str, revision: str | None, *, quiet: bool) -> So
             folder = _snapshot(repo, revision, SMALL, local_files_only=True)
         else:
             folder = _fetched(model, repo, info, {"tqdm_class": _silent_bar()} if quiet else {})
-    return Source(repo, repo, folder.name, folder)  # a snapshot's folder is named by its commit
+    # A snapshot's folder is named by its commit.
+    return Source(name=repo, repo=repo, revision=folder.name, folder=folder)
 
 
 def _fetched(model: str, repo: str, info: Any, bars: dict[str, Any]) -> Path:

@@ -100,7 +100,9 @@ def trace(
             handle.remove()
     batch, tokens = ids.shape
     shaped = {layer: values.view(batch, tokens, -1) for layer, values in coefficients.items()}
-    return Trace(inputs, calls, shaped, output[0] if output else None)
+    return Trace(
+        inputs=inputs, calls=calls, coefficients=shaped, output=output[0] if output else None
+    )
 
 
 def _check_ids(model: Model, ids: Tensor, cache: Any) -> None:
@@ -172,4 +174,4 @@ def trace_last_token(model: Model, ids: Tensor) -> Trace:
     run = trace(model, ids[:, -1:], cache=cache)
     shared = SharedPrefix(stored)
     calls = {number: call.with_cache(cache, shared) for number, call in run.calls.items()}
-    return Trace(run.inputs, calls, run.coefficients, run.output)
+    return Trace(inputs=run.inputs, calls=calls, coefficients=run.coefficients, output=run.output)

@@ -119,7 +119,11 @@ def assess(
             results.append(_assessed(model, chain, text, chain_rows))
         else:
             worst = len(chain_rows[0])
-            results.append(Assessment(chain.prompt, text, math.nan, worst, NOT_A_NUMBER))
+            results.append(
+                Assessment(
+                    prompt=chain.prompt, answer=text, p=math.nan, rank=worst, top=NOT_A_NUMBER
+                )
+            )
         texts.append(_forced_continuation(chain, chain_rows))
     if not says:
         return results
@@ -145,7 +149,7 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         if better and miss is None:
             wanted = _letters(model, answer_tokens, place - 1)
             instead = model.tokenizer.decode([int(row.argmax())])
-            miss = Miss(place, len(rows), wanted, instead)
+            miss = Miss(place=place, of=len(rows), wanted=wanted, instead=instead)
     values, tokens = rows[0].topk(min(TOP, len(rows[0])))
     top = tuple(
         (model.tokenizer.decode([token]), math.exp(value))
