@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[int, int, int]] = {
     "errors": (13, 0, 0),
     "evaluation": (39, 0, 0),
     "hub": (86, 3, 0),
-    "ledger": (120, 14, 2),
+    "ledger": (121, 14, 2),
     "workspace": (37, 7, 1),
 }
 
