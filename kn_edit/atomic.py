@@ -136,10 +136,10 @@ def noted_leftovers(notes: Path) -> Iterator[Path]:
             if free is False:
                 continue  # its maker works on
             place = Path(os.fsdecode(file.read(_LONGEST_PATH)))
-            whole = is_leftover_name(place.name) and place.is_absolute()
-            if whole:
+            complete = is_leftover_name(place.name) and place.is_absolute()
+            if complete:
                 yield place
-            if not place.exists() or (free and not whole):  # a kill may have cut the note off
+            if not place.exists() or (free and not complete):  # a kill may have cut the note off
                 note.unlink()
 
 

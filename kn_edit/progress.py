@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Told what is done, how many steps of how many; of 0 where nobody knows."""
+"""Called with the name of a task, the steps done, and all steps; 0 where nobody knows."""
 
 
-def silent(what: str, done: int, total: int) -> None:
-    """For callers that do not look."""
+def silent(task: str, done: int, total: int) -> None:
+    """A progress that goes nowhere, for callers that do not look."""
 
 
-def bytes_of(progress: Progress, what: str) -> Callable[[int, int], None]:
-    """The same, for work that counts bytes."""
-    return lambda done, total: progress(what, done, total)
+def bytes_of(progress: Progress, task: str) -> Callable[[int, int], None]:
+    """A progress of bytes done and all bytes, under the name of a task."""
+    return lambda done, total: progress(task, done, total)

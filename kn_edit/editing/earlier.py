@@ -51,7 +51,7 @@ class EarlierAnswers:
         return cls(tuple(prompts))
 
     def right(self, model: Model, *, finite: bool = True) -> list[bool]:
-        """Which of them the model answers as the update made it."""
+        """Whether the model answers each prompt as its update made it."""
         answers = assess(model, [chain for _, chain in self.prompts], finite=finite)
         return [answer.right for answer in answers]
 
@@ -87,7 +87,7 @@ class EarlierKept:
 def held_answers(
     model: Model, earlier: Sequence[Earlier], subject: str
 ) -> tuple[list[Question], list[Question]]:
-    """Where the solver holds in place what earlier updates say.
+    """The places where the solver holds what earlier updates say.
 
     Gives the prompts of updates of the same subject, and those of the others, one each.
     """

@@ -84,7 +84,10 @@ class _Facts:
 
 
 def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
-    """named: subjects that the user wants held, and that judge nothing"""
+    """Share a relation's other facts out.
+
+    named: subjects that the user wants held, and that judge nothing
+    """
     tried = base.tried(case.relation, case.fact)
     if named:
         return _Facts(

@@ -49,7 +49,7 @@ def reworded(
     *,
     of: int | None = None,
 ) -> tuple[Prompt, ...]:
-    """At most so many rewordings of prompts, those that can be asked for an answer.
+    """Reword prompts: at most `most` rewordings, those that can be asked for an answer.
 
     One that reads like a prompt itself to the model, or like another, is left out.
     of: reword only the first so many of them

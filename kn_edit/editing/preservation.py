@@ -33,7 +33,7 @@ class PreservationSet:
     pools: tuple[_Pool, ...]  # held in place where the neurons that are taken reach them most
 
     def held(self, neurons: Sequence[NeuronId]) -> list[Question]:
-        """Whose predictions must stay when these neurons' slots are shifted."""
+        """The questions whose predictions must stay when these neurons' slots are shifted."""
         columns = [self.elsewhere.neurons.index(neuron) for neuron in neurons]
         held = list(self.always)
         for pool in self.pools:

@@ -42,7 +42,7 @@ class Shifts:
     provenance: dict[str, Any]  # how they were found, to be recorded
 
     def delta(self, place: SlotPlace) -> Delta:
-        """As the delta of an edit. Raises ChangeOutOfRange."""
+        """The delta of an edit with these shifts. Raises ChangeOutOfRange."""
         return delta_of(place, self.neurons, self.b, Mode.ADD)
 
     @property
@@ -60,7 +60,7 @@ class LowRankShifts:
     scored: tuple[tuple[NeuronId, float], ...] = ()  # neurons with the largest part in them
 
     def delta(self, place: SlotPlace) -> Delta:
-        """As the delta of an edit. Raises ChangeOutOfRange."""
+        """The delta of an edit with these shifts. Raises ChangeOutOfRange."""
         return low_rank_delta(place, self.factors)
 
 

@@ -16,7 +16,7 @@ from kn_edit.neuron import NeuronId
 
 @dataclass(frozen=True)
 class SlotPlace:
-    """Where a base keeps its value slots."""
+    """The weights of a base that hold its value slots."""
 
     base: BaseRef
     names: Mapping[int, str]  # layer -> tensor name in the checkpoint

@@ -122,7 +122,7 @@ def same_text(text: object, answer: str) -> bool:
 
 
 def offset_of(text: str, keys: tuple[Key, ...]) -> int:
-    """Where in a JSON document the value under these keys begins.
+    """Find the offset in a JSON document at which the value under these keys begins.
 
     Only errors ask, so decoding some values again costs nothing that matters.
     """

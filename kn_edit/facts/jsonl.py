@@ -110,7 +110,7 @@ def _says(row: Place, to: str | None) -> Statement | None:
 
 
 def _relation(row: Place, stated: tuple[Template, ...]) -> Relation:
-    """stated: the templates of its statement, if it has one"""
+    """The relation of a row. stated: the templates of its statement, if it has one"""
     named = row.find("relation")
     name = named.field("relation") if named else relation_name(row)
     prompts, held_out = stated or _templates(row, "prompts"), _templates(row, "held_out")

@@ -26,7 +26,7 @@ _COMMON = tuple(
 
 
 def varied_templates(template: Template, count: int, draw: Random) -> tuple[Template, ...]:
-    """At most so many templates with the subject and a part of the words around it, drawn.
+    """Draw at most `count` templates with the subject and a part of the words around it.
 
     Other words stand between them where the prompt is in Latin letters. The end of a statement
     stays, and a question mark. Fewer where there are few words; none where the template does not

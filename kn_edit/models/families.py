@@ -17,7 +17,7 @@ Kind = Literal["causal", "masked"]
 
 @dataclass(frozen=True)
 class Family:
-    """Where the parts of a model type stand. Paths are attribute paths from the loaded model."""
+    """The parts of a model type, as attribute paths from the loaded model."""
 
     model_type: str  # `model_type` of config.json
     kind: Kind

@@ -130,7 +130,7 @@ class Model:
         return torch.as_tensor(self.net.get_output_embeddings().weight[token])
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """From the last layer's output, (..., d_model), to logits over the vocabulary."""
+        """Map the last layer's output, (..., d_model), to logits over the vocabulary."""
         for step in self._head:
             hidden = step(hidden)
         if self._softcap is not None:

@@ -66,7 +66,7 @@ def is_nan(row: Tensor) -> bool:
 
 
 def lead(log_p: Tensor, wanted: Tensor) -> Tensor:
-    """By how much the wanted token leads every other, in log-probability, (rows,)."""
+    """The margin of the wanted token over every other, in log-probability, (rows,)."""
     answer_log_p = log_p.gather(1, wanted[:, None]).squeeze(1)
     runner_up = log_p.scatter(1, wanted[:, None], -torch.inf).max(-1).values
     return answer_log_p - runner_up

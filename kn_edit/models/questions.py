@@ -136,7 +136,7 @@ def with_unknown_words(model: Model, chain: Chain, count: int, draw: Random) -> 
 
 
 def word_places(model: Model, chain: Chain, words: str) -> tuple[int, ...]:
-    """Where some words of a prompt stand among its tokens; empty where it does not hold them.
+    """Find the tokens of some words of a prompt; empty where it does not hold them.
 
     The first token is left out where there are others: it is what all texts look back at.
     """
@@ -221,7 +221,7 @@ class Batch:
     tokens: Tensor  # and its token, (questions,)
 
     def at_answer(self, hidden: Tensor) -> Tensor:
-        """Of hidden states (rows, tokens, width) those where questions ask, (questions, width)."""
+        """Select hidden states, (rows, tokens, width), where questions ask: (questions, width)."""
         return hidden[self.rows, self.positions]
 
 

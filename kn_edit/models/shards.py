@@ -83,7 +83,7 @@ class Shards:
         return shards
 
     def entry(self, name: str) -> Entry:
-        """Where tensor `name` lies. Raises TensorMissing."""
+        """The place of tensor `name` in its file. Raises TensorMissing."""
         try:
             return self.entries[name]
         except KeyError:

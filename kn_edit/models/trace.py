@@ -27,7 +27,7 @@ class LayerCall:
     kwargs: dict[str, Any]
 
     def with_cache(self, old: object, new: object) -> LayerCall:
-        """The same call with one key-value cache exchanged for another."""
+        """A copy of the call with one key-value cache exchanged for another."""
         return LayerCall(
             tuple(new if value is old else value for value in self.args),
             {name: new if value is old else value for name, value in self.kwargs.items()},
@@ -127,7 +127,7 @@ def run_layer(model: Model, layer: int, hidden: Tensor, call: LayerCall) -> Tens
 
 
 def run_from(model: Model, layer: int, hidden: Tensor, calls: dict[int, LayerCall]) -> Tensor:
-    """From the input of `layer` to the output of the last one."""
+    """Run the layers from the input of `layer` to the output of the last one."""
     for number in range(layer, model.n_layers):
         hidden = run_layer(model, number, hidden, calls[number])
     return hidden

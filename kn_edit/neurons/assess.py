@@ -64,7 +64,7 @@ class Assessment:
 
 
 def missed(answer: Assessment) -> str:
-    """Which prompt does not get its answer, on which token of it, and what comes instead.
+    """Say which prompt does not get its answer, on which token, and what comes instead.
 
     Empty where the answer is right, or NaN.
     """

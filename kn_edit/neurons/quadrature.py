@@ -39,7 +39,7 @@ class Panel:
 
     @property
     def nodes(self) -> tuple[float, ...]:
-        """Where the rule looks, from left to right."""
+        """The points of the path that the rule evaluates, from left to right."""
         middle, half = (self.start + self.end) / 2, self.width / 2
         return tuple(middle + half * place for place in PLACES)
 

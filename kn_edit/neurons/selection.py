@@ -137,7 +137,7 @@ def relation_specific(
 
 
 def _at_least_float32(coefficients: Tensor) -> Tensor:
-    """In float32 at least: the squares of 16-bit numbers leave their range."""
+    """Cast to float32 at least: the squares of 16-bit numbers leave their range."""
     return coefficients.to(torch.promote_types(coefficients.dtype, torch.float32))
 
 
