@@ -92,6 +92,14 @@ def test_both_edits_stay_in_order(apart):
     assert apart("log", "--all").lines[1].startswith("├─╮")
 
 
+def test_a_merge_of_what_is_there_already_records_nothing_and_is_no_error(apart):
+    head = apart("status", "-q").lines
+    ran = apart("merge", "base", "-q")
+    assert (ran.code, ran.lines) == (0, head)
+    assert "nothing was recorded: the current branch has all of these edits" in ran.err
+    assert len(apart("log", "--json").json) == 3
+
+
 def test_compose_asks_in_the_same_way(apart):
     assert apart("compose", "other").code == 3
     ran = apart("compose", "other", "main", "--ours", "--allow-overlap", "--json")

@@ -379,7 +379,17 @@ def test_an_edit_that_was_reverted_here_and_comes_back_is_told(ledger):
     ledger.switch("main")
     move(ledger, ledger.plan_revert(edit))
     merged = merge(ledger, "other")
-    assert (merged.edits, merged.returned) == ((edit, more), (edit,))
+    assert (merged.edits, merged.returned, merged.stayed) == ((edit, more), (edit,), ())
+
+
+def test_an_edit_that_was_reverted_on_the_merged_branch_and_stays_is_told(ledger):
+    edit = say(ledger, (0, 1), "France", "Oslo")
+    ledger.make_branch("other", switch=True)
+    move(ledger, ledger.plan_revert(edit))
+    more = say(ledger, (0, 2), "Japan", "Bonn")
+    ledger.switch("main")
+    merged = merge(ledger, "other")
+    assert (merged.edits, merged.returned, merged.stayed) == ((edit, more), (), (edit,))
 
 
 def test_a_common_edit_that_stands_last_counts(ledger):

@@ -103,7 +103,8 @@ def merge(
     """Put the edits of BRANCH onto the current branch.
 
     Those that the current branch lacks come after its own, in their order; BRANCH may be any
-    version, and of several each is put onto what those before it came to.
+    version, and of several each is put onto what those before it came to. Where there is none,
+    nothing is recorded, and that is no error.
 
     Two edits, one on each side, that give a fact different answers are a conflict of facts, as is
     an erasure on one side and an update on the other. A terminal asks for each what stays;

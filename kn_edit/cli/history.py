@@ -257,7 +257,7 @@ def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: O
     """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
     from kn_edit.cli.tables import count, short
 
-    before = workspace.ledger.refs()
+    before, head = workspace.ledger.refs(), workspace.head.id
     version = move()
     refs = [replace(ref, version=version.id) if ref.current else ref for ref in before]
     sums = [each for each in version.overlaps if not each.order_counts]  # others are asked about
@@ -273,6 +273,11 @@ def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: O
     for edit in version.returned[:MOST_OVERLAPS]:
         back = f"kn-edit revert {short(edit)}"
         output.notice(f"edit {short(edit)}, which was reverted here, is back; {back} takes it out")
+    for edit in version.stayed[:MOST_OVERLAPS]:
+        back = f"kn-edit revert {short(edit)}"
+        output.notice(f"edit {short(edit)}, which was reverted there, stays; {back} takes it out")
+    if version.id == head and not version.settled:
+        output.notice("nothing was recorded: the current branch has all of these edits")
     output.show(
         lambda: plain.moved(version, refs),
         [version.id],

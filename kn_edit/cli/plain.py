@@ -180,6 +180,7 @@ def moved(one: VersionRecord, refs: Sequence[Ref]) -> Plain:
         "overlaps": overlaps,
         "conflicts": [*map(settled, one.settled)],
         "returned": list(one.returned),
+        "stayed": list(one.stayed),
     }
 
 

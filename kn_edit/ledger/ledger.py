@@ -343,9 +343,15 @@ class Ledger:
         """What a merge joins. onto_head: the branch's own version comes first"""
         with self._database.reading() as connection:
             on, _ = self._tip(connection, branch)
-            found = [names.find_version(connection, name) for name in versions]
+            found = [
+                on.version if name == names.HEAD else names.find_version(connection, name)
+                for name in versions
+            ]
             ids = tuple(dict.fromkeys([on.version, *found] if onto_head else found))
-            return Sides(on, ids, tuple(reading.recipe(connection, id_) for id_ in ids))
+            recipes = {id_: reading.recipe(connection, id_) for id_ in ids}
+            refs = (ref for ref in reading.all_refs(connection) if ref.kind == "branch")
+            merged = {ref.name: recipes[ref.version] for ref in refs if ref.name in versions}
+            return Sides(on, ids, tuple(recipes.values()), merged)
 
     def plan_join(
         self,
@@ -368,6 +374,7 @@ class Ledger:
             here = reading.recipe(connection, sides.branch.version)
             new = history.beyond(recipe, here)
             returned = journal.reverted(connection, sides.branch.name, new)
+            stayed = _stayed(connection, sides, recipe)
         # Where what was chosen leaves nothing to take in, the choice alone is recorded.
         plan = self._plan(
             kind,
@@ -378,7 +385,7 @@ class Ledger:
             overlaps=overlaps,
             may_stay=bool(settled),
         )
-        return replace(plan, settled=settled, returned=returned)
+        return replace(plan, settled=settled, returned=returned, stayed=stayed)
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -407,7 +414,11 @@ class Ledger:
             writing.move_branch(connection, plan, now)
             version = reading.version(connection, plan.version)
         return replace(
-            version, overlaps=plan.overlaps, settled=plan.settled, returned=plan.returned
+            version,
+            overlaps=plan.overlaps,
+            settled=plan.settled,
+            returned=plan.returned,
+            stayed=plan.stayed,
         )
 
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
@@ -604,6 +615,17 @@ def _meeting(
         if overlap.other not in gone
     ]
     return (*history.overlaps_between(kept, writers.__getitem__), *dict.fromkeys(after))
+
+
+def _stayed(connection: Connection, sides: Sides, recipe: Recipe) -> tuple[str, ...]:
+    """Edits that a merged branch reverted, and that the result has all the same."""
+    stayed = {
+        edit: None
+        for name, theirs in sides.merged.items()
+        if name != sides.branch.name
+        for edit in journal.reverted(connection, name, history.beyond(recipe, theirs))
+    }
+    return tuple(stayed)
 
 
 def _differing(

@@ -39,10 +39,12 @@ class VersionRecord:
     edits: Recipe
     digests: Mapping[str, str]  # sha256 of each touched tensor, by its name
     # Of a move that has just led to it: edits that meet there, conflicts of facts as they were
-    # settled, edits that were taken back before and are there again. Recorded nowhere in this form.
+    # settled, edits that were reverted here and are back, or reverted on a merged branch and stay.
+    # Recorded nowhere in this form.
     overlaps: tuple[Overlap, ...] = field(default=(), compare=False)
     settled: tuple[Settled, ...] = field(default=(), compare=False)
     returned: tuple[str, ...] = field(default=(), compare=False)
+    stayed: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -207,15 +209,20 @@ class Advance:
     branch: str = BRANCH
     settled: tuple[Settled, ...] = ()
     returned: tuple[str, ...] = ()
+    stayed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Versions that a merge joins, the first one's edits first, and the branch that it moves."""
+    """Versions that a merge joins, the first one's edits first, and the branch that it moves.
+
+    merged: branches that were named, with the recipes that they have
+    """
 
     branch: Ref
     versions: tuple[str, ...]
     recipes: tuple[Recipe, ...]
+    merged: Mapping[str, Recipe]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from kn_edit.editing.requests import (
 from kn_edit.editing.updates import UpdateMethod
 from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.errors import (
+    AlreadyThere,
     BadSetting,
     HeadMoved,
     NoTarget,
@@ -576,9 +577,14 @@ class Workspace:
         keep: what stays where both sides give a fact different answers: `ours` (of the current
         branch and what was merged before), `theirs`, or `both`, in order; or a function that says
         it of each FactConflict. The edits of the other side about the fact are left out.
-        Raises FactsDiffer where nobody says, ChoicesClash, SlotOverlap, AlreadyThere, UnknownId.
+        Where the branch has all of the edits already, nothing is recorded: the head comes back.
+        Raises FactsDiffer where nobody says, ChoicesClash, SlotOverlap, UnknownId.
         """
-        return self._joined("merge", each(versions, "versions"), keep, allow_overlap, again=True)
+        names = each(versions, "versions")
+        try:
+            return self._joined("merge", names, keep, allow_overlap, again=True)
+        except AlreadyThere:
+            return self.ledger.head()
 
     @verb
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:

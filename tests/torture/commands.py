@@ -77,7 +77,7 @@ COMMANDS = {
         Command("revert", "edited", ("revert", FIRST, "--allow-overlap"), again=DONE_ALREADY),
         Command("rewind", "edited", ("rewind", "base"), again=DONE_ALREADY),
         Command("compose", "apart", ("compose", "v1", "v2", "--allow-overlap"), again=DONE_ALREADY),
-        Command("merge", "branched", ("merge", "other", "--allow-overlap"), again=DONE_ALREADY),
+        Command("merge", "branched", ("merge", "other", "--allow-overlap")),
         Command("branch", "edited", ("branch", "more"), again=DONE_ALREADY, rare=True),
         Command("switch", "branched", ("switch", "other"), rare=True),
         Command("switch-create", "edited", ("switch", "-c", "more"), again=DONE_ALREADY),
