@@ -166,7 +166,11 @@ def test_any_exception_is_one_sentence(edited, monkeypatch):
         RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(Workspace, "log", lambda *_, error=error: (_ for _ in ()).throw(error))
+
+            def fail(*_: object, error: Exception = error, **__: object) -> None:
+                raise error
+
+            patch.setattr(Workspace, "log", fail)
             ran = edited("log")
         clean(ran)
         assert ran.code in (1, 2, 4, 7)

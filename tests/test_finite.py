@@ -31,6 +31,7 @@ from kn_edit.errors import (
 )
 from kn_edit.evaluation.fluency import perplexity
 from kn_edit.evaluation.gate import Gate, not_numbers
+from kn_edit.evaluation.metric import Figure
 from kn_edit.evaluation.metrics import Metrics, Probes, compare, read
 from kn_edit.evaluation.statistics import change, harmonic, mean
 from kn_edit.facts import Fact, Prompt, Template
@@ -250,11 +251,15 @@ def test_shifts_that_no_delta_can_hold_are_told_where_they_are_computed():
 # --- comparing ------------------------------------------------------------------------------------
 
 
+def metrics(efficacy: float, specificity: float | None) -> Metrics:
+    return Metrics({"efficacy": Figure(efficacy, 4), "specificity": Figure(specificity, 4)})
+
+
 def test_no_gate_lets_nan_pass():
-    assert Gate().faults(Metrics(NAN, None, None, 0)) != ()
-    assert Gate().faults(Metrics(1.0, None, NAN, 4)) != ()
-    assert Gate(efficacy=0.0).faults(Metrics(NAN, None, None, 0)) != ()
-    assert Gate().faults(Metrics(1.0, None, None, 0)) == ()
+    assert Gate().faults(metrics(NAN, None)) != ()
+    assert Gate().faults(metrics(1.0, NAN)) != ()
+    assert Gate(efficacy=0.0).faults(metrics(NAN, None)) != ()
+    assert Gate().faults(metrics(1.0, None)) == ()
 
 
 def test_the_gate_counts_answers_that_are_nan():

@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "ledger.records",
         "ledger.history",
         "checkpoints",
+        "evaluation.metric",
     },
     "engine": {"models", "neurons", "edits", "ledger.records"},
     "editing": {"facts", "models", "neurons", "edits", "ledger.records", "evaluation", "engine"},
@@ -58,7 +59,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "hub",
     },
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
-    "cli": {"workspace", "experiments"},
+    "cli": {"workspace", "experiments", "checkpoints.forms", "evaluation.metric"},
 }
 FOR_EVERYONE = {"errors", "neuron", "progress", "untrusted", "atomic", "safetext", "credentials"}
 

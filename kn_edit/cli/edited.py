@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from kn_edit.cli.plain import FIGURES
+from kn_edit.cli.plain import headings, headline
 from kn_edit.cli.records import MOST_FACTS, answers_of, before_and_after, written
 from kn_edit.cli.tables import (
     MOST_PROMPT,
@@ -25,6 +25,7 @@ from kn_edit.cli.tables import (
     table,
     wrapped,
 )
+from kn_edit.evaluation.metric import in_columns, metrics
 
 if TYPE_CHECKING:
     from kn_edit.cli.many import Result
@@ -52,10 +53,11 @@ def edited(one: Edited, dry_run: bool) -> Parts:
 def result_row(result: Result, dry_run: bool) -> Parts:
     """What became of one row of many, on one line; below it why it is not recorded."""
     one, fact = result.edited, result.row.case.fact
-    figures = [share(one.draft.metrics[name] if one else None) for name in FIGURES]
+    measured = one.draft.metrics if one else {}
+    figures = _in_columns([share(measured.get(name)) for name in headline()])
     change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
     name = short(one.edit) if one and one.edit else "not recorded"
-    yield f"{name}  {' '.join(f'{figure:<4}' for figure in figures)}  {fitted(change, MOST_CHANGE)}"
+    yield f"{name}  {figures} {fitted(change, MOST_CHANGE)}"
     reasons = () if dry_run else result.why_not
     for reason in reasons[:MOST_REASONS]:
         yield wrapped(4, reason)
@@ -63,7 +65,16 @@ def result_row(result: Result, dry_run: bool) -> Parts:
         yield wrapped(4, f"and {len(reasons) - MOST_REASONS} more; --json has all")
 
 
-ROW_HEAD = "edit          eff. gen. spec. change"
+def rows_head() -> str:
+    """The heading over the lines of `result_row`."""
+    return f"{'edit':<12}  {_in_columns([metric.column for metric in in_columns()])} change"
+
+
+def _in_columns(cells: Sequence[str]) -> str:
+    widths = (max(len(metric.column), 4) for metric in in_columns())
+    return " ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+
+
 MOST_CHANGE = 50  # columns of it
 MOST_REASONS = 2  # why a row is not recorded
 MOST_CHANGED = 6  # other prompts that are shown
@@ -126,11 +137,11 @@ def _facts(draft: Draft) -> Parts:
 
 def _each_fact(draft: Draft) -> Table:
     """A line for each fact of an update of many: its figures, and what its first prompt says."""
-    made = table("+fact", "+new answer", ">eff.", ">gen.", ">spec.", "+says now")
+    made = table("+fact", "+new answer", *headings(), "+says now")
     rows = zip(draft.facts, draft.by_fact, _by_fact(draft.after), strict=False)
-    for change, metrics, new in list(rows)[:MOST_FACTS]:
+    for change, measured, new in list(rows)[:MOST_FACTS]:
         name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
-        figures = (share(metrics.get(figure)) for figure in FIGURES)
+        figures = (share(measured.get(name)) for name in headline())
         made.add_row(name, answer_cell(change.target or ""), *figures, said(new[0]))
     if len(draft.facts) > MOST_FACTS:
         made.add_row(f"and {len(draft.facts) - MOST_FACTS} more; --json has all")
@@ -160,25 +171,19 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
             *before_and_after(metrics, None, None),
         ]
     return [
-        (
-            "efficacy",
-            f"{share(metrics['efficacy'])}  the whole new answer comes on its prompts"
-            f"{_prompts(metrics, 'prompts')}",
-        ),
-        (
-            "generalization",
-            f"{share(metrics['generalization'])}  and on held-out paraphrases"
-            f"{_prompts(metrics, 'paraphrases')}",
-        ),
-        ("specificity", f"{share(metrics['specificity'])}  other subjects answer as before{asked}"),
-        (
-            "same subject",
-            f"{share(metrics.get('same_subject'))}  what else is asked of it answers as before"
-            f"{_prompts(metrics, 'same_subject_prompts')}",
-        ),
+        *_of_update(metrics),
         *_earlier(metrics),
         *before_and_after(metrics, *answers_of(draft.facts)),
     ]
+
+
+def _of_update(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What was computed from the answers before and after an update, a metric a line."""
+    for metric in metrics():
+        if metric.of is not None:
+            value = share(measured.get(metric.name))
+            prompts = _prompts(measured, metric.count_name)
+            yield metric.label, f"{value}  {metric.meaning}{prompts}"
 
 
 def _prompts(metrics: Mapping[str, Any], name: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kn_edit.cli import plain
 from kn_edit.cli.output import JsonList, Output
-from kn_edit.cli.plain import FIGURES
+from kn_edit.cli.plain import headline
 from kn_edit.cli.progress import duration
 from kn_edit.errors import ExitCode, GateFailed, KnEditError, RowsFailed, SameAnswer, listed
 
@@ -77,7 +77,7 @@ class Result:
                 "kind": "update",
                 **named,
                 "facts": [named],
-                "metrics": dict.fromkeys(FIGURES),
+                "metrics": dict.fromkeys(headline()),
                 "error": type(self.error).__name__,
             }
         )
@@ -250,7 +250,7 @@ def _begin(run: Run) -> None:
     from kn_edit.cli import edited
 
     if run.rows and not (run.output.as_json or run.output.quiet):
-        run.output.people([edited.ROW_HEAD])
+        run.output.people([edited.rows_head()])
 
 
 def _show(run: Run) -> None:
@@ -301,7 +301,7 @@ def _summary(run: Run) -> list[str]:
     lines = [f"{len(run.rows)} rows in {duration(seconds)}: {listed_counts}"]
     metrics = [result.metrics for result in run.results if result.metrics]
     means = []
-    for name in FIGURES:
+    for name in headline():
         values = [row[name] for row in metrics if row.get(name) is not None]
         if values:
             means.append(f"{name} {sum(values) / len(values):.2f} ({len(values)})")

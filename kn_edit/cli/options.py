@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from kn_edit.checkpoints.forms import forms
 from kn_edit.cli.many import tell_notes
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
@@ -362,8 +363,6 @@ def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) 
 
 def check_max_rank(max_rank: int | None, form: str) -> None:
     """Raises UsageError where a rank is named and no adapter is made."""
-    from kn_edit.workspace import forms
-
     if max_rank is not None and not forms()[form].ranked:
         ranked = " or ".join(name for name, kind in forms().items() if kind.ranked)
         raise click.UsageError(f"--max-rank belongs to --as {ranked}")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.evaluation.metric import Metric, in_columns, metrics
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -36,7 +37,15 @@ if TYPE_CHECKING:
 
 Plain = dict[str, Any]
 
-FIGURES = ("efficacy", "generalization", "specificity")  # of an update
+
+def headline() -> tuple[str, ...]:
+    """The metrics of an update that have a column in tables of many, by their names in JSON."""
+    return tuple(metric.name for metric in in_columns())
+
+
+def headings() -> tuple[str, ...]:
+    """The headings of their columns, aligned to the right."""
+    return tuple(f">{metric.column}" for metric in in_columns())
 
 
 def fact(one: Fact) -> Plain:
@@ -111,14 +120,24 @@ def scaled(one: Scaled) -> Plain:
     }
 
 
-def evaluation(one: Evaluation) -> Plain:
-    def estimate(found: Any) -> Plain | None:
-        return None if found is None else asdict(found)
+def estimate(measured: Any) -> Plain | None:
+    """An estimate with its interval; None where there is none."""
+    return None if measured is None else asdict(measured)
 
+
+def evaluated(evaluation: Evaluation) -> list[Metric]:
+    """The metrics to show of an evaluation: those with a column, and others that were measured."""
+    return [
+        metric
+        for metric in metrics()
+        if metric.column or evaluation.estimates.get(metric.name) is not None
+    ]
+
+
+def evaluation(one: Evaluation) -> Plain:
+    shown = evaluated(one)
     return {
-        "efficacy": estimate(one.efficacy),
-        "generalization": estimate(one.generalization),
-        "specificity": estimate(one.specificity),
+        **{metric.name: estimate(one.estimates[metric.name]) for metric in shown},
         "specificity_by_seed": list(one.by_seed),
         "score": one.score,
         "perplexity": asdict(one.perplexity),
@@ -127,9 +146,7 @@ def evaluation(one: Evaluation) -> Plain:
             {
                 **fact(each.case.fact),
                 "target": each.target,
-                "efficacy": each.efficacy,
-                "generalization": each.generalization,
-                "specificity": each.specificity,
+                **{metric.name: each.value_of(metric) for metric in shown},
                 "says": each.says,
                 "says_answer": each.answer,
             }

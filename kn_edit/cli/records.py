@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from kn_edit.cli.plain import FIGURES
+from kn_edit.cli.plain import headings, headline
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -24,6 +24,7 @@ from kn_edit.cli.tables import (
     table,
     wrapped,
 )
+from kn_edit.evaluation.metric import metrics
 from kn_edit.neuron import NeuronId, whole_layer
 
 if TYPE_CHECKING:
@@ -42,10 +43,6 @@ if TYPE_CHECKING:
     )
 
 MOST_FACTS = 100  # of one edit that are listed
-SHARES = (
-    *("efficacy", "generalization", "specificity", "same_subject"),
-    *("accuracy_before", "accuracy_after"),
-)
 
 
 def status(workspace: Workspace) -> Parts:
@@ -123,7 +120,7 @@ def edit(workspace: Workspace, one: EditRecord) -> Parts:
             ("recorded", f"{moment(one.created)} UTC"),
             ("in head", "yes" if one.id in workspace.head.edits else "no"),
             *verdict(one),
-            *((name, share(one.metrics[name])) for name in SHARES if name in one.metrics),
+            *_shares(one.metrics),
             *before_and_after(one.metrics, *answers_of(one.facts)),
         ]
     )
@@ -145,10 +142,10 @@ def facts(one: EditRecord) -> Parts:
     """The facts of an edit of many, each with what was measured of it."""
     if not one.further:
         return
-    made = table("+fact", "+from", "+to", ">eff.", ">gen.", ">spec.")
+    made = table("+fact", "+from", "+to", *headings())
     for each in one.by_fact[:MOST_FACTS]:
         change = each.change
-        figures = (share(each.metrics.get(name)) for name in FIGURES)
+        figures = (share(each.metrics.get(name)) for name in headline())
         name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
         made.add_row(
             name, answer_cell(change.answer or ""), answer_cell(change.target or ""), *figures
@@ -189,6 +186,13 @@ def answers(found: Mapping[str, Any]) -> Parts:
     yield ""
     yield made
     yield ""
+
+
+def _shares(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The recorded metrics that are no perplexities, by their names in JSON."""
+    for metric in metrics():
+        if metric.name in measured and (metric.share or metric.of is not None):
+            yield metric.name, share(measured[metric.name])
 
 
 def before_and_after(

@@ -10,6 +10,7 @@ from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kn_edit.cli.plain import evaluated
 from kn_edit.neuron import NeuronId
 from kn_edit.safetext import escaped, shortened
 
@@ -21,6 +22,7 @@ MOST_ROWS = 12
 MOST_CELL = 1000  # characters
 MOST_PROMPT = 100  # columns, in a table that shows answers beside it
 MOST_ANSWER = 160
+SCORED = 3  # metrics that the score is the harmonic mean of: the first ones of the table
 
 Parts = Iterator[RenderableType]
 
@@ -184,26 +186,20 @@ def scaled(one: Scaled) -> Parts:
 def evaluation(one: Evaluation) -> Parts:
     """What a version's updates reach, teacher-forced and freely, and what they cost."""
     if one.updates:
-        made = table("+update", ">effic.", ">gener.", ">specif.", "+says")
+        columns = [metric for metric in evaluated(one) if metric.column]
+        made = table("+update", *(f">{metric.column}" for metric in columns), "+says")
         for each in one.updates:
             fact = each.case.fact
             made.add_row(
                 fitted(f"{fact.subject}: {fact.answer} -> {each.target}", MOST_PROMPT),
-                share(each.efficacy),
-                share(each.generalization),
-                share(each.specificity),
+                *(share(each.value_of(metric)) for metric in columns),
                 answer_cell(each.answer),
             )
         yield made
-    rows = [
-        (name, str(found) if found else "-")
-        for name, found in (
-            ("efficacy", one.efficacy),
-            ("generalization", one.generalization),
-            ("specificity", one.specificity),
-        )
-    ]
+    measured = [(metric, one.estimates[metric.name]) for metric in evaluated(one)]
+    rows = [(metric.label, str(value) if value else "-") for metric, value in measured[:SCORED]]
     rows.append(("their harmonic mean", share(one.score)))
+    rows += [(metric.label, str(value)) for metric, value in measured[SCORED:]]
     if one.by_seed:
         rows.append(("specificity by seed", " ".join(map(share, one.by_seed))))
     rows.append(("neutral perplexity", _pair(one.perplexity)))

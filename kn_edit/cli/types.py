@@ -9,6 +9,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from kn_edit.checkpoints.forms import forms
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.folder import problem_of
 
@@ -42,8 +43,6 @@ class FormName(click.ParamType[str]):
     @property
     def names(self) -> tuple[str, ...]:
         """The names that there are: those of installed packages come when they are asked for."""
-        from kn_edit.workspace import forms
-
         return tuple(forms(publishable=self._publishable))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:

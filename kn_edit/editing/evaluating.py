@@ -17,14 +17,28 @@ from kn_edit.editing.requests import earlier_updates
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
 from kn_edit.evaluation.fluency import entropy, generated, perplexity
-from kn_edit.evaluation.metrics import said_again, same_answers, whole_answer, whole_answers
+from kn_edit.evaluation.metric import (
+    EFFICACY,
+    GENERALIZATION,
+    SPECIFICITY,
+    Metric,
+    measured_of_updates,
+)
+from kn_edit.evaluation.metrics import (
+    Metrics,
+    Readings,
+    compare,
+    said_again,
+    whole_answer,
+    whole_answers,
+)
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger.records import EditRecord
 from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, asked_text
-from kn_edit.neurons.assess import accuracy, assess
+from kn_edit.neurons.assess import assess
 from kn_edit.progress import Progress
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
@@ -37,11 +51,25 @@ class Update:
 
     case: Case
     target: str
-    efficacy: float
-    generalization: float | None
-    specificity: float | None  # over all seeds
+    metrics: Metrics  # judged by the neighbours of all seeds
     says: str  # freely, after the first prompt; empty for a masked LM
     answer: str  # what it says there, greedily, as many tokens as the target has
+
+    @property
+    def efficacy(self) -> float:
+        return self.metrics.efficacy
+
+    @property
+    def generalization(self) -> float | None:
+        return self.value_of(GENERALIZATION)
+
+    @property
+    def specificity(self) -> float | None:
+        return self.metrics.specificity
+
+    def value_of(self, metric: Metric) -> float | None:
+        """The value of a metric; None where nothing was asked."""
+        return self.metrics.figures[metric.name].value
 
 
 @dataclass(frozen=True)
@@ -57,17 +85,27 @@ class Evaluation:
     """A version against the base. Estimates are over updates, with bootstrap intervals."""
 
     updates: tuple[Update, ...]
-    efficacy: Estimate | None
-    generalization: Estimate | None
-    specificity: Estimate | None
+    estimates: Mapping[str, Estimate | None]  # by metric
     by_seed: tuple[float, ...]  # specificity of each seed's neighbours
     perplexity: Comparison  # on neutral text
     entropy: Comparison | None  # n-gram entropy of free generation, bits; None for a masked LM
     passed_over: tuple[str, ...] = ()  # edits that cannot be asked again, and why
 
     @property
+    def efficacy(self) -> Estimate | None:
+        return self.estimates[EFFICACY.name]
+
+    @property
+    def generalization(self) -> Estimate | None:
+        return self.estimates[GENERALIZATION.name]
+
+    @property
+    def specificity(self) -> Estimate | None:
+        return self.estimates[SPECIFICITY.name]
+
+    @property
     def score(self) -> float | None:
-        """The harmonic mean of the three."""
+        """The harmonic mean of efficacy, generalization and specificity."""
         three = [self.efficacy, self.generalization, self.specificity]
         values = [one.value for one in three if one is not None]
         return harmonic(values) if len(values) == len(three) else None
@@ -75,9 +113,30 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class _Asked:
+    """An update that is asked again. judges: prompts about other subjects, by seed"""
+
     case: Case
     target: str
-    judges: tuple[tuple[Prompt, ...], ...]  # by seed
+    judges: tuple[tuple[Prompt, ...], ...]
+
+    @property
+    def every_judge(self) -> tuple[Prompt, ...]:
+        """Those of all seeds; a prompt that several drew counts as often."""
+        return tuple(prompt for prompts in self.judges for prompt in prompts)
+
+    def readings(
+        self, model: Model, answers: Mapping[Prompt, Answer], *, says: bool = False
+    ) -> Readings:
+        """What a model says of it. answers: to the prompts that judge; says: in full, too"""
+        relation, fact = self.case.relation, self.case.fact
+        own = prompts_for(model, relation, fact)
+        held_out = judging_paraphrases(model, relation, fact, self.target)
+        edited, paraphrases = (
+            assess(model, [ask(model, prompt, self.target) for prompt in prompts], says=says)
+            for prompts in (own, held_out)
+        )
+        neighbours = tuple(answers[prompt] for prompt in self.every_judge)
+        return Readings(tuple(edited), tuple(paraphrases), neighbours)
 
 
 def evaluate(
@@ -115,23 +174,24 @@ def ask_again(
         old = perplexity(model, texts)
         spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
         before = entropy([generated(model, text) for text in spoken]) if model.causal else None
+        readings = [update.readings(model, said) for update in asked]
     with engine.at(deltas) as live:
         model = live.model
-        kept = _kept(model, said, progress)
+        progress("asking others", 0, 0)
+        now = dict(zip(said, said_again(model, [*said], [*said.values()]), strict=True))
         updates = []
-        for at, one in enumerate(asked):
-            progress("asking again", at, len(asked))
-            updates.append(_update(model, one, kept))
+        for index, update in enumerate(asked):
+            progress("asking again", index, len(asked))
+            updates.append(_update(model, update, readings[index], now))
         new = perplexity(model, texts)
         after = entropy([generated(model, text) for text in spoken]) if model.causal else None
+    kept = {prompt: answer.kept_by(now[prompt]) for prompt, answer in said.items()}
     return Evaluation(
-        tuple(updates),
-        _over([one.efficacy for one in updates]),
-        _over([one.generalization for one in updates]),
-        _over([one.specificity for one in updates]),
-        _by_seed(asked, kept),
-        Comparison(old, new),
-        None if before is None or after is None else Comparison(before, after),
+        updates=tuple(updates),
+        estimates=_estimates(updates),
+        by_seed=_by_seed(asked, kept),
+        perplexity=Comparison(old, new),
+        entropy=None if before is None or after is None else Comparison(before, after),
     )
 
 
@@ -176,16 +236,9 @@ def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Pro
             ask(model, prompt, one.target)
             for prompt in prompts_for(model, one.case.relation, one.case.fact)
         ]
-        for prompt in (prompt for some in one.judges for prompt in some):
+        for prompt in one.every_judge:
             counts[prompt] = max(counts.get(prompt, 0), whole_answer(chains))
     return dict(zip(counts, whole_answers(model, [*counts], [*counts.values()]), strict=True))
-
-
-def _kept(model: Model, said: Mapping[Prompt, Answer], progress: Progress) -> dict[Prompt, bool]:
-    """Which of these prompts keep their whole answer."""
-    progress("asking others", 0, 0)
-    after = said_again(model, [*said], [*said.values()])
-    return dict(zip(said, same_answers([*said.values()], after), strict=True))
 
 
 def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[float, ...]:
@@ -194,26 +247,29 @@ def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[floa
     return tuple(fmean(kept[p] for p in prompts) for prompts in drawn if prompts)
 
 
-def _update(model: Model, one: _Asked, kept: Mapping[Prompt, bool]) -> Update:
-    relation, fact = one.case.relation, one.case.fact
-    own = prompts_for(model, relation, fact)
-    held_out = judging_paraphrases(model, relation, fact, one.target)
-    own_answers, held_out_answers = (
-        assess(model, [ask(model, prompt, one.target) for prompt in prompts], says=True)
-        for prompts in (own, held_out)
-    )
-    same = [kept[prompt] for some in one.judges for prompt in some]
+def _update(
+    model: Model, update: _Asked, before: Readings, answers: Mapping[Prompt, Answer]
+) -> Update:
+    """Ask a version about an update. before: what the base says; answers: to what judges, now"""
+    after = update.readings(model, answers, says=True)
+    first = after.edited[0]
     return Update(
-        one.case,
-        one.target,
-        accuracy(own_answers) or 0.0,
-        accuracy(held_out_answers),
-        fmean(same) if same else None,
-        generated(model, asked_text(own[0]), 8).strip() if model.causal else "",
-        own_answers[0].says,
+        case=update.case,
+        target=update.target,
+        metrics=compare(before, after),
+        says=generated(model, asked_text(first.prompt), 8).strip() if model.causal else "",
+        answer=first.says,
     )
+
+
+def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
+    """The mean of each metric over the updates that have it, by its name."""
+    return {
+        metric.name: _over([update.value_of(metric) for update in updates])
+        for metric in measured_of_updates()
+    }
 
 
 def _over(values: Sequence[float | None]) -> Estimate | None:
-    seen = [value for value in values if value is not None]
-    return mean(seen) if seen else None
+    known = [value for value in values if value is not None]
+    return mean(known) if known else None

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
-from statistics import fmean
 
 from kn_edit.errors import CannotAsk
+from kn_edit.evaluation.metric import (
+    EFFICACY,
+    METRICS,
+    SAME_SUBJECT,
+    SPECIFICITY,
+    Figure,
+    Metric,
+    measured_of_updates,
+)
 from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Answer, answers, answers_along
 from kn_edit.models.model import Model
 from kn_edit.models.predict import NO_TOKEN
 from kn_edit.models.questions import Chain, ask, ask_openly
-from kn_edit.neurons.assess import Assessment, accuracy, assess
+from kn_edit.neurons.assess import Assessment, assess
 
 FEWEST_TOKENS, MOST_TOKENS = 3, 8  # of another subject's answer that must stay
 
@@ -53,19 +61,37 @@ class Readings:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Shares from 0 to 1; None where there was nothing to ask."""
+    """What was measured of an update, by the name of the metric."""
 
-    efficacy: float  # the whole new answer is said, on the edited prompts
-    generalization: float | None  # the same on held-out paraphrases
-    specificity: float | None  # other subjects keep their whole answer
-    neighbours: int  # prompts behind specificity
-    prompts: int = 0  # behind efficacy
-    paraphrases: int = 0  # behind generalization
-    same_subject: float | None = None  # what else is asked of the subject keeps its whole answer
-    same_subject_prompts: int = 0
+    figures: Mapping[str, Figure]
+
+    @property
+    def efficacy(self) -> float:
+        """The share of its prompts on which the whole new answer is said; 0 where none was asked.
+
+        What an edit is for is not reached where nothing was asked.
+        """
+        return self._value(EFFICACY) or 0.0
+
+    @property
+    def specificity(self) -> float | None:
+        """The share of prompts about other subjects that keep their whole answer."""
+        return self._value(SPECIFICITY)
+
+    @property
+    def same_subject(self) -> float | None:
+        """The share of other prompts about the edited subject that keep their whole answer."""
+        return self._value(SAME_SUBJECT)
+
+    def _value(self, metric: Metric) -> float | None:
+        figure = self.figures.get(metric.name)
+        return None if figure is None else figure.value
 
     def plain(self) -> dict[str, float | int | None]:
-        return asdict(self)
+        """The values and their counts of prompts, as JSON has them."""
+        named = {name: figure.value for name, figure in self.figures.items()}
+        counts = {METRICS[name].count_name: figure.prompts for name, figure in self.figures.items()}
+        return named | {EFFICACY.name: self.efficacy} | counts
 
 
 def read(
@@ -145,12 +171,6 @@ def _whole(model: Model, prompt: Prompt, said: Answer) -> Answer:
     return said.up_to(len(stated)) if said.says[: len(stated)] == stated else said
 
 
-def same_answers(before: Sequence[Answer], after: Sequence[Answer]) -> list[bool]:
-    """Which prompts keep their whole answer, token for token. NaN is not what it was."""
-    pairs = zip(before, after, strict=True)
-    return [old.says == new.says and NO_TOKEN not in new.says for old, new in pairs]
-
-
 def _chains(model: Model, prompts: Sequence[Prompt], answer: str) -> list[Chain]:
     return [ask(model, prompt, answer) for prompt in prompts]
 
@@ -166,16 +186,11 @@ def nan_count(answers: Sequence[Assessment], tokens: Sequence[int]) -> int:
 
 
 def compare(before: Readings, after: Readings) -> Metrics:
-    """The metrics of the edit that lies between two readings of the same probes."""
-    kept = same_answers(before.neighbours, after.neighbours)
-    same_subject = same_answers(before.same_subject, after.same_subject)
+    """The metrics of the update that lies between two readings of the same probes."""
     return Metrics(
-        efficacy=accuracy(after.edited) or 0.0,
-        generalization=accuracy(after.held_out),
-        specificity=fmean(kept) if kept else None,
-        neighbours=len(kept),
-        prompts=len(after.edited),
-        paraphrases=len(after.held_out),
-        same_subject=fmean(same_subject) if same_subject else None,
-        same_subject_prompts=len(same_subject),
+        {
+            metric.name: metric.of(before, after)
+            for metric in measured_of_updates()
+            if metric.of is not None
+        }
     )

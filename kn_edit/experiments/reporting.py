@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.evaluating import Evaluation
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.requests import case_again
+from kn_edit.evaluation.metric import (
+    EFFICACY,
+    GENERALIZATION,
+    SPECIFICITY,
+    in_columns,
+    measured_of_updates,
+)
 from kn_edit.evaluation.plots import neuron_map, series
 from kn_edit.evaluation.report import made_folder, page, write
 from kn_edit.evaluation.section import Plot, Section, Table
+from kn_edit.evaluation.statistics import Estimate
 from kn_edit.experiments.scaling import FACTORS
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
@@ -131,13 +140,12 @@ def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
             edit.message,
             edit.method,
             str(len(edit.neurons)),
-            *(_share(edit.metrics.get(key)) for key in ("efficacy", "generalization")),
-            _share(edit.metrics.get("specificity")),
+            *_of_columns(edit.metrics),
             _moment(edit.created),
         )
         for edit in edits
     )
-    columns = ("edit", "what", "method", "neurons", "efficacy", "general.", "specif.", "made, UTC")
+    columns = ("edit", "what", "method", "neurons", *_headings(), "made, UTC")
     text = "What each edit reached when it was made."
     if hidden:
         text += f" {MOST} updates are shown in full below, and {hidden} are not."
@@ -152,29 +160,38 @@ def _facts(edit: EditRecord) -> Table:
             f"{recorded.change.relation}: {recorded.change.subject}",
             recorded.change.answer or "",
             recorded.change.target or "",
-            *(_share(recorded.metrics.get(key)) for key in ("efficacy", "generalization")),
-            _share(recorded.metrics.get("specificity")),
+            *_of_columns(recorded.metrics),
         )
         for recorded in edit.by_fact
     )
-    columns = ("fact", "from", "to", "efficacy", "general.", "specif.")
+    columns = ("fact", "from", "to", *_headings())
     return Table(f"The facts of edit {edit.id[:12]}", columns, rows)
 
 
+def _of_columns(measured: Mapping[str, Any]) -> list[str]:
+    """The metrics of an edit, or of a fact of it, that have a column in tables of many."""
+    return [_share(measured.get(metric.name)) for metric in in_columns()]
+
+
+def _headings() -> list[str]:
+    return [metric.label for metric in in_columns()]
+
+
+def _estimate_row(name: str, estimate: Estimate | None) -> tuple[str, str, str]:
+    if estimate is None:
+        return name, "", ""
+    return name, str(estimate), str(estimate.count)
+
+
 def _figures(evaluation: Evaluation) -> Section:
-    rows = [
-        (
-            name,
-            "" if estimate is None else str(estimate),
-            "" if estimate is None else str(estimate.count),
-        )
-        for name, estimate in (
-            ("efficacy", evaluation.efficacy),
-            ("generalization", evaluation.generalization),
-            ("specificity", evaluation.specificity),
-        )
-    ]
+    scored = (EFFICACY, GENERALIZATION, SPECIFICITY)
+    rows = [_estimate_row(metric.label, evaluation.estimates[metric.name]) for metric in scored]
     rows.append(("score, their harmonic mean", _share(evaluation.score, 3), ""))
+    rows += [
+        _estimate_row(metric.label, evaluation.estimates[metric.name])
+        for metric in measured_of_updates()
+        if metric not in scored and evaluation.estimates[metric.name] is not None
+    ]
     old, new = evaluation.perplexity.base, evaluation.perplexity.version
     rows.append(("perplexity of neutral text", f"{new:.2f} (base {old:.2f})", ""))
     if evaluation.entropy is not None:
@@ -183,9 +200,7 @@ def _figures(evaluation: Evaluation) -> Section:
     updates = tuple(
         (
             f"{update.case.fact.subject}: {update.case.fact.answer} -> {update.target}",
-            _share(update.efficacy),
-            _share(update.generalization),
-            _share(update.specificity),
+            *(_share(update.value_of(metric)) for metric in in_columns()),
             update.says,
         )
         for update in evaluation.updates
@@ -196,7 +211,7 @@ def _figures(evaluation: Evaluation) -> Section:
     )
     if evaluation.passed_over:
         text += f" Not asked: edit {'; edit '.join(evaluation.passed_over)}."
-    columns = ("update", "efficacy", "generalization", "specificity", "says freely")
+    columns = ("update", *(metric.label for metric in in_columns()), "says freely")
     tables = [Table("Figures", ("figure", "value", "updates"), tuple(rows))]
     if updates:
         tables.append(Table("By update", columns, updates))

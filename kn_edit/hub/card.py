@@ -10,6 +10,7 @@ from typing import Any
 
 from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
+from kn_edit.evaluation.metric import METRICS, in_columns, metrics, names_of
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
 from kn_edit.ledger.records import EditRecord, FactChange
@@ -20,17 +21,6 @@ from kn_edit.safetext import code_span, inert_markdown, shown, struck
 TAGS = ("model-editing", "knowledge-neurons", "kn-edit")
 TASK = {"causal": ("text-generation", "AutoModelForCausalLM")}
 MASKED = ("fill-mask", "AutoModelForMaskedLM")
-SHARES = ("efficacy", "generalization", "specificity")
-MEANING = {
-    "efficacy": "the new answer comes first on the prompts of its edit",
-    "generalization": "and on paraphrases that the edit was not fitted to",
-    "specificity": "prompts about other subjects are answered as before",
-    "same_subject": "and other prompts about the subjects of the edits",
-    "perplexity_before": "of an erased relation, before",
-    "perplexity_after": "and after",
-    "neutral_before": "perplexity of neutral text, before an edit",
-    "neutral_after": "and after",
-}
 UNKNOWN = {"license": "other", "license_name": "unknown"}
 
 MOST_FACTS = 200  # of one edit
@@ -97,12 +87,12 @@ def card(repo: str, version: Version, form: ExportForm, origin: Origin) -> bytes
 
 def figures(edits: Sequence[EditRecord]) -> dict[str, float]:
     """Means over the edits that measured them."""
-    found = {}
-    for name in MEANING:
-        values = [one.metrics[name] for one in edits if _is_number(one.metrics.get(name))]
+    means = {}
+    for name in names_of(metric for metric in metrics() if metric.card_words):
+        values = [edit.metrics[name] for edit in edits if _is_number(edit.metrics.get(name))]
         if values:
-            found[name] = round(fmean(values), 4)
-    return found
+            means[name] = round(fmean(values), 4)
+    return means
 
 
 def _metadata(repo: str, version: Version, form: ExportForm, origin: Origin) -> str:
@@ -166,8 +156,9 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
     if not edits:
         yield "None: these are the weights of the base."
         return
-    head = "| what | from | to | neurons | efficacy | generalization | specificity | sha256 |"
-    rows = [head, "|---|---|---|---|---|---|---|---|"]
+    labels = (metric.label for metric in in_columns())
+    columns = ("what", "from", "to", "neurons", *labels, "sha256")
+    rows = [_row(*columns), "|" + "---|" * len(columns)]
     for one in edits:
         ranks = [f"layer {each.layer}, rank {each.rank}" for each in one.layers]
         count = "; ".join([*([str(len(one.neurons))] if one.neurons or not ranks else []), *ranks])
@@ -196,7 +187,7 @@ def _rows_of_facts(edit: EditRecord) -> Iterator[str]:
         yield _row(*_fact(each.change), "", *_shares(each.metrics), "")
     if len(edit.facts) > MOST_FACTS:
         more = f"and {len(edit.facts) - MOST_FACTS} more facts, which `kn-edit show` lists"
-        yield _row(more, *([""] * 7))
+        yield _row(more, *([""] * (4 + len(in_columns()))))
 
 
 def _fact(change: FactChange) -> tuple[str, str, str]:
@@ -206,8 +197,8 @@ def _fact(change: FactChange) -> tuple[str, str, str]:
     return _cell(what), _cell(change.answer or ""), _cell(change.target or "")
 
 
-def _shares(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_share(metrics.get(name)) for name in SHARES)
+def _shares(measured: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_share(measured.get(name)) for name in names_of(in_columns()))
 
 
 def _row(*cells: str) -> str:
@@ -218,7 +209,10 @@ def _measured(edits: Sequence[EditRecord]) -> Iterator[str]:
     found = figures(edits)
     if found:
         yield "## Measured"
-        rows = [(_title(name), f"{value:g}", MEANING[name]) for name, value in found.items()]
+        rows = [
+            (METRICS[name].label, f"{value:g}", METRICS[name].card_words)
+            for name, value in found.items()
+        ]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         yield "\n".join(["| | mean | |", "|---|---|---|", *lines])
         yield "Each edit was measured when it was made, on top of those before it."
@@ -254,10 +248,6 @@ def _python(*lines: str) -> str:
 
 def _console(*lines: str) -> str:
     return "```console\n" + "\n".join(lines) + "\n```"
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ")
 
 
 def _share(value: object) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from kn_edit.models.model import Model
-from kn_edit.models.predict import BATCH, first_tokens, is_nan, log_p
+from kn_edit.models.predict import BATCH, NO_TOKEN, first_tokens, is_nan, log_p
 from kn_edit.models.questions import Question
 from kn_edit.models.trace import trace
 
@@ -74,6 +74,10 @@ class Answer:
 
     path: tuple[int, ...]
     says: tuple[int, ...]
+
+    def kept_by(self, after: Answer) -> bool:
+        """Whether a later answer is the same, token for token. NaN is not what it was."""
+        return self.says == after.says and NO_TOKEN not in after.says
 
     def up_to(self, tokens: int) -> Answer:
         """The first tokens of it."""

@@ -15,6 +15,7 @@ from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
 from kn_edit.editing.requests import case_of
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.evaluation.metric import Direction, Figure, Metric, add_metric, metrics
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
 from kn_edit.ledger import (
     BaseRecord,
@@ -66,6 +67,7 @@ __all__ = [
     "Comparison",
     "Correction",
     "Difference",
+    "Direction",
     "Draft",
     "EditMethod",
     "EditRecord",
@@ -77,6 +79,7 @@ __all__ = [
     "FactChange",
     "FactConflict",
     "FactRecord",
+    "Figure",
     "Forecast",
     "Frequent",
     "Gate",
@@ -85,6 +88,7 @@ __all__ = [
     "LayerChange",
     "LayerDifference",
     "Located",
+    "Metric",
     "Option",
     "Overlap",
     "Plan",
@@ -107,12 +111,14 @@ __all__ = [
     "Workspace",
     "add_form",
     "add_method",
+    "add_metric",
     "bundled",
     "case_of",
     "forms",
     "load_relation",
     "method_of",
     "methods",
+    "metrics",
     "options_of",
     "read_cases",
     "require_many",
