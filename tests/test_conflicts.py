@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from ledgers import about, delta_of, digests, move, new_ledger, record
 
@@ -17,7 +17,15 @@ from kn_edit.errors import (
     FactsDiffer,
     SlotOverlap,
 )
-from kn_edit.ledger.conflicts import Claim, FactConflict, Settled, conflicts
+from kn_edit.ledger.conflicts import (
+    Claim,
+    FactConflict,
+    Settled,
+    about_fact,
+    conflicts,
+    overtaken,
+)
+from kn_edit.ledger.history import composed
 from kn_edit.ledger.records import FactChange
 from kn_edit.workspace.merging import Join
 
@@ -148,6 +156,47 @@ def test_conflicts_are_the_same_from_either_side_and_what_the_last_words_say(our
 def test_a_side_has_none_with_its_own_past(recipe, size, claims):
     assert conflicts(recipe, recipe[:size], claims) == ()
     assert conflicts(recipe[:size], recipe, claims) == ()
+
+
+def test_an_edit_that_theirs_went_on_from_does_not_get_the_last_word_unasked():
+    claims = {"a": [update("a", "Rome")], "b": [update("b", "Oslo")]}
+    assert conflicts("a", "ba", claims) == overtaken("ba", "a", claims) == ()
+    (late,) = overtaken("a", "ba", claims)  # the union is a, b
+    assert (late.ours.edit, late.theirs.edit) == ("a", "b")
+    assert overtaken("a", "ab", claims) == ()  # b has it there, too
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(recipes, recipes, claim_lists, st.sampled_from(["ours", "theirs"]))
+def test_after_a_choice_the_last_word_is_what_was_chosen_and_never_a_third(
+    ours, theirs, claims, keep
+):
+    claims = {edit: said[:1] for edit, said in claims.items()}
+    differing = conflicts(ours, theirs, claims)
+    late = [
+        each
+        for each in overtaken(ours, theirs, claims)
+        if not any(each.fact.meets(other.fact) for other in differing)
+    ]
+    own = {
+        "ours": [e for e in theirs if e not in ours],
+        "theirs": [e for e in ours if e not in theirs],
+    }
+    asked = [*differing, *late]
+    gone = {edit for each in asked for edit in about_fact(each, own[keep], claims)}
+    result = composed([tuple(e for e in side if e not in gone) for side in (ours, theirs)])
+    assume(not gone & {getattr(each, keep).edit for each in asked})  # which is refused as a clash
+    erasure_goes = any(claim.subject is None for edit in gone for claim in claims[edit])
+    for subject in ("France", "Japan"):
+        here, there, last = (last_word(side, claims, subject) for side in (ours, theirs, result))
+        chosen = [getattr(each, keep) for each in asked if each.fact.subject == subject]
+        if chosen:
+            assert last is not None
+            assert last.answer == chosen[0].answer
+        elif last is not None and not erasure_goes:  # with it goes what it did to other facts
+            assert last.answer in {side.answer for side in (here, there) if side is not None}
+            if here is not None and there is not None and here.answer == there.answer:
+                assert last.answer == here.answer
 
 
 def test_what_was_chosen_is_told_in_words():
@@ -390,6 +439,19 @@ def test_an_edit_that_was_reverted_on_the_merged_branch_and_stays_is_told(ledger
     ledger.switch("main")
     merged = merge(ledger, "other")
     assert (merged.edits, merged.returned, merged.stayed) == ((edit, more), (), (edit,))
+
+
+def test_an_edit_that_a_merge_kept_behind_another_does_not_come_last_unasked(ledger):
+    mine = say(ledger, (0, 1), "France", "Rome")
+    ledger.make_branch("other", "base", switch=True)
+    theirs = say(ledger, (0, 2), "France", "Oslo")
+    assert merge(ledger, "main", keep="both").edits == (theirs, mine)  # Rome has the last word
+    ledger.switch("main")
+    with pytest.raises(FactsDiffer):
+        merge(ledger, "other")
+    merged = merge(ledger, "other", keep="ours")
+    assert merged.edits == (mine,)
+    assert str(merged.settled[0]) == "capital: France stays Rome, not Oslo"
 
 
 def test_a_common_edit_that_stands_last_counts(ledger):

@@ -29,6 +29,8 @@ told = {}
 with Ledger.open(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
     told["head"], told["log"] = ledger.head().id, len(ledger.log())
     told["blame"], told["edits"] = len(ledger.blame(NeuronId(0, 1))), len(ledger.edits())
+    told["branches"] = [branch.name for branch in ledger.branches()]
+    told["graph"] = len(ledger.graph())
     told["problems"] = [str(problem) for problem in ledger.check()]
     ledger.backup(Path(sys.argv[2]))
     try:
@@ -147,6 +149,7 @@ def test_a_ledger_on_a_read_only_mount(tmp_path, log):
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["head"], told["log"], told["edits"], told["blame"]) == (head.id, 3, 2, 1)
+    assert (told["branches"], told["graph"]) == (["main"], 3)
     assert (told["problems"], told["code"]) == ([], ExitCode.DISK)
     assert "may not be written" in told["tag"]
     assert files(workspace) == before

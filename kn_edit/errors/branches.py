@@ -39,7 +39,7 @@ class UnknownBranch(KnEditError):
             )
         return (
             f"there is no branch {self.name!r} in this ledger; `kn-edit branch` lists those that "
-            f"there are, `kn-edit branch {self.name}` makes it"
+            f"there are, `kn-edit switch -c NAME` makes one and goes to it"
         )
 
 

@@ -127,6 +127,30 @@ def conflicts(
     return tuple(dict.fromkeys(pairs))
 
 
+def overtaken(
+    ours: Sequence[str], theirs: Sequence[str], claims: Claims
+) -> tuple[FactConflict, ...]:
+    """Facts of which a claim would have the last word in the union that has it on neither side.
+
+    Such a claim is of an edit that theirs alone has, and that an edit of both came after there. In
+    the union it comes behind that one. As after a merge that kept both of two edits.
+    """
+    here, there = _Side.of(ours, claims), _Side.of(theirs, claims)
+    own = dict.fromkeys(edit for edit in theirs if edit not in {*ours})
+    union = _Side.of((*ours, *own), claims)
+    facts = [claim for beside in union.updates.values() for _, claim in beside]
+    return tuple(
+        dict.fromkeys(
+            FactConflict(standing, last)
+            for fact in facts
+            for last in union.on(fact)
+            if last.edit in own and last not in there.on(fact)
+            for standing in here.on(fact) or there.on(fact)
+            if not standing.agrees(last)
+        )
+    )
+
+
 def about_fact(conflict: FactConflict, edits: Iterable[str], claims: Claims) -> tuple[str, ...]:
     """Those of these edits that say something of the fact of a conflict, in order."""
     return tuple(

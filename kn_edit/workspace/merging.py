@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from kn_edit.editing.requests import recorded_key
 from kn_edit.errors import ChoicesClash, FactsDiffer, require_known
@@ -19,6 +20,7 @@ from kn_edit.ledger.conflicts import (
     Settled,
     about_fact,
     conflicts,
+    overtaken,
     said_besides,
 )
 from kn_edit.ledger.history import beyond, composed
@@ -85,15 +87,30 @@ def conflicts_between(
     """The facts that two recipes answer differently, and what was looked at for them.
 
     A conflict is about a fact of either side's own edits: those of the side that has fewer are
-    read, and then all others about their facts, which both may have.
+    read, and those of theirs that an edit of both came after. Then all others about their facts,
+    which both may have.
     """
-    own = min(beyond(ours, theirs), beyond(theirs, ours), key=len)
-    claims = _claims(ledger, own)
+    mine, others = beyond(ours, theirs), beyond(theirs, ours)
+    early = others[: len(others) - _at_the_end(theirs, others)]
+    claims = _claims(ledger, [*dict.fromkeys((*min(mine, others, key=len), *early))])
     said = [claim for each in claims.values() for claim in each]
     facts = {(claim.relation, claim.subject) for claim in said}
     about = ledger.edits_about(facts) - claims.keys()
     claims |= _claims(ledger, [*{**ours.places(about), **theirs.places(about)}])
-    return conflicts(_among(ours, claims), _among(theirs, claims), claims), claims
+    sides = _among(ours, claims), _among(theirs, claims)
+    found = conflicts(*sides, claims)
+    late = [
+        each
+        for each in overtaken(*sides, claims)
+        if not any(each.fact.meets(other.fact) for other in found)
+    ]
+    return (*found, *late), claims
+
+
+def _at_the_end(recipe: Recipe, edits: Sequence[str]) -> int:
+    """How many of these edits stand at the end of a recipe, with no other one behind."""
+    pairs = zip(reversed(recipe), reversed(edits), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def claims_of(edit: EditRecord) -> tuple[Claim, ...]:
