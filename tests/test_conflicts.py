@@ -352,6 +352,29 @@ def test_an_erasure_and_an_update_are_a_conflict(ledger):
     assert merge(ledger, "other", keep="ours").edits == (ours,)
 
 
+def test_own_prompts_are_compared_by_their_templates(ledger):
+    def say_own(slot, answer, *templates):
+        delta = delta_of(slot)
+        found = {"own": True, "templates": list(templates)}
+        edit = replace(about(delta, "Lyra"), relation="own", target=answer, found=found)
+        plan = ledger.plan_edit(delta, "update", f"Lyra -> {answer}")
+        before = ledger.deltas(plan.recipe[:-1])
+        ledger.advance(plan, digests([*before, delta]), edit=edit)
+        return delta.id
+
+    born, lives = "[X] was born in [Y].", "[X] lives in [Y]."
+    ledger.make_branch("other", switch=True)
+    theirs = say_own((0, 1), "Oslo", lives)
+    ledger.switch("main")
+    ours = say_own((0, 2), "Rome", born)
+    assert merge(ledger, "other").edits == (ours, theirs)  # two things are asked of her
+    move(ledger, ledger.plan_rewind("base"))
+    both = say_own((0, 3), "Bonn", born, lives)
+    with pytest.raises(FactsDiffer):
+        merge(ledger, "other")
+    assert merge(ledger, "other", keep="ours").edits == (both,)
+
+
 def test_an_edit_of_many_facts_cannot_stay_for_one_and_go_for_another(ledger):
     ledger.make_branch("other", switch=True)
     many = say(ledger, (0, 1), "France", "Oslo", ("Japan", "Bonn"))
