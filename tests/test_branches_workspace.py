@@ -11,7 +11,7 @@ import pytest
 from workspaces import QUICK, about, exported, new_workspace, quick, shard
 
 from kn_edit.errors import EditNotApplied, UnknownBranch
-from kn_edit.experiments.reporting import report_edit
+from kn_edit.experiments.reporting import report, report_edit
 from kn_edit.workspace import Workspace
 
 ANY_AGE = timedelta(minutes=-1)
@@ -124,6 +124,13 @@ def test_the_page_of_an_edit_tells_its_history_on_any_branch(workspace, tmp_path
     page = report_edit(workspace, tmp_path / "page", japan)
     history = page.read_text().rpartition("History")[2]
     assert "Japan, Tokyo" in history
+
+
+def test_the_page_of_a_version_tells_the_history_of_the_branch_that_names_it(workspace, tmp_path):
+    page = report(workspace, tmp_path / "page", version="main").read_text()
+    history = page.rpartition("History")[2]
+    assert "France, Paris" in history
+    assert "Japan" not in history
 
 
 def test_looking_at_branches_writes_nothing(tmp_path):
