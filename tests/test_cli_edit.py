@@ -80,7 +80,8 @@ def test_locate_of_a_whole_relation(edited):
 
 def test_the_gates_limits_can_be_named_for_a_call_and_for_a_workspace(edited):
     def faults(*options):
-        return edited.update("Italy", "Oslo", "--dry-run", "--json", *options).json["faults"]
+        weak = ("--method", "closed-form", "--scale", "0.001", "0.001")
+        return edited.update("Italy", "Oslo", "--dry-run", "--json", *weak, *options).json["faults"]
 
     assert faults()
     assert faults("--min-efficacy", "0", "--min-specificity", "0") == []

@@ -12,12 +12,12 @@ import pytest
 from cli_shell import Ran, Shell, ended, process
 from workspaces import about
 
-from kn_edit.cli.many import Result, Run, ToDo, duration
+from kn_edit.cli.many import Run, duration
 from kn_edit.cli.output import Output
 from kn_edit.cli.run import STOPPED
 from kn_edit.editing.evaluating import evaluate
 from kn_edit.errors import ExitCode
-from kn_edit.workspace import Case, Workspace, case_of
+from kn_edit.workspace import Batch, BatchRow, Case, Plan, RowResult, RowStatus, Workspace, case_of
 
 PROMPT = "The capital of [X] is [Y]."
 QUICK = ("--method", "closed-form", "--rule", "activation")
@@ -189,11 +189,13 @@ def test_what_readers_take_otherwise_is_told_once_with_its_lines(edited):
 
 
 def test_the_time_that_is_left_is_told_with_the_row(edited):
-    rows = [ToDo(about(name), "Oslo") for name in ("Cuba", "Spain", "Italy")]
+    rows = [BatchRow(about(name), "Oslo") for name in ("Cuba", "Spain", "Italy")]
+    batch = Batch(Plan((), (), ()), rows, pytest.fail)
     began = time.monotonic() - 300
-    now = Run(rows, Output(as_json=True, quiet=False), began=began)
+    now = Run(batch, Output(as_json=True, quiet=False), began=began)
     assert now.at() == "row 1 of 3"
-    now.add(Result(rows[0], "recorded", metrics={"efficacy": 1.0}))
+    batch.results.append(RowResult(rows[0], RowStatus.RECORDED, metrics={"efficacy": 1.0}))
+    now.ended = time.monotonic()
     assert now.at() == "row 2 of 3, 10 min left"
 
 

@@ -108,8 +108,10 @@ def test_a_method_of_ones_own_is_used_from_python(loudest, tmp_path):
 
 def test_a_method_that_needs_no_attribution_does_not_run_it(loudest, tmp_path):
     told: list[str] = []
-    with new_workspace(tmp_path) as workspace:
-        workspace.progress = lambda what, done, total: told.append(what)
+    with (
+        new_workspace(tmp_path) as workspace,
+        workspace.call(progress=lambda what, done, total: told.append(what)),
+    ):
         workspace.update(about("France"), "Rome", how=loudest(), dry_run=True)
         assert not [what for what in told if what.startswith("locating")]
         workspace.update(about("France"), "Rome", how=ClosedForm(), dry_run=True)

@@ -70,7 +70,7 @@ def tell_advice(advice: Iterable[Advice], heading: str = KnEditError.tries_are) 
                 click.echo(f"{INDENT}{line}", err=True)
 
 
-def to_json(advice: Iterable[Advice]) -> list[dict[str, object]]:
+def advice_json(advice: Iterable[Advice]) -> list[dict[str, object]]:
     return [one.plain() for one in advice]
 
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.options import (
     Named,
     Rule,
@@ -20,6 +19,7 @@ from kn_edit.cli.options import (
     version_option,
 )
 from kn_edit.cli.output import Output
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Located, Relation, Workspace
@@ -48,7 +48,7 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
     cases = named.askable(workspace)
     found = [one for case in cases for one in workspace.assess(case, version=version)]
     output.show(
-        [plain.assessment(one) for one in found],
+        [to_json.assessment(one) for one in found],
         [tables.word(one.top[0][0]) for one in found],
         lambda: tables.assessments(found),
     )
@@ -121,7 +121,7 @@ def evaluate(workspace: Workspace, version: str, output: Output) -> None:
 
     found = workspace.evaluate(version)
     score = "" if found.score is None else f"{found.score:.3f}"
-    output.show(plain.evaluation(found), [score], lambda: tables.evaluation(found))
+    output.show(to_json.evaluation(found), [score], lambda: tables.evaluation(found))
     for words in found.passed_over:
         output.notice(f"not asked: edit {words}")
 
@@ -136,7 +136,7 @@ def _relation(named: Named) -> Relation:
 def _show(found: list[Located], named: Named, output: Output) -> None:
     from kn_edit.cli import tables
 
-    data = [plain.located(one) for one in found]
+    data = [to_json.located(one) for one in found]
     single = not (named.many or named.whole_relation)
     output.show(
         data[0] if single else data,

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.options import output_options, pass_workspace
 from kn_edit.cli.output import Output
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
@@ -47,7 +47,7 @@ def set_base(workspace: Workspace, folder: str, accept_files: bool, output: Outp
     """
     record = workspace.set_base(folder, accept_files=accept_files)
     output.show(
-        lambda: plain.status(workspace),
+        lambda: to_json.status(workspace),
         [workspace.head.id],
         lambda: [f"the base of this workspace lies in {record.source}"],
         done=f"the base of this workspace lies in {record.source}",

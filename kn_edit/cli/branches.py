@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.history import show_move
 from kn_edit.cli.keeping import Kept, keep_options, settled
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Ref, Workspace
@@ -139,7 +139,7 @@ def _list(workspace: Workspace, output: Output) -> None:
 
     branches = workspace.branches()
     output.show(
-        [plain.branch(one) for one in branches],
+        [to_json.branch(one) for one in branches],
         [one.name for one in branches],
         lambda: records.branches(branches),
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.options import (
     check_max_rank,
     finite,
@@ -27,6 +26,7 @@ from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
 from kn_edit.cli.types import USER_PATH, FormName
 from kn_edit.errors import LedgerDamaged, Unsound
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
@@ -64,7 +64,7 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
             base = workspace.base
             place = f"workspace in {workspace.folder.absolute()}"
             output.show(
-                lambda: plain.status(workspace),
+                lambda: to_json.status(workspace),
                 _head(workspace),
                 lambda: [
                     place,

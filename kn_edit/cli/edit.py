@@ -7,16 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kn_edit.cli import plain
-from kn_edit.cli.advice import advice_on, advised, tell_advice, to_json
+from kn_edit.cli.advice import advice_json, advice_on, advised, tell_advice
 from kn_edit.cli.many import (
-    ToDo,
-    measured,
     notices,
     rows_failed,
     tell_notes,
     tell_plan,
-    to_do,
     update_rows,
 )
 from kn_edit.cli.method_options import chosen_method, method_command
@@ -36,6 +32,8 @@ from kn_edit.cli.options import (
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
+from kn_edit.workspace import to_json
+from kn_edit.workspace.batch import BatchRow, refused_edit
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Case, Edited, Forecast, How, Workspace
@@ -107,13 +105,12 @@ def update(
         return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
 
     if named.many:
-        plan = workspace.plan(wanted)
-        tell_plan(plan, output)
-        tell_notes((case for case, _ in plan.wanted), output)
-        rows = to_do(plan, workspace.check, named.located)
-        left = [row for row in rows if row.error is None]
+        batch = workspace.batch(wanted, how=how, accept=recording.accept, dry_run=recording.dry_run)
+        tell_plan(batch.plan, output)
+        tell_notes((case for case, _ in batch.plan.wanted), output)
+        left = [row for row in batch.rows if row.error is None]
         if as_one_edit:
-            _together(workspace, rows, how, recording, output)
+            _together(workspace, batch.rows, how, recording, output)
             return
         expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
         seconds = None if expected is None else expected.seconds
@@ -121,7 +118,7 @@ def update(
             rows_left = "1 row" if len(left) == 1 else f"{len(left)} rows"
             tell_forecast(seconds * len(left), rows_left, output)
         with advised():
-            update_rows(rows, make, workspace, output, seconds)
+            update_rows(batch, workspace, output, seconds)
     else:
         ((case, target),) = wanted
         workspace.check(case, target)
@@ -177,7 +174,7 @@ def erase(
 
 
 def _together(
-    workspace: Workspace, rows: Sequence[ToDo], how: How, recording: Recording, output: Output
+    workspace: Workspace, rows: Sequence[BatchRow], how: How, recording: Recording, output: Output
 ) -> None:
     """Make one edit of all rows. Those of a benchmark that cannot be asked are left out.
 
@@ -231,7 +228,7 @@ def _one(make: Callable[[], Edited], recording: Recording, output: Output) -> No
         try:
             result = make()
         except GateFailed as error:
-            refused, result = error, measured(error)
+            refused, result = error, refused_edit(error)
         advice = advice_on(result)
         _show(result, recording, advice, output)
         if refused is not None:
@@ -244,7 +241,7 @@ def _show(result: Edited, recording: Recording, advice: Sequence[Advice], output
     from kn_edit.cli import edited
 
     output.show(
-        plain.edited(result) | ({"try": to_json(advice)} if advice else {}),
+        to_json.edited(result) | ({"try": advice_json(advice)} if advice else {}),
         [result.edit] if result.edit else [],
         lambda: edited.edited(result, recording.dry_run),
         done=_recorded(result),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from kn_edit.cli.plain import headings, headline
 from kn_edit.cli.records import MOST_FACTS, answers_of, before_and_after, written
 from kn_edit.cli.tables import (
     MOST_PROMPT,
@@ -17,6 +16,7 @@ from kn_edit.cli.tables import (
     answer_cell,
     count,
     fitted,
+    headings,
     pairs,
     prompt,
     said,
@@ -26,10 +26,11 @@ from kn_edit.cli.tables import (
     wrapped,
 )
 from kn_edit.evaluation.metric import in_columns, metrics
+from kn_edit.workspace.to_json import headline
 
 if TYPE_CHECKING:
-    from kn_edit.cli.many import Result
     from kn_edit.workspace import Assessment, Draft, Edited
+    from kn_edit.workspace.batch import RowResult
 
 
 def edited(one: Edited, dry_run: bool) -> Parts:
@@ -50,7 +51,7 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield from _recorded(one, dry_run)
 
 
-def result_row(result: Result, dry_run: bool) -> Parts:
+def result_row(result: RowResult, dry_run: bool) -> Parts:
     """What became of one row of many, on one line; below it why it is not recorded."""
     one, fact = result.edited, result.row.case.fact
     measured = one.draft.metrics if one else {}
@@ -58,7 +59,7 @@ def result_row(result: Result, dry_run: bool) -> Parts:
     change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
     name = short(one.edit) if one and one.edit else "not recorded"
     yield f"{name}  {figures} {fitted(change, MOST_CHANGE)}"
-    reasons = () if dry_run else result.why_not
+    reasons = () if dry_run else result.reasons
     for reason in reasons[:MOST_REASONS]:
         yield wrapped(4, reason)
     if len(reasons) > MOST_REASONS:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from kn_edit.cli.advice import tell_advice, to_json
+from kn_edit.cli.advice import advice_json, tell_advice
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped
 from kn_edit.credentials import tokens_in_use
@@ -47,7 +47,7 @@ def tell(error: BaseException, *, as_json: bool) -> int:
         _trace(error)
     error = known(error)
     if isinstance(error, KnEditError):
-        detail = error.detail() | ({"try": to_json(error.tries)} if error.tries else {})
+        detail = error.detail() | ({"try": advice_json(error.tries)} if error.tries else {})
         code = _say(type(error).__name__, error.exit_code, detail, str(error), as_json)
         if not as_json:
             tell_advice(error.tries, error.tries_are)

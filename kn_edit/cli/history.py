@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.keeping import Kept, keep_options, settled
 from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
 from kn_edit.errors import listed
 from kn_edit.neuron import NeuronId
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import VersionRecord, Workspace
@@ -33,7 +33,7 @@ def status(workspace: Workspace, output: Output) -> None:
     """
     from kn_edit.cli import records
 
-    output.show(plain.status(workspace), [workspace.head.id], lambda: records.status(workspace))
+    output.show(to_json.status(workspace), [workspace.head.id], lambda: records.status(workspace))
 
 
 @click.command()
@@ -67,7 +67,7 @@ def log(
             raise click.UsageError("--all shows every branch, so name none")
         drawn = workspace.graph(most)
         output.show(
-            [plain.drawn_step(step) for step in drawn],
+            [to_json.drawn_step(step) for step in drawn],
             [step.version for step in drawn],
             lambda: graph.drawn(drawn, workspace.current_branch),
         )
@@ -76,14 +76,14 @@ def log(
     if name is not None and "/" in name and name not in branches:
         found = workspace.published(name)[:most]
         output.show(
-            [plain.release(one) for one in found],
+            [to_json.release(one) for one in found],
             [one.version for one in found],
             lambda: records.releases(found),
         )
         return
     steps = workspace.log(most, branch=name or "head")
     output.show(
-        [plain.step(step) for step in steps],
+        [to_json.step(step) for step in steps],
         [step.version for step in steps],
         lambda: records.log(steps),
     )
@@ -108,16 +108,16 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
     found = workspace.show(id_)
     if isinstance(found, EditRecord):
         edit = found
-        output.show(plain.edit(edit), [edit.id], lambda: records.edit(workspace, edit))
+        output.show(to_json.edit(edit), [edit.id], lambda: records.edit(workspace, edit))
     else:
         version, refs = found, workspace.ledger.refs()
         places = [one for one in workspace.ledger.publications() if one.version == version.id]
         moves = workspace.ledger.moves_to(version)
         output.show(
-            plain.version(version, refs)
+            to_json.version(version, refs)
             | {
-                "published": [*map(plain.publication, places)],
-                "moves": [*map(plain.move, moves)],
+                "published": [*map(to_json.publication, places)],
+                "moves": [*map(to_json.move, moves)],
             },
             [version.id],
             lambda: records.version(workspace, version, refs, moves, places),
@@ -144,7 +144,7 @@ def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     one, other = workspace.ledger.version(a), workspace.ledger.version(b)
     found = workspace.diff(a, b)
     output.show(
-        plain.difference(one.id, other.id, found),
+        to_json.difference(one.id, other.id, found),
         [*found.only_a, *found.only_b],
         lambda: records.difference(workspace, one, other, found),
     )
@@ -167,7 +167,7 @@ def blame(workspace: Workspace, neuron: str, output: Output) -> None:
 
     found = workspace.blame(NeuronId.parse(neuron))
     output.show(
-        [plain.blame(one) for one in found],
+        [to_json.blame(one) for one in found],
         [one.edit.id for one in found],
         lambda: records.blame(neuron, found),
     )
@@ -279,7 +279,7 @@ def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: O
     if version.id == head and not version.settled:
         output.notice("nothing was recorded: the current branch has all of these edits")
     output.show(
-        lambda: plain.moved(version, refs),
+        lambda: to_json.moved(version, refs),
         [version.id],
         lambda: [f"the head is {short(version.id)}, with {count(len(version.edits), 'edit')}"],
         done=f"it is recorded, the head is {short(version.id)}",

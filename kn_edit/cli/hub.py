@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.options import (
     check_max_rank,
     follow_links_option,
@@ -21,6 +20,7 @@ from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import StoppedOnTheWay
 from kn_edit.cli.types import FormName
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Pushed, Workspace
@@ -120,7 +120,7 @@ def pull(workspace: Workspace, source: str, output: Output) -> None:
         else f"the head has all of {pulled.source} already"
     )
     output.show(
-        plain.pulled(pulled),
+        to_json.pulled(pulled),
         [pulled.version.id],
         lambda: [f"{count(len(pulled.edits), 'new edit')} from {pulled.source}", told],
         done=f"{pulled.source} is version {short(pulled.version.id)} here",
@@ -171,7 +171,7 @@ def _show(pushed: Pushed, output: Output) -> None:
     else:
         told = f"{what} is {pushed.repo} ({pushed.branch}), commit {short(pushed.commit)}"
     lines = [told, *([_sent(pushed)] if pushed.made else []), pushed.url]
-    output.show(plain.pushed(pushed), [pushed.version], lambda: lines, done=told)
+    output.show(to_json.pushed(pushed), [pushed.version], lambda: lines, done=told)
 
 
 def _sent(pushed: Pushed) -> str:

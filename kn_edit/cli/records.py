@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from kn_edit.cli.plain import headings, headline
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -15,6 +14,7 @@ from kn_edit.cli.tables import (
     answer_cell,
     count,
     fitted,
+    headings,
     moment,
     neurons,
     pairs,
@@ -26,6 +26,7 @@ from kn_edit.cli.tables import (
 )
 from kn_edit.evaluation.metric import metrics
 from kn_edit.neuron import NeuronId, whole_layer
+from kn_edit.workspace.to_json import headline
 
 if TYPE_CHECKING:
     from kn_edit.workspace import (

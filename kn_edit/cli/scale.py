@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli import plain
 from kn_edit.cli.options import (
     Named,
     Option,
@@ -20,6 +19,7 @@ from kn_edit.cli.options import (
     version_option,
 )
 from kn_edit.cli.output import Output
+from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
@@ -94,7 +94,7 @@ def _scale(
         workspace.scale(case, factor, search=search, version=version)
         for case in named.askable(workspace)
     ]
-    data = [plain.scaled(one) for one in found]
+    data = [to_json.scaled(one) for one in found]
     output.show(
         data if named.many else data[0],
         dict.fromkeys(str(neuron) for one in found for neuron in one.neurons),

@@ -10,9 +10,10 @@ from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from kn_edit.cli.plain import evaluated
+from kn_edit.evaluation.metric import in_columns
 from kn_edit.neuron import NeuronId
 from kn_edit.safetext import escaped, shortened
+from kn_edit.workspace.to_json import evaluated
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Comparison, Evaluation, Located, Scaled
@@ -32,6 +33,11 @@ class SafeTable(Table):
 
     def add_row(self, *cells: RenderableType | None, **options: Any) -> None:
         super().add_row(*map(_safe, cells), **options)
+
+
+def headings() -> tuple[str, ...]:
+    """The headings of the metrics with a column in tables of many, aligned to the right."""
+    return tuple(f">{metric.column}" for metric in in_columns())
 
 
 def short(id_: str) -> str:

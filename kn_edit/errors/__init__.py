@@ -141,7 +141,7 @@ from kn_edit.errors.prompts import (
     TokenizerFailed,
     TokenNotEmbedded,
 )
-from kn_edit.errors.python import ModelInUse, VersionLeft, WorkspaceClosed
+from kn_edit.errors.python import CallerError, Cancelled, ModelInUse, VersionLeft, WorkspaceClosed
 from kn_edit.errors.system import (
     BadPath,
     NotText,
@@ -211,6 +211,8 @@ __all__ = [
     "BaseFolderMissing",
     "BranchExists",
     "BranchIsCurrent",
+    "CallerError",
+    "Cancelled",
     "CannotAsk",
     "CannotWrite",
     "CardRefused",

@@ -8,8 +8,12 @@ from pathlib import Path
 from kn_edit.errors.base import ExitCode, KnEditError
 
 
+class CallerError(KnEditError):
+    """An error of the program that calls a verb, not of what the verb was given."""
+
+
 @dataclass
-class VersionLeft(KnEditError):
+class VersionLeft(CallerError):
     """A model asked for at a version, after the block in which it was at that version."""
 
     def __str__(self) -> str:
@@ -20,7 +24,17 @@ class VersionLeft(KnEditError):
 
 
 @dataclass
-class WorkspaceClosed(KnEditError):
+class Cancelled(CallerError):
+    """A verb that its caller cancelled while it ran. what: the work that it was at"""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"cancelled while {self.what or 'at work'}; nothing of it was recorded"
+
+
+@dataclass
+class WorkspaceClosed(CallerError):
     """A verb of a workspace after `close`."""
 
     folder: Path
@@ -33,7 +47,7 @@ class WorkspaceClosed(KnEditError):
 
 
 @dataclass
-class ModelInUse(KnEditError):
+class ModelInUse(CallerError):
     """The one live model of a workspace, asked for while it stands at a version."""
 
     exit_code = ExitCode.CONFLICT

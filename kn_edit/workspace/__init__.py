@@ -35,6 +35,7 @@ from kn_edit.ledger import (
     VersionRecord,
 )
 from kn_edit.ledger.conflicts import Claim, FactConflict, Settled
+from kn_edit.workspace.batch import Batch, BatchRow, RowResult, RowStatus
 from kn_edit.workspace.planning import Plan
 from kn_edit.workspace.recording import Edited
 from kn_edit.workspace.workspace import Restored, Workspace
@@ -57,6 +58,8 @@ __all__ = [
     "Assessment",
     "Auto",
     "BaseRecord",
+    "Batch",
+    "BatchRow",
     "Blame",
     "BranchRecord",
     "Calibrated",
@@ -101,6 +104,8 @@ __all__ = [
     "Relation",
     "Release",
     "Restored",
+    "RowResult",
+    "RowStatus",
     "Scaled",
     "Search",
     "Settled",

@@ -84,6 +84,7 @@ class Recorder:
                 misses=() if draft.unsound else draft.misses,
                 update=draft.kind == "update",
             )
+        self.progress("recording", 0, 0)
         version = self.advance(plan, _new_edit(draft))
         return replace(unrecorded, edit=draft.delta.id, version=version.id)
 

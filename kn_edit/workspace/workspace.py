@@ -61,6 +61,8 @@ from kn_edit.models.placement import Placement
 from kn_edit.neuron import NeuronId
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
+from kn_edit.workspace.batch import Batch, batch_rows
+from kn_edit.workspace.calls import Calls
 from kn_edit.workspace.folder import (
     LEDGER,
     chosen_folder,
@@ -126,8 +128,9 @@ class Workspace:
         Placement(**self._placed)  # whoever named something wrong hears of it now
         self.folder = folder
         self.ledger = ledger
-        self.progress = progress
         self.closed = False
+        self._progress = progress
+        self._calls = Calls()
 
     @classmethod
     def init(
@@ -203,6 +206,20 @@ class Workspace:
         """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
         self.closed = True
         self.ledger.close()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Tell how far a verb has come: to this call's listener, or to the workspace's."""
+        self._calls.progress(self._progress, what, done, total)
+
+    def call(
+        self, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[None]:
+        """Progress and cancellation of the verbs inside the block, in this thread.
+
+        progress: told of them in place of the workspace's; cancelled: asked whenever a verb tells
+        of its progress. Where it says yes, the verb raises Cancelled: nothing is recorded of it.
+        """
+        return self._calls.during(progress, cancelled)
 
     def _during_a_verb(self) -> AbstractContextManager[None]:
         """Each delta is read and hashed once in a verb."""
@@ -301,6 +318,25 @@ class Workspace:
         rows: cases with their new answers. Raises TwoNewAnswers, BadFacts.
         """
         return plan_rows(rows, self._answers(self.ledger.head()))
+
+    @verb
+    def batch(
+        self,
+        rows: Sequence[tuple[Case, str]],
+        *,
+        how: How | EditMethod | str | None = None,
+        accept: bool = False,
+        dry_run: bool = False,
+    ) -> Batch:
+        """Updates of many rows, looked at as a whole; iterating over it makes them, one by one.
+
+        rows: cases with their new answers. Rows whose fact has its new answer already are passed
+        over, so the same rows can be given again after a stop.
+        Raises TwoNewAnswers, BadFacts, and what `check` raises of a row that is of no benchmark.
+        """
+        plan = plan_rows(rows, self._answers(self.ledger.head()))
+        update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
+        return Batch(plan, batch_rows(plan, self.check), update)
 
     @verb
     def locate(

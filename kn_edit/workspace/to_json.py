@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kn_edit.evaluation.metric import Metric, in_columns, metrics
 from kn_edit.neuron import NeuronId
+from kn_edit.workspace.batch import RowStatus
 
 if TYPE_CHECKING:
     from kn_edit.workspace import (
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         Pushed,
         Ref,
         Release,
+        RowResult,
         Scaled,
         Settled,
         Step,
@@ -41,11 +43,6 @@ Plain = dict[str, Any]
 def headline() -> tuple[str, ...]:
     """The metrics of an update that have a column in tables of many, by their names in JSON."""
     return tuple(metric.name for metric in in_columns())
-
-
-def headings() -> tuple[str, ...]:
-    """The headings of their columns, aligned to the right."""
-    return tuple(f">{metric.column}" for metric in in_columns())
 
 
 def fact(one: Fact) -> Plain:
@@ -183,6 +180,31 @@ def edited(one: Edited) -> Plain:
         "notices": list(draft.notices),
         "overlaps": [{"edit": other.other, **shared(other)} for other in one.overlaps],
     }
+
+
+def batch_row(result: RowResult) -> Plain:
+    """A row of many: as an edit of its own, with what became of it."""
+    case, target = result.row.case, result.row.target
+    named = fact(case.fact) | {"answer": case.fact.answer or None, "target": target}
+    edit: Plain = (
+        edited(result.edited)
+        if result.edited
+        else {
+            "edit": None,
+            "version": None,
+            "kind": "update",
+            **named,
+            "facts": [named],
+            "metrics": dict.fromkeys(headline()),
+            "error": type(result.error).__name__,
+        }
+    )
+    outcome = {
+        "recorded": result.status == RowStatus.RECORDED,
+        "status": result.status,
+        "why_not": list(result.reasons),
+    }
+    return edit | outcome | ({"line": case.fact.place.line} if case.fact.place else {})
 
 
 def shared(one: Overlap) -> Plain:
