@@ -21,20 +21,21 @@ VAGUE = frozenset(WORDS.split())
 MOST_POSITIONAL = 5
 MOST_PARAMETERS = 7
 
-# Of each package: vague names, calls of more than MOST_POSITIONAL positional arguments, functions
-# of more than MOST_PARAMETERS parameters. They may fall, and never rise.
-ALLOWED: dict[str, tuple[int, int, int]] = {
-    "": (1, 0, 0),
-    "checkpoints": (6, 2, 0),
-    "cli": (206, 8, 2),
-    "editing": (115, 5, 1),
-    "edits": (24, 0, 0),
-    "engine": (1, 0, 0),
-    "errors": (13, 0, 0),
-    "evaluation": (39, 0, 0),
-    "hub": (86, 3, 0),
-    "ledger": (121, 14, 2),
-    "workspace": (37, 7, 1),
+# Of each package that is not at zero: the share of vague names in percent, calls of more than
+# MOST_POSITIONAL positional arguments, functions of more than MOST_PARAMETERS parameters.
+# They may fall, and never rise. Shares are of half a percent: new code may come between two counts.
+ALLOWED: dict[str, tuple[float, int, int]] = {
+    "": (0.5, 0, 0),
+    "checkpoints": (1.5, 2, 0),
+    "cli": (10.5, 6, 2),
+    "editing": (5.0, 3, 1),
+    "edits": (2.5, 0, 0),
+    "engine": (0.5, 0, 0),
+    "errors": (2.0, 0, 0),
+    "evaluation": (9.0, 0, 0),
+    "hub": (9.5, 3, 0),
+    "ledger": (4.5, 14, 2),
+    "workspace": (4.5, 7, 1),
 }
 
 
@@ -59,16 +60,18 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return names[1:] if names[:1] in (["self"], ["cls"]) else names
 
 
-def count(code: str) -> tuple[int, int, int]:
-    """Vague names, calls with too many positional arguments, functions with too many parameters."""
+def count(code: str) -> tuple[int, int, int, int]:
+    """Names; vague ones; calls with too many positional arguments; functions that take too many."""
     tree = ast.parse(code)
     nodes = list(ast.walk(tree))
     calls = [node for node in nodes if isinstance(node, ast.Call)]
     functions = [
         node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
     ]
+    names = list(bound_names(tree))
     return (
-        sum(name in VAGUE for name in bound_names(tree)),
+        len(names),
+        sum(name in VAGUE for name in names),
         sum(len(call.args) > MOST_POSITIONAL for call in calls),
         sum(len(parameters(function)) > MOST_PARAMETERS for function in functions),
     )
@@ -86,14 +89,14 @@ def packages() -> dict[str, list[Path]]:
 @pytest.mark.parametrize("package", sorted(packages()))
 def test_no_package_has_more_vague_names_than_it_had(package):
     counts = [count(path.read_text(encoding="utf-8")) for path in packages()[package]]
-    names, calls, functions = map(sum, zip(*counts, strict=True))
-    most_names, most_calls, most_functions = ALLOWED.get(package, (0, 0, 0))
-    assert names <= most_names, "say the noun: `edit`, `facts`, `path`"
+    names, vague, calls, functions = map(sum, zip(*counts, strict=True))
+    most_vague, most_calls, most_functions = ALLOWED.get(package, (0, 0, 0))
+    assert 100 * vague <= most_vague * names, "say the noun: `edit`, `facts`, `path`"
     assert calls <= most_calls, "pass arguments by keyword"
     assert functions <= most_functions, "put parameters that travel together into a dataclass"
 
 
-def test_what_is_allowed_is_not_more_than_there_is():
+def test_every_bound_is_of_a_package_that_is_there():
     for package, allowed in ALLOWED.items():
         assert package in packages()
         assert any(allowed)
@@ -116,4 +119,4 @@ def test_what_is_allowed_is_not_more_than_there_is():
     ],
 )
 def test_what_counts(code, counts):
-    assert count(code) == counts
+    assert count(code)[1:] == counts
