@@ -80,8 +80,10 @@ def test_locate_of_a_whole_relation(edited):
 
 def test_the_gates_limits_can_be_named_for_a_call_and_for_a_workspace(edited):
     def faults(*options):
-        weak = ("--method", "closed-form", "--scale", "0.001", "0.001")
-        return edited.update("Italy", "Oslo", "--dry-run", "--json", *weak, *options).json["faults"]
+        weak = ("--neurons", "L0.1", "--method", "closed-form", "--scale", "0.001", "0.001")
+        ran = edited.update("Italy", "Oslo", "--dry-run", "--json", *weak, *options)
+        assert ran.out, ran.err
+        return ran.json["faults"]
 
     assert faults()
     assert faults("--min-efficacy", "0", "--min-specificity", "0") == []
