@@ -20,6 +20,7 @@ PACKAGE = "kn_edit"
 # One arrow is not in the first drawing of the house: `models` turns prompts into tokens.
 MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
+    "canonical": set(),
     "atomic": set(),
     "safetext": set(),
     "credentials": {"untrusted"},
@@ -61,7 +62,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
     "cli": {"workspace", "experiments", "checkpoints.forms", "evaluation.metric"},
 }
-FOR_EVERYONE = {"errors", "neuron", "progress", "untrusted", "atomic", "safetext", "credentials"}
+FOR_EVERYONE = {
+    "errors",
+    "neuron",
+    "progress",
+    "untrusted",
+    "atomic",
+    "canonical",
+    "safetext",
+    "credentials",
+}
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.
 AT_HOME: dict[str, set[str]] = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kn_edit.canonical import canonical_json, is_digest
 from kn_edit.checkpoints.folders import write_folder
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import DifferentBase, InvalidRecipe
@@ -21,7 +20,6 @@ MOST_DELTA = 1 << 30
 MOST_VALUES = 1_000_000
 MOST_DEPTH = 10
 MOST_NAME = 500
-_EDIT_ID = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Recipe:
             },
             "edits": list(self.edits),
         }
-        return json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return canonical_json(facts).decode("ascii")
 
 
 def export_deltas(base: BaseRef, deltas: Sequence[Delta], target: Path) -> Path:
@@ -87,17 +85,13 @@ def parse_recipe(data: bytes, path: Path) -> Recipe:
         raise InvalidRecipe(path, f"it is not of the form {FORMAT}")
     edits = facts["edits"]
     # Ids become file names: 64 hex digits cannot lead out of the folder.
-    if not (isinstance(edits, list) and all(map(_is_edit_id, edits))):
+    if not (isinstance(edits, list) and all(map(is_digest, edits))):
         raise InvalidRecipe(path, "its edits are not named by sha256")
     if len(set(edits)) < len(edits):
         raise InvalidRecipe(path, "it lists an edit twice")
     if not _is_base(facts["base"]):
         raise InvalidRecipe(path, "it does not say which base model it is for")
     return Recipe(BaseRef(**facts["base"]), tuple(edits))
-
-
-def _is_edit_id(value: object) -> bool:
-    return isinstance(value, str) and _EDIT_ID.fullmatch(value) is not None
 
 
 def _is_base(value: Any) -> bool:

@@ -6,11 +6,11 @@ file is named by the sha256 of its bytes; docs/delta-format.md describes it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from kn_edit.canonical import digest
 from kn_edit.edits import delta_file
 from kn_edit.edits.changes import KINDS, Change, LowRankChange, Mode, SlotChanges
 from kn_edit.errors import DeltaDigestDiffers, DifferentBase, InvalidDelta
@@ -43,7 +43,7 @@ class Delta:
     @cached_property
     def id(self) -> str:
         """The edit id: sha256 of the delta file, 64 hex digits."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        return digest(self.to_bytes())
 
     def to_bytes(self) -> bytes:
         """The delta file. Equal deltas have equal bytes, on every machine."""
@@ -62,7 +62,7 @@ class Delta:
         Raises DeltaDigestDiffers, NewerDeltaFormat, InvalidDelta; nothing else, whatever the bytes.
         """
         if expected is not None:
-            actual = hashlib.sha256(data).hexdigest()
+            actual = digest(data)
             if actual != expected:
                 raise DeltaDigestDiffers(expected, actual)
         description, parts = delta_file.decode(data)

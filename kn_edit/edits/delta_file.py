@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from kn_edit.canonical import canonical_json
 from kn_edit.errors import InvalidDelta, NewerDeltaFormat
 from kn_edit.untrusted import JsonProblem, parse_json
 
@@ -71,7 +72,7 @@ def encode_header(
     description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]
 ) -> bytes:
     """What stands before the numbers: the length of the header, and the header."""
-    metadata = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    metadata = canonical_json(description).decode("ascii")
     header: dict[str, object] = {"__metadata__": {METADATA_KEY: metadata}}
     end = 0
     for name, part in _in_order(parts):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
+from kn_edit.canonical import digest
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import DeltaDigestDiffers, DeltaMissing
 from kn_edit.neuron import NeuronId
@@ -52,7 +52,7 @@ class KeptDelta:
                 data = file.read()
         except OSError:
             raise DeltaMissing(self.id, self.path) from None
-        actual = hashlib.sha256(data).hexdigest()
+        actual = digest(data)
         if actual != self.id:
             raise DeltaDigestDiffers(self.id, actual)
         return data

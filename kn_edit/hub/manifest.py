@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kn_edit.canonical import canonical_json, is_digest
 from kn_edit.checkpoints.forms import NAME
 from kn_edit.errors import InvalidRecipe
 from kn_edit.hub.records import MOST_RECORD as MOST_RECORD
 from kn_edit.hub.records import read_record as read_record
 from kn_edit.hub.records import record_json as record_json
-from kn_edit.ledger.history import canonical
 from kn_edit.untrusted import JsonProblem, parse_json
 
 FOLDER = "kn_edit"
@@ -43,7 +43,7 @@ class Published:
     def to_json(self) -> bytes:
         """Canonical JSON. Nothing of it depends on when or where it is written."""
         facts = {"version": self.version, "form": self.form, "files": dict(self.files)}
-        return canonical({"format": FORMAT, **facts})
+        return canonical_json({"format": FORMAT, **facts})
 
     @classmethod
     def from_json(cls, data: bytes, path: Path) -> Published:
@@ -54,9 +54,9 @@ class Published:
             facts.keys() == {"format", "version", "form", "files"}
             and facts["format"] == FORMAT
             and is_form(facts["form"])
-            and is_sha256(version)
+            and is_digest(version)
             and isinstance(files, dict)
-            and all(is_sha256(digest) for digest in files.values())
+            and all(is_digest(digest) for digest in files.values())
         )
         if not sound:
             raise InvalidRecipe(path, f"it is not of the form {FORMAT}")
@@ -84,8 +84,3 @@ def _object(data: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InvalidRecipe(path, "its JSON is not an object")
     return value
-
-
-def is_sha256(value: object) -> bool:
-    """Whether a value is 64 hex digits: an id, which may become part of a path."""
-    return isinstance(value, str) and len(value) == 64 and not {*value} - {*"0123456789abcdef"}

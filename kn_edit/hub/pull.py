@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from kn_edit.canonical import canonical_json, is_digest
 from kn_edit.checkpoints.recipe import RECIPE, Recipe, parse_recipe
 from kn_edit.edits.changes import Change
 from kn_edit.edits.delta import Delta
@@ -26,12 +27,10 @@ from kn_edit.hub.manifest import (
     MOST_MANIFEST,
     MOST_PULLED,
     delta_path,
-    is_sha256,
     record_path,
 )
 from kn_edit.hub.parts import Stored
 from kn_edit.hub.records import MOST_RECORD, read_record
-from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BaseRecord, NewEdit
 from kn_edit.models.families import family_of
 from kn_edit.models.hub_http import sent_token
@@ -107,7 +106,7 @@ def _recipe(hub: Hub, revision: str, commit: str) -> Recipe:
     path = Path(hub.repo, RECIPE)
     _check_size(stored, MOST_MANIFEST, path)
     recipe = parse_recipe(hub.read(RECIPE, commit, MOST_MANIFEST), path)
-    if not is_sha256(recipe.base.fingerprint):
+    if not is_digest(recipe.base.fingerprint):
         raise InvalidRecipe(path, "it does not say which base model it is for")
     if len(recipe.edits) > MOST_EDITS:
         raise InvalidRecipe(path, f"it lists more than {MOST_EDITS} edits")
@@ -175,7 +174,7 @@ class _Fetching:
         path = Path(self.hub.repo, record_path(id_))
         record = read_record(self._read(record_path(id_)), path)
         further = [asdict(fact) for fact in record.get("further", ())]
-        told = canonical(record | {"further": further})
+        told = canonical_json(record | {"further": further})
         if any(token.encode() in told for token in sent_token()):
             raise InvalidRecipe(path, "it holds your own token")
         return record

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kn_edit.canonical import canonical_json
 from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
 from kn_edit.facts import Template
-from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import EditRecord, FactChange
 from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
@@ -66,7 +66,7 @@ def record_json(edit: EditRecord) -> bytes:
         for name in _OF_FACT:
             del told[name]
         told |= {"format": FORMAT_OF_MANY, "facts": [*map(asdict, edit.facts)]}
-    return canonical(told)
+    return canonical_json(told)
 
 
 def read_record(data: bytes, path: Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from kn_edit.canonical import canonical_json
 from kn_edit.ledger import coverage
-from kn_edit.ledger.history import canonical
 from kn_edit.ledger.records import BRANCH, Ref
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import events, refs
@@ -28,7 +28,7 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
     Events from before schema 0003 have no payload, and their hash does not name it.
     """
     covered = COVERED if row.get("payload") is None else (*COVERED, "payload")
-    text = canonical({column: row[column] for column in covered})
+    text = canonical_json({column: row[column] for column in covered})
     return hashlib.sha256(previous.encode() + text).hexdigest()
 
 

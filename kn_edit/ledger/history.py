@@ -6,12 +6,11 @@ what an edit writes take a callable, so they work on anything.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import TypeVar
 
+from kn_edit.canonical import canonical_json, digest
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import LayerDifference, Overlap
 from kn_edit.ledger.writes import WritesOf, meeting, overlap
@@ -21,16 +20,11 @@ Edits = TypeVar("Edits", Recipe, tuple[str, ...])
 _MOST_RUNS = 32  # runs of equal edits that are looked for as bytes; beyond, edits are as quick
 
 
-def canonical(value: object) -> bytes:
-    """The one JSON text of a value that ids and hashes are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
 def version_id(fingerprint: str, recipe: Sequence[str]) -> str:
     """The id of a version, the same in every ledger: sha256 of its base and its recipe."""
     if isinstance(recipe, Recipe):
         return recipe.version_id(fingerprint)
-    return hashlib.sha256(canonical({"base": fingerprint, "edits": list(recipe)})).hexdigest()
+    return digest(canonical_json({"base": fingerprint, "edits": list(recipe)}))
 
 
 def without(recipe: Edits, edit: str) -> Edits:

@@ -6,7 +6,6 @@ and the others are looked at all the same.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
+from kn_edit.canonical import is_digest
 from kn_edit.errors import BadDigest, KnEditError
 from kn_edit.ledger import changed, coverage, journal, lists, reading, sqlite, structure, written
 from kn_edit.ledger.blobs import Blobs
@@ -31,7 +31,6 @@ from kn_edit.safetext import escaped, shortened
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 _MOST_REASON = 200  # letters of what SQLite says
 _RAW_EVENTS = text(
     f"SELECT {', '.join(column.name for column in events.columns)} FROM events ORDER BY seq"
@@ -57,7 +56,7 @@ def report(
     since: a digest that the chain once ended with; delta: reads an edit's file and compares it
     Raises BadDigest for what is no digest.
     """
-    if since is not None and not DIGEST.fullmatch(since):
+    if since is not None and not is_digest(since):
         raise BadDigest(since)
     try:
         with database.reading() as connection:
@@ -267,7 +266,7 @@ def _other_deltas(
 def _edit_problems(
     connection: Connection, delta: Callable[[str], Delta], edit: object
 ) -> Iterator[Problem]:
-    if not isinstance(edit, str) or not DIGEST.fullmatch(edit):
+    if not isinstance(edit, str) or not is_digest(edit):
         yield Problem("edits", shortened(escaped(str(edit)), _MOST_REASON), "it has no id")
         return
     if written.of_edit(connection, edit) != Writes.of(delta(edit)):

@@ -8,7 +8,6 @@ ever written.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from typing import Any
 
 import torch
 
+from kn_edit.canonical import canonical_json, digest
 from kn_edit.errors import (
     CheckpointFolderMissing,
     ConfigMissing,
@@ -144,8 +144,7 @@ class Shards:
                 if progress is not None:
                     progress(done, total)
             table[name] = [entry.dtype, list(entry.shape), sha.hexdigest()]
-        canonical = json.dumps(table, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest(canonical_json(table))
 
     def _digest(self, entry: Entry, name: str) -> str:
         sha = hashlib.sha256()

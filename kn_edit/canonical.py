@@ -1,0 +1,24 @@
+"""Canonical JSON and sha256 digests: what ids, journals and published files are named by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def canonical_json(value: object) -> bytes:
+    """The one JSON text of a value: sorted keys, no spaces, ASCII."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def digest(data: bytes | bytearray | memoryview) -> str:
+    """The sha256 of some bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def is_digest(value: object) -> bool:
+    """Whether a value is 64 hex digits, so that it may become part of a path."""
+    return isinstance(value, str) and DIGEST.fullmatch(value) is not None
