@@ -21,7 +21,17 @@ def fits(ran):
 def test_log_tells_every_step_newest_first(edited, ids):
     versions, edits = ids
     steps = edited("log", "--json").json
-    names = {"version", "parents", "edits", "message", "refs", "edit", "kind", "created"}
+    names = {
+        "version",
+        "parents",
+        "edits",
+        "message",
+        "refs",
+        "edit",
+        "kind",
+        "created",
+        "overruled",
+    }
     assert all(step.keys() == names for step in steps)
     assert [step["edits"] for step in steps] == [edits, edits[:1], []]
     assert steps[0]["parents"] == [versions[1]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from kn_edit.cli import terminal
+from kn_edit.cli.records import OVERRULED
 from kn_edit.cli.tables import Parts, fitted, moment, safe, short
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ def _told(lines: str, step: Step, current: str) -> Text:
         names = fitted(f"({', '.join(refs)})", room // 2)
         text.append(f"{names} ", style="bold")
         room -= len(names) + 1
+    if step.overruled:
+        room -= len(OVERRULED) + 1
     text.append(fitted(safe(step.message), max(room, 1)))
+    if step.overruled:
+        text.append(f" {OVERRULED}", style="yellow")
     return text
 
 

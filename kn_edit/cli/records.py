@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Workspace,
     )
 
+OVERRULED = "[against the gate]"  # of an edit that was recorded although the gate refused it
 MOST_FACTS = 100  # of one edit that are listed
 
 
@@ -77,6 +78,8 @@ def log(steps: Sequence[Step]) -> Parts:
         what = Text(safe(step.message))
         if step.refs:
             what.append(safe(f" ({', '.join(step.refs)})"), style="bold")
+        if step.overruled:
+            what.append(f" {OVERRULED}", style="yellow")
         edit = short(step.edit) if step.edit else ""
         made.add_row(short(step.version), edit, moment(step.created), what)
     yield made

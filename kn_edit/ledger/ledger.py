@@ -48,6 +48,7 @@ from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors
+from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
     Adoption,
@@ -224,12 +225,13 @@ class Ledger:
         branch: by default the current one. Raises UnknownBranch.
         """
         with self._database.reading() as connection:
-            return journal.steps(connection, branches.find(connection, branch).name, most)
+            steps = journal.steps(connection, branches.find(connection, branch).name, most)
+            return with_verdicts(connection, steps)
 
     def graph(self, most: int | None = None) -> list[Step]:
         """The moves of all branches, newest first, each with those that it came after."""
         with self._database.reading() as connection:
-            return journal.graph(connection, most)
+            return with_verdicts(connection, journal.graph(connection, most))
 
     def moves_to(self, version: VersionRecord) -> list[Step]:
         """The moves of any branch that led to a version, newest first."""

@@ -232,6 +232,7 @@ class Step:
     branch: the one that was moved
     after: `seq` of the steps that it came after, the one before on its branch first; of
         `Ledger.graph` alone, and only as far as that lists them
+    overruled: whether its edit was recorded although the gate refused it
     """
 
     seq: int
@@ -245,6 +246,7 @@ class Step:
     refs: tuple[str, ...]
     branch: str = BRANCH
     after: tuple[int, ...] = ()
+    overruled: bool = False
 
 
 @dataclass(frozen=True)

@@ -319,6 +319,7 @@ def step(one: Step) -> Plain:
         "message": one.message,
         "created": one.created,
         "refs": list(one.refs),
+        "overruled": one.overruled,
     }
 
 
