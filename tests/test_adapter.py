@@ -111,14 +111,14 @@ def test_a_patch_holds_the_new_numbers_and_no_others(workspace, tmp_path):
 
 
 def test_a_rank_above_the_limit_is_refused_with_the_alternative(workspace, tmp_path):
-    with pytest.raises(RankTooHigh, match="--as patch"):
+    with pytest.raises(RankTooHigh, match="form='patch'"):
         workspace.export(tmp_path / "a", form="adapter", most_rank=1)
     assert not (tmp_path / "a").exists()
 
 
 def test_the_base_itself_has_no_small_form(workspace, tmp_path):
     for form in ("adapter", "patch"):
-        with pytest.raises(NothingToExport, match="--as checkpoint"):
+        with pytest.raises(NothingToExport, match="form='checkpoint'"):
             workspace.export(tmp_path / form, version="base", form=form)
 
 

@@ -72,7 +72,9 @@ def test_a_model_with_other_files_beside_its_weights_does_not_run(way, edited, t
             "export": lambda: workspace.export(tmp_path / "out"),
         }
         for verb in verbs.values():
-            with pytest.raises(BaseFilesChanged, match=rf"{file.name}.*--accept-files") as refusal:
+            with pytest.raises(
+                BaseFilesChanged, match=rf"{file.name}.*accept_files=True"
+            ) as refusal:
                 verb()
             assert refusal.value.exit_code == ExitCode.INTEGRITY
         assert not (tmp_path / "out").exists()
@@ -167,7 +169,7 @@ def test_scores_that_the_model_cannot_have_given_are_computed_again(change, tmp_
 def test_a_base_that_was_moved_is_found_again_where_the_user_says(edited, tmp_path):
     (tmp_path / "model").rename(tmp_path / "moved")
     with Workspace.open(tmp_path / "work") as workspace:
-        with pytest.raises(BaseFolderMissing, match="kn-edit base set FOLDER"):
+        with pytest.raises(BaseFolderMissing, match=r"workspace\.set_base\(FOLDER\)"):
             workspace.export(tmp_path / "out")
         record = workspace.set_base(str(tmp_path / "moved"))
         assert record.source == str(tmp_path / "moved")

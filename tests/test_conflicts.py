@@ -265,7 +265,7 @@ def test_a_merge_without_conflict_takes_the_edits_in(ledger, apart):
 def test_a_conflict_of_facts_stops_a_merge(ledger, apart):
     _, ours, theirs = apart
     head = ledger.head()
-    with pytest.raises(FactsDiffer, match="--ours, --theirs or --both") as caught:
+    with pytest.raises(FactsDiffer, match="keep='ours', keep='theirs' or keep='both'") as caught:
         merge(ledger, "other")
     error = caught.value
     assert (error.exit_code, error.ours, error.theirs) == (ExitCode.CONFLICT, "main", "other")

@@ -91,7 +91,7 @@ def test_advice_survives_facts_of_any_length(cls):
 
 def test_ordinary_names_stand_as_they_are():
     assert str(TagExists("v1", "0" * 64)) == (
-        "tag 'v1' names version 000000000000; pass --move to move it, or choose another name"
+        "tag 'v1' names version 000000000000; pass move=True to move it, or choose another name"
     )
     assert "'it''s'" not in str(UnknownId("version", "it's"))
     assert '"it\'s"' in str(UnknownId("version", "it's"))

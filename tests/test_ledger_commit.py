@@ -111,7 +111,7 @@ def test_a_commit_that_did_not_land_is_an_error_and_can_be_tried_again(ledger, t
 def test_where_the_disk_does_not_tell_the_sentence_says_how_to_look(ledger, verb):
     plan = ledger.plan_edit(B, "update")
     fail_at_commit(ledger, "for good")
-    with pytest.raises(CommitUnknown, match="kn-edit log") as caught:
+    with pytest.raises(CommitUnknown, match=r"`workspace\.log\(\)`") as caught:
         VERBS[verb](ledger, plan)
     assert caught.value.exit_code == ExitCode.DISK
 

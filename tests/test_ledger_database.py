@@ -188,7 +188,7 @@ def test_an_init_that_stops_half_way_leaves_no_ledger(tmp_path, monkeypatch, mom
 
 
 def test_a_folder_without_a_ledger(tmp_path):
-    with pytest.raises(NoLedger, match="kn-edit init"):
+    with pytest.raises(NoLedger, match=r"`Workspace\.init\(MODEL\)`"):
         open_ledger(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

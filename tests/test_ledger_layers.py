@@ -120,7 +120,7 @@ def test_a_revert_asks_where_the_order_counts_and_else_tells(one, other, refused
     record(ledger, one)
     record(ledger, other)
     if refused:
-        with pytest.raises(SlotOverlap, match=r"L0\.1.*--allow-overlap"):
+        with pytest.raises(SlotOverlap, match=r"L0\.1.*allow_overlap=True"):
             ledger.plan_revert(one.id)
     plan = ledger.plan_revert(one.id, allow_overlap=refused)
     (found,) = plan.overlaps

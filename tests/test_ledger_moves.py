@@ -138,7 +138,7 @@ def test_a_reverted_edit_can_be_applied_again(ledger):
 def test_a_revert_under_a_later_overlap_asks_first(ledger):
     record(ledger, A)
     record(ledger, C)
-    with pytest.raises(SlotOverlap, match=r"L0\.1.*--allow-overlap") as caught:
+    with pytest.raises(SlotOverlap, match=r"L0\.1.*allow_overlap=True") as caught:
         ledger.plan_revert(A.id)
     assert caught.value.exit_code == ExitCode.CONFLICT
     assert caught.value.edits == ((A.id, C.id),)

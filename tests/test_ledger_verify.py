@@ -161,7 +161,7 @@ def test_a_delta_of_no_edit_is_noted_and_is_no_problem(ledger):
     ledger.blobs.put(delta_of((1, 5)).to_bytes())
     report = ledger.examine()
     assert report.problems == ()
-    assert any("kn-edit gc" in note for note in report.notes)
+    assert any("`workspace.gc()` tidies" in note for note in report.notes)
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def test_it_can_be_of_low_rank(workspace, monkeypatch):
 def test_a_method_says_whether_it_takes_many(workspace):
     assert takes_many(Together) and takes_many(Together())
     assert not any(takes_many(METHODS[name]) for name in ("auto", "calibrated", "specific"))
-    with pytest.raises(OneFactMethod, match="choose --method together"):
+    with pytest.raises(OneFactMethod, match="choose how=together"):
         workspace.update_many(rows(), how="calibrated")
     with pytest.raises(OneFactMethod):
         workspace.update_many(rows())

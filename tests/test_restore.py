@@ -150,7 +150,7 @@ def test_a_ledger_is_never_replaced_unasked(backup, place):
     with new_ledger(place) as ledger:
         record(ledger, delta_of((1, 3)))
     before = contents(place)
-    with pytest.raises(RestoreTargetTaken, match="--replace") as caught:
+    with pytest.raises(RestoreTargetTaken, match="replace=True") as caught:
         restore(backup, place)
     assert caught.value.exit_code == ExitCode.CONFLICT
     assert contents(place) == before
@@ -644,4 +644,4 @@ def test_a_newer_schema_is_refused_by_the_name_of_the_file(backup, place, tmp_pa
 
 
 def test_every_advice_to_restore_names_the_command(tmp_path):
-    assert "kn-edit restore FILE" in str(LedgerDamaged(tmp_path, "cut off"))
+    assert "Workspace.restore(FILE" in str(LedgerDamaged(tmp_path, "cut off"))

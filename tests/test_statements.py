@@ -174,7 +174,7 @@ def test_a_case_of_a_statement_has_its_answer_for_the_new_one():
 def test_prompts_and_statements_do_not_mix():
     with pytest.raises(BadSetting, match="not both"):
         case_of(statement=EXAMPLE, prompts=["[X] is [Y]"], subject="Starbucks")
-    with pytest.raises(BadTemplate, match="which --statement reads"):
+    with pytest.raises(BadTemplate, match="which `statement` reads"):
         case_of(prompts=[EXAMPLE], subject="Starbucks", answer="a")
 
 

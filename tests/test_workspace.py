@@ -279,7 +279,7 @@ def test_the_gate_refuses_shows_and_records_nothing(kind, tmp_path):
             return workspace.update(about("France"), "Rome", how=how, **options)
         return workspace.erase(CAPITAL, how=quick(top=20), **options)
 
-    with pytest.raises(GateFailed, match=r"not recorded: .* --accept") as refusal:
+    with pytest.raises(GateFailed, match=r"not recorded: .* accept=True") as refusal:
         edit()
     assert refusal.value.exit_code == ExitCode.QUALITY_GATE
     result = refusal.value.result

@@ -102,7 +102,7 @@ def test_a_revert_that_others_build_on_is_refused_unless_allowed(tmp_path):
         (second, first, (NeuronId(0, 3),))
     ]
     before = contents(workspace.folder)
-    with pytest.raises(SlotOverlap, match=r"L0\.3.*--allow-overlap") as conflict:
+    with pytest.raises(SlotOverlap, match=r"L0\.3.*allow_overlap=True") as conflict:
         workspace.revert(first)
     assert conflict.value.exit_code == ExitCode.CONFLICT
     assert contents(workspace.folder) == before

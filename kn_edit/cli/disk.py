@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +23,11 @@ from kn_edit.cli.options import (
     workspace_option,
 )
 from kn_edit.cli.output import Output
+from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
 from kn_edit.cli.types import USER_PATH, FormName
-from kn_edit.errors import LedgerDamaged, Unsound
+from kn_edit.errors import LedgerDamaged, Unsound, worded
 from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
@@ -164,7 +166,11 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
     from kn_edit.cli.tables import pairs
 
     report = workspace.examine(version, since=since)
-    problems = report.problems
+    problems = [
+        replace(problem, message=worded(problem.message, COMMAND_LINE))
+        for problem in report.problems
+    ]
+    notes = [worded(note, COMMAND_LINE) for note in report.notes]
     told = [f"{one.part} {one.subject}: {one.message}" for one in problems]
     data = [{"part": one.part, "subject": one.subject, "message": one.message} for one in problems]
     output.show(
@@ -172,7 +178,7 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
             "ok": not problems,
             "version": _id_of(workspace, version or "head"),
             "problems": data,
-            "notes": list(report.notes),
+            "notes": notes,
             "chain": report.chain,
         },
         [one.subject for one in problems],
@@ -182,7 +188,7 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
                 if problems
                 else ["all is well: base, deltas, versions and events are as recorded"]
             ),
-            *(f"note: {note}" for note in report.notes),
+            *(f"note: {note}" for note in notes),
             *([f"digest of the journal: {report.chain}"] if report.chain else []),
         ],
     )

@@ -31,6 +31,7 @@ from kn_edit.cli.options import (
 )
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
+from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
 from kn_edit.workspace import to_json
 from kn_edit.workspace.batch import BatchRow, refused_edit
@@ -183,7 +184,8 @@ def _together(
     pairs = [(row.case, row.target) for row in rows if row.error is None]
     failed = [row for row in rows if row.error is not None]
     for row in failed:
-        output.notice(f"{row.name} is left out: {row.error}")
+        if row.error is not None:
+            output.notice(f"{row.name} is left out: {row.error.sentence(COMMAND_LINE)}")
 
     def make() -> Edited:
         accept, dry_run = recording.accept, recording.dry_run

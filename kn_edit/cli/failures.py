@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeGuard
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from kn_edit.cli.advice import advice_json, tell_advice
+from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped
 from kn_edit.credentials import tokens_in_use
@@ -24,6 +25,7 @@ from kn_edit.errors import (
     NetworkFailed,
     NotText,
     OutOfMemory,
+    Remedy,
     SystemRefused,
     TooDeep,
 )
@@ -47,20 +49,31 @@ def tell(error: BaseException, *, as_json: bool) -> int:
         _trace(error)
     error = known(error)
     if isinstance(error, KnEditError):
-        detail = error.detail() | ({"try": advice_json(error.tries)} if error.tries else {})
-        code = _say(type(error).__name__, error.exit_code, detail, str(error), as_json)
-        if not as_json:
-            tell_advice(error.tries, error.tries_are)
-        return code
+        return _tell_own(error, as_json)
     if isinstance(error, Stopped):
-        code = BY_SIGNAL + error.signum
-        return _say("Stopped", code, {"head": error.head}, str(error), as_json)
+        code, detail = BY_SIGNAL + error.signum, {"head": error.head}
+        return _say("Stopped", code, str(error), as_json, detail=detail)
     if isinstance(error, click.ClickException):
-        return _say("UsageError", ExitCode.USAGE, {}, _usage(error), as_json)
+        return _say("UsageError", ExitCode.USAGE, _usage(error), as_json)
     words = shown(" ".join(str(error).split()), 300, *tokens_in_use()) or "no reason given"
     kind = type(error).__name__
     advice = f"run it again with {DEBUG}=1 to see where it comes from"
-    return _say(kind, ExitCode.ERROR, {}, f"unexpected {kind}: {words}; {advice}", as_json)
+    return _say(kind, ExitCode.ERROR, f"unexpected {kind}: {words}; {advice}", as_json)
+
+
+def _tell_own(error: KnEditError, as_json: bool) -> int:
+    in_words = error.worded(COMMAND_LINE)
+    code = _say(
+        type(error).__name__,
+        error.exit_code,
+        str(in_words),
+        as_json,
+        detail=in_words.detail() | ({"try": advice_json(error.tries)} if error.tries else {}),
+        remedies=error.remedies,
+    )
+    if not as_json:
+        tell_advice(error.tries, error.tries_are)
+    return code
 
 
 def known(error: BaseException) -> BaseException:
@@ -119,10 +132,24 @@ def _usage(error: click.ClickException) -> str:
     return f"{words}; see `{command} --help`"
 
 
-def _say(kind: str, code: int, detail: Mapping[str, object], sentence: str, as_json: bool) -> int:
+def _say(
+    kind: str,
+    code: int,
+    sentence: str,
+    as_json: bool,
+    *,
+    detail: Mapping[str, object] | None = None,
+    remedies: Sequence[Remedy] = (),
+) -> int:
     sentence = shown(sentence, MAX_SENTENCE, *tokens_in_use())
     if as_json:
-        document = {"error": kind, "code": int(code), "message": sentence, "detail": detail}
+        document = {
+            "error": kind,
+            "code": int(code),
+            "message": sentence,
+            "detail": detail or {},
+            "remedies": list(remedies),
+        }
         line = escaped_json(json.dumps(document, default=str))
     else:
         line = sentence if kind == "Stopped" else f"{PROGRAM}: {sentence}"

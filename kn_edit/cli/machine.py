@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import click
 
 from kn_edit.cli.options import folder_named, output_options, workspace_option
 from kn_edit.cli.output import Output
-from kn_edit.errors import ExitCode
+from kn_edit.cli.remedies import COMMAND_LINE
+from kn_edit.errors import ExitCode, worded
 
 
 @click.command()
@@ -29,7 +30,10 @@ def doctor(context: click.Context, output: Output, workspace_folder: Path | None
     from kn_edit.cli.tables import pairs
     from kn_edit.workspace.doctor import examine
 
-    findings = examine(folder_named(workspace_folder))
+    findings = [
+        replace(finding, advice=worded(finding.advice, COMMAND_LINE))
+        for finding in examine(folder_named(workspace_folder))
+    ]
     ill = [one for one in findings if not one.ok]
     output.show(
         {"ok": not ill, "findings": [asdict(one) for one in findings]},

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from kn_edit.cli.output import JsonList, Output
 from kn_edit.cli.progress import duration
-from kn_edit.errors import RowsFailed, listed
+from kn_edit.cli.remedies import COMMAND_LINE
+from kn_edit.errors import RowsFailed, listed, prefixed
 from kn_edit.workspace import to_json
 from kn_edit.workspace.batch import BatchRow, RowStatus, worst
 from kn_edit.workspace.to_json import headline
@@ -62,7 +63,9 @@ def tell_plan(plan: Plan, output: Output) -> None:
 
 def rows_failed(rows: Sequence[BatchRow], of: int) -> RowsFailed:
     """What rows come to that were left out before anything was computed. of: how many there are"""
-    sentences = tuple(f"{row.name}: {row.error}" for row in rows)
+    sentences = tuple(
+        prefixed(f"{row.name}: ", row.error.phrase()) for row in rows if row.error is not None
+    )
     return RowsFailed(sentences, of, worst(row.error for row in rows), [])
 
 
@@ -129,7 +132,7 @@ def _show(run: Run) -> None:
 
     output, results = run.output, run.batch.results
     while run.shown < len(results):
-        result = results[run.shown]
+        result = results[run.shown].worded(COMMAND_LINE)
         run.shown += 1
         if output.as_json:
             run.json.add(output, to_json.batch_row(result))

@@ -16,8 +16,9 @@ import click
 
 from kn_edit.cli import terminal
 from kn_edit.cli.progress import Meter, meter_for_stderr
+from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.credentials import tokens_in_use
-from kn_edit.errors import OutputLost
+from kn_edit.errors import KnEditError, OutputLost
 from kn_edit.errors.base import MAX_SENTENCE
 from kn_edit.safetext import escaped, escaped_json, shortened, shown
 
@@ -66,6 +67,7 @@ class Output:
 
     def lost(self, done: str, error: Exception) -> None:
         """Tell that something is done, though its report failed."""
+        error = error.worded(COMMAND_LINE) if isinstance(error, KnEditError) else error
         reason = str(error) or type(error).__name__
         if isinstance(error, (OutputLost, BrokenPipeError)):
             terminal.abandon_stdout()

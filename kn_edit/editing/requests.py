@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError
+from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError, phrase, prefixed
 from kn_edit.facts import (
     ANSWER,
     SUBJECT,
@@ -71,11 +71,11 @@ def case_of(
         stated = read_statements(statements, subject, to)
         subject, to, templates = stated.subject, stated.answer or None, stated.templates
     elif subject is None:
-        raise FactNotNamed("--subject")
+        raise FactNotNamed(phrase("{subject}"))
     else:
         templates = tuple(map(_template, prompts))
         if templates and answer is None and to is None:
-            raise FactNotNamed("--answer (or, of an update, --to)")
+            raise FactNotNamed(phrase("{answer} (or, of an update, {to})"))
     subject = check_field(subject, "subject")
     to = None if to is None else check_field(to, "new answer")
     names = [check_field(neighbour, "neighbour") for neighbour in each(neighbours, "neighbours")]
@@ -89,7 +89,7 @@ def case_of(
         )
         return replace(_with_neighbours(user_relation, fact, names), target=to)
     if relation is None:
-        raise FactNotNamed("--relation, --prompt or --statement")
+        raise FactNotNamed(phrase("{relation}, {prompt} or {statement}"))
     pack = load_relation(relation)
     return replace(_with_neighbours(pack, pack.fact(subject, answer), names), target=to)
 
@@ -127,8 +127,8 @@ def _template(text: str) -> Template:
     except BadTemplate as error:
         if not is_marked(text):
             raise
-        problem = f"{error.problem} but marks of a statement, which --statement reads"
-        raise BadTemplate(text, problem) from None
+        marks = phrase(" but marks of a statement, which {statement} reads")
+        raise BadTemplate(text, prefixed(error.problem, marks)) from None
 
 
 def check_case(case: Case, to: str | None = None) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from kn_edit.edits.build import SlotPlace, delta_of
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import Delta
-from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers
+from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers, phrase
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId
 
@@ -58,7 +58,7 @@ def written_slot(model: Model, token: int | None) -> Tensor:
     if len(row) != model.d_model:
         raise EmbeddingWidthDiffers(len(row), model.d_model)
     if not bool(row.isfinite().all()):
-        raise ChangeOutOfRange(1, "holds NaN or infinity", "erase --with zero")
+        raise ChangeOutOfRange(1, "holds NaN or infinity", phrase("{erase_with_zero}"))
     return row
 
 

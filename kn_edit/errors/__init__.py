@@ -142,6 +142,16 @@ from kn_edit.errors.prompts import (
     TokenNotEmbedded,
 )
 from kn_edit.errors.python import CallerError, Cancelled, ModelInUse, VersionLeft, WorkspaceClosed
+from kn_edit.errors.remedies import (
+    PYTHON,
+    Phrase,
+    Remedy,
+    Wording,
+    WordingTable,
+    phrase,
+    prefixed,
+    worded,
+)
 from kn_edit.errors.system import (
     BadPath,
     NotText,
@@ -183,6 +193,7 @@ from kn_edit.errors.weights import (
 )
 
 __all__ = [
+    "PYTHON",
     "Advice",
     "AlreadyThere",
     "AmbiguousId",
@@ -292,11 +303,13 @@ __all__ = [
     "OtherBase",
     "OutOfMemory",
     "OutputLost",
+    "Phrase",
     "PickleWeights",
     "PromptEmpty",
     "PromptTooLong",
     "QuantisedWeights",
     "RankTooHigh",
+    "Remedy",
     "RemoteMoved",
     "RepoNotFound",
     "RestoreTargetTaken",
@@ -334,10 +347,15 @@ __all__ = [
     "UploadDiffers",
     "VersionLeft",
     "WeightsMissing",
+    "Wording",
+    "WordingTable",
     "WorkspaceClosed",
     "WriteUnknown",
     "listed",
+    "phrase",
+    "prefixed",
     "require_known",
     "require_number",
     "require_whole",
+    "worded",
 ]

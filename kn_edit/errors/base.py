@@ -11,9 +11,19 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from kn_edit.credentials import tokens_in_use
+from kn_edit.errors.remedies import (
+    PLAIN,
+    PYTHON,
+    Phrase,
+    Recorder,
+    Remedy,
+    Wording,
+    worded,
+    worded_clauses,
+)
 from kn_edit.safetext import shortened, shown, struck
 
 MAX_SENTENCE = 500  # characters
@@ -47,11 +57,15 @@ class Advice:
 
 
 class KnEditError(Exception):
-    """Base of every error that a user can cause. Subclasses are dataclasses of their facts."""
+    """Base of every error that a user can cause. Subclasses are dataclasses of their facts.
+
+    Printed, it is one sentence in the words of Python; `sentence` gives those of another front end.
+    """
 
     exit_code: ClassVar[ExitCode] = ExitCode.ERROR
     tries: tuple[Advice, ...] = ()  # what to try, the most promising first
     tries_are: ClassVar[str] = "what to try, the most promising first"
+    _wording: Wording = PYTHON
 
     def __init_subclass__(cls) -> None:
         if "__str__" in vars(cls):
@@ -59,11 +73,45 @@ class KnEditError(Exception):
         if "detail" in vars(cls):
             setattr(cls, "detail", _plain_detail(vars(cls)["detail"]))  # noqa: B010
 
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What a caller can do next, in the order of the sentence."""
+        recorder = Recorder()
+        self.sentence(recorder)
+        return tuple(recorder.remedies)
+
+    @property
+    def summary(self) -> str:
+        """What is wrong, and what to do next as far as that holds for every front end."""
+        return self.sentence(PLAIN)
+
+    def sentence(self, wording: Wording) -> str:
+        """What is wrong and what to do next, in the words of a front end."""
+        return str(self.worded(wording))
+
+    def worded(self, wording: Wording) -> Self:
+        """The same error in the words of a front end: its sentence, and the facts of `detail`."""
+        copy = _with_facts(self, lambda text: worded(text, wording))
+        copy._wording = wording
+        return copy
+
+    def phrase(self) -> Phrase:
+        """The sentence, to be told as a part of something else, by whichever front end."""
+        return Phrase(_with_facts(self, lambda text: text).sentence)  # without its traceback
+
+    def steps(self, *clauses: str) -> str:
+        """What to do next, as the end of a sentence; a clause names remedies in braces."""
+        words = worded_clauses(clauses, self._wording, self)
+        return f"; {words}" if words else ""
+
     def detail(self) -> dict[str, object]:
         """The facts of the error as plain values, for `--json`."""
         if not is_dataclass(self):
             return {}
         return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+E = TypeVar("E", bound=KnEditError)
 
 
 def listed(items: object, limit: int = 8) -> str:
@@ -86,18 +134,22 @@ class _Shown(str):
         return f"{mark}{self}{mark}"
 
 
+def _cut(text: str, most: int) -> str:
+    return _Shown(shortened(text, most))
+
+
 def _fitting(sentence: Callable[[Any], str]) -> Callable[[KnEditError], str]:
     """Make a `__str__` from one that trusts its facts: they are made safe, and short enough."""
 
     @functools.wraps(sentence)
     def fitting(self: KnEditError) -> str:
         tokens = tokens_in_use()
-        safe = _with_facts(self, lambda text: shown(text, _LENGTHS[0], *tokens))
+        safe = _with_facts(self, lambda text: _Shown(shown(text, _LENGTHS[0], *tokens)))
         text = sentence(safe)
         for most in _LENGTHS[1:]:
             if len(text) <= MAX_SENTENCE:
                 break
-            text = sentence(_with_facts(safe, functools.partial(shortened, most=most)))
+            text = sentence(_with_facts(safe, functools.partial(_cut, most=most)))
         return shortened(text, MAX_SENTENCE)
 
     return fitting
@@ -115,7 +167,7 @@ def _plain_detail(
     return plain
 
 
-def _with_facts(error: KnEditError, change: Callable[[str], str]) -> KnEditError:
+def _with_facts(error: E, change: Callable[[str], str]) -> E:
     """A copy of an error with each text among its facts changed."""
     copy = type(error).__new__(type(error))
     copy.__dict__.update({name: _changed(value, change) for name, value in vars(error).items()})
@@ -126,7 +178,7 @@ def _changed(value: object, change: Callable[[str], str]) -> object:
     if isinstance(value, Path):
         return Path(change(str(value)))
     if isinstance(value, str):
-        return _Shown(change(value))
+        return change(value)
     if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return tuple(_changed(item, change) for item in value)
     return value

@@ -34,12 +34,11 @@ class UnknownBranch(KnEditError):
     def __str__(self) -> str:
         if self.kind is not None:
             return (
-                f"{self.name!r} is no branch but a {self.kind}, which stays where it is; "
-                f"`kn-edit switch -c NAME {self.name}` makes a branch there, and goes to it"
+                f"{self.name!r} is no branch but a {self.kind}, which stays where it is"
+                + self.steps("`{branch_off:name}` makes a branch there, and goes to it")
             )
-        return (
-            f"there is no branch {self.name!r} in this ledger; `kn-edit branch` lists those that "
-            f"there are, `kn-edit switch -c NAME` makes one and goes to it"
+        return f"there is no branch {self.name!r} in this ledger" + self.steps(
+            "`{branches}` lists those that there are", "`{new_branch}` makes one and goes to it"
         )
 
 
@@ -51,9 +50,8 @@ class BranchExists(KnEditError):
     name: str
 
     def __str__(self) -> str:
-        return (
-            f"there is a branch {self.name!r} already; `kn-edit switch {self.name}` goes there, "
-            f"or choose another name"
+        return f"there is a branch {self.name!r} already" + self.steps(
+            "`{switch:name}` goes there", "or choose another name"
         )
 
 
@@ -81,9 +79,8 @@ class BranchIsCurrent(KnEditError):
     name: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.name!r} is the current branch, so it stays; "
-            f"go to another one first: `kn-edit switch OTHER`"
+        return f"{self.name!r} is the current branch, so it stays" + self.steps(
+            "go to another one first: `{switch:=OTHER}`"
         )
 
 
@@ -110,8 +107,8 @@ class FactsDiffer(KnEditError):
         remainder = f", and {rest} more" if rest > 0 else ""
         return (
             f"{self.ours} and {self.theirs} give a fact different answers "
-            f"({'; '.join(differences)}{remainder}); "
-            "add --ours, --theirs or --both to say which stay"
+            f"({'; '.join(differences)}{remainder})"
+            + self.steps("add {keep_ours}, {keep_theirs} or {keep_both} to say which stay")
         )
 
     def detail(self) -> dict[str, object]:
@@ -161,6 +158,10 @@ class OnlyThere(KnEditError):
     def __str__(self) -> str:
         return (
             f"no other branch or tag has {listed((edit[:12] for edit in self.edits), 4)} of branch "
-            f"{self.name!r}, so it stays; `kn-edit merge {self.name}` takes its edits in, "
-            f"`kn-edit tag TAG {self.name}` keeps them, --force deletes the branch all the same"
+            f"{self.name!r}, so it stays"
+            + self.steps(
+                "`{merge:name}` takes its edits in",
+                "`{tag:name}` keeps them",
+                "{force} deletes the branch all the same",
+            )
         )

@@ -18,8 +18,8 @@ class EmbeddingWidthDiffers(KnEditError):
     def __str__(self) -> str:
         return (
             f"this model's word embeddings have {self.embedding} numbers and its value slots "
-            f"{self.slot}, so an embedding cannot be written into a slot; "
-            "use the calibrated update, or erase --with zero"
+            f"{self.slot}, so an embedding cannot be written into a slot"
+            + self.steps("use the calibrated update", "or {erase_with_zero}")
         )
 
 
@@ -31,9 +31,8 @@ class NoNeurons(KnEditError):
     what: str = "this fact"
 
     def __str__(self) -> str:
-        return (
-            f"no knowledge neuron was found for {self.what}; "
-            "check with `kn-edit assess` that the model knows it, or lower --threshold"
+        return f"no knowledge neuron was found for {self.what}" + self.steps(
+            "check with `{assess}` that the model knows it", "or lower {threshold}"
         )
 
 
@@ -46,7 +45,9 @@ class SameAnswer(KnEditError):
     answer: str
 
     def __str__(self) -> str:
-        return f"the answer for {self.subject} is {self.answer!r} already; give --to another answer"
+        return f"the answer for {self.subject} is {self.answer!r} already" + self.steps(
+            "give {to} another answer"
+        )
 
 
 @dataclass
@@ -58,11 +59,15 @@ class OneFactMethod(KnEditError):
     facts: int
     others: tuple[str, ...]  # methods that take many
 
+    @property
+    def able(self) -> str:
+        return " or ".join(self.others)
+
     def __str__(self) -> str:
-        by = f"--method {' or '.join(self.others)}" if self.others else "a method that takes many"
+        choice = "{method:able}" if self.others else "a method that takes many"
         return (
-            f"an edit of the method {self.method} changes one fact, and {self.facts} were given; "
-            f"make an edit of each (update --facts without --as-one-edit), or choose {by}"
+            f"an edit of the method {self.method} changes one fact, and {self.facts} were given"
+            + self.steps("make an edit of each ({edit_each})", f"or choose {choice}")
         )
 
 
@@ -82,19 +87,19 @@ class GateFailed(KnEditError):
 
     def __str__(self) -> str:
         if self.final:
-            return (
-                f"not recorded: {listed(self.faults)}; --accept does not record it either: "
-                "use the calibrated method, or a smaller --scale"
+            return f"not recorded: {listed(self.faults)}" + self.steps(
+                "{accept!m} does not record it either: use the calibrated method",
+                "or a smaller {scale}",
             )
         further = len(self.misses) - 1
         remainder = (
             f", and {further} more prompt{'s fail' if further > 1 else ' fails'}" if further else ""
         )
         where = f" ({self.misses[0]}{remainder})" if self.misses else ""
-        ways = "try another wording, --neurons, more --slots" if self.update else "try less of it"
-        return (
-            f"not recorded: {listed(self.faults)}{where}; {ways}, "
-            "or pass --accept to record it all the same"
+        ways = ("try another wording", "{neurons}", "more {slots}")
+        return f"not recorded: {listed(self.faults)}{where}" + self.steps(
+            *(ways if self.update else ("try less of it",)),
+            "or pass {accept} to record it all the same",
         )
 
 
@@ -106,9 +111,8 @@ class InvalidDelta(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"this is not a sound delta: {self.reason}; "
-            "fetch the file again, or run `kn-edit restore FILE --replace` with a backup"
+        return f"this is not a sound delta: {self.reason}" + self.steps(
+            "fetch the file again", "or run `{restore}` with a backup"
         )
 
 
@@ -123,7 +127,7 @@ class DeltaDigestDiffers(KnEditError):
     def __str__(self) -> str:
         return (
             f"the delta file of edit {self.expected[:12]} has sha256 {self.actual[:12]}…, so its "
-            "bytes changed; run `kn-edit restore FILE --replace` with a backup, or fetch it again"
+            "bytes changed" + self.steps("run `{restore}` with a backup", "or fetch it again")
         )
 
 

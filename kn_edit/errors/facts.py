@@ -135,10 +135,11 @@ class FactNotNamed(KnEditError):
     missing: str
 
     def __str__(self) -> str:
-        return (
-            f"which fact? {self.missing} is missing; name it by --relation and --subject, "
-            "by --statement 'The CEO of [X: Starbucks] is [Y: Brian Niccol].', by --prompt and "
-            "--subject, or by --facts FILE"
+        return f"which fact? {self.missing} is missing" + self.steps(
+            "name it by {relation} and {subject}",
+            "by {statement} 'The CEO of [X: Starbucks] is [Y: Brian Niccol].'",
+            "by {prompt} and {subject}",
+            "or by {facts}",
         )
 
 
@@ -150,9 +151,8 @@ class NoTarget(KnEditError):
     subject: str
 
     def __str__(self) -> str:
-        return (
-            f"there is no new answer for {self.subject}; give it by --to, "
-            'or as "to" in its row of the file'
+        return f"there is no new answer for {self.subject}" + self.steps(
+            'give it by {to}, or as "to" in its row of the file'
         )
 
 
@@ -275,7 +275,7 @@ class OneAnswer(KnEditError):
     def __str__(self) -> str:
         return (
             f"every fact of {listed(self.relations)} has the same answer, and an update needs "
-            "another one; name other relations with --relation"
+            "another one" + self.steps("name other relations with {relations}")
         )
 
 
@@ -289,6 +289,6 @@ class TooFewKnown(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the model knows fewer than {self.least} facts of {listed(self.relations)}; "
-            "name other relations with --relation"
+            f"the model knows fewer than {self.least} facts of {listed(self.relations)}"
+            + self.steps("name other relations with {relations}")
         )

@@ -17,9 +17,8 @@ class SlotOverlap(KnEditError):
 
     def __str__(self) -> str:
         pairs = listed(f"{first[:12]} with {second[:12]}" for first, second in self.edits)
-        return (
-            f"edits write the same value slots ({pairs}: {listed(self.slots)}); "
-            f"pass --allow-overlap to go on, in the order of the list"
+        return f"edits write the same value slots ({pairs}: {listed(self.slots)})" + self.steps(
+            "pass {allow_overlap} to go on, in the order of the list"
         )
 
 
@@ -32,8 +31,8 @@ class EditAlreadyApplied(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} is part of the head already, so there is nothing to record; "
-            f"see `kn-edit show {self.edit[:12]}`"
+            f"edit {self.edit[:12]} is part of the head already, so there is nothing to record"
+            + self.steps("see `{show:edit.12}`")
         )
 
 
@@ -47,7 +46,7 @@ class EditNotApplied(KnEditError):
     def __str__(self) -> str:
         return (
             f"edit {self.edit[:12]} is not part of the head {self.head[:12]}, so it cannot be "
-            f"reverted; see `kn-edit status` for the edits that are"
+            f"reverted" + self.steps("see `{status}` for the edits that are")
         )
 
 
@@ -66,7 +65,9 @@ class AlreadyThere(KnEditError):
     version: str
 
     def __str__(self) -> str:
-        return f"the head is at {self.version[:12]} already; see `kn-edit log` for other versions"
+        return f"the head is at {self.version[:12]} already" + self.steps(
+            "see `{log}` for other versions"
+        )
 
 
 @dataclass
@@ -92,7 +93,7 @@ class UnknownId(KnEditError):
     name: str
 
     def __str__(self) -> str:
-        return f"there is no {self.what} {self.name!r} in this ledger; see `kn-edit log`"
+        return f"there is no {self.what} {self.name!r} in this ledger" + self.steps("see `{log}`")
 
 
 @dataclass
@@ -144,7 +145,6 @@ class TagExists(KnEditError):
     version: str
 
     def __str__(self) -> str:
-        return (
-            f"tag {self.name!r} names version {self.version[:12]}; "
-            f"pass --move to move it, or choose another name"
+        return f"tag {self.name!r} names version {self.version[:12]}" + self.steps(
+            "pass {move} to move it", "or choose another name"
         )

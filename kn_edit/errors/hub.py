@@ -71,9 +71,10 @@ class NoWriteAccess(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"you may not write to {self.repo}: {self.reason}; log in as somebody who may, "
-            "name a repository of yours, or offer the change with push --pr"
+        return f"you may not write to {self.repo}: {self.reason}" + self.steps(
+            "log in as somebody who may",
+            "name a repository of yours",
+            "or offer the change with {offer}",
         )
 
 
@@ -100,9 +101,8 @@ class RevisionNotFound(KnEditError):
     revision: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.repo} has no revision {self.revision!r}; "
-            f"`kn-edit log {self.repo}` lists what is published there"
+        return f"{self.repo} has no revision {self.revision!r}" + self.steps(
+            "`{published:repo}` lists what is published there"
         )
 
 
@@ -220,9 +220,8 @@ class NotPrivate(KnEditError):
     repo: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.repo} exists and is public, so nothing was sent; make it private in its "
-            "settings, or leave --private out"
+        return f"{self.repo} exists and is public, so nothing was sent" + self.steps(
+            "make it private in its settings", "or leave {private} out"
         )
 
 
@@ -237,7 +236,7 @@ class CardRefused(KnEditError):
     def __str__(self) -> str:
         return (
             f"the Hub refuses the model card of {self.repo} ({self.faults}), so nothing was "
-            "committed; name a licence that it knows with --license"
+            "committed" + self.steps("name a licence that it knows with {licence}")
         )
 
 
@@ -282,8 +281,8 @@ class NotPublishable(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} cannot be published, as nobody could pull it: {self.problem}; "
-            "publish a version without it (`kn-edit revert`), or make it again"
+            f"edit {self.edit[:12]} cannot be published, as nobody could pull it: {self.problem}"
+            + self.steps("publish a version without it (`{revert}`)", "or make it again")
         )
 
 
@@ -297,8 +296,8 @@ class NoRecipe(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{self.repo} at {self.revision} has no kn_edit.json, so it holds no edits to pull; "
-            "name a repository that `kn-edit push` made, or start from it with `kn-edit init`"
+            f"{self.repo} at {self.revision} has no kn_edit.json, so it holds no edits to pull"
+            + self.steps("name a repository that `{push!m}` made", "or start from it with `{init}`")
         )
 
 
@@ -313,7 +312,7 @@ class NotPublished(KnEditError):
     def __str__(self) -> str:
         return (
             f"kn-edit did not publish {self.repo} at {self.revision}, so it cannot tell which "
-            f"files to restore; `kn-edit log {self.repo}` lists what it published"
+            f"files to restore" + self.steps("`{published:repo}` lists what it published")
         )
 
 
@@ -331,6 +330,6 @@ class Diverged(KnEditError):
         otherwise = f" (and answer {listed(self.facts, 2)} otherwise)" if self.facts else ""
         return (
             f"the edits of {self.ref} (version {self.version[:12]}) do not begin with those of the "
-            f"head {self.head[:12]}{otherwise}, so the head stays; `kn-edit merge {self.ref}` "
-            f"joins both, `kn-edit rewind {self.ref}` takes theirs"
+            f"head {self.head[:12]}{otherwise}, so the head stays"
+            + self.steps("`{merge:ref}` joins both", "`{rewind:ref}` takes theirs")
         )

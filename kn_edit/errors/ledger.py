@@ -8,6 +8,8 @@ from pathlib import Path
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 from kn_edit.safetext import shortened
 
+FROM_BACKUP = "restore it with `{restore}`, FILE made by `{backup!m}`"
+
 
 @dataclass
 class NoWorkspace(KnEditError):
@@ -25,9 +27,8 @@ class NoWorkspace(KnEditError):
 
     def __str__(self) -> str:
         place = f"{self.folder} or above it" if self.above else f"{self.folder}"
-        return (
-            f"no workspace in {place}; make one with `kn-edit init demo`, "
-            "or name one with --workspace DIR"
+        return f"no workspace in {place}" + self.steps(
+            "make one with `{init:=demo}`", "or name one with {workspace:=DIR}"
         )
 
 
@@ -40,9 +41,8 @@ class Unsound(KnEditError):
 
     def __str__(self) -> str:
         count = "one thing is" if len(self.problems) == 1 else f"{len(self.problems)} things are"
-        return (
-            f"{count} wrong: {listed(self.problems, 3)}; restore the ledger with "
-            "`kn-edit restore FILE --replace`, or the model's files from where they came"
+        return f"{count} wrong: {listed(self.problems, 3)}" + self.steps(
+            "restore the ledger with `{restore}`, or the model's files from where they came"
         )
 
 
@@ -53,7 +53,9 @@ class NoLedger(KnEditError):
     folder: Path
 
     def __str__(self) -> str:
-        return f"there is no ledger in {self.folder}; run `kn-edit init MODEL` to make one"
+        return f"there is no ledger in {self.folder}" + self.steps(
+            "run `{init:=MODEL}` to make one"
+        )
 
 
 @dataclass
@@ -64,9 +66,8 @@ class LedgerExists(KnEditError):
     folder: Path
 
     def __str__(self) -> str:
-        return (
-            f"there is a ledger in {self.folder} already; use it as it is, or choose another "
-            f"folder with --workspace"
+        return f"there is a ledger in {self.folder} already" + self.steps(
+            "use it as it is", "or choose another folder with {workspace}"
         )
 
 
@@ -79,10 +80,7 @@ class LedgerDamaged(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.path} is not a sound ledger: {self.reason}; "
-            "restore it with `kn-edit restore FILE --replace`, FILE made by `kn-edit backup`"
-        )
+        return f"{self.path} is not a sound ledger: {self.reason}" + self.steps(FROM_BACKUP)
 
 
 @dataclass
@@ -163,7 +161,7 @@ class BadDigest(KnEditError):
     def __str__(self) -> str:
         return (
             f"{shortened(self.given, 80)} is no digest of a journal: those have 64 "
-            f"digits from 0 to f; `kn-edit verify` prints the present one"
+            f"digits from 0 to f" + self.steps("{journal_digest} the present one")
         )
 
 
@@ -178,7 +176,7 @@ class CommitUnknown(KnEditError):
     def __str__(self) -> str:
         return (
             f"the disk failed at the end of writing to {self.path} ({self.reason}), and does not "
-            f"tell whether this is recorded; look with `kn-edit log` before you try again"
+            f"tell whether this is recorded" + self.steps("look with `{log}` before you try again")
         )
 
 
@@ -191,10 +189,8 @@ class DeltaMissing(KnEditError):
     path: Path
 
     def __str__(self) -> str:
-        return (
-            f"the delta file of edit {self.edit[:12]} is missing at {self.path}; "
-            "restore it with `kn-edit restore FILE --replace`, FILE made by `kn-edit backup`"
-        )
+        missing = f"the delta file of edit {self.edit[:12]} is missing at {self.path}"
+        return missing + self.steps(FROM_BACKUP)
 
 
 @dataclass
@@ -208,7 +204,8 @@ class DigestsDiffer(KnEditError):
     def __str__(self) -> str:
         return (
             f"version {self.version[:12]} gives other bits than the ledger recorded in "
-            f"{listed(self.tensors)}; check the base model's files, and run `kn-edit verify`"
+            f"{listed(self.tensors)}"
+            + self.steps("check the base model's files", "and run `{verify}`")
         )
 
 
@@ -221,9 +218,8 @@ class BackupDamaged(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.path} is not a sound backup: {shortened(self.reason, 200)}; nothing was "
-            "restored, name another file that `kn-edit backup` made"
+        return f"{self.path} is not a sound backup: {shortened(self.reason, 200)}" + self.steps(
+            "nothing was restored", "name another file that `{backup!m}` made"
         )
 
 
@@ -235,9 +231,9 @@ class RestoreTargetTaken(KnEditError):
     folder: Path
 
     def __str__(self) -> str:
-        return (
-            f"{self.folder} is there already; pass --replace to put it aside and restore in its "
-            "place, or choose another folder with --workspace"
+        return f"{self.folder} is there already" + self.steps(
+            "pass {replace} to put it aside and restore in its place",
+            "or choose another folder with {workspace}",
         )
 
 

@@ -9,9 +9,10 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError
+from kn_edit.errors.remedies import phrase
 from kn_edit.safetext import escaped, shortened
 
-REVERT = "take the edit that did it back (`kn-edit log`, then `kn-edit revert EDIT`)"
+REVERT = "or take the edit that did it back (`{log}`, then `{revert:=EDIT}`)"
 SHOWN = 60  # characters of a value in a sentence
 
 
@@ -72,12 +73,12 @@ class NotFinite(KnEditError):
         if self.weight is not None:
             return (
                 f"the model's answers are not numbers (NaN): its weight {self.weight} in "
-                f"{self.where} holds NaN or infinity; fetch or save the checkpoint again, or "
-                f"{REVERT}"
+                f"{self.where} holds NaN or infinity"
+                + self.steps("fetch or save the checkpoint again", REVERT)
             )
         return (
             f"the model's answers are not numbers (NaN): they leave the range of {self.dtype} in "
-            f"{self.where}; use the checkpoint saved in bfloat16 or float32, or {REVERT}"
+            f"{self.where}" + self.steps("use the checkpoint saved in bfloat16 or float32", REVERT)
         )
 
 
@@ -102,7 +103,7 @@ class ChangeOutOfRange(KnEditError):
 
     slots: int
     problem: str = "leaves the range of float32"
-    advice: str = "use a smaller --scale, or the calibrated method"
+    advice: str = phrase("use a smaller {scale}, or the calibrated method")
 
     def __str__(self) -> str:
         slots = "1 value slot" if self.slots == 1 else f"{self.slots} value slots"

@@ -87,9 +87,8 @@ class TooDeep(KnEditError):
     exit_code = ExitCode.INTEGRITY
 
     def __str__(self) -> str:
-        return (
-            "a file is nested deeper than anybody writes by hand; fetch or make it again, "
-            "`kn-edit verify` looks at those of the workspace"
+        return "a file is nested deeper than anybody writes by hand" + self.steps(
+            "fetch or make it again", "`{verify}` looks at those of the workspace"
         )
 
 

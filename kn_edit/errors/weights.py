@@ -32,9 +32,8 @@ class BaseFolderMissing(CheckpointFolderMissing):
     """The folder in which the base of a workspace lay is not there any more."""
 
     def __str__(self) -> str:
-        return (
-            f"the base model is not in {shown_path(self.folder)} any more; put it back, or say "
-            "where it lies now: kn-edit base set FOLDER"
+        return f"the base model is not in {shown_path(self.folder)} any more" + self.steps(
+            "put it back", "or say where it lies now: {set_base}"
         )
 
 
@@ -290,8 +289,11 @@ class LinkLeadsOutside(KnEditError):
     def __str__(self) -> str:
         return (
             f"{shortened(str(self.link), 150)} is a link to {shortened(str(self.target), 150)}, "
-            "outside of the model's folder; replace the link by a file, or pass --follow-links "
-            "where all that links point at may be copied"
+            "outside of the model's folder"
+            + self.steps(
+                "replace the link by a file",
+                "or pass {follow_links} where all that links point at may be copied",
+            )
         )
 
 
@@ -322,7 +324,7 @@ class ExportDiffers(KnEditError):
     def __str__(self) -> str:
         return (
             f"{self.tensor} came out with sha256 {self.actual[:12]}…, and {self.expected[:12]}… is "
-            "recorded, so the base or a delta changed; run kn-edit verify to see which"
+            "recorded, so the base or a delta changed" + self.steps("run {verify} to see which")
         )
 
 
@@ -383,8 +385,7 @@ class BaseFilesChanged(KnEditError):
         return (
             f"{shortened(escaped(listed(self.files, 3)), 100)} in {shown_path(self.folder)} "
             "changed since `kn-edit init`, so another model would run than the one that was "
-            "edited; restore what changed, or accept it with: kn-edit base set FOLDER "
-            "--accept-files"
+            "edited" + self.steps("restore what changed", "or accept it with: {accept_files}")
         )
 
 
@@ -396,9 +397,8 @@ class NothingToExport(KnEditError):
     form: str
 
     def __str__(self) -> str:
-        return (
-            f"this version is the base itself, so its {self.form} would be empty; "
-            "name a version with edits, or use --as checkpoint"
+        return f"this version is the base itself, so its {self.form} would be empty" + self.steps(
+            "name a version with edits", "or use {export_checkpoint}"
         )
 
 
@@ -411,7 +411,6 @@ class RankTooHigh(KnEditError):
     most: int
 
     def __str__(self) -> str:
-        return (
-            f"the adapter would have rank {self.rank}, more than {self.most}; raise --max-rank, "
-            "or use --as patch, which has no rank"
+        return f"the adapter would have rank {self.rank}, more than {self.most}" + self.steps(
+            "raise {max_rank}", "or use {export_patch}, which has no rank"
         )

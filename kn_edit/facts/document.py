@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from kn_edit.errors import BadFacts, ExitCode, KnEditError, listed
+from kn_edit.errors import BadFacts, ExitCode, KnEditError, Phrase, Wording, listed
 from kn_edit.facts.fields import check_field
 from kn_edit.safetext import shortened
 
@@ -52,8 +52,7 @@ class Place:
         except KnEditError as error:
             if error.exit_code != ExitCode.USAGE:
                 raise
-            problem, _, remedy = str(error).rpartition("; ")
-            raise self.wrong(problem, remedy) from error
+            raise self.wrong(*_halves(error)) from error
 
     def find(self, key: str) -> Place | None:
         """A member of an object; None where it is missing or null."""
@@ -114,6 +113,15 @@ class Place:
             keys=(*self.keys, key),
             first_line=self.first_line,
         )
+
+
+def _halves(error: KnEditError) -> tuple[Phrase, Phrase]:
+    """What is wrong, and what to do next."""
+
+    def half(wording: Wording, number: int) -> str:
+        return error.sentence(wording).rpartition("; ")[number]
+
+    return Phrase(lambda wording: half(wording, 0)), Phrase(lambda wording: half(wording, 2))
 
 
 def same_text(text: object, answer: str) -> bool:

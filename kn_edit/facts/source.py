@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import IO
 
-from kn_edit.errors import BadFacts, UnreadableFacts
+from kn_edit.errors import BadFacts, UnreadableFacts, phrase
 from kn_edit.untrusted import open_regular, read_at_most
 
 MOST_BYTES = 64 << 20
@@ -23,11 +23,11 @@ _CHUNK = 1 << 16
 _BINARY = {
     b"PAR1": ("a Parquet file", "write it as JSONL, for instance by pandas"),
     b"ARROW1": ("an Arrow file", "write it as JSONL, for instance by datasets.to_json"),
-    b"\x1f\x8b": ("compressed by gzip", "unpack it, or pipe it in: --facts <(zcat FILE)"),
+    b"\x1f\x8b": ("compressed by gzip", phrase("unpack it, or {pipe:=zcat}")),
     b"PK\x03\x04": ("a zip archive or a workbook", "unpack it, or write its sheet as JSONL"),
-    b"(\xb5/\xfd": ("compressed by zstd", "unpack it, or pipe it in: --facts <(zstdcat FILE)"),
-    b"BZh": ("compressed by bzip2", "unpack it, or pipe it in: --facts <(bzcat FILE)"),
-    b"\xfd7zXZ": ("compressed by xz", "unpack it, or pipe it in: --facts <(xzcat FILE)"),
+    b"(\xb5/\xfd": ("compressed by zstd", phrase("unpack it, or {pipe:=zstdcat}")),
+    b"BZh": ("compressed by bzip2", phrase("unpack it, or {pipe:=bzcat}")),
+    b"\xfd7zXZ": ("compressed by xz", phrase("unpack it, or {pipe:=xzcat}")),
     b"7z\xbc\xaf\x27\x1c": ("an archive of 7-Zip", "unpack it"),
     b"\xd0\xcf\x11\xe0": ("a workbook of Excel", "write its sheet as JSONL"),
     b"\x93NUMPY": ("an array of NumPy", "write it as JSONL"),

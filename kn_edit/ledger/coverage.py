@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, select
 
+from kn_edit.errors import phrase
 from kn_edit.ledger import tables
 from kn_edit.ledger.parts import AT_ONCE, chunks
 from kn_edit.ledger.stored import DamagedRow
@@ -124,7 +125,7 @@ def require(connection: Connection, seqs: Sequence[int]) -> None:
         digests, _ = payloads(connection, upgraded if upgraded > 1 else None)
     for seq in sorted(recording):
         if digests.get(seq) != known.get(seq):
-            raise DamagedRow(f"what event {seq} recorded was changed, see `kn-edit verify`")
+            raise DamagedRow(phrase(f"what event {seq} recorded was changed, see `{{verify}}`"))
 
 
 def _first_covering(connection: Connection) -> int:

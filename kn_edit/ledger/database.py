@@ -288,7 +288,9 @@ class Database:
             raise meaning from error
         except UnicodeDecodeError as error:  # the driver cannot even say what is wrong
             raise LedgerDamaged(self.path, NO_TEXT) from error
-        except (DamagedRow, NoResultFound) as error:
+        except DamagedRow as error:
+            raise LedgerDamaged(self.path, error.reason) from error
+        except NoResultFound as error:
             raise LedgerDamaged(self.path, str(error)) from error
 
 

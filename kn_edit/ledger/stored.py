@@ -16,6 +16,10 @@ from kn_edit.untrusted import JsonProblem, parse_json
 class DamagedRow(ValueError):
     """A row that cannot be what kn-edit wrote: in which table, why. Databases say so to users."""
 
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
 
 class Row:
     """A row of a table, by the names of its columns."""

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
-from kn_edit.errors import BadDigest, KnEditError
+from kn_edit.errors import BadDigest, KnEditError, phrase, prefixed
 from kn_edit.ledger import changed, coverage, journal, lists, reading, sqlite, structure, written
 from kn_edit.ledger.blobs import Blobs
 from kn_edit.ledger.database import NO_TEXT, Database
@@ -62,7 +62,7 @@ def report(
         with database.reading() as connection:
             chain, found, ids = _examine(connection, database, since, delta)
     except KnEditError as error:
-        return Report((Problem("database", str(database.path), str(error)),), (), None)
+        return Report((Problem("database", str(database.path), error.phrase()),), (), None)
     notes = list(_notes(chain))
     try:
         foreign, unused = strays(blobs, ids)
@@ -71,9 +71,8 @@ def report(
     else:
         found += [Problem("files", str(path), "it is no delta of any edit") for path in foreign]
         if unused:
-            notes.append(
-                f"{unused} deltas in {blobs.folder} belong to no edit; `kn-edit gc` tidies"
-            )
+            note = f"{unused} deltas in {blobs.folder} belong to no edit; "
+            notes.append(prefixed(note, phrase("`{gc}` tidies")))
     return Report(tuple(found), tuple(notes), chain.hashes[-1] if chain.sound else None)
 
 
@@ -107,8 +106,10 @@ def _readable(
     """The problems of one part, or the one that it cannot be read."""
     try:
         yield from problems()
-    except (DamagedRow, KnEditError) as error:
-        yield Problem(part, subject, str(error))
+    except KnEditError as error:
+        yield Problem(part, subject, error.phrase())
+    except DamagedRow as error:
+        yield Problem(part, subject, error.reason)
     except UnicodeError:
         yield Problem(part, shortened(escaped(subject), _MOST_REASON), NO_TEXT)
     except (DBAPIError, sqlite3.Error) as error:

@@ -15,7 +15,10 @@ from kn_edit.errors import (
     KnEditError,
     RowsFailed,
     SameAnswer,
+    Wording,
     listed,
+    prefixed,
+    worded,
 )
 from kn_edit.facts import Case
 
@@ -77,6 +80,10 @@ class RowResult:
         metrics = edited.draft.metrics
         return cls(row, status, edited=edited, reasons=tuple(reasons), metrics=metrics)
 
+    def worded(self, wording: Wording) -> RowResult:
+        """The same, its reasons in the words of a front end."""
+        return replace(self, reasons=tuple(worded(reason, wording) for reason in self.reasons))
+
 
 class Batch:
     """Updates of many rows; iterating makes them, and gives the result of each.
@@ -126,7 +133,9 @@ class Batch:
         edits = [result.edited for result in self.results if result.edited]
         failed = [result for result in self.results if result.status == RowStatus.FAILED]
         if failed:
-            sentences = tuple(f"{result.row.name}: {result.reasons[0]}" for result in failed)
+            sentences = tuple(
+                prefixed(f"{result.row.name}: ", result.reasons[0]) for result in failed
+            )
             code = worst(result.error for result in failed)
             return RowsFailed((*sentences, *refused), len(self.rows), code, edits)
         return GateFailed(refused, edits) if refused else None
@@ -164,7 +173,7 @@ def batch_rows(plan: Plan, check: Callable[[Case, str], None]) -> list[BatchRow]
 def row_result(row: BatchRow, update: Callable[[Case, str], Edited]) -> RowResult:
     """Update the fact of a row. Raises what concerns more than this row."""
     if row.error is not None:
-        return RowResult(row, RowStatus.FAILED, reasons=(str(row.error),), error=row.error)
+        return RowResult(row, RowStatus.FAILED, reasons=(row.error.phrase(),), error=row.error)
     try:
         edited = update(row.case, row.target)
     except GateFailed as error:
@@ -172,11 +181,11 @@ def row_result(row: BatchRow, update: Callable[[Case, str], Edited]) -> RowResul
         reasons = (*error.faults[:1], *error.misses, *error.faults[1:])
         return RowResult.of(row, RowStatus.REFUSED, refused_edit(error), reasons)
     except SameAnswer as error:  # nobody stated the answer, and the model says the new one already
-        return RowResult(row, RowStatus.UNCHANGED, reasons=(str(error),), error=error)
+        return RowResult(row, RowStatus.UNCHANGED, reasons=(error.phrase(),), error=error)
     except KnEditError as error:
         if isinstance(error, CallerError) or error.exit_code not in OF_A_ROW:
             raise
-        return RowResult(row, RowStatus.FAILED, reasons=(str(error),), error=error)
+        return RowResult(row, RowStatus.FAILED, reasons=(error.phrase(),), error=error)
     if edited.edit is None:
         draft = edited.draft
         return RowResult.of(row, RowStatus.MEASURED, edited, (*draft.unsound, *draft.faults))

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kn_edit import __version__
-from kn_edit.errors import KnEditError, NoWorkspace
+from kn_edit.errors import KnEditError, NoWorkspace, phrase
 from kn_edit.ledger.tables import SCHEMA
 from kn_edit.models.cache import DEMOS, cache_folder
 from kn_edit.workspace.workspace import Workspace
@@ -79,7 +79,7 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
             advice = (
                 "it will be found again"
                 if again
-                else "put it back, or: kn-edit base set FOLDER, which names where it lies now"
+                else phrase("put it back, or: {set_base}, which names where it lies now")
             )
             yield (
                 Finding("weights", base.source)
@@ -87,6 +87,6 @@ def _workspace(folder: Path | None) -> Iterator[Finding]:
                 else Finding("weights", f"{base.source} is gone", again, advice)
             )
     except NoWorkspace as error:
-        yield Finding("workspace", "none here", True, str(error))
+        yield Finding("workspace", "none here", True, error.phrase())
     except KnEditError as error:
-        yield Finding("workspace", "cannot be opened", False, str(error))
+        yield Finding("workspace", "cannot be opened", False, error.phrase())

@@ -43,7 +43,7 @@ def examine(
     except KnEditError as error:
         if not found and error.exit_code != ExitCode.INTEGRITY:
             raise
-        found.append(Problem("base", "its files", str(error)))
+        found.append(Problem("base", "its files", error.phrase()))
     else:  # the weights are those of init, so every version can be folded from them
         names = [chosen] if chosen else _versions(ledger, found)
         for done, name in enumerate(names):
@@ -77,7 +77,7 @@ def _versions(ledger: Ledger, found: list[Problem]) -> Sequence[str]:
     try:
         return ledger.versions_moved_to()
     except KnEditError as error:
-        found.append(Problem("events", "the log", str(error)))
+        found.append(Problem("events", "the log", error.phrase()))
         return []
 
 
@@ -89,7 +89,7 @@ def _differing(ledger: Ledger, shards: Shards, name: str, unsound: set[str]) -> 
             return
         rebuilt = digests(shards, ledger.deltas(version.edits))
     except KnEditError as error:
-        yield Problem("version", name, str(error))
+        yield Problem("version", name, error.phrase())
         return
     yield from _other_digests(version, rebuilt)
 
