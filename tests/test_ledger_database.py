@@ -45,7 +45,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_the_migrations_make_the_tables_of_the_code(tmp_path):
-    db = Database.at(tmp_path / "x.db")
+    db = Database.in_file(tmp_path / "x.db")
     db.create()
     with db.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -70,7 +70,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
     with pytest.raises(LedgerDamaged):
-        Database.at(path).upgrade()
+        Database.in_file(path).upgrade()
     with closing(sqlite3.connect(path)) as plain:
         assert list(plain.iterdump()) == before
 
@@ -106,7 +106,7 @@ def test_a_ledger_of_an_older_schema_is_brought_up_to_date(tmp_path, schema):
         ledger.note_publication(Publication("a/b", "main", "c" * 40, head.id, "delta", None))
         record(ledger, delta_of((1, 0)))
         assert ledger.check() == []
-    with Database.at(path).reading() as connection:
+    with Database.in_file(path).reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 

@@ -68,7 +68,7 @@ def test_overlaps_are_told_when_an_edit_is_planned_and_shown_later(ledger):
     ]
     record(ledger, WHOLE)
     second = ledger.plan_edit(OTHER, "update").overlaps
-    assert [(one.other, one.shown) for one in second] == [
+    assert [(one.other, one.slot_names) for one in second] == [
         (ADD.id, ("L0.1",)),
         (WHOLE.id, ("L0 (all)",)),
     ]

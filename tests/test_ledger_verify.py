@@ -79,7 +79,7 @@ def test_every_way_to_the_present_schema_gives_the_same_tables(tmp_path, schema)
     else:
         old_ledger(tmp_path, schema)
         open_ledger(tmp_path).close()
-    with Database.at(tmp_path / ".kn-edit" / "ledger.db").reading() as connection:
+    with Database.in_file(tmp_path / ".kn-edit" / "ledger.db").reading() as connection:
         assert list(structure.faults(connection)) == []
 
 

@@ -34,7 +34,7 @@ ALLOWED: dict[str, tuple[float, int, int]] = {
     "errors": (2.0, 0, 0),
     "evaluation": (9.0, 0, 0),
     "hub": (9.5, 3, 0),
-    "ledger": (4.5, 14, 2),
+    "ledger": (0.5, 0, 0),
     "workspace": (4.5, 7, 1),
 }
 

@@ -45,7 +45,7 @@ def upgrade(kill_at: int | None) -> int:
         if seen == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    database = Database.at(PATH)
+    database = Database.in_file(PATH)
     event.listen(database.engine, "connect", lambda plain, _: plain.set_trace_callback(count))
     database.upgrade()
     database.close()

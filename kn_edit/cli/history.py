@@ -263,7 +263,7 @@ def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: O
     sums = [each for each in version.overlaps if not each.order_counts]  # others are asked about
     for overlap in sums[:MOST_OVERLAPS]:
         pair = f"edits {short(overlap.edit)} and {short(overlap.other)}"
-        output.notice(f"{pair} add to the same slots: {listed(overlap.shown)}")
+        output.notice(f"{pair} add to the same slots: {listed(overlap.slot_names)}")
     if len(sums) > MOST_OVERLAPS:
         output.notice(f"and so do {len(sums) - MOST_OVERLAPS} more pairs of edits; --json has all")
     for each in version.settled[:MOST_OVERLAPS]:

@@ -132,7 +132,7 @@ def _chosen(text: str) -> str:
 
 def _claimed(claim: Claim) -> str:
     when = claim.since[:16].replace("T", " ")
-    return f"{_safe(claim.said)}  (edit {claim.edit[:12]}, {when} UTC)"
+    return f"{_safe(claim.answer_text)}  (edit {claim.edit[:12]}, {when} UTC)"
 
 
 def _safe(text: str) -> str:

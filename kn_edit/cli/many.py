@@ -105,7 +105,7 @@ def notices(result: Edited, output: Output) -> None:
         output.notice(f"{len(result.overlaps)} earlier edits write some of the same slots: {names}")
         return
     for overlap in result.overlaps:
-        slots = listed(overlap.shown)
+        slots = listed(overlap.slot_names)
         output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")
 
 

@@ -69,7 +69,7 @@ def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = No
 def _pack(database: Database, blobs: Blobs, copy: Path, packed: Path) -> None:
     # The database first: every edit in it has its delta on disk already.
     database.copy_to(copy)
-    with Database.at(copy).reading() as connection:
+    with Database.in_file(copy).reading() as connection:
         ids = edit_ids(connection)
     with packed.open("xb") as output:
         with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as archive:
@@ -193,12 +193,12 @@ def _take_delta(stream: IO[bytes], member: Member, file: Path, folder: Path) -> 
 
 def _copy(stream: IO[bytes], size: int, target: Path) -> str:
     """Copy so many bytes to a new file, on disk; their sha256."""
-    sha, left = hashlib.sha256(), size
+    sha, remaining = hashlib.sha256(), size
     with target.open("xb") as output:
-        while left and (chunk := stream.read(min(CHUNK, left))):
+        while remaining and (chunk := stream.read(min(CHUNK, remaining))):
             output.write(chunk)
             sha.update(chunk)
-            left -= len(chunk)
+            remaining -= len(chunk)
         output.flush()
         os.fsync(output.fileno())
     return sha.hexdigest()

@@ -51,15 +51,15 @@ def described(connection: Connection) -> list[BranchRecord]:
     return records
 
 
-def make(connection: Connection, name: str, at: str, now: str) -> Ref:
+def make(connection: Connection, name: str, version_name: str, now: str) -> Ref:
     """Make a branch at a version, by any name of that.
 
     Raises BadBranchName, BranchExists, NameTaken, UnknownId.
     """
     _require_free(connection, name)
-    version = names.find_version(connection, at)
-    start = next((ref for ref in all_refs(connection) if _is_branch(ref, at)), None)
-    where = journal.at(version) if start is None else journal.started(start.name)
+    version = names.find_version(connection, version_name)
+    start = next((ref for ref in all_refs(connection) if _is_branch(ref, version_name)), None)
+    where = journal.made_at(version) if start is None else journal.started(start.name)
     return _place(connection, name, version, f"branch {name} {where}", now)
 
 
@@ -68,8 +68,8 @@ def switch(connection: Connection, name: str, now: str) -> Ref:
     branch, former = find(connection, name), events.current_branch(connection)
     if branch.name == former.name:
         return former
-    for other, kind in ((former.name, "branch"), (branch.name, events.CURRENT)):
-        connection.execute(update(refs).where(refs.c.name == other).values(kind=kind))
+    for ref_name, kind in ((former.name, "branch"), (branch.name, events.CURRENT)):
+        connection.execute(update(refs).where(refs.c.name == ref_name).values(kind=kind))
     _note(connection, journal.SWITCH, branch, f"switch from {former.name} to {branch.name}", now)
     return Ref(branch.name, "branch", branch.version, current=True)
 
@@ -119,10 +119,10 @@ def _only_there(connection: Connection, branch: Ref) -> tuple[str, ...]:
     base = fingerprint(connection)
     recipe = lists.read(connection, base, branch.version)
     rest: Sequence[str] = recipe
-    others = {ref.version for ref in all_refs(connection) if ref.name != branch.name}
-    if branch.version in others:
+    other_versions = {ref.version for ref in all_refs(connection) if ref.name != branch.name}
+    if branch.version in other_versions:
         return ()
-    for version in sorted(others):
+    for version in sorted(other_versions):
         there = lists.looked_at(connection, base, version).places(rest)
         rest = [edit for edit in rest if edit not in there]
         if not rest:
@@ -145,10 +145,12 @@ def _drop(connection: Connection, branch: Ref, message: str, now: str) -> None:
 def _note(connection: Connection, kind: str, branch: Ref, message: str, now: str) -> None:
     events.append(
         connection,
-        created=now,
-        kind=kind,
-        ref=branch.name,
-        version=branch.version,
-        parents=(branch.version,) if kind == journal.START else (),
-        message=message,
+        events.NewEvent(
+            created=now,
+            kind=kind,
+            ref=branch.name,
+            version=branch.version,
+            parents=(branch.version,) if kind == journal.START else (),
+            message=message,
+        ),
     )

@@ -44,13 +44,13 @@ def about(connection: Connection, facts_of: Collection[tuple[str, str | None]]) 
         facts, facts.c.id == edit_facts.c.fact_id
     )
     relations = {relation for relation, _ in facts_of}
-    whole = [relation for relation, subject in facts_of if subject is None]
+    whole_relations = [relation for relation, subject in facts_of if subject is None]
     erased = named.where(facts.c.subject.is_(None))
     subjects = {subject for _, subject in facts_of if subject is not None}
     wanted = {*facts_of}
     queries = (
         *parts(erased, facts.c.relation, relations),
-        *parts(named, facts.c.relation, whole),
+        *parts(named, facts.c.relation, whole_relations),
         *parts(named, facts.c.subject, subjects),
     )
     return {
@@ -85,8 +85,8 @@ def _facts(edit: Row, rows: Sequence[Row]) -> tuple[FactChange, ...]:
     """The facts of an edit, the first of which is the one that its own row names."""
     first = [(row.number("fact_id"), row.text_or_none("target")) for row in rows[:1]]
     places = [row.number("position") for row in rows]
-    own = (edit.number("fact_id"), edit.text_or_none("target"))
-    if first != [own] or places != [*range(len(rows))]:
+    named_fact = (edit.number("fact_id"), edit.text_or_none("target"))
+    if first != [named_fact] or places != [*range(len(rows))]:
         raise DamagedRow(f"the facts of edit {edit.text('id')} are not those that it changed")
     return tuple(
         FactChange(

@@ -32,7 +32,7 @@ class Claim:
     since: str = ""
 
     @property
-    def said(self) -> str:
+    def answer_text(self) -> str:
         """The answer in words."""
         return ERASED if self.answer is None else self.answer
 
@@ -41,22 +41,22 @@ class Claim:
             return f"{self.relation} erased"
         return f"{self.relation}: {self.subject} -> {self.answer}"
 
-    def agrees(self, other: Claim) -> bool:
+    def agrees(self, claim: Claim) -> bool:
         """Whether both give the same answer; spaces around it say nothing."""
-        if self.answer is None or other.answer is None:
-            return self.answer is other.answer
-        return self.answer.strip() == other.answer.strip()
+        if self.answer is None or claim.answer is None:
+            return self.answer is claim.answer
+        return self.answer.strip() == claim.answer.strip()
 
-    def meets(self, other: Claim) -> bool:
+    def meets(self, claim: Claim) -> bool:
         """Whether both are about one fact; own prompts are, with a template in common."""
-        if self.relation != other.relation:
+        if self.relation != claim.relation:
             return False
-        if self.subject is None or other.subject is None:
+        if self.subject is None or claim.subject is None:
             return True
-        if self.subject != other.subject:
+        if self.subject != claim.subject:
             return False
-        named = not self.templates or not other.templates
-        return named or bool(self.templates & other.templates)
+        named = not self.templates or not claim.templates
+        return named or bool(self.templates & claim.templates)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Settled:
 
     def __str__(self) -> str:
         conflict = self.conflict
-        ours, theirs = conflict.ours.said, conflict.theirs.said
+        ours, theirs = conflict.ours.answer_text, conflict.theirs.answer_text
         if self.kept == BOTH:
             return f"{conflict.name} keeps both {ours} and {theirs}"
         stays = self.kept == OURS
@@ -119,10 +119,13 @@ def conflicts(
     claims: of the edits of both; edits without any may be left out
     """
     sides = _Side.of(ours, claims), _Side.of(theirs, claims)
-    own = frozenset(ours) - frozenset(theirs), frozenset(theirs) - frozenset(ours)
+    exclusive_edits = frozenset(ours) - frozenset(theirs), frozenset(theirs) - frozenset(ours)
     pairs = [
-        *_from_one_side(*sides, *own),
-        *(pair.turned for pair in _from_one_side(sides[1], sides[0], own[1], own[0])),
+        *_from_one_side(*sides, *exclusive_edits),
+        *(
+            pair.turned
+            for pair in _from_one_side(sides[1], sides[0], exclusive_edits[1], exclusive_edits[0])
+        ),
     ]
     return tuple(dict.fromkeys(pairs))
 
@@ -136,15 +139,15 @@ def overtaken(
     the union it comes behind that one. As after a merge that kept both of two edits.
     """
     here, there = _Side.of(ours, claims), _Side.of(theirs, claims)
-    own = dict.fromkeys(edit for edit in theirs if edit not in {*ours})
-    union = _Side.of((*ours, *own), claims)
+    new_edits = dict.fromkeys(edit for edit in theirs if edit not in {*ours})
+    union = _Side.of((*ours, *new_edits), claims)
     facts = [claim for beside in union.updates.values() for _, claim in beside]
     return tuple(
         dict.fromkeys(
             FactConflict(standing, last)
             for fact in facts
             for last in union.on(fact)
-            if last.edit in own and last not in there.on(fact)
+            if last.edit in new_edits and last not in there.on(fact)
             for standing in here.on(fact) or there.on(fact)
             if not standing.agrees(last)
         )
@@ -163,9 +166,11 @@ def said_besides(conflict: FactConflict, edits: Iterable[str], claims: Claims) -
 
     An erasure is of a whole relation, so it is named where one fact of that is what it lost.
     """
-    said = (claim for edit in edits for claim in claims.get(edit, ()))
-    others = (claim for claim in said if claim.subject is None or not claim.meets(conflict.fact))
-    return tuple(dict.fromkeys(map(str, others)))
+    statements = (claim for edit in edits for claim in claims.get(edit, ()))
+    other_statements = (
+        claim for claim in statements if claim.subject is None or not claim.meets(conflict.fact)
+    )
+    return tuple(dict.fromkeys(map(str, other_statements)))
 
 
 @dataclass
@@ -180,13 +185,13 @@ class _Side:
     @classmethod
     def of(cls, recipe: Iterable[str], claims: Claims) -> _Side:
         side = cls()
-        said = (claim for edit in recipe for claim in claims.get(edit, ()))
-        for place, claim in enumerate(said, 1):
+        statements = (claim for edit in recipe for claim in claims.get(edit, ()))
+        for place, claim in enumerate(statements, 1):
             if claim.subject is None:
                 side.erasures[claim.relation] = (place, claim)
                 continue
             beside = side.updates[claim.relation, claim.subject]
-            beside[:] = [other for other in beside if not claim.meets(other[1])]
+            beside[:] = [entry for entry in beside if not claim.meets(entry[1])]
             beside.append((place, claim))
         return side
 
@@ -210,10 +215,13 @@ class _Side:
 
 
 def _from_one_side(
-    side: _Side, other: _Side, own: frozenset[str], others_own: frozenset[str]
+    side: _Side,
+    opposite_side: _Side,
+    exclusive_edits: frozenset[str],
+    opposite_edits: frozenset[str],
 ) -> Iterator[FactConflict]:
     """Conflicts of the updates of one side with what the other side says of their facts."""
     for claim in side.standing():
-        for opposite in other.on(claim) if claim.edit in own else ():
-            if opposite.edit in others_own and not claim.agrees(opposite):
+        for opposite in opposite_side.on(claim) if claim.edit in exclusive_edits else ():
+            if opposite.edit in opposite_edits and not claim.agrees(opposite):
                 yield FactConflict(claim, opposite)

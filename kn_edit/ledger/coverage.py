@@ -55,8 +55,8 @@ class Covered:
 
     def line(self, values: Any) -> bytes:
         """What is hashed of a row, as `query` gives it without the event."""
-        told = values[:-1] if self.later and values[-1] is None else values
-        return _line(self.table.name, told)
+        covered = values[:-1] if self.later and values[-1] is None else values
+        return _line(self.table.name, covered)
 
 
 # What a payload is made of: the tables in this order, each with all columns that it has in schema
@@ -118,13 +118,13 @@ def require(connection: Connection, seqs: Sequence[int]) -> None:
     """Raise DamagedRow where what one of these events recorded is not what its payload says."""
     upgraded = _first_covering(connection)
     recording = {max(seq, upgraded) for seq in seqs}
-    known = _payloads_of(connection, recording)
+    expected = _payloads_of(connection, recording)
     if _are_few(connection, recording) and upgraded not in recording - {1}:
         digests = {seq: payload(connection, seq) for seq in recording}
     else:
         digests, _ = payloads(connection, upgraded if upgraded > 1 else None)
     for seq in sorted(recording):
-        if digests.get(seq) != known.get(seq):
+        if digests.get(seq) != expected.get(seq):
             raise DamagedRow(phrase(f"what event {seq} recorded was changed, see `{{verify}}`"))
 
 
@@ -139,11 +139,11 @@ def _payloads_of(connection: Connection, seqs: Collection[int]) -> dict[int, str
     """The payloads that these events name."""
     events = tables.events
     query = select(events.c.seq, events.c.payload)
-    known: dict[int, str | None] = {}
+    payload_by_seq: dict[int, str | None] = {}
     for part in chunks(sorted(seqs), AT_ONCE):
         for row in connection.execute(query.where(events.c.seq.in_(part))):
-            known[row.seq] = row.payload
-    return known
+            payload_by_seq[row.seq] = row.payload
+    return payload_by_seq
 
 
 def _are_few(connection: Connection, seqs: Collection[int]) -> bool:

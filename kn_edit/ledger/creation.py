@@ -40,7 +40,7 @@ def create_database(path: Path, base: BaseRecord, now: str) -> None:
         remove_unfinished(path.parent)
         with scratch_folder(path.parent, path.name) as scratch:
             unfinished = scratch / path.name
-            _fill(Database.at(unfinished), base, now)
+            _fill(Database.in_file(unfinished), base, now)
             sync(unfinished)
             _move_into_place(unfinished, path)
 

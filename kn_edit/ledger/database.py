@@ -81,7 +81,7 @@ class Database:
         self._outdated = False  # of an older schema, in a place where it may not be upgraded
 
     @classmethod
-    def at(cls, path: Path) -> Database:
+    def in_file(cls, path: Path) -> Database:
         """The database in this file."""
         return cls(path)
 
@@ -230,7 +230,7 @@ class Database:
                 self._copy.close()
             self._copy = PrivateCopy(self.path)
             if self._outdated:
-                private = Database.at(self._copy.path)
+                private = Database.in_file(self._copy.path)
                 private.upgrade()
                 private.close()
         return sqlite3.connect(self._copy.path)
@@ -260,20 +260,22 @@ class Database:
         with self._explained(), closing(self._unlocked()) as plain:
             objects = plain.execute(structure.OBJECTS).fetchall()
             structure.refuse_programs(objects)
-            known = any(name == "alembic_version" for _, name, _ in objects)
-            return self._one_schema([row[0] for row in plain.execute(_REVISION)] if known else [])
+            has_table = any(name == "alembic_version" for _, name, _ in objects)
+            return self._one_schema(
+                [row[0] for row in plain.execute(_REVISION)] if has_table else []
+            )
 
     def _unlocked(self) -> sqlite3.Connection:
         plain = read_only(self.path) if may_write(self.path) else self._readable()
         plain.text_factory = any_text
         return plain
 
-    def _one_schema(self, found: Any) -> str:
-        if len(found) != 1:
-            raise DamagedRow("it has no schema" if not found else "it has two schemas")
-        if not isinstance(found[0], str) or not _SCHEMA.fullmatch(found[0]):
+    def _one_schema(self, revisions: Any) -> str:
+        if len(revisions) != 1:
+            raise DamagedRow("it has no schema" if not revisions else "it has two schemas")
+        if not isinstance(revisions[0], str) or not _SCHEMA.fullmatch(revisions[0]):
             raise DamagedRow("its schema has no name")
-        return found[0]
+        return revisions[0]
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
@@ -20,6 +21,23 @@ NO_REF = ""
 UPGRADE = "upgrade"
 CURRENT = "current"  # the kind of the current branch in `refs`; before any switch it is `main`
 COVERED = ("seq", "created", "kind", "ref", "version_id", "parents", "edit_id", "message")
+
+
+@dataclass(frozen=True)
+class NewEvent:
+    """An event to append to the chain: what was done to a ref, when, and where that is now.
+
+    payload: where it is not the digest of the rows that name this event
+    """
+
+    created: str
+    kind: str
+    ref: str
+    version: str
+    parents: tuple[str, ...] = ()
+    edit: str | None = None
+    message: str = ""
+    payload: str | None = None
 
 
 def event_hash(previous: str, row: Mapping[str, Any]) -> str:
@@ -55,22 +73,8 @@ def is_there(connection: Connection, event: tuple[int, str] | None) -> bool:
     return bool(connection.execute(query).scalar() == event[1])
 
 
-def append(
-    connection: Connection,
-    *,
-    created: str,
-    kind: str,
-    ref: str,
-    version: str,
-    parents: Iterable[str] = (),
-    edit: str | None = None,
-    message: str = "",
-    payload: str | None = None,
-) -> int:
-    """Add an event at the end of the chain, after the rows that it records; its number.
-
-    payload: where it is not the digest of the rows that name this event
-    """
+def append(connection: Connection, event: NewEvent) -> int:
+    """Add an event at the end of the chain, after the rows that it records; its number."""
     seq = next_seq(connection)
     before = select(events.c.hash).where(events.c.seq == seq - 1)
     previous = connection.execute(before).scalar() or FIRST
@@ -78,14 +82,14 @@ def append(
         raise DamagedRow(f"event {seq - 1} has no hash")
     row: dict[str, Any] = {
         "seq": seq,
-        "created": created,
-        "kind": kind,
-        "ref": ref,
-        "version_id": version,
-        "parents": list(parents),
-        "edit_id": edit,
-        "message": message,
-        "payload": payload or coverage.payload(connection, seq),
+        "created": event.created,
+        "kind": event.kind,
+        "ref": event.ref,
+        "version_id": event.version,
+        "parents": list(event.parents),
+        "edit_id": event.edit,
+        "message": event.message,
+        "payload": event.payload or coverage.payload(connection, seq),
     }
     row |= {"previous": previous, "hash": event_hash(previous, row)}
     connection.execute(insert(events).values(row))
@@ -101,12 +105,14 @@ def note(
     """
     return append(
         connection,
-        created=created,
-        kind=kind,
-        ref=NO_REF,
-        version=head_id(connection),
-        message=message,
-        payload=payload,
+        NewEvent(
+            created=created,
+            kind=kind,
+            ref=NO_REF,
+            version=head_id(connection),
+            message=message,
+            payload=payload,
+        ),
     )
 
 

@@ -31,29 +31,29 @@ def without(recipe: Edits, edit: str) -> Edits:
     """The recipe that lacks one edit, wherever it stands."""
     if isinstance(recipe, Recipe):
         return recipe.without((edit,))
-    return tuple(other for other in recipe if other != edit)
+    return tuple(id_ for id_ in recipe if id_ != edit)
 
 
-def beyond(recipe: Sequence[str], other: Sequence[str]) -> tuple[str, ...]:
+def beyond(recipe: Sequence[str], reference: Sequence[str]) -> tuple[str, ...]:
     """The edits of a recipe that another one lacks, in order."""
-    if isinstance(recipe, Recipe) and isinstance(other, Recipe):
-        rest = tuple(recipe[recipe.common(other) :])
-        shared: Collection[str] = other.places(rest)
+    if isinstance(recipe, Recipe) and isinstance(reference, Recipe):
+        rest = tuple(recipe[recipe.common(reference) :])
+        shared: Collection[str] = reference.places(rest)
     else:
-        rest, shared = tuple(recipe), set(other)
+        rest, shared = tuple(recipe), set(reference)
     return tuple(edit for edit in rest if edit not in shared)
 
 
 def difference(
-    one: Sequence[str], other: Sequence[str]
+    first: Sequence[str], second: Sequence[str]
 ) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The edits that only the first recipe has, those that only the other one has, and moved ones.
 
     All edits that are none of these stand in both recipes in the same order.
     """
-    steps, turned = changes(one, other), False
+    steps, turned = changes(first, second), False
     if len(steps) > _MOST_RUNS:  # one that lacks an early edit is told in few steps from one side
-        back = changes(other, one)
+        back = changes(second, first)
         turned = len(back) < len(steps)
         steps = back if turned else steps
     dropped = dict.fromkeys(edit for edit, added in steps if not added)
@@ -66,9 +66,9 @@ def difference(
 
 def composed(recipes: Sequence[Edits]) -> Edits:
     """The first recipe, then what the others have beyond it, in their order."""
-    result, *others = recipes
-    for other in others:
-        result = result + beyond(other, result)
+    result, *further = recipes
+    for recipe in further:
+        result = result + beyond(recipe, result)
     return result
 
 
@@ -77,34 +77,34 @@ def changes(parent: Sequence[str], recipe: Sequence[str]) -> list[tuple[str, boo
     if isinstance(parent, Recipe) and isinstance(recipe, Recipe):
         return _packed_changes(parent, recipe)
     place = {edit: number for number, edit in enumerate(parent)}
-    kept, last = 0, -1
+    prefix_length, last = 0, -1
     for edit in recipe:  # the longest beginning whose edits stand in the parent in this order
         if place.get(edit, -1) <= last:
             break
-        kept, last = kept + 1, place[edit]
-    stay = set(recipe[:kept])
+        prefix_length, last = prefix_length + 1, place[edit]
+    stay = set(recipe[:prefix_length])
     dropped = [(edit, False) for edit in parent if edit not in stay]
-    return dropped + [(edit, True) for edit in recipe[kept:]]
+    return dropped + [(edit, True) for edit in recipe[prefix_length:]]
 
 
 def _packed_changes(parent: Recipe, recipe: Recipe) -> list[tuple[str, bool]]:
-    """The same changes, found run by run: what is equal in both is compared as bytes."""
+    """Changes between two packed recipes, run by run: what is equal is compared as bytes."""
     gaps: list[slice] = []  # what the parent has and the recipe lacks
-    kept = place = parent.common(recipe)
+    prefix_length = place = parent.common(recipe)
     for _ in range(_MOST_RUNS):
-        if kept == len(recipe):
+        if prefix_length == len(recipe):
             break
-        following = parent.places((recipe[kept],)).get(recipe[kept], -1)
+        following = parent.places((recipe[prefix_length],)).get(recipe[prefix_length], -1)
         if following < place:
             break
         gaps.append(slice(place, following))
-        run = parent.run(following, recipe, kept)
-        kept, place = kept + run, following + run
+        run = parent.run(following, recipe, prefix_length)
+        prefix_length, place = prefix_length + run, following + run
     else:
         return changes(tuple(parent), tuple(recipe))
     gaps.append(slice(place, len(parent)))
     dropped = [(edit, False) for gap in gaps for edit in parent[gap]]
-    return dropped + [(edit, True) for edit in recipe[kept:]]
+    return dropped + [(edit, True) for edit in recipe[prefix_length:]]
 
 
 def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> tuple[str, ...]:
@@ -120,12 +120,12 @@ def changed(recipe: Iterable[str], steps: Iterable[tuple[str, bool]]) -> tuple[s
 def overlaps_after(recipe: tuple[str, ...], edit: str, writes_of: WritesOf) -> tuple[Overlap, ...]:
     """Edits that come after `edit` in the recipe and write some of its slots."""
     later = recipe[recipe.index(edit) + 1 :]
-    return _overlaps(((edit, other) for other in later), writes_of)
+    return _overlaps(((edit, later_edit) for later_edit in later), writes_of)
 
 
 def overlaps_before(recipe: Sequence[str], edit: str, writes_of: WritesOf) -> tuple[Overlap, ...]:
     """Edits of a recipe whose slots a new edit, to be put after them, writes too."""
-    return _overlaps(((edit, other) for other in recipe), writes_of)
+    return _overlaps(((edit, earlier_edit) for earlier_edit in recipe), writes_of)
 
 
 def overlaps_between(
@@ -138,12 +138,12 @@ def overlaps_between(
     pairs = {
         pair for pair in meeting(map(writes_of, order)) if not within[pair[0]] & within[pair[1]]
     }
-    return _overlaps(((order[one], order[other]) for one, other in sorted(pairs)), writes_of)
+    return _overlaps(((order[first], order[second]) for first, second in sorted(pairs)), writes_of)
 
 
 def _overlaps(pairs: Iterable[tuple[str, str]], writes_of: WritesOf) -> tuple[Overlap, ...]:
-    found = (overlap(edit, other, writes_of) for edit, other in pairs)
-    return tuple(one for one in found if one is not None)
+    overlaps = (overlap(first, second, writes_of) for first, second in pairs)
+    return tuple(each for each in overlaps if each is not None)
 
 
 def differing_slots(
@@ -153,21 +153,23 @@ def differing_slots(
 
     Of a layer that differs as a whole (`differing_layers`) only those that differ without it.
     """
-    whole = {each.layer for each in differing_layers(a, b, writes_of)}
-    one, other = (_writers(recipe, writes_of, whole) for recipe in (a, b))
-    slots = one.keys() | other.keys()
-    return tuple(sorted(slot for slot in slots if one.get(slot) != other.get(slot)))
+    whole_layers = {each.layer for each in differing_layers(a, b, writes_of)}
+    writers_a, writers_b = (_writers(recipe, writes_of, whole_layers) for recipe in (a, b))
+    slots = writers_a.keys() | writers_b.keys()
+    return tuple(sorted(slot for slot in slots if writers_a.get(slot) != writers_b.get(slot)))
 
 
 def differing_layers(
     a: Sequence[str], b: Sequence[str], writes_of: WritesOf
 ) -> tuple[LayerDifference, ...]:
     """Layers that two recipes change at low rank, by other edits or in another order, sorted."""
-    one, other = (_low_rank(recipe, writes_of) for recipe in (a, b))
+    edits_a, edits_b = (_low_rank(recipe, writes_of) for recipe in (a, b))
     return tuple(
-        LayerDifference(layer, *(_rank(edits[layer], layer, writes_of) for edits in (one, other)))
-        for layer in sorted(one.keys() | other.keys())
-        if one[layer] != other[layer]
+        LayerDifference(
+            layer, *(_rank(edits[layer], layer, writes_of) for edits in (edits_a, edits_b))
+        )
+        for layer in sorted(edits_a.keys() | edits_b.keys())
+        if edits_a[layer] != edits_b[layer]
     )
 
 

@@ -76,7 +76,7 @@ def started(branch: str) -> str:
     return f"from {branch}"
 
 
-def at(version: str) -> str:
+def made_at(version: str) -> str:
     """How the event of a new branch says at which version it was made."""
     return f"at {version[:12]}"
 
@@ -97,29 +97,29 @@ def graph(connection: Connection, most: int | None = None) -> list[Step]:
     refs = all_refs(connection)
     branches = [ref for ref in refs if ref.kind == "branch"]
     nodes = list(islice(_walk(connection, [ref.name for ref in branches], merges=True), most))
-    others: dict[str, list[str]] = defaultdict(list)
+    names_at: dict[str, list[str]] = defaultdict(list)
     for ref in refs:
         if ref.kind != "branch":
-            others[ref.version].append(ref.name)
+            names_at[ref.version].append(ref.name)
     recipes = _recipes(connection, nodes, most)
     listed = {node.event.seq for node in nodes}
     return [
         _step(
             node,
             recipes,
-            (*_in_order(node.branches, branches), *_others(node, others)),
+            (*_in_order(node.branches, branches), *_other_names(node, names_at)),
             tuple(seq for seq in node.after if seq in listed),
         )
         for node in nodes
     ]
 
 
-def _others(node: Node, others: dict[str, list[str]]) -> list[str]:
+def _other_names(node: Node, names_at: dict[str, list[str]]) -> list[str]:
     """The tags of a node's version, and what was pulled, where they did not stand yet.
 
     Where a branch begins at a version, that is not how the version came to be.
     """
-    return [] if node.event.kind == START else others.pop(node.event.version, [])
+    return [] if node.event.kind == START else names_at.pop(node.event.version, [])
 
 
 def last_move(connection: Connection, branch: str) -> Event | None:
@@ -169,23 +169,23 @@ def _walk(connection: Connection, branches: Sequence[str], *, merges: bool) -> I
     for branch in branches:
         waiting.setdefault(("ref", branch), _Waiting()).branches.append(branch)
     for event in _events(connection):
-        own, wanted = ("ref", event.ref), ("version", event.version)
+        ref_key, version_key = ("ref", event.ref), ("version", event.version)
         if event.kind == START:
-            if own not in waiting:
+            if ref_key not in waiting:
                 continue
             origin = _FROM.fullmatch(event.message)
             if origin is not None:  # it is no move: who waits for it waits for what is before it
-                _pass_on(waiting, own, ("ref", origin[1]))
+                _pass_on(waiting, ref_key, ("ref", origin[1]))
                 continue
-            node = _arrived(event, [waiting.pop(own)])
-            waiting.setdefault(wanted, _Waiting()).nodes.append((node, 0))
+            node = _arrived(event, [waiting.pop(ref_key)])
+            waiting.setdefault(version_key, _Waiting()).nodes.append((node, 0))
         else:
-            keys = [own] if _REMOTE in event.ref else [own, wanted]
+            keys = [ref_key] if _REMOTE in event.ref else [ref_key, version_key]
             reached = [waiting.pop(key) for key in keys if key in waiting]
             if not reached:
                 continue
             node = _arrived(event, reached)
-            waiting.setdefault(own, _Waiting()).nodes.append((node, 0))
+            waiting.setdefault(ref_key, _Waiting()).nodes.append((node, 0))
             for place, version in enumerate(_taken_in(connection, event) if merges else (), 1):
                 waiting.setdefault(("version", version), _Waiting()).nodes.append((node, place))
         yield node

@@ -107,7 +107,7 @@ class Ledger:
         """
         path = folder / DATABASE
         create_database(path, base, _moment(clock))
-        ledger = cls(folder, Database.at(path), clock)
+        ledger = cls(folder, Database.in_file(path), clock)
         ledger.base = base  # nothing is read here: it is made, so nothing may fail any more
         return ledger
 
@@ -132,7 +132,7 @@ class Ledger:
             check_files(path)
             if not path.is_file():
                 raise NoLedger(folder)
-        database = Database.at(path)
+        database = Database.in_file(path)
         database.upgrade(lambda: _moment(clock))
         return cls(folder, database, clock)
 
@@ -179,8 +179,8 @@ class Ledger:
         overlaps: also which edits shared slots with each, for which lists are read
         """
         with self._database.reading() as connection:
-            found = reading.edit_records(connection, ids, overlaps=overlaps)
-            edits = {edit.id: edit for edit in found}
+            stored = reading.edit_records(connection, ids, overlaps=overlaps)
+            edits = {edit.id: edit for edit in stored}
         for id_ in ids:
             if id_ not in edits:
                 raise UnknownId("edit", id_)
@@ -251,12 +251,12 @@ class Ledger:
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart, by name."""
         with self._database.reading() as connection:
-            one, other = (
+            recipe_a, recipe_b = (
                 reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
             )
-            only_one, only_other, moved = history.difference(one, other)
-            slots, layers = _differing(connection, (one, other), {*only_one, *only_other, *moved})
-        return Difference(only_one, only_other, slots, layers)
+            only_a, only_b, moved = history.difference(recipe_a, recipe_b)
+            slots, layers = _differing(connection, (recipe_a, recipe_b), {*only_a, *only_b, *moved})
+        return Difference(only_a, only_b, slots, layers)
 
     def delta(self, edit: str) -> Delta:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
@@ -296,7 +296,7 @@ class Ledger:
         sharing = _in_order(recipe.places(writers))
         overlaps = history.overlaps_before(sharing, delta.id, writers.__getitem__)
         recipe = recipe.appended((delta.id,))
-        return self._plan(kind, recipe, (on.version,), on, message, delta.id, overlaps)
+        return self._plan(on, recipe, kind=kind, message=message, edit=delta.id, overlaps=overlaps)
 
     def plan_revert(
         self, edit: str, *, allow_overlap: bool = False, branch: str = "head"
@@ -319,7 +319,7 @@ class Ledger:
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
         message = f"revert {id_[:12]} ({record.message})"
-        return self._plan("revert", recipe, (on.version,), on, message, id_, overlaps)
+        return self._plan(on, recipe, kind="revert", message=message, edit=id_, overlaps=overlaps)
 
     def plan_rewind(self, name: str, *, branch: str = "head") -> Advance:
         """The branch back (or forth) at a version that exists. Raises AlreadyThere."""
@@ -327,7 +327,7 @@ class Ledger:
             on, _ = self._tip(connection, branch)
             target = names.find_version(connection, name)
             recipe = reading.recipe(connection, target)
-        return self._plan("rewind", recipe, (on.version,), on, f"rewind to {target[:12]}")
+        return self._plan(on, recipe, kind="rewind", message=f"rewind to {target[:12]}")
 
     def plan_compose(
         self, versions: Sequence[str], *, allow_overlap: bool = False, branch: str = "head"
@@ -345,11 +345,11 @@ class Ledger:
         """What a merge joins. onto_head: the branch's own version comes first"""
         with self._database.reading() as connection:
             on, _ = self._tip(connection, branch)
-            found = [
+            version_ids = [
                 on.version if name == names.HEAD else names.find_version(connection, name)
                 for name in versions
             ]
-            ids = tuple(dict.fromkeys([on.version, *found] if onto_head else found))
+            ids = tuple(dict.fromkeys([on.version, *version_ids] if onto_head else version_ids))
             recipes = {id_: reading.recipe(connection, id_) for id_ in ids}
             refs = (ref for ref in reading.all_refs(connection) if ref.kind == "branch")
             merged = {ref.name: recipes[ref.version] for ref in refs if ref.name in versions}
@@ -379,15 +379,16 @@ class Ledger:
             stayed = _stayed(connection, sides, recipe)
         # Where what was chosen leaves nothing to take in, the choice alone is recorded.
         plan = self._plan(
-            kind,
-            recipe,
-            sides.versions,
             sides.branch,
-            message,
+            recipe,
+            kind=kind,
+            message=message,
             overlaps=overlaps,
             may_stay=bool(settled),
         )
-        return replace(plan, settled=settled, returned=returned, stayed=stayed)
+        return replace(
+            plan, parents=sides.versions, settled=settled, returned=returned, stayed=stayed
+        )
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -438,8 +439,8 @@ class Ledger:
         """
         now = _moment(self._clock)
         with self._database.writing() as connection:
-            made = branches.make(connection, name, version, now)
-            return branches.switch(connection, name, now) if switch else made
+            new_branch = branches.make(connection, name, version, now)
+            return branches.switch(connection, name, now) if switch else new_branch
 
     def switch(self, name: str) -> Ref:
         """Make a branch the current one. Raises UnknownBranch."""
@@ -494,10 +495,10 @@ class Ledger:
                 writing.move_branch(connection, move, now)
             return reading.version(connection, plan.version), moves
 
-    def note_publication(self, one: Publication) -> None:
+    def note_publication(self, publication: Publication) -> None:
         """Remember that a version stands on the Hub."""
         with self._database.writing() as connection:
-            writing.add_publication(connection, one, _moment(self._clock))
+            writing.add_publication(connection, publication, _moment(self._clock))
 
     def set_base(self, source: str, files: Mapping[str, str] | None) -> None:
         """Note the folder that the base lies in from now on, in one transaction with its event.
@@ -559,14 +560,13 @@ class Ledger:
 
     def _plan(
         self,
-        kind: str,
-        recipe: Recipe,
-        parents: tuple[str, ...],
         on: Ref,
+        recipe: Recipe,
+        *,
+        kind: str,
         message: str,
         edit: str | None = None,
         overlaps: tuple[Overlap, ...] = (),
-        *,
         may_stay: bool = False,
     ) -> Advance:
         """A move of the branch `on`. Raises AlreadyThere unless it may stay where it is."""
@@ -578,7 +578,7 @@ class Ledger:
             kind=kind,
             version=version,
             recipe=recipe,
-            parents=parents,
+            parents=(on.version,),
             from_head=on.version,
             message=message,
             edit=edit,
@@ -604,10 +604,10 @@ def _meeting(
     longest = max(recipes, key=len)
     gone = {edit for recipe in recipes for edit in history.beyond(recipe, result)}
     new = {edit for recipe in recipes for edit in history.beyond(recipe, longest)}
-    what = all_of(written.of_edits(connection, new | gone).values())
-    writers = written.sharing(connection, what)
+    writes = all_of(written.of_edits(connection, new | gone).values())
+    writers = written.sharing(connection, writes)
     parts = [_in_order(recipe.places(writers)) for recipe in recipes]
-    kept = [tuple(edit for edit in part if edit not in gone) for part in parts]
+    remaining = [tuple(edit for edit in part if edit not in gone) for part in parts]
     after = [
         overlap
         for part in parts
@@ -616,7 +616,7 @@ def _meeting(
         for overlap in history.overlaps_after(part, edit, writers.__getitem__)
         if overlap.other not in gone
     ]
-    return (*history.overlaps_between(kept, writers.__getitem__), *dict.fromkeys(after))
+    return (*history.overlaps_between(remaining, writers.__getitem__), *dict.fromkeys(after))
 
 
 def _stayed(connection: Connection, sides: Sides, recipe: Recipe) -> tuple[str, ...]:
@@ -638,12 +638,12 @@ def _differing(
     edits: those that are not in both, or not in the same order; a slot that none of them writes
     does not differ
     """
-    what = all_of(written.of_edits(connection, edits).values())
-    writers = written.sharing(connection, what)
-    one, other = (_in_order(recipe.places(writers)) for recipe in recipes)
+    writes = all_of(written.of_edits(connection, edits).values())
+    writers = written.sharing(connection, writes)
+    recipe_a, recipe_b = (_in_order(recipe.places(writers)) for recipe in recipes)
     return (
-        history.differing_slots(one, other, writers.__getitem__),
-        history.differing_layers(one, other, writers.__getitem__),
+        history.differing_slots(recipe_a, recipe_b, writers.__getitem__),
+        history.differing_layers(recipe_a, recipe_b, writers.__getitem__),
     )
 
 
@@ -652,7 +652,7 @@ def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:
     refused = [overlap for overlap in overlaps if overlap.order_counts]
     if refused and not allow_overlap:
         slots = sorted({slot for overlap in refused for slot in overlap.slots})
-        raise SlotOverlap(tuple((one.edit, one.other) for one in refused), tuple(slots))
+        raise SlotOverlap(tuple((overlap.edit, overlap.other) for overlap in refused), tuple(slots))
 
 
 def _moment(clock: Clock) -> str:

@@ -53,7 +53,7 @@ def looked_at(connection: Connection, base: str, version: str) -> Recipe:
     it. Raises DamagedRow.
     """
     data = list_of(way_back(connection, version))
-    return proven(base, version, data) if len(data) <= _SHORT else known(base, data)
+    return proven(base, version, data) if len(data) <= _SHORT else as_recipe(base, data)
 
 
 def proven(base: str, version: str, data: bytes) -> Recipe:
@@ -62,17 +62,17 @@ def proven(base: str, version: str, data: bytes) -> Recipe:
     The id is a sha256 over the list. A list that equals one that was compared before needs no
     other pass.
     """
-    edits = known(base, data)
+    edits = as_recipe(base, data)
     if edits.version_id(base) != version:
         raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
     remember(base, version, edits)
     return edits
 
 
-def known(base: str, data: bytes) -> Recipe:
+def as_recipe(base: str, data: bytes) -> Recipe:
     """A packed list as a recipe; where one that was proven lately begins so, they share it."""
     with _proving:
-        before = [recipe for (other, _), recipe in _proven.items() if other == base]
+        before = [recipe for (proven_base, _), recipe in _proven.items() if proven_base == base]
     shared = (recipe.beginning(data) for recipe in reversed(before))
     return next((recipe for recipe in shared if recipe is not None), Recipe.from_bytes(data))
 
@@ -180,10 +180,10 @@ def other_spans(connection: Connection) -> Iterator[tuple[str, str]]:
     waiting: list[tuple[str, Way | None]] = [(root, None) for root in children[None]]
     while waiting:
         id_, way = waiting.pop()
-        own = effects.get(id_, Effect())
-        if own is None:
+        own_effect = effects.get(id_, Effect())
+        if own_effect is None:
             continue  # its changes name no edits, which is reported of the version
-        here = Way.on(Hop(id_, 0, own), way)
+        here = Way.on(Hop(id_, 0, own_effect), way)
         span = spans.get(id_)
         if span is not None:
             back = here.until(span.ancestor)

@@ -82,18 +82,18 @@ def _fault(name: object, reserved: Collection[str]) -> str | None:
     return None
 
 
-def _by_prefix(connection: Connection, column: Column[str], what: str, prefix: str) -> str:
+def _by_prefix(connection: Connection, column: Column[str], kind: str, prefix: str) -> str:
     typed = str(prefix).lower()
     if not isinstance(prefix, str) or not _HEX.fullmatch(typed):
-        raise UnknownId(what, str(prefix))
+        raise UnknownId(kind, str(prefix))
     if len(typed) < LEAST_DIGITS:
         raise ShortPrefix(prefix, LEAST_DIGITS)
     query = select(column).where(column.startswith(typed)).order_by(column)
-    found = connection.execute(query).scalars().all()
-    if not all(isinstance(id_, str) for id_ in found):
-        raise DamagedRow(f"the id of one {what} is not text")
-    if not found:
-        raise UnknownId(what, prefix)
-    if len(found) > 1:
-        raise AmbiguousId(what, prefix, tuple(found))
-    return found[0]
+    ids = connection.execute(query).scalars().all()
+    if not all(isinstance(id_, str) for id_ in ids):
+        raise DamagedRow(f"the id of one {kind} is not text")
+    if not ids:
+        raise UnknownId(kind, prefix)
+    if len(ids) > 1:
+        raise AmbiguousId(kind, prefix, tuple(ids))
+    return ids[0]

@@ -97,11 +97,11 @@ def version(connection: Connection, id_: str) -> VersionRecord:
 
 def digests(connection: Connection, version: str) -> dict[str, str]:
     """sha256 of each tensor that a version touches, by its name."""
-    told: dict[str, str] = {}
+    by_tensor: dict[str, str] = {}
     for values in connection.execute(_DIGESTS, {"version": version}).mappings():
         row = Row("version_tensors", values)
-        told[row.text("tensor")] = row.text("sha256")
-    return {tensor: told[tensor] for tensor in sorted(told) if told[tensor]}
+        by_tensor[row.text("tensor")] = row.text("sha256")
+    return {tensor: by_tensor[tensor] for tensor in sorted(by_tensor) if by_tensor[tensor]}
 
 
 def edit_records(
@@ -197,20 +197,24 @@ def _overlaps(connection: Connection, writes: Mapping[str, Writes]) -> dict[str,
 
     writes: what each of the edits writes
     """
-    others = writers(written.sharing(connection, all_of(writes.values())), writes)
-    recorded = _recorded_with(connection, [edit for edit in writes if len(others[edit]) > 1])
+    sharing_edits = writers(written.sharing(connection, all_of(writes.values())), writes)
+    recorded = _recorded_with(connection, [edit for edit in writes if len(sharing_edits[edit]) > 1])
     recipes = recipes_of(connection, list(dict.fromkeys(recorded.values())))
     return {
-        edit: _before(recipes.get(version, Recipe()), edit, others[edit])
+        edit: _before(recipes.get(version, Recipe()), edit, sharing_edits[edit])
         for edit, version in recorded.items()
     }
 
 
-def _before(recipe: Recipe, edit: str, others: Collection[str]) -> tuple[str, ...]:
+def _before(recipe: Recipe, edit: str, candidates: Collection[str]) -> tuple[str, ...]:
     """Those of the other edits that stand in a recipe before an edit, in order."""
-    places = recipe.places(others)
+    places = recipe.places(candidates)
     end = places.get(edit, len(recipe))
-    return tuple(sorted((other for other in places if places[other] < end), key=places.__getitem__))
+    return tuple(
+        sorted(
+            (candidate for candidate in places if places[candidate] < end), key=places.__getitem__
+        )
+    )
 
 
 def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]:

@@ -55,12 +55,12 @@ class _Line:
         sha.update(b"]}")
         return str(sha.hexdigest())
 
-    def branch(self, data: bytes | bytearray, same: int) -> _Line:
+    def branch(self, data: bytes | bytearray, shared: int) -> _Line:
         """Another line, which begins with the same so many ids."""
         line = _Line(data)
         with _growing:
             line.base = self.base
-            line.states = {n: sha for n, sha in self.states.items() if n <= same}
+            line.states = {n: sha for n, sha in self.states.items() if n <= shared}
         return line
 
 
@@ -142,14 +142,14 @@ class Recipe(Sequence[str]):
             return self
         line, _ = self._parts()
         data = self.to_bytes()
-        kept = cut(data, places)
-        return Recipe._of(line.branch(kept, places[0]), len(kept) // WIDTH)
+        remaining = cut(data, places)
+        return Recipe._of(line.branch(remaining, places[0]), len(remaining) // WIDTH)
 
     def places(self, ids: Collection[str]) -> dict[str, int]:
         """Where these edits stand, counted from 0; those that it lacks are left out."""
         if len(ids) <= _FEW:
-            found = ((id_, self._find(id_)) for id_ in ids)
-            return {id_: place for id_, place in found if place >= 0}
+            pairs = ((id_, self._find(id_)) for id_ in ids)
+            return {id_: place for id_, place in pairs if place >= 0}
         wanted = set(ids)
         places: dict[str, int] = {}
         for first in range(0, self._length, _AT_ONCE):
@@ -157,17 +157,17 @@ class Recipe(Sequence[str]):
             places |= {id_: first + part.index(id_) for id_ in wanted.intersection(part)}
         return places
 
-    def common(self, other: Recipe) -> int:
+    def common(self, recipe: Recipe) -> int:
         """How many edits both begin with."""
-        (line, length), (other_line, other_length) = self._parts(), other._parts()
+        (line, length), (other_line, other_length) = self._parts(), recipe._parts()
         most = min(length, other_length)
         return most if line is other_line else _common(line.data, other_line.data, 0, 0, most)
 
-    def run(self, start: int, other: Recipe, other_start: int) -> int:
+    def run(self, start: int, recipe: Recipe, recipe_start: int) -> int:
         """How many edits are the same in both from these places on."""
-        (line, length), (other_line, other_length) = self._parts(), other._parts()
-        most = min(length - start, other_length - other_start)
-        return _common(line.data, other_line.data, start, other_start, most)
+        (line, length), (other_line, other_length) = self._parts(), recipe._parts()
+        most = min(length - start, other_length - recipe_start)
+        return _common(line.data, other_line.data, start, recipe_start, most)
 
     def _parts(self) -> tuple[_Line, int]:
         return self._line, self._length
@@ -210,30 +210,30 @@ class Recipe(Sequence[str]):
     def __getitem__(self, place: int | slice) -> str | Recipe:
         line, length = self._parts()
         if isinstance(place, int):
-            at = range(length)[place] * WIDTH
-            return line.data[at : at + WIDTH].hex()
+            offset = range(length)[place] * WIDTH
+            return line.data[offset : offset + WIDTH].hex()
         first, last, step = place.indices(length)
         if (first, step) == (0, 1):
             return Recipe._of(line, max(0, last))
-        return Recipe(self[at] for at in range(first, last, step))
+        return Recipe(self[index] for index in range(first, last, step))
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Recipe):
             return len(self) == len(other) == self.common(other)
         if isinstance(other, tuple):
             return len(self) == len(other) and all(
-                one == id_ for one, id_ in zip(self, other, strict=True)
+                own_id == id_ for own_id, id_ in zip(self, other, strict=True)
             )
         return NotImplemented
 
     def __hash__(self) -> int:
         return hash(tuple(self))
 
-    def __add__(self, other: Iterable[str]) -> Recipe:
-        return self.appended(other)
+    def __add__(self, ids: Iterable[str]) -> Recipe:
+        return self.appended(ids)
 
-    def __radd__(self, other: tuple[str, ...]) -> tuple[str, ...]:
-        return other + tuple(self)
+    def __radd__(self, ids: tuple[str, ...]) -> tuple[str, ...]:
+        return ids + tuple(self)
 
     def __mul__(self, times: int) -> tuple[str, ...]:
         return tuple(self) * times
@@ -265,10 +265,10 @@ def packed(ids: Iterable[object]) -> bytes:
 def place_of(id_: bytes, data: bytes | bytearray, length: int | None = None) -> int:
     """The place of a packed id among others, of which the first so many count; -1: not there."""
     end = len(data) if length is None else length * WIDTH
-    at = data.find(id_, 0, end)
-    while at % WIDTH and at >= 0:
-        at = data.find(id_, at + 1, end)
-    return at // WIDTH if at >= 0 else -1
+    offset = data.find(id_, 0, end)
+    while offset % WIDTH and offset >= 0:
+        offset = data.find(id_, offset + 1, end)
+    return offset // WIDTH if offset >= 0 else -1
 
 
 def cut(data: bytes, places: Iterable[int]) -> bytes:
@@ -280,18 +280,21 @@ def cut(data: bytes, places: Iterable[int]) -> bytes:
 
 
 def _common(
-    data: bytes | bytearray, other: bytes | bytearray, start: int, other_start: int, most: int
+    data: bytes | bytearray, other_data: bytes | bytearray, start: int, other_start: int, most: int
 ) -> int:
     """How many ids are the same in two lists from these places on, at most so many."""
-    same, step = 0, _AT_ONCE
-    while same < most:
-        step = min(step, most - same)
-        at, other_at = (start + same) * WIDTH, (other_start + same) * WIDTH
-        if data[at : at + step * WIDTH] == other[other_at : other_at + step * WIDTH]:
-            same += step
+    count, step = 0, _AT_ONCE
+    while count < most:
+        step = min(step, most - count)
+        offset, other_offset = (start + count) * WIDTH, (other_start + count) * WIDTH
+        if (
+            data[offset : offset + step * WIDTH]
+            == other_data[other_offset : other_offset + step * WIDTH]
+        ):
+            count += step
         elif step == 1:
             break
         else:
             step = step // 2
-            most = min(most, same + 2 * step + 1)
-    return same
+            most = min(most, count + 2 * step + 1)
+    return count

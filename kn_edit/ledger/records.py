@@ -189,7 +189,7 @@ class Overlap:
     order_counts: bool = True
 
     @property
-    def shown(self) -> tuple[str, ...]:
+    def slot_names(self) -> tuple[str, ...]:
         """What both write, in words: slots, `L9.2141`, and whole layers, `L9 (all)`."""
         return (*map(str, self.slots), *map(whole_layer, self.layers))
 

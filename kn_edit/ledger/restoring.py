@@ -70,7 +70,7 @@ def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str,
 
     The head and its edits. Raises BackupDamaged, NewerSchema.
     """
-    database = Database.at(path)
+    database = Database.in_file(path)
     try:
         database.upgrade()
         faults = database.faults()
@@ -106,7 +106,7 @@ def _wait_for_writers(path: Path) -> None:
     try:
         check_files(path)
         if path.is_file():
-            with Database.at(path).writing():
+            with Database.in_file(path).writing():
                 pass
     except LedgerBusy:
         raise
@@ -167,12 +167,12 @@ def _is(path: Path, identity: os.stat_result) -> bool:
         return False
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(first: Path, second: Path) -> bool:
     """Let two folders change names at once; whether the system can."""
     if sys.platform != "linux":
         return False
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return False
-    paths = os.fsencode(one), os.fsencode(other)
+    paths = os.fsencode(first), os.fsencode(second)
     return bool(function(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _EXCHANGE) == 0)

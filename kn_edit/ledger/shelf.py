@@ -24,14 +24,14 @@ class Shelf:
 
     def delta(self, edit: str, decode: Callable[[bytes], Delta]) -> Delta:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
-        kept = self._kept
-        if kept is not None and edit in kept:
-            return kept[edit]
+        cache = self._kept
+        if cache is not None and edit in cache:
+            return cache[edit]
         data = self._blobs.get(edit)  # compares the sha256
         delta = decode(data)
-        if kept is not None and len(data) <= self._room:
+        if cache is not None and len(data) <= self._room:
             self._room -= len(data)
-            kept[edit] = delta
+            cache[edit] = delta
         return delta
 
     @contextmanager

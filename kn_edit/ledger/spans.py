@@ -110,20 +110,22 @@ def joined(effects: Iterable[Effect]) -> Effect:
     gone: set[bytes] = set()
     pieces: list[bytes] = []
     for effect in effects:
-        pieces.append(_kept(effect.appended, gone))
+        pieces.append(_remaining(effect.appended, gone))
         gone.update(_ids(effect.dropped))
     return Effect(b"".join(sorted(gone)), b"".join(reversed(pieces)))
 
 
-def new_span(own: Effect, hops: Sequence[Hop], length: int) -> Span | None:
+def new_span(own_effect: Effect, hops: Sequence[Hop], length: int) -> Span | None:
     """The span to store with a new version, if it is time for one.
 
-    own: its changes; hops: the way back from its parent; length: how many edits it has
+    own_effect: its changes; hops: the way back from its parent; length: how many edits it has
     """
-    near = own.size + sum(hop.effect.size for hop in takewhile(lambda hop: not hop.level, hops))
-    if near < FANOUT:
+    recent_size = own_effect.size + sum(
+        hop.effect.size for hop in takewhile(lambda hop: not hop.level, hops)
+    )
+    if recent_size < FANOUT:
         return None
-    every = [own, *(hop.effect for hop in hops)]
+    every = [own_effect, *(hop.effect for hop in hops)]
     if sum(effect.size for effect in every) > 2 * length + WASTE:
         return Span(WHOLE, None, joined(every))
     level = 1
@@ -131,10 +133,10 @@ def new_span(own: Effect, hops: Sequence[Hop], length: int) -> Span | None:
         level += 1
     between = list(takewhile(lambda hop: hop.level < level, hops))
     ancestor = hops[len(between)].version if len(between) < len(hops) else None
-    return Span(level, ancestor, joined([own, *(hop.effect for hop in between)]))
+    return Span(level, ancestor, joined([own_effect, *(hop.effect for hop in between)]))
 
 
-def _kept(appended: bytes, gone: set[bytes]) -> bytes:
+def _remaining(appended: bytes, gone: set[bytes]) -> bytes:
     """Packed ids without those that are gone; each of these takes one away, and is done."""
     if not gone or not appended:
         return appended
@@ -148,8 +150,8 @@ def _kept(appended: bytes, gone: set[bytes]) -> bytes:
 
 
 def _ids(data: bytes) -> Iterator[bytes]:
-    whole = len(data) - len(data) % _MANY.size
-    for at in range(0, whole, _MANY.size):
-        yield from _MANY.unpack_from(data, at)
-    for at in range(whole, len(data), WIDTH):
-        yield data[at : at + WIDTH]
+    end = len(data) - len(data) % _MANY.size
+    for offset in range(0, end, _MANY.size):
+        yield from _MANY.unpack_from(data, offset)
+    for offset in range(end, len(data), WIDTH):
+        yield data[offset : offset + WIDTH]

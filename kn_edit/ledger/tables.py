@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.schema import SchemaItem
 
 SCHEMA = "0006"
 SHA256 = String(64)
@@ -31,6 +33,11 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _table(name: str, items: Sequence[SchemaItem], **options: Any) -> Table:
+    """A table of the ledger with these columns, constraints and indices."""
+    return Table(name, metadata, *items, **options)
 
 
 def _text(name: str, *, nullable: bool = False) -> Column[str]:
@@ -51,197 +58,215 @@ def _link(name: str, target: str, *, key: bool = False, nullable: bool = False) 
     return Column(name, SHA256, ForeignKey(target), primary_key=key, nullable=nullable)
 
 
-base_models = Table(
+base_models = _table(
     "base_models",
-    metadata,
-    Column("fingerprint", SHA256, primary_key=True),
-    _text("name"),
-    _text("repo", nullable=True),
-    _text("revision", nullable=True),
-    _text("source"),
-    _text("model_type"),
-    _text("dtype"),
-    Column("created", MOMENT, nullable=False),
-    Column(
-        "files", JSON(none_as_null=True), nullable=True
-    ),  # sha256 of config, tokenizer, ... by name
+    [
+        Column("fingerprint", SHA256, primary_key=True),
+        _text("name"),
+        _text("repo", nullable=True),
+        _text("revision", nullable=True),
+        _text("source"),
+        _text("model_type"),
+        _text("dtype"),
+        Column("created", MOMENT, nullable=False),
+        Column(
+            "files", JSON(none_as_null=True), nullable=True
+        ),  # sha256 of config, tokenizer, ... by name
+    ],
 )
 
 # Where the base lies since it was moved; the last row counts, before that `base_models`.
-base_places = Table(
+base_places = _table(
     "base_places",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    _text("source"),
-    _files(),
+    [
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        _text("source"),
+        _files(),
+    ],
 )
 
-facts = Table(
+facts = _table(
     "facts",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    _text("relation"),
-    _text("subject", nullable=True),
-    _text("answer", nullable=True),
-    _event(),
-    Index(None, "relation", "subject"),
+    [
+        Column("id", Integer, primary_key=True),
+        _text("relation"),
+        _text("subject", nullable=True),
+        _text("answer", nullable=True),
+        _event(),
+        Index(None, "relation", "subject"),
+    ],
 )
 
-edits = Table(
+edits = _table(
     "edits",
-    metadata,
-    Column("id", SHA256, primary_key=True),
-    Column("seq", Integer, nullable=False),  # the event that recorded it
-    _link("base", "base_models.fingerprint"),
-    Column("kind", String(16), nullable=False),
-    # Of the first fact, as `edit_facts` says it at position 0: events cover them since schema 0003.
-    Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
-    _text("target", nullable=True),
-    _text("method"),
-    _text("message"),
-    # Edits before it with common slots, recorded before schema 0003 only. Slots and recipes tell
-    # the same, and among a thousand edits of the same neurons the lists are half a million ids.
-    Column("overlaps", JSON, nullable=False),
-    Column("created", MOMENT, nullable=False),
-    UniqueConstraint("seq"),
+    [
+        Column("id", SHA256, primary_key=True),
+        Column("seq", Integer, nullable=False),  # the event that recorded it
+        _link("base", "base_models.fingerprint"),
+        Column("kind", String(16), nullable=False),
+        # Of the first fact, as `edit_facts` says it at position 0: events cover them since
+        # schema 0003.
+        Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+        _text("target", nullable=True),
+        _text("method"),
+        _text("message"),
+        # Edits before it with common slots, recorded before schema 0003 only. Slots and recipes
+        # tell the same, and among a thousand edits of the same neurons the lists are half a
+        # million ids.
+        Column("overlaps", JSON, nullable=False),
+        Column("created", MOMENT, nullable=False),
+        UniqueConstraint("seq"),
+    ],
 )
 
 # The facts that an edit changes, in order.
-edit_facts = Table(
+edit_facts = _table(
     "edit_facts",
-    metadata,
-    _link("edit_id", "edits.id", key=True),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
-    _text("target", nullable=True),
+    [
+        _link("edit_id", "edits.id", key=True),
+        Column("position", Integer, primary_key=True, autoincrement=False),
+        Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+        _text("target", nullable=True),
+    ],
     sqlite_with_rowid=False,
 )
 
-attributions = Table(
+attributions = _table(
     "attributions",
-    metadata,
-    _link("edit_id", "edits.id", key=True),
-    Column("found", JSON, nullable=False),
+    [
+        _link("edit_id", "edits.id", key=True),
+        Column("found", JSON, nullable=False),
+    ],
 )
 
-edit_slots = Table(
+edit_slots = _table(
     "edit_slots",
-    metadata,
-    _link("edit_id", "edits.id", key=True),
-    Column("layer", Integer, primary_key=True),
-    Column("neuron", Integer, primary_key=True),
-    Column("mode", String(8), nullable=False),
-    Index(None, "layer", "neuron"),
+    [
+        _link("edit_id", "edits.id", key=True),
+        Column("layer", Integer, primary_key=True),
+        Column("neuron", Integer, primary_key=True),
+        Column("mode", String(8), nullable=False),
+        Index(None, "layer", "neuron"),
+    ],
 )
 
 # Changes of all slots of a layer at once. A layer is in this table or in the one above, never both.
-edit_layers = Table(
+edit_layers = _table(
     "edit_layers",
-    metadata,
-    _link("edit_id", "edits.id", key=True),
-    Column("layer", Integer, primary_key=True),
-    Column("kind", String(16), nullable=False),  # low-rank
-    Column("rank", Integer, nullable=False),
-    Index(None, "layer"),
+    [
+        _link("edit_id", "edits.id", key=True),
+        Column("layer", Integer, primary_key=True),
+        Column("kind", String(16), nullable=False),  # low-rank
+        Column("rank", Integer, nullable=False),
+        Index(None, "layer"),
+    ],
 )
 
 # A version is stored as what sets its recipe apart from its parent's, so that a thousand edits
 # take a thousand rows. The parent says how it is stored, not how it came to be: see `events`.
-versions = Table(
+versions = _table(
     "versions",
-    metadata,
-    Column("id", SHA256, primary_key=True),
-    _link("base", "base_models.fingerprint"),
-    Column("created", MOMENT, nullable=False),
-    _link("parent_id", "versions.id", nullable=True),
-    _event(),
-    # Whether only those digests are stored that its parent has not: then what is not said of a
-    # tensor is as in the parent, and no digest at all says that nothing touches it any more.
-    Column("partial", Boolean, nullable=True),
+    [
+        Column("id", SHA256, primary_key=True),
+        _link("base", "base_models.fingerprint"),
+        Column("created", MOMENT, nullable=False),
+        _link("parent_id", "versions.id", nullable=True),
+        _event(),
+        # Whether only those digests are stored that its parent has not: then what is not said of a
+        # tensor is as in the parent, and no digest at all says that nothing touches it any more.
+        Column("partial", Boolean, nullable=True),
+    ],
 )
 
-version_changes = Table(
+version_changes = _table(
     "version_changes",
-    metadata,
-    _link("version_id", "versions.id", key=True),
-    Column("position", Integer, primary_key=True, autoincrement=False),
-    _link("edit_id", "edits.id"),
-    Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
+    [
+        _link("version_id", "versions.id", key=True),
+        Column("position", Integer, primary_key=True, autoincrement=False),
+        _link("edit_id", "edits.id"),
+        Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
+    ],
     sqlite_with_rowid=False,
 )
 
 # What the changes of many versions come to, so that few rows lead back from any of them: see
 # `spans`. Made of `version_changes`, and no part of what an event covers.
-version_spans = Table(
+version_spans = _table(
     "version_spans",
-    metadata,
-    _link("version_id", "versions.id", key=True),
-    _link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
-    Column("level", Integer, nullable=False),
-    Column("dropped", LargeBinary, nullable=False),  # ids of edits, 32 bytes each
-    Column("appended", LargeBinary, nullable=False),
+    [
+        _link("version_id", "versions.id", key=True),
+        _link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
+        Column("level", Integer, nullable=False),
+        Column("dropped", LargeBinary, nullable=False),  # ids of edits, 32 bytes each
+        Column("appended", LargeBinary, nullable=False),
+    ],
 )
 
-version_tensors = Table(
+version_tensors = _table(
     "version_tensors",
-    metadata,
-    _link("version_id", "versions.id", key=True),
-    Column("tensor", String(255), primary_key=True),
-    Column("sha256", SHA256, nullable=False),  # empty in a partial list: not touched
+    [
+        _link("version_id", "versions.id", key=True),
+        Column("tensor", String(255), primary_key=True),
+        Column("sha256", SHA256, nullable=False),  # empty in a partial list: not touched
+    ],
     sqlite_with_rowid=False,
 )
 
-evaluations = Table(
+evaluations = _table(
     "evaluations",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    _link("version_id", "versions.id"),
-    _link("edit_id", "edits.id", nullable=True),
-    Column("metrics", JSON, nullable=False),
-    Column("created", MOMENT, nullable=False),
-    _event(),
-    Index(None, "edit_id"),
+    [
+        Column("id", Integer, primary_key=True),
+        _link("version_id", "versions.id"),
+        _link("edit_id", "edits.id", nullable=True),
+        Column("metrics", JSON, nullable=False),
+        Column("created", MOMENT, nullable=False),
+        _event(),
+        Index(None, "edit_id"),
+    ],
 )
 
-refs = Table(
+refs = _table(
     "refs",
-    metadata,
-    Column("name", String(255), primary_key=True),
-    Column("kind", String(8), nullable=False),
-    _link("version_id", "versions.id"),
+    [
+        Column("name", String(255), primary_key=True),
+        Column("kind", String(8), nullable=False),
+        _link("version_id", "versions.id"),
+    ],
 )
 
 # Append-only. `hash` covers `previous` and every other column, so a changed row shows; `payload`
 # is the digest of the rows that the event recorded. An event that moves no ref has an empty `ref`.
-events = Table(
+events = _table(
     "events",
-    metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("created", MOMENT, nullable=False),
-    Column("kind", String(16), nullable=False),
-    Column("ref", String(255), nullable=False),
-    _link("version_id", "versions.id"),
-    Column("parents", JSON, nullable=False),
-    _link("edit_id", "edits.id", nullable=True),
-    _text("message"),
-    Column("previous", SHA256, nullable=False),
-    Column("hash", SHA256, nullable=False),
-    Column("payload", SHA256, nullable=True),  # NULL before schema 0003
+    [
+        Column("seq", Integer, primary_key=True, autoincrement=False),
+        Column("created", MOMENT, nullable=False),
+        Column("kind", String(16), nullable=False),
+        Column("ref", String(255), nullable=False),
+        _link("version_id", "versions.id"),
+        Column("parents", JSON, nullable=False),
+        _link("edit_id", "edits.id", nullable=True),
+        _text("message"),
+        Column("previous", SHA256, nullable=False),
+        Column("hash", SHA256, nullable=False),
+        Column("payload", SHA256, nullable=True),  # NULL before schema 0003
+    ],
 )
 
 # What stands on the Hub, as far as this ledger put it there. No link to `versions`: a rollback may
 # publish one that this ledger does not know.
-publications = Table(
+publications = _table(
     "publications",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    _text("repo"),
-    _text("branch"),
-    Column("commit_id", String(64), nullable=False),
-    Column("version_id", SHA256, nullable=False),
-    Column("form", String(16), nullable=False),
-    _text("tag", nullable=True),
-    Column("created", MOMENT, nullable=False),
-    _event(),
-    Index(None, "version_id"),
+    [
+        Column("id", Integer, primary_key=True),
+        _text("repo"),
+        _text("branch"),
+        Column("commit_id", String(64), nullable=False),
+        Column("version_id", SHA256, nullable=False),
+        Column("form", String(16), nullable=False),
+        _text("tag", nullable=True),
+        Column("created", MOMENT, nullable=False),
+        _event(),
+        Index(None, "version_id"),
+    ],
 )

@@ -60,31 +60,31 @@ def report(
         raise BadDigest(since)
     try:
         with database.reading() as connection:
-            chain, found, ids = _examine(connection, database, since, delta)
+            chain, problems, ids = _examine(connection, database, since, delta)
     except KnEditError as error:
         return Report((Problem("database", str(database.path), error.phrase()),), (), None)
     notes = list(_notes(chain))
     try:
         foreign, unused = strays(blobs, ids)
     except OSError as error:
-        found.append(Problem("files", str(blobs.folder), error.strerror or str(error)))
+        problems.append(Problem("files", str(blobs.folder), error.strerror or str(error)))
     else:
-        found += [Problem("files", str(path), "it is no delta of any edit") for path in foreign]
+        problems += [Problem("files", str(path), "it is no delta of any edit") for path in foreign]
         if unused:
             note = f"{unused} deltas in {blobs.folder} belong to no edit; "
             notes.append(prefixed(note, phrase("`{gc}` tidies")))
-    return Report(tuple(found), tuple(notes), chain.hashes[-1] if chain.sound else None)
+    return Report(tuple(problems), tuple(notes), chain.hashes[-1] if chain.sound else None)
 
 
 def _examine(
     connection: Connection, database: Database, since: str | None, delta: Callable[[str], Delta]
 ) -> tuple[Chain, list[Problem], set[str]]:
     """The journal, everything that is wrong in the file, the ids of its edits."""
-    chain, found, ids = Chain(), list[Problem](), set[str]()
+    chain, all_problems, ids = Chain(), list[Problem](), set[str]()
     path = str(database.path)
 
     def look(part: str, subject: str, problems: Callable[[], Iterable[Problem]]) -> None:
-        found.extend(_readable(part, subject, problems))
+        all_problems.extend(_readable(part, subject, problems))
 
     look("database", path, lambda: _faults(connection, path))
     look("events", path, lambda: walk(connection, chain))
@@ -97,7 +97,7 @@ def _examine(
     look("version", path, lambda: _other_recipes(connection))
     look("version", path, lambda: _other_spans(connection))
     look("delta", path, lambda: _other_deltas(connection, delta, ids))
-    return chain, found, ids
+    return chain, all_problems, ids
 
 
 def _readable(
@@ -176,9 +176,9 @@ def _place(chain: Chain, ref: str, event: str, version: str) -> None:
     if event == journal.DELETE:
         chain.placed.pop(ref, None)
     elif event == journal.SWITCH:
-        for other, (kind, at) in chain.placed.items():
+        for name, (kind, position) in chain.placed.items():
             if kind == CURRENT:
-                chain.placed[other] = ("branch", at)
+                chain.placed[name] = ("branch", position)
         chain.placed[ref] = (CURRENT, version)
     elif event == journal.TAG:
         chain.placed[ref] = ("tag", version)
@@ -241,9 +241,9 @@ def _other_recipes(connection: Connection) -> Iterator[Problem]:
         base = bases.pop(id_, None)
         if recipe is None or not isinstance(base, str) or id_ != recipe.version_id(base):
             yield Problem("version", str(id_), "its edits are not those of its id")
-    for other in sorted(bases, key=str):
+    for version in sorted(bases, key=str):
         message = "the version that it is stored as a change of is not there"
-        yield Problem("version", str(other), message)
+        yield Problem("version", str(version), message)
 
 
 def _other_spans(connection: Connection) -> Iterator[Problem]:

@@ -63,9 +63,9 @@ def all_of(several: Iterable[Writes]) -> Writes:
     return Writes(slots, layers)
 
 
-def overlap(edit: str, other: str, writes_of: WritesOf) -> Overlap | None:
+def overlap(edit: str, other_edit: str, writes_of: WritesOf) -> Overlap | None:
     """Where two edits meet; None if they do not."""
-    ours, theirs = writes_of(edit), writes_of(other)
+    ours, theirs = writes_of(edit), writes_of(other_edit)
     both = ours.slots.keys() & theirs.slots.keys()
     under = {  # slots that one edit writes by themselves, and the other one with their layer
         slot: mode
@@ -79,7 +79,7 @@ def overlap(edit: str, other: str, writes_of: WritesOf) -> Overlap | None:
         return None
     return Overlap(
         edit,
-        other,
+        other_edit,
         slots=tuple(sorted(both | under.keys())),
         layers=tuple(sorted(layers)),
         order_counts=bool(both) or "set" in under.values(),
@@ -93,16 +93,16 @@ def meeting(writes: Iterable[Writes]) -> Iterator[tuple[int, int]]:
     """
     writers: dict[NeuronId, list[int]] = defaultdict(list)
     single: dict[int, set[int]] = defaultdict(set)  # who writes slots of a layer
-    whole: dict[int, list[int]] = defaultdict(list)
+    whole_layers: dict[int, list[int]] = defaultdict(list)
     for place, each in enumerate(writes):
         for slot in each.slots:
             writers[slot].append(place)
             single[slot.layer].add(place)
         for layer in each.layers:
-            whole[layer].append(place)
-    for places in (*writers.values(), *whole.values()):
+            whole_layers[layer].append(place)
+    for places in (*writers.values(), *whole_layers.values()):
         yield from combinations(places, 2)
-    for layer, places in whole.items():
+    for layer, places in whole_layers.items():
         for pair in product(places, single[layer]):
             yield min(pair), max(pair)
 
@@ -111,17 +111,17 @@ def writers(edits: Mapping[str, Writes], of: Mapping[str, Writes]) -> dict[str, 
     """For each edit in `of` those of `edits` that write some of what it writes."""
     of_slot: dict[NeuronId, set[str]] = defaultdict(set)
     inside: dict[int, set[str]] = defaultdict(set)  # those that write slots of a layer
-    whole: dict[int, set[str]] = defaultdict(set)
+    whole_layers: dict[int, set[str]] = defaultdict(set)
     for edit, writes in edits.items():
         for slot in writes.slots:
             of_slot[slot].add(edit)
             inside[slot.layer].add(edit)
         for layer in writes.layers:
-            whole[layer].add(edit)
+            whole_layers[layer].add(edit)
     return {
         edit: set().union(
             *(of_slot[slot] for slot in writes.slots),
-            *(whole[layer] for layer in writes.in_layers),
+            *(whole_layers[layer] for layer in writes.in_layers),
             *(inside[layer] for layer in writes.layers),
         )
         for edit, writes in of.items()

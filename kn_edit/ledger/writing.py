@@ -44,9 +44,9 @@ def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) ->
     row = {"id": root, "base": base.fingerprint, "created": now, "seq": seq}
     connection.execute(insert(versions).values(row))
     connection.execute(insert(refs).values(name=BRANCH, kind="branch", version_id=root))
-    events.append(
-        connection, created=now, kind="init", ref=BRANCH, version=root, message=f"init {base.name}"
-    )
+    message = f"init {base.name}"
+    event = events.NewEvent(created=now, kind="init", ref=BRANCH, version=root, message=message)
+    events.append(connection, event)
 
 
 def check_head(connection: Connection, plan: Advance) -> None:
@@ -69,13 +69,15 @@ def move_branch(connection: Connection, plan: Advance, now: str) -> None:
     connection.execute(move)
     events.append(
         connection,
-        created=now,
-        kind=plan.kind,
-        ref=plan.branch,
-        version=plan.version,
-        parents=plan.parents,
-        edit=plan.edit,
-        message=plan.message,
+        events.NewEvent(
+            created=now,
+            kind=plan.kind,
+            ref=plan.branch,
+            version=plan.version,
+            parents=plan.parents,
+            edit=plan.edit,
+            message=plan.message,
+        ),
     )
 
 
@@ -85,16 +87,17 @@ def place_tag(connection: Connection, name: str, target: str, move: bool, now: s
     Raises NameTaken where a branch has the name, and TagExists unless it may move.
     """
     query = select(refs.c.version_id, refs.c.kind).where(refs.c.name == name).with_for_update()
-    known = connection.execute(query).first()
-    if known is not None and known.kind != "tag":
+    existing = connection.execute(query).first()
+    if existing is not None and existing.kind != "tag":
         raise NameTaken(name, "branch", "tag")
-    if known is not None and known.version_id == target:
+    if existing is not None and existing.version_id == target:
         return
-    if known is not None and not move:
-        raise TagExists(name, known.version_id)
+    if existing is not None and not move:
+        raise TagExists(name, existing.version_id)
     connection.execute(delete(refs).where(refs.c.name == name))
     connection.execute(insert(refs).values(name=name, kind="tag", version_id=target))
-    events.append(connection, created=now, kind="tag", ref=name, version=target)
+    event = events.NewEvent(created=now, kind="tag", ref=name, version=target)
+    events.append(connection, event)
 
 
 def place_base(
@@ -135,10 +138,12 @@ def _describe_version(
     parent, steps, hops = _shortest(connection, fingerprint, plan.recipe, parents)
     span = new_span(effect_of(steps), hops, len(plan.recipe))
     # A span ends the line of versions that are read together for their digests, too.
-    known = {} if parent is None or span else read_digests(connection, parent)
-    partial = {name: digests.get(name, "") for name in {*known, *digests}}
-    partial = {name: digest for name, digest in partial.items() if known.get(name) != digest}
-    is_partial = bool(known) and len(partial) < len(digests)
+    parent_digests = {} if parent is None or span else read_digests(connection, parent)
+    partial = {name: digests.get(name, "") for name in {*parent_digests, *digests}}
+    partial = {
+        name: digest for name, digest in partial.items() if parent_digests.get(name) != digest
+    }
+    is_partial = bool(parent_digests) and len(partial) < len(digests)
     values = {"parent_id": parent, "partial": True if is_partial else None}
     connection.execute(update(versions).where(versions.c.id == plan.version).values(values))
     changed_edits = [
@@ -179,7 +184,7 @@ def _shortest(
         hops = lists.way_back(connection, candidate)
         before = lists.proven_before(fingerprint, candidate)
         if before is None:
-            before = lists.known(fingerprint, lists.list_of(hops))
+            before = lists.as_recipe(fingerprint, lists.list_of(hops))
         fewest = len(best[1]) if best else len(recipe)
         if abs(len(recipe) - len(before)) >= fewest:  # so many changes are needed at least
             continue
@@ -223,12 +228,14 @@ def _pulled(
 ) -> None:
     events.append(
         connection,
-        created=now,
-        kind="pull",
-        ref=plan.source,
-        version=plan.version,
-        edit=edit,
-        message=message,
+        events.NewEvent(
+            created=now,
+            kind="pull",
+            ref=plan.source,
+            version=plan.version,
+            edit=edit,
+            message=message,
+        ),
     )
 
 
@@ -237,29 +244,31 @@ def _is_known(connection: Connection, version: str, digests: Mapping[str, str]) 
     query = select(versions.c.id).where(versions.c.id == version)
     if connection.execute(query).scalar() is None:
         return False
-    known = read_digests(connection, version)
-    names = known.keys() | digests.keys()
-    differing = sorted(name for name in names if known.get(name) != digests.get(name))
+    stored = read_digests(connection, version)
+    names = stored.keys() | digests.keys()
+    differing = sorted(name for name in names if stored.get(name) != digests.get(name))
     if differing:
         raise DigestsDiffer(version, tuple(differing))
     return True
 
 
-def add_publication(connection: Connection, one: Publication, now: str) -> None:
+def add_publication(connection: Connection, publication: Publication, now: str) -> None:
     """Note that a version was published. A push that found all in place adds no second row."""
     columns = {
-        "repo": one.repo,
-        "branch": one.branch,
-        "commit_id": one.commit,
-        "version_id": one.version,
-        "form": one.form,
-        "tag": one.tag,
+        "repo": publication.repo,
+        "branch": publication.branch,
+        "commit_id": publication.commit,
+        "version_id": publication.version,
+        "form": publication.form,
+        "tag": publication.tag,
     }
-    same = (publications.c[name].is_not_distinct_from(value) for name, value in columns.items())
-    if connection.execute(select(publications.c.id).where(*same)).first() is None:
+    matches = (publications.c[name].is_not_distinct_from(value) for name, value in columns.items())
+    if connection.execute(select(publications.c.id).where(*matches)).first() is None:
         seq = events.next_seq(connection)
         connection.execute(insert(publications).values(**columns, created=now, seq=seq))
-        events.note(connection, created=now, kind="publish", message=f"publish {one.version}")
+        events.note(
+            connection, created=now, kind="publish", message=f"publish {publication.version}"
+        )
 
 
 def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
@@ -301,9 +310,9 @@ def _fact(connection: Connection, fact: FactChange) -> int:
         facts.c.subject.is_not_distinct_from(fact.subject),
         facts.c.answer.is_not_distinct_from(fact.answer),
     )
-    known = connection.execute(query).scalar()
-    if known is not None:
-        return int(known)
+    existing_id = connection.execute(query).scalar()
+    if existing_id is not None:
+        return int(existing_id)
     values = {
         "relation": fact.relation,
         "subject": fact.subject,

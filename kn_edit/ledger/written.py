@@ -41,8 +41,8 @@ def of_edits(connection: Connection, ids: Collection[str] | None = None) -> dict
             row = Row("edit_slots", values)
             slots[row.text("edit_id")][_neuron(row)] = row.text("mode")
     layers: dict[str, dict[int, int]] = defaultdict(dict)
-    whole = select(edit_layers).order_by(edit_layers.c.layer)
-    for part in parts(whole, edit_layers.c.edit_id, ids):
+    layer_query = select(edit_layers).order_by(edit_layers.c.layer)
+    for part in parts(layer_query, edit_layers.c.edit_id, ids):
         _take_layers(connection, part, layers)
     edits_ = slots.keys() | layers.keys()
     return {edit: Writes(slots.get(edit, {}), layers.get(edit, {})) for edit in edits_}
@@ -59,21 +59,21 @@ def _take_layers(
         layers[row.text("edit_id")][row.number("layer")] = row.number("rank")
 
 
-def sharing(connection: Connection, what: Writes) -> dict[str, Writes]:
+def sharing(connection: Connection, writes: Writes) -> dict[str, Writes]:
     """The edits that write some of what is written here, each with what it writes of it."""
     slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
     columns = (edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron, edit_slots.c.mode)
-    single = [(slot.layer, slot.index) for slot in what.slots if slot.layer not in what.layers]
+    single = [(slot.layer, slot.index) for slot in writes.slots if slot.layer not in writes.layers]
     places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
     queries = [
         *(select(*columns).where(places.in_(part)) for part in chunks(single, AT_ONCE // 2)),
-        *parts(select(*columns), edit_slots.c.layer, what.layers),
+        *parts(select(*columns), edit_slots.c.layer, writes.layers),
     ]
     for query in queries:
         for row in connection.execute(query):
             slots[row.edit_id][NeuronId(row.layer, row.neuron)] = row.mode
     layers: dict[str, dict[int, int]] = defaultdict(dict)
-    for part in parts(select(edit_layers), edit_layers.c.layer, what.in_layers):
+    for part in parts(select(edit_layers), edit_layers.c.layer, writes.in_layers):
         _take_layers(connection, part, layers)
     edits_ = slots.keys() | layers.keys()
     return {edit: Writes(slots.get(edit, {}), layers.get(edit, {})) for edit in edits_}
@@ -85,10 +85,10 @@ def modes(connection: Connection, neuron: NeuronId) -> dict[str, str]:
         edit_slots.c.layer == neuron.layer, edit_slots.c.neuron == neuron.index
     )
     rows = (Row("edit_slots", row) for row in connection.execute(query).mappings())
-    found = {row.text("edit_id"): row.text("mode") for row in rows}
+    slot_modes = {row.text("edit_id"): row.text("mode") for row in rows}
     layers: dict[str, dict[int, int]] = defaultdict(dict)
     _take_layers(connection, select(edit_layers).where(edit_layers.c.layer == neuron.layer), layers)
-    return found | dict.fromkeys(layers, LOW_RANK)
+    return slot_modes | dict.fromkeys(layers, LOW_RANK)
 
 
 def _neuron(row: Row) -> NeuronId:

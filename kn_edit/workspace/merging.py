@@ -210,6 +210,6 @@ def _told(conflict: FactConflict) -> tuple[str, str, str, str, str, str, str, st
     ours, theirs, fact = conflict.ours, conflict.theirs, conflict.fact
     return (
         *(fact.relation, fact.subject or ""),
-        *(ours.said, ours.edit, ours.since),
-        *(theirs.said, theirs.edit, theirs.since),
+        *(ours.answer_text, ours.edit, ours.since),
+        *(theirs.answer_text, theirs.edit, theirs.since),
     )
