@@ -56,7 +56,7 @@ from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasur
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
-from kn_edit.editing.correcting import correction, written_layers
+from kn_edit.editing.correcting import CorrectionTask, correction, written_layers
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import Bench
 from kn_edit.editing.locating import prompts_for
@@ -141,16 +141,15 @@ class Methods:
             for at in sorted(rng.sample(range(model.d_ff), RANDOM_SLOTS))
         ]
         others = neighbours(model, self.bench.locator(live), row.case)
-        solved = correction(
-            model,
-            row.case,
-            row.to,
-            asked(model, row),
-            others,
-            Correction().settings_for(model),
+        task = CorrectionTask(
+            case=row.case,
+            to=row.to,
+            chains=asked(model, row),
+            neighbours=others,
             slots=elsewhere,
         )
-        return LowRankShifts(solved.factors, {key: solved.story[key] for key in SOLVED})
+        solved = correction(model, task, Correction().settings_for(model))
+        return LowRankShifts(solved.factors, {key: solved.provenance[key] for key in SOLVED})
 
     def exam(self, row: Row) -> UpdateExam:
         """What kn-edit measures an update of this row by."""
@@ -161,7 +160,7 @@ class Methods:
             others = neighbours(model, self.bench.locator(live), case)
             held_out = judging_paraphrases(model, case.relation, case.fact, row.to)
             old = tuple(ask(model, prompt) for prompt in edited)
-        probes = Probes(edited, held_out, others.judges, others.same_judges)
+        probes = Probes(edited, held_out, others.judges, others.same_subject_judges)
         return UpdateExam(probes, old, row.to, case.answered_by_model)
 
 

@@ -11,11 +11,11 @@ from tiny_models import LAYERS, SHAPES, tiny
 from torch import Tensor
 
 from kn_edit.editing import correcting
-from kn_edit.editing.correcting import correction
+from kn_edit.editing.correcting import CorrectionTask, correction
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.edits import correct
-from kn_edit.edits.correct import Asked, CorrectionSettings, Factors, Lesson, corrected
-from kn_edit.edits.keys import EVEN, Keys, keys_of
+from kn_edit.edits.correct import CorrectionSettings, Factors, Lesson, QuestionGroup, corrected
+from kn_edit.edits.keys import DAMPING, Keys, keys_of
 from kn_edit.edits.suffix import LowRankShift, shifted
 from kn_edit.errors import BadSetting
 from kn_edit.facts import (
@@ -62,11 +62,11 @@ def chains(model: Model, subject: str, texts: tuple[str, ...], answer: str) -> l
     return [ask(model, Prompt(fact, Template(text)), answer) for text in texts]
 
 
-def asked(model: Model, subject: str, texts: tuple[str, ...], answer: str) -> list[Asked]:
+def asked(model: Model, subject: str, texts: tuple[str, ...], answer: str) -> list[QuestionGroup]:
     return [chain.questions for chain in chains(model, subject, texts, answer)]
 
 
-def near(model: Model) -> list[Asked]:
+def near(model: Model) -> list[QuestionGroup]:
     facts = [Fact("capital", subject, "") for subject in ("Japan", "Cuba", "Egypt")]
     return [(ask_openly(model, Prompt(fact, Template(OWN[0]))),) for fact in facts]
 
@@ -98,13 +98,13 @@ def keys(model: Model, rank: int = 4) -> list[Keys]:
 
 def lesson(model: Model, found: list[Keys]) -> Lesson:
     return Lesson(
-        own=asked(model, "France", OWN, answer(model)),
-        reworded=asked(model, "France", OTHERWISE, answer(model)),
-        near=near(model),
-        same=asked(model, "France", ("people in [X] speak [Y]",), "French"),
+        prompts=asked(model, "France", OWN, answer(model)),
+        rewordings=asked(model, "France", OTHERWISE, answer(model)),
+        other_subjects=near(model),
+        same_subject=asked(model, "France", ("people in [X] speak [Y]",), "French"),
         text=[tuple(Question(ids, place, 0) for place in (2, 3)) for ids in texts(model)],
         keys=found,
-        usual=usual_sizes(model, texts(model)),
+        typical_norms=usual_sizes(model, texts(model)),
     )
 
 
@@ -193,7 +193,7 @@ def test_no_other_direction_answers_more_evenly_at_as_little_noise_as_the_first_
 
     def uneven(directions: Tensor) -> Tensor:
         off = heard.double() @ directions.T - 1
-        return off.square().mean(0) + EVEN * ((directions @ moment) * directions).sum(1)
+        return off.square().mean(0) + DAMPING * ((directions @ moment) * directions).sum(1)
 
     # The key is scaled for its strongest response to be 1.
     scales = torch.linspace(0.1, 2, 400, dtype=torch.float64)[:, None]
@@ -280,11 +280,14 @@ def test_slots_that_are_named_are_written_in_place_of_the_best():
     fact = Fact("capital", "France", "Paris")
     case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)
     near_questions = tuple(question for some in near(model) for question in some)
-    around = Neighbours(named=near_questions, near=(), elsewhere=(), judges=())
-    asking = [ask(model, Prompt(fact, Template(OWN[0])), "New York")]
-    slots = [NeuronId(1, at) for at in (4, 7, 11, 19)]
-    settings = replace(EASY, steps=2)
-    found = correction(model, case, "New York", asking, around, settings, slots=slots)
+    task = CorrectionTask(
+        case=case,
+        to="New York",
+        chains=[ask(model, Prompt(fact, Template(OWN[0])), "New York")],
+        neighbours=Neighbours(named=near_questions, other_subjects=(), elsewhere=(), judges=()),
+        slots=[NeuronId(1, index) for index in (4, 7, 11, 19)],
+    )
+    found = correction(model, task, replace(EASY, steps=2))
     assert list(found.factors) == [1]
     u, v = found.factors[1]
     assert u.abs().sum(0).nonzero().flatten().tolist() == [4, 7, 11, 19]
@@ -296,14 +299,14 @@ def test_what_is_held_is_not_said_about_names_that_the_keys_were_made_against(mo
     fact = Fact("capital", "France", "Paris")
     case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)
     judge = Prompt(Fact("capital", "Japan", "Tokyo"), Template(OWN[0]))
-    around = Neighbours(named=(), near=(), elsewhere=(), judges=(judge,))
+    around = Neighbours(named=(), other_subjects=(), elsewhere=(), judges=(judge,))
     against: list[str] = []
     lessons: list[Lesson] = []
     made = correcting._keys
 
-    def keys_made(model, layers, mine, others, *rest):
-        against.extend(name for name, _ in others)
-        return made(model, layers, mine, others, *rest)
+    def keys_made(model, layers, *, other_prompts, **options):
+        against.extend(name for name, _ in other_prompts)
+        return made(model, layers, other_prompts=other_prompts, **options)
 
     def kept(model, lesson, settings, tick):
         lessons.append(lesson)
@@ -311,8 +314,10 @@ def test_what_is_held_is_not_said_about_names_that_the_keys_were_made_against(mo
 
     monkeypatch.setattr(correcting, "_keys", keys_made)
     monkeypatch.setattr(correcting, "corrected", kept)
-    correction(model, case, "New York", chains(model, "France", OWN, "New York"), around, EASY)
-    texts = [model.tokenizer.decode(group[0].ids) for group in lessons[0].near]
+    asking = chains(model, "France", OWN, "New York")
+    task = CorrectionTask(case=case, to="New York", chains=asking, neighbours=around)
+    correction(model, task, EASY)
+    texts = [model.tokenizer.decode(group[0].ids) for group in lessons[0].other_subjects]
     held = [text.partition(" is ")[0] for text in texts]  # without what the model goes on with
     assert len({*against}) > 3
     assert len(held) > 3
@@ -327,8 +332,9 @@ def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
     model = tiny("llama")
     told = lesson(model, keys(model))
     solution = corrected(model, told, EASY)
-    kept = [question for some in (*told.near, *told.same, *told.text) for question in some]
-    own = [question for some in told.own for question in some]
+    groups = (*told.other_subjects, *told.same_subject, *told.text)
+    kept = [question for group in groups for question in group]
+    own = [question for group in told.prompts for question in group]
     before = torch.stack(list(log_p(model, kept)))
     with shifted(model, shifts(solution)):
         after = torch.stack(list(log_p(model, kept)))
@@ -345,7 +351,7 @@ def test_the_spill_it_tells_bounds_what_is_written_in_other_texts():
     solution = corrected(model, told, EASY)
     seen = coefficients_in(model, texts(model), EVERYWHERE)
     written = 0.0
-    for layer, usual in enumerate(told.usual.tolist()):
+    for layer, usual in enumerate(told.typical_norms.tolist()):
         said = shifts(solution)[layer].written(seen[layer]) / usual
         written += float(said.square().sum(1).mean())
     assert 0 < written <= solution.spill * 1.1
@@ -432,7 +438,8 @@ def test_an_answer_that_is_far_behind_is_pressed_for_at_once():
 
 def test_nothing_need_be_kept():
     model = tiny("llama")
-    alone = replace(lesson(model, keys(model)), near=(), same=(), text=(), reworded=())
+    nothing = {"other_subjects": (), "same_subject": (), "text": (), "rewordings": ()}
+    alone = replace(lesson(model, keys(model)), **nothing)
     assert corrected(model, alone, EASY).reached
 
 

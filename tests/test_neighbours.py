@@ -49,13 +49,18 @@ def test_no_subject_that_judges_is_held_in_place(bench):
     judging = {prompt.fact.subject for prompt in found.judges}
     assert judging
     assert "France" not in judging
-    assert not asked_about(model, FRANCE, judging | {"France"}) & {*found.near, *found.elsewhere}
+    assert not asked_about(model, FRANCE, judging | {"France"}) & {
+        *found.other_subjects,
+        *found.elsewhere,
+    }
 
 
 def test_one_prompt_of_every_other_subject_may_be_held(bench):
     model, found = shared_out(bench, FRANCE)
-    assert len(found.near) == len(set(found.near)) >= HELD
-    assert {*found.near} <= asked_about(model, FRANCE, {f.subject for f in FRANCE.relation.facts})
+    assert len(found.other_subjects) == len(set(found.other_subjects)) >= HELD
+    assert {*found.other_subjects} <= asked_about(
+        model, FRANCE, {f.subject for f in FRANCE.relation.facts}
+    )
 
 
 def test_other_relations_are_held_as_well_also_beside_named_neighbours(bench):
@@ -65,7 +70,7 @@ def test_other_relations_are_held_as_well_also_beside_named_neighbours(bench):
     assert not of_capital & {*found.elsewhere}
     named = case_of(relation="capital", subject="France", neighbours=["Spain"])
     _, beside = shared_out(bench, named)
-    assert (beside.near, beside.elsewhere) == ((), found.elsewhere)
+    assert (beside.other_subjects, beside.elsewhere) == ((), found.elsewhere)
     assert {*beside.named} <= asked_about(model, FRANCE, {"Spain"})
 
 
@@ -87,12 +92,12 @@ def test_the_nearest_are_those_whose_coefficients_point_the_same_way():
 )
 def test_neighbours_are_found_where_nobody_names_any(bench, case):
     model, found = shared_out(bench, case)
-    assert len(found.near) >= HELD
+    assert len(found.other_subjects) >= HELD
     assert len(found.judges) >= 12
     judging = {ask_openly(model, prompt) for prompt in found.judges}
     own = {ask_openly(model, prompt) for prompt in prompts_for(model, case.relation, case.fact)}
-    assert not judging & {*found.near}
-    assert not own & (judging | {*found.near})
+    assert not judging & {*found.other_subjects}
+    assert not own & (judging | {*found.other_subjects})
     assert case.fact.subject not in {prompt.fact.subject for prompt in found.judges}
     assert shared_out(bench, case)[1] == found
 
@@ -100,11 +105,11 @@ def test_neighbours_are_found_where_nobody_names_any(bench, case):
 def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
     case = case_of(prompts=["The capital of [X] is [Y]."], subject="France", answer="Paris")
     model, found = shared_out(bench, case)
-    judging = {ask_openly(model, prompt) for prompt in found.same_judges}
-    assert len(judging) == len(found.same_judges) == len(found.same) == 6
-    assert not judging & {*found.same}
-    assert {prompt.fact.subject for prompt in found.same_judges} == {"France"}
-    assert not any("capital" in prompt.cloze for prompt in found.same_judges)
+    judging = {ask_openly(model, prompt) for prompt in found.same_subject_judges}
+    assert len(judging) == len(found.same_subject_judges) == len(found.same_subject) == 6
+    assert not judging & {*found.same_subject}
+    assert {prompt.fact.subject for prompt in found.same_subject_judges} == {"France"}
+    assert not any("capital" in prompt.cloze for prompt in found.same_subject_judges)
 
 
 def test_of_each_few_the_first_that_the_model_is_decided_about_judges(bench):
@@ -131,7 +136,7 @@ def test_prompts_of_the_file_judge_and_are_not_held(bench):
     model, found = shared_out(bench, replace(case, judges=(judge,)))
     assert found.judges[0] == judge
     assert len(found.judges) == 12
-    assert ask_openly(model, judge) not in found.near
+    assert ask_openly(model, judge) not in found.other_subjects
 
 
 def test_rows_that_ask_the_same_come_first(bench):
@@ -143,7 +148,7 @@ def test_rows_that_ask_the_same_come_first(bench):
     held = {
         name
         for name in beside
-        if ask_openly(model, Prompt(Fact("own", name, ""), template)) in found.near
+        if ask_openly(model, Prompt(Fact("own", name, ""), template)) in found.other_subjects
     }
     assert asked | held == {*beside}
     assert not asked & held

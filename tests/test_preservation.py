@@ -53,7 +53,7 @@ def test_coefficients_are_known_at_every_place_but_the_fact_s_own(shape):
     model = tiny(shape)
     around, own, others, earlier = of_everyone(model)
     text = everywhere(model)
-    elsewhere = [*others.near, *others.elsewhere, *earlier, *others.named, *text]
+    elsewhere = [*others.other_subjects, *others.elsewhere, *earlier, *others.named, *text]
     torch.testing.assert_close(around.prompt_coefficients, at_neurons(model, own))
     assert around.elsewhere.neurons == NEURONS
     torch.testing.assert_close(around.elsewhere.coefficients, at_neurons(model, elsewhere))
@@ -81,7 +81,7 @@ def test_all_that_the_user_named_is_held_and_of_the_rest_what_is_reached_most(sh
     wanted = at_neurons(model, own)[:, :2].mean(0)
     rest = held[len(always) :]
     for some, most in (
-        (others.near, HELD),
+        (others.other_subjects, HELD),
         (others.elsewhere, HELD_ELSEWHERE),
         (earlier, HELD_EARLIER),
     ):

@@ -21,7 +21,7 @@ from kn_edit.editing.neighbours import Neighbours
 from kn_edit.editing.neutral import SEEN_TEXTS
 from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.calibrate import Tick
-from kn_edit.edits.correct import Asked, CorrectionSettings, Lesson, corrected
+from kn_edit.edits.correct import CorrectionSettings, Lesson, QuestionGroup, corrected
 from kn_edit.edits.keys import Keys, keys_of
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import (
@@ -56,7 +56,7 @@ LAYERS = 8  # of them
 REWORDED = 6  # rewordings of the prompts, frames around them
 VARIED = 18  # and prompts with some words left out and others put in
 OTHER_NAMES = 40  # that are heard like the subject, in the user's prompts
-FEWER = 4  # of them in each rewording, others each time
+NAMES_PER_REWORDING = 4  # of them in each rewording, others each time
 HELD_NAMES = 36  # others that are heard like it, about which what is said is held
 CONTINUED = 3  # tokens that another subject's prompt goes on for, all held
 TEXT_TOKENS = 16  # of a neutral sentence
@@ -64,7 +64,7 @@ TEXT_PLACES = 5  # held in it
 SENTENCES = 100  # of the bundled relations: beside ordinary ones: what is heard elsewhere
 DRAWN_TEXTS = 60  # of random tokens, which hold words that no sentence here has
 DRAWN_TOKENS = 16
-TOLD = 20  # slots that the record names, the best
+RECORDED_SLOTS = 20  # slots that the record names, the best
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,67 +76,84 @@ class Correction:
     """
 
     factors: Mapping[int, tuple[Tensor, Tensor]]
-    story: dict[str, Any]
+    provenance: dict[str, Any]
     best: tuple[tuple[NeuronId, float], ...]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CorrectionTask:
+    """A fact that is to be corrected, and what must stay.
+
+    chains: the user's prompts, asked for the new answer `to`; earlier: what earlier edits say, to
+    be held; slots: write these, instead of the best
+    """
+
+    case: Case
+    to: str
+    chains: Sequence[Chain]
+    neighbours: Neighbours
+    earlier: Sequence[Question] = ()
+    slots: Sequence[NeuronId] = ()
 
 
 def correction(
     model: Model,
-    case: Case,
-    to: str,
-    chains: Sequence[Chain],
-    others: Neighbours,
+    task: CorrectionTask,
     settings: CorrectionSettings,
     *,
-    earlier: Sequence[Question] = (),
-    slots: Sequence[NeuronId] = (),
     tick: Tick = lambda step, margin: None,
 ) -> Correction:
-    """Solve for a new answer to a case's prompts.
-
-    chains: the user's prompts, asked for the new answer; earlier: what earlier edits say, to be
-    held; slots: write these, instead of the best. Raises NotFinite.
-    """
+    """Solve for a new answer to a case's prompts. Raises NotFinite."""
+    case, to, chains, neighbours = task.case, task.to, task.chains, task.neighbours
     finder = Finder.of(model, case)
-    more = other_words(model, case, to, chains)
-    layers = sorted({slot.layer for slot in slots}) or written_layers(model)
-    names = _heard_alike(model, finder, others, chains[0], layers)
+    rewordings = other_words(model, case, to, chains)
+    layers = sorted({slot.layer for slot in task.slots}) or written_layers(model)
+    names = _confusable_names(model, finder, neighbours, chains[0], layers)
     # A name that the keys were made against is hardly heard, so holding it would teach nothing.
-    named = _about_others(model, finder, names[::2][:OTHER_NAMES], chains, more)
+    named_prompts = _about_others(model, finder, names[::2][:OTHER_NAMES], chains, rewordings)
     held = _in_turn(model, finder, names[1::2][:HELD_NAMES], chains)
-    near = _continuations(model, [*others.named, *others.near, *held])
-    same = _continuations(model, others.same)
+    other_subjects = _continuations(model, [*neighbours.named, *neighbours.other_subjects, *held])
+    same_subject = _continuations(model, neighbours.same_subject)
     neutral = _neutral(model)
-    text = [*_places_in_text(model, neutral), *((q,) for q in (*others.elsewhere, *earlier))]
+    questions = (*neighbours.elsewhere, *task.earlier)
+    text = [*_places_in_text(model, neutral), *((question,) for question in questions)]
     ordinary = [*neutral, *_sentences(model), *_random_texts(model)]
-    mine = [(finder.subject, chain) for chain in (*chains, *more)]
-    keys = _keys(model, layers, mine, named, ordinary, settings, slots)
-    usual = usual_sizes(model, neutral)
+    subject_prompts = [(finder.subject, chain) for chain in (*chains, *rewordings)]
+    keys = _keys(
+        model,
+        layers,
+        subject_prompts=subject_prompts,
+        other_prompts=named_prompts,
+        ordinary=ordinary,
+        settings=settings,
+        slots=task.slots,
+    )
+    norms = usual_sizes(model, neutral)[[layer_keys.layer for layer_keys in keys]]
     lesson = Lesson(
-        own=[chain.questions for chain in chains],
-        reworded=[
-            *(chain.questions for chain in more),
+        prompts=[chain.questions for chain in chains],
+        rewordings=[
+            *(chain.questions for chain in rewordings),
             *((question,) for question in less_own_words(model, chains)),
         ],
-        near=near,
-        same=same,
+        other_subjects=other_subjects,
+        same_subject=same_subject,
         text=text,
         keys=keys,
-        usual=usual[[one.layer for one in keys]].clamp_min(torch.finfo(torch.float32).tiny),
+        typical_norms=norms.clamp_min(torch.finfo(torch.float32).tiny),
     )
     solution = corrected(model, lesson, settings, tick=tick)
-    parts = [pair for one in keys for pair in one.best(TOLD)]
-    best = sorted(parts, key=lambda pair: (-pair[1], pair[0]))[:TOLD]
-    story = {
+    parts = [pair for layer_keys in keys for pair in layer_keys.best(RECORDED_SLOTS)]
+    best = sorted(parts, key=lambda pair: (-pair[1], pair[0]))[:RECORDED_SLOTS]
+    provenance = {
         "method": "keys",
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": part} for neuron, part in best
         ],
-        **solution.told(),
+        **solution.record(),
         "added": 0,  # to knowledge neurons: there are none
         "why": "",
     }
-    return Correction(solution.by_layer, story, tuple(sorted(best)))
+    return Correction(solution.by_layer, provenance, tuple(sorted(best)))
 
 
 def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Chain]:
@@ -146,25 +163,25 @@ def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> l
     draw = Random(SEED)
     prompts = prompts_for(model, case.relation, case.fact)
     framed = reworded(model, prompts, to, for_solver, REWORDED)
-    each = -(-VARIED // len(prompts))
+    per_prompt = -(-VARIED // len(prompts))
     varied = reworded(
         model,
         prompts,
         to,
-        lambda template, _: _as_rewordings(varied_templates(template, each, draw)),
+        lambda template, _: _as_rewordings(varied_templates(template, per_prompt, draw)),
         VARIED,
     )
     return [ask(model, prompt, to) for prompt in (*framed, *varied)]
 
 
-Named = tuple[str, Chain]  # a subject, and a prompt about it
+SubjectPrompt = tuple[str, Chain]  # a subject, and a prompt about it
 
 
 def _keys(
     model: Model,
     layers: Sequence[int],
-    mine: Sequence[Named],
-    others: Sequence[Named],
+    subject_prompts: Sequence[SubjectPrompt],
+    other_prompts: Sequence[SubjectPrompt],
     ordinary: Sequence[Ids],
     settings: CorrectionSettings,
     slots: Sequence[NeuronId],
@@ -175,14 +192,14 @@ def _keys(
     there are any. Prompts about others count whole, and once more where they name their subject:
     there an edit of one is taken for one of all.
     """
-    heard = _heard(model, mine, layers).named
+    subject_coefficients = _prompt_coefficients(model, subject_prompts, layers).at_subject
     in_texts = _in_texts(model, ordinary, layers)
-    named = _heard(model, others, layers)
-    kinds = (in_texts, named.whole, named.named)
+    other_coefficients = _prompt_coefficients(model, other_prompts, layers)
+    kinds = (in_texts, other_coefficients.every_token, other_coefficients.at_subject)
     return [
         keys_of(
             layer,
-            heard[layer],
+            subject_coefficients[layer],
             [kind[layer] for kind in kinds],
             rank=settings.rank,
             most=settings.slots and max(1, settings.slots // len(layers)),
@@ -195,12 +212,12 @@ def _keys(
 def _in_texts(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -> dict[int, Tensor]:
     """Coefficients at every token of texts, (places, d_ff), of each layer; in a masked LM also at
     a few that are masked, for there it is asked."""
-    seen = coefficients_in(model, texts, layers)
+    by_layer = coefficients_in(model, texts, layers)
     if model.causal:
-        return seen
-    asked = [question for group in _places_in_text(model, texts) for question in group]
-    rows = coefficients(model, asked)
-    return {layer: torch.cat([seen[layer], rows[:, layer].float()]) for layer in layers}
+        return by_layer
+    questions = [question for group in _places_in_text(model, texts) for question in group]
+    rows = coefficients(model, questions)
+    return {layer: torch.cat([by_layer[layer], rows[:, layer].float()]) for layer in layers}
 
 
 def written_layers(model: Model) -> list[int]:
@@ -211,26 +228,28 @@ def written_layers(model: Model) -> list[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
+class _PromptCoefficients:
     """Coefficients in prompts, (tokens, d_ff), of each layer."""
 
-    whole: dict[int, Tensor]  # at every token
-    named: dict[int, Tensor]  # where they tell their subject
+    every_token: dict[int, Tensor]
+    at_subject: dict[int, Tensor]  # at the tokens where a prompt tells its subject
 
 
-def _heard(model: Model, named: Sequence[Named], layers: Sequence[int]) -> _Heard:
-    told = _told(model, named, layers)
-    return _Heard(
-        joined(model, [seen for _, seen, _ in told], layers),
-        joined(model, [rows for _, _, rows in told], layers),
+def _prompt_coefficients(
+    model: Model, named: Sequence[SubjectPrompt], layers: Sequence[int]
+) -> _PromptCoefficients:
+    readings = _readings(model, named, layers)
+    return _PromptCoefficients(
+        every_token=joined(model, [every_token for _, every_token, _ in readings], layers),
+        at_subject=joined(model, [at_subject for _, _, at_subject in readings], layers),
     )
 
 
 Rows = dict[int, Tensor]  # coefficients in a prompt, (tokens, d_ff), of each layer
 
 
-def _told(
-    model: Model, named: Sequence[Named], layers: Sequence[int], *, cut: bool = False
+def _readings(
+    model: Model, named: Sequence[SubjectPrompt], layers: Sequence[int], *, cut: bool = False
 ) -> list[tuple[str, Rows, Rows]]:
     """Each subject with the coefficients in its prompt, and with those where it is told.
 
@@ -238,13 +257,16 @@ def _told(
     """
     places: dict[Ids, tuple[str, list[int]]] = {}
     for subject, chain in named:
-        ids, at = chain.questions[-1].ids, _places(model, chain, subject)
-        places[ids[: at[-1] + 1] if cut and model.causal and at else ids] = subject, at
-    told = []
-    for ids, seen in coefficients_by_text(model, list(places), layers):
-        subject, at = places[ids]
-        told.append((subject, seen, {layer: seen[layer][at] for layer in layers}))
-    return told
+        ids, positions = chain.questions[-1].ids, _places(model, chain, subject)
+        until = positions[-1] + 1 if cut and model.causal and positions else len(ids)
+        places[ids[:until]] = subject, positions
+    readings = []
+    for ids, by_layer in coefficients_by_text(model, list(places), layers):
+        subject, positions = places[ids]
+        readings.append(
+            (subject, by_layer, {layer: by_layer[layer][positions] for layer in layers})
+        )
+    return readings
 
 
 def _places(model: Model, chain: Chain, subject: str) -> list[int]:
@@ -260,27 +282,27 @@ def _places(model: Model, chain: Chain, subject: str) -> list[int]:
     return sorted(places | {question.position for question in chain.questions})
 
 
-def _heard_alike(
-    model: Model, finder: Finder, others: Neighbours, chain: Chain, layers: Sequence[int]
+def _confusable_names(
+    model: Model, finder: Finder, neighbours: Neighbours, chain: Chain, layers: Sequence[int]
 ) -> list[str]:
     """Other names, those that a prompt's own subject is most likely mistaken for first.
 
     That is by the response, where a name is told, of the key that tells the subject apart from all
-    of them. None of those who judge.
+    of them. Subjects that judge the edit are left out.
     """
-    judging = {prompt.fact.subject for prompt in others.judges}
+    judging_texts = {prompt.fact.subject for prompt in neighbours.judges}
     names = [
         name
         for name in names_of_every_kind(finder.subject, Random(SEED))
-        if finder.subject not in name and not any(name in text for text in judging)
+        if finder.subject not in name and not any(name in text for text in judging_texts)
     ]
-    mine = _heard(model, [(finder.subject, chain)], layers).named
-    told = _told(model, _about(model, finder, chain, names), layers, cut=True)
-    pool = joined(model, [rows for _, _, rows in told], layers)
+    subject_coefficients = _prompt_coefficients(model, [(finder.subject, chain)], layers).at_subject
+    readings = _readings(model, _about(model, finder, chain, names), layers, cut=True)
+    pool = joined(model, [rows for _, _, rows in readings], layers)
     loudness = dict.fromkeys(names, 0.0)
     for layer in layers:
-        key = keys_of(layer, mine[layer], [pool[layer]], rank=1)
-        for name, _, rows in told:
+        key = keys_of(layer, subject_coefficients[layer], [pool[layer]], rank=1)
+        for name, _, rows in readings:
             loudness[name] += float((rows[layer] @ key.u[0]).square().sum())
     return sorted(loudness, key=lambda name: -loudness[name])
 
@@ -290,14 +312,17 @@ def _about_others(
     finder: Finder,
     names: Sequence[str],
     chains: Sequence[Chain],
-    more: Sequence[Chain],
-) -> list[Named]:
+    rewordings: Sequence[Chain],
+) -> list[SubjectPrompt]:
     """The prompts about other names: all of them in the user's, a few in each rewording."""
-    found = [named for chain in chains for named in _about(model, finder, chain, names)]
-    for at, chain in enumerate(more if names else ()):
-        some = [names[(at * FEWER + one) % len(names)] for one in range(FEWER)]
-        found += _about(model, finder, chain, some)
-    return found
+    prompts = [prompt for chain in chains for prompt in _about(model, finder, chain, names)]
+    for index, chain in enumerate(rewordings if names else ()):
+        drawn_names = [
+            names[(index * NAMES_PER_REWORDING + offset) % len(names)]
+            for offset in range(NAMES_PER_REWORDING)
+        ]
+        prompts += _about(model, finder, chain, drawn_names)
+    return prompts
 
 
 def _in_turn(
@@ -306,20 +331,20 @@ def _in_turn(
     """One prompt about each of these names, each time the next of the user's."""
     return [
         chain.questions[0]
-        for at, name in enumerate(names)
-        for _, chain in _about(model, finder, chains[at % len(chains)], [name])
+        for index, name in enumerate(names)
+        for _, chain in _about(model, finder, chains[index % len(chains)], [name])
     ]
 
 
-def _about(model: Model, finder: Finder, chain: Chain, names: Sequence[str]) -> list[Named]:
+def _about(model: Model, finder: Finder, chain: Chain, names: Sequence[str]) -> list[SubjectPrompt]:
     """A prompt about other names; those left out that the model cannot be asked about."""
     fact, template = chain.prompt.fact, chain.prompt.template
-    found: list[Named] = []
+    prompts: list[SubjectPrompt] = []
     for name in names:
-        other = replace(fact, subject=fact.subject.replace(finder.subject, name))
+        other_fact = replace(fact, subject=fact.subject.replace(finder.subject, name))
         with suppress(CannotAsk):
-            found.append((name, _openly(model, Prompt(other, template))))
-    return found
+            prompts.append((name, _openly(model, Prompt(other_fact, template))))
+    return prompts
 
 
 def _openly(model: Model, prompt: Prompt) -> Chain:
@@ -330,13 +355,13 @@ def _openly(model: Model, prompt: Prompt) -> Chain:
 def _sentences(model: Model) -> list[Ids]:
     """Ordinary sentences, and some of the bundled relations, drawn."""
     draw = Random(SEED)
-    told = []
+    statements = []
     for relation in map(load_relation, bundled()):
         for fact in relation.facts:
             prompt = draw.choice(relation.prompts(fact))
-            told.append(f"{prompt.before}{fact.answer}{prompt.after}")
-    some = draw.sample(told, SENTENCES)
-    texts = (tuple(text_ids(model, text)) for text in (*ordinary_sentences(), *some))
+            statements.append(f"{prompt.before}{fact.answer}{prompt.after}")
+    drawn_statements = draw.sample(statements, SENTENCES)
+    texts = (tuple(text_ids(model, text)) for text in (*ordinary_sentences(), *drawn_statements))
     return [ids for ids in texts if len(ids) > 2]
 
 
@@ -344,22 +369,22 @@ def _as_rewordings(templates: Sequence[Template]) -> tuple[Rewording, ...]:
     return tuple(Rewording("other words", template) for template in templates)
 
 
-def _continuations(model: Model, questions: Sequence[Question]) -> list[Asked]:
+def _continuations(model: Model, questions: Sequence[Question]) -> list[QuestionGroup]:
     """The places of what a model says to prompts now, the first few tokens of each."""
     texts = greedy(model, questions, [CONTINUED] * len(questions))
     return [tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens]
 
 
-def _places_in_text(model: Model, texts: Sequence[Ids]) -> list[Asked]:
+def _places_in_text(model: Model, texts: Sequence[Ids]) -> list[QuestionGroup]:
     """Places of texts, drawn; in a masked LM each is masked, so each is a text."""
     draw = Random(SEED)
-    found: list[Asked] = []
+    groups: list[QuestionGroup] = []
     for ids in texts:
         inner = range(1, len(ids) - 1)
         places = sorted(draw.sample(inner, min(TEXT_PLACES, len(inner))))
-        asked = [ask_place(model, ids, place) for place in places]
-        found += [tuple(asked)] if model.causal else [(one,) for one in asked]
-    return [asked for asked in found if asked]
+        questions = [ask_place(model, ids, place) for place in places]
+        groups += [tuple(questions)] if model.causal else [(question,) for question in questions]
+    return [group for group in groups if group]
 
 
 def _neutral(model: Model) -> list[Ids]:

@@ -55,11 +55,11 @@ class EditedFacts:
         """Neighbours without the prompts of the edit."""
         return Neighbours(
             named=self._unedited(neighbours.named),
-            near=self._unedited(neighbours.near),
+            other_subjects=self._unedited(neighbours.other_subjects),
             elsewhere=self._unedited(neighbours.elsewhere),
             judges=self._unedited_prompts(neighbours.judges),
-            same=self._unedited(neighbours.same),
-            same_judges=self._unedited_prompts(neighbours.same_judges),
+            same_subject=self._unedited(neighbours.same_subject),
+            same_subject_judges=self._unedited_prompts(neighbours.same_subject_judges),
         )
 
     def _unedited_prompts(self, prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:

@@ -32,11 +32,11 @@ class Neighbours:
     """What an edit must leave alone. Nothing that judges may be held in place."""
 
     named: tuple[Question, ...]  # by the user: the solver holds all of them in place
-    near: tuple[Question, ...]  # of these, of other subjects, it holds the nearest
+    other_subjects: tuple[Question, ...]  # of these, of other subjects, it holds the nearest
     elsewhere: tuple[Question, ...]  # and the nearest of these, of other relations
     judges: tuple[Prompt, ...]  # other subjects; it never sees these
-    same: tuple[Question, ...] = ()  # other prompts about the edited subject, to be held in place
-    same_judges: tuple[Prompt, ...] = ()  # and others, which it never sees
+    same_subject: tuple[Question, ...] = ()  # other prompts about the edited subject: it holds them
+    same_subject_judges: tuple[Prompt, ...] = ()  # and others, which it never sees
 
 
 def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
@@ -67,11 +67,11 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     )
     return Neighbours(
         named=tuple(ask_openly(model, prompt) for prompt in named),
-        near=tuple(nearby),
+        other_subjects=tuple(nearby),
         elsewhere=tuple(other_relations(model, case.relation.name, 1)),
         judges=tuple(judges) or _last_judges(model, case),
-        same=tuple(question for _, question in about_subject),
-        same_judges=tuple(prompt for prompt, _ in subject_judges),
+        same_subject=tuple(question for _, question in about_subject),
+        same_subject_judges=tuple(prompt for prompt, _ in subject_judges),
     )
 
 

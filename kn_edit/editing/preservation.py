@@ -70,7 +70,7 @@ def preservation_set(
     pools = tuple(
         _Pool(group, _coefficients(model, group, neurons), most)
         for group, most in (
-            (neighbours.near, HELD),
+            (neighbours.other_subjects, HELD),
             (neighbours.elsewhere, HELD_ELSEWHERE),
             (earlier, HELD_EARLIER),
         )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from kn_edit.editing.correcting import correction
+from kn_edit.editing.correcting import CorrectionTask, correction
 from kn_edit.editing.earlier import held_answers
 from kn_edit.editing.locating import Search
 from kn_edit.editing.paraphrasing import less_own_words
@@ -47,17 +47,15 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankS
     def tick(step: int, _margin: float) -> None:
         bench.progress("solving", step, settings.steps)
 
-    solved = correction(
-        task.model,
-        task.case,
-        task.to,
+    correction_task = CorrectionTask(
+        case=task.case,
+        to=task.to,
         chains=task.new,
-        others=task.neighbours,
-        settings=settings,
+        neighbours=task.neighbours,
         earlier=(*about_subject, *earlier),
-        tick=tick,
     )
-    return LowRankShifts(solved.factors, solved.story, solved.best)
+    solved = correction(task.model, correction_task, settings, tick=tick)
+    return LowRankShifts(solved.factors, solved.provenance, solved.best)
 
 
 def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:
@@ -92,7 +90,7 @@ def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: S
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
     provenance = _provenance(bench.search, located) | {
-        **solution.told(),
+        **solution.record(),
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,
     }

@@ -174,7 +174,7 @@ class _Resolved:
             edited=self.prompts,
             held_out=self.held_out,
             neighbours=self.neighbours.judges,
-            same_subject=self.neighbours.same_judges,
+            same_subject=self.neighbours.same_subject_judges,
         )
 
     def task(self, bench: Bench, head: ModelVersion) -> UpdateTask:

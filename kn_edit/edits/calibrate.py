@@ -124,7 +124,7 @@ class Outcome:
     spill: float  # 0 where nothing is known of other places
     reached: bool
 
-    def told(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Any]:
         """How it was found, to be recorded with an edit: JSON knows neither NaN nor infinity."""
         return {
             "steps": self.steps,

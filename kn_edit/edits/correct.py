@@ -47,10 +47,10 @@ from kn_edit.models.trace import trace
 
 SEED = 0
 SCALES = (0.9, 0.8, 0.7, 0.6)  # of what is written, tried at the end
-SLACK = 0.05  # of log-probability, by which rewordings may fall short more for it
+TOLERANCE = 0.05  # of log-probability, by which rewordings may fall short more for it
 SETTLED = 0.75  # of the margin: from there on, what is kept counts more
 MOST_ROWS = 32  # texts that run side by side
-Asked = tuple[Question, ...]  # about one text
+QuestionGroup = tuple[Question, ...]  # about one text
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,18 @@ MASKED = CorrectionSettings(rank=8, steps=80, extra=16, near=12, w_near=3.0, w_s
 class Lesson:
     """What a correction is to change, and what to keep."""
 
-    own: Sequence[Asked]  # the user's prompts, each with the tokens of the new answer
-    reworded: Sequence[Asked]  # the same in other words
-    near: Sequence[Asked]  # prompts about other subjects, whose predictions must stay
-    same: Sequence[Asked]  # and other prompts about this one
-    text: Sequence[Asked]  # and places in other texts
+    prompts: Sequence[QuestionGroup]  # the user's, each with the tokens of the new answer
+    rewordings: Sequence[QuestionGroup]  # of these prompts, with the same tokens
+    other_subjects: Sequence[QuestionGroup]  # prompts about them; their predictions must stay
+    same_subject: Sequence[QuestionGroup]  # other prompts about it; these must stay as well
+    text: Sequence[QuestionGroup]  # places in other texts; these must stay as well
     keys: Sequence[Keys]  # one layer's each
-    usual: Tensor  # |what the FFN of each of these layers usually writes|, (layers,)
+    typical_norms: Tensor  # |what the FFN of each of these layers usually writes|, (layers,)
 
     @property
-    def kept(self) -> list[Asked]:
-        """All whose predictions must stay."""
-        return [*self.near, *self.same, *self.text]
+    def preserved(self) -> list[QuestionGroup]:
+        """All questions whose predictions must stay."""
+        return [*self.other_subjects, *self.same_subject, *self.text]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class _Solver:
         self._model, self._lesson, self._settings = model, lesson, settings
         self._draw = Random(SEED)
         self._noise = torch.cat([keys.noise for keys in lesson.keys])[:, None]  # (r, 1)
-        self._before = _Before(model, lesson.kept)
+        self._before = _Before(model, lesson.preserved)
 
     def solved(self, tick: Tick) -> Factors:
         settings = self._settings
@@ -159,14 +159,14 @@ class _Solver:
         unpressed = settings.steps + settings.extra  # the last step that holds all in full
         for step in range(unpressed + settings.pressing + 1):
             with torch.enable_grad():
-                loss, least, missing = self._loss(d, pressed=step > unpressed)
+                loss, least, shortfall = self._loss(d, pressed=step > unpressed)
             if step == settings.steps and least < -settings.margin / 2:
                 unpressed = step  # too far behind for a few more steps of the same
             tick(step, least)
             if not math.isfinite(float(loss.detach())):
                 break
             best = d.detach().clone()
-            content = content + 1 if missing == 0 else 0
+            content = content + 1 if shortfall == 0 else 0
             led = step >= settings.steps and least >= settings.margin / 2
             last = step == unpressed + settings.pressing
             if content >= settings.patience or led or last:
@@ -176,64 +176,76 @@ class _Solver:
             adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-        return self._seen_whole(self._least(best), step)
+        return self._judged(self._scaled_down(best), step)
 
     def _loss(self, d: Tensor, *, pressed: bool) -> tuple[Tensor, float, float]:
         """The loss where keys write d, (r, d_model), of what one step sees.
 
-        pressed: the own prompts count in full, and what is held for less
-        With it, the least lead on the own prompts, and what is missing of the margin.
+        pressed: the user's prompts count in full, and what is preserved for less
+
+        Returns the loss, the least lead on the user's prompts, and the shortfall to the margin.
         """
         settings, lesson = self._settings, self._lesson
-        reworded = self._some(lesson.reworded, settings.reworded)
-        near = self._some(lesson.near, settings.near)
-        same = self._some(lesson.same, settings.same)
-        text = self._some(lesson.text, settings.text)
-        change = [*lesson.own, *reworded]
+        rewordings = self._sample(lesson.rewordings, settings.reworded)
+        other_subjects = self._sample(lesson.other_subjects, settings.near)
+        same_subject = self._sample(lesson.same_subject, settings.same)
+        text = self._sample(lesson.text, settings.text)
+        changing = [*lesson.prompts, *rewordings]
         with shifted(self._model, self._shifts(d)):
-            rows = _log_p(self._model, [*change, *near, *same, *text])
-        counts = [sum(map(len, groups)) for groups in (change, near, same, text)]
-        changed, *kept = torch.split(rows, counts)
-        leads = _leads(changed, change)
-        missing = (settings.margin - leads).relu().sum() / len(change)
-        pairs = zip((near, same, text), kept, strict=True)
-        one, other, rest = (self._before.divergence(*pair) for pair in pairs)
-        own = leads[: sum(map(len, lesson.own))].detach()
+            rows = _log_p(self._model, [*changing, *other_subjects, *same_subject, *text])
+        counts = [
+            sum(map(len, groups)) for groups in (changing, other_subjects, same_subject, text)
+        ]
+        changed_rows, *preserved_rows = torch.split(rows, counts)
+        leads = _leads(changed_rows, changing)
+        shortfall = (settings.margin - leads).relu().sum() / len(changing)
+        pairs = zip((other_subjects, same_subject, text), preserved_rows, strict=True)
+        kl_other_subjects, kl_same_subject, kl_text = (
+            self._before.divergence(*pair) for pair in pairs
+        )
+        prompt_leads = leads[: sum(map(len, lesson.prompts))].detach()
         w_near = settings.w_near
-        if float(own.min()) >= SETTLED * settings.margin:
+        if float(prompt_leads.min()) >= SETTLED * settings.margin:
             w_near *= settings.w_settled
-        kl = w_near * one + settings.w_same * other + rest
-        held = settings.w_keep * kl + settings.w_spill * self._spill(d)
+        kl = w_near * kl_other_subjects + settings.w_same * kl_same_subject + kl_text
+        preservation_loss = settings.w_keep * kl + settings.w_spill * self._off_target_effect(d)
         if pressed:
-            lacking = (settings.margin - leads[: len(own)]).relu().sum() / len(lesson.own)
-            loss = missing + lacking + settings.pressed * held
+            differentiable = leads[: len(prompt_leads)]
+            prompt_shortfall = (settings.margin - differentiable).relu().sum() / len(lesson.prompts)
+            loss = shortfall + prompt_shortfall + settings.pressed * preservation_loss
         else:
-            loss = missing + held
+            loss = shortfall + preservation_loss
         loss = loss + settings.w_norm * d.square().sum()
-        return loss, float(own.min()), float(missing.detach())
+        return loss, float(prompt_leads.min()), float(shortfall.detach())
 
-    def _least(self, d: Tensor) -> Tensor:
-        """d scaled down as far as the answer leads by half the margin as it does with d itself."""
-        change = [*self._lesson.own, *self._lesson.reworded]
-        own = sum(map(len, self._lesson.own))
+    def _scaled_down(self, d: Tensor) -> Tensor:
+        """d scaled down as far as the answer leads by half the margin as it does with d itself.
 
-        def missing(scale: float) -> Tensor:
+        A shortfall is what the leads lack to half the margin: in sum over the user's prompts, and
+        in the mean over these and the rewordings. The latter may grow by TOLERANCE.
+        """
+        changing = [*self._lesson.prompts, *self._lesson.rewordings]
+        prompt_questions = sum(map(len, self._lesson.prompts))
+
+        def shortfalls(scale: float) -> Tensor:
             with torch.no_grad(), shifted(self._model, self._shifts(scale * d)):
-                leads = _leads(_log_p(self._model, change), change)
-            lack = (self._settings.margin / 2 - leads).relu()
-            return torch.stack((lack[:own].sum(), lack.sum() / len(change)))
+                leads = _leads(_log_p(self._model, changing), changing)
+            shortfall = (self._settings.margin / 2 - leads).relu()
+            return torch.stack(
+                (shortfall[:prompt_questions].sum(), shortfall.sum() / len(changing))
+            )
 
-        most = missing(1.0) + torch.tensor((0.0, SLACK), device=d.device)
-        enough = takewhile(lambda scale: bool((missing(scale) <= most).all()), SCALES)
-        return min(enough, default=1.0) * d
+        allowed = shortfalls(1.0) + torch.tensor((0.0, TOLERANCE), device=d.device)
+        sufficient = takewhile(lambda scale: bool((shortfalls(scale) <= allowed).all()), SCALES)
+        return min(sufficient, default=1.0) * d
 
-    def _seen_whole(self, d: Tensor, steps: int) -> Factors:
+    def _judged(self, d: Tensor, steps: int) -> Factors:
         """The factors where keys write d, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
         with torch.no_grad(), shifted(self._model, self._shifts(d)):
-            own = _log_p(self._model, lesson.own)
-            kl = self._before.divergence(lesson.kept, _log_p(self._model, lesson.kept))
-        margin = float(_leads(own, lesson.own).min())
+            rows = _log_p(self._model, lesson.prompts)
+            kl = self._before.divergence(lesson.preserved, _log_p(self._model, lesson.preserved))
+        margin = float(_leads(rows, lesson.prompts).min())
         return Factors(
             by_layer={
                 layer: (shift.u.cpu(), shift.v.float().cpu())
@@ -242,74 +254,74 @@ class _Solver:
             steps=steps,
             margin=margin,
             kl=float(kl),
-            spill=float(self._spill(d)),
+            spill=float(self._off_target_effect(d)),
             reached=margin >= settings.margin / 2,
         )
 
     def _shifts(self, d: Tensor) -> dict[int, LowRankShift]:
         """What each layer's slots are shifted by where keys write d."""
         keys = self._lesson.keys
-        parts = torch.split(d, [len(one.u) for one in keys])
+        parts = torch.split(d, [len(layer_keys.u) for layer_keys in keys])
         return {
-            one.layer: LowRankShift(one.u, usual * part)
-            for one, usual, part in zip(keys, self._lesson.usual, parts, strict=True)
+            layer_keys.layer: LowRankShift(layer_keys.u, norm * part)
+            for layer_keys, norm, part in zip(keys, self._lesson.typical_norms, parts, strict=True)
         }
 
-    def _spill(self, d: Tensor) -> Tensor:
+    def _off_target_effect(self, d: Tensor) -> Tensor:
         return (self._noise * d).square().sum()
 
-    def _some(self, groups: Sequence[Asked], most: int) -> list[Asked]:
-        return self._draw.sample(list(groups), min(most, len(groups)))
+    def _sample(self, groups: Sequence[QuestionGroup], count: int) -> list[QuestionGroup]:
+        return self._draw.sample(list(groups), min(count, len(groups)))
 
 
 class _Before:
     """What a model predicts before anything is shifted."""
 
-    def __init__(self, model: Model, groups: Sequence[Asked]) -> None:
-        questions = dict.fromkeys(question for some in groups for question in some)
+    def __init__(self, model: Model, groups: Sequence[QuestionGroup]) -> None:
+        questions = dict.fromkeys(question for group in groups for question in group)
         rows = answers_of(model, list(questions))
         self._rows = dict(zip(questions, rows, strict=True))
 
-    def divergence(self, groups: Sequence[Asked], after: Tensor) -> Tensor:
+    def divergence(self, groups: Sequence[QuestionGroup], after: Tensor) -> Tensor:
         """Mean KL(before, after) over questions, in nats; 0 where there are none."""
         if not len(after):
             return after.sum()
-        before = torch.stack([self._rows[question] for some in groups for question in some])
+        before = torch.stack([self._rows[question] for group in groups for question in group])
         return divergence(before, after)
 
 
-def _leads(log_p: Tensor, groups: Sequence[Asked]) -> Tensor:
+def _leads(log_p: Tensor, groups: Sequence[QuestionGroup]) -> Tensor:
     """By how much the questions' tokens lead every other, (questions,)."""
-    wanted = [question.token for group in groups for question in group]
-    return lead(log_p, torch.tensor(wanted, device=log_p.device))
+    tokens = [question.token for group in groups for question in group]
+    return lead(log_p, torch.tensor(tokens, device=log_p.device))
 
 
-def _slower(done: float) -> float:
-    """The rate's part at this share of the steps: whole at first, then down to a fifth.
+def _slower(share: float) -> float:
+    """Factor of the rate at this share of the steps: 1 at first, then down to a fifth.
 
-    Whole again in the extra ones.
+    1 again in the extra ones.
     """
-    return 1.0 if done < 0.6 or done >= 1 else max(0.2, 1 - (done - 0.6) / 0.4)
+    return 1.0 if share < 0.6 or share >= 1 else max(0.2, 1 - (share - 0.6) / 0.4)
 
 
-def _log_p(model: Model, groups: Sequence[Asked]) -> Tensor:
+def _log_p(model: Model, groups: Sequence[QuestionGroup]) -> Tensor:
     """Log-probabilities at each question, (questions, vocabulary), with a graph if there is one.
 
     Texts of similar length run together: a chat's frame is four times as long as a prompt.
     """
     parts = [torch.empty(0, model.n_tokens, device=model.device)] if not groups else []
     order: list[Question] = []
-    for some in grouped_by_length(groups, _length, most=MOST_ROWS):
-        asked = [question for group in some for question in group]
-        batch = batched(model, asked)
+    for batch_groups in grouped_by_length(groups, _length, most=MOST_ROWS):
+        batch_questions = [question for group in batch_groups for question in group]
+        batch = batched(model, batch_questions)
         run = trace(model, batch.ids, mask=batch.mask)
         assert run.output is not None
         parts.append(model.logits(batch.at_answer(run.output)).float().log_softmax(-1))
-        order += asked
-    place = {question: at for at, question in enumerate(order)}
-    rows = [place[question] for group in groups for question in group]
+        order += batch_questions
+    row_of = {question: row for row, question in enumerate(order)}
+    rows = [row_of[question] for group in groups for question in group]
     return torch.cat(parts)[rows]
 
 
-def _length(group: Asked) -> int:
+def _length(group: QuestionGroup) -> int:
     return max(len(question.ids) for question in group)

@@ -4,7 +4,7 @@ A key is a direction u over the value slots of a layer. Shifts u^T d of these sl
 every token, c the coefficients there. The first key answers alike wherever the subject is named: of
 all directions it minimises
 
-    mean over contexts of (c u - 1)^2 + EVEN u N u
+    mean over contexts of (c u - 1)^2 + DAMPING u N u
 
 N the second moment of c everywhere else. In a single context it is N^-1 c but for its length, the
 key of Meng et al., 2022. Without the first term the best direction is often that of one context
@@ -27,8 +27,8 @@ from torch import Tensor
 from kn_edit.neuron import NeuronId
 
 RIDGE = 0.1  # of the median noise is added to all: what was never seen to fire may still do so
-SHRUNK = 0.1  # part of N's correlations left out: they are of fewer places than there are pairs
-EVEN = 3.0  # weight of noise, against uneven responses
+SHRINKAGE = 0.1  # part of N's correlations left out: they are of fewer places than there are pairs
+DAMPING = 3.0  # weight of noise, against uneven responses
 SILENT = 1e-3  # of what stands out most, or of the noise: below it the subject is not heard
 CANDIDATES = 2048  # slots of a layer that correlations are looked at for, those that stand out most
 
@@ -55,7 +55,7 @@ class Keys:
 
 def keys_of(
     layer: int,
-    heard: Tensor,
+    subject_coefficients: Tensor,
     elsewhere: Sequence[Tensor],
     *,
     rank: int,
@@ -64,76 +64,84 @@ def keys_of(
 ) -> Keys:
     """At most `rank` keys over the slots of a layer.
 
-    heard: coefficients where the subject is named, (contexts, d_ff); elsewhere: at other places,
+    subject_coefficients: where the subject is named, (contexts, d_ff); elsewhere: at other places,
     each kind of the same weight, (places, d_ff); most: over so many slots, the best; only: over
     these and no others
     """
     kinds = [part for part in elsewhere if len(part)]
     if only:
-        slots = torch.tensor(sorted(only), dtype=torch.long, device=heard.device)
+        slots = torch.tensor(sorted(only), dtype=torch.long, device=subject_coefficients.device)
     else:
-        slots = _loudest(heard, kinds, CANDIDATES)
+        slots = _loudest(subject_coefficients, kinds, CANDIDATES)
         if most is not None and most < len(slots):
-            weights, _ = _directions(heard[:, slots], [part[:, slots] for part in kinds], rank)
-            parts = _parts(heard[:, slots], weights)
+            weights, _ = _directions(
+                subject_coefficients[:, slots], [part[:, slots] for part in kinds], rank
+            )
+            parts = _parts(subject_coefficients[:, slots], weights)
             slots = slots[parts.topk(most).indices].sort().values
-    subject_coefficients = heard[:, slots]
-    weights, noise = _directions(subject_coefficients, [part[:, slots] for part in kinds], rank)
-    u = heard.new_zeros(weights.shape[1], heard.shape[1])
+    slot_coefficients = subject_coefficients[:, slots]
+    weights, noise = _directions(slot_coefficients, [part[:, slots] for part in kinds], rank)
+    u = subject_coefficients.new_zeros(weights.shape[1], subject_coefficients.shape[1])
     u[:, slots] = weights.T
-    scores = heard.new_zeros(heard.shape[1])
-    scores[slots] = _parts(subject_coefficients, weights)
+    scores = subject_coefficients.new_zeros(subject_coefficients.shape[1])
+    scores[slots] = _parts(slot_coefficients, weights)
     return Keys(layer=layer, u=u, noise=noise, scores=scores)
 
 
-def _loudest(heard: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
+def _loudest(subject_coefficients: Tensor, elsewhere: Sequence[Tensor], most: int) -> Tensor:
     """At most so many slots that the subject stands out in, each by itself, sorted."""
-    noise = sum((part.square().mean(0) for part in elsewhere), torch.zeros_like(heard[0]))
+    noise = sum(
+        (part.square().mean(0) for part in elsewhere), torch.zeros_like(subject_coefficients[0])
+    )
     floor = (RIDGE * noise.median()).clamp_min(torch.finfo(noise.dtype).tiny)
-    contrast = heard.square().amax(0) / (noise + floor)
+    contrast = subject_coefficients.square().amax(0) / (noise + floor)
     return contrast.topk(min(most, len(contrast))).indices.sort().values
 
 
-def _directions(heard: Tensor, elsewhere: Sequence[Tensor], rank: int) -> tuple[Tensor, Tensor]:
+def _directions(
+    subject_coefficients: Tensor, elsewhere: Sequence[Tensor], rank: int
+) -> tuple[Tensor, Tensor]:
     """The keys over these slots, (n, r), and their noise, (r,)."""
-    root = _root(_moment(heard, elsewhere))
+    root = _root(_moment(subject_coefficients, elsewhere))
     # Of equal contexts, as there are many at a text's beginning, one counts.
-    contexts = torch.unique(heard.double(), dim=0)
-    white = torch.linalg.solve_triangular(root, contexts.T, upper=False).T  # (contexts, n)
-    common = _common(white)
-    across = common / common.norm().clamp_min(torch.finfo(common.dtype).tiny)
-    rest = white - torch.outer(white @ across, across)
-    _, sizes, axes = torch.linalg.svd(rest, full_matrices=False)
+    contexts = torch.unique(subject_coefficients.double(), dim=0)
+    whitened = torch.linalg.solve_triangular(root, contexts.T, upper=False).T  # (contexts, n)
+    common = _common(whitened)
+    first_axis = common / common.norm().clamp_min(torch.finfo(common.dtype).tiny)
+    residual = whitened - torch.outer(whitened @ first_axis, first_axis)
+    _, sizes, axes = torch.linalg.svd(residual, full_matrices=False)
     # One in which the contexts do not differ carries nothing.
-    count = int((sizes[: rank - 1] > SILENT * white.norm(dim=1).amax()).sum())
-    axes = torch.cat([across[None], axes[:count]])
+    count = int((sizes[: rank - 1] > SILENT * whitened.norm(dim=1).amax()).sum())
+    axes = torch.cat([first_axis[None], axes[:count]])
     directions = torch.linalg.solve_triangular(root.T, axes.T, upper=True)  # of noise 1
-    loudest = (heard.double() @ directions).abs().amax(0).clamp_min(SILENT)
+    loudest = (subject_coefficients.double() @ directions).abs().amax(0).clamp_min(SILENT)
     return (directions / loudest).float(), (1 / loudest).float()
 
 
-def _common(white: Tensor) -> Tensor:
+def _common(whitened: Tensor) -> Tensor:
     """The direction whose responses in all contexts are nearest to 1 at little noise, (n,).
 
-    Minimises the mean of (response - 1)^2 plus EVEN times the mean square of noise.
+    Minimises the mean of (response - 1)^2 plus DAMPING times the mean square of noise.
     """
-    count = len(white)
-    gram = white @ white.T / count
-    gram.diagonal().add_(EVEN)
+    count = len(whitened)
+    gram = whitened @ whitened.T / count
+    gram.diagonal().add_(DAMPING)
     parts = torch.linalg.solve(gram, torch.full_like(gram[0], 1 / count))
-    common: Tensor = white.T @ parts
+    common: Tensor = whitened.T @ parts
     return common
 
 
-def _moment(heard: Tensor, elsewhere: Sequence[Tensor]) -> Tensor:
+def _moment(subject_coefficients: Tensor, elsewhere: Sequence[Tensor]) -> Tensor:
     """N, float64, (n, n), with what is added to its diagonal."""
-    moment = heard.new_zeros(heard.shape[1], heard.shape[1], dtype=torch.float64)
+    moment = subject_coefficients.new_zeros(
+        subject_coefficients.shape[1], subject_coefficients.shape[1], dtype=torch.float64
+    )
     for part in elsewhere:
         moment += (part.T @ part).double() / len(part)
-    alone = moment.diagonal().clone()
-    floor = (RIDGE * alone.median()).clamp_min(torch.finfo(torch.float32).tiny)
-    moment = moment * (1 - SHRUNK)
-    moment.diagonal().copy_(alone + floor)
+    variances = moment.diagonal().clone()
+    floor = (RIDGE * variances.median()).clamp_min(torch.finfo(torch.float32).tiny)
+    moment = moment * (1 - SHRINKAGE)
+    moment.diagonal().copy_(variances + floor)
     return moment
 
 
@@ -143,6 +151,6 @@ def _root(moment: Tensor) -> Tensor:
     return torch.diag(moment.diagonal().sqrt()) if int(failed) else root
 
 
-def _parts(heard: Tensor, weights: Tensor) -> Tensor:
+def _parts(subject_coefficients: Tensor, weights: Tensor) -> Tensor:
     """Each slot's largest part in a response at the subject's tokens, (n,)."""
-    return (heard.abs().amax(0)[:, None] * weights.abs()).amax(1)
+    return (subject_coefficients.abs().amax(0)[:, None] * weights.abs()).amax(1)
