@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from tiny_models import tiny
 
-from kn_edit.editing.neutral import everywhere, held_in_place, speech, spoken, unseen_texts
+from kn_edit.editing.neutral import (
+    everywhere,
+    held_in_place,
+    neutral_perplexity,
+    perplexity_metrics,
+    unseen_texts,
+)
 from kn_edit.facts import neutral_sentences
 from kn_edit.workspace import Workspace
 
@@ -58,5 +64,5 @@ def ends_alike(ids, half):
 
 
 def test_a_model_that_learned_the_text_is_hardly_perplexed(model):
-    assert 1 < speech(model) < 10
-    assert spoken(3.0, 4.0) == {"neutral_before": 3.0, "neutral_after": 4.0}
+    assert 1 < neutral_perplexity(model) < 10
+    assert perplexity_metrics(3.0, 4.0) == {"neutral_before": 3.0, "neutral_after": 4.0}

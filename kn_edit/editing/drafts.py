@@ -113,8 +113,8 @@ class Draft(OfFacts):
         """
         if self.kind != "update":
             return ()
-        own = tuple(missed(answer) for answer in self.after if answer.miss is not None)
-        return own + (tuple(map(str, self.changed)) if self.harmful else ())
+        missed_prompts = tuple(missed(answer) for answer in self.after if answer.miss is not None)
+        return missed_prompts + (tuple(map(str, self.changed)) if self.harmful else ())
 
 
 def measured(bench: Bench, proposal: Proposal) -> Draft:
@@ -134,7 +134,7 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         after=measurement.after,
         metrics=measurement.metrics,
         found=proposal.found
-        | _said(proposal, measurement)
+        | _recorded_answers(proposal, measurement)
         | _by_fact(proposal, measurement)
         | {"ran": bench.ran}
         | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
@@ -154,12 +154,12 @@ def _by_fact(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
     """What is recorded of each of several facts: how it was asked, and what was measured of it."""
     if not measurement.by_fact:
         return {}
-    asked = proposal.found.get("by_fact", [{}] * len(measurement.by_fact))
-    pairs = zip(asked, measurement.by_fact, strict=True)
+    requests = proposal.found.get("by_fact", [{}] * len(measurement.by_fact))
+    pairs = zip(requests, measurement.by_fact, strict=True)
     return {"by_fact": [entry | {"metrics": metrics} for entry, metrics in pairs]}
 
 
-def _said(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
+def _recorded_answers(proposal: Proposal, measurement: Measurement) -> dict[str, Any]:
     """What the model says to the first prompts of an update, before and after, to be recorded."""
     if proposal.kind != "update":
         return {}

@@ -91,7 +91,7 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
     relation = request.relation
     with bench.engine.at(bench.deltas) as live:
         model, locator = live.model, bench.locator(live)
-        facts = locator.known(relation)[: method.facts]
+        facts = locator.known_facts(relation)[: method.facts]
         located = locator.relation(relation, facts)
         exam = ErasureExam.about(model, relation, facts, method.aim)
         token = None if method.zero else unknown_token(model)

@@ -42,7 +42,7 @@ from kn_edit.neurons.assess import assess
 from kn_edit.progress import Progress
 
 SEEDS = (0, 1, 2)  # of the neighbours that are drawn
-SPOKEN = 8  # texts that are generated freely
+GENERATED = 8  # texts that are generated freely
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,13 @@ class Evaluation:
     @property
     def score(self) -> float | None:
         """The harmonic mean of efficacy, generalization and specificity."""
-        three = [self.efficacy, self.generalization, self.specificity]
-        values = [one.value for one in three if one is not None]
-        return harmonic(values) if len(values) == len(three) else None
+        estimates = [self.efficacy, self.generalization, self.specificity]
+        values = [estimate.value for estimate in estimates if estimate is not None]
+        return harmonic(values) if len(values) == len(estimates) else None
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _AskableUpdate:
     """An update that is asked again. judges: prompts about other subjects, by seed"""
 
     case: Case
@@ -121,7 +121,7 @@ class _Asked:
 
     @property
     def every_judge(self) -> tuple[Prompt, ...]:
-        """Those of all seeds; a prompt that several drew counts as often."""
+        """The judging prompts of all seeds; a prompt that several seeds drew stands there again."""
         return tuple(prompt for prompts in self.judges for prompt in prompts)
 
     def readings(
@@ -129,11 +129,11 @@ class _Asked:
     ) -> Readings:
         """What a model says of it. answers: to the prompts that judge; says: in full, too"""
         relation, fact = self.case.relation, self.case.fact
-        own = prompts_for(model, relation, fact)
+        prompts = prompts_for(model, relation, fact)
         held_out = judging_paraphrases(model, relation, fact, self.target)
         edited, paraphrases = (
-            assess(model, [ask(model, prompt, self.target) for prompt in prompts], says=says)
-            for prompts in (own, held_out)
+            assess(model, [ask(model, prompt, self.target) for prompt in group], says=says)
+            for group in (prompts, held_out)
         )
         neighbours = tuple(answers[prompt] for prompt in self.every_judge)
         return Readings(tuple(edited), tuple(paraphrases), neighbours)
@@ -159,8 +159,8 @@ def evaluate(
 def ask_again(
     engine: Engine, deltas: Sequence[Delta], cases: Sequence[tuple[Case, str]], progress: Progress
 ) -> Evaluation:
-    """The same of deltas that no ledger knows. cases: facts that they update, and the answers."""
-    taken = _Taken(
+    """Evaluate deltas that no ledger knows. cases: facts that they update, and the answers"""
+    edited = _Edited(
         ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases),
         frozenset(p.cloze for case, _ in cases for p in case.relation.prompts(case.fact)),
     )
@@ -168,35 +168,40 @@ def ask_again(
     with engine.at([]) as live:
         model = live.model
         locator = Locator(live, Search(), progress)
-        asked = [_Asked(case, to, _judges(model, locator, case, taken)) for case, to in cases]
-        said = _said(model, asked, progress)
+        askable = [
+            _AskableUpdate(case, to, _judges(model, locator, case, edited)) for case, to in cases
+        ]
+        base_answers = _base_answers(model, askable, progress)
         progress("neutral text", 0, 0)
         old = perplexity(model, texts)
-        spoken = [text.rsplit(" ", 6)[0] for text in texts[:SPOKEN]]
-        before = entropy([generated(model, text) for text in spoken]) if model.causal else None
-        readings = [update.readings(model, said) for update in asked]
+        beginnings = [text.rsplit(" ", 6)[0] for text in texts[:GENERATED]]
+        before = entropy([generated(model, text) for text in beginnings]) if model.causal else None
+        readings = [update.readings(model, base_answers) for update in askable]
     with engine.at(deltas) as live:
         model = live.model
         progress("asking others", 0, 0)
-        now = dict(zip(said, said_again(model, [*said], [*said.values()]), strict=True))
+        again = said_again(model, [*base_answers], [*base_answers.values()])
+        version_answers = dict(zip(base_answers, again, strict=True))
         updates = []
-        for index, update in enumerate(asked):
-            progress("asking again", index, len(asked))
-            updates.append(_update(model, update, readings[index], now))
+        for index, update in enumerate(askable):
+            progress("asking again", index, len(askable))
+            updates.append(_update(model, update, readings[index], version_answers))
         new = perplexity(model, texts)
-        after = entropy([generated(model, text) for text in spoken]) if model.causal else None
-    kept = {prompt: answer.kept_by(now[prompt]) for prompt, answer in said.items()}
+        after = entropy([generated(model, text) for text in beginnings]) if model.causal else None
+    preserved = {
+        prompt: answer.kept_by(version_answers[prompt]) for prompt, answer in base_answers.items()
+    }
     return Evaluation(
         updates=tuple(updates),
         estimates=_estimates(updates),
-        by_seed=_by_seed(asked, kept),
+        by_seed=_by_seed(askable, preserved),
         perplexity=Comparison(old, new),
         entropy=None if before is None or after is None else Comparison(before, after),
     )
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _Edited:
     """What the version edits, and what therefore judges none of its edits."""
 
     facts: ByFact[bool]
@@ -204,51 +209,57 @@ class _Taken:
 
 
 def _judges(
-    model: Model, locator: Locator, case: Case, taken: _Taken
+    model: Model, locator: Locator, case: Case, edited: _Edited
 ) -> tuple[tuple[Prompt, ...], ...]:
     """Known facts that the version does not edit, drawn anew for each seed.
 
     Of a relation without facts, those prompts that judged the update, two in three for each seed.
     """
-    known = [
+    known_facts = [
         fact
-        for fact in locator.known(case.relation, case.fact)
-        if not taken.facts.get(fact_key(case.relation, fact))
+        for fact in locator.known_facts(case.relation, case.fact)
+        if not edited.facts.get(fact_key(case.relation, fact))
     ]
     if not case.relation.facts:
         judges = neighbours(model, locator, case).judges
-        found = [prompt for prompt in judges if prompt.cloze not in taken.prompts]
-        count = math.ceil(len(found) * 2 / 3)
-        return tuple(tuple(random.Random(seed).sample(found, count)) for seed in SEEDS)
-    draws = [random.Random(seed).sample(known, min(JUDGES, len(known))) for seed in SEEDS]
+        unedited = [prompt for prompt in judges if prompt.cloze not in edited.prompts]
+        count = math.ceil(len(unedited) * 2 / 3)
+        return tuple(tuple(random.Random(seed).sample(unedited, count)) for seed in SEEDS)
+    draws = [
+        random.Random(seed).sample(known_facts, min(JUDGES, len(known_facts))) for seed in SEEDS
+    ]
     return tuple(
         tuple(prompt for fact in facts for prompt in probes(model, case.relation, fact))
         for facts in draws
     )
 
 
-def _said(model: Model, asked: Sequence[_Asked], progress: Progress) -> dict[Prompt, Answer]:
+def _base_answers(
+    model: Model, updates: Sequence[_AskableUpdate], progress: Progress
+) -> dict[Prompt, Answer]:
     """What is said to each prompt that judges; updates share many of these."""
     progress("asking others", 0, 0)
     counts: dict[Prompt, int] = {}
-    for one in asked:
+    for update in updates:
         chains = [
-            ask(model, prompt, one.target)
-            for prompt in prompts_for(model, one.case.relation, one.case.fact)
+            ask(model, prompt, update.target)
+            for prompt in prompts_for(model, update.case.relation, update.case.fact)
         ]
-        for prompt in one.every_judge:
+        for prompt in update.every_judge:
             counts[prompt] = max(counts.get(prompt, 0), whole_answer(chains))
     return dict(zip(counts, whole_answers(model, [*counts], [*counts.values()]), strict=True))
 
 
-def _by_seed(asked: Sequence[_Asked], kept: Mapping[Prompt, bool]) -> tuple[float, ...]:
+def _by_seed(
+    updates: Sequence[_AskableUpdate], preserved: Mapping[Prompt, bool]
+) -> tuple[float, ...]:
     """Specificity over the prompts of all updates that one seed drew."""
-    drawn = [[p for one in asked for p in one.judges[at]] for at in range(len(SEEDS))]
-    return tuple(fmean(kept[p] for p in prompts) for prompts in drawn if prompts)
+    drawn = [[p for update in updates for p in update.judges[index]] for index in range(len(SEEDS))]
+    return tuple(fmean(preserved[p] for p in prompts) for prompts in drawn if prompts)
 
 
 def _update(
-    model: Model, update: _Asked, before: Readings, answers: Mapping[Prompt, Answer]
+    model: Model, update: _AskableUpdate, before: Readings, answers: Mapping[Prompt, Answer]
 ) -> Update:
     """Ask a version about an update. before: what the base says; answers: to what judges, now"""
     after = update.readings(model, answers, says=True)
@@ -271,5 +282,5 @@ def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
 
 
 def _over(values: Sequence[float | None]) -> Estimate | None:
-    known = [value for value in values if value is not None]
-    return mean(known) if known else None
+    measured = [value for value in values if value is not None]
+    return mean(measured) if measured else None

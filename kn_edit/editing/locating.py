@@ -69,9 +69,9 @@ class Locator:
 
     def relation_neurons(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they carry it, and not the fact."""
-        known_facts = [candidate for candidate in self.known(relation, fact) if candidate.stated][
-            :OTHERS
-        ]
+        known_facts = [
+            candidate for candidate in self.known_facts(relation, fact) if candidate.stated
+        ][:OTHERS]
         scored = self._scores(
             [self._brief(relation, known_fact) for known_fact in known_facts], relation.name
         )
@@ -109,7 +109,7 @@ class Locator:
             for index, fact in enumerate(facts)
         ]
 
-    def known(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
+    def known_facts(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
         """Other facts of the relation that the model answers right; all tried if none is.
 
         A fact without a stated answer counts as known. One whose answer the model cannot be asked

@@ -12,7 +12,7 @@ from kn_edit.editing.drafts import Bench, Measurement
 from kn_edit.editing.earlier import EarlierAnswers
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
-from kn_edit.editing.neutral import speech, spoken
+from kn_edit.editing.neutral import neutral_perplexity, perplexity_metrics
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import BadField, EmptyField, listed
 from kn_edit.evaluation.changes import changes
@@ -47,7 +47,7 @@ class UpdateExam:
     probes: Probes
     old: tuple[Chain, ...]  # the edited prompts, asked for the answer before the update
     to: str
-    said: bool = False  # the old answer is what the model says, because nobody stated one
+    answered_by_model: bool = False  # the old answer: nobody stated one
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
@@ -57,30 +57,30 @@ class UpdateExam:
     def subject(self) -> str:
         return self.probes.edited[0].fact.subject
 
-    def asked(self, model: Model) -> Said:
+    def answers(self, model: Model) -> FactAnswers:
         """What a model says before the edit. Raises NotFinite."""
-        return Said(tuple(assess(model, self.old)), read(model, self.probes, self.to))
+        return FactAnswers(tuple(assess(model, self.old)), read(model, self.probes, self.to))
 
-    def asked_again(self, model: Model, before: Said) -> Said:
-        """What a model says after it."""
+    def answers_after(self, model: Model, before: FactAnswers) -> FactAnswers:
+        """What a model says after the edit. before: what it said without the edit"""
         old = assess(model, self.old, finite=False)
         readings = read(model, self.probes, self.to, like=before.readings, finite=False)
-        return Said(tuple(old), readings)
+        return FactAnswers(tuple(old), readings)
 
 
 @dataclass(frozen=True, eq=False)
 class UpdatesExam:
-    """What an update of several facts is measured by: each of them by an exam of its own."""
+    """What an update of several facts is measured by: one exam for each fact."""
 
     exams: tuple[UpdateExam, ...]
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
-        """As of one fact, over the prompts of all, and the metrics of each. Raises NotFinite."""
+        """Measure over the prompts of all facts, and give the metrics of each. Raises NotFinite."""
         return _measured(bench, delta, self.exams)
 
 
 @dataclass(frozen=True)
-class Said:
+class FactAnswers:
     """What a model says of a fact. old: the edited prompts, asked for the answer before"""
 
     old: tuple[Assessment, ...]
@@ -93,19 +93,21 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
     with bench.engine.at(bench.deltas) as live:
         model = live.model
         earlier = EarlierAnswers.of(model, bench.earlier, subjects)
-        before = [exam.asked(model) for exam in _told(bench, exams)]
-        neutral_before, earlier_before = speech(model), earlier.right(model)
+        before = [exam.answers(model) for exam in _one_by_one(bench, exams)]
+        neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
     with bench.engine.at([*bench.deltas, delta]) as live:
         model = live.model
-        pairs = zip(_told(bench, exams), before, strict=True)
-        after = [exam.asked_again(model, said) for exam, said in pairs]
-        neutral_after = speech(model, finite=False)
+        pairs = zip(_one_by_one(bench, exams), before, strict=True)
+        after = [exam.answers_after(model, answers) for exam, answers in pairs]
+        neutral_after = neutral_perplexity(model, finite=False)
         earlier_after = earlier.right(model, finite=False)
     old, new = _together(before), _together(after)
     metrics = compare(old.readings, new.readings)
-    kept = earlier.compared(earlier_before, earlier_after)
-    each = [compare(*(said.readings for said in pair)) for pair in zip(before, after, strict=True)]
-    faults, notices = _by_fact(bench.gate, exams, metrics, each)
+    earlier_preserved = earlier.compared(earlier_before, earlier_after)
+    fact_metrics = [
+        compare(*(answers.readings for answers in pair)) for pair in zip(before, after, strict=True)
+    ]
+    faults, notices = _by_fact(bench.gate, exams, metrics, fact_metrics)
     probes = [prompt for exam in exams for prompt in exam.probes.neighbours]
     several = len(exams) > 1
     return Measurement(
@@ -113,70 +115,75 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
         after=new.readings.edited,
         metrics=metrics.plain()
         | _odds(old, new)
-        | spoken(neutral_before, neutral_after)
-        | kept.metrics(),
-        faults=(*faults, *bench.gate.undoing(kept.share)),
+        | perplexity_metrics(neutral_before, neutral_after)
+        | earlier_preserved.metrics(),
+        faults=(*faults, *bench.gate.undoing(earlier_preserved.share)),
         unsound=not_numbers(
             new.readings.not_numbers, new.readings.asked, neutral_before, neutral_after
         ),
         notices=(
             *_unknown(exams, before),
-            *_few(_changed(exam.subject, own) for exam, own in zip(exams, each, strict=True)),
+            *_first_sentences(
+                _changed(exam.subject, metrics_of_fact)
+                for exam, metrics_of_fact in zip(exams, fact_metrics, strict=True)
+            ),
             *notices,
-            *kept.notices(),
+            *earlier_preserved.notices(),
         ),
         paraphrases=new.readings.held_out,
         changed=changes(model, probes, old.readings.neighbours, new.readings.neighbours),
         harmful=bool(bench.gate.harm(metrics.specificity)),
         by_fact=tuple(
-            own.plain() | _odds(*pair)
-            for own, pair in zip(each, zip(before, after, strict=True), strict=True)
+            metrics_of_fact.plain() | _odds(*pair)
+            for metrics_of_fact, pair in zip(
+                fact_metrics, zip(before, after, strict=True), strict=True
+            )
         )
         if several
         else (),
     )
 
 
-def _told(bench: Bench, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
-    """The exams, one after the other, of which the progress tells where they are several."""
-    for at, exam in enumerate(exams):
+def _one_by_one(bench: Bench, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
+    """Give the exams one by one; where there are several, progress counts them."""
+    for index, exam in enumerate(exams):
         if len(exams) > 1:
-            bench.progress("measuring", at, len(exams))
+            bench.progress("measuring", index, len(exams))
         yield exam
 
 
-def _together(several: Sequence[Said]) -> Said:
-    """What is said of several facts."""
-    old = tuple(answer for said in several for answer in said.old)
-    return Said(old, pooled([said.readings for said in several]))
+def _together(answers_by_fact: Sequence[FactAnswers]) -> FactAnswers:
+    """The answers about several facts as one."""
+    old = tuple(answer for answers in answers_by_fact for answer in answers.old)
+    return FactAnswers(old, pooled([answers.readings for answers in answers_by_fact]))
 
 
 def _by_fact(
-    gate: Gate, exams: Sequence[UpdateExam], means: Metrics, each: Sequence[Metrics]
+    gate: Gate, exams: Sequence[UpdateExam], means: Metrics, fact_metrics: Sequence[Metrics]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """What is wrong with an update over the means, and of which facts; else a notice of these."""
     faults = gate.faults(means)
     subjects = [
         shortened(exam.subject, MOST_NAME)
-        for exam, own in zip(exams, each, strict=True)
-        if gate.faults(own)
+        for exam, metrics_of_fact in zip(exams, fact_metrics, strict=True)
+        if gate.faults(metrics_of_fact)
     ]
     if len(exams) == 1 or not subjects:
         return faults, ()
-    which = f"{len(subjects)} of its {len(exams)} facts"
+    failing = f"{len(subjects)} of its {len(exams)} facts"
     if faults:
-        return (*faults, f"it fails on {which}: {listed(subjects, MOST_NAMED)}"), ()
+        return (*faults, f"it fails on {failing}: {listed(subjects, MOST_NAMED)}"), ()
     names = listed(subjects, MOST_NAMED)
-    return (), (f"the means pass the gate, and {which} would not alone: {names}",)
+    return (), (f"the means pass the gate, and {failing} would not alone: {names}",)
 
 
-def _few(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+def _first_sentences(sentences_by_fact: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     """The first sentences about facts, and how many more there are."""
-    sentences = [sentence for each in several for sentence in each]
-    more = len(sentences) - MOST_NAMED
-    if more <= 0:
+    sentences = [sentence for fact_sentences in sentences_by_fact for sentence in fact_sentences]
+    remaining = len(sentences) - MOST_NAMED
+    if remaining <= 0:
         return tuple(sentences)
-    return (*sentences[:MOST_NAMED], f"and so of {more} more of its facts")
+    return (*sentences[:MOST_NAMED], f"and so of {remaining} more of its facts")
 
 
 def judged_by(probes: Probes, most: int = MOST_RECORDED) -> dict[str, Any]:
@@ -205,13 +212,13 @@ def _recordable(prompts: Sequence[Prompt], most: int) -> list[str]:
 class RelationAnswers:
     """What a model says around a relation that is to be erased."""
 
-    own: tuple[Assessment, ...]  # of the relation
-    others: tuple[int, ...]  # first tokens, of other relations
+    answers: tuple[Assessment, ...]  # of the relation
+    tokens: tuple[int, ...]  # first tokens, of other relations
     neutral: float  # perplexity of neutral text
 
     @property
     def perplexity(self) -> float:
-        return perplexity_of(self.own)
+        return perplexity_of(self.answers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,29 +230,42 @@ class ErasureExam:
     chains: tuple[Chain, ...]  # the relation's prompts
     sample: tuple[Chain, ...]  # a few of every fact, by which neurons are chosen
     spared: tuple[Question, ...]  # in prompts of other relations, likewise
-    others: tuple[Question, ...]  # and of other facts, by which the erasure is judged
+    judges: tuple[Question, ...]  # and of other facts, by which the erasure is judged
 
     @classmethod
     def about(
         cls, model: Model, relation: Relation, facts: Sequence[Fact], aim: float
     ) -> ErasureExam:
         prompts = [prompts_for(model, relation, fact) for fact in facts]
-        chains = [tuple(ask(model, prompt) for prompt in some) for some in prompts]
-        sample = [chain for some in chains for chain in some[:PROBES]]
+        chains = [tuple(ask(model, prompt) for prompt in fact_prompts) for fact_prompts in prompts]
+        sample = [chain for fact_chains in chains for chain in fact_chains[:PROBES]]
         judges = other_relations(model, relation.name)
         spared = other_relations(model, relation.name, skip=OTHER_FACTS)
-        whole = tuple(chain for some in chains for chain in some)
-        return cls(relation.name, aim, whole, tuple(sample), tuple(spared), tuple(judges))
+        every_chain = tuple(chain for fact_chains in chains for chain in fact_chains)
+        return cls(
+            relation=relation.name,
+            aim=aim,
+            chains=every_chain,
+            sample=tuple(sample),
+            spared=tuple(spared),
+            judges=tuple(judges),
+        )
 
     def answers(self, model: Model, *, finite: bool = True) -> RelationAnswers:
-        own = _with_first_words(model, self.chains, assess(model, self.chains, finite=finite))
-        others = first_tokens(model, self.others, finite=finite)
-        return RelationAnswers(tuple(own), tuple(others), speech(model, finite=finite))
+        answers = _with_first_words(model, self.chains, assess(model, self.chains, finite=finite))
+        tokens = first_tokens(model, self.judges, finite=finite)
+        return RelationAnswers(
+            answers=tuple(answers),
+            tokens=tuple(tokens),
+            neutral=neutral_perplexity(model, finite=finite),
+        )
 
     def measure(self, bench: Bench, delta: Delta) -> Measurement:
         """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
         gate = bench.gate
-        elsewhere = [one for one in bench.earlier if one.case.relation.name != self.relation]
+        elsewhere = [
+            update for update in bench.earlier if update.case.relation.name != self.relation
+        ]
         with bench.engine.at(bench.deltas) as live:
             model = live.model
             earlier = EarlierAnswers.of(model, elsewhere)
@@ -254,22 +274,23 @@ class ErasureExam:
             model = live.model
             after = self.answers(model, finite=False)
             earlier_after = earlier.right(model, finite=False)
-        same, kept = (
-            same_tokens(before.others, after.others),
-            earlier.compared(earlier_before, earlier_after),
-        )
-        specificity = fmean(same) if same else None
-        asked = len(after.own) + len(after.others)
-        nan = nan_count(after.own, after.others)
+        unchanged = same_tokens(before.tokens, after.tokens)
+        earlier_preserved = earlier.compared(earlier_before, earlier_after)
+        specificity = fmean(unchanged) if unchanged else None
+        questions = len(after.answers) + len(after.tokens)
+        nan = nan_count(after.answers, after.tokens)
         return Measurement(
-            before.own,
-            after.own,
-            _relation_metrics(before, after)
-            | {"specificity": specificity, "neighbours": len(same)}
-            | kept.metrics(),
-            (*gate.harm(specificity, "other relations"), *gate.undoing(kept.share)),
-            not_numbers(nan, asked, before.neutral, after.neutral),
-            (*_remembered(self.aim, before, after), *kept.notices()),
+            before=before.answers,
+            after=after.answers,
+            metrics=_relation_metrics(before, after)
+            | {"specificity": specificity, "neighbours": len(unchanged)}
+            | earlier_preserved.metrics(),
+            faults=(
+                *gate.harm(specificity, "other relations"),
+                *gate.undoing(earlier_preserved.share),
+            ),
+            unsound=not_numbers(nan, questions, before.neutral, after.neutral),
+            notices=(*_remembered(self.aim, before, after), *earlier_preserved.notices()),
         )
 
 
@@ -278,31 +299,33 @@ def _with_first_words(
 ) -> list[Assessment]:
     """The same answers, each fact's first one with what the model says in full."""
     facts = [chain.prompt.fact for chain in chains]
-    firsts = [at for at, fact in enumerate(facts) if at == 0 or facts[at - 1] != fact]
-    spoken = assess(model, [chains[at] for at in firsts], finite=False, says=True)
-    words = dict(zip(firsts, spoken, strict=True))
+    firsts = [index for index, fact in enumerate(facts) if index == 0 or facts[index - 1] != fact]
+    full_answers = assess(model, [chains[index] for index in firsts], finite=False, says=True)
+    full_answer_at = dict(zip(firsts, full_answers, strict=True))
     return [
-        replace(answer, says=words[at].says, says_p=words[at].says_p) if at in words else answer
-        for at, answer in enumerate(answers)
+        replace(answer, says=full_answer_at[index].says, says_p=full_answer_at[index].says_p)
+        if index in full_answer_at
+        else answer
+        for index, answer in enumerate(answers)
     ]
 
 
-def _odds(before: Said, after: Said) -> dict[str, Any]:
+def _odds(before: FactAnswers, after: FactAnswers) -> dict[str, Any]:
     """Mean p of the old and the new answer on the edited prompts, before and after."""
     return {
-        "p_old_before": fmean(one.p for one in before.old),
-        "p_old_after": fmean(one.p for one in after.old),
-        "p_new_before": fmean(one.p for one in before.readings.edited),
-        "p_new_after": fmean(one.p for one in after.readings.edited),
+        "p_old_before": fmean(answer.p for answer in before.old),
+        "p_old_after": fmean(answer.p for answer in after.old),
+        "p_new_before": fmean(answer.p for answer in before.readings.edited),
+        "p_new_after": fmean(answer.p for answer in after.readings.edited),
     }
 
 
-def _unknown(exams: Sequence[UpdateExam], before: Sequence[Said]) -> tuple[str, ...]:
+def _unknown(exams: Sequence[UpdateExam], before: Sequence[FactAnswers]) -> tuple[str, ...]:
     """A warning where the model did not know what it was to forget, and somebody stated it."""
     unknown = [
-        (exam, said.old[0].answer)
-        for exam, said in zip(exams, before, strict=True)
-        if not (exam.said or any(answer.right for answer in said.old))
+        (exam, answers.old[0].answer)
+        for exam, answers in zip(exams, before, strict=True)
+        if not (exam.answered_by_model or any(answer.right for answer in answers.old))
     ]
     if not unknown:
         return ()
@@ -310,8 +333,10 @@ def _unknown(exams: Sequence[UpdateExam], before: Sequence[Said]) -> tuple[str, 
         answer = unknown[0][1]
         return (f"the model did not know the old answer: no prompt of it gave {answer}",)
     names = [f"{shortened(exam.subject, MOST_NAME)} ({answer})" for exam, answer in unknown]
-    which = f"{len(unknown)} of the {len(exams)} facts"
-    return (f"the model did not know the old answer of {which}: {listed(names, MOST_NAMED)}",)
+    unknown_facts = f"{len(unknown)} of the {len(exams)} facts"
+    return (
+        f"the model did not know the old answer of {unknown_facts}: {listed(names, MOST_NAMED)}",
+    )
 
 
 def _changed(subject: str, metrics: Metrics) -> tuple[str, ...]:
@@ -326,13 +351,13 @@ def _relation_metrics(
     before: RelationAnswers, after: RelationAnswers
 ) -> dict[str, float | int | None]:
     return {
-        "accuracy_before": fmean(one.right for one in before.own),
-        "accuracy_after": fmean(one.right for one in after.own),
-        "p_before": fmean(one.p for one in before.own),
-        "p_after": fmean(one.p for one in after.own),
+        "accuracy_before": fmean(answer.right for answer in before.answers),
+        "accuracy_after": fmean(answer.right for answer in after.answers),
+        "p_before": fmean(answer.p for answer in before.answers),
+        "p_after": fmean(answer.p for answer in after.answers),
         "perplexity_before": before.perplexity,
         "perplexity_after": after.perplexity,
-        **spoken(before.neutral, after.neutral),
+        **perplexity_metrics(before.neutral, after.neutral),
     }
 
 

@@ -59,7 +59,7 @@ def unseen_texts() -> tuple[str, ...]:
     return neutral_sentences()[SEEN_TEXTS:]
 
 
-def speech(model: Model, *, finite: bool = True) -> float:
+def neutral_perplexity(model: Model, *, finite: bool = True) -> float:
     """Perplexity of some neutral text; fast enough to be measured around every edit.
 
     NaN where the tokenizer knows none of its words. Raises NotFinite; finite: False gives NaN.
@@ -67,6 +67,6 @@ def speech(model: Model, *, finite: bool = True) -> float:
     return perplexity(model, unseen_texts()[:JUDGING_TEXTS], finite=finite)
 
 
-def spoken(before: float, after: float) -> dict[str, Any]:
+def perplexity_metrics(before: float, after: float) -> dict[str, Any]:
     """Perplexity of neutral text before and after an edit, as it is recorded."""
     return {"neutral_before": before, "neutral_after": after} if math.isfinite(before) else {}

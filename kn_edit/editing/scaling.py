@@ -56,7 +56,7 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
     if not neurons:
         raise NoNeurons(str(case.fact))
     fact_chains = _chains(model, case.relation, [case.fact], None)
-    known_facts = [fact for fact in locator.known(case.relation, case.fact) if fact.stated]
+    known_facts = [fact for fact in locator.known_facts(case.relation, case.fact) if fact.stated]
     elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, random.Random(SEED)))
     groups = [
         ("the fact", fact_chains, neurons),

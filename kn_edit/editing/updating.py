@@ -250,7 +250,7 @@ def _proposal(
             probes=update.probes,
             old=task.old,
             to=update.request.to,
-            said=update.request.case.answered_by_model,
+            answered_by_model=update.request.case.answered_by_model,
         )
         for update, task in zip(resolved, tasks, strict=True)
     )

@@ -360,7 +360,7 @@ class Workspace:
     ) -> list[Located]:
         """The knowledge neurons of the facts of a relation that the model knows."""
         with self._locating(search, version) as (_, locator):
-            return locator.relation(relation, locator.known(relation)[:most])
+            return locator.relation(relation, locator.known_facts(relation)[:most])
 
     @verb
     def scale(
