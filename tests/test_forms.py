@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hub import Hub
 from hub_desk import Desk
+from installed import install
 from test_docs import DOCS, blocks
 from workspaces import QUICK, about, new_workspace
 
@@ -28,17 +29,9 @@ ENTRY_POINTS = "[kn_edit.forms]\nslots = their_form:SlotList\n"
 @pytest.fixture
 def their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the form of the docs in a file of its own, as an installed package."""
-    folder = tmp_path / "site"
-    info = folder / "their_form-1.0.dist-info"
-    info.mkdir(parents=True)
     code = next(code for _, code in blocks(DOCS / "extending.md", "python") if "@add_form" in code)
     assert len(code.splitlines()) <= 30
-    (folder / "their_form.py").write_text(code, encoding="utf-8")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their_form\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    return folder
+    return install(tmp_path, "their_form", code, ENTRY_POINTS, monkeypatch)
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 from hub import Hub
 from hub_desk import Desk
+from installed import install
 from test_docs import DOCS, blocks
 from workspaces import QUICK, about, new_workspace
 
@@ -22,17 +22,9 @@ ENTRY_POINTS = "[kn_edit.metrics]\nconfidence = their_metric:CONFIDENCE\n"
 @pytest.fixture
 def their_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the metric of the docs in a file of its own, as an installed package."""
-    folder = tmp_path / "site"
-    info = folder / "their_metric-1.0.dist-info"
-    info.mkdir(parents=True)
     code = next(code for _, code in blocks(DOCS / "extending.md", "python") if "Metric(" in code)
     assert len(code.splitlines()) <= 30
-    (folder / "their_metric.py").write_text(code, encoding="utf-8")
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their_metric\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-    return folder
+    return install(tmp_path, "their_metric", code, ENTRY_POINTS, monkeypatch)
 
 
 @pytest.fixture
