@@ -31,6 +31,10 @@ Ctrl-C (130), SIGTERM (143) and SIGHUP (129) stop a command where it is. It remo
 unfinished, and its last sentence says what it had recorded or written before, if anything. A second
 signal ends it at once; `kn-edit gc` removes what that leaves behind.
 
+With `--json` an error is one JSON document, the last line on stderr: its name as `error`, `code`,
+`message`, what it knows as `detail`, and as `remedies` what can be done about it, such as `accept`
+or `allow_overlap` (`Remedy` of [Python](python.md#the-verbs)).
+
 | exit code | means |
 |---|---|
 | 0 | done |
