@@ -311,6 +311,19 @@ def test_the_document_of_an_error_lists_its_remedies(tmp_path, monkeypatch, caps
     )
 
 
+def test_every_front_end_writes_the_same_document():
+    error = TagExists("v1", "a" * 64)
+    document = error.document(COMMAND_LINE)
+    assert document == {
+        "error": "TagExists",
+        "code": 3,
+        "message": error.sentence(COMMAND_LINE),
+        "detail": {"name": "v1", "version": "a" * 64},
+        "remedies": ["move"],
+    }
+    assert error.document(PYTHON) == document | {"message": str(error)}
+
+
 def test_an_error_of_usage_lists_none(capsys):
     assert run(["log", "--json", "--nonsense"]) == 2
     assert ast.literal_eval(capsys.readouterr().err)["remedies"] == []

@@ -6,9 +6,9 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 import click
@@ -25,7 +25,6 @@ from kn_edit.errors import (
     NetworkFailed,
     NotText,
     OutOfMemory,
-    Remedy,
     SystemRefused,
     TooDeep,
 )
@@ -52,28 +51,32 @@ def tell(error: BaseException, *, as_json: bool) -> int:
         return _tell_own(error, as_json)
     if isinstance(error, Stopped):
         code, detail = BY_SIGNAL + error.signum, {"head": error.head}
-        return _say("Stopped", code, str(error), as_json, detail=detail)
+        return _say(_document("Stopped", code, str(error), detail), as_json)
     if isinstance(error, click.ClickException):
-        return _say("UsageError", ExitCode.USAGE, _usage(error), as_json)
+        return _say(_document("UsageError", ExitCode.USAGE, _usage(error)), as_json)
     words = shown(" ".join(str(error).split()), 300, *tokens_in_use()) or "no reason given"
     kind = type(error).__name__
     advice = f"run it again with {DEBUG}=1 to see where it comes from"
-    return _say(kind, ExitCode.ERROR, f"unexpected {kind}: {words}; {advice}", as_json)
+    document = _document(kind, ExitCode.ERROR, f"unexpected {kind}: {words}; {advice}")
+    return _say(document, as_json)
 
 
 def _tell_own(error: KnEditError, as_json: bool) -> int:
-    in_words = error.worded(COMMAND_LINE)
-    code = _say(
-        type(error).__name__,
-        error.exit_code,
-        str(in_words),
-        as_json,
-        detail=in_words.detail() | ({"try": advice_json(error.tries)} if error.tries else {}),
-        remedies=error.remedies,
-    )
+    document = error.document(COMMAND_LINE)
+    if error.tries:
+        document["detail"]["try"] = advice_json(error.tries)
+    code = _say(document, as_json)
     if not as_json:
         tell_advice(error.tries, error.tries_are)
     return code
+
+
+def _document(
+    kind: str, code: int, message: str, detail: Mapping[str, object] | None = None
+) -> dict[str, Any]:
+    """The document of what is no error of ours."""
+    document = {"error": kind, "code": int(code), "message": message, "detail": detail or {}}
+    return document | {"remedies": []}
 
 
 def known(error: BaseException) -> BaseException:
@@ -132,30 +135,16 @@ def _usage(error: click.ClickException) -> str:
     return f"{words}; see `{command} --help`"
 
 
-def _say(
-    kind: str,
-    code: int,
-    sentence: str,
-    as_json: bool,
-    *,
-    detail: Mapping[str, object] | None = None,
-    remedies: Sequence[Remedy] = (),
-) -> int:
-    sentence = shown(sentence, MAX_SENTENCE, *tokens_in_use())
+def _say(document: dict[str, Any], as_json: bool) -> int:
+    document["message"] = shown(document["message"], MAX_SENTENCE, *tokens_in_use())
     if as_json:
-        document = {
-            "error": kind,
-            "code": int(code),
-            "message": sentence,
-            "detail": detail or {},
-            "remedies": list(remedies),
-        }
         line = escaped_json(json.dumps(document, default=str))
     else:
-        line = sentence if kind == "Stopped" else f"{PROGRAM}: {sentence}"
+        prefix = "" if document["error"] == "Stopped" else f"{PROGRAM}: "
+        line = f"{prefix}{document['message']}"
     with suppress(OSError, ValueError):  # nobody listens; the exit code says it
         click.echo(line, err=True)
-    return int(code)
+    return int(document["code"])
 
 
 def _trace(error: BaseException) -> None:

@@ -89,6 +89,17 @@ class KnEditError(Exception):
         """What is wrong and what to do next, in the words of a front end."""
         return str(self.worded(wording))
 
+    def document(self, wording: Wording) -> dict[str, Any]:
+        """The error as JSON: its name, code, message, detail and remedies."""
+        in_words = self.worded(wording)
+        return {
+            "error": type(self).__name__,
+            "code": int(self.exit_code),
+            "message": str(in_words),
+            "detail": in_words.detail(),
+            "remedies": list(self.remedies),
+        }
+
     def worded(self, wording: Wording) -> Self:
         """The same error in the words of a front end: its sentence, and the facts of `detail`."""
         copy = _with_facts(self, lambda text: worded(text, wording))
