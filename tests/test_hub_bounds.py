@@ -278,7 +278,7 @@ def test_a_pull_is_bounded_as_a_whole(scene, monkeypatch):
         def commit_at(self, revision: str) -> str:
             return "a" * 40
 
-        def some(self, paths: list[str], commit: str) -> dict[str, Stored]:
+        def stored_files(self, paths: list[str], commit: str) -> dict[str, Stored]:
             return {path: Stored(1000, "b" * 40, None) for path in paths}
 
         def read(self, path: str, commit: str, most: int) -> bytes:

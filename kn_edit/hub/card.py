@@ -61,9 +61,11 @@ def licence_of(card: str) -> dict[str, str]:
     stated = data.get("license")
     if not isinstance(stated, str) or not _LICENCE.fullmatch(stated):
         return dict(UNKNOWN)
-    more = {name: data.get(name) for name in ("license_name", "license_link")}
+    details = {name: data.get(name) for name in ("license_name", "license_link")}
     return {"license": stated} | {
-        name: value for name, value in more.items() if isinstance(value, str) and len(value) < 300
+        name: value
+        for name, value in details.items()
+        if isinstance(value, str) and len(value) < 300
     }
 
 
@@ -159,18 +161,22 @@ def _edits(edits: Sequence[EditRecord]) -> Iterator[str]:
     labels = (metric.label for metric in in_columns())
     columns = ("what", "from", "to", "neurons", *labels, "sha256")
     rows = [_row(*columns), "|" + "---|" * len(columns)]
-    for one in edits:
-        ranks = [f"layer {each.layer}, rank {each.rank}" for each in one.layers]
-        count = "; ".join([*([str(len(one.neurons))] if one.neurons or not ranks else []), *ranks])
-        if one.further:
-            many = (f"{len(one.facts)} facts in one edit, the means", "", "", count)
-            rows.append(_row(*many, *_shares(one.metrics), _code(one.id)))
-            rows += _rows_of_facts(one)
+    for edit in edits:
+        ranks = [f"layer {each.layer}, rank {each.rank}" for each in edit.layers]
+        count = "; ".join(
+            [*([str(len(edit.neurons))] if edit.neurons or not ranks else []), *ranks]
+        )
+        if edit.further:
+            summary = (f"{len(edit.facts)} facts in one edit, the means", "", "", count)
+            rows.append(_row(*summary, *_shares(edit.metrics), _code(edit.id)))
+            rows += _rows_of_facts(edit)
         else:
-            rows.append(_row(*_fact(one.facts[0]), count, *_shares(one.metrics), _code(one.id)))
+            rows.append(_row(*_fact(edit.facts[0]), count, *_shares(edit.metrics), _code(edit.id)))
     yield "\n".join(rows)
     against = [
-        f"- {_code(one.id[:DIGITS])}: {_cell('; '.join(one.faults))}" for one in edits if one.faults
+        f"- {_code(edit.id[:DIGITS])}: {_cell('; '.join(edit.faults))}"
+        for edit in edits
+        if edit.faults
     ]
     if against:
         yield "Recorded although the gate refused them:"
@@ -186,15 +192,15 @@ def _rows_of_facts(edit: EditRecord) -> Iterator[str]:
     for each in edit.by_fact[:MOST_FACTS]:
         yield _row(*_fact(each.change), "", *_shares(each.metrics), "")
     if len(edit.facts) > MOST_FACTS:
-        more = f"and {len(edit.facts) - MOST_FACTS} more facts, which `kn-edit show` lists"
-        yield _row(more, *([""] * (4 + len(in_columns()))))
+        note = f"and {len(edit.facts) - MOST_FACTS} more facts, which `kn-edit show` lists"
+        yield _row(note, *([""] * (4 + len(in_columns()))))
 
 
 def _fact(change: FactChange) -> tuple[str, str, str]:
     """What is changed, from what, to what."""
     erased = f"{change.relation}, erased"
-    what = f"{change.relation}: {change.subject}" if change.subject else erased
-    return _cell(what), _cell(change.answer or ""), _cell(change.target or "")
+    changed_fact = f"{change.relation}: {change.subject}" if change.subject else erased
+    return _cell(changed_fact), _cell(change.answer or ""), _cell(change.target or "")
 
 
 def _shares(measured: Mapping[str, Any]) -> tuple[str, ...]:
@@ -206,12 +212,12 @@ def _row(*cells: str) -> str:
 
 
 def _measured(edits: Sequence[EditRecord]) -> Iterator[str]:
-    found = figures(edits)
-    if found:
+    means = figures(edits)
+    if means:
         yield "## Measured"
         rows = [
             (METRICS[name].label, f"{value:g}", METRICS[name].card_words)
-            for name, value in found.items()
+            for name, value in means.items()
         ]
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         yield "\n".join(["| | mean | |", "|---|---|---|", *lines])

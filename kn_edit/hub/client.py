@@ -71,11 +71,11 @@ class Hub:
 
     def user(self) -> tuple[str, tuple[str, ...]]:
         """Who is logged in, and their organizations. Raises NotLoggedIn, NoWriteAccess."""
-        told = self._patiently(self.api.whoami)
+        account = self._patiently(self.api.whoami)
         with self._asking():
-            name = line(str(told["name"]), MOST_NAME)
-            role = told.get("auth", {}).get("accessToken", {}).get("role")
-            organizations = tuple(line(str(org.get("name")), MOST_NAME) for org in told["orgs"])
+            name = line(str(account["name"]), MOST_NAME)
+            role = account.get("auth", {}).get("accessToken", {}).get("role")
+            organizations = tuple(line(str(org.get("name")), MOST_NAME) for org in account["orgs"])
         if role == "read":
             raise NoWriteAccess(self.repo, f"this token of {name} can only read")
         return name, organizations
@@ -84,9 +84,9 @@ class Hub:
         """Whether the user may write; False where there is no such repository. NoWriteAccess."""
         # Older clients ask only for the right to read; there the Hub refuses the upload itself.
         knows = "write" in signature(self.api.auth_check).parameters
-        asked: dict[str, Any] = {"write": True} if knows else {}
+        arguments: dict[str, Any] = {"write": True} if knows else {}
         try:
-            self._patiently(lambda: self.api.auth_check(self.repo, **asked))
+            self._patiently(lambda: self.api.auth_check(self.repo, **arguments))
         except RepoNotFound:
             return False
         return True
@@ -97,30 +97,35 @@ class Hub:
         )
 
     def refs(self) -> Refs:
-        def asked() -> Refs:
-            found = self.api.list_repo_refs(self.repo)
+        def request() -> Refs:
+            listing = self.api.list_repo_refs(self.repo)
             return Refs(
-                {str(one.name): _commit_id(one.target_commit) for one in found.branches},
-                {str(one.name): _commit_id(one.target_commit) for one in found.tags},
+                {str(ref.name): _commit_id(ref.target_commit) for ref in listing.branches},
+                {str(ref.name): _commit_id(ref.target_commit) for ref in listing.tags},
             )
 
-        return self._patiently(asked)
+        return self._patiently(request)
 
     def commit_at(self, revision: str) -> str:
         """The commit that a branch, a tag or a part of a commit stands for."""
 
-        def asked() -> str:
+        def request() -> str:
             return _commit_id(self.api.model_info(self.repo, revision=revision, expand=["sha"]).sha)
 
-        return self._patiently(asked, revision)
+        return self._patiently(request, revision)
 
     def commits(self, revision: str) -> list[Commit]:
         """The history of a revision, newest first."""
         with self._asking(revision):  # the client itself asks several times, for pages
-            found = self.api.list_repo_commits(self.repo, revision=revision)
+            entries = self.api.list_repo_commits(self.repo, revision=revision)
             return [
-                Commit(_commit_id(one.commit_id), str(one.title), str(one.message), one.created_at)
-                for one in found
+                Commit(
+                    _commit_id(entry.commit_id),
+                    str(entry.title),
+                    str(entry.message),
+                    entry.created_at,
+                )
+                for entry in entries
             ]
 
     def tree(self, revision: str) -> dict[str, Stored]:
@@ -134,14 +139,14 @@ class Hub:
                 raise UnrulyHub(f"lists more than {MOST_FILES:,} files")
             return {str(node.path): _stored(node) for node in files}
 
-    def some(self, paths: Sequence[str], revision: str) -> dict[str, Stored]:
+    def stored_files(self, paths: Sequence[str], revision: str) -> dict[str, Stored]:
         """These files of a revision, as far as they are there."""
 
-        def asked() -> dict[str, Stored]:
+        def request() -> dict[str, Stored]:
             nodes = self.api.get_paths_info(self.repo, list(paths), revision=revision)
             return {str(node.path): _stored(node) for node in nodes if hasattr(node, "blob_id")}
 
-        return self._patiently(asked, revision)
+        return self._patiently(request, revision)
 
     def read(self, path: str, revision: str, most: int) -> bytes:
         """The bytes of a file. They stay in memory, and no more than `most` are taken."""
@@ -150,13 +155,17 @@ class Hub:
     def offers(self, author: str) -> list[str]:
         """Refs of the user's open pull requests, newest first."""
 
-        def asked() -> list[str]:
-            found = self.api.get_repo_discussions(
+        def request() -> list[str]:
+            discussions = self.api.get_repo_discussions(
                 self.repo, author=author, discussion_type="pull_request", discussion_status="open"
             )
-            return [f"refs/pr/{int(one.num)}" for one in found if one.is_pull_request]
+            return [
+                f"refs/pr/{int(discussion.num)}"
+                for discussion in discussions
+                if discussion.is_pull_request
+            ]
 
-        return self._patiently(asked)
+        return self._patiently(request)
 
     # --- changing --------------------------------------------------------------------------------
 
@@ -181,9 +190,9 @@ class Hub:
         Weights go one by one: of several at once the client makes threads, which Ctrl-C does not
         reach.
         """
-        weights = [one for one in additions if one.path_in_repo.endswith(WEIGHTS)]
-        rest = [one for one in additions if not one.path_in_repo.endswith(WEIGHTS)]
-        for group in [*([one] for one in weights), rest]:
+        weights = [addition for addition in additions if addition.path_in_repo.endswith(WEIGHTS)]
+        rest = [addition for addition in additions if not addition.path_in_repo.endswith(WEIGHTS)]
+        for group in [*([addition] for addition in weights), rest]:
             with self._asking(branch):
                 self.api.preupload_lfs_files(
                     self.repo, group, revision=branch, create_pr=offer, free_memory=False
@@ -202,7 +211,7 @@ class Hub:
     ) -> tuple[str, str | None]:
         """Ask once for a commit on top of `parent`; its id, and the ref of its pull request."""
         with self._asking(branch):
-            made = self.api.create_commit(
+            commit_info = self.api.create_commit(
                 self.repo,
                 operations,
                 commit_message=title,
@@ -211,10 +220,10 @@ class Hub:
                 parent_commit=parent,
                 create_pr=offer,
             )
-            ref = made.pr_revision
+            ref = commit_info.pr_revision
             if ref is not None and not re.fullmatch(r"refs/pr/\d{1,9}", ref):
                 raise ValueError("no pull request is called so")
-            return _commit_id(made.oid), ref
+            return _commit_id(commit_info.oid), ref
 
     def tag(self, name: str, commit: str, message: str) -> None:
         with self._asking(commit):
@@ -250,19 +259,19 @@ class Hub:
 
         url = hf_hub_url(self.repo, path, revision=revision, endpoint=self.api.endpoint)
         limits = {MOST: most + CHUNK}  # one chunk more, so that the sentence below is said
-        found, started = bytearray(), time.monotonic()
+        content, started = bytearray(), time.monotonic()
         options: Any = {"headers": build_hf_headers(), "extensions": limits}
         with get_session().stream("GET", url, **options) as response:
             hf_raise_for_status(response)
             for chunk in response.iter_bytes():
-                found += chunk
-                if len(found) > most:
+                content += chunk
+                if len(content) > most:
                     problem = f"it is larger than the {most} bytes that it may have"
                     raise InvalidRecipe(Path(self.repo, path), problem)
                 if time.monotonic() - started > MOST_SECONDS:
                     raise HubFailed(self.repo, f"sends {path} too slowly")
-        self._without_token(path, bytes(found))
-        return bytes(found)
+        self._without_token(path, bytes(content))
+        return bytes(content)
 
     def _without_token(self, path: str, data: bytes) -> None:
         """A Hub that repeats the token in a file would have it written into the ledger."""

@@ -46,7 +46,9 @@ class Plan:
 
     def missing(self, tree: Tree) -> dict[str, Wanted]:
         """What does not stand there yet."""
-        return {path: one for path, one in self.wanted.items() if not one.same(tree.get(path))}
+        return {
+            path: file for path, file in self.wanted.items() if not file.matches(tree.get(path))
+        }
 
 
 def commit(hub: Hub, plan: Plan, tree: Tree, progress: Progress) -> str:
@@ -59,8 +61,8 @@ def commit(hub: Hub, plan: Plan, tree: Tree, progress: Progress) -> str:
     operations = _prepared(hub, plan, tree, progress, offer=False)
     for again in (True, False):
         try:
-            made, _ = hub.commit(operations, plan.branch, plan.head, plan.title, plan.note)
-            return made
+            commit_id, _ = hub.commit(operations, plan.branch, plan.head, plan.title, plan.note)
+            return commit_id
         except KnEditError as failure:
             arrived = _arrived(hub, plan, failure)
             if arrived is not None:
@@ -81,23 +83,23 @@ def offer(
     """
     if plan.done(tree):
         return plan.head, None, False
-    known = _offered(hub, plan, user)
-    if known is not None:
-        return *known, False
+    pending = _offered(hub, plan, user)
+    if pending is not None:
+        return *pending, False
     operations = _prepared(hub, plan, tree, progress, offer=True)
     try:
-        made, ref = hub.commit(
+        commit_id, ref = hub.commit(
             operations, plan.branch, plan.head, plan.title, plan.note, offer=True
         )
-        return made, ref, True
+        return commit_id, ref, True
     except KnEditError as failure:
         try:
-            known = _offered(hub, plan, user)
+            pending = _offered(hub, plan, user)
         except HubFailed as silence:
             raise CommitUnclear(hub.repo, silence.problem) from failure
-        if known is None:
+        if pending is None:
             raise
-        return *known, True
+        return *pending, True
 
 
 def place_tag(hub: Hub, name: str, commit: str, message: str) -> None:
@@ -109,13 +111,13 @@ def place_tag(hub: Hub, name: str, commit: str, message: str) -> None:
         except KnEditError as failure:  # the answer may be lost, or the tag there already: look
             why = _why(failure)
         try:
-            found = hub.refs().tags.get(name)
+            tagged_commit = hub.refs().tags.get(name)
         except KnEditError as failure:
             raise NotFinished(hub.repo, commit, f"the tag {name}", _why(failure)) from failure
-        if found == commit:
+        if tagged_commit == commit:
             return
-        if found is not None:
-            raise TagTaken(hub.repo, name, found)
+        if tagged_commit is not None:
+            raise TagTaken(hub.repo, name, tagged_commit)
         if again:
             time.sleep(PAUSE)
     raise NotFinished(hub.repo, commit, f"the tag {name}", why)
@@ -133,12 +135,12 @@ def _prepared(hub: Hub, plan: Plan, tree: Tree, progress: Progress, *, offer: bo
     from huggingface_hub import CommitOperationDelete
 
     missing = plan.missing(tree)
-    operations = {path: one.operation(path) for path, one in missing.items()}
+    operations = {path: file.operation(path) for path, file in missing.items()}
     additions: list[Any] = [
-        operations[path] for path, one in missing.items() if isinstance(one, Part)
+        operations[path] for path, file in missing.items() if isinstance(file, Part)
     ]
     if additions:
-        size = sum(one.size for one in missing.values() if isinstance(one, Part)) / 1e6
+        size = sum(file.size for file in missing.values() if isinstance(file, Part)) / 1e6
         done = 0
 
         def moved(files: int) -> None:
@@ -148,7 +150,11 @@ def _prepared(hub: Hub, plan: Plan, tree: Tree, progress: Progress, *, offer: bo
 
         moved(0)
         hub.upload(additions, plan.branch, offer=offer, moved=moved)
-        ignored = [one.path_in_repo for one in additions if getattr(one, "_should_ignore", False)]
+        ignored = [
+            addition.path_in_repo
+            for addition in additions
+            if getattr(addition, "_should_ignore", False)
+        ]
         if ignored:
             raise FilesIgnored(hub.repo, tuple(ignored))
     gone = [CommitOperationDelete(path) for path in plan.gone if path in tree]
@@ -162,10 +168,10 @@ def _arrived(hub: Hub, plan: Plan, failure: KnEditError) -> str | None:
         if now == plan.head:
             return None
         newer: list[str] = []
-        for one in hub.commits(plan.branch):
-            if one.id == plan.head:
+        for entry in hub.commits(plan.branch):
+            if entry.id == plan.head:
                 break
-            newer.append(one.id)
+            newer.append(entry.id)
         for each in reversed(newer):  # somebody may have gone on from it already
             if plan.done(hub.tree(each)):
                 return each

@@ -58,9 +58,9 @@ def with_history(
     """These files and the card, recipe, deltas and records of the version beside them."""
     recipe = Recipe(version.ref, tuple(version.record.edits)).to_json()
     parts = {path: Part(data) for path, data in files.items()}
-    found = {**parts, CARD: Part(card), RECIPE: Part(recipe.encode())}
+    contents = {**parts, CARD: Part(card), RECIPE: Part(recipe.encode())}
     for edit, delta in zip(version.edits, version.deltas, strict=True):
-        found[delta_path(edit.id)] = Part(delta.to_bytes())
-        found[record_path(edit.id)] = Part(record_json(edit))
-    digests = {path: part.sha256 for path, part in sorted(found.items())}
-    return {**found, PUBLISHED: Part(Published(version.record.id, form, digests).to_json())}
+        contents[delta_path(edit.id)] = Part(delta.to_bytes())
+        contents[record_path(edit.id)] = Part(record_json(edit))
+    digests = {path: part.sha256 for path, part in sorted(contents.items())}
+    return {**contents, PUBLISHED: Part(Published(version.record.id, form, digests).to_json())}

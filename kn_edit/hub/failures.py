@@ -77,12 +77,12 @@ def _answered(error: Exception, status: int, repo: str, revision: str) -> KnEdit
         return RepoNotFound(repo)
     if status == 401:
         return NotLoggedIn(repo)
-    said = line(str(getattr(error, "server_message", None) or ""))
+    answer = line(str(getattr(error, "server_message", None) or ""))
     if status == 403:
-        return NoWriteAccess(repo, said or "the Hub forbids it")
+        return NoWriteAccess(repo, answer or "the Hub forbids it")
     if status in WORDS:
         return HubFailed(repo, WORDS[status], status)
-    return HubFailed(repo, f"answers {status}{f' ({said})' if said else ''}", status)
+    return HubFailed(repo, f"answers {status}{f' ({answer})' if answer else ''}", status)
 
 
 def _silence(error: Exception) -> str:

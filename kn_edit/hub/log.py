@@ -34,8 +34,8 @@ def releases(hub: Hub, revision: str) -> list[Release]:
     for name, commit in (*refs.branches.items(), *refs.tags.items()):
         if len(names[commit]) < MOST_NAMES:
             names[commit].append(line(name, MOST_NAME))
-    found = (release(one, tuple(names[one.id])) for one in hub.commits(revision))
-    return [one for one in found if one is not None]
+    candidates = (release(each, tuple(names[each.id])) for each in hub.commits(revision))
+    return [each for each in candidates if each is not None]
 
 
 def release(commit: Commit, refs: tuple[str, ...] = ()) -> Release | None:
@@ -45,4 +45,11 @@ def release(commit: Commit, refs: tuple[str, ...] = ()) -> Release | None:
         return None
     title = line(commit.title)
     created = commit.created.isoformat(timespec="seconds")
-    return Release(commit.id, note[1], note[2], title, created, refs)
+    return Release(
+        commit=commit.id,
+        version=note[1],
+        form=note[2],
+        title=title,
+        created=created,
+        refs=refs,
+    )

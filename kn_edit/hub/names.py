@@ -51,8 +51,8 @@ def check_any_revision(name: str) -> str:
 
 def split_revision(text: str) -> tuple[str, str]:
     """`owner/name@revision` as its two parts, both checked; main where none is named."""
-    repo, at, revision = text.partition("@")
-    return check_repo(repo), check_any_revision(revision) if at else MAIN
+    repo, separator, revision = text.partition("@")
+    return check_repo(repo), check_any_revision(revision) if separator else MAIN
 
 
 def is_commit(name: str) -> bool:

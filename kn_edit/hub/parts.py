@@ -31,7 +31,7 @@ Tree = Mapping[str, Stored]
 class Wanted(Protocol):
     """A file that a commit shall leave at its path."""
 
-    def same(self, stored: Stored | None) -> bool:
+    def matches(self, stored: Stored | None) -> bool:
         """Whether it stands there already."""
 
     def operation(self, path: str) -> Any:
@@ -63,7 +63,7 @@ class Part:
             digest.update(chunk)
         return digest.hexdigest()
 
-    def same(self, stored: Stored | None) -> bool:
+    def matches(self, stored: Stored | None) -> bool:
         if stored is None or stored.size != self.size:
             return False
         return stored.git == self.git if stored.sha256 is None else stored.sha256 == self.sha256
@@ -86,7 +86,7 @@ class Earlier:
     stored: Stored
     commit: str
 
-    def same(self, stored: Stored | None) -> bool:
+    def matches(self, stored: Stored | None) -> bool:
         return stored == self.stored
 
     def operation(self, path: str) -> Any:

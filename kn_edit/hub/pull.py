@@ -52,13 +52,13 @@ class Receiver:
     """Where a version comes in.
 
     base: the model that it must be for
-    known: of some edit ids, those that need not be fetched
+    known_edits: of some edit ids, those that need not be fetched
     check: raises for a change that does not fit into a weight of the base, by its name
     folder: an empty one, for the files of the deltas
     """
 
     base: BaseRecord
-    known: Callable[[Collection[str]], set[str]]
+    known_edits: Callable[[Collection[str]], set[str]]
     check: Callable[[str, Change], None]
     folder: Path
 
@@ -83,7 +83,7 @@ def fetch(hub: Hub, revision: str, receiver: Receiver, progress: Progress) -> Fe
     base = receiver.base
     if recipe.base.fingerprint != base.fingerprint:
         raise DifferentBase(base.fingerprint, recipe.base.fingerprint)
-    there = receiver.known(recipe.edits)
+    there = receiver.known_edits(recipe.edits)
     new = [edit for edit in recipe.edits if edit not in there]
     stored = _described(hub, commit, new)
     size = sum(file.size for file in stored.values())
@@ -100,7 +100,7 @@ def fetch(hub: Hub, revision: str, receiver: Receiver, progress: Progress) -> Fe
 
 
 def _recipe(hub: Hub, revision: str, commit: str) -> Recipe:
-    stored = hub.some([RECIPE], commit).get(RECIPE)
+    stored = hub.stored_files([RECIPE], commit).get(RECIPE)
     if stored is None:
         raise NoRecipe(hub.repo, revision)
     path = Path(hub.repo, RECIPE)
@@ -120,7 +120,7 @@ def _described(hub: Hub, commit: str, edits: list[str]) -> dict[str, Stored]:
     stored: dict[str, Stored] = {}
     paths = list(limits)
     for first in range(0, len(paths), AT_ONCE):
-        stored |= hub.some(paths[first : first + AT_ONCE], commit)
+        stored |= hub.stored_files(paths[first : first + AT_ONCE], commit)
     for path, most in limits.items():
         if path not in stored:
             raise InvalidRecipe(Path(hub.repo, path), "the recipe names it, and it is not there")
@@ -167,15 +167,15 @@ class _Fetching:
         data = self._read(delta_path(id_))
         delta = Delta.from_bytes(data, id_)
         self._check_slots(delta)
-        kept = KeptDelta.keep(delta, data, self.receiver.folder / f"{id_}.safetensors")
-        return NewEdit(delta=kept, **record)
+        kept_delta = KeptDelta.keep(delta, data, self.receiver.folder / f"{id_}.safetensors")
+        return NewEdit(delta=kept_delta, **record)
 
     def _record(self, id_: str) -> dict[str, Any]:
         path = Path(self.hub.repo, record_path(id_))
         record = read_record(self._read(record_path(id_)), path)
         further = [asdict(fact) for fact in record.get("further", ())]
-        told = canonical_json(record | {"further": further})
-        if any(token.encode() in told for token in sent_token()):
+        text = canonical_json(record | {"further": further})
+        if any(token.encode() in text for token in sent_token()):
             raise InvalidRecipe(path, "it holds your own token")
         return record
 

@@ -123,38 +123,49 @@ def place(hub: Hub, order: Order, who: Access, *, create: bool = True) -> Place:
     return Place(who.user, head, hub.tree(head), refs.tags)
 
 
-def publish(hub: Hub, order: Order, at: Place, edition: Edition, progress: Progress) -> Pushed:
+def publish(
+    hub: Hub, order: Order, remote_branch: Place, edition: Edition, progress: Progress
+) -> Pushed:
     """Bring the repository to an edition; raises as `commit`, `offer` and `place_tag` do.
 
     Files of an earlier push that no longer belong are deleted, if they are still as they were
     pushed. Whatever else stands there stays.
     """
-    gone = _stale(hub, at, edition.wanted)
-    plan = Plan(order.branch, at.head, edition.title, edition.note, edition.wanted, gone)
-    standing = _standing(hub, plan, edition) if plan.done(at.tree) else None
-    _check_tag(hub, order, at, standing)
-    made, ref, new = standing or at.head, None, standing is None
+    gone = _stale(hub, remote_branch, edition.wanted)
+    plan = Plan(
+        branch=order.branch,
+        head=remote_branch.head,
+        title=edition.title,
+        note=edition.note,
+        wanted=edition.wanted,
+        gone=gone,
+    )
+    existing_commit = (
+        _existing_commit(hub, plan, edition) if plan.done(remote_branch.tree) else None
+    )
+    _check_tag(hub, order, remote_branch, existing_commit)
+    commit_id, ref, new = existing_commit or remote_branch.head, None, existing_commit is None
     if order.offer:
-        made, ref, new = offer(hub, plan, at.tree, at.user, progress)
+        commit_id, ref, new = offer(hub, plan, remote_branch.tree, remote_branch.user, progress)
     elif new:
-        made = commit(hub, plan, at.tree, progress)
+        commit_id = commit(hub, plan, remote_branch.tree, progress)
     if new:
         progress("comparing what arrived", 0, 0)
-        _verify(hub, plan, made)
-    if order.tag is not None and at.tags.get(order.tag) != made:
-        place_tag(hub, order.tag, made, f"{edition.title}\n\n{edition.note}")
-    missing = plan.missing(at.tree) if new else {}
+        _verify(hub, plan, commit_id)
+    if order.tag is not None and remote_branch.tags.get(order.tag) != commit_id:
+        place_tag(hub, order.tag, commit_id, f"{edition.title}\n\n{edition.note}")
+    missing = plan.missing(remote_branch.tree) if new else {}
     return Pushed(
-        hub.repo,
-        order.branch,
-        made,
-        edition.version,
-        edition.form,
-        order.tag,
-        ref,
-        new,
-        {path: one.size for path, one in missing.items() if isinstance(one, Part)},
-        f"{hub.address}/{hub.repo}/tree/{order.tag or ref or order.branch}",
+        repo=hub.repo,
+        branch=order.branch,
+        commit=commit_id,
+        version=edition.version,
+        form=edition.form,
+        tag=order.tag,
+        pull_request=ref,
+        made=new,
+        sent={path: part.size for path, part in missing.items() if isinstance(part, Part)},
+        url=f"{hub.address}/{hub.repo}/tree/{order.tag or ref or order.branch}",
     )
 
 
@@ -171,44 +182,44 @@ def read_published(hub: Hub, tree: Tree, revision: str) -> Published | None:
 
 def untouched(hub: Hub, files: Mapping[str, str], tree: Tree, revision: str) -> tuple[str, ...]:
     """Those of the files that are still as kn-edit pushed them, by their sha256."""
-    found = []
+    intact = []
     for path, digest in sorted(files.items()):
         stored = tree.get(path)
         if stored is None:
             continue
         if stored.sha256 is None:
-            same = Part(hub.read(path, revision, stored.size)).sha256 == digest
+            unchanged = Part(hub.read(path, revision, stored.size)).sha256 == digest
         else:
-            same = stored.sha256 == digest
-        if same:
-            found.append(path)
-    return tuple(found)
+            unchanged = stored.sha256 == digest
+        if unchanged:
+            intact.append(path)
+    return tuple(intact)
 
 
-def _stale(hub: Hub, at: Place, wanted: Mapping[str, Wanted]) -> tuple[str, ...]:
+def _stale(hub: Hub, remote_branch: Place, wanted: Mapping[str, Wanted]) -> tuple[str, ...]:
     """Files of an earlier push that are in nobody's way but do not belong to this one."""
-    earlier = read_published(hub, at.tree, at.head)
+    earlier = read_published(hub, remote_branch.tree, remote_branch.head)
     if earlier is None:
         return ()
     rest = {path: digest for path, digest in earlier.files.items() if path not in wanted}
-    return untouched(hub, rest, at.tree, at.head)
+    return untouched(hub, rest, remote_branch.tree, remote_branch.head)
 
 
-def _standing(hub: Hub, plan: Plan, edition: Edition) -> str:
+def _existing_commit(hub: Hub, plan: Plan, edition: Edition) -> str:
     """The commit that brought what the head holds already."""
-    for one in hub.commits(plan.branch)[:MOST_COMMITS]:
-        if edition.note in one.message and plan.done(hub.tree(one.id)):
-            return one.id
+    for entry in hub.commits(plan.branch)[:MOST_COMMITS]:
+        if edition.note in entry.message and plan.done(hub.tree(entry.id)):
+            return entry.id
     return plan.head
 
 
-def _check_tag(hub: Hub, order: Order, at: Place, standing: str | None) -> None:
+def _check_tag(hub: Hub, order: Order, remote_branch: Place, existing_commit: str | None) -> None:
     """Raise TagTaken before anything is sent, where the tag names something else."""
     if order.tag is None:
         return
-    known = at.tags.get(order.tag)
-    if known is not None and known != standing:
-        raise TagTaken(hub.repo, order.tag, known)
+    tagged_commit = remote_branch.tags.get(order.tag)
+    if tagged_commit is not None and tagged_commit != existing_commit:
+        raise TagTaken(hub.repo, order.tag, tagged_commit)
 
 
 def _verify(hub: Hub, plan: Plan, commit: str) -> None:
@@ -216,8 +227,8 @@ def _verify(hub: Hub, plan: Plan, commit: str) -> None:
     try:
         tree = hub.tree(commit)
     except HubFailed as failure:
-        left = "the comparison of what arrived"
-        raise NotFinished(hub.repo, commit, left, f"the Hub {failure.problem}") from failure
+        unfinished = "the comparison of what arrived"
+        raise NotFinished(hub.repo, commit, unfinished, f"the Hub {failure.problem}") from failure
     differing = [*plan.missing(tree), *(path for path in plan.gone if path in tree)]
     if differing:
         raise UploadDiffers(hub.repo, commit, tuple(differing))

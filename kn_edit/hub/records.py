@@ -59,14 +59,14 @@ class RecordProblem(ValueError):
 
 def record_json(edit: EditRecord) -> bytes:
     """What is recorded about an edit, as canonical JSON. Moments stay in the ledger."""
-    told: dict[str, Any] = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
-    told |= {"format": FORMAT, "found": _finite(dict(edit.found))}
-    told |= {"metrics": _finite(dict(edit.metrics))}
+    fields: dict[str, Any] = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
+    fields |= {"format": FORMAT, "found": _finite(dict(edit.found))}
+    fields |= {"metrics": _finite(dict(edit.metrics))}
     if edit.further:
         for name in _OF_FACT:
-            del told[name]
-        told |= {"format": FORMAT_OF_MANY, "facts": [*map(asdict, edit.facts)]}
-    return canonical_json(told)
+            del fields[name]
+        fields |= {"format": FORMAT_OF_MANY, "facts": [*map(asdict, edit.facts)]}
+    return canonical_json(fields)
 
 
 def read_record(data: bytes, path: Path) -> dict[str, Any]:
@@ -98,26 +98,26 @@ def _read(data: bytes) -> dict[str, Any]:
     if len(data) > MOST_RECORD:
         raise RecordProblem(f"it has more than the {MOST_RECORD:,} bytes that it may have")
     try:
-        told = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
+        fields = parse_json(data, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
     except JsonProblem as problem:
         raise RecordProblem(str(problem)) from None
-    known = {"format", "found", "metrics", *_TEXTS, *_MAYBE}
-    many = isinstance(told, dict) and told.get("format") == FORMAT_OF_MANY
-    if many:
-        known = known - {*_OF_FACT} | {"facts"}
-    form = FORMAT_OF_MANY if many else FORMAT
-    if not isinstance(told, dict) or told.keys() != known or told.pop("format") != form:
+    names = {"format", "found", "metrics", *_TEXTS, *_MAYBE}
+    of_several = isinstance(fields, dict) and fields.get("format") == FORMAT_OF_MANY
+    if of_several:
+        names = names - {*_OF_FACT} | {"facts"}
+    form = FORMAT_OF_MANY if of_several else FORMAT
+    if not isinstance(fields, dict) or fields.keys() != names or fields.pop("format") != form:
         raise RecordProblem(f"it is not of the form {form}")
-    facts = told | (_first_and_further(told.pop("facts")) if many else {})
+    facts = fields | (_first_and_further(fields.pop("facts")) if of_several else {})
     for name in (*_TEXTS, *_MAYBE):
         if name in _TEXTS or facts[name] is not None:
             _check_text(name, facts[name], _most(name), blank=name == "message")
     _check_kind(facts)
-    if many and facts["kind"] != "update":
+    if of_several and facts["kind"] != "update":
         raise RecordProblem("its kind is not update, and no other edit has several facts")
     _check_metrics(facts["metrics"])
     _check_found(facts["found"])
-    if many:
+    if of_several:
         _check_by_fact(facts["found"].get("by_fact"), 1 + len(facts["further"]))
     return facts
 
@@ -126,13 +126,13 @@ def _first_and_further(facts: object) -> dict[str, Any]:
     """The facts of an edit of several as the fields of a NewEdit."""
     if not isinstance(facts, list) or not 2 <= len(facts) <= MOST_FACTS:
         raise RecordProblem(f"its facts are not a list of 2 to {MOST_FACTS:,}")
-    for at, fact in enumerate(facts):
+    for index, fact in enumerate(facts):
         if not isinstance(fact, dict) or fact.keys() != {*_OF_FACT}:
-            raise RecordProblem(f"its facts[{at}] does not have {', '.join(_OF_FACT)}")
+            raise RecordProblem(f"its facts[{index}] does not have {', '.join(_OF_FACT)}")
         for name in _OF_FACT:
-            _check_text(f"facts[{at}].{name}", fact[name], MOST_LETTERS)
-    first, *others = facts
-    return {**first, "further": tuple(FactChange(**fact) for fact in others)}
+            _check_text(f"facts[{index}].{name}", fact[name], MOST_LETTERS)
+    first, *rest = facts
+    return {**first, "further": tuple(FactChange(**fact) for fact in rest)}
 
 
 def _most(name: str) -> int:
@@ -185,24 +185,24 @@ def _is_figure(value: object) -> bool:
     return type(value) in (int, float) and abs(value) < _MOST_FIGURE  # type: ignore[arg-type]
 
 
-def _check_found(found: object) -> None:
+def _check_found(attribution: object) -> None:
     """How an edit was found: any plain JSON, but what later commands read is as they need it."""
-    if not isinstance(found, dict):
+    if not isinstance(attribution, dict):
         raise RecordProblem("its found is not an object")
-    _check_asked("found", found)
-    _check_list("found.neurons", found.get("neurons", []), MOST_NEURONS, _check_neuron)
-    for value in _values(found):
+    _check_asked("found", attribution)
+    _check_list("found.neurons", attribution.get("neurons", []), MOST_NEURONS, _check_neuron)
+    for value in _values(attribution):
         if isinstance(value, str):
             _check_text("found", value, MOST_MESSAGE, blank=True)
         elif value is not None and not isinstance(value, bool) and not _is_figure(value):
             raise RecordProblem("its found holds a number out of range")
 
 
-def _check_asked(where: str, found: Mapping[str, Any]) -> None:
+def _check_asked(where: str, attribution: Mapping[str, Any]) -> None:
     """How a fact was asked."""
     for name in ("templates", "held_out"):
-        _check_list(f"{where}.{name}", found.get(name, []), MOST_TEMPLATES, _check_template)
-    paraphrases = found.get("paraphrases", [])
+        _check_list(f"{where}.{name}", attribution.get(name, []), MOST_TEMPLATES, _check_template)
+    paraphrases = attribution.get("paraphrases", [])
     _check_list(f"{where}.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
 
 
@@ -212,18 +212,18 @@ def _check_by_fact(by_fact: object, count: int) -> None:
         return
     if not isinstance(by_fact, list) or len(by_fact) != count:
         raise RecordProblem("its found.by_fact is not a list with an entry for each fact")
-    for at, found in enumerate(by_fact):
-        if not isinstance(found, dict):
-            raise RecordProblem(f"its found.by_fact[{at}] is not an object")
-        _check_asked(f"found.by_fact[{at}]", found)
-        _check_metrics(found.get("metrics", {}))
+    for index, entry in enumerate(by_fact):
+        if not isinstance(entry, dict):
+            raise RecordProblem(f"its found.by_fact[{index}] is not an object")
+        _check_asked(f"found.by_fact[{index}]", entry)
+        _check_metrics(entry.get("metrics", {}))
 
 
 def _check_list(name: str, values: object, most: int, check: Callable[[str, object], None]) -> None:
     if not isinstance(values, list) or len(values) > most:
         raise RecordProblem(f"its {name} is not a list of at most {most:,}")
-    for at, value in enumerate(values):
-        check(f"{name}[{at}]", value)
+    for index, value in enumerate(values):
+        check(f"{name}[{index}]", value)
 
 
 def _check_template(name: str, text: object) -> None:
@@ -265,11 +265,11 @@ def _values(value: object) -> Iterator[object]:
 
 
 def _finite(value: Any) -> Any:
-    """The same without nan and inf, which JSON does not know."""
+    """Replace nan and inf in a value, which JSON does not know, by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {str(key): _finite(one) for key, one in value.items()}
+        return {str(key): _finite(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(entry) for entry in value]
     return value

@@ -13,13 +13,13 @@ from kn_edit.hub.push import Edition, Place, read_published
 LEAST_DIGITS = 8  # of a version id
 
 
-def earlier(hub: Hub, branch: str, at: Place, to: str) -> Edition:
+def earlier(hub: Hub, branch: str, remote_branch: Place, to: str) -> Edition:
     """The edition that a version, a tag or a commit of the repository holds.
 
     All of its files are there already, so nothing is uploaded. Raises RevisionNotFound,
     NotPublished.
     """
-    commit = _commit(hub, branch, at, to)
+    commit = _commit(hub, branch, remote_branch, to)
     tree = hub.tree(commit)
     state = read_published(hub, tree, commit)
     if state is None or not {*state.files} <= tree.keys():
@@ -29,16 +29,16 @@ def earlier(hub: Hub, branch: str, at: Place, to: str) -> Edition:
     return Edition(state.version, state.form, title, files)
 
 
-def _commit(hub: Hub, branch: str, at: Place, to: str) -> str:
+def _commit(hub: Hub, branch: str, remote_branch: Place, to: str) -> str:
     """The commit that a user names: by a tag, by its own first digits, or by a version's."""
-    if to in at.tags:
-        return at.tags[to]
+    if to in remote_branch.tags:
+        return remote_branch.tags[to]
     if not is_commit(to):
         raise RevisionNotFound(hub.repo, to)
     if len(to) >= LEAST_DIGITS:
-        for one in releases(hub, branch):  # the newest first
-            if one.version.startswith(to):
-                return one.commit
+        for release in releases(hub, branch):  # the newest first
+            if release.version.startswith(to):
+                return release.commit
     for commit in hub.commits(branch):
         if commit.id.startswith(to):
             return commit.id

@@ -114,7 +114,7 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
         scratch.mkdir()
         receiver = Receiver(
             base=ledger.base,
-            known=ledger.known_edits,
+            known_edits=ledger.known_edits,
             check=partial(_check_fit, engine.shards),
             folder=scratch,
         )
@@ -178,7 +178,7 @@ def _their_licence(base: BaseRecord) -> dict[str, str]:
     hub = Hub(str(base.repo))
     revision = base.revision or MAIN
     try:
-        if CARD not in hub.some([CARD], revision):
+        if CARD not in hub.stored_files([CARD], revision):
             return dict(UNKNOWN)
         text = hub.read(CARD, revision, MOST_CARD)
     except KnEditError as failure:
