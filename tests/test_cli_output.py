@@ -62,7 +62,7 @@ def course_at(moments, forecast=FORECAST):
     course.expect(forecast)
     standings = []
     for clock.now, what, done, total in moments:
-        standings.append(course.at(what, done, total))
+        standings.append(course.standing(what, done, total))
     return standings
 
 
@@ -75,22 +75,22 @@ def test_a_forecast_tells_what_is_left_of_all_parts():
             (80, "measuring", 0, 0),
         ]
     )
-    assert begin.left == pytest.approx(100)
-    assert half.left == pytest.approx(90)
-    assert (solving.share, solving.left) == (0.5, pytest.approx(50))
-    assert (end.share, end.left) == (0.8, pytest.approx(20))
+    assert begin.seconds_left == pytest.approx(100)
+    assert half.seconds_left == pytest.approx(90)
+    assert (solving.share, solving.seconds_left) == (0.5, pytest.approx(50))
+    assert (end.share, end.seconds_left) == (0.8, pytest.approx(20))
 
 
 def test_a_forecast_that_was_too_short_is_corrected_by_what_was_seen():
     (at,) = course_at([(100, "solving", 6, 0)])  # half is done, in twice the time
-    assert 80 < at.left < 100
+    assert 80 < at.seconds_left < 100
     (at,) = course_at([(25, "solving", 6, 0)])
-    assert 25 < at.left < 35
+    assert 25 < at.seconds_left < 35
 
 
 def test_more_steps_than_usual_make_the_rest_longer():
     usual, more = course_at([(60, "solving", 9, 40), (80, "solving", 12, 40)])
-    assert more.left > usual.left
+    assert more.seconds_left > usual.seconds_left
 
 
 def test_a_bar_never_goes_back():

@@ -193,10 +193,10 @@ def test_the_time_that_is_left_is_told_with_the_row(edited):
     batch = Batch(Plan((), (), ()), rows, pytest.fail)
     began = time.monotonic() - 300
     now = Run(batch, Output(as_json=True, quiet=False), began=began)
-    assert now.at() == "row 1 of 3"
+    assert now.position() == "row 1 of 3"
     batch.results.append(RowResult(rows[0], RowStatus.RECORDED, metrics={"efficacy": 1.0}))
     now.ended = time.monotonic()
-    assert now.at() == "row 2 of 3, 10 min left"
+    assert now.position() == "row 2 of 3, 10 min left"
 
 
 def test_a_run_that_is_stopped_has_shown_its_rows_and_goes_on_where_it_was(edited):

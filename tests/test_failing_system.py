@@ -9,7 +9,7 @@ import ssl
 
 import pytest
 
-from kn_edit.cli.failures import known
+from kn_edit.cli.failures import as_own_error
 from kn_edit.errors import CannotWrite, ExitCode, HubFailed, HubLoadFailed, KnEditError
 from kn_edit.hub.failures import explained
 from kn_edit.models.source import _translated
@@ -66,13 +66,13 @@ def test_a_failing_disk_is_told_as_one(error):
     "name", ["no name", "reset", "silence", "silence of the system", "certificate", "refused"]
 )
 def test_a_socket_that_nobody_explains_is_the_network_too(name):
-    ours = known(NETWORK[name])
+    ours = as_own_error(NETWORK[name])
     assert isinstance(ours, KnEditError)
     assert ours.exit_code == ExitCode.NETWORK
 
 
 @pytest.mark.parametrize("error", [*DISK.values(), TimeoutError(errno.ETIMEDOUT, "late", "/nfs/x")])
 def test_a_file_that_nobody_explains_is_the_disk(error):
-    ours = known(error)
+    ours = as_own_error(error)
     assert isinstance(ours, KnEditError)
     assert ours.exit_code == ExitCode.DISK

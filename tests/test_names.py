@@ -27,7 +27,7 @@ MOST_PARAMETERS = 7
 ALLOWED: dict[str, tuple[float, int, int]] = {
     "": (0.5, 0, 0),
     "checkpoints": (1.5, 2, 0),
-    "cli": (10.5, 6, 2),
+    "cli": (0.5, 0, 2),
     "editing": (0.5, 0, 0),
     "edits": (0.5, 0, 0),
     "engine": (0.5, 0, 0),

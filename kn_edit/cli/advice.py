@@ -62,16 +62,16 @@ def advised() -> Iterator[None]:
 def tell_advice(advice: Iterable[Advice], heading: str = KnEditError.tries_are) -> None:
     """Print what to try on stderr, each command below its words."""
     with suppress(OSError, ValueError):  # nobody listens; the exit code says what happened
-        for number, one in enumerate(advice):
+        for number, entry in enumerate(advice):
             if not number:
                 click.echo(f"{heading}:", err=True)
-            click.echo(f"  {number + 1}. {one.what}", err=True)
-            for line in one.command.splitlines():
+            click.echo(f"  {number + 1}. {entry.what}", err=True)
+            for line in entry.command.splitlines():
                 click.echo(f"{INDENT}{line}", err=True)
 
 
 def advice_json(advice: Iterable[Advice]) -> list[dict[str, object]]:
-    return [one.plain() for one in advice]
+    return [entry.plain() for entry in advice]
 
 
 def _of_many(context: click.Context, draft: Draft) -> Iterator[Advice]:
@@ -117,9 +117,9 @@ def _holding(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Advice
     """Where an edit changed too many answers of other subjects."""
     if len(drafts) > 1 or context.params.get("facts") or not drafts[0].harmful:
         return
-    names = dict.fromkeys(one.prompt.fact.subject for one in drafts[0].changed)
-    given = context.params.get("neighbours") or ()
-    subjects = [*given, *[name for name in names if name not in given][:MOST_PROMPTS]]
+    names = dict.fromkeys(change.prompt.fact.subject for change in drafts[0].changed)
+    named = context.params.get("neighbours") or ()
+    subjects = [*named, *[name for name in names if name not in named][:MOST_PROMPTS]]
     command = again(context, options={"--neighbour": subjects})
     yield Advice("holding the other subjects whose answers changed", command)
 
@@ -131,16 +131,16 @@ def _of_formula(context: click.Context, drafts: Sequence[Draft]) -> Iterator[Adv
 
 
 def _of_erasure(context: click.Context) -> Iterator[Advice]:
-    given = context.params
+    parameters = context.params
     for name, option in (("least", "--at-least"), ("top", "--top-k")):
-        count = given.get(name)
+        count = parameters.get(name)
         if count:
             number = count + 1 if name == "least" else count // 2
             if number:
                 yield Advice("fewer neurons", again(context, options={option: [str(number)]}))
             break
     else:
-        times = 1 + (given.get("times", 2.0) - 1) / 2
+        times = 1 + (parameters.get("times", 2.0) - 1) / 2
         yield Advice("forgetting less", again(context, options={"--times": [f"{times:g}"]}))
     yield _accepted(context)
 
@@ -152,10 +152,10 @@ def _accepted(context: click.Context) -> Advice:
 
 def _wording(context: click.Context, drafts: Sequence[Draft]) -> Advice:
     """Put the prompts that failed in other words; the user knows better ones."""
-    (draft, *others) = drafts
-    what = "another wording of what fails"
-    if others or context.params.get("facts") or draft.subject is None or draft.target is None:
-        return Advice(what)
+    (draft, *further) = drafts
+    words = "another wording of what fails"
+    if further or context.params.get("facts") or draft.subject is None or draft.target is None:
+        return Advice(words)
     relation = context.params.get("relation")
     options: Options = {
         **({"--relation": [relation]} if relation and relation.isidentifier() else {}),
@@ -165,21 +165,25 @@ def _wording(context: click.Context, drafts: Sequence[Draft]) -> Advice:
         "--to": [draft.target],
     }
     command = again(context, leave_out=FACT, options=options)
-    return Advice(f"{what}, such as this one or your own", command)
+    return Advice(f"{words}, such as this one or your own", command)
 
 
 def _worded(draft: Draft) -> list[str]:
     """Templates for the prompts of an edit: in place of each that failed a paraphrase to which the
     new answer came all the same, or the same as a question."""
-    right = _texts(one for one in draft.after if not one.miss)
-    wrong = _texts(one for one in draft.after if one.miss)
-    spare = [text for text in _texts(one for one in draft.paraphrases if one.right) if _plain(text)]
-    others = [spare.pop(0) if spare else _asked(text) for text in wrong[:MOST_PROMPTS]]
-    return list(dict.fromkeys([*right[:MOST_PROMPTS], *others]))
+    right = _texts(answer for answer in draft.after if not answer.miss)
+    wrong = _texts(answer for answer in draft.after if answer.miss)
+    spare = [
+        text
+        for text in _texts(answer for answer in draft.paraphrases if answer.right)
+        if _plain(text)
+    ]
+    replacements = [spare.pop(0) if spare else _as_question(text) for text in wrong[:MOST_PROMPTS]]
+    return list(dict.fromkeys([*right[:MOST_PROMPTS], *replacements]))
 
 
 def _texts(answers: Iterable[Assessment]) -> list[str]:
-    return [one.prompt.template.text for one in answers]
+    return [answer.prompt.template.text for answer in answers]
 
 
 def _plain(template: str) -> bool:
@@ -187,7 +191,7 @@ def _plain(template: str) -> bool:
     return template.isprintable() and "<|" not in template
 
 
-def _asked(template: str) -> str:
+def _as_question(template: str) -> str:
     """A template as a question and its answer, the subject once; a question as a statement."""
     stem = template.partition("[Y]")[0].strip()
     if stem.startswith("Question:"):
@@ -196,12 +200,12 @@ def _asked(template: str) -> str:
 
 
 def _with_neurons(context: click.Context, draft: Draft) -> str:
-    found = [f"L{one['layer']}.{one['index']}" for one in draft.found.get("neurons", ())]
+    located = [f"L{neuron['layer']}.{neuron['index']}" for neuron in draft.found.get("neurons", ())]
     written = {str(neuron) for neuron in draft.delta.neurons()}
     out = ("slots", *FORMULA)
-    if found and {*found} != written and len(found) <= MOST_NAMED:
-        return again(context, leave_out=out, options={"--neurons": [" ".join(found)]})
-    templates = [one.prompt.template.text for one in draft.after][:MOST_PROMPTS]
+    if located and {*located} != written and len(located) <= MOST_NAMED:
+        return again(context, leave_out=out, options={"--neurons": [" ".join(located)]})
+    templates = [answer.prompt.template.text for answer in draft.after][:MOST_PROMPTS]
     words = ["kn-edit", "locate", *(word for text in templates for word in ("--prompt", text))]
     words += ["--subject", draft.subject or "", "--answer", draft.answer or "", "-q"]
     listing = " ".join(map(quoted, words))

@@ -37,7 +37,7 @@ def again(
     for level in _levels(context):
         if level.parent is not None:
             words.append([level.info_name or ""])
-        words += _given(level, out)
+        words += _parameters_given(level, out)
     words += [[name, value] if value else [name] for name in added for value in added[name]]
     groups = [" ".join(map(quoted, group)) for group in words]
     return _lines([*groups, *(f"{name} {value}" for name, value in expanded.items())])
@@ -59,10 +59,11 @@ def _levels(context: click.Context) -> list[click.Context]:
     return levels
 
 
-def _given(context: click.Context, leave_out: Collection[str]) -> Iterator[list[str]]:
+def _parameters_given(context: click.Context, leave_out: Collection[str]) -> Iterator[list[str]]:
     """The words of each parameter that stood in the command line, the arguments last."""
     parameters = sorted(
-        context.command.get_params(context), key=lambda one: isinstance(one, click.Argument)
+        context.command.get_params(context),
+        key=lambda parameter: isinstance(parameter, click.Argument),
     )
     for parameter in parameters:
         name = parameter.name or ""
@@ -82,14 +83,14 @@ def _name(option: str) -> str:
 
 def _words(parameter: click.Parameter, value: Any) -> Iterator[list[str]]:
     if isinstance(parameter, click.Argument):
-        yield [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        yield [str(item) for item in (value if isinstance(value, tuple) else (value,))]
         return
     option = _long(parameter)
     if isinstance(parameter, click.Option) and parameter.is_flag:
         yield [option]
         return
-    for one in value if parameter.multiple else (value,):
-        yield [option, *map(_text, one if isinstance(one, tuple) else (one,))]
+    for item in value if parameter.multiple else (value,):
+        yield [option, *map(_text, item if isinstance(item, tuple) else (item,))]
 
 
 def _text(value: Any) -> str:

@@ -46,11 +46,11 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
     from kn_edit.cli import tables
 
     cases = named.askable(workspace)
-    found = [one for case in cases for one in workspace.assess(case, version=version)]
+    answers = [answer for case in cases for answer in workspace.assess(case, version=version)]
     output.show(
-        [to_json.assessment(one) for one in found],
-        [tables.word(one.top[0][0]) for one in found],
-        lambda: tables.assessments(found),
+        [to_json.assessment(answer) for answer in answers],
+        [tables.word(answer.top[0][0]) for answer in answers],
+        lambda: tables.assessments(answers),
     )
     tell_how_asked(workspace, cases, output)
 
@@ -86,17 +86,19 @@ def locate(
       kn-edit locate --relation capital --subject France --rule riemann --steps 20
     """
     search = rule.search()
-    if named.whole_relation and not named.many:
+    if named.whole_relation and not named.is_list:
         relation = _relation(named)
-        found = workspace.locate_relation(relation, most=limit, search=search, version=version)
+        attributions = workspace.locate_relation(
+            relation, most=limit, search=search, version=version
+        )
         cases: tuple[Case, ...] = ()
         tell_passed_over(workspace, relation, output)
     else:
         if limit is not None:
             raise click.UsageError("--limit belongs to a whole --relation, without --subject")
         cases = named.askable(workspace)
-        found = [workspace.locate(case, search=search, version=version) for case in cases]
-    _show(found, named, output)
+        attributions = [workspace.locate(case, search=search, version=version) for case in cases]
+    _show(attributions, named, output)
     tell_how_asked(workspace, cases, output)
 
 
@@ -119,10 +121,10 @@ def evaluate(workspace: Workspace, version: str, output: Output) -> None:
     """
     from kn_edit.cli import tables
 
-    found = workspace.evaluate(version)
-    score = "" if found.score is None else f"{found.score:.3f}"
-    output.show(to_json.evaluation(found), [score], lambda: tables.evaluation(found))
-    for words in found.passed_over:
+    evaluation = workspace.evaluate(version)
+    score = "" if evaluation.score is None else f"{evaluation.score:.3f}"
+    output.show(to_json.evaluation(evaluation), [score], lambda: tables.evaluation(evaluation))
+    for words in evaluation.passed_over:
         output.notice(f"not asked: edit {words}")
 
 
@@ -133,15 +135,19 @@ def _relation(named: Named) -> Relation:
     return load_relation(named.relation)
 
 
-def _show(found: list[Located], named: Named, output: Output) -> None:
+def _show(attributions: list[Located], named: Named, output: Output) -> None:
     from kn_edit.cli import tables
 
-    data = [to_json.located(one) for one in found]
-    single = not (named.many or named.whole_relation)
+    data = [to_json.located(attribution) for attribution in attributions]
+    single = not (named.is_list or named.whole_relation)
     output.show(
         data[0] if single else data,
-        dict.fromkeys(str(neuron) for one in found for neuron, _ in one.neurons),
-        lambda: tables.located(found[0]) if single else map(tables.located_row, found),
+        dict.fromkeys(
+            str(neuron) for attribution in attributions for neuron, _ in attribution.neurons
+        ),
+        lambda: (
+            tables.located(attributions[0]) if single else map(tables.located_row, attributions)
+        ),
     )
-    if not all(one.reached for one in found):
+    if not all(attribution.reached for attribution in attributions):
         output.notice("the tolerance was not reached on every prompt; --json shows the gaps")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kn_edit.cli.history import show_move
-from kn_edit.cli.keeping import Kept, keep_options, settled
+from kn_edit.cli.keeping import KeepOptions, keep_options, settled
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
 from kn_edit.workspace import to_json
@@ -56,9 +56,9 @@ def branch(
         former, new = (name, version) if version else (workspace.current_branch, name)
         _show(workspace.rename_branch(former, new), f"branch {former} is called {new} now", output)
     else:
-        made = workspace.branch(name, version or "head")
-        done = f"branch {name} is made, at version {made.version[:12]}"
-        _show(made, done, output, f"go there: kn-edit switch {name}")
+        created = workspace.branch(name, version or "head")
+        done = f"branch {name} is made, at version {created.version[:12]}"
+        _show(created, done, output, f"go there: kn-edit switch {name}")
 
 
 @click.command()
@@ -96,7 +96,7 @@ def switch(
 def merge(
     workspace: Workspace,
     branches: tuple[str, ...],
-    kept: Kept,
+    keep: KeepOptions,
     allow_overlap: bool,
     output: Output,
 ) -> None:
@@ -117,7 +117,7 @@ def merge(
       kn-edit merge capitals languages --theirs
     """
     join = partial(workspace.merge, branches)
-    show_move(workspace, lambda: settled(join, kept, allow_overlap, output), output)
+    show_move(workspace, lambda: settled(join, keep, allow_overlap, output), output)
 
 
 def _check_use(
@@ -139,8 +139,8 @@ def _list(workspace: Workspace, output: Output) -> None:
 
     branches = workspace.branches()
     output.show(
-        [to_json.branch(one) for one in branches],
-        [one.name for one in branches],
+        [to_json.branch(record) for record in branches],
+        [record.name for record in branches],
         lambda: records.branches(branches),
     )
 

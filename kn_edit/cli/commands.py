@@ -41,7 +41,10 @@ class Sections(click.Group):
         width = max(map(len, self.commands))
         for title, commands in SECTIONS.items():
             with formatter.section(title):
-                rows = [(f"{one.name:{width}}", one.get_short_help_str(60)) for one in commands]
+                rows = [
+                    (f"{command.name:{width}}", command.get_short_help_str(60))
+                    for command in commands
+                ]
                 formatter.write_dl(rows)
 
 

@@ -171,8 +171,11 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
         for problem in report.problems
     ]
     notes = [worded(note, COMMAND_LINE) for note in report.notes]
-    told = [f"{one.part} {one.subject}: {one.message}" for one in problems]
-    data = [{"part": one.part, "subject": one.subject, "message": one.message} for one in problems]
+    sentences = [f"{problem.part} {problem.subject}: {problem.message}" for problem in problems]
+    data = [
+        {"part": problem.part, "subject": problem.subject, "message": problem.message}
+        for problem in problems
+    ]
     output.show(
         {
             "ok": not problems,
@@ -181,10 +184,15 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
             "notes": notes,
             "chain": report.chain,
         },
-        [one.subject for one in problems],
+        [problem.subject for problem in problems],
         lambda: [
             *(
-                [pairs((one.part, f"{one.subject}: {one.message}") for one in problems)]
+                [
+                    pairs(
+                        (problem.part, f"{problem.subject}: {problem.message}")
+                        for problem in problems
+                    )
+                ]
                 if problems
                 else ["all is well: base, deltas, versions and events are as recorded"]
             ),
@@ -193,7 +201,7 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
         ],
     )
     if problems:
-        raise Unsound(tuple(told))
+        raise Unsound(tuple(sentences))
 
 
 def _id_of(workspace: Workspace, version: str) -> str | None:
@@ -255,7 +263,7 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
     with _making(folder_named(workspace_folder)):
         restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
         place, aside = restored.folder.absolute(), restored.aside
-        told = f"the ledger is in {place}, its head is {restored.version[:12]}"
+        message = f"the ledger is in {place}, its head is {restored.version[:12]}"
         output.show(
             {
                 "workspace": str(place),
@@ -265,11 +273,11 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
             },
             [restored.version],
             lambda: [
-                told,
+                message,
                 *([f"the former one is in {aside}"] if aside else []),
                 "next: kn-edit verify",
             ],
-            done=told,
+            done=message,
         )
 
 
@@ -305,8 +313,8 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
     data = {"removed": gone, "scores": {"removed": scores.files, "bytes": scores.bytes}}
     lines = [f"{count(len(gone), 'file')} removed", *gone]
     if scores.files:
-        told = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
-        lines.append(told)
+        trimmed = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
+        lines.append(trimmed)
     output.show(data, gone, lambda: lines, done=lines[0])
 
 

@@ -90,12 +90,12 @@ def update(
     """
     from kn_edit.workspace import How, require_many
 
-    if as_one_edit and not named.many:
+    if as_one_edit and not named.is_list:
         raise click.UsageError("--as-one-edit belongs to --facts")
     method = chosen_method("update", options)
     how = How(method, rule.search(), recording.gate(workspace.gate))
     wanted = []
-    for case in named.cases(None if named.many else to):
+    for case in named.cases(None if named.is_list else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
     if as_one_edit:
@@ -105,19 +105,21 @@ def update(
         accept, dry_run = recording.accept, recording.dry_run
         return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
 
-    if named.many:
+    if named.is_list:
         batch = workspace.batch(wanted, how=how, accept=recording.accept, dry_run=recording.dry_run)
         tell_plan(batch.plan, output)
         tell_notes((case for case, _ in batch.plan.wanted), output)
-        left = [row for row in batch.rows if row.error is None]
+        remaining = [row for row in batch.rows if row.error is None]
         if as_one_edit:
             _together(workspace, batch.rows, how, recording, output)
             return
-        expected = _forecast(workspace, left[0].case, left[0].target, how) if left else None
+        expected = (
+            _forecast(workspace, remaining[0].case, remaining[0].target, how) if remaining else None
+        )
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
-            rows_left = "1 row" if len(left) == 1 else f"{len(left)} rows"
-            tell_forecast(seconds * len(left), rows_left, output)
+            rows_text = "1 row" if len(remaining) == 1 else f"{len(remaining)} rows"
+            tell_forecast(seconds * len(remaining), rows_text, output)
         with advised():
             update_rows(batch, workspace, output, seconds)
     else:
@@ -129,7 +131,7 @@ def update(
         if expected is not None:
             tell_forecast(expected.seconds, "an update", output)
         output.meter.expect(expected)
-        _one(lambda: make(case, target), recording, output)
+        _make_and_show(lambda: make(case, target), recording, output)
     for relation in dict.fromkeys(case.relation for case, _ in wanted):
         tell_passed_over(workspace, relation, output)
 
@@ -170,7 +172,7 @@ def erase(
         accept, dry_run = recording.accept, recording.dry_run
         return workspace.erase(pack, how=how, accept=accept, dry_run=dry_run)
 
-    _one(make, recording, output)
+    _make_and_show(make, recording, output)
     tell_passed_over(workspace, pack, output)
 
 
@@ -192,7 +194,7 @@ def _together(
         return workspace.update_many(pairs, how=how, accept=accept, dry_run=dry_run)
 
     if pairs:
-        _one(make, recording, output)
+        _make_and_show(make, recording, output)
         for relation in dict.fromkeys(case.relation for case, _ in pairs):
             tell_passed_over(workspace, relation, output)
     else:
@@ -210,10 +212,10 @@ def _forecast(workspace: Workspace, case: Case, to: str, how: How) -> Forecast |
         return None
 
 
-def tell_forecast(seconds: float, what: str, output: Output) -> None:
+def tell_forecast(seconds: float, work: str, output: Output) -> None:
     """Notice how long some work will take."""
-    verb = "take" if what.endswith("rows") else "takes"
-    output.notice(f"{what} {verb} about {roughly(seconds)} on this machine")
+    verb = "take" if work.endswith("rows") else "takes"
+    output.notice(f"{work} {verb} about {roughly(seconds)} on this machine")
 
 
 def _target(case: Case, to: str | None) -> str:
@@ -223,7 +225,7 @@ def _target(case: Case, to: str | None) -> str:
     return target
 
 
-def _one(make: Callable[[], Edited], recording: Recording, output: Output) -> None:
+def _make_and_show(make: Callable[[], Edited], recording: Recording, output: Output) -> None:
     """Make one edit and show it, also where the gate refused it."""
     refused: GateFailed | None = None
     with advised():

@@ -19,7 +19,7 @@ from kn_edit.cli.tables import (
     headings,
     pairs,
     prompt,
-    said,
+    says_cell,
     share,
     short,
     table,
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from kn_edit.workspace.batch import RowResult
 
 
-def edited(one: Edited, dry_run: bool) -> Parts:
+def edited(outcome: Edited, dry_run: bool) -> Parts:
     """Everything about one edit."""
-    draft = one.draft
+    draft = outcome.draft
     yield draft.message
     delta = draft.delta
     yield from written(delta.neurons(), delta.ranks(), f", {_how(draft)}")
@@ -48,16 +48,20 @@ def edited(one: Edited, dry_run: bool) -> Parts:
     yield ""
     yield pairs(_measured(draft))
     yield ""
-    yield from _recorded(one, dry_run)
+    yield from _recorded(outcome, dry_run)
 
 
 def result_row(result: RowResult, dry_run: bool) -> Parts:
     """What became of one row of many, on one line; below it why it is not recorded."""
-    one, fact = result.edited, result.row.case.fact
-    measured = one.draft.metrics if one else {}
+    outcome, fact = result.edited, result.row.case.fact
+    measured = outcome.draft.metrics if outcome else {}
     figures = _in_columns([share(measured.get(name)) for name in headline()])
-    change = one.draft.message if one else f"{fact.relation}: {fact.subject} -> {result.row.target}"
-    name = short(one.edit) if one and one.edit else "not recorded"
+    change = (
+        outcome.draft.message
+        if outcome
+        else f"{fact.relation}: {fact.subject} -> {result.row.target}"
+    )
+    name = short(outcome.edit) if outcome and outcome.edit else "not recorded"
     yield f"{name}  {figures} {fitted(change, MOST_CHANGE)}"
     reasons = () if dry_run else result.reasons
     for reason in reasons[:MOST_REASONS]:
@@ -90,33 +94,33 @@ def _beyond(draft: Draft) -> Parts:
     """Why an update took more neurons than those that locate finds."""
     added, why = draft.found.get("added"), draft.found.get("why")
     if added:
-        own, found = len(draft.neurons) - added, len(draft.found["neurons"])
-        yield f"{own} of the {found} that locate finds, {added} next best"
+        refined, located = len(draft.neurons) - added, len(draft.found["neurons"])
+        yield f"{refined} of the {located} that locate finds, {added} next best"
     if why:
         yield wrapped(2, f"tried with fewer: {why}")
 
 
 def _answers(draft: Draft) -> Parts:
-    made = table("+prompt", "+before", "+after")
+    listing = table("+prompt", "+before", "+after")
     for old, new in list(zip(draft.before, draft.after, strict=True))[:MOST_ROWS]:
-        made.add_row(prompt(old), said(old), said(new))
-    yield made
+        listing.add_row(prompt(old), says_cell(old), says_cell(new))
+    yield listing
     if draft.paraphrases:
         yield ""
         held_out = table("+held-out paraphrase", "+after")
         for new in draft.paraphrases[:MOST_ROWS]:
-            held_out.add_row(prompt(new), said(new))
+            held_out.add_row(prompt(new), says_cell(new))
         yield held_out
     if draft.changed:
         yield ""
-        others = table("+other prompt that answers otherwise", "+before", "+after")
-        for one in draft.changed[:MOST_CHANGED]:
-            others.add_row(
-                fitted(one.prompt.cloze, MOST_PROMPT),
-                answer_cell(one.before),
-                answer_cell(one.after),
+        other_prompts = table("+other prompt that answers otherwise", "+before", "+after")
+        for change in draft.changed[:MOST_CHANGED]:
+            other_prompts.add_row(
+                fitted(change.prompt.cloze, MOST_PROMPT),
+                answer_cell(change.before),
+                answer_cell(change.after),
             )
-        yield others
+        yield other_prompts
         rest = len(draft.changed) - MOST_CHANGED
         if rest > 0:
             yield f"and {count(rest, 'more prompt')}; --json has all"
@@ -124,13 +128,13 @@ def _answers(draft: Draft) -> Parts:
 
 def _facts(draft: Draft) -> Parts:
     """An erasure asks many prompts; a line a fact, with means, is what one can read."""
-    made = table("+fact", ">p before", ">p after", "+says now")
+    listing = table("+fact", ">p before", ">p after", "+says now")
     rows = zip(_by_fact(draft.before), _by_fact(draft.after), strict=True)
     for old, new in list(rows)[:MOST_ROWS]:
         fact = old[0].prompt.fact
         about = fitted(f"{fact.subject}, {fact.answer}", MOST_PROMPT)
-        made.add_row(about, _mean_p(old), _mean_p(new), said(new[0]))
-    yield made
+        listing.add_row(about, _mean_p(old), _mean_p(new), says_cell(new[0]))
+    yield listing
     rest = len(_by_fact(draft.before)) - MOST_ROWS
     if rest > 0:
         yield f"and {count(rest, 'more fact')}; --json has all"
@@ -138,35 +142,35 @@ def _facts(draft: Draft) -> Parts:
 
 def _each_fact(draft: Draft) -> Table:
     """A line for each fact of an update of many: its figures, and what its first prompt says."""
-    made = table("+fact", "+new answer", *headings(), "+says now")
+    listing = table("+fact", "+new answer", *headings(), "+says now")
     rows = zip(draft.facts, draft.by_fact, _by_fact(draft.after), strict=False)
     for change, measured, new in list(rows)[:MOST_FACTS]:
         name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
         figures = (share(measured.get(name)) for name in headline())
-        made.add_row(name, answer_cell(change.target or ""), *figures, said(new[0]))
+        listing.add_row(name, answer_cell(change.target or ""), *figures, says_cell(new[0]))
     if len(draft.facts) > MOST_FACTS:
-        made.add_row(f"and {len(draft.facts) - MOST_FACTS} more; --json has all")
-    return made
+        listing.add_row(f"and {len(draft.facts) - MOST_FACTS} more; --json has all")
+    return listing
 
 
-def _by_fact(found: Sequence[Assessment]) -> list[list[Assessment]]:
-    return [list(group) for _, group in groupby(found, key=lambda one: one.prompt.fact)]
+def _by_fact(answers: Sequence[Assessment]) -> list[list[Assessment]]:
+    return [list(group) for _, group in groupby(answers, key=lambda answer: answer.prompt.fact)]
 
 
-def _mean_p(found: Sequence[Assessment]) -> str:
-    return f"{sum(one.p for one in found) / len(found):.2f}"
+def _mean_p(answers: Sequence[Assessment]) -> str:
+    return f"{sum(answer.p for answer in answers) / len(answers):.2f}"
 
 
 def _measured(draft: Draft) -> list[tuple[str, str]]:
     metrics = draft.metrics
-    asked = f" ({count(metrics['neighbours'], 'prompt')})"
+    prompts = f" ({count(metrics['neighbours'], 'prompt')})"
     if draft.kind == "erase":
         return [
             ("right before", f"{share(metrics['accuracy_before'])}  of its prompts"),
             ("right after", f"{share(metrics['accuracy_after'])}  of the same prompts"),
             (
                 "specificity",
-                f"{share(metrics['specificity'])}  other relations answer as before{asked}",
+                f"{share(metrics['specificity'])}  other relations answer as before{prompts}",
             ),
             *_earlier(metrics),
             *before_and_after(metrics, None, None),
@@ -189,8 +193,8 @@ def _of_update(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _prompts(metrics: Mapping[str, Any], name: str) -> str:
     """How many prompts stand behind a share."""
-    asked = metrics.get(name)
-    return "" if asked is None else f" ({count(asked, 'prompt')})"
+    prompts = metrics.get(name)
+    return "" if prompts is None else f" ({count(prompts, 'prompt')})"
 
 
 def _earlier(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -202,11 +206,11 @@ def _earlier(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [("earlier edits", f"{share(metrics['earlier_kept'])}  {words}")]
 
 
-def _recorded(one: Edited, dry_run: bool) -> Parts:
-    if one.edit is None or one.version is None:
+def _recorded(outcome: Edited, dry_run: bool) -> Parts:
+    if outcome.edit is None or outcome.version is None:
         yield "dry run: nothing was recorded" if dry_run else "nothing was recorded"
-        for fault in (*one.draft.unsound, *one.draft.faults) if dry_run else ():
+        for fault in (*outcome.draft.unsound, *outcome.draft.faults) if dry_run else ():
             yield f"it would fail the gate: {fault}"
         return
-    yield pairs([("edit", short(one.edit)), ("version", short(one.version))])
-    yield f"undo it: kn-edit revert {short(one.edit)}"
+    yield pairs([("edit", short(outcome.edit)), ("version", short(outcome.version))])
+    yield f"undo it: kn-edit revert {short(outcome.edit)}"

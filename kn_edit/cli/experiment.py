@@ -87,16 +87,16 @@ def reproduce(
     sections = run(
         workspace, plan, folder, edits=edits, controls=controls, quick=quick, files=dict(files)
     )
-    found = claims(sections)
+    results = claims(sections)
     report = str(folder / "report.html")
     output.show(
         {
             "report": report,
-            "claims": [{"section": a, "claim": b, "holds": c} for a, b, c in found],
+            "claims": [{"section": a, "claim": b, "holds": c} for a, b, c in results],
         },
         [report],
         lambda: [
-            *(f"{'holds' if holds else 'DOES NOT HOLD'}: {words}" for _, words, holds in found),
+            *(f"{'holds' if holds else 'DOES NOT HOLD'}: {words}" for _, words, holds in results),
             f"report: {report}",
         ],
         done=f"report: {report}",
@@ -130,5 +130,5 @@ def report(
         file = str(about(workspace, folder, version=version))
     else:
         file = str(report_edit(workspace, folder, edit))
-    told = f"report: {file}"
-    output.show({"report": file}, [file], lambda: [told], done=told)
+    message = f"report: {file}"
+    output.show({"report": file}, [file], lambda: [message], done=message)

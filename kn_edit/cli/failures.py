@@ -46,7 +46,7 @@ def tell(error: BaseException, *, as_json: bool) -> int:
     """Say what went wrong on stderr; the exit code."""
     if os.environ.get(DEBUG):
         _trace(error)
-    error = known(error)
+    error = as_own_error(error)
     if isinstance(error, KnEditError):
         return _tell_own(error, as_json)
     if isinstance(error, Stopped):
@@ -79,7 +79,7 @@ def _document(
     return document | {"remedies": []}
 
 
-def known(error: BaseException) -> BaseException:
+def as_own_error(error: BaseException) -> BaseException:
     """The error of ours that says what one of Python's means; others as they are."""
     if isinstance(error, (KnEditError, Stopped, click.ClickException)):
         return error

@@ -47,10 +47,10 @@ def drawn(steps: Sequence[Step], current: str) -> Parts:
         if step is None:
             yield Text(lines.rstrip(), no_wrap=True, overflow="ignore")
         else:
-            yield _told(f"{lines:<{width}}", step, current)
+            yield _described(f"{lines:<{width}}", step, current)
 
 
-def _told(lines: str, step: Step, current: str) -> Text:
+def _described(lines: str, step: Step, current: str) -> Text:
     """What a step says beside its lines, in one row of the terminal."""
     text = Text(lines, no_wrap=True, overflow="ignore")
     text.append(f"{short(step.version)}  {moment(step.created)}  ")
@@ -88,7 +88,7 @@ def _rows(steps: Sequence[Step]) -> Iterator[tuple[Cells, Step | None]]:
             yield _connected(lanes, ends, lanes, _without(lanes, ends[1:])), None
             lanes = _without(lanes, ends[1:])
         lanes[column] = step.seq
-        yield [STEP if at == column else _through(seq) for at, seq in enumerate(lanes)], step
+        yield [STEP if index == column else _through(seq) for index, seq in enumerate(lanes)], step
         above = list(lanes)
         lanes[column] = step.after[0] if step.after else _below(step)
         starts = [_leading_to(lanes, seq, column) for seq in step.after[1:]]
@@ -140,8 +140,8 @@ def _free(lanes: list[int | None], first: int) -> int:
 
 def _leading_to(lanes: list[int | None], seq: int, beside: int) -> int:
     """The column of the line to a step: one that is there, or a new one to the right."""
-    for column, other in enumerate(lanes):
-        if other == seq and column != beside:
+    for column, lane in enumerate(lanes):
+        if lane == seq and column != beside:
             return column
     column = _free(lanes, beside + 1)
     lanes[column] = seq

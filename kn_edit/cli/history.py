@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.keeping import Kept, keep_options, settled
+from kn_edit.cli.keeping import KeepOptions, keep_options, settled
 from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
 from kn_edit.cli.output import Output
@@ -74,11 +74,11 @@ def log(
         return
     branches = {ref.name for ref in workspace.ledger.refs() if ref.kind == "branch"}
     if name is not None and "/" in name and name not in branches:
-        found = workspace.published(name)[:most]
+        releases = workspace.published(name)[:most]
         output.show(
-            [to_json.release(one) for one in found],
-            [one.version for one in found],
-            lambda: records.releases(found),
+            [to_json.release(release) for release in releases],
+            [release.version for release in releases],
+            lambda: records.releases(releases),
         )
         return
     steps = workspace.log(most, branch=name or "head")
@@ -105,13 +105,17 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
     from kn_edit.cli import records
     from kn_edit.workspace import EditRecord
 
-    found = workspace.show(id_)
-    if isinstance(found, EditRecord):
-        edit = found
+    record = workspace.show(id_)
+    if isinstance(record, EditRecord):
+        edit = record
         output.show(to_json.edit(edit), [edit.id], lambda: records.edit(workspace, edit))
     else:
-        version, refs = found, workspace.ledger.refs()
-        places = [one for one in workspace.ledger.publications() if one.version == version.id]
+        version, refs = record, workspace.ledger.refs()
+        places = [
+            publication
+            for publication in workspace.ledger.publications()
+            if publication.version == version.id
+        ]
         moves = workspace.ledger.moves_to(version)
         output.show(
             to_json.version(version, refs)
@@ -141,12 +145,12 @@ def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     """
     from kn_edit.cli import records
 
-    one, other = workspace.ledger.version(a), workspace.ledger.version(b)
-    found = workspace.diff(a, b)
+    version_a, version_b = workspace.ledger.version(a), workspace.ledger.version(b)
+    difference = workspace.diff(a, b)
     output.show(
-        to_json.difference(one.id, other.id, found),
-        [*found.only_a, *found.only_b],
-        lambda: records.difference(workspace, one, other, found),
+        to_json.difference(version_a.id, version_b.id, difference),
+        [*difference.only_a, *difference.only_b],
+        lambda: records.difference(workspace, version_a, version_b, difference),
     )
 
 
@@ -165,11 +169,11 @@ def blame(workspace: Workspace, neuron: str, output: Output) -> None:
     """
     from kn_edit.cli import records
 
-    found = workspace.blame(NeuronId.parse(neuron))
+    entries = workspace.blame(NeuronId.parse(neuron))
     output.show(
-        [to_json.blame(one) for one in found],
-        [one.edit.id for one in found],
-        lambda: records.blame(neuron, found),
+        [to_json.blame(entry) for entry in entries],
+        [entry.edit.id for entry in entries],
+        lambda: records.blame(neuron, entries),
     )
 
 
@@ -214,7 +218,7 @@ def rewind(workspace: Workspace, version: str, output: Output) -> None:
 def compose(
     workspace: Workspace,
     versions: tuple[str, ...],
-    kept: Kept,
+    keep: KeepOptions,
     allow_overlap: bool,
     output: Output,
 ) -> None:
@@ -228,7 +232,7 @@ def compose(
       kn-edit compose capitals languages
     """
     join = partial(workspace.compose, versions)
-    show_move(workspace, lambda: settled(join, kept, allow_overlap, output), output)
+    show_move(workspace, lambda: settled(join, keep, allow_overlap, output), output)
 
 
 @click.command()

@@ -114,7 +114,7 @@ def pull(workspace: Workspace, source: str, output: Output) -> None:
     from kn_edit.cli.tables import count, short
 
     pulled = workspace.pull(source)
-    told = (
+    message = (
         f"the head is {short(pulled.version.id)}, with {count(len(pulled.version.edits), 'edit')}"
         if pulled.moved
         else f"the head has all of {pulled.source} already"
@@ -122,7 +122,7 @@ def pull(workspace: Workspace, source: str, output: Output) -> None:
     output.show(
         to_json.pulled(pulled),
         [pulled.version.id],
-        lambda: [f"{count(len(pulled.edits), 'new edit')} from {pulled.source}", told],
+        lambda: [f"{count(len(pulled.edits), 'new edit')} from {pulled.source}", message],
         done=f"{pulled.source} is version {short(pulled.version.id)} here",
     )
 
@@ -163,15 +163,15 @@ def _on_the_way(repo: str) -> Iterator[None]:
 def _show(pushed: Pushed, output: Output) -> None:
     from kn_edit.cli.tables import short
 
-    what = f"version {short(pushed.version)} as {pushed.form}"
+    content = f"version {short(pushed.version)} as {pushed.form}"
     if pushed.pull_request is not None:
-        told = f"{what} is offered to {pushed.repo} as {pushed.pull_request}"
+        message = f"{content} is offered to {pushed.repo} as {pushed.pull_request}"
     elif not pushed.made:
-        told = f"{pushed.repo} holds {what} already, commit {short(pushed.commit)}"
+        message = f"{pushed.repo} holds {content} already, commit {short(pushed.commit)}"
     else:
-        told = f"{what} is {pushed.repo} ({pushed.branch}), commit {short(pushed.commit)}"
-    lines = [told, *([_sent(pushed)] if pushed.made else []), pushed.url]
-    output.show(to_json.pushed(pushed), [pushed.version], lambda: lines, done=told)
+        message = f"{content} is {pushed.repo} ({pushed.branch}), commit {short(pushed.commit)}"
+    lines = [message, *([_sent(pushed)] if pushed.made else []), pushed.url]
+    output.show(to_json.pushed(pushed), [pushed.version], lambda: lines, done=message)
 
 
 def _sent(pushed: Pushed) -> str:
@@ -180,5 +180,5 @@ def _sent(pushed: Pushed) -> str:
     if not pushed.sent:
         return "no file sent: the Hub has them all"
     size = sum(pushed.sent.values())
-    told = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
-    return f"{count(len(pushed.sent), 'file')} sent, {told}"
+    megabytes = f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} kB"
+    return f"{count(len(pushed.sent), 'file')} sent, {megabytes}"

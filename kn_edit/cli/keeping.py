@@ -30,7 +30,7 @@ MOST_SHOWN = 200  # characters of a name or an answer
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeepOptions:
     """What the user said that stays, for all facts."""
 
     ours: bool
@@ -51,11 +51,13 @@ def _choice_option(name: str, help_: str) -> Callable[[Callable[..., None]], Cal
 
 
 keep_options = grouped(
-    "kept",
-    Kept,
-    _choice_option("ours", "Where sides answer a fact differently, keep the first answer."),
-    _choice_option("theirs", "There, keep the answer of what is merged."),
-    _choice_option("both", "There, keep both edits, in order."),
+    "keep",
+    KeepOptions,
+    [
+        _choice_option("ours", "Where sides answer a fact differently, keep the first answer."),
+        _choice_option("theirs", "There, keep the answer of what is merged."),
+        _choice_option("both", "There, keep both edits, in order."),
+    ],
 )
 
 
@@ -67,22 +69,22 @@ class Joining(Protocol):
     ) -> VersionRecord: ...
 
 
-def settled(join: Joining, kept: Kept, allow_overlap: bool, output: Output) -> VersionRecord:
+def settled(join: Joining, keep: KeepOptions, allow_overlap: bool, output: Output) -> VersionRecord:
     """Carry out a merge, with what the user chose or, on a terminal, is asked for.
 
     Raises what the merge raises; FactsDiffer then has commands to try.
     """
-    choice = kept.choice
+    choice = keep.choice
     if _can_ask(output):
-        asked = _Asked(output)
+        choose = _Chooser(output)
         try:
-            return join(keep=choice or asked, allow_overlap=allow_overlap)
+            return join(keep=choice or choose, allow_overlap=allow_overlap)
         except SlotOverlap as overlap:
             output.meter.stop()
             question = str(overlap).partition("; pass")[0]
             if not click.confirm(f"{question}; go on, in the order of the list?", err=True):
                 raise
-            return join(keep=choice or asked, allow_overlap=True)
+            return join(keep=choice or choose, allow_overlap=True)
     try:
         return join(keep=choice, allow_overlap=allow_overlap)
     except FactsDiffer as error:
@@ -103,7 +105,7 @@ def _can_ask(output: Output) -> bool:
 
 
 @dataclass
-class _Asked:
+class _Chooser:
     """Asks for each conflict what stays, once."""
 
     output: Output
@@ -124,10 +126,10 @@ class _Asked:
 def _chosen(text: str) -> str:
     """The choice that a word, or the beginning of one, stands for. Raises UsageError."""
     typed = text.strip().lower()
-    found = [name for name in CHOICES if typed and name.startswith(typed)]
-    if len(found) != 1:
+    names = [name for name in CHOICES if typed and name.startswith(typed)]
+    if len(names) != 1:
         raise click.UsageError("type ours, theirs or both")
-    return found[0]
+    return names[0]
 
 
 def _claimed(claim: Claim) -> str:
@@ -142,9 +144,10 @@ def _safe(text: str) -> str:
 def _tell(error: FactsDiffer, output: Output) -> None:
     """Notice each fact, where there are several; the sentence of the error has room for one."""
     facts = error.facts if len(error.facts) > 1 else ()
-    for relation, subject, mine, edit, since, other, others, later in facts[:MOST_OVERLAPS]:
-        ours = f"{mine} in {error.ours} (edit {edit[:12]}, {since[:10]})"
-        theirs = f"{other} in {error.theirs} (edit {others[:12]}, {later[:10]})"
+    for relation, subject, *claims in facts[:MOST_OVERLAPS]:
+        our_answer, our_edit, our_time, their_answer, their_edit, their_time = claims
+        ours = f"{our_answer} in {error.ours} (edit {our_edit[:12]}, {our_time[:10]})"
+        theirs = f"{their_answer} in {error.theirs} (edit {their_edit[:12]}, {their_time[:10]})"
         output.notice(f"{relation}: {subject} is {ours} and {theirs}")
     if len(facts) > MOST_OVERLAPS:
         output.notice(f"and {len(facts) - MOST_OVERLAPS} more facts; --json has all")

@@ -34,21 +34,21 @@ def doctor(context: click.Context, output: Output, workspace_folder: Path | None
         replace(finding, advice=worded(finding.advice, COMMAND_LINE))
         for finding in examine(folder_named(workspace_folder))
     ]
-    ill = [one for one in findings if not one.ok]
+    failing = [finding for finding in findings if not finding.ok]
     output.show(
-        {"ok": not ill, "findings": [asdict(one) for one in findings]},
-        [one.what for one in ill],
+        {"ok": not failing, "findings": [asdict(finding) for finding in findings]},
+        [finding.what for finding in failing],
         lambda: [
             pairs(
                 (
-                    ("  " if one.ok else "! ") + one.what,
-                    f"{one.found}: {one.advice}" if one.advice else one.found,
+                    ("  " if finding.ok else "! ") + finding.what,
+                    f"{finding.found}: {finding.advice}" if finding.advice else finding.found,
                 )
-                for one in findings
+                for finding in findings
             )
         ],
     )
-    if ill:
+    if failing:
         context.exit(ExitCode.ERROR)
 
 

@@ -34,23 +34,23 @@ class Run:
     expected: float | None = None  # seconds for a row, before the first is measured
     began: float = field(default_factory=time.monotonic)
     json: JsonList = field(default_factory=JsonList)
-    shown: int = 0  # results that stand on stdout
+    shown_count: int = 0  # results that stand on stdout
     ended: float = 0.0  # when the last row was
 
     def __post_init__(self) -> None:
         self.ended = self.began
 
-    def at(self) -> str:
+    def position(self) -> str:
         """Which row is in hand, and how long the others take: `row 3 of 40, 25 min left`."""
         results, rows = self.batch.results, self.batch.rows
         computed = sum(result.metrics is not None for result in results)
         begun = f"row {len(results) + 1} of {len(rows)}"
         if not computed and self.expected is None:
             return begun
-        left = sum(row.error is None for row in self.batch.left)
+        remaining = sum(row.error is None for row in self.batch.left)
         each = (self.ended - self.began) / computed if computed else self.expected or 0.0
         spent = min(time.monotonic() - self.ended, each)  # on the row in hand
-        return f"{begun}, {duration(each * left - spent)} left"
+        return f"{begun}, {duration(each * remaining - spent)} left"
 
 
 def tell_plan(plan: Plan, output: Output) -> None:
@@ -79,8 +79,8 @@ def update_rows(
     """
     run = Run(batch, output, expected=expected)
 
-    def progress(what: str, done: int, total: int) -> None:
-        output.meter(f"{run.at()}: {what}", done, total)
+    def progress(task: str, done: int, total: int) -> None:
+        output.meter(f"{run.position()}: {task}", done, total)
 
     _begin(run)
     finished = False
@@ -131,9 +131,9 @@ def _show(run: Run) -> None:
     from kn_edit.cli import edited
 
     output, results = run.output, run.batch.results
-    while run.shown < len(results):
-        result = results[run.shown].worded(COMMAND_LINE)
-        run.shown += 1
+    while run.shown_count < len(results):
+        result = results[run.shown_count].worded(COMMAND_LINE)
+        run.shown_count += 1
         if output.as_json:
             run.json.add(output, to_json.batch_row(result))
         elif output.quiet:

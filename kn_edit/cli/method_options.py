@@ -24,9 +24,9 @@ class MethodCommand(click.Command):
     after: str  # the parameter behind which they stand in --help
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        own = super().get_params(ctx)
-        place = [one.name for one in own].index(self.after) + 1
-        return [*own[:place], *_parameters(_kind(self.kind)), *own[place:]]
+        parameters = super().get_params(ctx)
+        place = [parameter.name for parameter in parameters].index(self.after) + 1
+        return [*parameters[:place], *_parameters(_kind(self.kind)), *parameters[place:]]
 
 
 def method_command(kind: str, after: str) -> type[MethodCommand]:
@@ -34,34 +34,36 @@ def method_command(kind: str, after: str) -> type[MethodCommand]:
     return type("MethodCommand", (MethodCommand,), {"kind": kind, "after": after})
 
 
-def chosen_method(kind: str, given: dict[str, Any]) -> EditMethod:
-    """The method that options name, with its own among them, which are taken out of `given`.
+def chosen_method(kind: str, parameters: dict[str, Any]) -> EditMethod:
+    """The method that options name, with its own among them, which are taken out of `parameters`.
 
     Raises UsageError for an option that belongs to other methods, BadSetting for a bad value.
     """
     from kn_edit.workspace import methods
 
     table = methods(_kind(kind))
-    known = {name: _options(method) for name, method in table.items()}
-    named: str | None = given.pop(METHOD)
-    every = dict.fromkeys(name for options in known.values() for name in options)
-    raw = {name: given.pop(name) for name in every}
-    values = {name: value for name, value in raw.items() if value is not None}
-    name = named or _implied(known, values) or next(iter(table))
+    options_by_method = {name: _options(method) for name, method in table.items()}
+    named: str | None = parameters.pop(METHOD)
+    names = dict.fromkeys(name for options in options_by_method.values() for name in options)
+    texts = {name: parameters.pop(name) for name in names}
+    values = {name: value for name, value in texts.items() if value is not None}
+    name = named or _implied(options_by_method, values) or next(iter(table))
     for option in values:
-        if option not in known[name]:
-            owners = [method for method, options in known.items() if option in options]
-            flag = known[owners[0]][option][0].flag
+        if option not in options_by_method[name]:
+            owners = [method for method, options in options_by_method.items() if option in options]
+            flag = options_by_method[owners[0]][option][0].flag
             raise click.UsageError(f"{flag} belongs to --method {' or '.join(owners)}")
-    read = {option: _value(known[name][option][0], text) for option, text in values.items()}
+    read = {
+        option: _value(options_by_method[name][option][0], text) for option, text in values.items()
+    }
     return table[name](**read)
 
 
-def _implied(known: Mapping[str, Options], values: Mapping[str, Any]) -> str | None:
+def _implied(options_by_method: Mapping[str, Options], values: Mapping[str, Any]) -> str | None:
     """The method whose options imply it. Raises UsageError where two are implied."""
     implied = {
         method: option[0].flag
-        for method, options in known.items()
+        for method, options in options_by_method.items()
         for name, option in options.items()
         if option[0].implies and name in values
     }
@@ -76,9 +78,9 @@ def _parameters(kind: Kind) -> Iterator[click.Parameter]:
     from kn_edit.workspace import methods, summary_of
 
     table = methods(kind)
-    told = " ".join(f"{name}: {summary_of(method)}" for name, method in table.items())
+    summaries = " ".join(f"{name}: {summary_of(method)}" for name, method in table.items())
     yield click.Option(
-        [f"--{METHOD}"], type=click.Choice(list(table)), help=f"{told} ({next(iter(table))})"
+        [f"--{METHOD}"], type=click.Choice(list(table)), help=f"{summaries} ({next(iter(table))})"
     )
     for name, (option, field) in {
         name: pair for method in table.values() for name, pair in _options(method).items()
@@ -118,10 +120,10 @@ def _is_float(value: object) -> bool:
     return isinstance(value, float)
 
 
-def _value(option: Option, given: Any) -> object:
+def _value(option: Option, text: Any) -> object:
     if option.words is not None:
-        return option.words[given]
-    return given if option.read is None else option.read(given)
+        return option.words[text]
+    return text if option.read is None else option.read(text)
 
 
 def _options(method: type[EditMethod]) -> Options:

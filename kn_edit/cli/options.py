@@ -44,7 +44,7 @@ class Named:
     statements: tuple[str, ...]
 
     @property
-    def many(self) -> bool:
+    def is_list(self) -> bool:
         """Whether the answer is a list, however many facts the file holds."""
         return self.facts is not None
 
@@ -93,7 +93,7 @@ class Named:
 
     def located(self, case: Case) -> AbstractContextManager[None]:
         """Tell of what is wrong with the case inside by its file and line, if it has one."""
-        return case.fact.located() if self.many else nullcontext()
+        return case.fact.located() if self.is_list else nullcontext()
 
 
 def _as_if_true(case: Case) -> Case:
@@ -127,19 +127,19 @@ class Recording:
 
     def gate(self, usual: Gate) -> Gate:
         """The limits of this call; usual: of the workspace, where it says nothing."""
-        given = {"efficacy": self.min_efficacy, "specificity": self.min_specificity}
-        return replace(usual, **{k: limit for k, limit in given.items() if limit is not None})
+        limits = {"efficacy": self.min_efficacy, "specificity": self.min_specificity}
+        return replace(usual, **{k: limit for k, limit in limits.items() if limit is not None})
 
 
-def grouped(name: str, make: type[Any], *options: Option) -> Callable[[F], F]:
+def grouped(name: str, make: type[Any], options: Sequence[Option]) -> Callable[[F], F]:
     """A decorator that adds options, and hands them over as one argument."""
     keys = tuple(inspect.signature(make).parameters)
 
     def decorate(function: F) -> F:
         @functools.wraps(function)
-        def called(*args: Any, **given: Any) -> None:
-            own = {key: given.pop(key) for key in keys}
-            function(*args, **given, **{name: make(**own)})
+        def called(*args: Any, **parameters: Any) -> None:
+            fields = {key: parameters.pop(key) for key in keys}
+            function(*args, **parameters, **{name: make(**fields)})
 
         decorated: Callable[..., None] = called
         for option in reversed(options):
@@ -187,86 +187,99 @@ def relation_option(help_: str, *, required: bool = False) -> Option:
 fact_options = grouped(
     "named",
     Named,
-    relation_option("A bundled relation (capital, language, ...) or a relation pack."),
-    click.option(
-        "--subject", metavar="S", help="What the fact is about.", shell_complete=_subjects
-    ),
-    click.option("--answer", metavar="A", help="Its answer, where the relation does not say."),
-    click.option(
-        "--facts",
-        type=USER_PATH,
-        metavar="FILE",
-        help="Facts in a file (- for a pipe): JSONL, CounterFact, zsRE, EasyEdit, ParaRel, a pack.",
-    ),
-    click.option(
-        "--prompt",
-        "prompts",
-        multiple=True,
-        metavar="TEXT",
-        help="A template with [X] and [Y], in place of a relation's; repeatable.",
-    ),
-    click.option(
-        "--neighbour",
-        "neighbours",
-        multiple=True,
-        metavar="S",
-        help="Another subject, whose answers must stay; repeatable.",
-    ),
-    click.option(
-        "--statement",
-        "statements",
-        multiple=True,
-        metavar="TEXT",
-        help="The fact as one sentence: 'The CEO of [X: Starbucks] is [Y: Brian Niccol].' "
-        "Repeatable, for other wordings of it.",
-    ),
+    [
+        relation_option("A bundled relation (capital, language, ...) or a relation pack."),
+        click.option(
+            "--subject", metavar="S", help="What the fact is about.", shell_complete=_subjects
+        ),
+        click.option("--answer", metavar="A", help="Its answer, where the relation does not say."),
+        click.option(
+            "--facts",
+            type=USER_PATH,
+            metavar="FILE",
+            help="Facts in a file (- for a pipe): JSONL, CounterFact, zsRE, EasyEdit, ParaRel, "
+            "a pack.",
+        ),
+        click.option(
+            "--prompt",
+            "prompts",
+            multiple=True,
+            metavar="TEXT",
+            help="A template with [X] and [Y], in place of a relation's; repeatable.",
+        ),
+        click.option(
+            "--neighbour",
+            "neighbours",
+            multiple=True,
+            metavar="S",
+            help="Another subject, whose answers must stay; repeatable.",
+        ),
+        click.option(
+            "--statement",
+            "statements",
+            multiple=True,
+            metavar="TEXT",
+            help="The fact as one sentence: 'The CEO of [X: Starbucks] is [Y: Brian Niccol].' "
+            "Repeatable, for other wordings of it.",
+        ),
+    ],
 )
 
 rule_options = grouped(
     "rule",
     Rule,
-    click.option(
-        "--rule",
-        type=click.Choice(["adaptive", "riemann", "activation"]),
-        default="adaptive",
-        show_default=True,
-        help="How to score neurons; riemann is the paper's rule.",
-    ),
-    click.option("--steps", type=click.IntRange(1), metavar="M", help="Points of riemann (20)."),
-    click.option(
-        "--threshold",
-        type=click.FloatRange(0, 1, min_open=True),
-        metavar="T",
-        callback=finite,
-        help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
-    ),
+    [
+        click.option(
+            "--rule",
+            type=click.Choice(["adaptive", "riemann", "activation"]),
+            default="adaptive",
+            show_default=True,
+            help="How to score neurons; riemann is the paper's rule.",
+        ),
+        click.option(
+            "--steps", type=click.IntRange(1), metavar="M", help="Points of riemann (20)."
+        ),
+        click.option(
+            "--threshold",
+            type=click.FloatRange(0, 1, min_open=True),
+            metavar="T",
+            callback=finite,
+            help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
+        ),
+    ],
 )
 
 
-def _limit(name: str, what: str) -> Option:
+def _limit(name: str, meaning: str) -> Option:
     return click.option(
         name,
         type=click.FloatRange(0, 1),
         metavar="SHARE",
         callback=finite,
-        help=f"The gate: the share {what}; kn-edit.toml sets it for a workspace.",
+        help=f"The gate: the share {meaning}; kn-edit.toml sets it for a workspace.",
     )
 
 
 recording_options = grouped(
     "recording",
     Recording,
-    click.option("--accept", is_flag=True, help="Record the edit even if it fails the gate."),
-    click.option("--dry-run", is_flag=True, help="Measure the edit and show it; record nothing."),
-    _limit("--min-efficacy", "of its own prompts an update must answer (1)"),
-    _limit("--min-specificity", "of other subjects' answers an edit must leave (0.8)"),
+    [
+        click.option("--accept", is_flag=True, help="Record the edit even if it fails the gate."),
+        click.option(
+            "--dry-run", is_flag=True, help="Measure the edit and show it; record nothing."
+        ),
+        _limit("--min-efficacy", "of its own prompts an update must answer (1)"),
+        _limit("--min-specificity", "of other subjects' answers an edit must leave (0.8)"),
+    ],
 )
 
 output_options = grouped(
     "output",
     Output,
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-    click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, or the figure."),
+    [
+        click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+        click.option("-q", "--quiet", is_flag=True, help="Only ids on stdout, or the figure."),
+    ],
 )
 
 
@@ -311,30 +324,30 @@ workspace_option = click.option(
 )
 
 
-def folder_named(given: Path | None) -> Path | None:
+def folder_named(folder: Path | None) -> Path | None:
     """The workspace folder of the command line, before or after the command."""
     before: Path | None = click.get_current_context().find_root().params["workspace_folder"]
-    return given or before
+    return folder or before
 
 
 def pass_workspace(function: F) -> F:
     """Open the workspace for a command, and tell what a signal that stops it left behind."""
 
     @functools.wraps(function)
-    def opened(*, workspace_folder: Path | None, output: Output, **given: Any) -> None:
+    def opened(*, workspace_folder: Path | None, output: Output, **parameters: Any) -> None:
         from kn_edit.workspace import Workspace
 
         folder = folder_named(workspace_folder)
-        placed = {name: given.pop(name) for name in ("device", "dtype") if name in given}
+        placed = {name: parameters.pop(name) for name in ("device", "dtype") if name in parameters}
         with (
             telling_of_upgrades(folder),
             Workspace.open(folder, progress=output.meter, **placed) as workspace,
         ):
-            before = Before.of(workspace, given)
+            before = Before.of(workspace, parameters)
             try:
-                function(workspace=workspace, output=output, **given)
+                function(workspace=workspace, output=output, **parameters)
             except KeyboardInterrupt as error:
-                raise before.stopped(workspace, given, signal_of(error)) from None
+                raise before.stopped(workspace, parameters, signal_of(error)) from None
             finally:
                 output.meter.stop()
 
@@ -345,8 +358,8 @@ def tell_passed_over(workspace: Workspace, relation: Relation, output: Output) -
     """Notice the templates that the model cannot be asked."""
     count = workspace.passed_over(relation)
     if count:
-        some = "1 template" if count == 1 else f"{count} templates"
-        output.notice(f"{some} of {relation.name} left out: words follow the [Y]")
+        templates = "1 template" if count == 1 else f"{count} templates"
+        output.notice(f"{templates} of {relation.name} left out: words follow the [Y]")
 
 
 def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) -> None:

@@ -31,7 +31,7 @@ class Meter(Protocol):
     Stopped before anything is printed. expect: what comes, with how long it will take.
     """
 
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+    def __call__(self, task: str, done: int, total: int) -> None: ...
 
     def expect(self, forecast: Forecast | None) -> None: ...
 
@@ -64,7 +64,7 @@ class Standing:
     """How far some work is."""
 
     share: float | None  # of it that is done; None where nobody knows
-    left: float | None  # seconds
+    seconds_left: float | None
     step: int = 0  # how many are done, where nobody knows of how many
 
     def __str__(self) -> str:
@@ -72,8 +72,8 @@ class Standing:
         words = f", step {self.step}" if self.step else ""
         if self.share is not None:
             words += f": {self.share:.0%}"
-        if self.left is not None:
-            words += f", about {roughly(self.left)} left"
+        if self.seconds_left is not None:
+            words += f", about {roughly(self.seconds_left)} left"
         return words or " ..."
 
 
@@ -86,7 +86,7 @@ class Course:
 
     def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
-        self._what, self._began = "", seconds()
+        self._name, self._began = "", seconds()
         self._forecast: Forecast | None = None
         self._part, self._share = 0, 0.0
 
@@ -94,38 +94,40 @@ class Course:
         self._forecast, self._began = forecast, self._seconds()
         self._part, self._share = 0, 0.0
 
-    def at(self, what: str, done: int, total: int) -> Standing:
+    def standing(self, task: str, done: int, total: int) -> Standing:
         now = self._seconds()
         if self._forecast is not None and self._forecast.seconds:
-            return self._expected(self._forecast, what, done, total, now - self._began)
-        if what != self._what:
-            self._what, self._began = what, now
+            return self._expected(self._forecast, task, done, total, now - self._began)
+        if task != self._name:
+            self._name, self._began = task, now
         if not total:
             return Standing(None, None, done)
-        left = (now - self._began) * (total - done) / done if done else None
-        return Standing(done / total, left)
+        seconds_left = (now - self._began) * (total - done) / done if done else None
+        return Standing(done / total, seconds_left)
 
     def _expected(
-        self, forecast: Forecast, what: str, done: int, total: int, spent: float
+        self, forecast: Forecast, task: str, done: int, total: int, spent: float
     ) -> Standing:
         parts = forecast.parts
-        named = (at for at in range(self._part, len(parts)) if what.startswith(parts[at].name))
-        self._part = at = next(named, self._part)
+        named = (
+            index for index in range(self._part, len(parts)) if task.startswith(parts[index].name)
+        )
+        self._part = index = next(named, self._part)
         seconds = [part.seconds for part in parts]
-        share, usual = 0.0, parts[at].steps
-        if what.startswith(parts[at].name):
+        share, usual = 0.0, parts[index].steps
+        if task.startswith(parts[index].name):
             share = done / total if total else 0.0
             if usual and done < 0.8 * usual:
                 share = done / usual
             elif usual and total:  # it takes more steps than usual, and may need them all
-                seconds[at] *= max(total / usual, 1.0)
+                seconds[index] *= max(total / usual, 1.0)
             elif usual:
                 share = min(done / usual, 0.9)
-        whole = sum(seconds)
-        through = sum(seconds[:at]) + share * seconds[at]
-        self._share = max(self._share, through / whole)  # a bar does not go back
-        pace = (spent + TRUST * whole) / (through + TRUST * whole)
-        return Standing(self._share, (whole - through) * pace)
+        total_seconds = sum(seconds)
+        through = sum(seconds[:index]) + share * seconds[index]
+        self._share = max(self._share, through / total_seconds)  # a bar does not go back
+        pace = (spent + TRUST * total_seconds) / (through + TRUST * total_seconds)
+        return Standing(self._share, (total_seconds - through) * pace)
 
 
 class Bar:
@@ -140,23 +142,25 @@ class Bar:
     def expect(self, forecast: Forecast | None) -> None:
         self._course.expect(forecast)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        standing = self._course.at(what, done, total)
-        name = shown(what, MOST_BESIDE_BAR)
+    def __call__(self, task: str, done: int, total: int) -> None:
+        standing = self._course.standing(task, done, total)
+        name = shown(task, MOST_BESIDE_BAR)
         name = f"{name}, step {standing.step}" if standing.step else name
-        left = "" if standing.left is None else f"{roughly(standing.left)} left"
+        time_left = (
+            "" if standing.seconds_left is None else f"{roughly(standing.seconds_left)} left"
+        )
         share = standing.share
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
         if self._task is None:
-            self._task = self._bars.add_task(name, total=None, left=left)
+            self._task = self._bars.add_task(name, total=None, left=time_left)
         self._bars.update(
             self._task,
             description=name,
             completed=share or 0,
             total=None if share is None else 1.0,
-            left=left,
+            left=time_left,
         )
 
     def stop(self) -> None:
@@ -193,14 +197,14 @@ class Lines:
     def expect(self, forecast: Forecast | None) -> None:
         self._course.expect(forecast)
 
-    def __call__(self, what: str, done: int, total: int) -> None:
-        standing = self._course.at(what, done, total)
+    def __call__(self, task: str, done: int, total: int) -> None:
+        standing = self._course.standing(task, done, total)
         now = self._seconds()
         if now - self._last < EVERY:
             return
         self._last = now
         with suppress(OSError):
-            click.echo(f"{shown(what, MOST)}{standing}", err=True)
+            click.echo(f"{shown(task, MOST)}{standing}", err=True)
 
     def stop(self) -> None:
         pass

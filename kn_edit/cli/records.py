@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 OVERRULED = "[against the gate]"  # of an edit that was recorded although the gate refused it
 MOST_FACTS = 100  # of one edit that are listed
+BRANCH_COLUMNS = ("", "+branch", "version", "last edit", "when (UTC)", "+what")
 
 
 def status(workspace: Workspace) -> Parts:
@@ -66,73 +67,81 @@ def status(workspace: Workspace) -> Parts:
 
 
 def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
-    made = table("id", "+edit", head=False)
-    for one in workspace.ledger.records(ids):
-        made.add_row(f"  {short(one.id)}", one.message)
-    yield made
+    listing = table("id", "+edit", head=False)
+    for record in workspace.ledger.records(ids):
+        listing.add_row(f"  {short(record.id)}", record.message)
+    yield listing
 
 
 def log(steps: Sequence[Step]) -> Parts:
-    made = table("version", "edit", "when (UTC)", "+what")
+    listing = table("version", "edit", "when (UTC)", "+what")
     for step in steps:
-        what = Text(safe(step.message))
+        message = Text(safe(step.message))
         if step.refs:
-            what.append(safe(f" ({', '.join(step.refs)})"), style="bold")
+            message.append(safe(f" ({', '.join(step.refs)})"), style="bold")
         if step.overruled:
-            what.append(f" {OVERRULED}", style="yellow")
+            message.append(f" {OVERRULED}", style="yellow")
         edit = short(step.edit) if step.edit else ""
-        made.add_row(short(step.version), edit, moment(step.created), what)
-    yield made
+        listing.add_row(short(step.version), edit, moment(step.created), message)
+    yield listing
 
 
-def branches(found: Sequence[BranchRecord]) -> Parts:
-    made = table("", "+branch", "version", "last edit", "when (UTC)", "+what")
-    for one in found:
-        made.add_row(
-            "*" if one.current else "",
-            Text(safe(one.name), style="bold" if one.current else ""),
-            short(one.version),
-            short(one.edit) if one.edit else "",
-            moment(one.moved),
-            one.message,
+def branches(records: Sequence[BranchRecord]) -> Parts:
+    listing = table(*BRANCH_COLUMNS)
+    for record in records:
+        cells = (
+            "*" if record.current else "",
+            Text(safe(record.name), style="bold" if record.current else ""),
+            short(record.version),
+            short(record.edit) if record.edit else "",
+            moment(record.moved),
+            record.message,
         )
-    yield made
+        listing.add_row(*cells)
+    yield listing
 
 
-def releases(found: Sequence[Release]) -> Parts:
-    if not found:
+def releases(published: Sequence[Release]) -> Parts:
+    if not published:
         yield "kn-edit published nothing there"
         return
-    made = table("version", "commit", "when (UTC)", "as", "+names")
-    for one in found:
-        names = Text(", ".join(one.refs), style="bold")
-        made.add_row(short(one.version), short(one.commit), moment(one.created), one.form, names)
-    yield made
+    listing = table("version", "commit", "when (UTC)", "as", "+names")
+    for release in published:
+        names = Text(", ".join(release.refs), style="bold")
+        listing.add_row(
+            short(release.version),
+            short(release.commit),
+            moment(release.created),
+            release.form,
+            names,
+        )
+    yield listing
 
 
-def _where(one: Publication) -> str:
-    tag = f", tag {one.tag}" if one.tag else ""
-    return f"{one.repo}@{one.branch} as {one.form}{tag}, {moment(one.created)} UTC"
+def _where(publication: Publication) -> str:
+    tag = f", tag {publication.tag}" if publication.tag else ""
+    place = f"{publication.repo}@{publication.branch}"
+    return f"{place} as {publication.form}{tag}, {moment(publication.created)} UTC"
 
 
-def edit(workspace: Workspace, one: EditRecord) -> Parts:
+def edit(workspace: Workspace, record: EditRecord) -> Parts:
     yield pairs(
         [
-            ("edit", one.id),
-            ("what", one.message),
-            ("kind", f"{one.kind}, {one.method}"),
-            ("recorded", f"{moment(one.created)} UTC"),
-            ("in head", "yes" if one.id in workspace.head.edits else "no"),
-            *verdict(one),
-            *_shares(one.metrics),
-            *before_and_after(one.metrics, *answers_of(one.facts)),
+            ("edit", record.id),
+            ("what", record.message),
+            ("kind", f"{record.kind}, {record.method}"),
+            ("recorded", f"{moment(record.created)} UTC"),
+            ("in head", "yes" if record.id in workspace.head.edits else "no"),
+            *verdict(record),
+            *_shares(record.metrics),
+            *before_and_after(record.metrics, *answers_of(record.facts)),
         ]
     )
-    yield from facts(one)
-    yield from answers(one.found)
-    yield from written(one.neurons, {change.layer: change.rank for change in one.layers})
-    for other in one.overlaps:
-        yield f"shares slots with edit {short(other)}"
+    yield from facts(record)
+    yield from answers(record.found)
+    yield from written(record.neurons, {change.layer: change.rank for change in record.layers})
+    for overlapping in record.overlaps:
+        yield f"shares slots with edit {short(overlapping)}"
 
 
 def answers_of(changes: Sequence[FactChange]) -> tuple[str | None, str | None]:
@@ -142,22 +151,22 @@ def answers_of(changes: Sequence[FactChange]) -> tuple[str | None, str | None]:
     return changes[0].answer, changes[0].target
 
 
-def facts(one: EditRecord) -> Parts:
+def facts(record: EditRecord) -> Parts:
     """The facts of an edit of many, each with what was measured of it."""
-    if not one.further:
+    if not record.further:
         return
-    made = table("+fact", "+from", "+to", *headings())
-    for each in one.by_fact[:MOST_FACTS]:
-        change = each.change
-        figures = (share(each.metrics.get(name)) for name in headline())
+    listing = table("+fact", "+from", "+to", *headings())
+    for fact in record.by_fact[:MOST_FACTS]:
+        change = fact.change
+        figures = (share(fact.metrics.get(name)) for name in headline())
         name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
-        made.add_row(
+        listing.add_row(
             name, answer_cell(change.answer or ""), answer_cell(change.target or ""), *figures
         )
     yield ""
-    yield made
-    if len(one.facts) > MOST_FACTS:
-        yield f"and {count(len(one.facts) - MOST_FACTS, 'more fact')}; --json has all"
+    yield listing
+    if len(record.facts) > MOST_FACTS:
+        yield f"and {count(len(record.facts) - MOST_FACTS, 'more fact')}; --json has all"
 
 
 def written(slots: Sequence[NeuronId], ranks: Mapping[int, int], how: str = "") -> Parts:
@@ -167,28 +176,33 @@ def written(slots: Sequence[NeuronId], ranks: Mapping[int, int], how: str = "") 
         yield wrapped(2, neurons(slots))
     if ranks:
         yield f"all value slots of {count(len(ranks), 'layer')}{how}:"
-        yield wrapped(2, ", ".join(f"{whole_layer(at)} of rank {ranks[at]}" for at in ranks))
+        yield wrapped(
+            2, ", ".join(f"{whole_layer(layer)} of rank {ranks[layer]}" for layer in ranks)
+        )
 
 
-def verdict(one: EditRecord) -> Iterator[tuple[str, str]]:
+def verdict(record: EditRecord) -> Iterator[tuple[str, str]]:
     """What the gate said, where that was recorded."""
-    if one.faults is not None:
-        yield "gate", f"refused, accepted: {'; '.join(one.faults)}" if one.faults else "passed"
+    if record.faults is not None:
+        yield (
+            "gate",
+            f"refused, accepted: {'; '.join(record.faults)}" if record.faults else "passed",
+        )
 
 
-def answers(found: Mapping[str, Any]) -> Parts:
+def answers(provenance: Mapping[str, Any]) -> Parts:
     """What the model said when the edit was made, where that was recorded; by anybody."""
-    recorded = found.get("says")
+    recorded = provenance.get("says")
     rows = [row for row in recorded if isinstance(row, dict)] if isinstance(recorded, list) else []
     cells = [[row.get(name) for name in ("prompt", "before", "after")] for row in rows[:MOST_ROWS]]
     if not cells:
         return
-    made = table("+prompt", "+before", "+after")
+    listing = table("+prompt", "+before", "+after")
     for texts in cells:
         prompt, before, after = (text if isinstance(text, str) else "" for text in texts)
-        made.add_row(fitted(prompt, MOST_PROMPT), answer_cell(before), answer_cell(after))
+        listing.add_row(fitted(prompt, MOST_PROMPT), answer_cell(before), answer_cell(after))
     yield ""
-    yield made
+    yield listing
     yield ""
 
 
@@ -221,63 +235,65 @@ def _perplexity(value: Any) -> str:
 
 def version(
     workspace: Workspace,
-    one: VersionRecord,
+    record: VersionRecord,
     refs: Sequence[Ref],
     moves: Sequence[Step],
     places: Sequence[Publication],
 ) -> Parts:
-    names = [ref.name for ref in refs if ref.version == one.id]
+    names = [ref.name for ref in refs if ref.version == record.id]
     yield pairs(
         [
-            ("version", one.id),
+            ("version", record.id),
             ("names", ", ".join(names) or "none"),
-            ("edits", str(len(one.edits)) if one.edits else "none: this is the base model"),
+            ("edits", str(len(record.edits)) if record.edits else "none: this is the base model"),
         ]
     )
-    if one.edits:
-        yield from edits(workspace, one.edits)
+    if record.edits:
+        yield from edits(workspace, record.edits)
     if moves:
         yield "came by:"
-        made = table("", "", "+", head=False)
-        for each in moves[:MOST_ROWS]:
-            made.add_row(f"  {moment(each.created)}", each.branch, each.message)
-        yield made
+        listing = table("", "", "+", head=False)
+        for move in moves[:MOST_ROWS]:
+            listing.add_row(f"  {moment(move.created)}", move.branch, move.message)
+        yield listing
         if len(moves) > MOST_ROWS:
             yield f"  and {count(len(moves) - MOST_ROWS, 'earlier move')}; --json has all"
     if places:
         yield "published:"
         rows = ((f"  {short(place.commit)}", _where(place)) for place in places)
         yield pairs(rows)
-    if one.digests:
+    if record.digests:
         yield "sha256 of each tensor that differs from the base:"
-        yield pairs((f"  {short(digest)}", name) for name, digest in one.digests.items())
+        yield pairs((f"  {short(digest)}", name) for name, digest in record.digests.items())
 
 
 def difference(
-    workspace: Workspace, a: VersionRecord, b: VersionRecord, found: Difference
+    workspace: Workspace, a: VersionRecord, b: VersionRecord, differences: Difference
 ) -> Parts:
-    if not (found.only_a or found.only_b or found.slots or found.layers):
+    if not (differences.only_a or differences.only_b or differences.slots or differences.layers):
         yield f"{short(a.id)} and {short(b.id)} are the same"
         return
-    for version_, only in ((a, found.only_a), (b, found.only_b)):
+    for version_, only in ((a, differences.only_a), (b, differences.only_b)):
         if only:
             yield f"only in {short(version_.id)}:"
             yield from edits(workspace, only)
-    if found.layers:
-        yield f"every value slot of {count(len(found.layers), 'layer')} may differ:"
-    for layer in found.layers:
+    if differences.layers:
+        yield f"every value slot of {count(len(differences.layers), 'layer')} may differ:"
+    for layer in differences.layers:
         ranks = f"rank {layer.rank_a} in {short(a.id)}, {layer.rank_b} in {short(b.id)}"
         yield f"  {whole_layer(layer.layer)}: {ranks}"
-    if found.slots or not found.layers:
-        yield f"{count(len(found.slots), 'value slot')} may differ:"
-        yield wrapped(2, neurons(found.slots))
+    if differences.slots or not differences.layers:
+        yield f"{count(len(differences.slots), 'value slot')} may differ:"
+        yield wrapped(2, neurons(differences.slots))
 
 
-def blame(neuron: str, found: Sequence[Blame]) -> Parts:
-    if not found:
+def blame(neuron: str, entries: Sequence[Blame]) -> Parts:
+    if not entries:
         yield f"no edit writes the slot of {neuron}"
         return
-    made = table("edit", "does", "in head", "+what")
-    for one in found:
-        made.add_row(short(one.edit.id), one.mode, "yes" if one.in_head else "no", one.edit.message)
-    yield made
+    listing = table("edit", "does", "in head", "+what")
+    for entry in entries:
+        listing.add_row(
+            short(entry.edit.id), entry.mode, "yes" if entry.in_head else "no", entry.edit.message
+        )
+    yield listing

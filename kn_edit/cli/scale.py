@@ -58,7 +58,7 @@ def suppress(
       kn-edit suppress --relation capital --subject France
       kn-edit suppress --relation capital --subject France --factor 0.5 --json
     """
-    _scale(workspace, named, factor, rule, version, output)
+    _scale(workspace, named, factor, rule=rule, version=version, output=output)
 
 
 @click.command()
@@ -81,22 +81,22 @@ def amplify(
       kn-edit amplify --relation capital --subject France
       kn-edit amplify --relation capital --subject France --factor 4
     """
-    _scale(workspace, named, factor, rule, version, output)
+    _scale(workspace, named, factor, rule=rule, version=version, output=output)
 
 
 def _scale(
-    workspace: Workspace, named: Named, factor: float, rule: Rule, version: str, output: Output
+    workspace: Workspace, named: Named, factor: float, *, rule: Rule, version: str, output: Output
 ) -> None:
     from kn_edit.cli import tables
 
     search = rule.search()
-    found = [
+    effects = [
         workspace.scale(case, factor, search=search, version=version)
         for case in named.askable(workspace)
     ]
-    data = [to_json.scaled(one) for one in found]
+    data = [to_json.scaled(effect) for effect in effects]
     output.show(
-        data if named.many else data[0],
-        dict.fromkeys(str(neuron) for one in found for neuron in one.neurons),
-        lambda: (part for one in found for part in tables.scaled(one)),
+        data if named.is_list else data[0],
+        dict.fromkeys(str(neuron) for effect in effects for neuron in effect.neurons),
+        lambda: (part for effect in effects for part in tables.scaled(effect)),
     )

@@ -55,30 +55,30 @@ def count(number: int, thing: str) -> str:
 
 def table(*columns: str, head: bool = True) -> Table:
     """A table without lines. A column `+name` may wrap, `>name` is set to the right."""
-    made = SafeTable(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
+    listing = SafeTable(box=None, show_header=head, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
         name = column.lstrip("+>")
         justify: JustifyMethod = "right" if column.startswith(">") else "left"
-        made.add_column(name, overflow="fold", no_wrap=column[:1] != "+", justify=justify)
-    made.header_style = "bold"
-    return made
+        listing.add_column(name, overflow="fold", no_wrap=column[:1] != "+", justify=justify)
+    listing.header_style = "bold"
+    return listing
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> Table:
     """Names and what they stand for."""
-    made = SafeTable(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    listing = SafeTable(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    listing.add_column(no_wrap=True)
+    listing.add_column(overflow="fold")
     for name, value in rows:
-        made.add_row(name, value)
-    return made
+        listing.add_row(name, value)
+    return listing
 
 
-def neurons(found: Sequence[NeuronId], most: int = 24) -> str:
+def neurons(neuron_ids: Sequence[NeuronId], most: int = 24) -> str:
     """`L9.2141 L10.7 and 3 more`."""
-    words = [str(one) for one in found[:most]]
-    rest = len(found) - most
-    return " ".join(words) + (f" and {rest} more" if rest > 0 else "")
+    names = [str(neuron) for neuron in neuron_ids[:most]]
+    rest = len(neuron_ids) - most
+    return " ".join(names) + (f" and {rest} more" if rest > 0 else "")
 
 
 def fitted(text: str, cells: int) -> str:
@@ -116,19 +116,19 @@ def _safe(cell: RenderableType | None) -> RenderableType | None:
     return cell
 
 
-def prompt(one: Assessment) -> str:
+def prompt(assessment: Assessment) -> str:
     """Its prompt, for a cell of a `+column`; the two ends of a long one."""
-    return fitted(one.prompt.cloze, MOST_PROMPT)
+    return fitted(assessment.prompt.cloze, MOST_PROMPT)
 
 
-def said(one: Assessment) -> str:
+def says_cell(assessment: Assessment) -> str:
     """What the model says, as many tokens as the answer has, and how surely."""
-    if not one.finite:
-        return one.top[0][0]
-    if not one.says:
-        token, p = one.top[0]
+    if not assessment.finite:
+        return assessment.top[0][0]
+    if not assessment.says:
+        token, p = assessment.top[0]
         return f"{word(token)} {p:.2f}"
-    return f"{answer_cell(one.says)} {one.says_p:.2f}"
+    return f"{answer_cell(assessment.says)} {assessment.says_p:.2f}"
 
 
 def answer_cell(text: str) -> str:
@@ -141,81 +141,89 @@ def word(token: str) -> str:
     return bare if bare and escaped(bare) == bare else safe(repr(token))
 
 
-def assessments(found: Sequence[Assessment]) -> Parts:
+def assessments(answers: Sequence[Assessment]) -> Parts:
     """One table a fact, its held-out prompts marked."""
-    for (fact, asked), group in groupby(found, key=lambda one: (one.prompt.fact, one.answer)):
-        yield f"{fact.relation}: {fact.subject}, {asked}"
-        made = table("+prompt", "", ">p", ">rank", "+the model says")
-        for one in group:
-            mark = "*" if one.prompt.template.held_out else ""
-            made.add_row(prompt(one), mark, f"{one.p:.2f}", str(one.rank), said(one))
-        yield made
-    if any(one.prompt.template.held_out for one in found):
+    for (fact, answer), group in groupby(
+        answers, key=lambda assessment: (assessment.prompt.fact, assessment.answer)
+    ):
+        yield f"{fact.relation}: {fact.subject}, {answer}"
+        listing = table("+prompt", "", ">p", ">rank", "+the model says")
+        for assessment in group:
+            mark = "*" if assessment.prompt.template.held_out else ""
+            listing.add_row(
+                prompt(assessment),
+                mark,
+                f"{assessment.p:.2f}",
+                str(assessment.rank),
+                says_cell(assessment),
+            )
+        yield listing
+    if any(assessment.prompt.template.held_out for assessment in answers):
         yield "* held out: it only measures edits"
 
 
-def located(one: Located) -> Parts:
+def located(attribution: Located) -> Parts:
     """The neurons of one fact, with what to think of them."""
-    head = f"{one.fact}: {count(len(one.neurons), 'neuron')} from {len(one.prompts)} prompts"
-    yield head
-    if one.neurons:
-        made = table("neuron", ">score")
-        for neuron, score in one.neurons:
-            made.add_row(str(neuron), f"{score:.4f}")
-        yield made
-    if one.dropped:
-        yield f"shared with other facts of the relation, left out: {len(one.dropped)}"
-        yield wrapped(2, neurons(one.dropped))
-    if one.gap:
-        yield f"largest completeness gap of a layer: {max(one.gap):.1e}"
+    size = count(len(attribution.neurons), "neuron")
+    yield f"{attribution.fact}: {size} from {len(attribution.prompts)} prompts"
+    if attribution.neurons:
+        listing = table("neuron", ">score")
+        for neuron, score in attribution.neurons:
+            listing.add_row(str(neuron), f"{score:.4f}")
+        yield listing
+    if attribution.dropped:
+        yield f"shared with other facts of the relation, left out: {len(attribution.dropped)}"
+        yield wrapped(2, neurons(attribution.dropped))
+    if attribution.gap:
+        yield f"largest completeness gap of a layer: {max(attribution.gap):.1e}"
 
 
-def located_row(one: Located) -> str:
+def located_row(attribution: Located) -> str:
     """The neurons of one fact among many, on one line."""
-    found = neurons([neuron for neuron, _ in one.neurons], 5) or "none"
-    return f"{one.fact.subject}, {one.fact.answer}: {found}"
+    names = neurons([neuron for neuron, _ in attribution.neurons], 5) or "none"
+    return f"{attribution.fact.subject}, {attribution.fact.answer}: {names}"
 
 
-def scaled(one: Scaled) -> Parts:
+def scaled(effect: Scaled) -> Parts:
     """What moved when a fact's neurons were scaled."""
-    yield f"{one.fact}: {count(len(one.neurons), 'neuron')} x {one.factor:g}"
-    yield wrapped(2, neurons(one.neurons))
-    made = table("p(answer) of", ">prompts", ">before", ">after", ">change")
-    for each in one.moved:
-        change = "-" if each.change is None else f"{each.change:+.0%}"
-        made.add_row(
-            each.group, str(each.prompts), f"{each.before:.3f}", f"{each.after:.3f}", change
+    yield f"{effect.fact}: {count(len(effect.neurons), 'neuron')} x {effect.factor:g}"
+    yield wrapped(2, neurons(effect.neurons))
+    listing = table("p(answer) of", ">prompts", ">before", ">after", ">change")
+    for group in effect.moved:
+        change = "-" if group.change is None else f"{group.change:+.0%}"
+        listing.add_row(
+            group.group, str(group.prompts), f"{group.before:.3f}", f"{group.after:.3f}", change
         )
-    yield made
+    yield listing
 
 
-def evaluation(one: Evaluation) -> Parts:
+def evaluation(result: Evaluation) -> Parts:
     """What a version's updates reach, teacher-forced and freely, and what they cost."""
-    if one.updates:
-        columns = [metric for metric in evaluated(one) if metric.column]
-        made = table("+update", *(f">{metric.column}" for metric in columns), "+says")
-        for each in one.updates:
-            fact = each.case.fact
-            made.add_row(
-                fitted(f"{fact.subject}: {fact.answer} -> {each.target}", MOST_PROMPT),
-                *(share(each.value_of(metric)) for metric in columns),
-                answer_cell(each.answer),
+    if result.updates:
+        columns = [metric for metric in evaluated(result) if metric.column]
+        listing = table("+update", *(f">{metric.column}" for metric in columns), "+says")
+        for update in result.updates:
+            fact = update.case.fact
+            listing.add_row(
+                fitted(f"{fact.subject}: {fact.answer} -> {update.target}", MOST_PROMPT),
+                *(share(update.value_of(metric)) for metric in columns),
+                answer_cell(update.answer),
             )
-        yield made
-    measured = [(metric, one.estimates[metric.name]) for metric in evaluated(one)]
+        yield listing
+    measured = [(metric, result.estimates[metric.name]) for metric in evaluated(result)]
     rows = [(metric.label, str(value) if value else "-") for metric, value in measured[:SCORED]]
-    rows.append(("their harmonic mean", share(one.score)))
+    rows.append(("their harmonic mean", share(result.score)))
     rows += [(metric.label, str(value)) for metric, value in measured[SCORED:]]
-    if one.by_seed:
-        rows.append(("specificity by seed", " ".join(map(share, one.by_seed))))
-    rows.append(("neutral perplexity", _pair(one.perplexity)))
-    if one.entropy is not None:
-        rows.append(("entropy, generated", _pair(one.entropy)))
+    if result.by_seed:
+        rows.append(("specificity by seed", " ".join(map(share, result.by_seed))))
+    rows.append(("neutral perplexity", _pair(result.perplexity)))
+    if result.entropy is not None:
+        rows.append(("entropy, generated", _pair(result.entropy)))
     yield pairs(rows)
 
 
-def _pair(one: Comparison) -> str:
-    return f"{one.version:.2f} (base {one.base:.2f})"
+def _pair(comparison: Comparison) -> str:
+    return f"{comparison.version:.2f} (base {comparison.base:.2f})"
 
 
 def share(value: Any) -> str:
