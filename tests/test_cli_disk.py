@@ -9,6 +9,7 @@ from sqlite3 import connect
 
 from kn_edit.errors import ExitCode
 from kn_edit.models.cache import notes_folder
+from kn_edit.workspace import Workspace
 
 
 def test_init_makes_a_workspace_once(shell, tmp_path):
@@ -59,6 +60,20 @@ def test_verify_is_quiet_when_all_is_well_and_exits_4_when_not(edited):
     assert (ran.json["ok"], ran.error["error"]) == (False, "Unsound")
     assert {problem["part"] for problem in ran.json["problems"]} == {"rows", "version"}
     assert edited("verify").code == ExitCode.INTEGRITY
+
+
+def test_what_verify_finds_is_told_in_the_words_of_each_front_end(edited):
+    (delta, *_) = Path(".kn-edit/blobs").rglob("*.safetensors")
+    delta.unlink()
+    ran = edited("verify", "--json")
+    (missing, *_) = [problem for problem in ran.json["problems"] if problem["part"] == "delta"]
+    assert "`kn-edit restore FILE --replace`, FILE made by `kn-edit backup`" in missing["message"]
+    assert "kn-edit restore FILE --replace" in ran.error["detail"]["problems"][0]
+    assert "restore" in ran.error["remedies"]
+    with Workspace.open() as workspace:
+        messages = [problem.message for problem in workspace.verify()]
+    assert any("`Workspace.restore(FILE, replace=True)`" in message for message in messages)
+    assert not any("--" in message for message in messages)
 
 
 def test_verify_prints_the_digest_of_the_journal_and_takes_it_later(edited):
