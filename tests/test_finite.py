@@ -267,7 +267,7 @@ def test_the_gate_counts_answers_that_are_nan():
     other = replace(PROMPT, fact=Fact("capital", "Japan", "Tokyo"))
     probes = Probes((PROMPT,), (), (other,))
     after = read(broken, probes, "Rome", finite=False)
-    assert (after.asked, after.not_numbers) == (2, 2)
+    assert (after.prompt_count, after.not_numbers) == (2, 2)
     metrics = compare(read(sound, probes, "Rome"), after)
     assert (metrics.efficacy, metrics.specificity) == (0.0, 0.0)
     assert compare(after, after).specificity == 0.0  # one NaN does not equal another

@@ -134,7 +134,7 @@ def test_prompts_about_the_same_subject_have_a_measure_of_their_own():
     plain = same.plain()
     counts = [plain[name] for name in ("same_subject_prompts", "prompts", "paraphrases")]
     assert counts == [2, 1, 0]
-    assert before.asked == 4
+    assert before.prompt_count == 4
 
 
 @pytest.mark.parametrize("shape", ["llama", "gpt2", "bert"])

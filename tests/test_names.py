@@ -26,13 +26,11 @@ MOST_PARAMETERS = 7
 # They may fall, and never rise. Shares are of half a percent: new code may come between two counts.
 ALLOWED: dict[str, tuple[float, int, int]] = {
     "": (0.5, 0, 0),
-    "checkpoints": (1.5, 2, 0),
     "cli": (0.5, 0, 2),
     "editing": (0.5, 0, 0),
     "edits": (0.5, 0, 0),
     "engine": (0.5, 0, 0),
     "errors": (2.0, 0, 0),
-    "evaluation": (9.0, 0, 0),
     "hub": (0.5, 0, 0),
     "ledger": (0.5, 0, 0),
     "workspace": (4.5, 7, 1),

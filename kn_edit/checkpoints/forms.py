@@ -163,9 +163,9 @@ def forms(*, publishable: bool = False) -> dict[str, type[ExportForm]]:
 
 def form_of(name: str, *, publishable: bool = False) -> ExportForm:
     """A form by its name. Raises BadSetting."""
-    known = forms(publishable=publishable)
-    require_known("the form", name, tuple(known))
-    return known[name]()
+    known_forms = forms(publishable=publishable)
+    require_known("the form", name, tuple(known_forms))
+    return known_forms[name]()
 
 
 @cache

@@ -56,11 +56,11 @@ def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
 
     One tensor is in memory at a time. Raises TensorMissing, DeltaMisfit, SlotOverflow.
     """
-    found = {}
+    sha256_by_name = {}
     for name in touched(deltas):
         folded = fold_weight(base.read(name), name, deltas)
-        found[name] = hashlib.sha256(raw_bytes(folded)).hexdigest()
-    return found
+        sha256_by_name[name] = hashlib.sha256(raw_bytes(folded)).hexdigest()
+    return sha256_by_name
 
 
 def export_checkpoint(
@@ -86,7 +86,14 @@ def export_checkpoint(
     TensorMissing, DeltaMisfit, SlotOverflow.
     """
     files = list(files_below(base.folder, follow_links=follow_links))
-    return _write(base, deltas, target, files, Checks(expected or {}, fingerprint), progress)
+    return _write(
+        base,
+        deltas,
+        target=target,
+        files=files,
+        checks=Checks(expected or {}, fingerprint),
+        progress=progress,
+    )
 
 
 def export_touched(
@@ -97,12 +104,19 @@ def export_touched(
     expected: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The same, of those weight files only that the deltas change. Raises the same."""
+    """Write only the weight files that the deltas change. Raises as `export_checkpoint`."""
     files = [
         Path(file)
         for file in sorted({file for name in touched(deltas) for file in base.files(name)})
     ]
-    return _write(base, deltas, target, files, Checks(expected or {}), progress)
+    return _write(
+        base,
+        deltas,
+        target=target,
+        files=files,
+        checks=Checks(expected or {}),
+        progress=progress,
+    )
 
 
 def checkpoint_files(export: Export, scratch: Path) -> dict[str, bytes | Path]:
@@ -133,7 +147,9 @@ def published_names(shards: Shards) -> list[str]:
     names = sorted(path.name for path in shards.folder.iterdir() if path.is_file())
     if SINGLE not in names:  # transformers finds the shards by it, those without tensors too
         used |= {INDEX, *index_of(shards.folder).values()}
-    return [name for name in names if name in used or any(fnmatch(name, known) for known in BESIDE)]
+    return [
+        name for name in names if name in used or any(fnmatch(name, pattern) for pattern in BESIDE)
+    ]
 
 
 def _write(

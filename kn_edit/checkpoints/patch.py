@@ -30,26 +30,29 @@ def patch_of(base: Shards, deltas: Sequence[Delta]) -> dict[str, Tensor]:
     Raises TensorMissing, DeltaMisfit, SlotOverflow, NothingToExport.
     """
     tensors = {}
-    for one in changed_slots(base, deltas, "patch"):
-        index, value = _of_weight(one) if one.where.complete else _of_slots(one, base)
-        tensors[f"{one.name}.idx"] = index
-        tensors[f"{one.name}.val"] = value
+    for weight in changed_slots(base, deltas, "patch"):
+        index, value = _of_weight(weight) if weight.where.complete else _of_slots(weight, base)
+        tensors[f"{weight.name}.idx"] = index
+        tensors[f"{weight.name}.val"] = value
     return tensors
 
 
-def _of_slots(one: Changed, base: Shards) -> tuple[Tensor, Tensor]:
+def _of_slots(weight: Changed, base: Shards) -> tuple[Tensor, Tensor]:
     """Places in the flattened tensor and values there, of the touched slots, (n,) each."""
-    places = _places(one.where, base.entry(one.name).shape)  # (n, d_model)
-    changed = _bits(one.after) != _bits(one.before)
+    places = _places(weight.where, base.entry(weight.name).shape)  # (n, d_model)
+    changed = _bits(weight.after) != _bits(weight.before)
     index, order = places[changed].sort()
-    return index, one.after[changed][order]
+    return index, weight.after[changed][order]
 
 
-def _of_weight(one: Changed) -> tuple[Tensor, Tensor]:
-    """The same, where all slots are touched: then the rows are the tensor, or it transposed."""
-    rows = (one.before, one.after)
+def _of_weight(weight: Changed) -> tuple[Tensor, Tensor]:
+    """Places and values of a weight of which all slots are touched, (n,) each.
+
+    The rows are then the tensor, or it transposed.
+    """
+    rows = (weight.before, weight.after)
     before, after = (
-        (each if one.where.axis == "row" else each.T).contiguous().flatten() for each in rows
+        (each if weight.where.axis == "row" else each.T).contiguous().flatten() for each in rows
     )
     changed = _bits(before) != _bits(after)
     return changed.nonzero().flatten(), after[changed]

@@ -119,7 +119,7 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
         | earlier_preserved.metrics(),
         faults=(*faults, *bench.gate.undoing(earlier_preserved.share)),
         unsound=not_numbers(
-            new.readings.not_numbers, new.readings.asked, neutral_before, neutral_after
+            new.readings.not_numbers, new.readings.prompt_count, neutral_before, neutral_after
         ),
         notices=(
             *_unknown(exams, before),

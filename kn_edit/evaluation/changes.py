@@ -45,16 +45,16 @@ def changes(
 
 def _change(model: Model, prompt: Prompt, before: Sequence[int], after: Sequence[int]) -> Change:
     pairs = zip(before, after, strict=False)
-    same = min(len(before), len(after))
-    at = next((at for at, (old, new) in enumerate(pairs) if old != new), same)
+    shorter = min(len(before), len(after))
+    place = next((place for place, (old, new) in enumerate(pairs) if old != new), shorter)
     return Change(
         prompt=prompt,
-        place=at + 1,
+        place=place + 1,
         of=len(before),
-        was=_token(model, before[at : at + 1]),
-        now=_token(model, after[at : at + 1]),
+        was=_token(model, before[place : place + 1]),
+        now=_token(model, after[place : place + 1]),
         before=_words(model, before),
-        after=_words(model, after[: at + 1]),
+        after=_words(model, after[: place + 1]),
     )
 
 

@@ -40,16 +40,16 @@ def perplexity_at(model: Model, questions: Sequence[Question], *, finite: bool =
 
 def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:
     """What a causal LM goes on to say, the likeliest token each time; free, not teacher-forced."""
-    asked = torch.tensor([text_ids(model, text)], device=model.device)
+    prompt_ids = torch.tensor([text_ids(model, text)], device=model.device)
     with torch.no_grad():
-        made = model.net.generate(
-            asked,
-            attention_mask=torch.ones_like(asked),
+        generated_ids = model.net.generate(
+            prompt_ids,
+            attention_mask=torch.ones_like(prompt_ids),
             max_new_tokens=tokens,
             do_sample=False,
             pad_token_id=model.tokenizer.pad_token_id or model.tokenizer.eos_token_id,
         )
-    return str(model.tokenizer.decode(made[0, asked.shape[1] :]))
+    return str(model.tokenizer.decode(generated_ids[0, prompt_ids.shape[1] :]))
 
 
 def entropy(texts: Sequence[str]) -> float:
@@ -67,4 +67,4 @@ def entropy(texts: Sequence[str]) -> float:
 def _entropy(words: Sequence[str], n: int) -> float:
     counts = Counter(zip(*(words[start:] for start in range(n)), strict=False))
     total = sum(counts.values())
-    return -sum(one / total * math.log2(one / total) for one in counts.values())
+    return -sum(count / total * math.log2(count / total) for count in counts.values())

@@ -30,31 +30,33 @@ class Gate:
             )
         return (*failures, *self.harm(metrics.specificity))
 
-    def harm(self, specificity: float | None, others: str = "other subjects") -> tuple[str, ...]:
-        """What is wrong with what an edit leaves of other facts."""
+    def harm(self, specificity: float | None, preserved: str = "other subjects") -> tuple[str, ...]:
+        """What is wrong with what an edit leaves of other facts. preserved: what these are"""
         if specificity is None or specificity >= self.specificity:
             return ()
         return (
-            f"{others} keep {specificity:.0%} of their answers, less than {self.specificity:.0%}",
+            f"{preserved} keep {specificity:.0%} of their answers, "
+            f"less than {self.specificity:.0%}",
         )
 
-    def undoing(self, kept: float | None) -> tuple[str, ...]:
-        """What is wrong with what an edit leaves of earlier ones; kept: a share of prompts."""
-        if kept is None or kept >= self.specificity:
+    def undoing(self, retention: float | None) -> tuple[str, ...]:
+        """What is wrong with what an edit leaves of earlier ones; retention: a share of prompts."""
+        if retention is None or retention >= self.specificity:
             return ()
         return (
-            f"edits made before keep {kept:.0%} of their answers, less than {self.specificity:.0%}",
+            f"edits made before keep {retention:.0%} of their answers, "
+            f"less than {self.specificity:.0%}",
         )
 
 
-def not_numbers(count: int, asked: int, before: float, after: float) -> tuple[str, ...]:
+def not_numbers(count: int, prompt_count: int, before: float, after: float) -> tuple[str, ...]:
     """Why an edit is not to be recorded even where the user accepts it: its answers are NaN.
 
     count: of the prompts asked afterwards, whose answer is NaN
     before, after: perplexity on neutral text; NaN before where the model cannot be asked any
     """
     if count:
-        prompts = "1 prompt" if asked == 1 else f"{asked} prompts"
+        prompts = "1 prompt" if prompt_count == 1 else f"{prompt_count} prompts"
         return (f"the edited model's answers are not numbers (NaN) on {count} of {prompts}",)
     if math.isfinite(before) and not math.isfinite(after):
         return ("the edited model's perplexity on neutral text is not a finite number",)

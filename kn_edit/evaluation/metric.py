@@ -84,7 +84,7 @@ class Metric:
         return self.meaning if self.on_card is None else self.on_card
 
 
-def _kept(before: Sequence[Answer], after: Sequence[Answer]) -> Figure:
+def _retention(before: Sequence[Answer], after: Sequence[Answer]) -> Figure:
     """The share of prompts that keep their whole answer."""
     return Figure.share([old.kept_by(new) for old, new in zip(before, after, strict=True)])
 
@@ -111,7 +111,7 @@ SPECIFICITY = Metric(
     name="specificity",
     meaning="other subjects answer as before",
     direction=Direction.HIGHER,
-    of=lambda before, after: _kept(before.neighbours, after.neighbours),
+    of=lambda before, after: _retention(before.neighbours, after.neighbours),
     counted="neighbours",
     column="spec.",
     on_card="prompts about other subjects are answered as before",
@@ -120,7 +120,7 @@ SAME_SUBJECT = Metric(
     name="same_subject",
     meaning="what else is asked of it answers as before",
     direction=Direction.HIGHER,
-    of=lambda before, after: _kept(before.same_subject, after.same_subject),
+    of=lambda before, after: _retention(before.same_subject, after.same_subject),
     on_card="and other prompts about the subjects of the edits",
 )
 _ELSEWHERE = (
@@ -170,7 +170,7 @@ METRICS: dict[str, Metric] = {
 
 def add_metric(metric: Metric) -> Metric:
     """Add a metric to the table. Raises BadSetting where its name is another one's, or is none."""
-    names = {key for known in METRICS.values() for key in (known.name, known.count_name)}
+    names = {key for existing in METRICS.values() for key in (existing.name, existing.count_name)}
     if METRICS.get(metric.name) == metric:
         return metric
     for name in (metric.name, metric.count_name):

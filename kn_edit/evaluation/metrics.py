@@ -46,7 +46,7 @@ class Readings:
     same_subject: tuple[Answer, ...] = ()
 
     @property
-    def asked(self) -> int:
+    def prompt_count(self) -> int:
         """How many prompts there are."""
         assessed = len(self.edited) + len(self.held_out)
         return assessed + len(self.neighbours) + len(self.same_subject)
@@ -55,8 +55,10 @@ class Readings:
     def not_numbers(self) -> int:
         """How many of them the model answers with NaN."""
         assessed = (*self.edited, *self.held_out)
-        said = (*self.neighbours, *self.same_subject)
-        return sum(not one.finite for one in assessed) + sum(NO_TOKEN in one.says for one in said)
+        other_answers = (*self.neighbours, *self.same_subject)
+        return sum(not assessment.finite for assessment in assessed) + sum(
+            NO_TOKEN in answer.says for answer in other_answers
+        )
 
 
 @dataclass(frozen=True)
@@ -106,28 +108,32 @@ def read(
 
     like: what the model said before an edit, to be compared with; without it, the model says freely
     """
-    own = _chains(model, probes.edited, answer)
-    edited = assess(model, own, answer, finite=finite, says=True)
+    edit_chains = _chains(model, probes.edited, answer)
+    edited = assess(model, edit_chains, answer, finite=finite, says=True)
     # What is said to paraphrases is shown after an edit only; finding it out costs runs.
     paraphrases = _chains(model, probes.held_out, answer)
     held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
-    others = (*probes.neighbours, *probes.same_subject)
+    other_prompts = (*probes.neighbours, *probes.same_subject)
     if like is None:
-        said = whole_answers(model, others, [whole_answer(own)] * len(others), finite=finite)
+        other_answers = whole_answers(
+            model, other_prompts, [whole_answer(edit_chains)] * len(other_prompts), finite=finite
+        )
     else:
         before = (*like.neighbours, *like.same_subject)
-        said = said_again(model, others, before, finite=finite)
+        other_answers = said_again(model, other_prompts, before, finite=finite)
     neighbours = len(probes.neighbours)
-    return Readings(tuple(edited), tuple(held_out), said[:neighbours], said[neighbours:])
+    return Readings(
+        tuple(edited), tuple(held_out), other_answers[:neighbours], other_answers[neighbours:]
+    )
 
 
 def pooled(several: Sequence[Readings]) -> Readings:
     """The readings of several facts as those of one edit."""
     return Readings(
-        edited=tuple(chain.from_iterable(one.edited for one in several)),
-        held_out=tuple(chain.from_iterable(one.held_out for one in several)),
-        neighbours=tuple(chain.from_iterable(one.neighbours for one in several)),
-        same_subject=tuple(chain.from_iterable(one.same_subject for one in several)),
+        edited=tuple(chain.from_iterable(readings.edited for readings in several)),
+        held_out=tuple(chain.from_iterable(readings.held_out for readings in several)),
+        neighbours=tuple(chain.from_iterable(readings.neighbours for readings in several)),
+        same_subject=tuple(chain.from_iterable(readings.same_subject for readings in several)),
     )
 
 
@@ -148,8 +154,8 @@ def whole_answers(
     Raises NotFinite; finite: False marks what is NaN instead.
     """
     questions = [ask_openly(model, prompt) for prompt in prompts]
-    said = answers(model, questions, counts, finite=finite)
-    return tuple(_whole(model, *each) for each in zip(prompts, said, strict=True))
+    full_answers = answers(model, questions, counts, finite=finite)
+    return tuple(_without_rest(model, *each) for each in zip(prompts, full_answers, strict=True))
 
 
 def said_again(
@@ -157,18 +163,18 @@ def said_again(
 ) -> tuple[Answer, ...]:
     """What a model says to prompts where it said these answers before. Raises NotFinite."""
     questions = [ask_openly(model, prompt) for prompt in prompts]
-    return answers_along(model, questions, [one.path for one in before], finite=finite)
+    return answers_along(model, questions, [answer.path for answer in before], finite=finite)
 
 
-def _whole(model: Model, prompt: Prompt, said: Answer) -> Answer:
-    """What was said, without what follows a stated answer that was right."""
+def _without_rest(model: Model, prompt: Prompt, answer: Answer) -> Answer:
+    """The answer of a model, without what follows a stated answer that was right."""
     if not prompt.fact.stated:
-        return said
+        return answer
     try:
         stated = tuple(question.token for question in ask(model, prompt).questions)
     except CannotAsk:
-        return said
-    return said.up_to(len(stated)) if said.says[: len(stated)] == stated else said
+        return answer
+    return answer.up_to(len(stated)) if answer.says[: len(stated)] == stated else answer
 
 
 def _chains(model: Model, prompts: Sequence[Prompt], answer: str) -> list[Chain]:

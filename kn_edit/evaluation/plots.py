@@ -28,12 +28,12 @@ def curves(
     """Lines with intervals: label -> place -> estimate. unit: values are divided by it."""
 
     def draw(axes: Axes) -> None:
-        for at, (label, points) in enumerate(lines.items()):
-            values = [one.value / unit for one in points.values()]
-            low = [max(one.value - one.low, 0) / unit for one in points.values()]
-            high = [max(one.high - one.value, 0) / unit for one in points.values()]
+        for index, (label, points) in enumerate(lines.items()):
+            values = [estimate.value / unit for estimate in points.values()]
+            low = [max(estimate.value - estimate.low, 0) / unit for estimate in points.values()]
+            high = [max(estimate.high - estimate.value, 0) / unit for estimate in points.values()]
             axes.errorbar(
-                list(points), values, [low, high], label=_label(label), capsize=3, **_look(at)
+                list(points), values, [low, high], label=_label(label), capsize=3, **_look(index)
             )
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axes.set_xlabel(across)
@@ -47,8 +47,8 @@ def series(lines: Mapping[str, Mapping[float, float]], across: str, up: str) -> 
     """Lines without intervals: label -> place -> value."""
 
     def draw(axes: Axes) -> None:
-        for at, (label, points) in enumerate(lines.items()):
-            axes.plot(list(points), list(points.values()), label=_label(label), **_look(at))
+        for index, (label, points) in enumerate(lines.items()):
+            axes.plot(list(points), list(points.values()), label=_label(label), **_look(index))
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.set_ylim(bottom=0)
@@ -62,15 +62,17 @@ def bars(groups: Mapping[str, Sequence[float]], names: Sequence[str], across: st
 
     def draw(axes: Axes) -> None:
         width = 0.8 / len(groups)
-        for at, (label, values) in enumerate(groups.items()):
-            places = [number + (at - (len(groups) - 1) / 2) * width for number in range(len(names))]
-            hatch = ("", "//", "..", "xx")[at % 4]
+        for index, (label, values) in enumerate(groups.items()):
+            places = [
+                number + (index - (len(groups) - 1) / 2) * width for number in range(len(names))
+            ]
+            hatch = ("", "//", "..", "xx")[index % 4]
             axes.bar(
                 places,
                 values,
                 width,
                 label=_label(label),
-                color=COLOURS[at],
+                color=COLOURS[index],
                 hatch=hatch,
                 alpha=0.9,
             )
@@ -94,11 +96,11 @@ def neuron_map(
             ("candidates", False, "0.55", "o"),
             ("written by the edit", True, COLOURS[1], "D"),
         ):
-            some = [(one, score) for one, score in neurons if (one in chosen) == inside]
+            scored = [(neuron, score) for neuron, score in neurons if (neuron in chosen) == inside]
             axes.scatter(
-                [one.index for one, _ in some],
-                [one.layer for one, _ in some],
-                s=[12 + 120 * abs(score) / largest for _, score in some],
+                [neuron.index for neuron, _ in scored],
+                [neuron.layer for neuron, _ in scored],
+                s=[12 + 120 * abs(score) / largest for _, score in scored],
                 c=colour,
                 marker=marker,
                 alpha=0.75,
@@ -129,8 +131,12 @@ def _label(text: str) -> str:
     return f" {drawn}" if drawn.startswith("_") else drawn
 
 
-def _look(at: int) -> dict[str, Any]:
-    style = {"color": COLOURS[at % 6], "marker": MARKERS[at % 6], "linestyle": STYLES[at % 6]}
+def _look(index: int) -> dict[str, Any]:
+    style = {
+        "color": COLOURS[index % 6],
+        "marker": MARKERS[index % 6],
+        "linestyle": STYLES[index % 6],
+    }
     return {**style, "markersize": 5, "linewidth": 1.6}
 
 

@@ -69,14 +69,14 @@ def page(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
 
 
 def markdown(title: str, facts: Sequence[str], sections: Sequence[Section], plots: str) -> str:
-    """The same as Markdown. plots: the folder of the plots, from where the text will lie."""
+    """A report as Markdown. plots: the folder of the plots, from where the text will lie."""
     parts = [f"# {inert_markdown(title)}", *map(_text, facts)]
     for section in sections:
         parts += [f"## {inert_markdown(section.title)}", _text(section.text)]
         if section.claims:
             parts.append("\n".join(_claim(claim) for claim in section.claims))
         parts += [
-            f"![{inert_markdown(one.caption)}]({plots}/{one.name}.svg)" for one in section.plots
+            f"![{inert_markdown(plot.caption)}]({plots}/{plot.name}.svg)" for plot in section.plots
         ]
         parts += [_table(table) for table in section.tables]
     return "\n\n".join(parts) + "\n"

@@ -43,8 +43,8 @@ def percent(change: float) -> str:
 
 def mean(values: Sequence[float]) -> Estimate:
     """The mean of one value per fact. An empty sequence is an error of the caller."""
-    seen = np.asarray(values, dtype=float)
-    return _estimate(float(seen.mean()), seen[_picks(len(seen))].mean(1), len(seen))
+    sample = np.asarray(values, dtype=float)
+    return _estimate(float(sample.mean()), sample[_picks(len(sample))].mean(1), len(sample))
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> Estimate:
