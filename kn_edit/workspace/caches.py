@@ -43,10 +43,10 @@ def trim_scores(most: int = MAX_SCORES) -> Trimmed:
         with suppress(OSError):
             status = path.lstat()
             files.append((status.st_mtime, status.st_size, path))
-    left = sum(size for _, size, _ in files)
+    total = sum(size for _, size, _ in files)
     count = freed = 0
     for _, size, path in sorted(files):
-        if left - freed <= most:
+        if total - freed <= most:
             break
         with suppress(OSError):
             path.unlink()

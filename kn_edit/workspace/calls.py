@@ -36,10 +36,10 @@ class Calls(threading.local):
         finally:
             self._inner.pop()
 
-    def progress(self, usual: Progress, what: str, done: int, total: int) -> None:
+    def progress(self, usual: Progress, task: str, done: int, total: int) -> None:
         """Tell the innermost listener, or the usual one. Raises Cancelled."""
         for call in self._inner:
             if call.cancelled is not None and call.cancelled():
-                raise Cancelled(what)
+                raise Cancelled(task)
         listeners = [call.progress for call in self._inner if call.progress is not None]
-        (listeners[-1] if listeners else usual)(what, done, total)
+        (listeners[-1] if listeners else usual)(task, done, total)

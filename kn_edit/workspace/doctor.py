@@ -61,11 +61,15 @@ def _package(name: str, advice: str) -> Finding:
         return Finding(name, "not installed", name in FOR_THE_DEMO, advice)
 
 
-def _room(what: str, folder: Path) -> Finding:
+def _room(label: str, folder: Path) -> Finding:
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(there).free
-    found = f"{folder} ({free / 1e9:.1f} GB free)"
-    return Finding(what, found) if free >= ROOM else Finding(what, found, False, "free some space")
+    description = f"{folder} ({free / 1e9:.1f} GB free)"
+    return (
+        Finding(label, description)
+        if free >= ROOM
+        else Finding(label, description, False, "free some space")
+    )
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:

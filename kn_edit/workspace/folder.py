@@ -61,15 +61,15 @@ def nearest_or_here() -> Path:
         return here
 
 
-def user_path(path: str | os.PathLike[str], what: str = "the path") -> Path:
+def user_path(path: str | os.PathLike[str], origin: str = "the path") -> Path:
     """A path as its user means it: `~` and `~user` are home folders. Raises BadPath.
 
-    what: where the path comes from, for the error
+    origin: where the path comes from, for the error
     """
     text = os.fsdecode(path)
     problem = problem_of(text)
     if problem:
-        raise BadPath(what, text, problem)
+        raise BadPath(origin, text, problem)
     return path_of(text)
 
 

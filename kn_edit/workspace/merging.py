@@ -74,11 +74,11 @@ class Join:
 
     def _message(self, sides: Sides, settled: Sequence[Settled]) -> str:
         ids = (version[:12] for version in sides.versions)
-        what = [shortened(name, MOST_WORDS) for name in self.names] if self.kind == MERGE else ids
+        named = [shortened(name, MOST_WORDS) for name in self.names] if self.kind == MERGE else ids
         words = [shortened(str(each), MOST_WORDS) for each in settled[:MOST_TOLD]]
         rest = len(settled) - MOST_TOLD
-        more = [f"and {rest} more"] if rest > 0 else []
-        return "; ".join([f"{self.kind} {' '.join(what)}", *words, *more])
+        ending = [f"and {rest} more"] if rest > 0 else []
+        return "; ".join([f"{self.kind} {' '.join(named)}", *words, *ending])
 
 
 def conflicts_between(
@@ -90,21 +90,21 @@ def conflicts_between(
     read, and those of theirs that an edit of both came after. Then all others about their facts,
     which both may have.
     """
-    mine, others = beyond(ours, theirs), beyond(theirs, ours)
-    early = others[: len(others) - _at_the_end(theirs, others)]
-    claims = _claims(ledger, [*dict.fromkeys((*min(mine, others, key=len), *early))])
-    said = [claim for each in claims.values() for claim in each]
-    facts = {(claim.relation, claim.subject) for claim in said}
+    ours_only, theirs_only = beyond(ours, theirs), beyond(theirs, ours)
+    early = theirs_only[: len(theirs_only) - _at_the_end(theirs, theirs_only)]
+    claims = _claims(ledger, [*dict.fromkeys((*min(ours_only, theirs_only, key=len), *early))])
+    statements = [claim for each in claims.values() for claim in each]
+    facts = {(claim.relation, claim.subject) for claim in statements}
     about = ledger.edits_about(facts) - claims.keys()
     claims |= _claims(ledger, [*{**ours.places(about), **theirs.places(about)}])
     sides = _among(ours, claims), _among(theirs, claims)
-    found = conflicts(*sides, claims)
+    differing = conflicts(*sides, claims)
     late = [
         each
         for each in overtaken(*sides, claims)
-        if not any(each.fact.meets(other.fact) for other in found)
+        if not any(each.fact.meets(conflict.fact) for conflict in differing)
     ]
-    return (*found, *late), claims
+    return (*differing, *late), claims
 
 
 def _at_the_end(recipe: Recipe, edits: Sequence[str]) -> int:
@@ -146,14 +146,16 @@ def _joined(ledger: Ledger, sides: Sides, keep: Keep | None, names: Sequence[str
     """The edits of all sides, each side joined to what those before it came to."""
     joined = _Joined(sides.recipes[0])
     for name, theirs in zip(names[1:], sides.recipes[1:], strict=True):
-        found, claims = conflicts_between(ledger, joined.recipe, theirs)
-        if found and keep is None:
-            raise FactsDiffer(names[0], name, tuple(map(_told, found)))
-        own = {
+        differing, claims = conflicts_between(ledger, joined.recipe, theirs)
+        if differing and keep is None:
+            raise FactsDiffer(names[0], name, tuple(map(_error_fields, differing)))
+        exclusive_edits = {
             OURS: [edit for edit in _among(joined.recipe, claims) if edit not in theirs],
             THEIRS: [edit for edit in _among(theirs, claims) if edit not in joined.recipe],
         }
-        settled = [_settled(each, _choice(keep, each), own, claims) for each in found]
+        settled = [
+            _settled(each, _choice(keep, each), exclusive_edits, claims) for each in differing
+        ]
         gone = {edit for each in settled for edit in each.left_out}
         _refuse_clash(settled, gone)
         joined.recipe = composed([_without(recipe, gone) for recipe in (joined.recipe, theirs)])
@@ -168,17 +170,20 @@ def _choice(keep: Keep | None, conflict: FactConflict) -> str:
 
 
 def _settled(
-    conflict: FactConflict, kept: str, own: Mapping[str, Sequence[str]], claims: Claims
+    conflict: FactConflict,
+    choice: str,
+    exclusive_edits: Mapping[str, Sequence[str]],
+    claims: Claims,
 ) -> Settled:
     """A conflict as it was chosen, with the edits that go.
 
     They are those of the losing side alone that say something of the fact, not only the last one.
-    own: the edits that each side has alone
+    exclusive_edits: the edits that each side has alone
     """
-    if kept == BOTH:
-        return Settled(conflict, kept)
-    gone = about_fact(conflict, own[THEIRS if kept == OURS else OURS], claims)
-    return Settled(conflict, kept, gone, said_besides(conflict, gone, claims))
+    if choice == BOTH:
+        return Settled(conflict, choice)
+    gone = about_fact(conflict, exclusive_edits[THEIRS if choice == OURS else OURS], claims)
+    return Settled(conflict, choice, gone, said_besides(conflict, gone, claims))
 
 
 def _refuse_clash(settled: Sequence[Settled], gone: Collection[str]) -> None:
@@ -187,8 +192,10 @@ def _refuse_clash(settled: Sequence[Settled], gone: Collection[str]) -> None:
         conflict = each.conflict
         for side, claim in ((OURS, conflict.ours), (THEIRS, conflict.theirs)):
             if each.kept in (side, BOTH) and claim.edit in gone:
-                other = next(one.conflict.name for one in settled if claim.edit in one.left_out)
-                raise ChoicesClash(claim.edit, (conflict.name, other))
+                rival_name = next(
+                    rival.conflict.name for rival in settled if claim.edit in rival.left_out
+                )
+                raise ChoicesClash(claim.edit, (conflict.name, rival_name))
 
 
 def _without(recipe: Recipe, edits: Collection[str]) -> Recipe:
@@ -205,7 +212,7 @@ def _claims(ledger: Ledger, edits: Sequence[str]) -> dict[str, tuple[Claim, ...]
     return {record.id: claims_of(record) for record in ledger.records(edits, overlaps=False)}
 
 
-def _told(conflict: FactConflict) -> tuple[str, str, str, str, str, str, str, str]:
+def _error_fields(conflict: FactConflict) -> tuple[str, str, str, str, str, str, str, str]:
     """A conflict as its error tells it."""
     ours, theirs, fact = conflict.ours, conflict.theirs, conflict.fact
     return (

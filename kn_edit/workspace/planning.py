@@ -54,9 +54,9 @@ def plan_rows(rows: Sequence[Row], answers: ByFact[str]) -> Plan:
     return Plan(tuple(wanted), tuple(done), tuple(repeated), tuple(refused))
 
 
-def same_answer(answer: str, other: str) -> bool:
+def same_answer(first: str, second: str) -> bool:
     """Whether two answers differ in nothing but case and the space around them."""
-    return answer.strip().casefold() == other.strip().casefold()
+    return first.strip().casefold() == second.strip().casefold()
 
 
 def _where(case: Case) -> str:

@@ -75,15 +75,22 @@ def push(
         if name is not None:
             check_revision(name)
     edits, form = tuple(ledger.records(version.edits)), packing.form
-    told = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
-    check_version(told)
-    export = export_of(engine, version, told.deltas, form, packing.options, progress)
+    contents = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
+    check_version(contents)
+    export = export_of(
+        engine=engine,
+        version=version,
+        deltas=contents.deltas,
+        form=form,
+        options=packing.options,
+        progress=progress,
+    )
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, order)
         origin = _origin(engine, packing.licence)
         weights = form.files(export, scratch)
-        files = with_history(told, form.name, weights, card(repo, told, form, origin))
+        files = with_history(contents, form.name, weights, card(repo, contents, form, origin))
         count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
         title = f"kn-edit: version {version.id[:12]} with {count}"
         edition = Edition(version.id, form.name, title, files)
@@ -99,8 +106,10 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
     order = Order(branch)
     with connected(repo) as hub:
         progress("asking the Hub", 0, 0)
-        at = place(hub, order, access(hub, order, create=False), create=False)
-        pushed = publish(hub, order, at, earlier(hub, branch, at, to), progress)
+        remote_branch = place(hub, order, access(hub, order, create=False), create=False)
+        pushed = publish(
+            hub, order, remote_branch, earlier(hub, branch, remote_branch, to), progress
+        )
     _note(ledger, pushed)
     return pushed
 
@@ -119,7 +128,14 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
             folder=scratch,
         )
         fetched = fetch(hub, revision, receiver, progress)
-        return _adopted(ledger, engine, f"{repo}@{revision}", fetched, branch, progress)
+        return _adopted(
+            ledger=ledger,
+            engine=engine,
+            name=f"{repo}@{revision}",
+            fetched=fetched,
+            branch=branch,
+            progress=progress,
+        )
 
 
 def _adopted(
@@ -131,12 +147,12 @@ def _adopted(
     there = [new[edit] if edit in new else ledger.delta(edit) for edit in recipe]
     progress("folding", 0, 0)
     plan = Adoption(
-        name,
-        version_id(ledger.base.fingerprint, recipe),
-        recipe,
-        fetched.edits,
-        f"pull {name} ({fetched.commit[:12]})",
-        branch,
+        source=name,
+        version=version_id(ledger.base.fingerprint, recipe),
+        recipe=recipe,
+        edits=fetched.edits,
+        message=f"pull {name} ({fetched.commit[:12]})",
+        branch=branch,
     )
     folded = digests(engine.shards, LoadedDeltas(there))
     head = ledger.version(branch)  # not after it is recorded: then nothing may fail any more
@@ -165,10 +181,10 @@ def _origin(engine: Engine, licence: str | None) -> Origin:
     """Where the base is on the Hub, and under which licence."""
     base, chosen = engine.base, {"license": licence} if licence else None
     if base.repo is None:
-        known = DEMOS.get(base.name)
-        if known is None:
+        demo_origin = DEMOS.get(base.name)
+        if demo_origin is None:
             return Origin(None, None, chosen or _local_licence(engine.shards.folder), "BASE-MODEL")
-        return replace(known, licence=chosen or known.licence)
+        return replace(demo_origin, licence=chosen or demo_origin.licence)
     init = f"{base.repo}@{base.revision}" if base.revision else base.repo
     return Origin(base.repo, base.revision, chosen or _their_licence(base), init)
 
@@ -199,14 +215,21 @@ def _local_licence(folder: Path) -> dict[str, str]:
     return licence_of(card.decode(errors="replace"))
 
 
-def _note(ledger: Ledger, one: Pushed) -> None:
+def _note(ledger: Ledger, pushed: Pushed) -> None:
     """Take note of what is published. Raises NotNoted: it is, whatever happens to the note."""
-    branch = one.pull_request or one.branch
-    publication = Publication(one.repo, branch, one.commit, one.version, one.form, one.tag)
+    branch = pushed.pull_request or pushed.branch
+    publication = Publication(
+        repo=pushed.repo,
+        branch=branch,
+        commit=pushed.commit,
+        version=pushed.version,
+        form=pushed.form,
+        tag=pushed.tag,
+    )
     try:
         ledger.note_publication(publication)
     except KnEditError as failure:
-        raise NotNoted(one.repo, one.commit, str(failure).partition(";")[0]) from failure
+        raise NotNoted(pushed.repo, pushed.commit, str(failure).partition(";")[0]) from failure
 
 
 @contextmanager

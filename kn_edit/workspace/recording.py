@@ -97,8 +97,8 @@ def _reasons(draft: Draft, accept: bool) -> tuple[str, ...]:
 
 
 def _measured_again(draft: Draft, times: int) -> Draft:
-    found = draft.found | {"measured_again": times}
-    return replace(draft, found=found, notices=(*draft.notices, MOVED))
+    attribution = draft.found | {"measured_again": times}
+    return replace(draft, found=attribution, notices=(*draft.notices, MOVED))
 
 
 def _new_edit(draft: Draft) -> NewEdit:

@@ -81,8 +81,8 @@ def _table(path: Path) -> dict[str, Any]:
     return table
 
 
-def _check_names(path: Path, found: dict[str, Any], known: Collection[str], where: str) -> None:
-    unknown = sorted(found.keys() - {*known})
+def _check_names(path: Path, table: dict[str, Any], allowed: Collection[str], where: str) -> None:
+    unknown = sorted(table.keys() - {*allowed})
     if unknown:
         name = shortened(escaped(unknown[0]), SHOWN)
-        raise BadSettingsFile(path, f"{where} has no setting {name}, only {', '.join(known)}")
+        raise BadSettingsFile(path, f"{where} has no setting {name}, only {', '.join(allowed)}")

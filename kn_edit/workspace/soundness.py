@@ -30,26 +30,26 @@ def examine(
     """
     chosen = _resolved(ledger, version)
     report = ledger.examine(since)
-    found = list(report.problems)
-    unsound = {problem.subject for problem in found if problem.part == "delta"}
+    problems = list(report.problems)
+    unsound = {problem.subject for problem in problems if problem.part == "delta"}
     try:
         shards = engine().shards
-        found += _other_files(ledger.base, shards)
+        problems += _other_files(ledger.base, shards)
         actual = _fingerprint(shards, progress)
         if actual != ledger.base.fingerprint:
             raise BaseChanged(shards.folder, ledger.base.fingerprint, actual)
     except BaseChanged as error:
-        found.append(Problem("base", str(error.folder), "its weights changed since init"))
+        problems.append(Problem("base", str(error.folder), "its weights changed since init"))
     except KnEditError as error:
-        if not found and error.exit_code != ExitCode.INTEGRITY:
+        if not problems and error.exit_code != ExitCode.INTEGRITY:
             raise
-        found.append(Problem("base", "its files", error.phrase()))
+        problems.append(Problem("base", "its files", error.phrase()))
     else:  # the weights are those of init, so every version can be folded from them
-        names = [chosen] if chosen else _versions(ledger, found)
+        names = [chosen] if chosen else _versions(ledger, problems)
         for done, name in enumerate(names):
             progress("rebuilding versions", done, len(names))
-            found += _differing(ledger, shards, name, unsound)
-    return replace(report, problems=tuple(found))
+            problems += _differing(ledger, shards, name, unsound)
+    return replace(report, problems=tuple(problems))
 
 
 def _resolved(ledger: Ledger, version: str | None) -> str | None:
@@ -72,12 +72,12 @@ def _other_files(base: BaseRecord, shards: Shards) -> Iterator[Problem]:
             yield Problem("base", str(shards.folder / name), "it changed since init, went or came")
 
 
-def _versions(ledger: Ledger, found: list[Problem]) -> Sequence[str]:
+def _versions(ledger: Ledger, problems: list[Problem]) -> Sequence[str]:
     """Every version that any branch ever was at; none where the journal cannot be read."""
     try:
         return ledger.versions_moved_to()
     except KnEditError as error:
-        found.append(Problem("events", "the log", error.phrase()))
+        problems.append(Problem("events", "the log", error.phrase()))
         return []
 
 

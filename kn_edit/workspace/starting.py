@@ -30,7 +30,7 @@ def start(
     try:
         base, shards = base_of(model, progress)
         if existing is None:
-            existing = _made(folder, base, clock)
+            existing = _created(folder, base, clock)
         if _place(existing.base) != _place(base):
             raise LedgerExists(folder)
     except BaseException:
@@ -40,7 +40,7 @@ def start(
     return existing, shards
 
 
-def _made(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:
+def _created(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:
     try:
         return Ledger.create(folder, base, clock=clock)
     except LedgerExists:  # of another init, which was faster

@@ -45,65 +45,65 @@ def headline() -> tuple[str, ...]:
     return tuple(metric.name for metric in in_columns())
 
 
-def fact(one: Fact) -> Plain:
-    return {"relation": one.relation, "subject": one.subject, "answer": one.answer}
+def fact(record: Fact) -> Plain:
+    return {"relation": record.relation, "subject": record.subject, "answer": record.answer}
 
 
-def neuron(one: NeuronId) -> Plain:
-    return {"layer": one.layer, "index": one.index}
+def neuron(neuron_id: NeuronId) -> Plain:
+    return {"layer": neuron_id.layer, "index": neuron_id.index}
 
 
 def scored(neurons: Iterable[tuple[NeuronId, float]]) -> list[Plain]:
-    return [{**neuron(one), "score": score} for one, score in neurons]
+    return [{**neuron(neuron_id), "score": score} for neuron_id, score in neurons]
 
 
-def assessment(one: Assessment) -> Plain:
+def assessment(record: Assessment) -> Plain:
     return {
-        "prompt": one.prompt.cloze,
-        "relation": one.prompt.fact.relation,
-        "subject": one.prompt.fact.subject,
-        "answer": one.answer,
-        "held_out": one.prompt.template.held_out,
-        "p": one.p,
-        "rank": one.rank,
-        "top": [[token, p] for token, p in one.top],
-        "says": one.says or None,
-        "says_p": one.says_p,
-        "miss": None if one.miss is None else asdict(one.miss),
+        "prompt": record.prompt.cloze,
+        "relation": record.prompt.fact.relation,
+        "subject": record.prompt.fact.subject,
+        "answer": record.answer,
+        "held_out": record.prompt.template.held_out,
+        "p": record.p,
+        "rank": record.rank,
+        "top": [[token, p] for token, p in record.top],
+        "says": record.says or None,
+        "says_p": record.says_p,
+        "miss": None if record.miss is None else asdict(record.miss),
     }
 
 
-def changed(one: Change) -> Plain:
+def changed(change: Change) -> Plain:
     return {
-        "prompt": one.prompt.cloze,
-        "subject": one.prompt.fact.subject,
-        "before": one.before,
-        "after": one.after,
-        "token": one.place,
-        "of": one.of,
+        "prompt": change.prompt.cloze,
+        "subject": change.prompt.fact.subject,
+        "before": change.before,
+        "after": change.after,
+        "token": change.place,
+        "of": change.of,
     }
 
 
-def located(one: Located) -> Plain:
+def located(result: Located) -> Plain:
     return {
-        "fact": fact(one.fact),
-        "neurons": scored(one.neurons),
-        "dropped": [neuron(other) for other in one.dropped],
-        "gap": list(one.gap),
-        "reached": one.reached,
-        "share": one.share,
+        "fact": fact(result.fact),
+        "neurons": scored(result.neurons),
+        "dropped": [neuron(neuron_id) for neuron_id in result.dropped],
+        "gap": list(result.gap),
+        "reached": result.reached,
+        "share": result.share,
         "prompts": [
             {"prompt": prompt.prompt, "p": prompt.p, "nodes": prompt.nodes}
-            for prompt in one.prompts
+            for prompt in result.prompts
         ],
     }
 
 
-def scaled(one: Scaled) -> Plain:
+def scaled(result: Scaled) -> Plain:
     return {
-        "fact": fact(one.fact),
-        "factor": one.factor,
-        "neurons": [neuron(each) for each in one.neurons],
+        "fact": fact(result.fact),
+        "factor": result.factor,
+        "neurons": [neuron(each) for each in result.neurons],
         "p": [
             {
                 "of": each.group,
@@ -112,7 +112,7 @@ def scaled(one: Scaled) -> Plain:
                 "after": each.after,
                 "change": each.change,
             }
-            for each in one.moved
+            for each in result.moved
         ],
     }
 
@@ -131,33 +131,33 @@ def evaluated(evaluation: Evaluation) -> list[Metric]:
     ]
 
 
-def evaluation(one: Evaluation) -> Plain:
-    shown = evaluated(one)
+def evaluation(result: Evaluation) -> Plain:
+    columns = evaluated(result)
     return {
-        **{metric.name: estimate(one.estimates[metric.name]) for metric in shown},
-        "specificity_by_seed": list(one.by_seed),
-        "score": one.score,
-        "perplexity": asdict(one.perplexity),
-        "entropy": None if one.entropy is None else asdict(one.entropy),
+        **{metric.name: estimate(result.estimates[metric.name]) for metric in columns},
+        "specificity_by_seed": list(result.by_seed),
+        "score": result.score,
+        "perplexity": asdict(result.perplexity),
+        "entropy": None if result.entropy is None else asdict(result.entropy),
         "updates": [
             {
                 **fact(each.case.fact),
                 "target": each.target,
-                **{metric.name: each.value_of(metric) for metric in shown},
+                **{metric.name: each.value_of(metric) for metric in columns},
                 "says": each.says,
                 "says_answer": each.answer,
             }
-            for each in one.updates
+            for each in result.updates
         ],
-        "passed_over": list(one.passed_over),
+        "passed_over": list(result.passed_over),
     }
 
 
-def edited(one: Edited) -> Plain:
-    draft = one.draft
+def edited(result: Edited) -> Plain:
+    draft = result.draft
     return {
-        "edit": one.edit,
-        "version": one.version,
+        "edit": result.edit,
+        "version": result.version,
         "kind": draft.kind,
         "relation": draft.relation,
         "subject": draft.subject,
@@ -178,7 +178,7 @@ def edited(one: Edited) -> Plain:
         "found": draft.found,
         "faults": [*draft.unsound, *draft.faults],
         "notices": list(draft.notices),
-        "overlaps": [{"edit": other.other, **shared(other)} for other in one.overlaps],
+        "overlaps": [{"edit": overlap.other, **shared(overlap)} for overlap in result.overlaps],
     }
 
 
@@ -207,159 +207,161 @@ def batch_row(result: RowResult) -> Plain:
     return edit | outcome | ({"line": case.fact.place.line} if case.fact.place else {})
 
 
-def shared(one: Overlap) -> Plain:
+def shared(overlap: Overlap) -> Plain:
     """What two edits both write; of layers all slots."""
-    return {"slots": [neuron(slot) for slot in one.slots], "layers": list(one.layers)}
+    return {"slots": [neuron(slot) for slot in overlap.slots], "layers": list(overlap.layers)}
 
 
-def moved(one: VersionRecord, refs: Sequence[Ref]) -> Plain:
+def moved(record: VersionRecord, refs: Sequence[Ref]) -> Plain:
     """A version that a move has just led to: edits that meet there, conflicts as settled."""
-    overlaps = [{"edit": each.edit, "other": each.other, **shared(each)} for each in one.overlaps]
-    return version(one, refs) | {
+    overlaps = [
+        {"edit": each.edit, "other": each.other, **shared(each)} for each in record.overlaps
+    ]
+    return version(record, refs) | {
         "overlaps": overlaps,
-        "conflicts": [*map(settled, one.settled)],
-        "returned": list(one.returned),
-        "stayed": list(one.stayed),
+        "conflicts": [*map(settled, record.settled)],
+        "returned": list(record.returned),
+        "stayed": list(record.stayed),
     }
 
 
-def settled(one: Settled) -> Plain:
+def settled(record: Settled) -> Plain:
     """A fact that two sides of a merge answered differently, and which answer stays."""
-    conflict = one.conflict
+    conflict = record.conflict
     return {
         "relation": conflict.fact.relation,
         "subject": conflict.fact.subject,
         "ours": claim(conflict.ours),
         "theirs": claim(conflict.theirs),
-        "kept": one.kept,
-        "left_out": list(one.left_out),
+        "kept": record.kept,
+        "left_out": list(record.left_out),
     }
 
 
-def claim(one: Claim) -> Plain:
+def claim(record: Claim) -> Plain:
     """What an edit says of a fact; an erasure has no answer."""
-    return {"answer": one.answer, "edit": one.edit, "since": one.since}
+    return {"answer": record.answer, "edit": record.edit, "since": record.since}
 
 
-def edit(one: EditRecord) -> Plain:
-    plain = asdict(one)
+def edit(record: EditRecord) -> Plain:
+    plain = asdict(record)
     del plain["further"]
-    plain["facts"] = [*map(asdict, one.facts)]
+    plain["facts"] = [*map(asdict, record.facts)]
     plain["edit"] = plain.pop("id")
-    plain["neurons"] = [neuron(each) for each in one.neurons]
+    plain["neurons"] = [neuron(each) for each in record.neurons]
     return plain
 
 
-def version(one: VersionRecord, refs: Sequence[Ref] = ()) -> Plain:
-    names = [ref.name for ref in refs if ref.version == one.id]
+def version(record: VersionRecord, refs: Sequence[Ref] = ()) -> Plain:
+    names = [ref.name for ref in refs if ref.version == record.id]
     return {
-        "version": one.id,
-        "edits": list(one.edits),
-        "digests": dict(one.digests),
+        "version": record.id,
+        "edits": list(record.edits),
+        "digests": dict(record.digests),
         "refs": names,
     }
 
 
-def pushed(one: Pushed) -> Plain:
+def pushed(result: Pushed) -> Plain:
     return {
-        "version": one.version,
-        "repo": one.repo,
-        "branch": one.branch,
-        "commit": one.commit,
-        "as": one.form,
-        "tag": one.tag,
-        "pull_request": one.pull_request,
-        "made": one.made,
-        "sent": dict(one.sent),
-        "bytes": sum(one.sent.values()),
-        "url": one.url,
+        "version": result.version,
+        "repo": result.repo,
+        "branch": result.branch,
+        "commit": result.commit,
+        "as": result.form,
+        "tag": result.tag,
+        "pull_request": result.pull_request,
+        "made": result.made,
+        "sent": dict(result.sent),
+        "bytes": sum(result.sent.values()),
+        "url": result.url,
     }
 
 
-def pulled(one: Pulled) -> Plain:
+def pulled(result: Pulled) -> Plain:
     return {
-        "version": one.version.id,
-        "source": one.source,
-        "commit": one.commit,
-        "edits": list(one.version.edits),
-        "new": list(one.edits),
-        "moved": one.moved,
+        "version": result.version.id,
+        "source": result.source,
+        "commit": result.commit,
+        "edits": list(result.version.edits),
+        "new": list(result.edits),
+        "moved": result.moved,
     }
 
 
-def release(one: Release) -> Plain:
+def release(record: Release) -> Plain:
     return {
-        "version": one.version,
-        "commit": one.commit,
-        "as": one.form,
-        "message": one.title,
-        "created": one.created,
-        "refs": list(one.refs),
+        "version": record.version,
+        "commit": record.commit,
+        "as": record.form,
+        "message": record.title,
+        "created": record.created,
+        "refs": list(record.refs),
     }
 
 
-def publication(one: Publication) -> Plain:
+def publication(record: Publication) -> Plain:
     return {
-        "repo": one.repo,
-        "branch": one.branch,
-        "commit": one.commit,
-        "as": one.form,
-        "tag": one.tag,
-        "created": one.created,
+        "repo": record.repo,
+        "branch": record.branch,
+        "commit": record.commit,
+        "as": record.form,
+        "tag": record.tag,
+        "created": record.created,
     }
 
 
-def step(one: Step) -> Plain:
+def step(record: Step) -> Plain:
     return {
-        "version": one.version,
-        "parents": list(one.parents),
-        "edits": list(one.edits),
-        "edit": one.edit,
-        "kind": one.kind,
-        "message": one.message,
-        "created": one.created,
-        "refs": list(one.refs),
-        "overruled": one.overruled,
+        "version": record.version,
+        "parents": list(record.parents),
+        "edits": list(record.edits),
+        "edit": record.edit,
+        "kind": record.kind,
+        "message": record.message,
+        "created": record.created,
+        "refs": list(record.refs),
+        "overruled": record.overruled,
     }
 
 
-def branch(one: BranchRecord) -> Plain:
+def branch(record: BranchRecord) -> Plain:
     return {
-        "branch": one.name,
-        "current": one.current,
-        "version": one.version,
-        "edits": one.edits,
-        "edit": one.edit,
-        "message": one.message,
-        "created": one.moved,
+        "branch": record.name,
+        "current": record.current,
+        "version": record.version,
+        "edits": record.edits,
+        "edit": record.edit,
+        "message": record.message,
+        "created": record.moved,
     }
 
 
-def drawn_step(one: Step) -> Plain:
+def drawn_step(record: Step) -> Plain:
     """A step among those of all branches. `after` holds `step` of those before it."""
-    return step(one) | {"step": one.seq, "branch": one.branch, "after": list(one.after)}
+    return step(record) | {"step": record.seq, "branch": record.branch, "after": list(record.after)}
 
 
-def move(one: Step) -> Plain:
+def move(record: Step) -> Plain:
     """A move that led to a version."""
     return {
-        "step": one.seq,
-        "branch": one.branch,
-        "kind": one.kind,
-        "message": one.message,
-        "created": one.created,
-        "parents": list(one.parents),
+        "step": record.seq,
+        "branch": record.branch,
+        "kind": record.kind,
+        "message": record.message,
+        "created": record.created,
+        "parents": list(record.parents),
     }
 
 
-def difference(a: str, b: str, one: Difference) -> Plain:
-    slots = [neuron(slot) for slot in one.slots]
-    only = {"only_a": list(one.only_a), "only_b": list(one.only_b)}
-    return {"a": a, "b": b, **only, "slots": slots, "layers": [*map(asdict, one.layers)]}
+def difference(a: str, b: str, result: Difference) -> Plain:
+    slots = [neuron(slot) for slot in result.slots]
+    only = {"only_a": list(result.only_a), "only_b": list(result.only_b)}
+    return {"a": a, "b": b, **only, "slots": slots, "layers": [*map(asdict, result.layers)]}
 
 
-def blame(one: Blame) -> Plain:
-    return {**edit(one.edit), "mode": one.mode, "in_head": one.in_head}
+def blame(record: Blame) -> Plain:
+    return {**edit(record.edit), "mode": record.mode, "in_head": record.in_head}
 
 
 def status(workspace: Workspace) -> Plain:

@@ -178,9 +178,9 @@ class Workspace:
         Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
         """
         chosen = chosen_folder(folder)
-        found = named_workspace(chosen) if chosen else nearest_folder(current_folder())
-        ledger = Ledger.open(found / LEDGER, clock=clock)
-        return cls(found, ledger, progress, device=device, dtype=dtype)
+        workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
+        ledger = Ledger.open(workspace_folder / LEDGER, clock=clock)
+        return cls(workspace_folder, ledger, progress, device=device, dtype=dtype)
 
     @classmethod
     def restore(
@@ -207,9 +207,9 @@ class Workspace:
         self.closed = True
         self.ledger.close()
 
-    def progress(self, what: str, done: int, total: int) -> None:
+    def progress(self, task: str, done: int, total: int) -> None:
         """Tell how far a verb has come: to this call's listener, or to the workspace's."""
-        self._calls.progress(self._progress, what, done, total)
+        self._calls.progress(self._progress, task, done, total)
 
     def call(
         self, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
@@ -376,9 +376,9 @@ class Workspace:
 
         require_number("the factor", factor)
         current = self._stated(case, self.ledger.version(version))
-        found = self.locate(current, search=search, version=version)
+        located = self.locate(current, search=search, version=version)
         with self._locating(search, version) as (model, locator):
-            return scale(model, locator, current, found, factor)
+            return scale(model, locator, current, located, factor)
 
     @verb
     def evaluate(self, version: str = "head") -> Evaluation:
@@ -561,9 +561,9 @@ class Workspace:
     @verb
     def show(self, name: str) -> EditRecord | VersionRecord:
         """An edit or a version, by id prefix, branch, tag or name. Raises UnknownId."""
-        for found in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
+        for find in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
             with suppress(UnknownId):
-                return found(name)
+                return find(name)
         raise UnknownId("version or edit", name)
 
     @verb
@@ -701,7 +701,14 @@ class Workspace:
         options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
         record = self.ledger.version(version)
         deltas = self.ledger.deltas(record.edits)
-        export = export_of(self.engine, record, deltas, kind, options, self.progress)
+        export = export_of(
+            engine=self.engine,
+            version=record,
+            deltas=deltas,
+            form=kind,
+            options=options,
+            progress=self.progress,
+        )
         return kind.write(export, target)
 
     @verb
@@ -747,7 +754,15 @@ class Workspace:
         packing = Packing(form_of(form, publishable=True), options, licence)
         record = self.ledger.version(version)
         order = Order(branch, tag, offer, private)
-        return push(self.ledger, self.engine, repo, record, packing, order, self.progress)
+        return push(
+            ledger=self.ledger,
+            engine=self.engine,
+            repo=repo,
+            version=record,
+            packing=packing,
+            order=order,
+            progress=self.progress,
+        )
 
     @verb
     def pull(self, source: str) -> Pulled:
@@ -860,13 +875,13 @@ class Workspace:
         from kn_edit.editing.locating import Search
 
         return Bench(
-            self.engine,
-            tuple(head.edits),
-            self.ledger.deltas(head.edits),
-            Search.of(how.search or Search()),
-            how.gate or self.gate,
-            self.progress,
-            earlier,
+            engine=self.engine,
+            recipe=tuple(head.edits),
+            deltas=self.ledger.deltas(head.edits),
+            search=Search.of(how.search or Search()),
+            gate=how.gate or self.gate,
+            progress=self.progress,
+            earlier=earlier,
         )
 
     def _earlier(self, version: VersionRecord, without: Sequence[Case] = ()) -> tuple[Earlier, ...]:
@@ -935,6 +950,6 @@ class Workspace:
         from kn_edit.checkpoints.materialise import digests
         from kn_edit.edits.kept import LoadedDeltas
 
-        known = [one for one in plan.recipe if edit is None or one != edit.delta.id]
-        deltas = LoadedDeltas([*self.ledger.deltas(known), *([edit.delta] if edit else [])])
+        recorded = [id_ for id_ in plan.recipe if edit is None or id_ != edit.delta.id]
+        deltas = LoadedDeltas([*self.ledger.deltas(recorded), *([edit.delta] if edit else [])])
         return self.ledger.advance(plan, digests(self.engine.shards, deltas), edit=edit)
