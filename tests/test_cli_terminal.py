@@ -78,7 +78,8 @@ def test_without_a_terminal_and_without_columns_there_are_eighty(edited, monkeyp
 def test_any_kind_of_terminal(edited, monkeypatch, name):
     monkeypatch.setenv("TERM", name)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert len(edited("log").lines) == 4
+    rows = [line for line in edited("log").lines if not line.startswith(" ")]  # but wrapped ones
+    assert len(rows) == 4
 
 
 def test_wide_letters_keep_the_columns_of_a_table_in_line(edited):

@@ -238,6 +238,8 @@ def test_the_walk_through_branches_prints_what_it_shows(tmp_path, monkeypatch, c
     monkeypatch.delenv("KN_EDIT_WORKSPACE", raising=False)
     monkeypatch.chdir(tmp_path)
     model = f"./{tiny_folder('llama', tmp_path / 'demo-bert').name}"
+    # Where every edit passes the gate, as those of the page do, no step is marked.
+    (tmp_path / "kn-edit.toml").write_text("[gate]\nefficacy = 0\nspecificity = 0\n")
     console = "\n".join(text for _, text in blocks(DOCS / "branches.md", "console"))
     shown = iter(console.split("$ kn-edit ")[1:])
 

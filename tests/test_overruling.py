@@ -45,12 +45,14 @@ def test_a_long_log_is_looked_at_as_a_whole(folder, monkeypatch):
 
 
 def test_people_and_scripts_see_the_mark(folder, shell):
-    log = " ".join(shell("log", "--workspace", str(folder)).out.split())
-    assert log.count("[against the gate]") == 2
-    assert "Paris -> Rome [against the gate]" in log
-    assert "Tokyo -> Rome (other) 2" in log
+    log = shell("log", "--workspace", str(folder))
+    assert (log.out.count("! capital: "), log.out.count("  capital: ")) == (2, 1)
+    assert "! capital: France" in log.out
+    assert "although the gate refused them" in log.err
     graph = shell("log", "--all", "--workspace", str(folder))
-    assert graph.out.count("[against the gate]") == 2
+    assert graph.out.count("! capital: ") == 2
+    assert "although the gate refused them" in graph.err
+    assert "gate" not in shell("log", "-q", "--workspace", str(folder)).err
     assert all(len(line) <= 80 for line in graph.lines)
     steps = shell("log", "--json", "--workspace", str(folder)).json
     assert [step["overruled"] for step in steps if step["edit"]] == [True, False, True]

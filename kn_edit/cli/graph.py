@@ -61,10 +61,9 @@ def _described(lines: str, step: Step, current: str) -> Text:
         text.append(f"{names} ", style="bold")
         room -= len(names) + 1
     if step.overruled:
-        room -= len(OVERRULED) + 1
+        text.append(OVERRULED, style="yellow")
+        room -= len(OVERRULED)
     text.append(fitted(safe(step.message), max(room, 1)))
-    if step.overruled:
-        text.append(f" {OVERRULED}", style="yellow")
     return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.workspace import to_json
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import VersionRecord, Workspace
+    from kn_edit.workspace import Step, VersionRecord, Workspace
 
 
 @click.command()
@@ -71,6 +71,7 @@ def log(
             [step.version for step in drawn],
             lambda: graph.drawn(drawn, workspace.current_branch),
         )
+        _explain_marks(drawn, output)
         return
     branches = {ref.name for ref in workspace.ledger.refs() if ref.kind == "branch"}
     if name is not None and "/" in name and name not in branches:
@@ -87,6 +88,13 @@ def log(
         [step.version for step in steps],
         lambda: records.log(steps),
     )
+    _explain_marks(steps, output)
+
+
+def _explain_marks(steps: Sequence[Step], output: Output) -> None:
+    """Notice what the mark of some steps means, where people read it."""
+    if any(step.overruled for step in steps) and not (output.as_json or output.quiet):
+        output.notice("! marks edits that were recorded although the gate refused them")
 
 
 @click.command()

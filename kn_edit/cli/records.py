@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         Workspace,
     )
 
-OVERRULED = "[against the gate]"  # of an edit that was recorded although the gate refused it
+OVERRULED = "! "  # before an edit that was recorded although the gate refused it
 MOST_FACTS = 100  # of one edit that are listed
 BRANCH_COLUMNS = ("", "+branch", "version", "last edit", "when (UTC)", "+what")
 
@@ -76,11 +76,10 @@ def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
 def log(steps: Sequence[Step]) -> Parts:
     listing = table("version", "edit", "when (UTC)", "+what")
     for step in steps:
-        message = Text(safe(step.message))
+        message = Text(OVERRULED if step.overruled else "", style="yellow")
+        message.append(safe(step.message), style="default")
         if step.refs:
             message.append(safe(f" ({', '.join(step.refs)})"), style="bold")
-        if step.overruled:
-            message.append(f" {OVERRULED}", style="yellow")
         edit = short(step.edit) if step.edit else ""
         listing.add_row(short(step.version), edit, moment(step.created), message)
     yield listing
