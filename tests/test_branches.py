@@ -122,7 +122,8 @@ def test_branches_and_tags_share_their_names(ledger):
     for move_it in (False, True):
         with pytest.raises(NameTaken, match="'capitals' is a branch"):
             ledger.tag("capitals", "base", move=move_it)
-    with pytest.raises(UnknownBranch, match=r"no branch but a tag.*switch -c NAME v1"):
+    remedy = r"switch\(NAME, create=True, at='v1'\)"
+    with pytest.raises(UnknownBranch, match=rf"no branch but a tag.*{remedy}"):
         ledger.switch("v1")
     assert ledger.check() == []
 
