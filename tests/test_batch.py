@@ -171,6 +171,18 @@ def test_a_cancelled_batch_keeps_what_it_recorded(workspace):
     assert [row.name for row in batch.left] == ["Cuba"]
 
 
+def test_a_call_that_is_cancelled_while_rows_are_looked_at_fails_none_of_them(workspace):
+    told: list[str] = []
+    with (
+        pytest.raises(Cancelled),
+        workspace.call(
+            progress=lambda what, done, total: told.append(what), cancelled=lambda: True
+        ),
+    ):
+        workspace.batch([published("France", "Rome")])
+    assert told == []
+
+
 def test_another_threads_call_is_not_cancelled(workspace):
     told: list[str] = []
     with workspace.call(cancelled=lambda: True):

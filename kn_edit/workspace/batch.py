@@ -163,7 +163,7 @@ def batch_rows(plan: Plan, check: Callable[[Case, str], None]) -> list[BatchRow]
                 with case.fact.located():
                     check(case, target)
         except KnEditError as refusal:
-            if not case.published or refusal.exit_code not in OF_A_ROW:
+            if not (case.published and _is_of_a_row(refusal)):
                 raise
             error = refusal
         rows.append(BatchRow(case, target, error))
@@ -183,13 +183,18 @@ def row_result(row: BatchRow, update: Callable[[Case, str], Edited]) -> RowResul
     except SameAnswer as error:  # nobody stated the answer, and the model says the new one already
         return RowResult(row, RowStatus.UNCHANGED, reasons=(error.phrase(),), error=error)
     except KnEditError as error:
-        if isinstance(error, CallerError) or error.exit_code not in OF_A_ROW:
+        if not _is_of_a_row(error):
             raise
         return RowResult(row, RowStatus.FAILED, reasons=(error.phrase(),), error=error)
     if edited.edit is None:
         draft = edited.draft
         return RowResult.of(row, RowStatus.MEASURED, edited, (*draft.unsound, *draft.faults))
     return RowResult.of(row, RowStatus.RECORDED, edited)
+
+
+def _is_of_a_row(error: KnEditError) -> bool:
+    """Whether an error concerns a row alone, so that the others go on."""
+    return not isinstance(error, CallerError) and error.exit_code in OF_A_ROW
 
 
 def refused_edit(error: GateFailed) -> Any:
