@@ -21,6 +21,7 @@ PACKAGE = "kn_edit"
 MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
     "canonical": set(),
+    "plugins": set(),
     "atomic": set(),
     "safetext": set(),
     "credentials": {"untrusted"},
@@ -69,6 +70,7 @@ FOR_EVERYONE = {
     "untrusted",
     "atomic",
     "canonical",
+    "plugins",
     "safetext",
     "credentials",
 }

@@ -8,7 +8,7 @@ import pytest
 from workspaces import QUICK, about, new_workspace, quick
 
 from kn_edit.evaluation.gate import Gate
-from kn_edit.ledger import overruling
+from kn_edit.ledger import parts
 from kn_edit.workspace import Workspace
 
 WEAK = quick((0, 0), closed_form=True)  # which no gate lets pass
@@ -39,7 +39,7 @@ def test_a_log_and_a_graph_mark_them(folder):
 
 
 def test_a_long_log_is_looked_at_as_a_whole(folder, monkeypatch):
-    monkeypatch.setattr(overruling, "AT_ONCE", 1)
+    monkeypatch.setattr(parts, "AT_ONCE", 1)
     with Workspace.open(folder) as workspace:
         assert marks(workspace) == [True, False, True]
 

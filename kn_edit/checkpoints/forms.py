@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TypeVar
 
 from kn_edit.checkpoints.form import Export, ExportForm, Published
 from kn_edit.errors import BadSetting, require_known
+from kn_edit.plugins import add_installed
 
 GROUP = "kn_edit.forms"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")  # also of a form that only the publisher knows
@@ -157,7 +156,7 @@ def forms(*, publishable: bool = False) -> dict[str, type[ExportForm]]:
 
     publishable: those alone that `push` takes
     """
-    _add_installed()
+    add_installed(GROUP, add_form)
     return {name: form for name, form in FORMS.items() if form.publishable or not publishable}
 
 
@@ -166,9 +165,3 @@ def form_of(name: str, *, publishable: bool = False) -> ExportForm:
     known_forms = forms(publishable=publishable)
     require_known("the form", name, tuple(known_forms))
     return known_forms[name]()
-
-
-@cache
-def _add_installed() -> None:
-    for entry in entry_points(group=GROUP):
-        add_form(entry.load())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from kn_edit.atomic import sync
+from kn_edit.canonical import digest
 from kn_edit.checkpoints.folders import (
     copy_file,
     files_below,
@@ -45,10 +45,10 @@ class Checks:
 
     def compare_touched(self, copy: Shards) -> None:
         """Raise ExportDiffers where a touched tensor is not as it is recorded."""
-        for name, digest in self.expected.items():
+        for name, expected in self.expected.items():
             for actual in copy.digests(name):
-                if actual != digest:
-                    raise ExportDiffers(name, digest, actual)
+                if actual != expected:
+                    raise ExportDiffers(name, expected, actual)
 
 
 def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
@@ -59,7 +59,7 @@ def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
     sha256_by_name = {}
     for name in touched(deltas):
         folded = fold_weight(base.read(name), name, deltas)
-        sha256_by_name[name] = hashlib.sha256(raw_bytes(folded)).hexdigest()
+        sha256_by_name[name] = digest(raw_bytes(folded))
     return sha256_by_name
 
 

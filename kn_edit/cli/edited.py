@@ -25,8 +25,7 @@ from kn_edit.cli.tables import (
     table,
     wrapped,
 )
-from kn_edit.evaluation.metric import in_columns, metrics
-from kn_edit.workspace.to_json import headline
+from kn_edit.evaluation.metric import headline, in_columns, measured_of_updates
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Draft, Edited
@@ -184,11 +183,10 @@ def _measured(draft: Draft) -> list[tuple[str, str]]:
 
 def _of_update(measured: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was computed from the answers before and after an update, a metric a line."""
-    for metric in metrics():
-        if metric.of is not None:
-            value = share(measured.get(metric.name))
-            prompts = _prompts(measured, metric.count_name)
-            yield metric.label, f"{value}  {metric.meaning}{prompts}"
+    for metric in measured_of_updates():
+        value = share(measured.get(metric.name))
+        prompts = _prompts(measured, metric.count_name)
+        yield metric.label, f"{value}  {metric.meaning}{prompts}"
 
 
 def _prompts(metrics: Mapping[str, Any], name: str) -> str:

@@ -20,12 +20,12 @@ from kn_edit.safetext import shown
 if TYPE_CHECKING:
     from kn_edit.workspace import Claim, FactConflict, VersionRecord
 
-CHOICES = ("ours", "theirs", "both")
 MEANT = {
     "ours": "keep the answers of the current branch, or of what is named first",
     "theirs": "take the answers of what is merged",
     "both": "keep both edits, in order; nobody measured what the model says then",
 }
+CHOICES = tuple(MEANT)
 MOST_SHOWN = 200  # characters of a name or an answer
 
 
@@ -81,8 +81,8 @@ def settled(join: Joining, keep: KeepOptions, allow_overlap: bool, output: Outpu
             return join(keep=choice or choose, allow_overlap=allow_overlap)
         except SlotOverlap as overlap:
             output.meter.stop()
-            question = str(overlap).partition("; pass")[0]
-            if not click.confirm(f"{question}; go on, in the order of the list?", err=True):
+            question = f"{overlap.summary}; go on, in the order of the list?"
+            if not click.confirm(question, err=True):
                 raise
             return join(keep=choice or choose, allow_overlap=True)
     try:

@@ -12,9 +12,9 @@ from kn_edit.cli.output import JsonList, Output
 from kn_edit.cli.progress import duration
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.errors import RowsFailed, listed, prefixed
+from kn_edit.evaluation.metric import headline
 from kn_edit.workspace import to_json
 from kn_edit.workspace.batch import BatchRow, RowStatus, worst
-from kn_edit.workspace.to_json import headline
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Batch, Case, Edited, Plan, Workspace
@@ -92,8 +92,9 @@ def update_rows(
         finished = True
     finally:  # what was recorded is told, whatever stopped the rest
         _end(run, None if finished or not batch.rows else (batch.left or batch.rows[-1:])[0])
-    if batch.error is not None:
-        raise batch.error
+    error = batch.error
+    if error is not None:
+        raise error
 
 
 def notices(result: Edited, output: Output) -> None:

@@ -24,9 +24,8 @@ from kn_edit.cli.tables import (
     table,
     wrapped,
 )
-from kn_edit.evaluation.metric import metrics
+from kn_edit.evaluation.metric import headline, metrics
 from kn_edit.neuron import NeuronId, whole_layer
-from kn_edit.workspace.to_json import headline
 
 if TYPE_CHECKING:
     from kn_edit.workspace import (

@@ -7,14 +7,13 @@ a class.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, takes_many
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.errors import BadSetting, OneFactMethod, require_known
+from kn_edit.plugins import add_installed
 
 if TYPE_CHECKING:
     from kn_edit.editing.locating import Search
@@ -42,14 +41,8 @@ def add_method(method: T) -> T:
 
 def methods(kind: Kind) -> dict[str, type[EditMethod]]:
     """The methods of a kind by name, those of installed packages too, the usual one first."""
-    _add_installed()
+    add_installed(GROUP, add_method)
     return {name: method for name, method in METHODS.items() if method.kind is kind}
-
-
-@cache
-def _add_installed() -> None:
-    for entry in entry_points(group=GROUP):
-        add_method(entry.load())
 
 
 def method_of(kind: Kind, named: EditMethod | str | None) -> EditMethod:

@@ -6,13 +6,13 @@ nothing else; a file is named by the hash of these. Losing the cache costs time 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from kn_edit.atomic import write_atomically
+from kn_edit.canonical import digest
 from kn_edit.models.cache import cache_folder
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
@@ -123,7 +123,7 @@ class ScoreStore:
             [list(question.ids), question.position, question.token] for question in chain.questions
         ]
         key = [FORMAT, *self._key, questions, *rule]
-        name = hashlib.sha256(json.dumps(key).encode()).hexdigest()
+        name = digest(json.dumps(key).encode())
         return self._folder / name[:2] / f"{name}.json"
 
 

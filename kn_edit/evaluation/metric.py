@@ -7,14 +7,13 @@ a Metric. Importing this needs no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from kn_edit.errors import BadSetting
+from kn_edit.plugins import add_installed
 
 if TYPE_CHECKING:
     from kn_edit.evaluation.metrics import Readings
@@ -183,7 +182,7 @@ def add_metric(metric: Metric) -> Metric:
 
 def metrics() -> tuple[Metric, ...]:
     """All metrics, those of installed packages behind the others."""
-    _add_installed()
+    add_installed(GROUP, add_metric)
     return tuple(METRICS.values())
 
 
@@ -197,12 +196,6 @@ def in_columns() -> tuple[Metric, ...]:
     return tuple(metric for metric in metrics() if metric.column)
 
 
-def names_of(several: Iterable[Metric]) -> tuple[str, ...]:
-    """Their keys in JSON."""
-    return tuple(metric.name for metric in several)
-
-
-@cache
-def _add_installed() -> None:
-    for entry in entry_points(group=GROUP):
-        add_metric(entry.load())
+def headline() -> tuple[str, ...]:
+    """The keys in JSON of those with a column."""
+    return tuple(metric.name for metric in in_columns())

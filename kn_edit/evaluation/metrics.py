@@ -14,7 +14,7 @@ from kn_edit.evaluation.metric import (
     SPECIFICITY,
     Figure,
     Metric,
-    measured_of_updates,
+    metrics,
 )
 from kn_edit.facts import Prompt
 from kn_edit.models.greedy import Answer, answers, answers_along
@@ -194,9 +194,5 @@ def nan_count(answers: Sequence[Assessment], tokens: Sequence[int]) -> int:
 def compare(before: Readings, after: Readings) -> Metrics:
     """The metrics of the update that lies between two readings of the same probes."""
     return Metrics(
-        {
-            metric.name: metric.of(before, after)
-            for metric in measured_of_updates()
-            if metric.of is not None
-        }
+        {metric.name: metric.of(before, after) for metric in metrics() if metric.of is not None}
     )

@@ -6,12 +6,12 @@ rows: its first line says what made it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kn_edit.canonical import digest
 from kn_edit.evaluation.report import made_folder, write
 from kn_edit.progress import Progress
 from kn_edit.untrusted import parse_json, read_bounded
@@ -75,7 +75,7 @@ def _line(value: Row) -> str:
 def _sealed(line: Row) -> Row:
     """A line with the digest of its name and row; one that was changed later is made anew."""
     content = json.dumps([line.get("name"), line.get("row")], sort_keys=True)
-    return line | {"sha256": hashlib.sha256(content.encode()).hexdigest()}
+    return line | {"sha256": digest(content.encode())}
 
 
 def _parsed(line: bytes) -> Row | None:

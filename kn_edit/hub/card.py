@@ -10,7 +10,7 @@ from typing import Any
 
 from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
-from kn_edit.evaluation.metric import METRICS, in_columns, metrics, names_of
+from kn_edit.evaluation.metric import METRICS, headline, in_columns, metrics
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
 from kn_edit.ledger.records import EditRecord, FactChange
@@ -90,7 +90,7 @@ def card(repo: str, version: Version, form: ExportForm, origin: Origin) -> bytes
 def figures(edits: Sequence[EditRecord]) -> dict[str, float]:
     """Means over the edits that measured them."""
     means = {}
-    for name in names_of(metric for metric in metrics() if metric.card_words):
+    for name in (metric.name for metric in metrics() if metric.card_words):
         values = [edit.metrics[name] for edit in edits if _is_number(edit.metrics.get(name))]
         if values:
             means[name] = round(fmean(values), 4)
@@ -204,7 +204,7 @@ def _fact(change: FactChange) -> tuple[str, str, str]:
 
 
 def _shares(measured: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_share(measured.get(name)) for name in names_of(in_columns()))
+    return tuple(_share(measured.get(name)) for name in headline())
 
 
 def _row(*cells: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from kn_edit.canonical import canonical_json
+from kn_edit.canonical import canonical_json, digest
 from kn_edit.ledger import coverage
 from kn_edit.ledger.records import BRANCH, Ref
 from kn_edit.ledger.stored import DamagedRow, Row
@@ -47,7 +46,7 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
     """
     covered = COVERED if row.get("payload") is None else (*COVERED, "payload")
     text = canonical_json({column: row[column] for column in covered})
-    return hashlib.sha256(previous.encode() + text).hexdigest()
+    return digest(previous.encode() + text)
 
 
 def next_seq(connection: Connection) -> int:

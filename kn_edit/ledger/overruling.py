@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import Connection, Text, select, type_coerce
 
-from kn_edit.ledger.records import Step
+from kn_edit.ledger.parts import parts
+from kn_edit.ledger.records import Step, gate_faults
 from kn_edit.ledger.tables import attributions
 from kn_edit.untrusted import JsonProblem, parse_json
 
-AT_ONCE = 500  # edits of a query; more are looked for among all
 NO_FAULTS = '"faults": []'  # as it is written; whatever lacks it is read
 
 
@@ -27,18 +26,14 @@ def overruled(connection: Connection, edits: Collection[str]) -> set[str]:
     """Those of some edits that the gate refused, as far as their records can be read."""
     found = type_coerce(attributions.c.found, Text)  # the text itself: damaged JSON is no error
     query = select(attributions.c.edit_id, found).where(~found.contains(NO_FAULTS))
-    if len(edits) <= AT_ONCE:
-        query = query.where(attributions.c.edit_id.in_(list(edits)))
-    rows: Iterable[Any] = connection.execute(query)
-    return {edit for edit, text in rows if edit in edits and _faults(text)}
+    queries = parts(query, attributions.c.edit_id, edits)
+    rows = (row for part in queries for row in connection.execute(part))
+    return {str(edit) for edit, text in rows if gate_faults(_attribution(text))}
 
 
-def _faults(text: object) -> list[Any]:
-    """What the gate found wrong; nothing where the record does not say, or cannot be read."""
+def _attribution(text: object) -> object:
+    """What is recorded of how an edit was found; None where it cannot be read."""
     try:
-        attribution = parse_json(text) if isinstance(text, (str, bytes)) else None
+        return parse_json(text) if isinstance(text, (str, bytes)) else None
     except JsonProblem:
-        return []
-    gate = attribution.get("gate") if isinstance(attribution, dict) else None
-    faults = gate.get("faults") if isinstance(gate, dict) else None
-    return faults if isinstance(faults, list) else []
+        return None

@@ -138,12 +138,17 @@ class EditRecord(OfFacts):
     @property
     def faults(self) -> tuple[str, ...] | None:
         """What the gate found wrong and `accept` overruled; None where nobody recorded it."""
-        gate = self.found.get("gate")
-        if not isinstance(gate, dict):
-            return None
-        faults = gate.get("faults")
-        texts = faults if isinstance(faults, list) else []
-        return tuple(text for text in texts if isinstance(text, str))
+        return gate_faults(self.found)
+
+
+def gate_faults(found: object) -> tuple[str, ...] | None:
+    """What a record says that the gate found wrong; None where it does not say."""
+    gate = _object(found).get("gate")
+    if not isinstance(gate, dict):
+        return None
+    faults = gate.get("faults")
+    texts = faults if isinstance(faults, list) else []
+    return tuple(text for text in texts if isinstance(text, str))
 
 
 def _object(value: object) -> Mapping[str, Any]:

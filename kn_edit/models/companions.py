@@ -6,11 +6,11 @@ tokens a text becomes. So their digests are noted where a base is, and compared 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from kn_edit.canonical import digest
 from kn_edit.errors import MalformedCheckpoint
 from kn_edit.untrusted import read_bounded
 
@@ -54,6 +54,6 @@ def matching(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(read_bounded(path, MOST_BYTES)).hexdigest()
+        return digest(read_bounded(path, MOST_BYTES))
     except OSError as error:
         raise MalformedCheckpoint(path, error.strerror or str(error)) from error

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.evaluation.metric import Metric, in_columns, metrics
+from kn_edit.evaluation.metric import Metric, headline, metrics
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.batch import RowStatus
 
@@ -38,11 +38,6 @@ if TYPE_CHECKING:
     )
 
 Plain = dict[str, Any]
-
-
-def headline() -> tuple[str, ...]:
-    """The metrics of an update that have a column in tables of many, by their names in JSON."""
-    return tuple(metric.name for metric in in_columns())
 
 
 def fact(record: Fact) -> Plain:

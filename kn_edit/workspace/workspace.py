@@ -334,7 +334,7 @@ class Workspace:
         over, so the same rows can be given again after a stop.
         Raises TwoNewAnswers, BadFacts, and what `check` raises of a row that is of no benchmark.
         """
-        plan = plan_rows(rows, self._answers(self.ledger.head()))
+        plan = self.plan(rows)
         update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
         return Batch(plan, batch_rows(plan, self.check), update)
 
