@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -200,6 +201,17 @@ def test_every_package_that_is_imported_is_declared():
     declared = {line.split(">")[0].replace("-", "_") for line in project["dependencies"]}
     roots = {one.target.partition(".")[0] for one in IMPORTS}
     assert roots - sys.stdlib_module_names - {PACKAGE} <= declared
+
+
+def test_the_table_of_packages_lists_each_below_what_it_may_import():
+    page = (ROOT / "docs" / "how-it-works.md").read_text(encoding="utf-8")
+    lines = page.split("## The packages")[1].split("## Terms")[0].splitlines()
+    rows = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in lines if line.startswith("| `")]
+    listed = [package for row in rows for package in row]
+    assert sorted(listed) == sorted(MAY_IMPORT)
+    for package, others in MAY_IMPORT.items():
+        above = {one.partition(".")[0] for one in others}
+        assert above <= set(listed[: listed.index(package)]), package
 
 
 def test_only_the_command_line_prints():
