@@ -17,7 +17,7 @@ from ledgers import delta_of, low_rank_of
 from old_dumps import dump
 
 from kn_edit.edits.changes import Mode
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.folder_blobs import FolderBlobs
 
 SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004", "0005")
 DELTAS = (
@@ -37,7 +37,7 @@ def old_ledger(folder: Path, schema: str) -> Path:
     """Make a ledger of an earlier schema in this workspace folder; its database."""
     path = folder / ".kn-edit" / "ledger.db"
     path.parent.mkdir(parents=True, exist_ok=True)
-    blobs = Blobs(path.parent / "blobs")
+    blobs = FolderBlobs(path.parent / "blobs")
     for delta in EDITS.get(schema, DELTAS):
         blobs.put(delta.to_bytes())
     with closing(sqlite3.connect(path)) as plain:

@@ -10,7 +10,7 @@ from workspaces import CAPITAL, about, new_workspace, quick
 
 from kn_edit.errors import DeltaDigestDiffers
 from kn_edit.ledger import shelf
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.workspace import Workspace
 
 SLOTS = ((0, 3), (1, 5), (0, 9))
@@ -35,13 +35,13 @@ def workspace(tmp_path):
 @pytest.fixture
 def reads(workspace, monkeypatch) -> Counter[str]:
     counted: Counter[str] = Counter()
-    get = Blobs.get
+    get = FolderBlobs.get
 
-    def count(blobs: Blobs, digest: str) -> bytes:
+    def count(blobs: FolderBlobs, digest: str) -> bytes:
         counted[digest] += 1
         return get(blobs, digest)
 
-    monkeypatch.setattr(Blobs, "get", count)
+    monkeypatch.setattr(FolderBlobs, "get", count)
     return counted
 
 

@@ -16,7 +16,7 @@ from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, rec
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import EditAlreadyApplied, HeadMoved, LedgerBusy
 from kn_edit.ledger import Adoption, database, writing
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.history import version_id
 
 NOW = timedelta(0)
@@ -106,7 +106,7 @@ def test_gc_beside_writers_loses_no_delta_and_nobody_fails(ledger, tmp_path):
 def tidied_right_before_the_transaction(ledger, monkeypatch):
     """The worst moment: gc takes every file that no edit refers to yet."""
     removed = []
-    put = Blobs.put
+    put = FolderBlobs.put
 
     def put_and_lose(self, data: bytes) -> str:
         digest = put(self, data)
@@ -116,7 +116,7 @@ def tidied_right_before_the_transaction(ledger, monkeypatch):
             removed.extend(ledger.gc(older_than=NOW))
         return digest
 
-    monkeypatch.setattr(Blobs, "put", put_and_lose)
+    monkeypatch.setattr(FolderBlobs, "put", put_and_lose)
     return removed
 
 
@@ -124,7 +124,7 @@ def test_an_edit_whose_delta_gc_took_just_now_is_recorded_with_it(
     ledger, tidied_right_before_the_transaction
 ):
     record(ledger, A)
-    assert tidied_right_before_the_transaction == [ledger.blobs.path(A.id)]
+    assert tidied_right_before_the_transaction == [ledger.blobs.where(A.id)]
     assert ledger.delta(A.id).id == A.id
     assert ledger.check() == []
 
@@ -136,7 +136,7 @@ def test_a_pulled_version_whose_deltas_gc_took_just_now_is_recorded_with_them(
     version = version_id(ledger.base.fingerprint, recipe)
     plan = Adoption("org/model@main", version, recipe, (about(A),), "pull")
     ledger.adopt(plan, digests([A]))
-    assert tidied_right_before_the_transaction == [ledger.blobs.path(A.id)]
+    assert tidied_right_before_the_transaction == [ledger.blobs.where(A.id)]
     assert ledger.delta(A.id).id == A.id
 
 

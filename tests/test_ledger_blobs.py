@@ -10,7 +10,8 @@ import pytest
 from ledgers import delta_of, new_ledger, open_ledger, record
 
 from kn_edit.errors import DeltaMissing, ExitCode, KnEditError, LedgerUnusable, LinkInLedger
-from kn_edit.ledger.blobs import MAX_BYTES, Blobs
+from kn_edit.ledger.blob_store import MAX_BYTES
+from kn_edit.ledger.folder_blobs import FolderBlobs
 
 A = delta_of((0, 1))
 
@@ -37,7 +38,7 @@ def synced(monkeypatch):
 
 def test_a_delta_that_a_crash_left_is_flushed_before_it_is_trusted(tmp_path, synced):
     folder = tmp_path / ".kn-edit"
-    blobs = Blobs(folder / "blobs")
+    blobs = FolderBlobs(folder / "blobs")
     path = blobs.path(A.id)
     path.parent.mkdir(parents=True)
     path.write_bytes(A.to_bytes())  # by a process that was killed before it flushed anything
@@ -49,7 +50,7 @@ def test_a_delta_that_a_crash_left_is_flushed_before_it_is_trusted(tmp_path, syn
 def test_a_new_delta_and_every_folder_above_it_are_flushed(tmp_path, synced):
     folder = tmp_path / ".kn-edit"
     folder.mkdir()
-    blobs = Blobs(folder / "blobs")
+    blobs = FolderBlobs(folder / "blobs")
     blobs.put(A.to_bytes())
     shard = blobs.path(A.id).parent
     assert {str(shard), str(shard.parent), str(folder)} <= set(synced)
@@ -57,7 +58,7 @@ def test_a_new_delta_and_every_folder_above_it_are_flushed(tmp_path, synced):
 
 def test_many_deltas_flush_the_folders_above_once(tmp_path, synced):
     (tmp_path / ".kn-edit").mkdir()
-    blobs = Blobs(tmp_path / ".kn-edit" / "blobs")
+    blobs = FolderBlobs(tmp_path / ".kn-edit" / "blobs")
     for _ in range(5):
         blobs.put(A.to_bytes())
     assert synced.count(str(tmp_path / ".kn-edit")) == 1

@@ -104,7 +104,7 @@ def test_a_crash_after_the_blob_leaves_the_ledger_as_it_was(ledger, monkeypatch,
     blob = ledger.blobs.path(B.id)
     assert blob.exists()
     assert ledger.gc() == []  # young: another process may be about to use it
-    assert ledger.gc(older_than=NOW) == [blob]
+    assert ledger.gc(older_than=NOW) == [str(blob)]
     assert not blob.exists()
     assert ledger.delta(A.id).id == A.id
 

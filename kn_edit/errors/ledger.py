@@ -186,7 +186,7 @@ class DeltaMissing(KnEditError):
 
     exit_code = ExitCode.INTEGRITY
     edit: str
-    path: Path
+    path: Path | str
 
     def __str__(self) -> str:
         missing = f"the delta file of edit {self.edit[:12]} is missing at {self.path}"

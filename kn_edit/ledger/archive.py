@@ -17,16 +17,17 @@ from sqlalchemy import Connection, select
 
 from kn_edit.atomic import place, scratch_folder, sync, taken_back
 from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
-from kn_edit.ledger import blobs as deltas
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.blob_store import MAX_BYTES, BlobStore
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import disk_errors, refuse_inside
+from kn_edit.ledger.folder_blobs import digest_at, relative_path
 from kn_edit.ledger.tables import edits
 from kn_edit.untrusted import open_regular
 
 MAX_DATABASE = 4 << 30  # bytes; what a hostile backup may fill the disk with, at most
 MAX_HEADER = 64 << 10  # bytes of what older backups note beside a member: its time
 CHUNK = 1 << 20
+BLOBS = "blobs/"  # begins the names of deltas, which lie in a backup as in a ledger's folder
 _SQLITE = b"SQLite format 3\0"
 _BLOCK = tarfile.BLOCKSIZE
 _NO_OVERRIDES = (b" path=", b" size=", b" linkpath=", b" GNU.sparse")
@@ -43,7 +44,7 @@ class Member:
 # --- writing -------------------------------------------------------------------------------------
 
 
-def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = None) -> None:
+def backup(database: Database, blobs: BlobStore, file: Path, notes: Path | None = None) -> None:
     """Write database and deltas to one new tar file: complete and on disk, or not there.
 
     notes: the folder where places of work under way are noted
@@ -66,7 +67,7 @@ def backup(database: Database, blobs: Blobs, file: Path, notes: Path | None = No
                 sync(file.parent)
 
 
-def _pack(database: Database, blobs: Blobs, copy: Path, packed: Path) -> None:
+def _pack(database: Database, blobs: BlobStore, copy: Path, packed: Path) -> None:
     # The database first: every edit in it has its delta on disk already.
     database.copy_to(copy)
     with Database.in_file(copy).reading() as connection:
@@ -79,8 +80,8 @@ def _pack(database: Database, blobs: Blobs, copy: Path, packed: Path) -> None:
             archive.addfile(_described(f"{database.path.name}-wal", 0))
             for edit in ids:
                 data = blobs.get(edit)
-                name = str(blobs.path(edit).relative_to(blobs.folder.parent))
-                archive.addfile(_described(name, len(data)), io.BytesIO(data))
+                info = _described(f"{BLOBS}{relative_path(edit)}", len(data))
+                archive.addfile(info, io.BytesIO(data))
         output.flush()
         os.fsync(output.fileno())
 
@@ -178,13 +179,12 @@ def _take_database(stream: IO[bytes], member: Member, file: Path, target: Path) 
 
 
 def _take_delta(stream: IO[bytes], member: Member, file: Path, folder: Path) -> str:
-    parts = member.name.split("/")
-    if len(parts) != 3 or parts[0] != "blobs" or not deltas.NAME.fullmatch(parts[2]):
+    digest = digest_at(member.name.removeprefix(BLOBS))
+    if digest is None or not member.name.startswith(BLOBS):
         raise BackupDamaged(file, f"{member.name!r} in it is no file of a ledger")
-    if parts[1] != parts[2][:2] or member.size > deltas.MAX_BYTES:
+    if member.size > MAX_BYTES:
         raise BackupDamaged(file, f"{member.name!r} in it is no delta of a ledger")
-    digest = parts[2].removesuffix(deltas.SUFFIX)
-    target = folder.joinpath(*parts)
+    target = folder / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
     if _copy(stream, member.size, target) != digest:
         raise BackupDamaged(file, f"the delta of edit {digest[:12]} in it has other bytes")

@@ -43,11 +43,12 @@ from kn_edit.ledger import (
     writing,
     written,
 )
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.blob_store import BlobStore, keep
 from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors
+from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
@@ -88,7 +89,7 @@ class Ledger:
 
     def __init__(self, folder: Path, database: Database, clock: Clock) -> None:
         self.folder = folder
-        self.blobs = Blobs(folder / BLOBS)
+        self.blobs: BlobStore = FolderBlobs(folder / BLOBS)
         self._shelf = Shelf(self.blobs)
         self._database = database
         self._clock = clock
@@ -409,7 +410,7 @@ class Ledger:
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
             if edit is not None:
-                self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
+                keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
                 writing.add_edit(connection, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
             if edit is not None:
@@ -477,7 +478,7 @@ class Ledger:
         now = _moment(self._clock)
         with self._database.writing() as connection:
             for edit in plan.edits:
-                self.blobs.keep(edit.delta.id, edit.delta.to_bytes)
+                keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
             on, recipe = self._tip(connection, plan.branch or "head")
             adopted = Recipe(plan.recipe)
             writing.adopt(connection, plan, digests, self.base.fingerprint, now)
@@ -539,8 +540,8 @@ class Ledger:
         """
         archive.backup(self._database, self.blobs, file, notes)
 
-    def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
-        """Remove deltas of no edit, and what killed commands left; which files they were.
+    def gc(self, *, older_than: timedelta = GRACE) -> list[str]:
+        """Remove deltas of no edit, and what killed commands left; where each was.
 
         Others may write meanwhile. Younger deltas stay: a command that was cut off finds its own
         when it is run again. Raises LedgerBusy, LedgerUnusable.

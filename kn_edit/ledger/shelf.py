@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.blob_store import BlobStore
 
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
@@ -17,7 +17,7 @@ ROOM = 256 << 20  # bytes of delta files that are kept; what comes beyond is rea
 class Shelf:
     """Reads deltas; inside of `keeping` each of them once, as far as there is room."""
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
         self._kept: dict[str, Delta] | None = None
         self._room = 0

@@ -16,9 +16,9 @@ from sqlalchemy import Connection, select, text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
-from kn_edit.errors import BadDigest, KnEditError, phrase, prefixed
+from kn_edit.errors import BadDigest, KnEditError, LedgerUnusable, phrase, prefixed
 from kn_edit.ledger import changed, coverage, journal, lists, reading, sqlite, structure, written
-from kn_edit.ledger.blobs import Blobs
+from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import CURRENT, FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.records import BRANCH, Problem, Report
@@ -49,7 +49,7 @@ class Chain:
 
 
 def report(
-    database: Database, blobs: Blobs, since: str | None, delta: Callable[[str], Delta]
+    database: Database, blobs: BlobStore, since: str | None, delta: Callable[[str], Delta]
 ) -> Report:
     """Everything that is wrong with a ledger.
 
@@ -66,12 +66,12 @@ def report(
     notes = list(_notes(chain))
     try:
         foreign, unused = strays(blobs, ids)
-    except OSError as error:
-        problems.append(Problem("files", str(blobs.folder), error.strerror or str(error)))
+    except LedgerUnusable as error:
+        problems.append(Problem("files", blobs.place, error.reason))
     else:
-        problems += [Problem("files", str(path), "it is no delta of any edit") for path in foreign]
+        problems += [Problem("files", place, "it is no delta of any edit") for place in foreign]
         if unused:
-            note = f"{unused} deltas in {blobs.folder} belong to no edit; "
+            note = f"{unused} deltas in {blobs.place} belong to no edit; "
             notes.append(prefixed(note, phrase("`{gc}` tidies")))
     return Report(tuple(problems), tuple(notes), chain.hashes[-1] if chain.sound else None)
 

@@ -839,7 +839,8 @@ class Workspace:
         """
         from kn_edit.workspace.caches import remove_leftovers
 
-        return [*self.ledger.gc(older_than=older_than), *remove_leftovers()]
+        removed = map(Path, self.ledger.gc(older_than=older_than))
+        return [*removed, *remove_leftovers()]
 
     @staticmethod
     def trim_cache() -> Trimmed:

@@ -1,4 +1,4 @@
-"""Delta files, each named by the sha256 of its bytes: `blobs/ab/abcd….safetensors`."""
+"""Deltas as files of a folder, each named by its sha256: `blobs/ab/abcd….safetensors`."""
 
 from __future__ import annotations
 
@@ -6,23 +6,36 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kn_edit.atomic import write_in
+from kn_edit.atomic import LEFTOVER, TEMPORARY, write_in
 from kn_edit.errors import DeltaDigestDiffers, DeltaMissing, LedgerUnusable
+from kn_edit.ledger.blob_store import MAX_BYTES, StoredBlob
 from kn_edit.ledger.disk import disk_errors, folder_below, open_file
+from kn_edit.ledger.leftovers import is_unfinished, modified, moment_in, paths_in, removed
 from kn_edit.untrusted import read_at_most
 
 SUFFIX = ".safetensors"
-MAX_BYTES = 256 << 20  # of one delta
-PREFIX = re.compile("[0-9a-f]{2}")
-NAME = re.compile("[0-9a-f]{64}" + re.escape(SUFFIX))
+_PREFIX = re.compile("[0-9a-f]{2}")
+_NAME = re.compile("[0-9a-f]{64}" + re.escape(SUFFIX))
 
 
-class Blobs:
-    """A folder of content-addressed files, written once, checked at every read.
+def relative_path(digest: str) -> str:
+    """Where the file with this sha256 lies in the folder of a store."""
+    return f"{digest[:2]}/{digest}{SUFFIX}"
+
+
+def digest_at(path: str) -> str | None:
+    """The sha256 of the file that lies at a place like `relative_path`; None for another place."""
+    folder, _, name = path.partition("/")
+    digest = name.removesuffix(SUFFIX)
+    return digest if _NAME.fullmatch(name) and folder == digest[:2] else None
+
+
+class FolderBlobs:
+    """A `BlobStore` in a folder: files that are written once and checked at every read.
 
     No link inside it is followed, whoever put it there.
     """
@@ -31,9 +44,18 @@ class Blobs:
         self.folder = folder
         self._durable: set[str] = set()  # folders whose names this process saw reach the disk
 
+    @property
+    def place(self) -> str:
+        """The path of the folder."""
+        return str(self.folder)
+
+    def where(self, digest: str) -> str:
+        """The path of the file with this sha256, there or not."""
+        return str(self.path(digest))
+
     def path(self, digest: str) -> Path:
         """Where the file with this sha256 lies, or would lie."""
-        return self.folder / digest[:2] / f"{digest}{SUFFIX}"
+        return self.folder / relative_path(digest)
 
     def put(self, data: bytes) -> str:
         """Store bytes so that they survive a power cut; their sha256.
@@ -52,15 +74,6 @@ class Blobs:
             self._make_durable(digest[:2])
         return digest
 
-    def keep(self, digest: str, data: Callable[[], bytes]) -> None:
-        """Make sure that a stored file is still there; store it again where it was tidied away.
-
-        To be called with the right to write, which `gc` needs too: then nothing removes the file
-        before the transaction that refers to it has ended. Raises LedgerUnusable.
-        """
-        if not self._is_there(digest):
-            self.put(data())
-
     def get(self, digest: str) -> bytes:
         """The bytes with this sha256.
 
@@ -78,21 +91,23 @@ class Blobs:
             raise DeltaDigestDiffers(digest, actual)
         return data
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """The sha256, by name, and path of every file that lies where a delta would."""
-        for shard in self.shards():
-            for path in sorted(_listed(shard)):
-                if NAME.fullmatch(path.name) and path.name.startswith(shard.name):
-                    yield path.name.removesuffix(SUFFIX), path
+    def has(self, digest: str) -> bool:
+        """Whether there is a file with this name. Raises LinkInLedger, LedgerUnusable."""
+        path = self.path(digest)
+        with self._looking(path) as shard:
+            os.stat(path.name, dir_fd=shard, follow_symlinks=False)
+            return True
+        return False
 
-    def shards(self) -> Iterator[Path]:
-        """The folders that hold deltas; no links among them."""
-        if not self.folder.is_symlink():
-            for path in sorted(_listed(self.folder)):
-                if PREFIX.fullmatch(path.name) and not path.is_symlink():
-                    yield path
+    def stored(self) -> Iterator[StoredBlob]:
+        """Every file that lies where a delta would, whatever it holds. Raises LedgerUnusable."""
+        for path in self._entries():
+            digest = digest_at(str(path.relative_to(self.folder)))
+            age = modified(path)
+            if digest is not None and age != float("inf"):
+                yield StoredBlob(digest, age)
 
-    def remove(self, digest: str, before: float) -> bool:
+    def delete(self, digest: str, before: float) -> bool:
         """Remove a file that was last written before a moment (Unix time); whether it was."""
         path = self.path(digest)
         with self._looking(path) as shard:
@@ -101,6 +116,47 @@ class Blobs:
                 os.unlink(path.name, dir_fd=shard)
                 return True
         return False
+
+    def now(self) -> float:
+        """This moment by the clock of the file system, Unix time. Raises LedgerUnusable."""
+        return moment_in(self.folder.parent)  # the folder itself is made with the first file
+
+    def strays(self) -> list[str]:
+        """The paths of files that no ledger put there. Raises LedgerUnusable."""
+        if self.folder.is_symlink():
+            return [self.place]
+        return [
+            str(path)
+            for path in self._entries()
+            if digest_at(str(path.relative_to(self.folder))) is None and not _is_on_its_way(path)
+        ]
+
+    def remove_unfinished(self, before: float) -> list[str]:
+        """Remove files that killed writers left beside deltas; their paths.
+
+        before: Unix time; files of an older kn-edit whose process may still run go if they are
+        older. Raises LedgerUnusable.
+        """
+        with disk_errors(self.folder):
+            shards = [path for path in self._top() if self._is_shard(path)]
+            paths = (path for shard in shards for path in paths_in(shard))
+            return removed((path for path in paths if is_unfinished(path.name)), before)
+
+    def _entries(self) -> list[Path]:
+        """The files of the folder, and whatever else is not one of its own folders."""
+        with disk_errors(self.folder):
+            entries: list[Path] = []
+            for path in self._top():
+                entries += paths_in(path) if self._is_shard(path) else [path]
+            return entries
+
+    def _top(self) -> list[Path]:
+        """What is in the folder itself; nothing where that is a link."""
+        return [] if self.folder.is_symlink() else paths_in(self.folder)
+
+    def _is_shard(self, path: Path) -> bool:
+        """Whether this is one of the folders that hold deltas; no link is."""
+        return bool(_PREFIX.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
 
     def _reused(self, path: Path, shard: int, digest: str, size: int) -> bool:
         """Whether the file is there and intact; then it is young again, and on disk."""
@@ -117,13 +173,6 @@ class Blobs:
             os.fsync(descriptor)
         os.fsync(shard)
         return True
-
-    def _is_there(self, digest: str) -> bool:
-        path = self.path(digest)
-        with self._looking(path) as shard:
-            os.stat(path.name, dir_fd=shard, follow_symlinks=False)
-            return True
-        return False
 
     @contextmanager
     def _looking(self, path: Path) -> Iterator[int]:
@@ -152,9 +201,5 @@ def _read(path: Path, shard: int) -> bytes:
         return read_at_most(file, MAX_BYTES, path)
 
 
-def _listed(folder: Path) -> list[Path]:
-    """What is in a folder; nothing where there is none, or where a file stands in its place."""
-    try:
-        return list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _is_on_its_way(path: Path) -> bool:
+    return LEFTOVER.fullmatch(path.name) is not None or path.name.endswith(TEMPORARY)
