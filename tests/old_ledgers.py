@@ -1,8 +1,8 @@
 """Ledgers as earlier schemas had them, with rows in every table.
 
-`schema_0002.sql` to `schema_0005.sql` were written by the last kn-edit of that schema: updates, an
+`schema_0002.sql` to `schema_0006.sql` were written by the last kn-edit of that schema: updates, an
 erasure, a revert, a rewind, a composition, tags, a version that was pulled and two publications;
-the last one has an edit of low rank, too.
+the last two have an edit of low rank, too, and the last one a branch.
 `schema_0003_line.sql.gz` has 84 edits with a revert after every tenth, compositions and further
 reverts, so that the way to a list is long.
 """
@@ -19,7 +19,7 @@ from old_dumps import dump
 from kn_edit.edits.changes import Mode
 from kn_edit.ledger.folder_blobs import FolderBlobs
 
-SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004", "0005")
+SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004", "0005", "0006")
 DELTAS = (
     delta_of((0, 1)),
     delta_of((0, 2), (1, 1)),
@@ -30,7 +30,11 @@ DELTAS = (
 )
 LOW_RANK = low_rank_of(1, rank=2)
 LINE = tuple(delta_of((i % 2, (i // 2) % 6), value=float(i + 1)) for i in range(92))
-EDITS = {"0003_line": LINE, "0005": (*DELTAS, LOW_RANK)}  # DELTAS in the others
+EDITS = {
+    "0003_line": LINE,
+    "0005": (*DELTAS, LOW_RANK),
+    "0006": (*DELTAS, LOW_RANK),
+}  # DELTAS in the others
 
 
 def old_ledger(folder: Path, schema: str) -> Path:

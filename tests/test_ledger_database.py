@@ -33,7 +33,7 @@ from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files
 from kn_edit.ledger.tables import SCHEMA, metadata
 
-PUBLISHED = {"0002", "0003", "0004", "0005"}  # fixtures with publications
+PUBLISHED = {"0002", "0003", "0004", "0005", "0006"}  # fixtures with publications
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -55,9 +55,9 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path):
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0007_bad.py").write_text(
+    (scripts / "versions/0008_bad.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0007'\ndown_revision = '0006'\n"
+        "revision = '0008'\ndown_revision = '0007'\n"
         "def upgrade():\n"
         "    op.create_table('half', sa.Column('id', sa.Integer))\n"
         "    op.add_column('refs', sa.Column('more', sa.Integer))\n"
@@ -66,7 +66,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     new_ledger(tmp_path).close()
     path = tmp_path / ".kn-edit" / "ledger.db"
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0007")
+    monkeypatch.setattr(database, "SCHEMA", "0008")
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
     with pytest.raises(LedgerDamaged):
@@ -77,18 +77,18 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_an_older_ledger_is_upgraded_when_opened(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0007_good.py").write_text(
+    (scripts / "versions/0008_good.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0007'\ndown_revision = '0006'\n"
+        "revision = '0008'\ndown_revision = '0007'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer))\n"
     )
     new_ledger(tmp_path).close()
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0007")
+    monkeypatch.setattr(database, "SCHEMA", "0008")
     with open_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
         assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0007"
+            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0008"
         )
 
 

@@ -36,6 +36,7 @@ class Covered:
     only: SQL of the rows that are; the others say nothing new, and are compared
     later: a column that came after schema 0003, at the end; where it is NULL, a row is hashed as
     if there were no such column, as it was before.
+    derived: columns that are made of the others, and compared with them
     """
 
     table: Table
@@ -43,10 +44,12 @@ class Covered:
     join: str = ""
     later: str | None = None
     only: str = "1 = 1"
+    derived: tuple[str, ...] = ()
 
     def query(self, condition: str) -> str:
-        """SQL of (owner, every column as it is stored), in the order of the primary key."""
-        columns = ", ".join(f"t.{column.name}" for column in self.table.columns)
+        """SQL of (owner, every covered column as it is stored), in the order of the primary key."""
+        names = (column.name for column in self.table.columns)
+        columns = ", ".join(f"t.{name}" for name in names if name not in self.derived)
         order = ", ".join(f"t.{column.name}" for column in self.table.primary_key)
         return (
             f"SELECT {self.owner}, {columns} FROM {self.table.name} t {self.join} "
@@ -70,7 +73,7 @@ COVERED = (
     Covered(tables.edits),
     Covered(tables.attributions, *OF_EDIT),
     Covered(tables.edit_slots, *OF_EDIT),
-    Covered(tables.versions, later="partial"),
+    Covered(tables.versions, later="partial", derived=("depth", "jump_id")),
     Covered(tables.version_changes, *OF_VERSION),
     Covered(tables.version_tensors, *OF_VERSION),
     Covered(tables.evaluations),

@@ -225,7 +225,8 @@ def own_effects(
 def _children(connection: Connection) -> Mapping[str | None, list[str]]:
     children: dict[str | None, list[str]] = defaultdict(list)
     for id_, parent in parents_of(connection):
-        children[parent].append(id_)
+        if id_ is not None:  # only in a damaged ledger: it would be a child of itself
+            children[parent].append(id_)
     return children
 
 

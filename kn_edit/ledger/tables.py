@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA = "0006"
+SCHEMA = "0007"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
 
@@ -175,6 +175,10 @@ versions = _table(
         # Whether only those digests are stored that its parent has not: then what is not said of a
         # tensor is as in the parent, and no digest at all says that nothing touches it any more.
         Column("partial", Boolean, nullable=True),
+        # Where it stands in the tree of parents, and a version far up it: see `ancestry`. Made of
+        # `parent_id`, and no part of what an event covers.
+        Column("depth", Integer, nullable=True),
+        _link("jump_id", "versions.id", nullable=True),
     ],
 )
 
@@ -185,6 +189,7 @@ version_changes = _table(
         Column("position", Integer, primary_key=True, autoincrement=False),
         _link("edit_id", "edits.id"),
         Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
+        Index(None, "edit_id"),
     ],
     sqlite_with_rowid=False,
 )

@@ -17,7 +17,17 @@ from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
 from kn_edit.errors import BadDigest, KnEditError, LedgerUnusable, phrase, prefixed
-from kn_edit.ledger import changed, coverage, journal, lists, reading, sqlite, structure, written
+from kn_edit.ledger import (
+    ancestry,
+    changed,
+    coverage,
+    journal,
+    lists,
+    reading,
+    sqlite,
+    structure,
+    written,
+)
 from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import CURRENT, FIRST, NO_REF, UPGRADE, event_hash
@@ -96,6 +106,7 @@ def _examine(
         look("rows", path, partial(_unreadable, connection, read))
     look("version", path, lambda: _other_recipes(connection))
     look("version", path, lambda: _other_spans(connection))
+    look("version", path, lambda: _misplaced_versions(connection))
     look("delta", path, lambda: _other_deltas(connection, delta, ids))
     return chain, all_problems, ids
 
@@ -250,6 +261,12 @@ def _other_spans(connection: Connection) -> Iterator[Problem]:
     """Spans that are not made of the changes of their versions."""
     for id_, message in lists.other_spans(connection):
         yield Problem("version", str(id_), message)
+
+
+def _misplaced_versions(connection: Connection) -> Iterator[Problem]:
+    """Versions that are not where their parents put them."""
+    for id_ in ancestry.misplaced(connection):
+        yield Problem("version", str(id_), "its depth or its jump is not what its parents make it")
 
 
 def _other_deltas(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, delete, insert, select, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, NameTaken, TagExists, UnknownBranch
-from kn_edit.ledger import changed, events, lists, written
+from kn_edit.ledger import ancestry, changed, events, lists, written
 from kn_edit.ledger.history import changes
 from kn_edit.ledger.reading import digests as read_digests
 from kn_edit.ledger.records import (
@@ -41,7 +41,7 @@ def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) ->
     """The base model, the version without edits, and the branch that points at it."""
     seq = events.next_seq(connection)
     connection.execute(insert(base_models).values(**vars(base), created=now))
-    row = {"id": root, "base": base.fingerprint, "created": now, "seq": seq}
+    row = {"id": root, "base": base.fingerprint, "created": now, "seq": seq, "depth": 0}
     connection.execute(insert(versions).values(row))
     connection.execute(insert(refs).values(name=BRANCH, kind="branch", version_id=root))
     message = f"init {base.name}"
@@ -144,7 +144,13 @@ def _describe_version(
         name: digest for name, digest in partial.items() if parent_digests.get(name) != digest
     }
     is_partial = bool(parent_digests) and len(partial) < len(digests)
-    values = {"parent_id": parent, "partial": True if is_partial else None}
+    place = ancestry.place_of_child(connection, parent)
+    values = {
+        "parent_id": parent,
+        "partial": True if is_partial else None,
+        "depth": place.depth,
+        "jump_id": place.jump,
+    }
     connection.execute(update(versions).where(versions.c.id == plan.version).values(values))
     changed_edits = [
         {"version_id": plan.version, "position": position, "edit_id": edit, "added": added}

@@ -1,0 +1,159 @@
+"""Where versions stand in the tree of their parents, and what is told by it without lists."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from ledgers import about, delta_of, new_ledger, open_ledger
+from mutations import lax
+from old_ledgers import SCHEMAS, old_ledger
+
+from kn_edit.edits.delta import Delta
+from kn_edit.errors import LedgerDamaged
+from kn_edit.ledger import Advance, Ledger, NewEdit, ancestry
+
+POOL = {
+    delta.id: delta
+    for delta in (delta_of((n % 2, n // 2 % 6), value=n // 12 + 1.0) for n in range(36))
+}
+
+
+def go(ledger: Ledger, plan: Advance, edit: NewEdit | None = None) -> None:
+    """Carry out a plan without the weights: what they would be is made of the version's id."""
+    ledger.advance(plan, {"tensor": plan.version} if plan.recipe else {}, edit=edit)
+
+
+def put(ledger: Ledger, delta: Delta) -> None:
+    go(ledger, ledger.plan_edit(delta, "update", "a change"), about(delta))
+
+
+def random_history(ledger: Ledger, moves: int, seed: int) -> None:
+    """Updates, reverts, rewinds, compositions and branches, drawn by chance."""
+    draw = random.Random(seed)
+    versions, branches = [ledger.head().id], ["main"]
+    for number in range(moves):
+        edits = ledger.head().edits
+        kind = draw.choice(("put", "put", "put", "put", "revert", "rewind", "compose", "branch"))
+        fresh = [delta for id_, delta in POOL.items() if id_ not in edits]
+        if kind == "put" and fresh:
+            put(ledger, draw.choice(fresh))
+        elif kind == "revert" and edits:
+            go(ledger, ledger.plan_revert(draw.choice(edits), allow_overlap=True))
+        elif kind == "branch":
+            name = f"b{number}"
+            ledger.make_branch(name, draw.choice(versions))
+            branches.append(name)
+            ledger.switch(draw.choice(branches))
+        elif kind in ("rewind", "compose"):
+            name = draw.choice(versions)
+            if kind == "rewind" and name != ledger.head().id:
+                go(ledger, ledger.plan_rewind(name))
+            elif kind == "compose" and not {*ledger.version(name).edits} <= {*edits}:
+                go(ledger, ledger.plan_compose([name], allow_overlap=True))
+        versions.append(ledger.head().id)
+
+
+@pytest.fixture(scope="module")
+def wild(tmp_path_factory) -> Path:
+    """A workspace folder whose ledger has a random history with branches."""
+    folder = tmp_path_factory.mktemp("wild")
+    with new_ledger(folder) as ledger:
+        random_history(ledger, 160, seed=11)
+        assert ledger.check() == []
+    return folder
+
+
+def parents_in(folder: Path) -> dict[str, str | None]:
+    return dict(rows(folder, "SELECT id, parent_id FROM versions"))
+
+
+def rows(folder: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(folder / ".kn-edit" / "ledger.db")) as plain:
+        return plain.execute(query).fetchall()
+
+
+def line_of(version: str, parents: dict[str, str | None]) -> list[str]:
+    """A version and those above it, parent by parent."""
+    line = [version]
+    while (parent := parents[line[-1]]) is not None:
+        line.append(parent)
+    return line
+
+
+# --- depths and jumps ----------------------------------------------------------------------------
+
+
+def test_jumps_lead_far_up_and_a_way_to_any_depth_is_short():
+    assert [ancestry.jump_depth(depth) for depth in range(1, 16)] == [
+        0, 1, 0, 3, 4, 3, 0, 7, 8, 7, 10, 11, 10, 7, 0,
+    ]  # fmt: skip
+    jumps = {depth: ancestry.jump_depth(depth) for depth in range(1, 100_001)}
+    for depth in (100_000, 99_999, 65_535, 131_071 // 2):
+        for target in range(0, depth, 97):
+            here, steps = depth, 0
+            while here > target:
+                here = jumps[here] if jumps[here] >= target else here - 1
+                steps += 1
+            assert here == target and steps <= 3 * depth.bit_length()
+
+
+def test_every_version_has_the_depth_and_the_jump_that_its_parents_make(wild):
+    parents = parents_in(wild)
+    stored = rows(wild, "SELECT id, depth, jump_id FROM versions")
+    assert len(stored) > 80 and max(depth for _, depth, _ in stored) > 15
+    for version, depth, jump in stored:
+        line = line_of(version, parents)
+        assert depth == len(line) - 1
+        assert jump == (line[::-1][ancestry.jump_depth(depth)] if depth else None)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_an_upgrade_gives_every_version_its_place(schema, tmp_path):
+    old_ledger(tmp_path, schema)
+    with open_ledger(tmp_path) as ledger:
+        put(ledger, delta_of((0, 5), value=50.0))
+        assert ledger.check() == []
+    assert rows(tmp_path, "SELECT count(*) FROM versions WHERE depth IS NULL") == [(0,)]
+
+
+DAMAGES = (
+    "UPDATE versions SET depth = depth + 1 WHERE depth = 20",
+    "UPDATE versions SET depth = NULL",
+    "UPDATE versions SET depth = 'deep'",
+    "UPDATE versions SET depth = -1",
+    "UPDATE versions SET depth = 9223372036854775807",
+    "UPDATE versions SET jump_id = id",
+    "UPDATE versions SET jump_id = NULL",
+    "UPDATE versions SET jump_id = parent_id WHERE depth = 3",
+    "UPDATE versions SET jump_id = (SELECT version_id FROM refs WHERE name = 'main')",
+    "UPDATE versions SET jump_id = 'nowhere'",
+    "UPDATE versions SET jump_id = x'00ff'",
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_place_is_reported(damage, tmp_path):
+    with new_ledger(tmp_path) as ledger:
+        for delta in list(POOL.values())[:22]:
+            put(ledger, delta)
+    path = tmp_path / ".kn-edit" / "ledger.db"
+    with closing(sqlite3.connect(path)) as plain, plain:
+        plain.execute(damage)
+    with open_ledger(tmp_path) as ledger:
+        messages = {problem.message for problem in ledger.check() if problem.part == "version"}
+        assert messages == {"its depth or its jump is not what its parents make it"}
+
+
+def test_a_version_without_an_id_is_reported(tmp_path):
+    with new_ledger(tmp_path) as ledger:
+        put(ledger, delta_of((0, 1)))
+    with lax(tmp_path / ".kn-edit" / "ledger.db") as plain:
+        plain.execute("UPDATE versions SET id = NULL WHERE parent_id IS NULL")
+    with open_ledger(tmp_path) as ledger:
+        assert ledger.check() != []
+        with pytest.raises(LedgerDamaged):
+            put(ledger, delta_of((0, 2)))
