@@ -90,6 +90,27 @@ def parse_json(
     return value
 
 
+def parse_object(
+    text: str | bytes, *, max_values: int = MAX_VALUES, max_depth: int = MAX_DEPTH
+) -> dict[str, Any]:
+    """The members of a JSON text that is one object of whole characters. Raises JsonProblem."""
+    value = parse_json(text, max_values=max_values, max_depth=max_depth)
+    if not isinstance(value, dict):
+        raise JsonProblem("it is not an object")
+    if not encodable(value):
+        raise JsonProblem("it holds half a character")
+    return value
+
+
+def encodable(value: object) -> bool:
+    """Whether every text inside a JSON value is made of whole characters: no lone surrogates."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    if isinstance(value, dict):
+        return all(map(encodable, value)) and all(map(encodable, value.values()))
+    return not isinstance(value, list) or all(map(encodable, value))
+
+
 def nested_deeper(value: object, depth: int) -> bool:
     """Whether lists and objects stand in each other more than so many deep."""
     level = [value]

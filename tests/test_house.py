@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "atomic": set(),
     "safetext": set(),
     "credentials": {"untrusted"},
+    "tensor_header": {"untrusted", "safetext"},
     "errors": {"safetext", "credentials"},
     "neuron": set(),
     "progress": set(),
@@ -74,6 +75,7 @@ FOR_EVERYONE = {
     "plugins",
     "safetext",
     "credentials",
+    "tensor_header",
 }
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.

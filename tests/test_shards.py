@@ -25,8 +25,9 @@ from kn_edit.errors import (
     QuantisedWeights,
     TensorMissing,
 )
-from kn_edit.models.header import HeaderProblem, read_header
+from kn_edit.models.header import read_header
 from kn_edit.models.shards import Shards
+from kn_edit.tensor_header import HeaderProblem
 
 TENSORS = {
     "layers.0.down.weight": torch.randn(4, 6, generator=torch.Generator().manual_seed(0)),

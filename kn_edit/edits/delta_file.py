@@ -11,14 +11,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from kn_edit.canonical import canonical_json
 from kn_edit.errors import InvalidDelta, NewerDeltaFormat
-from kn_edit.untrusted import JsonProblem, parse_json
+from kn_edit.tensor_header import (
+    LENGTH,
+    HeaderLimits,
+    HeaderProblem,
+    TensorPlace,
+    header_size,
+    parse_header,
+)
+from kn_edit.untrusted import JsonProblem, parse_object
 
 SLOTS, LOW_RANK = "slots", "low-rank"  # the kinds of changes
 PARTS_OF = {SLOTS: ("index", "mode", "value"), LOW_RANK: ("u", "v")}
@@ -26,13 +34,16 @@ FIRST, SECOND = "kn-delta/1", "kn-delta/2"
 KEYS = {FIRST: {"format", "base", "axes"}, SECOND: {"format", "base", "axes", "kinds"}}
 METADATA_KEY = "kn_edit"
 AXES = ("column", "row")
-MOST_HEADER = 8 << 20  # bytes: ten thousand layers take three
-MOST_TENSORS = 10_000
+MOST_WEIGHTS = 10_000
 MOST_RANK = 4096  # of a low-rank change
 MOST_NAME = 500  # letters of a tensor's name, of a repository's
-MOST_VALUES = 300_000  # of the JSON
-MOST_DEPTH = 10
-_MOST_NUMBER = 2**63 - 1
+LIMITS = HeaderLimits(
+    size=8 << 20,  # bytes: ten thousand layers take three
+    tensors=3 * MOST_WEIGHTS,
+    axes=2,
+    values=300_000,
+    depth=10,
+)
 # In the order of the file: the wider type first, so that every tensor is aligned.
 PARTS = {
     "index": ("I64", torch.int64),
@@ -85,7 +96,7 @@ def encode_header(
         }
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return len(text).to_bytes(LENGTH, "little") + text
 
 
 def _in_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, str]]:
@@ -102,20 +113,20 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
 
     Raises InvalidDelta or NewerDeltaFormat, whatever the bytes.
     """
-    size = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or size > len(data) - 8:
-        raise InvalidDelta("it is cut short, or not a safetensors file")
-    if size > MOST_HEADER:
-        raise InvalidDelta(f"its header has more than {MOST_HEADER:,} bytes")
-    header = _object(data[8 : 8 + size], "header")
-    body = memoryview(data)[8 + size :]
-    description = _description(header.pop("__metadata__", None))
-    kinds = kinds_of(description)
-    named = {f"{name}::{part}" for name, kind in kinds.items() for part in PARTS_OF[kind]}
-    if header.keys() != named:
-        raise InvalidDelta("its tensors are not those of a change for each named weight")
+    try:
+        size = header_size(data[:LENGTH], len(data), LIMITS)
+        header = parse_header(data[LENGTH : LENGTH + size], LIMITS)
+        description = _description(header.metadata)  # before the tensors: a newer format's differ
+        kinds = kinds_of(description)
+        if header.names != {
+            f"{name}::{part}" for name, kind in kinds.items() for part in PARTS_OF[kind]
+        }:
+            raise InvalidDelta("its tensors are not those of a change for each named weight")
+        places = header.places(len(data))
+    except HeaderProblem as problem:
+        raise InvalidDelta(str(problem)) from None
     parts = {
-        name: {part: _tensor(header[f"{name}::{part}"], part, body) for part in PARTS_OF[kind]}
+        name: {part: _tensor(places[f"{name}::{part}"], part, data) for part in PARTS_OF[kind]}
         for name, kind in kinds.items()
     }
     _check_layout(data, description, parts)
@@ -133,10 +144,15 @@ def _check_layout(
         raise InvalidDelta("its bytes are not laid out as the format says")
 
 
-def _description(metadata: object) -> dict[str, Any]:
-    if not isinstance(metadata, dict) or metadata.keys() != {METADATA_KEY}:
+def _description(metadata: Mapping[str, str]) -> dict[str, Any]:
+    if metadata.keys() != {METADATA_KEY}:
         raise InvalidDelta(f"its metadata is not the one key {METADATA_KEY}")
-    description = _object(metadata[METADATA_KEY], "description")
+    try:
+        description = parse_object(
+            metadata[METADATA_KEY], max_values=LIMITS.values, max_depth=LIMITS.depth
+        )
+    except JsonProblem as problem:
+        raise InvalidDelta(f"its description is no sound JSON: {problem}") from None
     format_name = description.get("format")
     if (
         isinstance(format_name, str)
@@ -153,7 +169,7 @@ def _description(metadata: object) -> dict[str, Any]:
         and _is_name(base["fingerprint"])
         and all(base[key] is None or _is_name(base[key]) for key in ("repo", "revision"))
         and isinstance(axes, dict)
-        and len(axes) <= MOST_TENSORS
+        and len(axes) <= MOST_WEIGHTS
         and all(_is_name(name) and name.isascii() and axis in AXES for name, axis in axes.items())
     )
     if not sound:
@@ -181,40 +197,14 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MOST_NAME and value.isprintable()
 
 
-def _tensor(entry: object, part: str, body: memoryview) -> Tensor:
+def _tensor(place: TensorPlace, part: str, data: bytes) -> Tensor:
     dtype_name, dtype = PARTS[part]
-    if not isinstance(entry, dict) or entry.get("dtype") != dtype_name:
+    if place.dtype != dtype_name:
         raise InvalidDelta(f"a tensor {part} is not of type {dtype_name}")
-    shape, offsets = entry.get("shape"), entry.get("data_offsets")
-    if not (_naturals(shape) and _naturals(offsets) and len(shape) <= 2 == len(offsets)):
-        raise InvalidDelta(f"the shape or place of a tensor {part} is not made of whole numbers")
-    if part in PARTS_OF[LOW_RANK] and shape and shape[0] > MOST_RANK:
+    if part in PARTS_OF[LOW_RANK] and place.shape and place.shape[0] > MOST_RANK:
         raise InvalidDelta(f"a change has a rank of more than {MOST_RANK:,}")
-    count = 1
-    for length in shape:
-        count *= length
-    start, end = offsets
-    if count == 0 or not start < end <= len(body) or end - start != count * dtype.itemsize:
-        raise InvalidDelta(f"a tensor {part} is empty, cut short or of another size than it says")
+    if place.start == place.end:
+        raise InvalidDelta(f"a tensor {part} is empty")
     # A copy: the buffer would be read-only and need not be aligned.
-    return torch.frombuffer(bytearray(body[start:end]), dtype=dtype).reshape(shape)
-
-
-def _naturals(value: object) -> TypeGuard[list[int]]:
-    return (
-        isinstance(value, list)
-        and len(value) <= 2
-        and all(type(item) is int and 0 <= item <= _MOST_NUMBER for item in value)
-    )
-
-
-def _object(text: object, field: str) -> dict[str, Any]:
-    if not isinstance(text, (str, bytes)):
-        raise InvalidDelta(f"its {field} is not a JSON object")
-    try:
-        value = parse_json(text, max_values=MOST_VALUES, max_depth=MOST_DEPTH)
-    except JsonProblem as problem:
-        raise InvalidDelta(f"its {field} is no sound JSON: {problem}") from None
-    if not isinstance(value, dict):
-        raise InvalidDelta(f"its {field} is not a JSON object")
-    return value
+    numbers = bytearray(memoryview(data)[place.start : place.end])
+    return torch.frombuffer(numbers, dtype=dtype).reshape(place.shape)

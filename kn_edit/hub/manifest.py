@@ -19,7 +19,7 @@ from kn_edit.errors import InvalidRecipe
 from kn_edit.hub.records import MOST_RECORD as MOST_RECORD
 from kn_edit.hub.records import read_record as read_record
 from kn_edit.hub.records import record_json as record_json
-from kn_edit.untrusted import JsonProblem, parse_json
+from kn_edit.untrusted import JsonProblem, parse_object
 
 FOLDER = "kn_edit"
 PUBLISHED = f"{FOLDER}/published.json"
@@ -78,9 +78,6 @@ def record_path(edit: str) -> str:
 
 def _object(data: bytes, path: Path) -> dict[str, Any]:
     try:
-        value = parse_json(data, max_values=MOST_MANIFEST_VALUES, max_depth=10)
+        return parse_object(data, max_values=MOST_MANIFEST_VALUES, max_depth=10)
     except JsonProblem as problem:
         raise InvalidRecipe(path, str(problem)) from None
-    if not isinstance(value, dict):
-        raise InvalidRecipe(path, "its JSON is not an object")
-    return value

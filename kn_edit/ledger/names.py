@@ -12,8 +12,9 @@ from kn_edit.ledger.events import head_id
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.reading import fingerprint
 from kn_edit.ledger.records import BRANCH
-from kn_edit.ledger.stored import DamagedRow, Row, is_sound_text
+from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import edits, refs, versions
+from kn_edit.untrusted import encodable
 
 LEAST_DIGITS = 8
 HEAD = "head"
@@ -36,7 +37,7 @@ def find_version(connection: Connection, name: str) -> str:
         return head_id(connection)
     if name.lower() in ROOTS:
         return root_id(connection)
-    if not is_sound_text(name):
+    if not encodable(name):
         raise UnknownId("version", name)
     ref = BRANCH if name.lower() == BRANCH else name
     named = connection.execute(select(refs.c.version_id).where(refs.c.name == ref)).first()

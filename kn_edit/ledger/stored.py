@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from kn_edit.untrusted import JsonProblem, parse_json
+from kn_edit.untrusted import JsonProblem, encodable, parse_json
 
 
 class DamagedRow(ValueError):
@@ -31,7 +31,7 @@ class Row:
     def text(self, column: str) -> str:
         """A column that holds text. Raises DamagedRow."""
         value = self._values[column]
-        if not isinstance(value, str) or not is_sound_text(value):
+        if not isinstance(value, str) or not encodable(value):
             raise self._damaged(column, "text")
         return value
 
@@ -84,10 +84,5 @@ def stored_json(value: object) -> Any:
 
 
 def any_text(data: bytes) -> str:
-    """Text of a column, also where it is not UTF-8; `is_sound_text` tells them apart."""
+    """Text of a column, also where it is not UTF-8; `encodable` tells them apart."""
     return data.decode("utf-8", "surrogateescape")
-
-
-def is_sound_text(value: str) -> bool:
-    """Whether a text can be written as UTF-8 again."""
-    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)

@@ -10,8 +10,8 @@ from typing import Any
 from kn_edit.errors import MalformedCheckpoint
 from kn_edit.models.families import Family, family_of
 from kn_edit.models.foreign import foreign_code
-from kn_edit.models.header import printable
 from kn_edit.models.shards import CONFIG, SINGLE, read_config
+from kn_edit.tensor_header import printable
 
 MOST_LAYERS = 1000
 _MOST_NUMBER = 2**53

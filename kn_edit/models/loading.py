@@ -23,8 +23,8 @@ from kn_edit.errors import (
 from kn_edit.models.configs import attention_in, checked_config, config_of, family_in
 from kn_edit.models.families import Family
 from kn_edit.models.foreign import foreign_code
-from kn_edit.models.header import printable
 from kn_edit.models.shards import Shards, read_config, read_settings
+from kn_edit.tensor_header import printable
 
 GENERATION = "generation_config.json"
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

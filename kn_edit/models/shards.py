@@ -26,15 +26,9 @@ from kn_edit.errors import (
     QuantisedWeights,
     TensorMissing,
 )
-from kn_edit.models.header import (
-    MOST_TENSORS,
-    Entry,
-    HeaderProblem,
-    printable,
-    read_header,
-    read_json,
-)
-from kn_edit.untrusted import open_regular, read_bounded
+from kn_edit.models.header import LIMITS, Entry, read_header
+from kn_edit.tensor_header import HeaderProblem, printable
+from kn_edit.untrusted import JsonProblem, open_regular, parse_object, read_bounded
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -73,8 +67,8 @@ class Shards:
         check_files(str(folder), names)
         check_config(str(folder), folder)
         places = _places(folder, names)
-        if len(places) > MOST_TENSORS:
-            problem = f"it holds {len(places):,} tensors, more than the {MOST_TENSORS:,} allowed"
+        if len(places) > LIMITS.tensors:
+            problem = f"it holds {len(places):,} tensors, more than the {LIMITS.tensors:,} allowed"
             raise MalformedCheckpoint(folder, problem)
         entries = {name: first for name, (first, *_) in places.items()}
         copies = {name: (*duplicates,) for name, (_, *duplicates) in places.items() if duplicates}
@@ -227,7 +221,7 @@ def _is_pickle(name: str) -> bool:
 def index_of(folder: Path) -> dict[str, str]:
     """The shard of each tensor as the index of a checkpoint names it. MalformedCheckpoint."""
     index = folder / INDEX
-    facts = _json_file(index, MOST_INDEX_BYTES, 2 * MOST_TENSORS)
+    facts = _json_file(index, MOST_INDEX_BYTES, 2 * LIMITS.tensors)
     weight_map = facts.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise MalformedCheckpoint(index, "it has no weight_map")
@@ -269,7 +263,7 @@ def _json_file(
     path: Path, max_bytes: int = MOST_CONFIG_BYTES, max_values: int = MOST_CONFIG_VALUES
 ) -> dict[str, Any]:
     with _blaming(path):
-        return read_json(read_bounded(path, max_bytes), max_values=max_values)
+        return parse_object(read_bounded(path, max_bytes), max_values=max_values)
 
 
 @contextmanager
@@ -278,5 +272,7 @@ def _blaming(path: Path) -> Iterator[None]:
         yield
     except HeaderProblem as problem:
         raise MalformedCheckpoint(path, str(problem)) from None
+    except JsonProblem as problem:
+        raise MalformedCheckpoint(path, f"its JSON cannot be read: {problem}") from None
     except OSError as error:
         raise MalformedCheckpoint(path, error.strerror or str(error)) from error

@@ -22,9 +22,8 @@ from kn_edit.errors import (
 )
 from kn_edit.models.companions import TOKENIZER, matching
 from kn_edit.models.foreign import foreign_code, muted
-from kn_edit.models.header import HeaderProblem, read_json
 from kn_edit.models.shards import CONFIG
-from kn_edit.untrusted import read_bounded
+from kn_edit.untrusted import JsonProblem, parse_object, read_bounded
 
 SETTINGS = "tokenizer_config.json"
 WHOLE = "tokenizer.json"
@@ -112,9 +111,9 @@ def _copy(folder: Path, scratch: Path, config: Mapping[str, Any], embeddings: in
 
 def _json(path: Path, data: bytes, most_values: int) -> dict[str, Any]:
     try:
-        return read_json(data, max_values=most_values)
-    except HeaderProblem as problem:
-        raise MalformedCheckpoint(path, str(problem)) from None
+        return parse_object(data, max_values=most_values)
+    except JsonProblem as problem:
+        raise MalformedCheckpoint(path, f"its JSON cannot be read: {problem}") from None
 
 
 def _settings(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:

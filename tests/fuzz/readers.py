@@ -16,8 +16,9 @@ from kn_edit.facts import load_relation, read_cases, read_sentences
 from kn_edit.hub.manifest import Published
 from kn_edit.hub.names import check_repo, check_revision, split_revision
 from kn_edit.ledger.names import check_tag
-from kn_edit.models.header import HeaderProblem, read_header
+from kn_edit.models.header import read_header
 from kn_edit.neuron import NeuronId
+from kn_edit.tensor_header import HeaderProblem
 
 Reader = Callable[[bytes], object]
 PLACE = Path("a file")
