@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kn_edit.errors import HubFailed, InvalidRecipe, KnEditError, NoWriteAccess, RepoNotFound
-from kn_edit.hub.failures import explained, is_passing, line
+from kn_edit.hub.failures import explained, is_passing
 from kn_edit.hub.names import is_commit
 from kn_edit.hub.parts import Stored
 from kn_edit.hub.session import quiet_session
+from kn_edit.models.hub_failures import line
 from kn_edit.models.hub_http import MOST, UnrulyHub, sent_token, struck
 
 MOST_SECONDS = 600.0  # that one small file may take

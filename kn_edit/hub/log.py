@@ -7,8 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from kn_edit.hub.client import MOST_NAME, Commit, Hub
-from kn_edit.hub.failures import line
 from kn_edit.hub.manifest import is_form
+from kn_edit.models.hub_failures import line
 
 MOST_NAMES = 20  # branches and tags of one commit that are shown
 

@@ -24,9 +24,9 @@ from kn_edit.errors import (
 from kn_edit.models.cache import DEMO, DEMO_BERT, DEMOS
 from kn_edit.models.companions import COMPANIONS
 from kn_edit.models.demo import demo_folder
-from kn_edit.models.failing_system import is_of_disk, network_words
 from kn_edit.models.families import family_of
-from kn_edit.models.hub_http import UnrulyHub, guarded_client, struck, tokens_in_use
+from kn_edit.models.hub_failures import HubCause, failure_of, line
+from kn_edit.models.hub_http import UnrulyHub, guarded_client, struck
 from kn_edit.models.shards import (
     CONFIG,
     INDEX,
@@ -37,7 +37,6 @@ from kn_edit.models.shards import (
     index_of,
     read_config,
 )
-from kn_edit.safetext import escaped, shortened, without_secrets
 from kn_edit.untrusted import path_of
 
 SMALL = (*COMPANIONS, INDEX)
@@ -249,63 +248,66 @@ def _translated(model: str) -> Iterator[None]:
 
     All of them, because they share no base: HTTP libraries, Xet and the cache each raise their own.
     """
-    from huggingface_hub import constants
-
     try:
         yield
     except KnEditError:
         raise
-    except OSError as error:
-        if is_of_disk(error):
-            place = Path(os.fsdecode(error.filename or constants.HF_HUB_CACHE))
-            raise CannotWrite(place, error.strerror or "no reason given") from error
-        raise _hub_error(model, error) from struck(error)
     except Exception as error:
         raise _hub_error(model, error) from struck(error)
 
 
-def _hub_error(model: str, error: Exception) -> HubLoadFailed:
-    from huggingface_hub import errors
+# What a failed request means for a model, and what to do about it. {repo}, {words}: to be filled in
+_UNREACHABLE = (
+    "the Hub cannot be reached and the model is not in its cache",
+    "check the connection and HF_HUB_OFFLINE, or name a folder",
+)
+_PROBLEMS = {
+    HubCause.BAD_NAME: (
+        "this is neither a folder nor a Hub id",
+        "write a Hub id as org/name or org/name@revision",
+    ),
+    HubCause.GATED: (
+        "its owner asks you to accept conditions",
+        "do so at huggingface.co/{repo}, then log in with `hf auth login`",
+    ),
+    HubCause.NO_REPOSITORY: (
+        "there is no such model, or it is private",
+        "check the spelling, name a folder that exists, or log in with `hf auth login`",
+    ),
+    HubCause.NO_REVISION: (
+        "the model has no such revision",
+        "name a branch, a tag or a commit of it after the @",
+    ),
+    HubCause.NOT_CACHED: _UNREACHABLE,
+    HubCause.OFFLINE: _UNREACHABLE,
+    HubCause.NO_TOKEN: (
+        "the Hub does not know who you are",
+        "log in with `hf auth login`, or name a folder",
+    ),
+    HubCause.FORBIDDEN: (
+        "you may not read it: {words}",
+        "log in as somebody who may, or name a folder",
+    ),
+    HubCause.UNRULY: ("the Hub {words}", "name another model, or a folder"),
+}
+_TRY_LATER = "try again later, or name a folder"
 
-    unreachable = "the Hub cannot be reached and the model is not in its cache"
-    cases: tuple[tuple[type[Exception], str, str], ...] = (
-        (
-            errors.HFValidationError,
-            "this is neither a folder nor a Hub id",
-            "write a Hub id as org/name or org/name@revision",
-        ),
-        (
-            errors.GatedRepoError,
-            "its owner asks you to accept conditions",
-            f"do so at huggingface.co/{model.partition('@')[0]}, then log in with `hf auth login`",
-        ),
-        (
-            errors.RepositoryNotFoundError,
-            "there is no such model, or it is private",
-            "check the spelling, name a folder that exists, or log in with `hf auth login`",
-        ),
-        (
-            errors.RevisionNotFoundError,
-            "the model has no such revision",
-            "name a branch, a tag or a commit of it after the @",
-        ),
-        (
-            errors.LocalEntryNotFoundError,
-            unreachable,
-            "check the connection and HF_HUB_OFFLINE, or name a folder",
-        ),
+
+def _hub_error(model: str, error: Exception) -> KnEditError:
+    """One of our errors for any of theirs, about a model that was to be fetched."""
+    from huggingface_hub import constants
+
+    failure = failure_of(error)
+    if failure.cause is HubCause.DISK:
+        return CannotWrite(failure.place or Path(constants.HF_HUB_CACHE), failure.words)
+    if failure.cause is HubCause.NONSENSE:  # of the client's own cache, say: its words tell more
+        return HubLoadFailed(model, line(str(error)) or type(error).__name__, _TRY_LATER)
+    problem, advice = _PROBLEMS.get(failure.cause, ("the Hub {words}", _TRY_LATER))
+    return HubLoadFailed(
+        model,
+        problem.replace("{words}", failure.words),
+        advice.replace("{repo}", model.partition("@")[0]),
     )
-    for kind, problem, advice in cases:
-        if isinstance(error, kind):
-            return HubLoadFailed(model, problem, advice)
-    if isinstance(error, UnrulyHub):
-        return HubLoadFailed(model, f"the Hub {error}", "name another model, or a folder")
-    silence = network_words(error)
-    if silence is not None:
-        return HubLoadFailed(model, f"the Hub {silence}", "try again later, or name a folder")
-    words = " ".join(without_secrets(str(error)[:2000], *tokens_in_use()).split())
-    problem = shortened(escaped(words), 200) or type(error).__name__
-    return HubLoadFailed(model, problem, "try again later, or name a folder")
 
 
 @contextmanager
