@@ -65,7 +65,7 @@ def _pack(name: str) -> tuple[str, ...]:
         sum(each.held_out for each in templates),
     )
     what = json.loads(raw)["description"]
-    return (f"`{name}`", what, *map(str, counts), relation.source, relation.licence)
+    return (f"`{name}`", what, *map(str, counts), relation.source, relation.license)
 
 
 def methods() -> str:

@@ -23,7 +23,7 @@ from kn_edit.checkpoints.folders import (
 from kn_edit.checkpoints.materialise import export_checkpoint, published_names
 from kn_edit.errors import CannotWrite, LinkLeadsOutside, WriteUnknown
 from kn_edit.models.shards import Shards
-from kn_edit.workspace.publishing import _local_licence
+from kn_edit.workspace.publishing import _local_license
 
 SECRET = "aws_secret_access_key = precious"
 
@@ -171,13 +171,13 @@ def test_folders_that_link_to_each_other_end(model, tmp_path):
     assert len(found) == 4
 
 
-def test_no_licence_is_taken_from_a_linked_card(model, home):
+def test_no_license_is_taken_from_a_linked_card(model, home):
     (home / "card").write_text("---\nlicense: mit\n---\n")
     (model / "README.md").symlink_to(home / "card")
-    assert "mit" not in _local_licence(model).values()
+    assert "mit" not in _local_license(model).values()
     (model / "README.md").unlink()
     (model / "README.md").write_text("---\nlicense: mit\n---\n")
-    assert "mit" in _local_licence(model).values()
+    assert "mit" in _local_license(model).values()
 
 
 # --- folders that appear whole -------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_every_family_has_a_row():
         assert f"\n| `{family.model_type}` | {family.kind} | `{family.layers}` |" in page
 
 
-def test_every_pack_has_a_row_with_its_counts_source_and_licence():
+def test_every_pack_has_a_row_with_its_counts_source_and_license():
     page = (DOCS / "facts.md").read_text(encoding="utf-8")
     for name in bundled():
         relation = load_relation(name)
@@ -141,7 +141,7 @@ def test_every_pack_has_a_row_with_its_counts_source_and_licence():
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         held_out = sum(template.held_out for template in relation.templates)
         assert cells[2:4] == [str(len(relation.facts)), str(len(relation.templates))]
-        assert cells[5:] == [str(held_out), relation.source, relation.licence]
+        assert cells[5:] == [str(held_out), relation.source, relation.license]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_every_table_of_the_ledger_is_described():
 
 def test_every_verb_and_every_name_for_python_users_is_described():
     page = (DOCS / "python.md").read_text(encoding="utf-8")
-    verbs = [name for name in vars(Workspace) if not name.startswith("_")]
+    verbs = [name for name in dir(Workspace) if not name.startswith("_")]
     for name in (*verbs, *kn_edit.workspace.__all__):
         assert re.search(rf"\b{name}\b", page), name
 

@@ -127,7 +127,7 @@ def test_prompts_of_a_pack_begin_with_a_capital_letter(name: str) -> None:
 def test_a_pack_says_where_it_comes_from(name: str) -> None:
     relation = load_relation(name)
     assert relation.source
-    assert relation.licence
+    assert relation.license
 
 
 def test_what_the_packs_say_of_some_subjects() -> None:

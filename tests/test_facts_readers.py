@@ -168,7 +168,7 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_a_users_pack_is_loaded_by_path(written) -> None:
     relation = load_relation(written(PACK, "colour.json"))
-    assert (relation.name, relation.source, relation.licence) == ("colour", "made up", "CC0-1.0")
+    assert (relation.name, relation.source, relation.license) == ("colour", "made up", "CC0-1.0")
     assert relation.fact("snow").answer == "white"
     assert [template.held_out for template in relation.templates] == [False, True]
 

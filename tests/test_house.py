@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -22,6 +23,7 @@ PACKAGE = "kn_edit"
 MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
     "canonical": set(),
+    "later": set(),
     "plugins": set(),
     "atomic": set(),
     "safetext": set(),
@@ -72,6 +74,7 @@ FOR_EVERYONE = {
     "untrusted",
     "atomic",
     "canonical",
+    "later",
     "plugins",
     "safetext",
     "credentials",
@@ -99,6 +102,9 @@ AT_HOME: dict[str, set[str]] = {
     "matplotlib": {"evaluation.plots"},
     "jinja2": {"evaluation.report", "models.chat"},
 }
+LATER = "later"  # kn_edit.later names a module that is loaded when something of it is used
+MOST_LATE = 82  # imports of the package that wait for a call, by whatever means
+MOST_LINES = 140  # of the median file
 HEAVY = {"torch", "transformers", "huggingface_hub", "numpy", "safetensors"}
 
 
@@ -122,17 +128,22 @@ def module_of(path: Path) -> str:
 def imports_of(path: Path, modules: set[str]) -> Iterator[Import]:
     """Every import of a file, inside functions too, by the module that it reaches."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    guarded = {
+    guarded = guarded_by_type_checking(tree)
+    own = module_of(path).removeprefix(f"{PACKAGE}.")
+    for node in ast.walk(tree):
+        for target in targets(node, modules):
+            yield Import(own, target, node in guarded)
+
+
+def guarded_by_type_checking(tree: ast.AST) -> set[ast.AST]:
+    """What only type checkers read."""
+    return {
         inner
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for statement in node.body
         for inner in ast.walk(statement)
     }
-    own = module_of(path).removeprefix(f"{PACKAGE}.")
-    for node in ast.walk(tree):
-        for target in targets(node, modules):
-            yield Import(own, target, node in guarded)
 
 
 def targets(node: ast.AST, modules: set[str]) -> Iterator[str]:
@@ -143,6 +154,14 @@ def targets(node: ast.AST, modules: set[str]) -> Iterator[str]:
         for alias in node.names:
             inner = f"{node.module}.{alias.name}"
             yield inner if inner in modules else str(node.module)
+    elif isinstance(node, ast.Call) and calls(node, LATER):
+        yield ast.literal_eval(node.args[0])
+
+
+def calls(node: ast.AST, name: str) -> bool:
+    """Whether a node calls a function of this name, whatever that is taken from."""
+    function = getattr(node, "func", None)
+    return getattr(function, "id", getattr(function, "attr", None)) == name
 
 
 FILES = sorted((ROOT / PACKAGE).rglob("*.py"))
@@ -193,6 +212,85 @@ def test_no_two_files_import_each_other_by_any_way_round():
         if not one.typing_only:
             graph.setdefault(f"{PACKAGE}.{one.file}", set()).add(one.target)
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which names the way
+
+
+def late_imports(tree: ast.AST) -> int:
+    """How many imports of the package by itself wait until a function runs, or a name is used.
+
+    Counted are import statements in functions, modules that are named to `later`, and calls that
+    import by a name.
+    """
+    functions = (
+        node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    )
+    inside = {inner for function in functions for inner in ast.walk(function)}
+    statements = (
+        isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == PACKAGE
+        for node in inside
+    )
+    by_name = (
+        calls(node, name)
+        for node in ast.walk(tree)
+        for name in (LATER, "import_module", "__import__")
+    )
+    return sum(statements) + sum(by_name)
+
+
+def test_few_imports_wait_for_a_call():
+    counts = {
+        module_of(path): late_imports(ast.parse(path.read_text(encoding="utf-8"))) for path in FILES
+    }
+    waiting = {module: count for module, count in counts.items() if count}
+    assert sum(waiting.values()) <= MOST_LATE, waiting
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("from kn_edit.facts import Case", 0),
+        ("def f():\n    from kn_edit.facts import Case, Fact", 1),
+        ("def f():\n    from torch import nn", 0),
+        ("async def f():\n    def g():\n        from kn_edit import facts", 1),
+        ("facts = later('kn_edit.facts')", 1),
+        ("def f():\n    importlib.import_module(name)", 1),
+    ],
+)
+def test_which_imports_wait(code, count):
+    assert late_imports(ast.parse(code)) == count
+
+
+def loaded_later(tree: ast.AST) -> list[tuple[str, str]]:
+    """Each name that is bound to a module that is loaded later, with that module."""
+    return [
+        (ast.unparse(node.targets[0]), *targets(node.value, MODULES))
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and calls(node.value, LATER)
+    ]
+
+
+def checked_as(tree: ast.AST) -> set[tuple[str, str]]:
+    """Each name that is imported for type checkers, with the module that it stands for."""
+    return {
+        (alias.asname or alias.name, f"{node.module}.{alias.name}")
+        for node in guarded_by_type_checking(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_a_module_that_is_loaded_later_is_checked_as_the_same_module():
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+    later = {path: loaded_later(tree) for path, tree in trees.items()}
+    assert sum(map(len, later.values())) > 5
+    for path, tree in trees.items():
+        assert {*later[path]} <= checked_as(tree), path
+        assert len(later[path]) == sum(calls(node, LATER) for node in ast.walk(tree)), path
+        assert {module for _, module in later[path]} <= MODULES, path
+
+
+def test_half_of_the_files_are_short():
+    lengths = [path.read_text(encoding="utf-8").count("\n") for path in FILES]
+    assert statistics.median(lengths) <= MOST_LINES
 
 
 def test_packages_of_others_stay_in_their_rooms():

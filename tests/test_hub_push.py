@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,8 @@ from workspaces import (
 from kn_edit.edits.calibrate import Settings
 from kn_edit.hub.names import check_repo, check_revision
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.publishing import PushSettings
+from kn_edit.workspace.verbs.hub import PushOptions
 
 THOROUGH = replace(
     quick(*((layer, index) for layer in (0, 1) for index in range(32))),
@@ -462,7 +464,29 @@ def test_every_card_pleases_the_hub(form, hub, desk, workspace):
     assert "the new answer is first on 0% of its own prompts" in text
 
 
-def test_a_licence_that_the_hub_does_not_know_stops_the_push(hub, desk, workspace):
+@pytest.mark.parametrize("keyword", ["license", "licence"])
+def test_python_users_name_the_license_by_either_spelling(keyword, hub, workspace):
+    code = f"""
+from kn_edit.workspace import Workspace
+from kn_edit.workspace.publishing import PushSettings
+from kn_edit.workspace.verbs.hub import PushOptions
+
+with Workspace.open({str(workspace.folder)!r}) as workspace:
+    workspace.push({REPO!r}, form="delta", branch="mine", tag="v1", {keyword}="mit")
+"""
+    hub.create(REPO)
+    done = hub_client(hub, code, token=TOKEN)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ModelCard(hub.read(REPO, "README.md", "v1").decode()).data.license == "mit"
+
+
+def test_a_keyword_that_push_does_not_have_is_a_type_error(workspace):
+    assert PushOptions.__annotations__.keys() == {field.name for field in fields(PushSettings)}
+    with pytest.raises(TypeError, match="brnch"):
+        workspace.push(REPO, brnch="mine")  # type: ignore[call-arg]
+
+
+def test_a_license_that_the_hub_does_not_know_stops_the_push(hub, desk, workspace):
     hub.create(REPO)
     head = hub.head(REPO)
     ran = desk("push", REPO, "--license", "Apache-2.0")

@@ -33,7 +33,7 @@ ALLOWED: dict[str, tuple[float, int, int]] = {
     "errors": (2.0, 0, 0),
     "hub": (0.5, 0, 0),
     "ledger": (0.5, 0, 0),
-    "workspace": (0.5, 0, 1),
+    "workspace": (0.5, 0, 0),
 }
 
 

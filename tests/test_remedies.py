@@ -43,6 +43,7 @@ from kn_edit.errors import (
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.facts import read_cases
 from kn_edit.workspace import Kind, Search, Workspace, case_of, methods
+from kn_edit.workspace.verbs.hub import PushOptions
 
 PACKAGE = Path(kn_edit.workspace.__file__).parents[1]
 FLAG = re.compile(r"--[a-z]")
@@ -74,6 +75,7 @@ def parameters() -> set[str]:
     return {
         *(name for call in (*verbs, *makers) for name in inspect.signature(call).parameters),
         *(field.name for method in classes for field in dataclasses.fields(method)),
+        *PushOptions.__annotations__,
     }
 
 

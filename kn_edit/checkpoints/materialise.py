@@ -139,7 +139,7 @@ def checkpoint_files(export: Export, scratch: Path) -> dict[str, bytes | Path]:
 
 
 def published_names(shards: Shards) -> list[str]:
-    """The files of a checkpoint that are published: weights, config, tokenizer, licence.
+    """The files of a checkpoint that are published: weights, config, tokenizer, license.
 
     The folder may hold more, such as notes or optimizer states: those stay at home.
     """

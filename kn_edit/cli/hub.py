@@ -46,7 +46,7 @@ branch_option = click.option(
 @click.option("--pr", "offer", is_flag=True, help="Offer it as a pull request.")
 @click.option("--private", is_flag=True, help="Only you see a repository that this makes.")
 @max_rank_option
-@click.option("--license", "licence", metavar="L", help="As the Hub spells it (that of the base).")
+@click.option("--license", metavar="L", help="As the Hub spells it (that of the base).")
 @follow_links_option
 @output_options
 @pass_workspace
@@ -60,7 +60,7 @@ def push(
     offer: bool,
     private: bool,
     max_rank: int | None,
-    licence: str | None,
+    license: str | None,
     follow_links: bool,
     output: Output,
 ) -> None:
@@ -89,7 +89,7 @@ def push(
             offer=offer,
             private=private,
             most_rank=max_rank,
-            licence=licence,
+            license=license,
             follow_links=follow_links,
         )
     _show(pushed, output)

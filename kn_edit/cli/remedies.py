@@ -18,7 +18,7 @@ COMMAND_LINE = WordingTable(
         Remedy.KEEP_BOTH: "--both",
         Remedy.KEEP_OURS: "--ours",
         Remedy.KEEP_THEIRS: "--theirs",
-        Remedy.LICENCE: "--license",
+        Remedy.LICENSE: "--license",
         Remedy.MAX_RANK: "--max-rank",
         Remedy.METHOD: "--method {0}",
         Remedy.MOVE: "--move",

@@ -236,7 +236,7 @@ class CardRefused(KnEditError):
     def __str__(self) -> str:
         return (
             f"the Hub refuses the model card of {self.repo} ({self.faults}), so nothing was "
-            "committed" + self.steps("name a licence that it knows with {licence}")
+            "committed" + self.steps("name a license that it knows with {licence}")
         )
 
 

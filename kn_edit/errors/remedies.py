@@ -31,7 +31,7 @@ class Remedy(StrEnum):
     KEEP_BOTH = auto()
     KEEP_OURS = auto()
     KEEP_THEIRS = auto()
-    LICENCE = auto()
+    LICENSE = "licence"  # as programs read it in JSON
     MAX_RANK = auto()
     METHOD = auto()
     MOVE = auto()
@@ -141,7 +141,7 @@ PYTHON = WordingTable(
         Remedy.KEEP_BOTH: "keep='both'",
         Remedy.KEEP_OURS: "keep='ours'",
         Remedy.KEEP_THEIRS: "keep='theirs'",
-        Remedy.LICENCE: "`licence`",
+        Remedy.LICENSE: "`license`",
         Remedy.MAX_RANK: "`most_rank`",
         Remedy.METHOD: "how={0}",
         Remedy.MOVE: "move=True",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kn_edit.errors import require_number
-from kn_edit.evaluation.metrics import Metrics
+
+if TYPE_CHECKING:
+    from kn_edit.evaluation.metrics import Metrics
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def pack_of(pack: Place) -> Relation:
         templates=_templates(templates),
         facts=_facts(name, facts),
         source=_optional(pack, "source"),
-        licence=_optional(pack, "licence"),
+        license=_optional(pack, "licence"),
     )
 
 

@@ -103,7 +103,7 @@ def _relation(root: Path, layout: _Layout, name: str) -> Relation:
         templates=_templates(root / layout.patterns / f"{name}.jsonl"),
         facts=_facts(name, root / layout.triples / f"{name}.jsonl"),
         source="ParaRel (Elazar et al. 2021)",
-        licence="MIT",
+        license="MIT",
     )
 
 

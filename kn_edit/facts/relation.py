@@ -20,8 +20,13 @@ class Relation:
     templates: tuple[Template, ...]
     facts: tuple[Fact, ...] = ()
     source: str = ""
-    licence: str = ""
+    license: str = ""
     unnamed: bool = False
+
+    @property
+    def licence(self) -> str:
+        """The license, as packs spell it."""
+        return self.license
 
     def fact(self, subject: str, answer: str | None = None) -> Fact:
         """The fact about a subject, known by any case and without its `the`; with an answer, any.

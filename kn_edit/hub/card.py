@@ -26,16 +26,16 @@ UNKNOWN = {"license": "other", "license_name": "unknown"}
 MOST_FACTS = 200  # of one edit
 MOST_CELL = 300  # characters
 DIGITS = 12  # of an id, in a list
-_LICENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
+_LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,60}")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What the base is called on the Hub, and its licence as a card states it."""
+    """What the base is called on the Hub, and its license as a card states it."""
 
     repo: str | None
     revision: str | None
-    licence: Mapping[str, str]
+    license: Mapping[str, str]
     init: str  # what `kn-edit init` takes to begin with this base
     remark: str = ""
 
@@ -53,13 +53,13 @@ DEMOS = {
 }
 
 
-def licence_of(card: str) -> dict[str, str]:
-    """The licence that a model card states; `other`, unknown, where it states none."""
+def license_of(card: str) -> dict[str, str]:
+    """The license that a model card states; `other`, unknown, where it states none."""
     from huggingface_hub import ModelCard
 
     data: dict[str, Any] = vars(ModelCard(card, ignore_metadata_errors=True).data)
     stated = data.get("license")
-    if not isinstance(stated, str) or not _LICENCE.fullmatch(stated):
+    if not isinstance(stated, str) or not _LICENSE.fullmatch(stated):
         return dict(UNKNOWN)
     details = {name: data.get(name) for name in ("license_name", "license_link")}
     return {"license": stated} | {
@@ -102,7 +102,7 @@ def _metadata(repo: str, version: Version, form: ExportForm, origin: Origin) -> 
 
     task, _ = _task(version)
     data: dict[str, Any] = {
-        **origin.licence,
+        **origin.license,
         "library_name": form.library,
         "pipeline_tag": task,
         "tags": list(TAGS),
@@ -133,7 +133,7 @@ def _summary(version: Version, form: ExportForm, origin: Origin) -> str:
         f"| base | {base}{origin.remark} |\n"
         f"| base revision | {_code(origin.revision or 'none pinned')} |\n"
         f"| base fingerprint | `{version.base.fingerprint}` |\n"
-        f"| licence | {_cell(origin.licence['license'])} |"
+        f"| license | {_cell(origin.license['license'])} |"
     )
 
 

@@ -184,7 +184,12 @@ class Hub:
         )
 
     def upload(
-        self, additions: Sequence[Any], branch: str, *, offer: bool, moved: Callable[[int], None]
+        self,
+        additions: Sequence[Any],
+        branch: str,
+        *,
+        pull_request: bool,
+        moved: Callable[[int], None],
     ) -> None:
         """Send the large files, which changes nothing that anybody sees. moved: counts files.
 
@@ -196,7 +201,7 @@ class Hub:
         for group in [*([addition] for addition in weights), rest]:
             with self._asking(branch):
                 self.api.preupload_lfs_files(
-                    self.repo, group, revision=branch, create_pr=offer, free_memory=False
+                    self.repo, group, revision=branch, create_pr=pull_request, free_memory=False
                 )
             moved(len(group))
 
@@ -208,7 +213,7 @@ class Hub:
         title: str,
         note: str,
         *,
-        offer: bool = False,
+        pull_request: bool = False,
     ) -> tuple[str, str | None]:
         """Ask once for a commit on top of `parent`; its id, and the ref of its pull request."""
         with self._asking(branch):
@@ -219,7 +224,7 @@ class Hub:
                 commit_description=note,
                 revision=branch,
                 parent_commit=parent,
-                create_pr=offer,
+                create_pr=pull_request,
             )
             ref = commit_info.pr_revision
             if ref is not None and not re.fullmatch(r"refs/pr/\d{1,9}", ref):

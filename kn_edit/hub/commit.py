@@ -58,7 +58,7 @@ def commit(hub: Hub, plan: Plan, tree: Tree, progress: Progress) -> str:
     """
     if plan.done(tree):
         return plan.head
-    operations = _prepared(hub, plan, tree, progress, offer=False)
+    operations = _prepared(hub, plan, tree, progress, pull_request=False)
     for again in (True, False):
         try:
             commit_id, _ = hub.commit(operations, plan.branch, plan.head, plan.title, plan.note)
@@ -73,7 +73,7 @@ def commit(hub: Hub, plan: Plan, tree: Tree, progress: Progress) -> str:
     raise AssertionError("the last try returns or raises")
 
 
-def offer(
+def propose(
     hub: Hub, plan: Plan, tree: Tree, user: str, progress: Progress
 ) -> tuple[str, str | None, bool]:
     """Make the commit as a pull request, once; its id and ref, and whether it is new.
@@ -86,10 +86,10 @@ def offer(
     pending = _offered(hub, plan, user)
     if pending is not None:
         return *pending, False
-    operations = _prepared(hub, plan, tree, progress, offer=True)
+    operations = _prepared(hub, plan, tree, progress, pull_request=True)
     try:
         commit_id, ref = hub.commit(
-            operations, plan.branch, plan.head, plan.title, plan.note, offer=True
+            operations, plan.branch, plan.head, plan.title, plan.note, pull_request=True
         )
         return commit_id, ref, True
     except KnEditError as failure:
@@ -130,7 +130,9 @@ def _why(failure: KnEditError) -> str:
     return str(failure).partition(";")[0]
 
 
-def _prepared(hub: Hub, plan: Plan, tree: Tree, progress: Progress, *, offer: bool) -> list[object]:
+def _prepared(
+    hub: Hub, plan: Plan, tree: Tree, progress: Progress, *, pull_request: bool
+) -> list[object]:
     """The operations, their large files uploaded."""
     from huggingface_hub import CommitOperationDelete
 
@@ -149,7 +151,7 @@ def _prepared(hub: Hub, plan: Plan, tree: Tree, progress: Progress, *, offer: bo
             progress(f"uploading {size:.1f} MB", done, len(additions))
 
         moved(0)
-        hub.upload(additions, plan.branch, offer=offer, moved=moved)
+        hub.upload(additions, plan.branch, pull_request=pull_request, moved=moved)
         ignored = [
             addition.path_in_repo
             for addition in additions

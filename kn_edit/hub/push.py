@@ -18,7 +18,7 @@ from kn_edit.errors import (
     UploadDiffers,
 )
 from kn_edit.hub.client import Hub
-from kn_edit.hub.commit import Plan, Progress, commit, offer, place_tag
+from kn_edit.hub.commit import Plan, Progress, commit, place_tag, propose
 from kn_edit.hub.manifest import MOST_MANIFEST, PUBLISHED, Published
 from kn_edit.hub.names import MAIN
 from kn_edit.hub.parts import Part, Tree, Wanted
@@ -27,18 +27,18 @@ MOST_COMMITS = 50  # of the history, in which a commit of ours is looked for
 
 
 @dataclass(frozen=True)
-class Order:
-    """Where a version shall be published."""
+class PushTarget:
+    """Where in a repository a version is to be published. private: of a repository that is new"""
 
     branch: str = MAIN
     tag: str | None = None
-    offer: bool = False  # as a pull request
+    as_pull_request: bool = False
     private: bool = False
 
 
 @dataclass(frozen=True)
-class Edition:
-    """What shall be published: a version in a form, and the files that make it."""
+class NewRelease:
+    """What is to be published: a version in a form, and the files that make it."""
 
     version: str
     form: str
@@ -85,14 +85,14 @@ class Place:
     tags: Mapping[str, str]
 
 
-def access(hub: Hub, order: Order, *, create: bool = True) -> Access:
+def access(hub: Hub, target: PushTarget, *, create: bool = True) -> Access:
     """Make sure that the user may do it, before anything is made or sent.
 
     create: whether a repository that is not there will be made
     Raises NotLoggedIn, NoWriteAccess, NotPrivate, RepoNotFound, HubFailed.
     """
     user, organizations = hub.user()
-    if order.offer:  # everybody may, where they may read
+    if target.as_pull_request:  # everybody may, where they may read
         return Access(user, True)
     there = hub.may_write()
     if not there and not create:
@@ -100,72 +100,72 @@ def access(hub: Hub, order: Order, *, create: bool = True) -> Access:
     owner = hub.repo.partition("/")[0]
     if not there and owner not in (user, *organizations):
         raise NoWriteAccess(hub.repo, f"it belongs to {owner}, and you are {user}")
-    if there and order.private and not hub.is_private():
+    if there and target.private and not hub.is_private():
         raise NotPrivate(hub.repo)
     return Access(user, there)
 
 
-def place(hub: Hub, order: Order, who: Access, *, create: bool = True) -> Place:
+def place(hub: Hub, target: PushTarget, who: Access, *, create: bool = True) -> Place:
     """Where to commit; repository and branch are made where they lack.
 
     Raises RepoNotFound, RevisionNotFound, HubFailed.
     """
     if not who.there:
-        hub.create(private=order.private)
+        hub.create(private=target.private)
     refs = hub.refs()
-    head = refs.branches.get(order.branch)
+    head = refs.branches.get(target.branch)
     if head is None:
         start = refs.branches.get(MAIN)
-        if start is None or order.offer or not create:
-            raise RevisionNotFound(hub.repo, order.branch)
-        hub.branch(order.branch, start)
+        if start is None or target.as_pull_request or not create:
+            raise RevisionNotFound(hub.repo, target.branch)
+        hub.branch(target.branch, start)
         head = start
     return Place(who.user, head, hub.tree(head), refs.tags)
 
 
 def publish(
-    hub: Hub, order: Order, remote_branch: Place, edition: Edition, progress: Progress
+    hub: Hub, target: PushTarget, remote_branch: Place, release: NewRelease, progress: Progress
 ) -> Pushed:
-    """Bring the repository to an edition; raises as `commit`, `offer` and `place_tag` do.
+    """Bring the repository to a release; raises as `commit`, `propose` and `place_tag` do.
 
     Files of an earlier push that no longer belong are deleted, if they are still as they were
     pushed. Whatever else stands there stays.
     """
-    gone = _stale(hub, remote_branch, edition.wanted)
+    gone = _stale(hub, remote_branch, release.wanted)
     plan = Plan(
-        branch=order.branch,
+        branch=target.branch,
         head=remote_branch.head,
-        title=edition.title,
-        note=edition.note,
-        wanted=edition.wanted,
+        title=release.title,
+        note=release.note,
+        wanted=release.wanted,
         gone=gone,
     )
     existing_commit = (
-        _existing_commit(hub, plan, edition) if plan.done(remote_branch.tree) else None
+        _existing_commit(hub, plan, release) if plan.done(remote_branch.tree) else None
     )
-    _check_tag(hub, order, remote_branch, existing_commit)
+    _check_tag(hub, target, remote_branch, existing_commit)
     commit_id, ref, new = existing_commit or remote_branch.head, None, existing_commit is None
-    if order.offer:
-        commit_id, ref, new = offer(hub, plan, remote_branch.tree, remote_branch.user, progress)
+    if target.as_pull_request:
+        commit_id, ref, new = propose(hub, plan, remote_branch.tree, remote_branch.user, progress)
     elif new:
         commit_id = commit(hub, plan, remote_branch.tree, progress)
     if new:
         progress("comparing what arrived", 0, 0)
         _verify(hub, plan, commit_id)
-    if order.tag is not None and remote_branch.tags.get(order.tag) != commit_id:
-        place_tag(hub, order.tag, commit_id, f"{edition.title}\n\n{edition.note}")
+    if target.tag is not None and remote_branch.tags.get(target.tag) != commit_id:
+        place_tag(hub, target.tag, commit_id, f"{release.title}\n\n{release.note}")
     missing = plan.missing(remote_branch.tree) if new else {}
     return Pushed(
         repo=hub.repo,
-        branch=order.branch,
+        branch=target.branch,
         commit=commit_id,
-        version=edition.version,
-        form=edition.form,
-        tag=order.tag,
+        version=release.version,
+        form=release.form,
+        tag=target.tag,
         pull_request=ref,
         made=new,
         sent={path: part.size for path, part in missing.items() if isinstance(part, Part)},
-        url=f"{hub.address}/{hub.repo}/tree/{order.tag or ref or order.branch}",
+        url=f"{hub.address}/{hub.repo}/tree/{target.tag or ref or target.branch}",
     )
 
 
@@ -205,21 +205,23 @@ def _stale(hub: Hub, remote_branch: Place, wanted: Mapping[str, Wanted]) -> tupl
     return untouched(hub, rest, remote_branch.tree, remote_branch.head)
 
 
-def _existing_commit(hub: Hub, plan: Plan, edition: Edition) -> str:
+def _existing_commit(hub: Hub, plan: Plan, release: NewRelease) -> str:
     """The commit that brought what the head holds already."""
     for entry in hub.commits(plan.branch)[:MOST_COMMITS]:
-        if edition.note in entry.message and plan.done(hub.tree(entry.id)):
+        if release.note in entry.message and plan.done(hub.tree(entry.id)):
             return entry.id
     return plan.head
 
 
-def _check_tag(hub: Hub, order: Order, remote_branch: Place, existing_commit: str | None) -> None:
+def _check_tag(
+    hub: Hub, target: PushTarget, remote_branch: Place, existing_commit: str | None
+) -> None:
     """Raise TagTaken before anything is sent, where the tag names something else."""
-    if order.tag is None:
+    if target.tag is None:
         return
-    tagged_commit = remote_branch.tags.get(order.tag)
+    tagged_commit = remote_branch.tags.get(target.tag)
     if tagged_commit is not None and tagged_commit != existing_commit:
-        raise TagTaken(hub.repo, order.tag, tagged_commit)
+        raise TagTaken(hub.repo, target.tag, tagged_commit)
 
 
 def _verify(hub: Hub, plan: Plan, commit: str) -> None:

@@ -8,13 +8,13 @@ from kn_edit.hub.log import releases
 from kn_edit.hub.manifest import PUBLISHED
 from kn_edit.hub.names import is_commit
 from kn_edit.hub.parts import Earlier
-from kn_edit.hub.push import Edition, Place, read_published
+from kn_edit.hub.push import NewRelease, Place, read_published
 
 LEAST_DIGITS = 8  # of a version id
 
 
-def earlier(hub: Hub, branch: str, remote_branch: Place, to: str) -> Edition:
-    """The edition that a version, a tag or a commit of the repository holds.
+def earlier(hub: Hub, branch: str, remote_branch: Place, to: str) -> NewRelease:
+    """The release that a version, a tag or a commit of the repository holds.
 
     All of its files are there already, so nothing is uploaded. Raises RevisionNotFound,
     NotPublished.
@@ -26,7 +26,7 @@ def earlier(hub: Hub, branch: str, remote_branch: Place, to: str) -> Edition:
         raise NotPublished(hub.repo, to)
     files = {path: Earlier(tree[path], commit) for path in (*state.files, PUBLISHED)}
     title = f"kn-edit: back to version {state.version[:12]}"
-    return Edition(state.version, state.form, title, files)
+    return NewRelease(state.version, state.form, title, files)
 
 
 def _commit(hub: Hub, branch: str, remote_branch: Place, to: str) -> str:

@@ -15,6 +15,7 @@ from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
 from kn_edit.editing.requests import case_of
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metric import Direction, Figure, Metric, add_metric, metrics
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
 from kn_edit.ledger import (
@@ -36,9 +37,10 @@ from kn_edit.ledger import (
 )
 from kn_edit.ledger.conflicts import Claim, FactConflict, Settled
 from kn_edit.workspace.batch import Batch, BatchRow, RowResult, RowStatus
+from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.opened import Restored
 from kn_edit.workspace.planning import Plan
-from kn_edit.workspace.recording import Edited
-from kn_edit.workspace.workspace import Restored, Workspace
+from kn_edit.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from kn_edit.editing.drafts import Draft
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
     from kn_edit.editing.pace import Forecast
     from kn_edit.editing.scaling import Scaled
     from kn_edit.evaluation.changes import Change
-    from kn_edit.evaluation.gate import Gate
     from kn_edit.hub.log import Release
     from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
@@ -138,7 +139,6 @@ _LATER = {
     "Draft": "kn_edit.editing.drafts",
     "Evaluation": "kn_edit.editing.evaluating",
     "Forecast": "kn_edit.editing.pace",
-    "Gate": "kn_edit.evaluation.gate",
     "Located": "kn_edit.neurons.locate",
     "Pulled": "kn_edit.workspace.publishing",
     "Pushed": "kn_edit.hub.push",

@@ -23,8 +23,8 @@ from kn_edit.errors import (
 from kn_edit.facts import Case
 
 if TYPE_CHECKING:
+    from kn_edit.workspace.edited import Edited
     from kn_edit.workspace.planning import Plan
-    from kn_edit.workspace.recording import Edited
 
 MOST_KEPT = 50  # of the first results, those that were refused keep what was computed
 # What concerns a row alone, from the mildest to the worst; all else ends the run.

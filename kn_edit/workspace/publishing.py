@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.folders import leads_outside
 from kn_edit.checkpoints.form import ExportForm, ExportOptions
-from kn_edit.checkpoints.forms import CheckpointForm
 from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
-from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, licence_of
+from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, license_of
 from kn_edit.hub.client import Hub, connected
 from kn_edit.hub.contents import CARD, Version, check_version, with_history
 from kn_edit.hub.failures import is_passing
 from kn_edit.hub.log import Release, releases
 from kn_edit.hub.names import MAIN, check_repo, check_revision, split_revision
 from kn_edit.hub.pull import Fetched, Receiver, fetch
-from kn_edit.hub.push import Edition, Order, Pushed, access, place, publish
+from kn_edit.hub.push import NewRelease, Pushed, PushTarget, access, place, publish
 from kn_edit.hub.rollback import earlier
 from kn_edit.ledger import Adoption, BaseRecord, Ledger, Publication, VersionRecord
 from kn_edit.ledger.history import version_id
@@ -34,19 +33,34 @@ from kn_edit.untrusted import read_bounded
 from kn_edit.workspace.exporting import export_of
 from kn_edit.workspace.merging import conflicts_between
 
-MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the licence is taken
+MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the license is taken
 
 
-@dataclass(frozen=True)
-class Packing:
-    """In which form a version is published.
+@dataclass(frozen=True, kw_only=True)
+class PushSettings:
+    """What holds for a push unless its caller says otherwise.
 
-    licence: as the Hub spells it; by default that of the base
+    offer: as a pull request; private: of a repository that is new; most_rank: of an adapter
+    license: as the Hub spells it; by default that of the base
     """
 
-    form: ExportForm = field(default_factory=CheckpointForm)
-    options: ExportOptions = field(default_factory=ExportOptions)
-    licence: str | None = None
+    branch: str = MAIN
+    tag: str | None = None
+    offer: bool = False
+    private: bool = False
+    most_rank: int | None = None
+    license: str | None = None
+    follow_links: bool = False
+
+    @property
+    def target(self) -> PushTarget:
+        """Where in the repository the version is to be published."""
+        return PushTarget(
+            branch=self.branch,
+            tag=self.tag,
+            as_pull_request=self.offer,
+            private=self.private,
+        )
 
 
 @dataclass(frozen=True)
@@ -65,16 +79,17 @@ def push(
     engine: Engine,
     repo: str,
     version: VersionRecord,
-    packing: Packing,
-    order: Order,
+    form: ExportForm,
+    settings: PushSettings,
     progress: Progress,
 ) -> Pushed:
     """Publish a version. Names and access are checked before anything is made or sent."""
     check_repo(repo)
-    for name in (order.branch, order.tag):
+    target = settings.target
+    for name in (target.branch, target.tag):
         if name is not None:
             check_revision(name)
-    edits, form = tuple(ledger.records(version.edits)), packing.form
+    edits = tuple(ledger.records(version.edits))
     contents = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
     check_version(contents)
     export = export_of(
@@ -82,19 +97,19 @@ def push(
         version=version,
         deltas=contents.deltas,
         form=form,
-        options=packing.options,
+        options=ExportOptions(most_rank=settings.most_rank, follow_links=settings.follow_links),
         progress=progress,
     )
     with connected(repo) as hub, _scratch(ledger.folder) as scratch:
         progress("asking the Hub", 0, 0)
-        who = access(hub, order)
-        origin = _origin(engine, packing.licence)
+        who = access(hub, target)
+        origin = _origin(engine, settings.license)
         weights = form.files(export, scratch)
         files = with_history(contents, form.name, weights, card(repo, contents, form, origin))
         count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
         title = f"kn-edit: version {version.id[:12]} with {count}"
-        edition = Edition(version.id, form.name, title, files)
-        pushed = publish(hub, order, place(hub, order, who), edition, progress)
+        release = NewRelease(version.id, form.name, title, files)
+        pushed = publish(hub, target, place(hub, target, who), release, progress)
     _note(ledger, pushed)
     return pushed
 
@@ -103,13 +118,12 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
     """Restore what a branch held at a version, by a new commit."""
     check_repo(repo)
     check_revision(branch)
-    order = Order(branch)
+    target = PushTarget(branch)
     with connected(repo) as hub:
         progress("asking the Hub", 0, 0)
-        remote_branch = place(hub, order, access(hub, order, create=False), create=False)
-        pushed = publish(
-            hub, order, remote_branch, earlier(hub, branch, remote_branch, to), progress
-        )
+        remote_branch = place(hub, target, access(hub, target, create=False), create=False)
+        release = earlier(hub, branch, remote_branch, to)
+        pushed = publish(hub, target, remote_branch, release, progress)
     _note(ledger, pushed)
     return pushed
 
@@ -177,19 +191,19 @@ def published(source: str) -> list[Release]:
         return releases(hub, revision)
 
 
-def _origin(engine: Engine, licence: str | None) -> Origin:
-    """Where the base is on the Hub, and under which licence."""
-    base, chosen = engine.base, {"license": licence} if licence else None
+def _origin(engine: Engine, license: str | None) -> Origin:
+    """Where the base is on the Hub, and under which license."""
+    base, chosen = engine.base, {"license": license} if license else None
     if base.repo is None:
         demo_origin = DEMOS.get(base.name)
         if demo_origin is None:
-            return Origin(None, None, chosen or _local_licence(engine.shards.folder), "BASE-MODEL")
-        return replace(demo_origin, licence=chosen or demo_origin.licence)
+            return Origin(None, None, chosen or _local_license(engine.shards.folder), "BASE-MODEL")
+        return replace(demo_origin, license=chosen or demo_origin.license)
     init = f"{base.repo}@{base.revision}" if base.revision else base.repo
-    return Origin(base.repo, base.revision, chosen or _their_licence(base), init)
+    return Origin(base.repo, base.revision, chosen or _their_license(base), init)
 
 
-def _their_licence(base: BaseRecord) -> dict[str, str]:
+def _their_license(base: BaseRecord) -> dict[str, str]:
     """What the card of the base on the Hub states."""
     hub = Hub(str(base.repo))
     revision = base.revision or MAIN
@@ -201,10 +215,10 @@ def _their_licence(base: BaseRecord) -> dict[str, str]:
         if is_passing(failure):
             raise
         return dict(UNKNOWN)  # it was withdrawn, or does not show its card to this user
-    return licence_of(text.decode(errors="replace"))  # `read` refuses one that holds the token
+    return license_of(text.decode(errors="replace"))  # `read` refuses one that holds the token
 
 
-def _local_licence(folder: Path) -> dict[str, str]:
+def _local_license(folder: Path) -> dict[str, str]:
     path = folder / CARD
     if leads_outside(path, folder):
         return dict(UNKNOWN)
@@ -212,7 +226,7 @@ def _local_licence(folder: Path) -> dict[str, str]:
         card = read_bounded(path, MOST_CARD)
     except OSError:
         return dict(UNKNOWN)
-    return licence_of(card.decode(errors="replace"))
+    return license_of(card.decode(errors="replace"))
 
 
 def _note(ledger: Ledger, pushed: Pushed) -> None:

@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from kn_edit.editing.drafts import Bench, Draft, Proposal, measured
 from kn_edit.errors import GateFailed, HeadMoved
-from kn_edit.ledger import Advance, Ledger, NewEdit, Overlap, VersionRecord
+from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
 from kn_edit.progress import Progress
-from kn_edit.workspace.turns import turn
+from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.turns import TRIES, turn
 
-if TYPE_CHECKING:
-    from kn_edit.editing.drafts import Bench, Draft, Proposal
-
-TRIES = 20  # times that an edit is measured again; only moves that take no turn can come between
 MOVED = "another edit moved the head meanwhile, and on the new head this one was measured again"
-
-
-@dataclass(frozen=True, eq=False)
-class Edited:
-    """What an update or an erasure did, and where it is recorded, if it is."""
-
-    draft: Draft
-    edit: str | None
-    version: str | None
-    overlaps: tuple[Overlap, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +38,6 @@ class Recorder:
         the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
         head moved again and again.
         """
-        from kn_edit.editing.drafts import measured
-
         draft = measured(bench, proposal)
         refused = bool(_reasons(draft, accept))
         moved: HeadMoved | None = None

@@ -17,15 +17,13 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from kn_edit.errors import BadSetting, BadSettingsFile
+from kn_edit.evaluation.gate import Gate
 from kn_edit.models.placement import Placement
 from kn_edit.safetext import escaped, shortened
 from kn_edit.untrusted import read_bounded
-
-if TYPE_CHECKING:
-    from kn_edit.evaluation.gate import Gate
 
 SETTINGS = "kn-edit.toml"
 MOST_BYTES = 64 << 10
@@ -40,8 +38,6 @@ def gate_of(folder: Path) -> Gate:
 
     folder: of the workspace. Raises BadSettingsFile.
     """
-    from kn_edit.evaluation.gate import Gate
-
     return _of_table(folder / SETTINGS, "gate", Gate)
 
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 
 from kn_edit.atomic import sync
+from kn_edit.engine.engine import STAMPS, write_stamps
 from kn_edit.errors import LedgerExists
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.ledger.disk import disk_errors
-from kn_edit.models.shards import Shards
 from kn_edit.progress import Progress
 from kn_edit.workspace.base import base_of
 from kn_edit.workspace.folder import DATABASE
@@ -19,7 +19,7 @@ from kn_edit.workspace.folder import DATABASE
 
 def start(
     model: str | os.PathLike[str], folder: Path, clock: Callable[[], datetime], progress: Progress
-) -> tuple[Ledger, Shards]:
+) -> Ledger:
     """Make a ledger in this folder (the `.kn-edit` one) for a model.
 
     A ledger of this very model in which nothing was recorded yet is taken as it is: an `init` that
@@ -37,7 +37,8 @@ def start(
         if existing is not None:
             existing.close()
         raise
-    return existing, shards
+    write_stamps(folder / STAMPS, shards)
+    return existing
 
 
 def _created(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:

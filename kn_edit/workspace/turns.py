@@ -21,6 +21,7 @@ except ImportError:  # Windows: recorders meet in the ledger alone
 
 PATIENCE = 600.0  # seconds; then a recorder goes on without its turn: another may be suspended
 PAUSE = 0.05
+TRIES = 20  # times that a move is made again; only moves that take no turn can come between
 
 
 @contextmanager

@@ -1,0 +1,17 @@
+"""Record a planned move of a branch, with the digests of the weights that it comes to."""
+
+from __future__ import annotations
+
+from kn_edit.checkpoints.materialise import digests
+from kn_edit.edits.kept import LoadedDeltas
+from kn_edit.engine.engine import Engine
+from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
+
+
+def advance(
+    ledger: Ledger, engine: Engine, plan: Advance, edit: NewEdit | None = None
+) -> VersionRecord:
+    """Rebuild the planned version for its digests, then record it, with its new edit if any."""
+    recorded = [id_ for id_ in plan.recipe if edit is None or id_ != edit.delta.id]
+    deltas = LoadedDeltas([*ledger.deltas(recorded), *([edit.delta] if edit else [])])
+    return ledger.advance(plan, digests(engine.shards, deltas), edit=edit)

@@ -1,0 +1,160 @@
+"""Questions to the model of a workspace, at any of its versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from kn_edit.editing.evaluating import Evaluation
+from kn_edit.editing.evaluating import evaluate as evaluate_edits
+from kn_edit.editing.locating import Locator, Search, every_prompt, prompts_for
+from kn_edit.editing.requests import answers_of, check_case
+from kn_edit.editing.scaling import Scaled
+from kn_edit.editing.scaling import scale as scale_neurons
+from kn_edit.editing.stated import can_ask, model_answer
+from kn_edit.edits.delta import Delta
+from kn_edit.errors import require_number
+from kn_edit.facts import Case, Relation, fact_key
+from kn_edit.ledger import VersionRecord
+from kn_edit.models import questions
+from kn_edit.models.encoding import refuse_special
+from kn_edit.models.model import Model
+from kn_edit.models.questions import ask, ask_openly
+from kn_edit.neurons.assess import Assessment
+from kn_edit.neurons.assess import assess as assess_chains
+from kn_edit.neurons.locate import Located
+from kn_edit.workspace.opened import OpenWorkspace
+
+
+def assess(
+    workspace: OpenWorkspace, case: Case, version: str, answer: str | None
+) -> list[Assessment]:
+    """What the model says at a version to every prompt of a fact."""
+    if answer is None and not can_be_asked(workspace, case):
+        case = with_answer(workspace, case, workspace.ledger.version(version))
+    with workspace.engine.at(deltas_of(workspace, version)) as live:
+        model = live.model
+        prompts = every_prompt(model, case.relation, case.fact)
+        chains = [ask(model, prompt, answer) for prompt in prompts]
+        return assess_chains(model, chains, answer, says=True)
+
+
+def check(workspace: OpenWorkspace, case: Case, to: str | None) -> None:
+    """Raise EmptyField, BadField, NothingToAsk or CannotAsk for a case that cannot be asked."""
+    check_case(case, to)
+    model = workspace.engine.model
+    for prompt in case.neighbours:
+        if prompt.template.answer_last or not model.causal:
+            refuse_special(model, prompt.before + prompt.after)
+            ask_openly(model, prompt)
+    for prompt in prompts_for(model, case.relation, case.fact):
+        for answer in ("" if case.published else case.fact.answer, to):
+            if answer:
+                ask(model, prompt, answer)
+
+
+def asked_otherwise(workspace: OpenWorkspace, case: Case) -> tuple[str, ...]:
+    """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
+    model = workspace.engine.model
+    asked = can_be_asked(workspace, case)
+    prompts = every_prompt(model, case.relation, case.fact) if asked else ()
+    return questions.asked_otherwise([ask(model, prompt) for prompt in prompts])
+
+
+def locate(
+    workspace: OpenWorkspace, case: Case, search: Search | str | None, version: str
+) -> Located:
+    """The knowledge neurons of a fact at a version."""
+    fact = with_answer(workspace, case, workspace.ledger.version(version)).fact
+    with locating(workspace, search, None) as (_, base):
+        common = base.relation_neurons(case.relation, fact)
+    with locating(workspace, search, version) as (_, head):
+        return head.fact(case.relation, fact, common)
+
+
+def locate_relation(
+    workspace: OpenWorkspace,
+    relation: Relation,
+    most: int | None,
+    search: Search | str | None,
+    version: str,
+) -> list[Located]:
+    """The knowledge neurons of the first facts of a relation that the model knows."""
+    with locating(workspace, search, version) as (_, locator):
+        return locator.relation(relation, locator.known_facts(relation)[:most])
+
+
+def scale(
+    workspace: OpenWorkspace,
+    case: Case,
+    factor: float,
+    search: Search | str | None,
+    version: str,
+) -> Scaled:
+    """What a fact's neurons do when they are scaled. Raises NoNeurons, BadSetting."""
+    require_number("the factor", factor)
+    current = with_answer(workspace, case, workspace.ledger.version(version))
+    located = locate(workspace, current, search, version)
+    with locating(workspace, search, version) as (model, locator):
+        return scale_neurons(model, locator, current, located, factor)
+
+
+def evaluate(workspace: OpenWorkspace, version: str) -> Evaluation:
+    """A version against the base."""
+    recipe = workspace.ledger.version(version).edits
+    edits = workspace.ledger.records(recipe)
+    deltas = workspace.ledger.deltas(recipe)
+    return evaluate_edits(workspace.engine, deltas, edits, workspace.progress)
+
+
+def load(workspace: OpenWorkspace, version: str) -> Any:
+    """A transformers model of its own at a version."""
+    return workspace.engine.fresh(deltas_of(workspace, version)).net
+
+
+@contextmanager
+def locating(
+    workspace: OpenWorkspace, search: Search | str | None, version: str | None
+) -> Iterator[tuple[Model, Locator]]:
+    """The model at a version, the base for None, and what finds its neurons."""
+    deltas = deltas_of(workspace, version) if version else []
+    with workspace.engine.at(deltas) as live:
+        yield live.model, Locator(live, Search.of(search or Search()), workspace.progress)
+
+
+def deltas_of(workspace: OpenWorkspace, version: str) -> list[Delta]:
+    """The deltas of a version's edits, in order. Raises UnknownId."""
+    return workspace.ledger.deltas(workspace.ledger.version(version).edits)
+
+
+def can_be_asked(workspace: OpenWorkspace, case: Case) -> bool:
+    """Whether a case states an answer; of a benchmark's row, one that the model can give."""
+    if not case.fact.stated:
+        return False
+    return not case.published or can_ask(workspace.engine.model, case, case.fact.answer)
+
+
+def with_answer(workspace: OpenWorkspace, case: Case, version: VersionRecord) -> Case:
+    """The case with the answer that its fact has at a version: by an edit, or what it says."""
+    return with_answers(workspace, [case], version)[0]
+
+
+def with_answers(
+    workspace: OpenWorkspace, cases: Sequence[Case], version: VersionRecord
+) -> list[Case]:
+    """Cases, each with the answer that its fact has at a version."""
+    answers = answers_of(workspace.ledger.records(version.edits))
+    current = []
+    for case in cases:
+        answer = answers.get(fact_key(case.relation, case.fact))
+        if answer is not None:
+            case = replace(case, fact=replace(case.fact, answer=answer))
+        if not can_be_asked(workspace, case):
+            with workspace.engine.at(workspace.ledger.deltas(version.edits)) as live:
+                model = live.model
+                fact = replace(case.fact, answer=model_answer(model, case))
+                case = replace(case, fact=fact, answered_by_model=True)
+        current.append(case)
+    return current

@@ -1,0 +1,114 @@
+"""Make an edit of the head: by a method, measured, and recorded where the gate lets it pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.method import EditMethod, EraseRequest, UpdateRequest, UpdatesRequest
+from kn_edit.editing.methods import How
+from kn_edit.editing.pace import Forecast, update_forecast
+from kn_edit.editing.requests import Earlier, answers_of, earlier_updates
+from kn_edit.editing.updates import UpdateMethod
+from kn_edit.editing.updating import asked_anew
+from kn_edit.facts import Case, Relation, fact_key
+from kn_edit.ledger import VersionRecord
+from kn_edit.models.questions import ask
+from kn_edit.progress import silent
+from kn_edit.workspace.asking import with_answers
+from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.opened import OpenWorkspace
+from kn_edit.workspace.planning import Row
+from kn_edit.workspace.recording import Recorder
+
+
+@dataclass(frozen=True)
+class Making:
+    """How an edit is made. how: its limits and its search; method: the one that `how` names"""
+
+    how: How
+    method: EditMethod
+    accept: bool
+    dry_run: bool
+
+
+def forecast(workspace: OpenWorkspace, case: Case, to: str, method: UpdateMethod) -> Forecast:
+    """How long an update by a method will take on this machine."""
+    with workspace.engine.at([]) as live:
+        model = live.model
+        prompts = prompts_for(model, case.relation, case.fact)
+        chains = [ask(model, prompt, to) for prompt in prompts]
+        if case.fact.stated or case.relation.unnamed:  # what nobody stated is asked for later
+            method = method.suited(model, Locator(live, Search(), silent), case)
+        return update_forecast(model, chains, method.cost(causal=model.causal))
+
+
+def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edited:
+    """Change the facts of all rows by one edit, and record it."""
+    ledger, cases = workspace.ledger, [case for case, _ in rows]
+    branch = ledger.current_branch().name
+
+    def ready(head: VersionRecord) -> tuple[Bench, list[Case]]:
+        current = with_answers(workspace, cases, head)
+        return _bench(workspace, head, making.how, _earlier(workspace, head, cases)), current
+
+    def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
+        bench, current = ready(ledger.version(branch))
+        return bench, asked_anew(bench, proposal, current)
+
+    head = ledger.version(branch)
+    bench, current = ready(head)
+    answers = answers_of(ledger.records(head.edits))
+    requests = tuple(
+        UpdateRequest(case, to, answers.get(fact_key(case.relation, case.fact)) is not None)
+        for case, (_, to) in zip(current, rows, strict=True)
+    )
+    request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
+    proposal = making.method.propose(bench, request)
+    recorder = Recorder(ledger, workspace.progress, at_head, workspace._advance, branch)
+    return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
+
+
+def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edited:
+    """Erase a relation, and record the edit."""
+    ledger = workspace.ledger
+    branch = ledger.current_branch().name
+
+    def bench_at_head() -> Bench:
+        head = ledger.version(branch)
+        return _bench(workspace, head, making.how, _earlier(workspace, head))
+
+    def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
+        return bench_at_head(), proposal
+
+    bench = bench_at_head()
+    proposal = making.method.propose(bench, EraseRequest(relation))
+    recorder = Recorder(ledger, workspace.progress, at_head, workspace._advance, branch)
+    return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
+
+
+def _bench(
+    workspace: OpenWorkspace, head: VersionRecord, how: How, earlier: tuple[Earlier, ...]
+) -> Bench:
+    """Where an edit on top of a version is computed and measured."""
+    return Bench(
+        engine=workspace.engine,
+        recipe=tuple(head.edits),
+        deltas=workspace.ledger.deltas(head.edits),
+        search=Search.of(how.search or Search()),
+        gate=how.gate or workspace.gate,
+        progress=workspace.progress,
+        earlier=earlier,
+    )
+
+
+def _earlier(
+    workspace: OpenWorkspace, version: VersionRecord, without: Sequence[Case] = ()
+) -> tuple[Earlier, ...]:
+    """The updates of other facts in a version, as far as they can be asked again."""
+    updates, _ = earlier_updates(workspace.ledger.records(version.edits))
+    for case in without:
+        updates.drop(fact_key(case.relation, case.fact))
+    return tuple(updates.values())

@@ -1,0 +1,201 @@
+"""What every verb of a workspace works with: its folder, its ledger, its live model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from kn_edit.engine.undisturbed import undisturbed, verb
+from kn_edit.evaluation.gate import Gate
+from kn_edit.later import later
+from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
+from kn_edit.models.placement import Placement
+from kn_edit.progress import Progress, silent
+from kn_edit.untrusted import path_of
+from kn_edit.workspace.calls import Calls
+from kn_edit.workspace.folder import (
+    LEDGER,
+    chosen_folder,
+    current_folder,
+    named_workspace,
+    nearest_folder,
+    nearest_or_here,
+    new_workspace_folder,
+)
+from kn_edit.workspace.settings import gate_of, placement_of
+
+if TYPE_CHECKING:
+    from kn_edit.engine import engine as live
+    from kn_edit.workspace import advancing, starting
+else:
+    live = later("kn_edit.engine.engine")
+    advancing = later("kn_edit.workspace.advancing")
+    starting = later("kn_edit.workspace.starting")
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where a backup was restored."""
+
+    folder: Path  # of the workspace
+    version: str  # its head
+    edits: tuple[str, ...]  # of that version, in order
+    aside: Path | None  # the former ledger, if there was one
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class OpenWorkspace:
+    """A workspace from `init` or `open` to `close`, without its verbs."""
+
+    def __init__(
+        self,
+        folder: Path,
+        ledger: Ledger,
+        progress: Progress = silent,
+        *,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        named = {"device": device, "dtype": dtype}
+        self._placed = {name: value for name, value in named.items() if value is not None}
+        Placement(**self._placed)  # whoever named something wrong hears of it now
+        self.folder = folder
+        self.ledger = ledger
+        self.closed = False
+        self._progress = progress
+        self._calls = Calls()
+
+    @classmethod
+    def init(
+        cls,
+        model: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = now,
+        progress: Progress = silent,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
+        """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
+
+        One of this model in which nothing was recorded yet is taken as it is, so that an `init`
+        that was cut off can be run again.
+        device, dtype: of the live model, as of `open`
+        Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, and what finding the
+        model raises.
+        """
+        folder = new_workspace_folder(chosen_folder(folder) or current_folder())
+        with undisturbed():
+            ledger = starting.start(model, folder / LEDGER, clock, progress)
+        return cls(folder, ledger, progress, device=device, dtype=dtype)
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = now,
+        progress: Progress = silent,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> Self:
+        """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
+
+        device: where its model runs: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1, mps
+        dtype: in which number format: auto (the checkpoint's), float32, bfloat16, float16. Where
+        one is None, kn-edit.toml says, else it is auto.
+        Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
+        """
+        chosen = chosen_folder(folder)
+        workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
+        ledger = Ledger.open(workspace_folder / LEDGER, clock=clock)
+        return cls(workspace_folder, ledger, progress, device=device, dtype=dtype)
+
+    @classmethod
+    def restore(
+        cls,
+        file: str | os.PathLike[str],
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        replace: bool = False,
+        clock: Clock = now,
+    ) -> Restored:
+        """Make a workspace of a file that `backup` made, whole or not at all.
+
+        replace: also where a ledger is, damaged or not; that one is kept aside
+        Raises RestoreTargetTaken, TargetInsideLedger, BackupDamaged, NewerSchema, LinkInLedger,
+        LedgerBusy, LedgerUnusable.
+        """
+        place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
+        new_workspace_folder(place)
+        placed = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
+        return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
+
+    def close(self) -> None:
+        """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
+        self.closed = True
+        self.ledger.close()
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Tell how far a verb has come: to this call's listener, or to the workspace's."""
+        self._calls.progress(self._progress, task, done, total)
+
+    def call(
+        self, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+    ) -> AbstractContextManager[None]:
+        """Progress and cancellation of the verbs inside the block, in this thread.
+
+        progress: told of them in place of the workspace's; cancelled: asked whenever a verb tells
+        of its progress. Where it says yes, the verb raises Cancelled: nothing is recorded of it.
+        """
+        return self._calls.during(progress, cancelled)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def base(self) -> BaseRecord:
+        return self.ledger.base
+
+    @property
+    @verb
+    def gate(self) -> Gate:
+        """The limits that edits are held to: of `kn-edit.toml`, or the usual ones.
+
+        Raises BadSettingsFile.
+        """
+        return gate_of(self.folder)
+
+    @cached_property
+    def engine(self) -> live.Engine:
+        """The live model; loaded by the first verb that needs it. Raises BadSettingsFile."""
+        placement = replace(placement_of(self.folder), **self._placed)
+        return live.Engine(self.base, self.ledger.folder, self.progress, placement)
+
+    def _during_a_verb(self) -> AbstractContextManager[None]:
+        """Each delta is read and hashed once in a verb."""
+        return self.ledger.keeping_deltas()
+
+    def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
+        """Rebuild the planned version for its digests, then record it."""
+        return advancing.advance(self.ledger, self.engine, plan, edit)

@@ -1,0 +1,100 @@
+"""Verbs that ask the model and change nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kn_edit.engine.undisturbed import verb
+from kn_edit.facts import Case, Relation
+from kn_edit.later import later
+from kn_edit.workspace.opened import OpenWorkspace
+
+if TYPE_CHECKING:
+    from kn_edit.editing import locating
+    from kn_edit.editing.evaluating import Evaluation
+    from kn_edit.editing.scaling import Scaled
+    from kn_edit.neurons.assess import Assessment
+    from kn_edit.neurons.locate import Located
+    from kn_edit.workspace import asking
+else:
+    locating = later("kn_edit.editing.locating")
+    asking = later("kn_edit.workspace.asking")
+
+
+class AskingVerbs(OpenWorkspace):
+    """What the model says, where it keeps facts, and how a version differs from the base."""
+
+    @verb
+    def assess(
+        self, case: Case, *, version: str = "head", answer: str | None = None
+    ) -> list[Assessment]:
+        """p(answer), rank, top 5 and what the model says for every prompt of a fact.
+
+        Held-out prompts too.
+        """
+        return asking.assess(self, case, version, answer)
+
+    @verb
+    def check(self, case: Case, to: str | None = None) -> None:
+        """Whether the model can be asked a case, with a new answer too; changes nothing.
+
+        The old answer of a benchmark's row need not be one that it can: then what it says counts.
+        Raises EmptyField, BadField, NothingToAsk, CannotAsk.
+        """
+        asking.check(self, case, to)
+
+    @verb
+    def asked_otherwise(self, case: Case) -> tuple[str, ...]:
+        """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
+        return asking.asked_otherwise(self, case)
+
+    @verb
+    def locate(
+        self, case: Case, *, search: locating.Search | str | None = None, version: str = "head"
+    ) -> Located:
+        """The knowledge neurons of a fact."""
+        return asking.locate(self, case, search, version)
+
+    @verb
+    def locate_relation(
+        self,
+        relation: Relation,
+        *,
+        most: int | None = None,
+        search: locating.Search | str | None = None,
+        version: str = "head",
+    ) -> list[Located]:
+        """The knowledge neurons of the facts of a relation that the model knows."""
+        return asking.locate_relation(self, relation, most, search, version)
+
+    @verb
+    def scale(
+        self,
+        case: Case,
+        factor: float,
+        *,
+        search: locating.Search | str | None = None,
+        version: str = "head",
+    ) -> Scaled:
+        """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
+        return asking.scale(self, case, factor, search, version)
+
+    @verb
+    def evaluate(self, version: str = "head") -> Evaluation:
+        """A version against the base: what its updates reach, and what they cost."""
+        return asking.evaluate(self, version)
+
+    @verb
+    def passed_over(self, relation: Relation) -> int:
+        """How many templates of a relation the model cannot be asked."""
+        return locating.passed_over(self.engine.model, relation)
+
+    @verb
+    def load(self, version: str = "head") -> Any:
+        """A live transformers model at a version, to keep; its tokenizer is `.tokenizer`'s."""
+        return asking.load(self, version)
+
+    @property
+    @verb
+    def tokenizer(self) -> Any:
+        return self.engine.model.tokenizer.plain

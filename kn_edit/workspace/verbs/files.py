@@ -1,0 +1,113 @@
+"""Verbs on files: exports, the base model, and what keeps a ledger sound."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kn_edit.checkpoints.form import ExportOptions
+from kn_edit.checkpoints.forms import form_of
+from kn_edit.engine.undisturbed import verb
+from kn_edit.later import later
+from kn_edit.ledger import BaseRecord, Problem, Report
+from kn_edit.ledger.disk import refuse_inside
+from kn_edit.ledger.tidying import GRACE
+from kn_edit.models.cache import notes_folder
+from kn_edit.untrusted import path_of
+from kn_edit.workspace.caches import Trimmed, remove_leftovers, trim_scores
+from kn_edit.workspace.opened import OpenWorkspace
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import base, exporting, verification
+else:
+    base = later("kn_edit.workspace.base")
+    exporting = later("kn_edit.workspace.exporting")
+    verification = later("kn_edit.workspace.verification")
+
+
+class FileVerbs(OpenWorkspace):
+    """What a workspace writes to disk and reads from there, and whether it is as recorded."""
+
+    @verb
+    def export(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        version: str = "head",
+        form: str = "checkpoint",
+        most_rank: int | None = None,
+        follow_links: bool = False,
+    ) -> Path:
+        """Write a version to a new folder: a full checkpoint, or a small form of its edits.
+
+        form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse), or another
+            of the table of forms
+        most_rank: of an adapter
+        follow_links: copy also what links of the model's folder point at outside of it
+        Raises RankTooHigh, NothingToExport, LinkLeadsOutside, TargetInsideLedger.
+        """
+        kind, path = form_of(form), path_of(target)
+        refuse_inside(path)
+        options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
+        record = self.ledger.version(version)
+        deltas = self.ledger.deltas(record.edits)
+        export = exporting.export_of(
+            engine=self.engine,
+            version=record,
+            deltas=deltas,
+            form=kind,
+            options=options,
+            progress=self.progress,
+        )
+        return kind.write(export, path)
+
+    @verb
+    def set_base(self, folder: str | os.PathLike[str], *, accept_files: bool = False) -> BaseRecord:
+        """Note where the base model lies now: a folder, or `demo`, `demo-bert`.
+
+        Its weights must be the base's. accept_files: also where configuration or tokenizer are
+        not those of `init`. Raises OtherBase, BaseFilesChanged, and what finding a model raises.
+        """
+        base.place_base(self.ledger, folder, accept_files=accept_files, progress=self.progress)
+        self.__dict__.pop("engine", None)  # it stands where the base lay
+        return self.base
+
+    @verb
+    def verify(self, version: str | None = None, *, since: str | None = None) -> list[Problem]:
+        """Rebuild versions, compare every digest, and prove the ledger. Empty when all is well.
+
+        version: only this one, instead of all that the head ever was
+        since: a digest that `ledger.chain()` once gave; it has to stand in the journal
+        Raises UnknownId, BadDigest.
+        """
+        return list(self.examine(version, since=since).problems)
+
+    @verb
+    def examine(self, version: str | None = None, *, since: str | None = None) -> Report:
+        """As `verify`, with notes on what cannot be proven and the digest of the journal."""
+        return verification.examine(self.ledger, lambda: self.engine, version, self.progress, since)
+
+    @verb
+    def backup(self, file: str | os.PathLike[str]) -> None:
+        """Write the whole ledger to one new tar file, which `restore` takes back.
+
+        Raises BackupExists, LedgerUnusable, DeltaMissing, DeltaDigestDiffers.
+        """
+        self.ledger.backup(path_of(file), notes_folder())
+
+    @verb
+    def gc(self, *, older_than: timedelta = GRACE) -> list[Path]:
+        """Remove deltas of no edit, and what killed commands left; which files they were.
+
+        older_than: of deltas; younger ones spare a command that was cut off its work
+        Raises LedgerBusy, LedgerUnusable.
+        """
+        removed = map(Path, self.ledger.gc(older_than=older_than))
+        return [*removed, *remove_leftovers()]
+
+    @staticmethod
+    def trim_cache() -> Trimmed:
+        """Remove the oldest cached scores where the cache has grown beyond its bound."""
+        return trim_scores()

@@ -1,0 +1,130 @@
+"""Verbs on the history: look at it, and move in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+
+from kn_edit.editing.requests import each
+from kn_edit.engine.undisturbed import verb
+from kn_edit.errors import AlreadyThere, BadSetting, HeadMoved, UnknownId
+from kn_edit.ledger import Advance, Blame, Difference, EditRecord, Ref, Step, VersionRecord
+from kn_edit.neuron import NeuronId
+from kn_edit.workspace.merging import Join, Keep
+from kn_edit.workspace.opened import OpenWorkspace
+from kn_edit.workspace.turns import TRIES
+
+
+class HistoryVerbs(OpenWorkspace):
+    """The moves of branches, what they hold, and new versions from edits that exist."""
+
+    @property
+    @verb
+    def head(self) -> VersionRecord:
+        return self.ledger.head()
+
+    @verb
+    def log(self, most: int | None = None, *, branch: str = "head") -> list[Step]:
+        """The moves that led to a branch, newest first, down to the root version, or so many.
+
+        branch: by default the current one. Raises UnknownBranch.
+        """
+        return self.ledger.log(most, branch)
+
+    @verb
+    def graph(self, most: int | None = None) -> list[Step]:
+        """The moves of all branches, newest first; `after` of each names those before it."""
+        return self.ledger.graph(most)
+
+    @verb
+    def show(self, name: str) -> EditRecord | VersionRecord:
+        """An edit or a version, by id prefix, branch, tag or name. Raises UnknownId."""
+        for find in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
+            with suppress(UnknownId):
+                return find(name)
+        raise UnknownId("version or edit", name)
+
+    @verb
+    def diff(self, a: str, b: str) -> Difference:
+        """What sets two versions apart."""
+        return self.ledger.diff(a, b)
+
+    @verb
+    def blame(self, neuron: NeuronId | str) -> list[Blame]:
+        """The edits that write a neuron's slot, oldest first. Raises NotANeuron."""
+        return self.ledger.blame(NeuronId.of(neuron))
+
+    @verb
+    def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
+        """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
+        on = self.ledger.current_branch().name
+        plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
+        return self._replanned(plan)
+
+    @verb
+    def rewind(self, version: str) -> VersionRecord:
+        """Move the current branch to a version that exists."""
+        return self._advance(self.ledger.plan_rewind(version))
+
+    @verb
+    def compose(
+        self, versions: Iterable[str], *, allow_overlap: bool = False, keep: Keep | None = None
+    ) -> VersionRecord:
+        """A new version with the edits of several; one alone is put onto the head.
+
+        keep: as for `merge`. Raises FactsDiffer, ChoicesClash, SlotOverlap, AlreadyThere.
+        """
+        names = each(versions, "versions")
+        again = len(names) == 1 or "head" in names  # on top of whatever the head is
+        return self._joined("compose", names, keep, allow_overlap, again=again)
+
+    @verb
+    def merge(
+        self,
+        versions: str | Iterable[str],
+        *,
+        allow_overlap: bool = False,
+        keep: Keep | None = None,
+    ) -> VersionRecord:
+        """Put the edits of branches, or other versions, onto the current branch, one by one.
+
+        keep: what stays where both sides give a fact different answers: `ours` (of the current
+        branch and what was merged before), `theirs`, or `both`, in order; or a function that says
+        it of each FactConflict. The edits of the other side about the fact are left out.
+        Where the branch has all of the edits already, nothing is recorded: the head comes back.
+        Raises FactsDiffer where nobody says, ChoicesClash, SlotOverlap, UnknownId.
+        """
+        names = each(versions, "versions")
+        try:
+            return self._joined("merge", names, keep, allow_overlap, again=True)
+        except AlreadyThere:
+            return self.ledger.head()
+
+    @verb
+    def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
+        """Name a version."""
+        return self.ledger.tag(name, version, move=move)
+
+    def _joined(
+        self,
+        kind: str,
+        versions: tuple[str, ...],
+        keep: Keep | None,
+        allow_overlap: bool,
+        *,
+        again: bool,
+    ) -> VersionRecord:
+        """Join versions. again: also on another head, if that moves meanwhile"""
+        if not versions:
+            raise BadSetting("the versions", "none", "at least one")
+        join = Join(kind, versions, keep, allow_overlap, self.ledger.current_branch().name)
+        plan = partial(join.plan, self.ledger)
+        return self._replanned(plan) if again else self._advance(plan())
+
+    def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
+        """Make a move that means the same on every head. Raises HeadMoved after many tries."""
+        for _ in range(TRIES):
+            with suppress(HeadMoved):
+                return self._advance(plan())
+        return self._advance(plan())
