@@ -14,8 +14,9 @@ from kn_edit.editing import correcting
 from kn_edit.editing.correcting import CorrectionTask, correction
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.edits import correct
-from kn_edit.edits.correct import CorrectionSettings, Factors, Lesson, QuestionGroup, corrected
+from kn_edit.edits.correct import Factors, Lesson, QuestionGroup, corrected
 from kn_edit.edits.keys import DAMPING, Keys, keys_of
+from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.edits.suffix import LowRankShift, shifted
 from kn_edit.errors import BadSetting
 from kn_edit.facts import (

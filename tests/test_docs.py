@@ -16,7 +16,7 @@ from tiny_models import tiny_folder
 
 import kn_edit.workspace
 from kn_edit.cli.run import run as run_command
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.settings import Settings
 from kn_edit.facts import bundled, load_relation, read_cases
 from kn_edit.ledger.tables import metadata
 from kn_edit.models.families import FAMILIES

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from workspaces import known_by, new_workspace
 
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.settings import Settings
 from kn_edit.experiments import (
     assessing,
     erasing,

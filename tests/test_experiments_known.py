@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from known_model import CAPITAL, SUBJECTS, SYMBOL, answer_of, coefficient, p, saved
 
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.settings import Settings
 from kn_edit.experiments import assessing, erasing, expressing, scaling, sharing, updating
 from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.workspace import Calibrated, Workspace

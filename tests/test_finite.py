@@ -16,10 +16,11 @@ from workspaces import CAPITAL, QUICK, about, contents, known_by, new_workspace,
 from kn_edit.cli.run import run
 from kn_edit.editing import erasing, measuring
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Activations, Aims, Settings, solve
+from kn_edit.edits.calibrate import Activations, Aims, solve
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.erase import written_slot
+from kn_edit.edits.settings import Settings
 from kn_edit.edits.update import closed_form
 from kn_edit.errors import (
     BadSetting,

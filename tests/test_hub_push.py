@@ -34,7 +34,7 @@ from workspaces import (
     tokens,
 )
 
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.settings import Settings
 from kn_edit.hub.names import check_repo, check_revision
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.publishing import PushSettings

@@ -13,7 +13,7 @@ import torch
 from pretend_gpu import gpu  # noqa: F401  (a fixture)
 from workspaces import QUICK, about, known_by, new_workspace, plainly_loaded, quick
 
-from kn_edit.edits.correct import CorrectionSettings
+from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.errors import BadSetting, BadSettingsFile, DeviceMissing
 from kn_edit.models.placement import Placement
 from kn_edit.workspace import Correction, Workspace, case_of

@@ -14,8 +14,9 @@ import torch
 from tiny_models import tiny, tiny_folder
 from workspaces import QUICK, TEMPLATES, Way, about, bits, changed, new_workspace, quick
 
-from kn_edit.edits.calibrate import Aims, Settings, solve
+from kn_edit.edits.calibrate import Aims, solve
 from kn_edit.edits.erase import overwritten, written_slot
+from kn_edit.edits.settings import Settings
 from kn_edit.errors import (
     BadSetting,
     CheckpointFolderMissing,

@@ -13,10 +13,11 @@ from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, VOCABULARY, tiny
 from torch import Tensor
 
 from kn_edit.edits.build import SlotPlace, delta_of
-from kn_edit.edits.calibrate import Activations, Aims, Settings, Solution, solve
+from kn_edit.edits.calibrate import Activations, Aims, Solution, solve
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import BaseRef
 from kn_edit.edits.live import applied
+from kn_edit.edits.settings import Settings
 from kn_edit.edits.suffix import Shift, Suffix, shifted
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import EmbeddingWidthDiffers, ExitCode, NoNeurons

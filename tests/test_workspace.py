@@ -33,8 +33,8 @@ from workspaces import (
 from kn_edit.editing import erasing
 from kn_edit.editing.erasing import MOST_TRIED
 from kn_edit.editing.locating import Locator
-from kn_edit.edits.calibrate import Settings
 from kn_edit.edits.changes import Mode
+from kn_edit.edits.settings import Settings
 from kn_edit.errors import (
     AnswerNotInVocabulary,
     AnswerNotOneToken,

@@ -11,7 +11,7 @@ from tiny_models import SPECIAL, WORDS, tiny_folder
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from kn_edit.edits.calibrate import Settings
+from kn_edit.edits.settings import Settings
 from kn_edit.facts import Fact, Prompt, Relation, Template
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import ask, ask_openly

@@ -10,11 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.checkpoints.form import Export, ExportForm, Published
 from kn_edit.errors import BadSetting, require_known
+from kn_edit.later import later
+from kn_edit.models.families import family_of
 from kn_edit.plugins import add_installed
+
+if TYPE_CHECKING:
+    from kn_edit.checkpoints import adapter, materialise, patch, recipe
+else:
+    adapter = later("kn_edit.checkpoints.adapter")
+    materialise = later("kn_edit.checkpoints.materialise")
+    patch = later("kn_edit.checkpoints.patch")
+    recipe = later("kn_edit.checkpoints.recipe")
 
 GROUP = "kn_edit.forms"
 NAME = re.compile(r"[a-z][a-z0-9_]{0,15}")  # also of a form that only the publisher knows
@@ -31,9 +41,7 @@ class CheckpointForm(ExportForm):
     with_companions = True
 
     def write(self, export: Export, target: Path) -> Path:
-        from kn_edit.checkpoints.materialise import export_checkpoint
-
-        return export_checkpoint(
+        return materialise.export_checkpoint(
             export.shards,
             export.deltas,
             target,
@@ -44,9 +52,7 @@ class CheckpointForm(ExportForm):
         )
 
     def files(self, export: Export, scratch: Path) -> Mapping[str, bytes | Path]:
-        from kn_edit.checkpoints.materialise import checkpoint_files
-
-        return checkpoint_files(export, scratch)
+        return materialise.checkpoint_files(export, scratch)
 
     def loading(self, published: Published) -> tuple[str, ...]:
         return (
@@ -68,10 +74,7 @@ class AdapterForm(ExportForm):
     ranked = True
 
     def write(self, export: Export, target: Path) -> Path:
-        from kn_edit.checkpoints.adapter import export_adapter
-        from kn_edit.models.families import family_of
-
-        return export_adapter(
+        return adapter.export_adapter(
             export.shards,
             export.base,
             family_of(export.model_type),
@@ -81,11 +84,8 @@ class AdapterForm(ExportForm):
         )
 
     def files(self, export: Export, scratch: Path) -> Mapping[str, bytes]:
-        from kn_edit.checkpoints.adapter import adapter_files
-        from kn_edit.models.families import family_of
-
         family, most_rank = family_of(export.model_type), export.options.most_rank
-        return adapter_files(export.shards, export.base, family, export.deltas, most_rank)
+        return adapter.adapter_files(export.shards, export.base, family, export.deltas, most_rank)
 
     def loading(self, published: Published) -> tuple[str, ...]:
         base = f'"{published.base}"{published.at_revision}'
@@ -109,9 +109,7 @@ class PatchForm(ExportForm):
     publishable = False
 
     def write(self, export: Export, target: Path) -> Path:
-        from kn_edit.checkpoints.patch import export_patch
-
-        return export_patch(export.shards, export.deltas, target)
+        return patch.export_patch(export.shards, export.deltas, target)
 
 
 class DeltaForm(ExportForm):
@@ -124,9 +122,7 @@ class DeltaForm(ExportForm):
     holds = "This repository holds the edits alone, as kn-edit deltas."
 
     def write(self, export: Export, target: Path) -> Path:
-        from kn_edit.checkpoints.recipe import export_deltas
-
-        return export_deltas(export.base, export.deltas, target)
+        return recipe.export_deltas(export.base, export.deltas, target)
 
     def files(self, export: Export, scratch: Path) -> Mapping[str, bytes]:
         return {}  # recipe and deltas travel with every form

@@ -21,8 +21,9 @@ from kn_edit.editing.neighbours import Neighbours
 from kn_edit.editing.neutral import SEEN_TEXTS
 from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.calibrate import Tick
-from kn_edit.edits.correct import CorrectionSettings, Lesson, QuestionGroup, corrected
+from kn_edit.edits.correct import Lesson, QuestionGroup, corrected
 from kn_edit.edits.keys import Keys, keys_of
+from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import (
     Case,

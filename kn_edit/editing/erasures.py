@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from kn_edit.editing.method import EraseRequest, Kind, Need, option
 from kn_edit.errors import require_number, require_whole
+from kn_edit.later import later
 
 if TYPE_CHECKING:
+    from kn_edit.editing import erasing
     from kn_edit.editing.drafts import Bench, Proposal
-    from kn_edit.editing.erasing import Chosen, EraseTask
+    from kn_edit.edits import erase
+else:
+    erasing = later("kn_edit.editing.erasing")
+    erase = later("kn_edit.edits.erase")
 
 AIM = 2.0  # times as perplexing: less is told
 
@@ -47,12 +52,10 @@ class EraseMethod(ABC):
 
     def propose(self, bench: Bench, request: EraseRequest) -> Proposal:
         """Compute the erasure of a relation. Raises what `propose_erasure` raises."""
-        from kn_edit.editing.erasing import propose_erasure
-
-        return propose_erasure(bench, request, self)
+        return erasing.propose_erasure(bench, request, self)
 
     @abstractmethod
-    def choose(self, task: EraseTask) -> Chosen:
+    def choose(self, task: erasing.EraseTask) -> erasing.Chosen:
         """The neurons whose slots are overwritten."""
 
 
@@ -81,11 +84,9 @@ class Specific(EraseMethod):
     def aim(self) -> float:
         return self.times
 
-    def choose(self, task: EraseTask) -> Chosen:
-        from kn_edit.editing.erasing import Chosen, serving_neurons
-
+    def choose(self, task: erasing.EraseTask) -> erasing.Chosen:
         words = f"serve the relation only, until it is {self.times:g} times as perplexing"
-        return Chosen(serving_neurons(task, self.times), words)
+        return erasing.Chosen(erasing.serving_neurons(task, self.times), words)
 
 
 @dataclass(frozen=True)
@@ -109,13 +110,10 @@ class Shared(EraseMethod):
         super().__post_init__()
         require_whole("least", self.least, 1)
 
-    def choose(self, task: EraseTask) -> Chosen:
-        from kn_edit.editing.erasing import Chosen
-        from kn_edit.edits.erase import shared_by_at_least
-
+    def choose(self, task: erasing.EraseTask) -> erasing.Chosen:
         whose = f"at least {self.least} facts"
-        neurons = shared_by_at_least(task.sets, self.least)
-        return Chosen(neurons, f"knowledge neurons of {whose}", whose)
+        neurons = erase.shared_by_at_least(task.sets, self.least)
+        return erasing.Chosen(neurons, f"knowledge neurons of {whose}", whose)
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,6 @@ class Frequent(EraseMethod):
         super().__post_init__()
         require_whole("top", self.top, 1)
 
-    def choose(self, task: EraseTask) -> Chosen:
-        from kn_edit.editing.erasing import Chosen
-        from kn_edit.edits.erase import most_frequent
-
-        return Chosen(most_frequent(task.sets, self.top), f"the {self.top} most frequent")
+    def choose(self, task: erasing.EraseTask) -> erasing.Chosen:
+        neurons = erase.most_frequent(task.sets, self.top)
+        return erasing.Chosen(neurons, f"the {self.top} most frequent")

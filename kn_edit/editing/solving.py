@@ -12,8 +12,8 @@ from kn_edit.editing.locating import Search
 from kn_edit.editing.paraphrasing import less_own_words
 from kn_edit.editing.preservation import preservation_set
 from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
-from kn_edit.edits.calibrate import Aims, Settings
-from kn_edit.edits.correct import CorrectionSettings
+from kn_edit.edits.calibrate import Aims
+from kn_edit.edits.settings import CorrectionSettings, Settings
 from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons
 from kn_edit.neuron import NeuronId

@@ -8,17 +8,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kn_edit.editing.method import Cost, Kind, Need, UpdateRequest, UpdatesRequest, option
+from kn_edit.edits.settings import (
+    CAUSAL,
+    MASKED,
+    MASKED_CORRECTION,
+    CorrectionSettings,
+    Settings,
+)
 from kn_edit.errors import BadSetting, require_number, require_whole
+from kn_edit.later import later
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
+    from kn_edit.editing import solving, updating
     from kn_edit.editing.drafts import Bench, Proposal
     from kn_edit.editing.locating import Locator
     from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
-    from kn_edit.edits.calibrate import Settings
-    from kn_edit.edits.correct import CorrectionSettings
     from kn_edit.facts import Case
     from kn_edit.models.model import Model
+else:
+    solving = later("kn_edit.editing.solving")
+    updating = later("kn_edit.editing.updating")
 
 DAI = "Dai et al., 2022, section 5.1"
 NEURONS = "Write the slots of these neurons and no others, as `locate -q` names them."
@@ -43,11 +53,9 @@ class UpdateMethod(ABC):
 
     def propose(self, bench: Bench, request: UpdateRequest | UpdatesRequest) -> Proposal:
         """Compute an update of one fact or several. Raises what `propose_update` raises."""
-        from kn_edit.editing.updating import propose_update, propose_updates
-
         if isinstance(request, UpdatesRequest):
-            return propose_updates(bench, request, self)
-        return propose_update(bench, request, self)
+            return updating.propose_updates(bench, request, self)
+        return updating.propose_update(bench, request, self)
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
         """The method that this fact is edited by: another one, where that is left to the fact."""
@@ -105,17 +113,13 @@ class Calibrated(_OnSlots):
 
     def settings_for(self, model: Model) -> Settings:
         """How it solves on this model."""
-        from kn_edit.edits.calibrate import CAUSAL, MASKED
-
         settings = self.settings or (CAUSAL if model.causal else MASKED)
         if self.slots is None:
             return settings
         return replace(settings, fewest=self.slots, most_neurons=self.slots)
 
     def shifts(self, task: UpdateTask) -> Shifts:
-        from kn_edit.editing.solving import calibrated_shifts
-
-        return calibrated_shifts(task, self.neurons, self.settings_for(task.model))
+        return solving.calibrated_shifts(task, self.neurons, self.settings_for(task.model))
 
     def cost(self, *, causal: bool) -> Cost:
         return Cost(locating=1500, rows=50, longer=4, step=1.0, steps=18)
@@ -141,15 +145,11 @@ class Correction(UpdateMethod):
 
     def settings_for(self, model: Model) -> CorrectionSettings:
         """How it solves on this model."""
-        from kn_edit.edits.correct import MASKED, CorrectionSettings
-
-        settings = self.settings or (CorrectionSettings() if model.causal else MASKED)
+        settings = self.settings or (CorrectionSettings() if model.causal else MASKED_CORRECTION)
         return settings if self.slots is None else replace(settings, slots=self.slots)
 
     def shifts(self, task: UpdateTask) -> LowRankShifts:
-        from kn_edit.editing.solving import corrected_shifts
-
-        return corrected_shifts(task, self.settings_for(task.model))
+        return solving.corrected_shifts(task, self.settings_for(task.model))
 
     def cost(self, *, causal: bool) -> Cost:
         steps = 32 if causal else 70
@@ -178,9 +178,7 @@ class ClosedForm(_OnNeurons):
             require_number("the scale", number)
 
     def shifts(self, task: UpdateTask) -> Shifts:
-        from kn_edit.editing.solving import closed_form_shifts
-
-        return closed_form_shifts(task, self.neurons, self.scale)
+        return solving.closed_form_shifts(task, self.neurons, self.scale)
 
     def cost(self, *, causal: bool) -> Cost:
         return Cost(locating=1500)
@@ -196,9 +194,7 @@ class Auto(_OnSlots):
     needs: ClassVar[frozenset[Need]] = Calibrated.needs | Correction.needs
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
-        from kn_edit.editing.updating import is_unknown
-
-        if self.neurons or not is_unknown(model, base, case):
+        if self.neurons or not updating.is_unknown(model, base, case):
             return Calibrated(self.neurons, self.slots)
         return Correction(self.slots)
 

@@ -29,8 +29,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kn_edit.edits.settings import Settings
 from kn_edit.edits.suffix import Shift, Suffix, shifted
-from kn_edit.errors import require_number, require_whole
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
@@ -66,52 +66,6 @@ class Aims:
     change: tuple[Question, ...]  # each asks for a token of the new answer
     keep: tuple[Question, ...]  # what is predicted here must stay; their tokens are not used
     elsewhere: Activations | None = None  # of all candidates; None where nothing is known of them
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Weights of the loss, and when to stop. Chosen by measurement (decisions 0011 and 0016)."""
-
-    w_loc: float = 100.0
-    w_norm: float = 1e-3
-    w_spill: float = 200.0
-    rate: float = 0.4  # length of Adam's first step, in units of |v|
-    betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
-    margin: float = 8.0  # of log-probability over the next token
-    slack: float = 0.5  # what the loss asks for beyond it
-    power: float = 1.0  # of what is missing; at 2 a prompt that lags far behind counts for more
-    kl_limit: float = 0.005  # nats, mean over the prompts to keep
-    spill_limit: float = 0.02
-    most_steps: int = 30
-    fewest: int = 20  # neurons to begin with
-    more: int = 5  # neurons added at a time where those cannot carry the change
-    most_neurons: int = 30
-
-    def __post_init__(self) -> None:
-        for name in ("w_loc", "w_spill", "slack"):
-            require_number(f"the solver's {name}", getattr(self, name), least=0)
-        for name in ("w_norm", "rate", "power"):
-            require_number(f"the solver's {name}", getattr(self, name), above=0)
-        for name in ("kl_limit", "spill_limit", "margin"):
-            require_number(f"the solver's {name}", getattr(self, name))
-        for beta in self.betas:
-            require_number("the solver's beta", beta, least=0, most=0.9999)
-        for name, least in (("most_steps", 0), ("fewest", 1), ("more", 1), ("most_neurons", 1)):
-            require_whole(f"the solver's {name}", getattr(self, name), least)
-
-
-CAUSAL = Settings()
-# A masked LM of few neurons needs more of them, and answers by less of a margin to begin with.
-MASKED = Settings(
-    w_spill=320.0,
-    rate=1.0,
-    margin=6.0,
-    power=2.0,
-    spill_limit=0.003,
-    most_steps=50,
-    fewest=50,
-    most_neurons=50,
-)
 
 
 @dataclass(frozen=True, kw_only=True)

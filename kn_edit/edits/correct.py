@@ -37,8 +37,8 @@ from torch import Tensor
 
 from kn_edit.edits.calibrate import Outcome, Tick, divergence
 from kn_edit.edits.keys import Keys
+from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.edits.suffix import LowRankShift, shifted
-from kn_edit.errors import require_number, require_whole
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
@@ -51,49 +51,6 @@ TOLERANCE = 0.05  # of log-probability, by which rewordings may fall short more 
 SETTLED = 0.75  # of the margin: from there on, what is kept counts more
 MOST_ROWS = 32  # texts that run side by side
 QuestionGroup = tuple[Question, ...]  # about one text
-
-
-@dataclass(frozen=True)
-class CorrectionSettings:
-    """Weights of the loss, how much each step sees, and when to stop (decision 0020)."""
-
-    slots: int | None = None  # written at most, in all layers together; None: as many as there are
-    rank: int = 1  # keys of each layer
-    steps: int = 32
-    extra: int = 12  # steps, where the answer does not lead after these
-    pressing: int = 24  # where it still does not: steps that hold everything else less
-    pressed: float = 0.3  # times all that is held, in these
-    rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
-    betas: tuple[float, float] = (0.8, 0.95)
-    margin: float = 4.0  # of log-probability over the next token
-    w_keep: float = 10.0
-    w_near: float = 3.0
-    w_settled: float = 10.0  # times w_near, where the answer leads by nearly the margin
-    w_same: float = 0.3
-    w_spill: float = 5.0
-    w_norm: float = 1e-3
-    reworded: int = 6  # of each kind, seen by one step
-    near: int = 9
-    same: int = 1
-    text: int = 3
-    patience: int = 3  # steps in a row without anything missing, before the last look
-
-    def __post_init__(self) -> None:
-        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_spill", "pressed"):
-            require_number(f"the correction's {name}", getattr(self, name), least=0)
-        for name in ("rate", "margin", "w_norm"):
-            require_number(f"the correction's {name}", getattr(self, name), above=0)
-        for name in ("steps", "extra", "pressing"):
-            require_whole(f"the correction's {name}", getattr(self, name), 0)
-        for name in ("rank", "patience"):
-            require_whole(f"the correction's {name}", getattr(self, name), 1)
-        if self.slots is not None:
-            require_whole("the correction's slots", self.slots, 1)
-
-
-# A masked LM's fact is said at one place, in few tokens, so steps are cheap; what tells subjects
-# apart there lies in more directions than at a subject's own tokens (decision 0020).
-MASKED = CorrectionSettings(rank=8, steps=80, extra=16, near=12, w_near=3.0, w_settled=1.0)
 
 
 @dataclass(frozen=True, eq=False)

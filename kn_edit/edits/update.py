@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kn_edit.edits.calibrate import Aims, Settings, Solution, Tick, slot_norms, solve
+from kn_edit.edits.calibrate import Aims, Solution, Tick, slot_norms, solve
+from kn_edit.edits.settings import Settings
 from kn_edit.errors import ChangeOutOfRange, EmbeddingWidthDiffers, NoNeurons
 from kn_edit.models.model import Model
 from kn_edit.neuron import NeuronId

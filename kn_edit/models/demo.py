@@ -29,6 +29,7 @@ from kn_edit.errors import (
     DemoWheelMissing,
 )
 from kn_edit.models.cache import cache_folder
+from kn_edit.models.logging import quiet_loading
 from kn_edit.models.shards import CHUNK, CONFIG, Progress, Shards
 from kn_edit.untrusted import path_of
 
@@ -198,8 +199,6 @@ def _convert(gguf: Path, folder: Path) -> None:
 @contextmanager
 def _silence() -> Iterator[None]:
     """No bars and no notices; the GGUF reader of transformers draws one that has no switch."""
-    from kn_edit.models.logging import quiet_loading
-
     with quiet_loading(), redirect_stderr(io.StringIO()):
         yield
 
