@@ -29,6 +29,7 @@ import torch
 from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, lists, writing
 from kn_edit.ledger.history import version_id
+from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.neuron import NeuronId
 
@@ -87,7 +88,7 @@ def now() -> datetime:
 
 def fill(folder: Path, line: Line) -> None:
     """Record the edits of a line, many in one transaction."""
-    with Ledger.create(folder, BASE, clock=now) as ledger:
+    with create_in_folder(folder, BASE, clock=now) as ledger:
         head = ledger.head()
         version, recipe = head.id, Recipe(head.edits)
         for first in range(0, line.edits, AT_ONCE):
@@ -156,7 +157,7 @@ def verbs(line: Line) -> dict[str, Verb]:
 
 def side_versions(folder: Path, line: Line, count: int) -> None:
     """Tags of versions with three edits of their own, for `compose`."""
-    with Ledger.open(folder, clock=now) as ledger:
+    with open_in_folder(folder, clock=now) as ledger:
         head = ledger.head().id
         for number in range(count):
             start = line.edits + 100_000 + 3 * number
@@ -182,10 +183,10 @@ def measured(folder: Path, line: Line, repeat: int) -> Iterator[tuple[str, float
         for number in range(repeat):
             lists.forget()
             start = time.process_time()
-            with Ledger.open(folder, clock=now) as ledger:
+            with open_in_folder(folder, clock=now) as ledger:
                 verb(ledger, number)
                 opened.append(time.process_time() - start)
-        with Ledger.open(folder, clock=now) as ledger:
+        with open_in_folder(folder, clock=now) as ledger:
             for number in range(repeat):
                 start = time.process_time()
                 verb(ledger, repeat + number)

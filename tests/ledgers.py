@@ -15,6 +15,7 @@ from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight, touched
 from kn_edit.ledger import Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 
 FINGERPRINT = "f" * 64
 BASE = BaseRecord("demo", "org/demo", "abc", FINGERPRINT, "/models/demo", "llama", "bfloat16")
@@ -28,11 +29,16 @@ def ticking() -> Iterator[datetime]:
 
 
 def new_ledger(folder: Path, base: BaseRecord = BASE) -> Ledger:
-    return Ledger.create(folder / ".kn-edit", base, clock=ticking().__next__)
+    return create_in_folder(folder / ".kn-edit", base, clock=ticking().__next__)
 
 
 def open_ledger(folder: Path) -> Ledger:
-    return Ledger.open(folder / ".kn-edit", clock=ticking().__next__)
+    return open_in_folder(folder / ".kn-edit", clock=ticking().__next__)
+
+
+def folder_of(ledger: Ledger) -> Path:
+    """The folder `.kn-edit` in which a ledger lies."""
+    return Path(ledger._database.place).parent
 
 
 def delta_of(*slots: tuple[int, int], value: float = 1.0, mode: Mode = Mode.ADD) -> Delta:

@@ -139,7 +139,7 @@ def test_a_module_is_found_with_and_without_the_prefix_of_the_task(prefix):
 
 @pytest.mark.parametrize("form", ["checkpoint", "delta", "adapter", "patch"])
 def test_no_export_is_written_into_a_ledger(workspace, form):
-    target = workspace.ledger.folder / "blobs" / "out"
+    target = workspace.ledger_folder / "blobs" / "out"
     with pytest.raises(TargetInsideLedger):
         workspace.export(target, form=form)
     assert not target.exists()

@@ -31,7 +31,7 @@ def remote(workspace: Workspace, scorer: CountingScorer) -> Engine:
         scorer.versions.append(version.recipe)
         return scorer
 
-    return Engine(workspace.base, workspace.ledger.folder, scoring=scoring)
+    return Engine(workspace.base, workspace.ledger_folder, scoring=scoring)
 
 
 class CountingScorer:

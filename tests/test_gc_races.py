@@ -15,7 +15,7 @@ from ledgers import about, delta_of, digests, move, new_ledger, open_ledger, rec
 
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import EditAlreadyApplied, HeadMoved, LedgerBusy
-from kn_edit.ledger import Adoption, database, writing
+from kn_edit.ledger import Adoption, sqlite_file, writing
 from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.history import version_id
 
@@ -141,7 +141,7 @@ def test_a_pulled_version_whose_deltas_gc_took_just_now_is_recorded_with_them(
 
 
 def test_gc_waits_for_a_writer_that_is_between_its_look_and_its_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0)
     tried = []
     check = writing.check_head
 

@@ -85,7 +85,7 @@ FOR_EVERYONE = {
 AT_HOME: dict[str, set[str]] = {
     "alembic": {"ledger"},
     "sqlalchemy": {"ledger"},
-    "sqlite3": {"ledger"},
+    "sqlite3": {"ledger.sqlite", "ledger.sqlite_file"},
     "click": {"cli"},
     "rich": {"cli"},
     "huggingface_hub": {
@@ -300,6 +300,25 @@ def test_packages_of_others_stay_in_their_rooms():
         users = {one.file for one in seen if one.target.partition(".")[0] == name}
         for home in homes:  # else the table allows what nobody does
             assert any(user == home or room(user) == home for user in users), (name, home)
+
+
+def test_only_the_modules_of_sqlite_speak_its_sql():
+    """What another database would not understand stays behind the port `Dialect`."""
+    words = ("exec_driver_sql", "PRAGMA", "sqlite_master", "BEGIN IMMEDIATE")
+    speakers = {
+        module_of(path).removeprefix(f"{PACKAGE}.")
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if any(word in spoken(node) for word in words)
+    }
+    assert speakers == {"ledger.sqlite", "ledger.sqlite_file", "ledger.structure"}
+
+
+def spoken(node: ast.AST) -> str:
+    """What a node of a syntax tree says to a database: a text that is no docstring, a method."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and "\n" not in node.value:
+        return node.value
+    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def test_every_package_that_is_imported_is_declared():

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from failing_disk import failing_from
-from ledgers import BASE, delta_of, new_ledger, open_ledger, record
+from ledgers import BASE, delta_of, folder_of, new_ledger, open_ledger, record
 from tiny_models import tiny_folder
 
 from kn_edit.errors import LedgerExists, LedgerUnusable, LinkInLedger, WriteUnknown
-from kn_edit.ledger import creation
+from kn_edit.ledger import creation, sqlite_file
 from kn_edit.workspace import Workspace
 
 TOKEN = "0123456789abcdef"
@@ -109,13 +109,16 @@ def test_what_a_killed_init_left_is_removed_by_the_next(tmp_path):
     assert names(folder) == ["ledger.db"]
 
 
-@pytest.mark.parametrize("step", ["_fill", "sync", "_move_into_place"])
-def test_an_init_cut_off_before_its_end_can_be_run_again(tmp_path, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(creation, "_fill"), (sqlite_file, "sync"), (sqlite_file, "_move_into_place")],
+)
+def test_an_init_cut_off_before_its_end_can_be_run_again(tmp_path, monkeypatch, module, step):
     def crash(*arguments):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(creation, step, crash)
+        patch.setattr(module, step, crash)
         with pytest.raises(KeyboardInterrupt):
             new_ledger(tmp_path)
     with new_ledger(tmp_path) as ledger:
@@ -174,11 +177,11 @@ def test_of_several_inits_at_once_one_makes_the_ledger(tmp_path):
 
 def test_the_log_of_a_ledger_that_is_gone_is_not_replayed_into_a_new_one(tmp_path):
     with new_ledger(tmp_path) as ledger:
-        reader = sqlite3.connect(ledger.folder / "ledger.db")
+        reader = sqlite3.connect(folder_of(ledger) / "ledger.db")
         with closing(reader):
             reader.execute("SELECT * FROM refs").fetchall()
             record(ledger, delta_of((0, 1)))
-            log = (ledger.folder / "ledger.db-wal").read_bytes()
+            log = (folder_of(ledger) / "ledger.db-wal").read_bytes()
     assert len(log) > 0
     (tmp_path / ".kn-edit" / "ledger.db").unlink()
     (tmp_path / ".kn-edit" / "ledger.db-wal").write_bytes(log)
@@ -215,7 +218,7 @@ def test_a_database_that_is_a_link_counts_as_there(tmp_path, target):
 
 def test_no_stamps_are_written_through_a_link(tmp_path, model):
     with Workspace.init(model, tmp_path / "w") as workspace:
-        stamps = workspace.ledger.folder / "base.json"
+        stamps = workspace.ledger_folder / "base.json"
     noted = stamps.read_text()
     stamps.unlink()
     (tmp_path / "precious").write_text(noted.replace("model", "other"))
@@ -231,7 +234,7 @@ def test_no_stamps_are_written_through_a_link(tmp_path, model):
 @pytest.mark.parametrize("text", ["[" * 600 + "]" * 600, "\xff", "{", "[]", "9" * 5000])
 def test_wild_stamps_only_cost_a_look_at_the_base(tmp_path, model, text):
     with Workspace.init(model, tmp_path / "w") as workspace:
-        stamps = workspace.ledger.folder / "base.json"
+        stamps = workspace.ledger_folder / "base.json"
     stamps.write_bytes(text.encode("latin-1"))
     with Workspace.open(tmp_path / "w") as workspace:
         assert workspace.engine.shards.entries

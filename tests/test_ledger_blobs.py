@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ledgers import delta_of, new_ledger, open_ledger, record
+from ledgers import delta_of, folder_of, new_ledger, open_ledger, record
 
 from kn_edit.errors import DeltaMissing, ExitCode, KnEditError, LedgerUnusable, LinkInLedger
 from kn_edit.ledger.blob_store import MAX_BYTES
@@ -72,7 +72,7 @@ def in_place_of_a_delta(ledger, kind: str) -> None:
     elif kind == "folder":
         path.mkdir()
     elif kind == "link":
-        copy = ledger.folder.parent / "copy"
+        copy = folder_of(ledger).parent / "copy"
         copy.write_bytes(A.to_bytes())
         path.symlink_to(copy)
     elif kind == "dangling link":

@@ -6,7 +6,7 @@ import sqlite3
 from functools import partial
 
 import pytest
-from ledgers import about, delta_of, digests, new_ledger, open_ledger, record
+from ledgers import about, delta_of, digests, folder_of, new_ledger, open_ledger, record
 
 from kn_edit.errors import CommitUnknown, ExitCode, LedgerUnusable
 from kn_edit.ledger import Adoption, Publication
@@ -62,8 +62,8 @@ def ledger(tmp_path):
 
 def fail_at_commit(ledger, moment: str) -> None:
     """Let the commit of the next transaction fail."""
-    path = ledger.folder / "ledger.db"
-    ledger._database.engine = engine_for(partial(connect, path, moment, []), 30)
+    path = folder_of(ledger) / "ledger.db"
+    ledger._database.dialect.engine = engine_for(partial(connect, path, moment, []), 30)
 
 
 def adoption() -> Adoption:

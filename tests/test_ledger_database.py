@@ -28,9 +28,10 @@ from kn_edit.errors import (
     NewerSchema,
     NoLedger,
 )
-from kn_edit.ledger import Publication, creation, database
+from kn_edit.ledger import Publication, creation, database, sqlite, sqlite_file
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files
+from kn_edit.ledger.sqlite_file import SQLiteFile
 from kn_edit.ledger.tables import SCHEMA, metadata
 
 PUBLISHED = {"0002", "0003", "0004", "0005", "0006"}  # fixtures with publications
@@ -134,7 +135,7 @@ def test_settings_of_a_connection(tmp_path):
         "journal_mode": "wal",
         "synchronous": 2,
         "foreign_keys": 1,
-        "busy_timeout": database.BUSY_SECONDS * 1000,
+        "busy_timeout": sqlite.BUSY_SECONDS * 1000,
     }
 
 
@@ -172,13 +173,13 @@ def test_a_ledger_made_meanwhile_by_another_process_is_kept(tmp_path, monkeypatc
     assert contents(tmp_path / ".kn-edit") == contents(other.parent)
 
 
-@pytest.mark.parametrize("moment", ["create", "write_ahead"])
-def test_an_init_that_stops_half_way_leaves_no_ledger(tmp_path, monkeypatch, moment):
+@pytest.mark.parametrize(("kind", "moment"), [(Database, "create"), (SQLiteFile, "write_ahead")])
+def test_an_init_that_stops_half_way_leaves_no_ledger(tmp_path, monkeypatch, kind, moment):
     def crash(self):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Database, moment, crash)
+        patch.setattr(kind, moment, crash)
         with pytest.raises(KeyboardInterrupt):
             new_ledger(tmp_path)
     with pytest.raises(NoLedger):
@@ -205,7 +206,7 @@ def test_a_file_that_is_not_a_ledger(tmp_path, data):
 
 
 def on_connect(ledger, pragma: str) -> None:
-    @event.listens_for(ledger._database.engine, "connect")
+    @event.listens_for(ledger._database.dialect.engine, "connect")
     def limit(connection, _):
         connection.execute(pragma).fetchall()
 
@@ -252,7 +253,7 @@ def test_a_place_where_no_folder_can_be(tmp_path):
 
 
 def test_a_writer_that_waits_too_long_says_who_holds_it_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0)
     ledger, other = new_ledger(tmp_path), open_ledger(tmp_path)
     with ledger._database.writing():
         assert other.head() == ledger.head()  # readers do not wait

@@ -24,8 +24,9 @@ from mutations import rich_ledger
 from old_ledgers import DELTAS, EDITS, SCHEMAS, old_ledger
 
 from kn_edit.errors import LedgerDamaged
-from kn_edit.ledger import Adoption, FactChange, Ledger
+from kn_edit.ledger import Adoption, FactChange
 from kn_edit.ledger.history import version_id
+from kn_edit.ledger.in_folder import restore_in_folder
 
 ONE, MANY, LAST = delta_of((0, 1)), delta_of((0, 2), (1, 3)), delta_of((1, 4))
 SUBJECTS = ("Japan", "France", "Cuba")
@@ -123,7 +124,7 @@ def test_a_known_edit_keeps_the_facts_that_it_was_recorded_with(ledger):
 def test_a_backup_holds_every_fact(ledger, tmp_path):
     record_many(ledger, MANY, *SUBJECTS)
     ledger.backup(tmp_path / "b.tar")
-    Ledger.restore(tmp_path / "b.tar", tmp_path / "back" / ".kn-edit", clock=ledger._clock)
+    restore_in_folder(tmp_path / "b.tar", tmp_path / "back" / ".kn-edit", clock=ledger._clock)
     with open_ledger(tmp_path / "back") as back:
         assert back.edit(MANY.id).facts == FACTS
         assert back.check() == []

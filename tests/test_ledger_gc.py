@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ledgers import delta_of, move, new_ledger, record
+from ledgers import delta_of, folder_of, move, new_ledger, record
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.errors import LinkInLedger
@@ -103,16 +103,16 @@ def test_leftovers_go_at_once_and_work_under_way_stays(ledger):
     record(ledger, A)
     shard = ledger.blobs.path(A.id).parent
     leftovers = [
-        ledger.folder / f".ledger.db.{TOKEN}.partial",
-        ledger.folder / f".base.json.{TOKEN}.tmp",
+        folder_of(ledger) / f".ledger.db.{TOKEN}.partial",
+        folder_of(ledger) / f".base.json.{TOKEN}.tmp",
         shard / f".{A.id[:40]}.{TOKEN}.tmp",
-        ledger.folder.parent / f".kn-edit.{TOKEN}.partial",
-        ledger.folder.parent / f".out.{TOKEN}.partial",
+        folder_of(ledger).parent / f".kn-edit.{TOKEN}.partial",
+        folder_of(ledger).parent / f".out.{TOKEN}.partial",
     ]
     for path in leftovers:
         path.mkdir() if path.name.endswith(".partial") else path.touch()
     (leftovers[0] / "ledger.db").write_text("half")
-    with scratch_folder(ledger.folder, "push") as scratch:
+    with scratch_folder(folder_of(ledger), "push") as scratch:
         (scratch / "weights").write_text("w")
         assert sorted(ledger.gc()) == sorted(map(str, leftovers))
         assert (scratch / "weights").exists()
@@ -122,16 +122,16 @@ def test_leftovers_go_at_once_and_work_under_way_stays(ledger):
 def test_what_an_older_version_left_goes_when_its_process_is_dead_or_it_is_old(ledger):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()
-    shard = ledger.folder / "blobs" / "ab"
+    shard = folder_of(ledger) / "blobs" / "ab"
     shard.mkdir(parents=True)
     gone = [
-        ledger.folder / f"ledger.db.{dead.pid}.tmp",
-        ledger.folder / f"ledger.db.{dead.pid}.tmp-wal",
+        folder_of(ledger) / f"ledger.db.{dead.pid}.tmp",
+        folder_of(ledger) / f"ledger.db.{dead.pid}.tmp-wal",
         shard / f"{'ab' * 32}.{dead.pid}.140.tmp",
-        ledger.folder / "push-old",
-        ledger.folder / f"ledger.db.{os.getppid()}.tmp-shm",
+        folder_of(ledger) / "push-old",
+        folder_of(ledger) / f"ledger.db.{os.getppid()}.tmp-shm",
     ]
-    kept = [ledger.folder / f"ledger.db.{os.getpid()}.tmp", ledger.folder / "push-new"]
+    kept = [folder_of(ledger) / f"ledger.db.{os.getpid()}.tmp", folder_of(ledger) / "push-new"]
     for path in (*gone, *kept):
         path.mkdir() if "push" in path.name else path.touch()
     for path in gone[3:]:
@@ -141,14 +141,14 @@ def test_what_an_older_version_left_goes_when_its_process_is_dead_or_it_is_old(l
 
 
 def test_files_of_the_user_inside_the_ledger_stay(ledger):
-    shard = ledger.folder / "blobs" / "ab"
+    shard = folder_of(ledger) / "blobs" / "ab"
     shard.mkdir(parents=True)
     mine = [
-        ledger.folder / "notes.tmp",
-        ledger.folder / "ledger.db.old",
+        folder_of(ledger) / "notes.tmp",
+        folder_of(ledger) / "ledger.db.old",
         shard / "model.safetensors",
         shard / "x.tmp",
-        ledger.folder.parent / f".model.{TOKEN}.tmp",
+        folder_of(ledger).parent / f".model.{TOKEN}.tmp",
     ]
     for path in mine:
         path.write_text("mine")
@@ -161,25 +161,25 @@ def test_files_of_the_user_inside_the_ledger_stay(ledger):
 
 
 def link_blobs(ledger, outside):
-    (ledger.folder / "blobs").symlink_to(outside.parent)
+    (folder_of(ledger) / "blobs").symlink_to(outside.parent)
 
 
 def link_a_shard(ledger, outside):
-    (ledger.folder / "blobs").mkdir()
-    (ledger.folder / "blobs" / A.id[:2]).symlink_to(outside)
-    (ledger.folder / "blobs" / "x").symlink_to(outside)
+    (folder_of(ledger) / "blobs").mkdir()
+    (folder_of(ledger) / "blobs" / A.id[:2]).symlink_to(outside)
+    (folder_of(ledger) / "blobs" / "x").symlink_to(outside)
 
 
 def link_leftovers(ledger, outside):
-    (ledger.folder / "push-1").symlink_to(outside)
-    (ledger.folder / f".push.{TOKEN}.partial").symlink_to(outside)
-    (ledger.folder / "ledger.db.999999999.tmp").symlink_to(outside / "x.tmp")
-    (ledger.folder.parent / f".kn-edit.{TOKEN}.partial").symlink_to(outside)
+    (folder_of(ledger) / "push-1").symlink_to(outside)
+    (folder_of(ledger) / f".push.{TOKEN}.partial").symlink_to(outside)
+    (folder_of(ledger) / "ledger.db.999999999.tmp").symlink_to(outside / "x.tmp")
+    (folder_of(ledger).parent / f".kn-edit.{TOKEN}.partial").symlink_to(outside)
 
 
 def link_the_folder(ledger, outside):
     """The folder of an unfinished init holds links; it goes, what they point at stays."""
-    folder = ledger.folder / f".ledger.db.{TOKEN}.partial"
+    folder = folder_of(ledger) / f".ledger.db.{TOKEN}.partial"
     folder.mkdir()
     (folder / "x").symlink_to(outside)
     (folder / "y").symlink_to(outside / "x.tmp")

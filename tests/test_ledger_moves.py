@@ -17,6 +17,7 @@ from ledgers import (
     about,
     delta_of,
     digests,
+    folder_of,
     move,
     new_ledger,
     open_ledger,
@@ -263,8 +264,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from kn_edit.errors import HeadMoved
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import open_in_folder
 folder, edit, digests = sys.argv[1:]
-with Ledger.open(Path(folder), clock=lambda: datetime.now(UTC)) as ledger:
+with open_in_folder(Path(folder), clock=lambda: datetime.now(UTC)) as ledger:
     plan = ledger.plan_revert(edit)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -281,7 +283,7 @@ def test_of_two_processes_one_wins(ledger):
     record(ledger, B)
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACE, ledger.folder, gone.id, json.dumps(digests([kept]))],
+            [sys.executable, "-c", RACE, folder_of(ledger), gone.id, json.dumps(digests([kept]))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -339,8 +341,9 @@ import sys
 from datetime import datetime, UTC
 from pathlib import Path
 import kn_edit.ledger
+from kn_edit.ledger.in_folder import open_in_folder
 assert "torch" not in sys.modules
-with kn_edit.ledger.Ledger.open(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
+with open_in_folder(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
     from kn_edit.neuron import NeuronId
     assert len(ledger.log()) == 3 and ledger.refs() and ledger.head() and ledger.edits()
     assert ledger.blame(NeuronId(0, 1)) and ledger.diff("base", "head").slots
@@ -353,4 +356,4 @@ assert not slow, slow
 def test_reading_a_ledger_imports_neither_torch_nor_alembic(ledger):
     record(ledger, A)
     record(ledger, B)
-    subprocess.run([sys.executable, "-c", TORCHLESS, str(ledger.folder), A.id], check=True)
+    subprocess.run([sys.executable, "-c", TORCHLESS, str(folder_of(ledger)), A.id], check=True)

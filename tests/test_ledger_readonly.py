@@ -15,7 +15,7 @@ import pytest
 from ledgers import delta_of, move, new_ledger, open_ledger, record
 
 from kn_edit.errors import ExitCode, LedgerBusy, LedgerUnusable
-from kn_edit.ledger import database, sqlite
+from kn_edit.ledger import sqlite, sqlite_file
 
 A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
 READ = """
@@ -24,9 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from kn_edit.errors import KnEditError
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import open_in_folder
 from kn_edit.neuron import NeuronId
 told = {}
-with Ledger.open(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
+with open_in_folder(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
     told["head"], told["log"] = ledger.head().id, len(ledger.log())
     told["blame"], told["edits"] = len(ledger.blame(NeuronId(0, 1))), len(ledger.edits())
     told["branches"] = [branch.name for branch in ledger.branches()]
@@ -71,7 +72,7 @@ def sealed(tmp_path, monkeypatch):
         record(ledger, B)
         move(ledger, ledger.plan_revert(A.id))
     path = tmp_path / ".kn-edit" / "ledger.db"
-    for module in (database, sqlite):
+    for module in (sqlite_file, sqlite):
         monkeypatch.setattr(module, "may_write", lambda place: place != path)
     return tmp_path
 
@@ -109,12 +110,12 @@ def test_a_private_copy_is_taken_anew_when_the_ledger_changes_and_goes_in_the_en
     path = sealed / ".kn-edit" / "ledger.db"
     with open_ledger(sealed) as ledger:
         first = ledger.refs()
-        copy = ledger._database._copy.path
+        copy = ledger._database.dialect._copy.path
         with closing(sqlite3.connect(path)) as plain:
             plain.execute("INSERT INTO refs SELECT 'v1', 'tag', version_id FROM refs")
             plain.commit()
             assert ledger.refs() != first
-        last = ledger._database._copy
+        last = ledger._database.dialect._copy
     assert not copy.exists()
     assert last is None or not last.path.exists()
 

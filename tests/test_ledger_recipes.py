@@ -14,6 +14,7 @@ from ledgers import (
     about,
     delta_of,
     digests,
+    folder_of,
     move,
     new_ledger,
     open_ledger,
@@ -73,7 +74,7 @@ def test_the_ledger_grows_by_the_same_with_every_edit(tmp_path):
             plan = ledger.plan_edit(delta, "update", "a change")
             ledger.advance(plan, {"tensor": "0" * 64}, edit=about(delta, subject=f"S{number}"))
             if number % 30 == 29:
-                with closing(sqlite3.connect(ledger.folder / "ledger.db")) as plain:
+                with closing(sqlite3.connect(folder_of(ledger) / "ledger.db")) as plain:
                     sizes.append(sum(map(len, plain.iterdump())))
         assert len(ledger.head().edits) == len(ledger.log()) - 1 == 90
     assert sizes[2] - sizes[1] == pytest.approx(sizes[1] - sizes[0], rel=0.02)

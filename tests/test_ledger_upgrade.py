@@ -15,7 +15,7 @@ from ledgers import open_ledger
 from old_ledgers import DELTAS, EDITS, SCHEMAS, old_ledger
 
 from kn_edit.errors import ExitCode, LedgerUnusable, NewerSchema
-from kn_edit.ledger import database, sqlite
+from kn_edit.ledger import sqlite, sqlite_file
 
 TORTURE = bool(os.environ.get("KN_EDIT_TORTURE"))
 KILLS = Path(__file__).with_name("upgrade_kills.py")
@@ -24,9 +24,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import open_in_folder
 print("ready", flush=True)
 sys.stdin.readline()
-with Ledger.open(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
+with open_in_folder(Path(sys.argv[1]), clock=lambda: datetime.now(UTC)) as ledger:
     print(ledger.head().id)
 """
 
@@ -116,7 +117,7 @@ def test_a_ledger_that_another_kn_edit_upgraded_meanwhile_is_left_alone(tmp_path
 def test_an_old_ledger_that_may_not_be_written_is_read_all_the_same(tmp_path, schema, monkeypatch):
     path = old_ledger(tmp_path, schema)
     before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
-    for module in (database, sqlite):
+    for module in (sqlite_file, sqlite):
         monkeypatch.setattr(module, "may_write", lambda place: place != path)
     with open_ledger(tmp_path) as ledger:
         assert len(ledger.log()) > 5 and len(ledger.edits()) == len(EDITS.get(schema, DELTAS))

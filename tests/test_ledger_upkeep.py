@@ -7,7 +7,7 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from ledgers import about, delta_of, digests, move, new_ledger, record
+from ledgers import about, delta_of, digests, folder_of, move, new_ledger, record
 
 from kn_edit.errors import (
     DeltaDigestDiffers,
@@ -38,7 +38,7 @@ def grown(ledger):
 
 
 def alter(ledger, statement: str) -> None:
-    with closing(sqlite3.connect(ledger.folder / "ledger.db")) as plain, plain:
+    with closing(sqlite3.connect(folder_of(ledger) / "ledger.db")) as plain, plain:
         plain.execute(statement)
 
 
@@ -74,7 +74,7 @@ def test_storing_a_damaged_delta_again_repairs_it(grown):
 
 
 def test_a_delta_that_cannot_be_written_stops_the_edit(ledger):
-    (ledger.folder / "blobs").write_text("in the way")
+    (folder_of(ledger) / "blobs").write_text("in the way")
     with pytest.raises(LedgerUnusable) as caught:
         record(ledger, A)
     assert caught.value.exit_code == ExitCode.DISK

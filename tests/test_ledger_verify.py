@@ -6,7 +6,17 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from ledgers import FINGERPRINT, about, delta_of, digests, move, new_ledger, open_ledger, record
+from ledgers import (
+    FINGERPRINT,
+    about,
+    delta_of,
+    digests,
+    folder_of,
+    move,
+    new_ledger,
+    open_ledger,
+    record,
+)
 from old_ledgers import SCHEMAS, old_ledger
 from sqlalchemy import event
 
@@ -28,7 +38,7 @@ def ledger(tmp_path):
 
 
 def alter(ledger, script: str) -> None:
-    with closing(sqlite3.connect(ledger.folder / "ledger.db")) as plain:
+    with closing(sqlite3.connect(folder_of(ledger) / "ledger.db")) as plain:
         plain.executescript(script)
 
 
@@ -168,7 +178,7 @@ def test_a_delta_of_no_edit_is_noted_and_is_no_problem(ledger):
     "name", ["notes.txt", "ab/notes.txt", "ab/" + "c" * 64 + ".safetensors", "zz/x", "ab/link"]
 )
 def test_files_that_nobody_of_kn_edit_made_are_problems(ledger, name):
-    path = ledger.folder / "blobs" / name
+    path = folder_of(ledger) / "blobs" / name
     path.parent.mkdir(exist_ok=True)
     path.symlink_to("/dev/zero") if name.endswith("link") else path.write_text("x")
     (problem,) = ledger.check()
@@ -192,7 +202,7 @@ def test_a_pull_asks_a_bounded_number_of_questions_for_each_edit(tmp_path):
         plan = Adoption("a/b@main", version_id(FINGERPRINT, ids), ids, (*map(about, deltas),), "x")
         with new_ledger(tmp_path / str(size)) as ledger:
             statements: list[str] = []
-            engine = ledger._database.engine
+            engine = ledger._database.dialect.engine
 
             event.listen(
                 engine, "connect", lambda c, _, seen=statements: c.set_trace_callback(seen.append)

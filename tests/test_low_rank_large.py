@@ -22,6 +22,7 @@ from kn_edit.checkpoints.materialise import digests, export_checkpoint
 from kn_edit.edits.build import SlotPlace, low_rank_delta
 from kn_edit.edits.delta import BaseRef
 from kn_edit.ledger import BaseRecord, Ledger, NewEdit
+from kn_edit.ledger.in_folder import create_in_folder
 from kn_edit.models.families import FAMILIES
 from kn_edit.models.shards import Shards
 
@@ -39,7 +40,7 @@ out = export_checkpoint(base, edits[:1], folder / "out")
 single = [Shards.open(out).digest(name), digests(base, edits[1:])[name]]
 record = BaseRecord("8b", None, None, ref.fingerprint, str(base.folder), "llama", "bfloat16")
 told = {"relation": "r", "subject": "s", "answer": "a", "target": "t", "method": "m"}
-with Ledger.create(folder / ".kn-edit", record, clock=lambda: datetime.now(UTC)) as ledger:
+with create_in_folder(folder / ".kn-edit", record, clock=lambda: datetime.now(UTC)) as ledger:
     versions = []
     for delta, digest in zip(edits, single):
         plan = ledger.plan_edit(delta, "update")

@@ -64,7 +64,7 @@ def test_people_and_scripts_see_the_mark(folder, shell):
 def test_a_damaged_record_is_no_reason_to_show_no_log(tmp_path, damage):
     with new_workspace(tmp_path) as workspace:
         done = workspace.update(about("France"), "Rome", how=QUICK, accept=True)
-        path = workspace.ledger.folder / "ledger.db"
+        path = workspace.ledger_folder / "ledger.db"
     with sqlite3.connect(path) as database:
         database.execute("UPDATE attributions SET found = ? WHERE edit_id = ?", (damage, done.edit))
     database.close()

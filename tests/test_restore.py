@@ -28,7 +28,8 @@ from kn_edit.errors import (
     RestoreTargetTaken,
     WriteUnknown,
 )
-from kn_edit.ledger import Ledger, archive, database, restoring
+from kn_edit.ledger import archive, restoring, sqlite_file
+from kn_edit.ledger.in_folder import restore_in_folder
 
 A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
 
@@ -60,7 +61,7 @@ def place(tmp_path):
 
 def restore(file: Path, folder: Path, *, replace: bool = False) -> Path | None:
     clock = ticking().__next__
-    placed = Ledger.restore(file, folder / ".kn-edit", clock=clock, replace=replace)
+    placed = restore_in_folder(file, folder / ".kn-edit", clock=clock, replace=replace)
     return placed.aside
 
 
@@ -233,7 +234,7 @@ def test_a_ledger_whose_last_writer_was_killed_is_replaced(source, backup, place
 
 
 def test_a_writer_in_its_transaction_is_waited_for(backup, place, monkeypatch):
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 0)
     with new_ledger(place) as ledger, ledger._database.writing():
         before = names(place)
         with pytest.raises(LedgerBusy):

@@ -20,8 +20,9 @@ from pathlib import Path
 from old_dumps import old_recipes
 from sqlalchemy import event
 
-from kn_edit.ledger import Ledger, structure
+from kn_edit.ledger import structure
 from kn_edit.ledger.database import Database
+from kn_edit.ledger.in_folder import open_in_folder
 from kn_edit.ledger.tables import SCHEMA
 
 FOLDER = Path(sys.argv[1])
@@ -46,7 +47,9 @@ def upgrade(kill_at: int | None) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
 
     database = Database.in_file(PATH)
-    event.listen(database.engine, "connect", lambda plain, _: plain.set_trace_callback(count))
+    upgrader = database.dialect.upgrader()
+    event.listen(upgrader, "connect", lambda plain, _: plain.set_trace_callback(count))
+    database.dialect.upgrader = lambda: upgrader
     database.upgrade()
     database.close()
     return seen
@@ -73,7 +76,7 @@ def fault(expected: dict[str, tuple[str, ...]], old: list[str]) -> str | None:
         schema = plain.execute("SELECT version_num FROM alembic_version").fetchone()[0]
     if schema != SCHEMA and rows(PATH) != old:
         return "neither old nor new"
-    with Ledger.open(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
+    with open_in_folder(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
         found = {id_: tuple(ledger.version(id_).edits) for id_ in expected}
         with ledger._database.reading() as connection:
             faults = list(structure.faults(connection))

@@ -103,7 +103,7 @@ class Before:
             head,
             branch,
             refs,
-            _count(workspace.ledger.folder),
+            _count(workspace.ledger_folder),
             {target: signature(target) for target in targets},
         )
 

@@ -48,6 +48,7 @@ class Engine:
         self.base = base
         self.placement = placement
         self._scoring = scoring
+        self.folder = folder
         self._stamps = folder / STAMPS
         self._progress = progress
         self._in_use = InUse()

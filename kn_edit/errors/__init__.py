@@ -110,6 +110,7 @@ from kn_edit.errors.ledger import (
     SchemaChanged,
     TargetInsideLedger,
     Unsound,
+    UnsupportedDatabase,
 )
 from kn_edit.errors.models import (
     NotANeuron,
@@ -344,6 +345,7 @@ __all__ = [
     "UnknownSubject",
     "UnreadableFacts",
     "Unsound",
+    "UnsupportedDatabase",
     "UploadDiffers",
     "VersionLeft",
     "WeightsMissing",

@@ -76,7 +76,7 @@ class LedgerDamaged(KnEditError):
     """A ledger whose database cannot be read as one."""
 
     exit_code = ExitCode.INTEGRITY
-    path: Path
+    path: Path | str
     reason: str
 
     def __str__(self) -> str:
@@ -88,7 +88,7 @@ class LedgerUnusable(KnEditError):
     """The disk, or its permissions, stop the ledger."""
 
     exit_code = ExitCode.DISK
-    path: Path
+    path: Path | str
     reason: str
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ class LedgerBusy(KnEditError):
     """Another process holds the ledger for longer than we wait."""
 
     exit_code = ExitCode.CONFLICT
-    path: Path
+    path: Path | str
 
     def __str__(self) -> str:
         return f"another process is writing to {self.path}; wait for it, then try again"
@@ -128,7 +128,7 @@ class NewerSchema(KnEditError):
     """A ledger that a later kn-edit made."""
 
     exit_code = ExitCode.NEWER_SCHEMA
-    path: Path
+    path: Path | str
     needed: str
     known: str
 
@@ -144,7 +144,7 @@ class SchemaChanged(KnEditError):
     """A ledger that was exchanged for an older one while it was open."""
 
     exit_code = ExitCode.CONFLICT
-    path: Path
+    path: Path | str
     schema: str
 
     def __str__(self) -> str:
@@ -170,7 +170,7 @@ class CommitUnknown(KnEditError):
     """A transaction of which the disk does not tell whether it was kept."""
 
     exit_code = ExitCode.DISK
-    path: Path
+    path: Path | str
     reason: str
 
     def __str__(self) -> str:
@@ -258,3 +258,22 @@ class BackupExists(KnEditError):
 
     def __str__(self) -> str:
         return f"{self.path} exists and is kept; name a new file for the backup"
+
+
+@dataclass
+class UnsupportedDatabase(KnEditError):
+    """A database URL behind which no ledger can lie.
+
+    url: without its password; known: the databases that there are dialects for
+    """
+
+    exit_code = ExitCode.USAGE
+    url: str
+    reason: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"no ledger can be kept in {self.url}: {self.reason}; "
+            f"use a database of {listed(self.known)}, such as sqlite:////folder/ledger.db"
+        )

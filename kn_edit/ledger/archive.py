@@ -75,9 +75,9 @@ def _pack(database: Database, blobs: BlobStore, copy: Path, packed: Path) -> Non
     with packed.open("xb") as output:
         with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as archive:
             with copy.open("rb") as content:
-                archive.addfile(_described(database.path.name, copy.stat().st_size), content)
+                archive.addfile(_described(copy.name, copy.stat().st_size), content)
             # Empties the log that a plain `tar -xf` would otherwise leave to be replayed.
-            archive.addfile(_described(f"{database.path.name}-wal", 0))
+            archive.addfile(_described(f"{copy.name}-wal", 0))
             for edit in ids:
                 data = blobs.get(edit)
                 info = _described(f"{BLOBS}{relative_path(edit)}", len(data))

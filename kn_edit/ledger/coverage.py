@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 
 from kn_edit.errors import phrase
 from kn_edit.ledger import tables
@@ -151,7 +151,7 @@ def _payloads_of(connection: Connection, seqs: Collection[int]) -> dict[int, str
 
 def _are_few(connection: Connection, seqs: Collection[int]) -> bool:
     """Whether the rows of these events are looked up sooner than all rows are read."""
-    last = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar() or 0
+    last = connection.execute(select(func.max(tables.events.c.seq))).scalar() or 0
     return len(seqs) <= max(_FEW, last // _ALL_AT_ONCE)
 
 

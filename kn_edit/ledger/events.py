@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from kn_edit.canonical import canonical_json, digest
 from kn_edit.ledger import coverage
@@ -51,7 +51,7 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
 
 def next_seq(connection: Connection) -> int:
     """The number that the next event will have; the first is 1. Raises DamagedRow."""
-    newest = connection.exec_driver_sql("SELECT max(seq) FROM events").scalar() or 0
+    newest = connection.execute(select(func.max(events.c.seq))).scalar() or 0
     if not isinstance(newest, int) or not 0 <= newest < LARGEST:
         raise DamagedRow("its events are not numbered as kn-edit numbers them")
     return newest + 1

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection
+from sqlalchemy import URL, Connection
 
 from kn_edit.errors import (
     AlreadyThere,
@@ -24,7 +24,6 @@ from kn_edit.errors import (
     EditNotApplied,
     EmptyEdit,
     LedgerDamaged,
-    NoLedger,
     SlotOverlap,
     UnknownId,
 )
@@ -38,7 +37,6 @@ from kn_edit.ledger import (
     lists,
     names,
     reading,
-    restoring,
     verification,
     writing,
     written,
@@ -47,8 +45,7 @@ from kn_edit.ledger.blob_store import BlobStore, keep
 from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
-from kn_edit.ledger.disk import check_files, disk_errors
-from kn_edit.ledger.folder_blobs import FolderBlobs
+from kn_edit.ledger.dialects import dialect_of
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
@@ -70,7 +67,6 @@ from kn_edit.ledger.records import (
     Step,
     VersionRecord,
 )
-from kn_edit.ledger.restoring import Replaced
 from kn_edit.ledger.shelf import Shelf
 from kn_edit.ledger.tidying import GRACE, collect
 from kn_edit.ledger.writes import Writes, all_of
@@ -80,17 +76,14 @@ if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
 
 Clock = Callable[[], datetime]
-DATABASE = "ledger.db"
-BLOBS = "blobs"
 
 
 class Ledger:
     """A ledger that is open. Use `create` or `open`, and it as a context manager."""
 
-    def __init__(self, folder: Path, database: Database, clock: Clock) -> None:
-        self.folder = folder
-        self.blobs: BlobStore = FolderBlobs(folder / BLOBS)
-        self._shelf = Shelf(self.blobs)
+    def __init__(self, database: Database, blobs: BlobStore, clock: Clock) -> None:
+        self.blobs = blobs
+        self._shelf = Shelf(blobs)
         self._database = database
         self._clock = clock
 
@@ -101,41 +94,29 @@ class Ledger:
             return reading.base(connection)
 
     @classmethod
-    def create(cls, folder: Path, base: BaseRecord, *, clock: Clock) -> Ledger:
-        """Make a ledger in this folder (the `.kn-edit` one). It exists whole, or not at all.
+    def create(cls, url: str | URL, blobs: BlobStore, base: BaseRecord, *, clock: Clock) -> Ledger:
+        """Make a ledger in a new database. It exists whole, or not at all.
 
-        Raises LedgerExists, LedgerUnusable.
+        url: a SQLAlchemy URL of the database, such as sqlite:////folder/ledger.db
+        blobs: where the deltas of its edits go
+        Raises UnsupportedDatabase, LedgerExists, LinkInLedger, LedgerUnusable, WriteUnknown.
         """
-        path = folder / DATABASE
-        create_database(path, base, _moment(clock))
-        ledger = cls(folder, Database.in_file(path), clock)
+        ledger = cls(create_database(dialect_of(url), base, _moment(clock)), blobs, clock)
         ledger.base = base  # nothing is read here: it is made, so nothing may fail any more
         return ledger
 
-    @staticmethod
-    def restore(file: Path, folder: Path, *, clock: Clock, replace: bool = False) -> Replaced:
-        """Put the ledger of a backup in this folder (the `.kn-edit` one), whole or not at all.
-
-        replace: also where a ledger is; that one is kept aside
-        Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
-        LedgerUnusable.
-        """
-        return restoring.restore(file, folder, DATABASE, replace=replace, moment=clock())
-
     @classmethod
-    def open(cls, folder: Path, *, clock: Clock) -> Ledger:
+    def open(cls, url: str | URL, blobs: BlobStore, *, clock: Clock) -> Ledger:
         """Open a ledger, after bringing an older one to the present schema.
 
-        Raises NoLedger, NewerSchema, LedgerDamaged, LinkInLedger, LedgerUnusable.
+        url: a SQLAlchemy URL of its database; blobs: where the deltas of its edits lie
+        Raises UnsupportedDatabase, NoLedger, NewerSchema, LedgerDamaged, LinkInLedger,
+        LedgerUnusable.
         """
-        path = folder / DATABASE
-        with disk_errors(path):
-            check_files(path)
-            if not path.is_file():
-                raise NoLedger(folder)
-        database = Database.in_file(path)
+        database = Database.at(url)
+        database.dialect.require()
         database.upgrade(lambda: _moment(clock))
-        return cls(folder, database, clock)
+        return cls(database, blobs, clock)
 
     def close(self) -> None:
         """Give the database's resources back."""
@@ -529,7 +510,7 @@ class Ledger:
         with self._database.reading() as connection:
             last = events.last(connection)
         if last is None:
-            raise LedgerDamaged(self._database.path, "it has no events")
+            raise LedgerDamaged(self._database.place, "it has no events")
         return last[1]
 
     def backup(self, file: Path, notes: Path | None = None) -> None:
@@ -546,7 +527,7 @@ class Ledger:
         Others may write meanwhile. Younger deltas stay: a command that was cut off finds its own
         when it is run again. Raises LedgerBusy, LedgerUnusable.
         """
-        return collect(self._database, self.blobs, self.folder, older_than)
+        return collect(self._database, self.blobs, older_than)
 
     # --- inside ----------------------------------------------------------------------------------
 

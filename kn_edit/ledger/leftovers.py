@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
-from kn_edit.atomic import is_leftover_name, new_time, opened_folder, remove_leftover
-from kn_edit.ledger.disk import disk_errors
+from kn_edit.atomic import PARTIAL, is_leftover_name, new_time, opened_folder, remove_leftover
+from kn_edit.ledger.disk import SCRATCH, disk_errors
 
 # What an older kn-edit names its unfinished files: with the number of the process in it.
 _OLDER = re.compile(r"(?:ledger\.db|[0-9a-f]{64})\.(\d{1,9})(?:\.\d+)?\.tmp(?:-wal|-shm|-journal)?")
@@ -34,6 +35,22 @@ def removed(paths: Iterator[Path], before: float) -> list[str]:
     return [str(path) for path in paths if _remove(path, before)]
 
 
+def leftovers_of(folder: Path) -> Iterator[Path]:
+    """Everything in and beside a ledger's folder that is named as unfinished work is."""
+    for place, matches in ((folder, _is_inside), (folder.parent, _is_partial)):
+        yield from (path for path in paths_in(place) if matches(path.name))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed `init` or `restore` left in and beside a ledger's folder.
+
+    For a place where there is no ledger yet, and so nothing that `gc` could be asked for.
+    """
+    for path in leftovers_of(folder):
+        with suppress(OSError):
+            removed(iter([path]), before=0)
+
+
 def modified(path: Path) -> float:
     """When a file was last written, Unix time; never, where it is gone already."""
     try:
@@ -48,6 +65,15 @@ def paths_in(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _is_inside(name: str) -> bool:
+    return is_unfinished(name) or name.startswith(SCRATCH)
+
+
+def _is_partial(name: str) -> bool:
+    """A restore works beside the ledger; exports and backups may be written there, too."""
+    return is_leftover_name(name) and name.endswith(PARTIAL)
 
 
 def _remove(path: Path, before: float) -> bool:

@@ -23,8 +23,9 @@ from kn_edit.ledger import events, reading
 from kn_edit.ledger.archive import edit_ids, unpack
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
-from kn_edit.ledger.tidying import RESTORING, remove_unfinished
+from kn_edit.ledger.leftovers import remove_unfinished
 
+RESTORING = "kn-edit"  # begins the names of folders beside .kn-edit that a restore works in
 ASIDE = ".before-restore-"
 _AT_FDCWD, _EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 

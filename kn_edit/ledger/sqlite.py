@@ -16,12 +16,12 @@ from sqlalchemy.pool import NullPool
 
 from kn_edit.atomic import private_folder
 from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable
+from kn_edit.ledger.dialect import WRITES
 from kn_edit.ledger.disk import disk_errors
 from kn_edit.ledger.stored import any_text, stored_json
 from kn_edit.safetext import escaped, shortened
 
 BUSY_SECONDS = 30
-WRITES = "kn_edit_writes"  # execution option of a connection that is going to write
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -29,8 +29,13 @@ _MOST_REASON = 200  # letters of what SQLite says
 _TRIES = 5  # of copying a file that changes meanwhile
 
 
-def engine_for(connect: Callable[[], sqlite3.Connection], busy_seconds: int) -> Engine:
-    """An engine whose connections have the settings of a ledger, and are not kept."""
+def engine_for(
+    connect: Callable[[], sqlite3.Connection], busy_seconds: int, *, foreign_keys: bool = True
+) -> Engine:
+    """An engine whose connections have the settings of a ledger, and are not kept.
+
+    foreign_keys: whether links between tables are looked at
+    """
     engine = create_engine(
         "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=stored_json
     )
@@ -41,7 +46,7 @@ def engine_for(connect: Callable[[], sqlite3.Connection], busy_seconds: int) -> 
         connection.isolation_level = None
         connection.text_factory = any_text
         connection.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")
-        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
         connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")

@@ -6,7 +6,6 @@ and the others are looked at all the same.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,17 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
 from kn_edit.errors import BadDigest, KnEditError, LedgerUnusable, phrase, prefixed
-from kn_edit.ledger import (
-    ancestry,
-    changed,
-    coverage,
-    journal,
-    lists,
-    reading,
-    sqlite,
-    structure,
-    written,
-)
+from kn_edit.ledger import ancestry, changed, coverage, journal, lists, reading, written
 from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import CURRENT, FIRST, NO_REF, UPGRADE, event_hash
@@ -41,7 +30,7 @@ from kn_edit.safetext import escaped, shortened
 if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
 
-_MOST_REASON = 200  # letters of what SQLite says
+_MOST_REASON = 200  # letters of what the database says
 _RAW_EVENTS = text(
     f"SELECT {', '.join(column.name for column in events.columns)} FROM events ORDER BY seq"
 )
@@ -72,7 +61,7 @@ def report(
         with database.reading() as connection:
             chain, problems, ids = _examine(connection, database, since, delta)
     except KnEditError as error:
-        return Report((Problem("database", str(database.path), error.phrase()),), (), None)
+        return Report((Problem("database", str(database.place), error.phrase()),), (), None)
     notes = list(_notes(chain))
     try:
         foreign, unused = strays(blobs, ids)
@@ -91,47 +80,56 @@ def _examine(
 ) -> tuple[Chain, list[Problem], set[str]]:
     """The journal, everything that is wrong in the file, the ids of its edits."""
     chain, all_problems, ids = Chain(), list[Problem](), set[str]()
-    path = str(database.path)
+    place = str(database.place)
+    readable = _Readable(database.dialect.driver_errors)
 
-    def look(part: str, subject: str, problems: Callable[[], Iterable[Problem]]) -> None:
-        all_problems.extend(_readable(part, subject, problems))
+    def look(part: str, problems: Callable[[], Iterable[Problem]]) -> None:
+        all_problems.extend(readable.problems(part, place, problems))
 
-    look("database", path, lambda: _faults(connection, path))
-    look("events", path, lambda: walk(connection, chain))
-    look("events", path, lambda: _since(chain, since))
-    look("refs", path, lambda: _misplaced(connection, chain))
-    look("rows", path, lambda: _uncovered(connection, chain))
-    look("rows", path, lambda: _other_facts(connection))
+    look("database", lambda: _faults(connection, database))
+    look("events", lambda: walk(connection, chain))
+    look("events", lambda: _since(chain, since))
+    look("refs", lambda: _misplaced(connection, chain))
+    look("rows", lambda: _uncovered(connection, chain))
+    look("rows", lambda: _other_facts(connection))
     for read in (reading.base, reading.all_refs, journal.graph, reading.all_publications):
-        look("rows", path, partial(_unreadable, connection, read))
-    look("version", path, lambda: _other_recipes(connection))
-    look("version", path, lambda: _other_spans(connection))
-    look("version", path, lambda: _misplaced_versions(connection))
-    look("delta", path, lambda: _other_deltas(connection, delta, ids))
+        look("rows", partial(_unreadable, connection, read))
+    look("version", lambda: _other_recipes(connection))
+    look("version", lambda: _other_spans(connection))
+    look("version", lambda: _misplaced_versions(connection))
+    look("delta", lambda: _other_deltas(connection, delta, ids, readable))
     return chain, all_problems, ids
 
 
-def _readable(
-    part: str, subject: str, problems: Callable[[], Iterable[Problem]]
-) -> Iterator[Problem]:
-    """The problems of one part, or the one that it cannot be read."""
-    try:
-        yield from problems()
-    except KnEditError as error:
-        yield Problem(part, subject, error.phrase())
-    except DamagedRow as error:
-        yield Problem(part, subject, error.reason)
-    except UnicodeError:
-        yield Problem(part, shortened(escaped(subject), _MOST_REASON), NO_TEXT)
-    except (DBAPIError, sqlite3.Error) as error:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error)
-        yield Problem(part, subject, shortened(escaped(reason), _MOST_REASON))
+@dataclass(frozen=True)
+class _Readable:
+    """Looks at parts of a ledger of which some may be unreadable."""
+
+    driver_errors: tuple[type[Exception], ...]
+
+    def problems(
+        self, part: str, subject: str, problems: Callable[[], Iterable[Problem]]
+    ) -> Iterator[Problem]:
+        """The problems of one part, or the one that it cannot be read."""
+        driver_errors: tuple[type[Exception], ...] = (DBAPIError, *self.driver_errors)
+        try:
+            yield from problems()
+        except KnEditError as error:
+            yield Problem(part, subject, error.phrase())
+        except DamagedRow as error:
+            yield Problem(part, subject, error.reason)
+        except UnicodeError:
+            yield Problem(part, shortened(escaped(subject), _MOST_REASON), NO_TEXT)
+        except driver_errors as error:
+            reason = str(error.orig if isinstance(error, DBAPIError) else error)
+            yield Problem(part, subject, shortened(escaped(reason), _MOST_REASON))
 
 
-def _faults(connection: Connection, path: str) -> Iterator[Problem]:
-    """What SQLite's own checks say, and which tables are not those of a ledger."""
-    for fault in (*sqlite.faults(connection), *structure.faults(connection)):
-        yield Problem("database", path, shortened(escaped(fault), _MOST_REASON))
+def _faults(connection: Connection, database: Database) -> Iterator[Problem]:
+    """What the database's own checks say, and which tables are not those of a ledger."""
+    dialect = database.dialect
+    for fault in (*dialect.faults(connection), *dialect.shape_faults(connection)):
+        yield Problem("database", str(database.place), shortened(escaped(fault), _MOST_REASON))
 
 
 def walk(connection: Connection, chain: Chain) -> Iterator[Problem]:
@@ -270,7 +268,7 @@ def _misplaced_versions(connection: Connection) -> Iterator[Problem]:
 
 
 def _other_deltas(
-    connection: Connection, delta: Callable[[str], Delta], ids: set[str]
+    connection: Connection, delta: Callable[[str], Delta], ids: set[str], readable: _Readable
 ) -> Iterator[Problem]:
     """Edits whose delta is not there, not sound, or does not write what the tables say.
 
@@ -278,7 +276,8 @@ def _other_deltas(
     """
     for edit in connection.execute(select(edits.c.id).order_by(edits.c.seq)).scalars().all():
         ids.add(str(edit))
-        yield from _readable("delta", str(edit), partial(_edit_problems, connection, delta, edit))
+        problems = partial(_edit_problems, connection, delta, edit)
+        yield from readable.problems("delta", str(edit), problems)
 
 
 def _edit_problems(

@@ -44,10 +44,16 @@ def base_of(model: str | os.PathLike[str], progress: Progress) -> tuple[BaseReco
 
 
 def place_base(
-    ledger: Ledger, folder: str | os.PathLike[str], *, accept_files: bool, progress: Progress
+    ledger: Ledger,
+    folder: str | os.PathLike[str],
+    *,
+    accept_files: bool,
+    ledger_folder: Path,
+    progress: Progress,
 ) -> None:
     """Note the folder in which the base of a ledger lies now. Raises OtherBase, BaseFilesChanged.
 
+    ledger_folder: the `.kn-edit`, where the sizes and times of the base's files are noted
     What cannot be loaded is refused here too: raises what resolve and check_loadable raise.
     """
     source = resolve(folder if folder in DEMOS else Path(folder))
@@ -63,4 +69,4 @@ def place_base(
         raise BaseFilesChanged(source.folder, tuple(changed))
     if (str(source.folder), files) != (ledger.base.source, ledger.base.files):
         ledger.set_base(str(source.folder), files)
-    write_stamps(ledger.folder / STAMPS, shards)
+    write_stamps(ledger_folder / STAMPS, shards)

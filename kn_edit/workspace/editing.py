@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kn_edit.editing.drafts import Bench, Proposal
@@ -67,7 +67,7 @@ def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edi
     )
     request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
     proposal = making.method.propose(bench, request)
-    recorder = Recorder(ledger, workspace.progress, at_head, workspace._advance, branch)
+    recorder = _recorder(workspace, at_head, branch)
     return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
 
 
@@ -85,8 +85,22 @@ def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edite
 
     bench = bench_at_head()
     proposal = making.method.propose(bench, EraseRequest(relation))
-    recorder = Recorder(ledger, workspace.progress, at_head, workspace._advance, branch)
+    recorder = _recorder(workspace, at_head, branch)
     return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
+
+
+def _recorder(
+    workspace: OpenWorkspace, at_head: Callable[[Proposal], tuple[Bench, Proposal]], branch: str
+) -> Recorder:
+    """What records an edit on a branch. at_head: the proposal as it is asked at its head"""
+    return Recorder(
+        ledger=workspace.ledger,
+        folder=workspace.ledger_folder,
+        progress=workspace.progress,
+        head=at_head,
+        advance=workspace._advance,
+        branch=branch,
+    )
 
 
 def _bench(

@@ -113,10 +113,11 @@ def upgraded_since(folder: Path | None, moment: str) -> bool:
 
     folder: as it was named; moment: UTC, ISO 8601. False where it cannot be told.
     """
-    from kn_edit.ledger.database import last_upgrade
+    from kn_edit.ledger.events import UPGRADE
+    from kn_edit.ledger.sqlite_file import last_event
 
     with suppress(KnEditError, OSError):
         place = chosen_folder(folder) or nearest_folder(Path.cwd())
-        upgrade = last_upgrade(place / LEDGER / DATABASE)
-        return upgrade is not None and upgrade >= moment
+        kind, created = last_event(place / LEDGER / DATABASE) or ("", "")
+        return kind == UPGRADE and created >= moment
     return False

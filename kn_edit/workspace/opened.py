@@ -16,6 +16,7 @@ from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
 from kn_edit.models.placement import Placement
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
@@ -120,7 +121,7 @@ class OpenWorkspace:
         """
         chosen = chosen_folder(folder)
         workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
-        ledger = Ledger.open(workspace_folder / LEDGER, clock=clock)
+        ledger = open_in_folder(workspace_folder / LEDGER, clock=clock)
         return cls(workspace_folder, ledger, progress, device=device, dtype=dtype)
 
     @classmethod
@@ -140,7 +141,7 @@ class OpenWorkspace:
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
         new_workspace_folder(place)
-        placed = Ledger.restore(path_of(file), place / LEDGER, clock=clock, replace=replace)
+        placed = restore_in_folder(path_of(file), place / LEDGER, clock=clock, replace=replace)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
     def close(self) -> None:
@@ -174,6 +175,11 @@ class OpenWorkspace:
         self.close()
 
     @property
+    def ledger_folder(self) -> Path:
+        """The folder `.kn-edit`, which holds the ledger and notes about the base."""
+        return self.folder / LEDGER
+
+    @property
     def base(self) -> BaseRecord:
         return self.ledger.base
 
@@ -190,7 +196,7 @@ class OpenWorkspace:
     def engine(self) -> live.Engine:
         """The live model; loaded by the first verb that needs it. Raises BadSettingsFile."""
         placement = replace(placement_of(self.folder), **self._placed)
-        return live.Engine(self.base, self.ledger.folder, self.progress, placement)
+        return live.Engine(self.base, self.ledger_folder, self.progress, placement)
 
     def _during_a_verb(self) -> AbstractContextManager[None]:
         """Each delta is read and hashed once in a verb."""

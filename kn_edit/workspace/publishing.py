@@ -100,7 +100,7 @@ def push(
         options=ExportOptions(most_rank=settings.most_rank, follow_links=settings.follow_links),
         progress=progress,
     )
-    with connected(repo) as hub, _scratch(ledger.folder) as scratch:
+    with connected(repo) as hub, _scratch(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, target)
         origin = _origin(engine, settings.license)
@@ -132,7 +132,7 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
     """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
     repo, revision = split_revision(source)
     branch = ledger.current_branch().name  # it moves, whichever is current by then
-    with connected(repo) as hub, _scratch(ledger.folder) as scratch:
+    with connected(repo) as hub, _scratch(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
         scratch.mkdir()
         receiver = Receiver(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kn_edit.editing.drafts import Bench, Draft, Proposal, measured
 from kn_edit.errors import GateFailed, HeadMoved
@@ -20,12 +21,14 @@ MOVED = "another edit moved the head meanwhile, and on the new head this one was
 class Recorder:
     """How edits of one workspace are recorded.
 
+    folder: whose lock lets recorders take turns
     head: the bench at the present head, and a proposal as it has to be asked there
     advance: records a planned move with its edit; raises HeadMoved
     branch: that was current when the edit was begun; it goes there, whichever is current by then
     """
 
     ledger: Ledger
+    folder: Path
     progress: Progress
     head: Callable[[Proposal], tuple[Bench, Proposal]]
     advance: Callable[[Advance, NewEdit], VersionRecord]
@@ -41,7 +44,7 @@ class Recorder:
         draft = measured(bench, proposal)
         refused = bool(_reasons(draft, accept))
         moved: HeadMoved | None = None
-        with nullcontext() if dry_run or refused else turn(self.ledger.folder, self.progress):
+        with nullcontext() if dry_run or refused else turn(self.folder, self.progress):
             for number in range(TRIES):
                 plan = self.ledger.plan_edit(
                     draft.delta, draft.kind, draft.message, branch=self.branch

@@ -12,6 +12,7 @@ from kn_edit.engine.engine import STAMPS, write_stamps
 from kn_edit.errors import LedgerExists
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.ledger.disk import disk_errors
+from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 from kn_edit.progress import Progress
 from kn_edit.workspace.base import base_of
 from kn_edit.workspace.folder import DATABASE
@@ -43,7 +44,7 @@ def start(
 
 def _created(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:
     try:
-        return Ledger.create(folder, base, clock=clock)
+        return create_in_folder(folder, base, clock=clock)
     except LedgerExists:  # of another init, which was faster
         existing = _untouched(folder, clock)
         if existing is None:
@@ -58,7 +59,7 @@ def _untouched(folder: Path, clock: Callable[[], datetime]) -> Ledger | None:
     """
     if not os.path.lexists(folder / DATABASE):
         return None
-    ledger = Ledger.open(folder, clock=clock)
+    ledger = open_in_folder(folder, clock=clock)
     if len(ledger.log()) == len(ledger.refs()) == 1 and not ledger.publications():
         with disk_errors(folder):  # it was cut off maybe before its names were on disk
             sync(folder)

@@ -18,13 +18,14 @@ from writers import now, opened, repeated, started, waited
 
 from kn_edit.errors import HeadMoved
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import create_in_folder
 
 
 def main(folder: Path, processes: int, edits: int) -> None:
     """Let processes switch and record, then say what the ledger holds."""
     torch.set_num_threads(1)
     names = [f"line-{number}" for number in range(processes)]
-    with Ledger.create(folder, BASE, clock=now) as ledger:
+    with create_in_folder(folder, BASE, clock=now) as ledger:
         for name in names:
             ledger.make_branch(name)
     stop = folder.parent / "stop"

@@ -13,6 +13,7 @@ from typing import Any
 
 from kn_edit.errors import NoLedger
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import open_in_folder
 from kn_edit.ledger.restoring import ASIDE
 from kn_edit.workspace import Workspace
 
@@ -29,7 +30,7 @@ def ledger_state(folder: Path) -> State | None:
     Raises what opening or reading it raises.
     """
     try:
-        ledger = Ledger.open(folder, clock=lambda: datetime.now(UTC))
+        ledger = open_in_folder(folder, clock=lambda: datetime.now(UTC))
     except NoLedger:
         return None
     with ledger:

@@ -21,6 +21,7 @@ from ledgers import BASE, about, delta_of
 
 from kn_edit.errors import HeadMoved
 from kn_edit.ledger import Ledger
+from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 
 SECONDS_BETWEEN = 0.05  # looks of the reader, and runs of gc
 
@@ -28,7 +29,7 @@ SECONDS_BETWEEN = 0.05  # looks of the reader, and runs of gc
 def main(folder: Path, processes: int, edits: int) -> None:
     """Let processes record edits, then say what the ledger holds."""
     torch.set_num_threads(1)
-    Ledger.create(folder, BASE, clock=now).close()
+    create_in_folder(folder, BASE, clock=now).close()
     stop = folder.parent / "stop"
     beside = [started(partial(repeated, act, folder, stop)) for act in (_collect, _read)]
     writers = [started(partial(_write, folder, number, edits)) for number in range(processes)]
@@ -86,7 +87,7 @@ def repeated(act: Callable[[Path], None], folder: Path, stop: Path) -> None:
 
 
 def opened(folder: Path) -> Ledger:
-    return Ledger.open(folder, clock=now)
+    return open_in_folder(folder, clock=now)
 
 
 def now() -> datetime:

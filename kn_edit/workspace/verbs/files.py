@@ -70,7 +70,13 @@ class FileVerbs(OpenWorkspace):
         Its weights must be the base's. accept_files: also where configuration or tokenizer are
         not those of `init`. Raises OtherBase, BaseFilesChanged, and what finding a model raises.
         """
-        base.place_base(self.ledger, folder, accept_files=accept_files, progress=self.progress)
+        base.place_base(
+            self.ledger,
+            folder,
+            accept_files=accept_files,
+            ledger_folder=self.ledger_folder,
+            progress=self.progress,
+        )
         self.__dict__.pop("engine", None)  # it stands where the base lay
         return self.base
 

@@ -1,0 +1,45 @@
+"""Ledgers that lie in a folder, the `.kn-edit` of a workspace: an SQLite file beside its deltas."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kn_edit.ledger import restoring
+from kn_edit.ledger.folder_blobs import FolderBlobs
+from kn_edit.ledger.ledger import Clock, Ledger
+from kn_edit.ledger.records import BaseRecord
+from kn_edit.ledger.restoring import Replaced
+from kn_edit.ledger.sqlite_file import url_of
+
+DATABASE = "ledger.db"
+BLOBS = "blobs"
+
+
+def create_in_folder(folder: Path, base: BaseRecord, *, clock: Clock) -> Ledger:
+    """Make a ledger in this folder. It exists whole, or not at all.
+
+    Raises LedgerExists, LinkInLedger, LedgerUnusable, WriteUnknown.
+    """
+    return Ledger.create(url_of(folder / DATABASE), _blobs(folder), base, clock=clock)
+
+
+def open_in_folder(folder: Path, *, clock: Clock) -> Ledger:
+    """Open the ledger in this folder, after bringing an older one to the present schema.
+
+    Raises NoLedger, NewerSchema, LedgerDamaged, LinkInLedger, LedgerUnusable.
+    """
+    return Ledger.open(url_of(folder / DATABASE), _blobs(folder), clock=clock)
+
+
+def restore_in_folder(file: Path, folder: Path, *, clock: Clock, replace: bool = False) -> Replaced:
+    """Put the ledger of a backup in this folder, whole or not at all.
+
+    replace: also where a ledger is; that one is kept aside
+    Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy,
+    LedgerUnusable, WriteUnknown.
+    """
+    return restoring.restore(file, folder, DATABASE, replace=replace, moment=clock())
+
+
+def _blobs(folder: Path) -> FolderBlobs:
+    return FolderBlobs(folder / BLOBS)
