@@ -46,7 +46,7 @@ def alter(ledger, statement: str) -> None:
 
 
 def test_a_delta_lies_under_its_digest(grown):
-    path = grown.folder / "blobs" / A.id[:2] / f"{A.id}.safetensors"
+    path = folder_of(grown) / "blobs" / A.id[:2] / f"{A.id}.safetensors"
     assert path.read_bytes() == A.to_bytes()
 
 
