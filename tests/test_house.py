@@ -30,6 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "credentials": {"untrusted"},
     "tensor_header": {"untrusted", "safetext"},
     "errors": {"safetext", "credentials"},
+    "seeds": {"errors"},
     "neuron": set(),
     "progress": set(),
     "facts": set(),
@@ -79,6 +80,7 @@ FOR_EVERYONE = {
     "safetext",
     "credentials",
     "tensor_header",
+    "seeds",
 }
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.

@@ -14,6 +14,7 @@ from kn_edit.cli.options import (
     output_options,
     pass_workspace,
     rule_options,
+    seed_option,
     tell_how_asked,
     tell_passed_over,
     version_option,
@@ -89,7 +90,7 @@ def locate(
     if named.whole_relation and not named.is_list:
         relation = _relation(named)
         attributions = workspace.locate_relation(
-            relation, most=limit, search=search, version=version
+            relation, most=limit, search=search, version=version, seed=rule.seed
         )
         cases: tuple[Case, ...] = ()
         tell_passed_over(workspace, relation, output)
@@ -97,21 +98,24 @@ def locate(
         if limit is not None:
             raise click.UsageError("--limit belongs to a whole --relation, without --subject")
         cases = named.askable(workspace)
-        attributions = [workspace.locate(case, search=search, version=version) for case in cases]
+        attributions = [
+            workspace.locate(case, search=search, version=version, seed=rule.seed) for case in cases
+        ]
     _show(attributions, named, output)
     tell_how_asked(workspace, cases, output)
 
 
 @click.command()
 @click.argument("version", default="head")
+@seed_option
 @model_options
 @output_options
 @pass_workspace
-def evaluate(workspace: Workspace, version: str, output: Output) -> None:
+def evaluate(workspace: Workspace, version: str, seed: int, output: Output) -> None:
     """Measure VERSION (head) against the base.
 
     Of its updates: efficacy, generalization, specificity and their harmonic mean, the neighbours
-    drawn with several seeds. Of the model: perplexity on neutral text, and the n-gram entropy of
+    drawn several times. Of the model: perplexity on neutral text, and the n-gram entropy of
     what it generates. Brackets are 95% bootstrap intervals over updates.
 
     \b
@@ -121,7 +125,7 @@ def evaluate(workspace: Workspace, version: str, output: Output) -> None:
     """
     from kn_edit.cli import tables
 
-    evaluation = workspace.evaluate(version)
+    evaluation = workspace.evaluate(version, seed=seed)
     score = "" if evaluation.score is None else f"{evaluation.score:.3f}"
     output.show(to_json.evaluation(evaluation), [score], lambda: tables.evaluation(evaluation))
     for words in evaluation.passed_over:

@@ -93,7 +93,7 @@ def update(
     if as_one_edit and not named.is_list:
         raise click.UsageError("--as-one-edit belongs to --facts")
     method = chosen_method("update", options)
-    how = How(method, rule.search(), recording.gate(workspace.gate))
+    how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     wanted = []
     for case in named.cases(None if named.is_list else to):
         with named.located(case):
@@ -165,7 +165,8 @@ def erase(
     """
     from kn_edit.workspace import How, load_relation
 
-    how = How(chosen_method("erase", options), rule.search(), recording.gate(workspace.gate))
+    method = chosen_method("erase", options)
+    how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     pack = load_relation(relation)
 
     def make() -> Edited:

@@ -11,6 +11,7 @@ from kn_edit.cli.options import (
     model_options,
     output_options,
     pass_workspace,
+    seed_option,
     version_option,
 )
 from kn_edit.cli.output import Output
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     metavar="R FILE",
     help="Sentences about facts of relation R, in the form of BINGREL; repeatable.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything drawn.")
+@seed_option
 @click.option("--quick", is_flag=True, help="A small sample, to see it work: minutes, not hours.")
 @model_options
 @output_options
@@ -92,6 +93,7 @@ def reproduce(
     output.show(
         {
             "report": report,
+            "seed": plan.seed,
             "claims": [{"section": a, "claim": b, "holds": c} for a, b, c in results],
         },
         [report],
@@ -107,11 +109,17 @@ def reproduce(
 @click.argument("folder", metavar="[DIR]", type=USER_PATH, default="report")
 @click.option("--edit", metavar="ID", help="One edit, on the base alone, instead of a version.")
 @version_option
+@seed_option
 @model_options
 @output_options
 @pass_workspace
 def report(
-    workspace: Workspace, folder: Path, edit: str | None, version: str, output: Output
+    workspace: Workspace,
+    folder: Path,
+    edit: str | None,
+    version: str,
+    seed: int,
+    output: Output,
 ) -> None:
     """Write a page about a version, or one edit.
 
@@ -127,8 +135,8 @@ def report(
     from kn_edit.experiments.reporting import report_edit
 
     if edit is None:
-        file = str(about(workspace, folder, version=version))
+        file = str(about(workspace, folder, version=version, seed=seed))
     else:
-        file = str(report_edit(workspace, folder, edit))
+        file = str(report_edit(workspace, folder, edit, seed=seed))
     message = f"report: {file}"
-    output.show({"report": file}, [file], lambda: [message], done=message)
+    output.show({"report": file, "seed": seed}, [file], lambda: [message], done=message)

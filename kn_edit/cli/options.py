@@ -102,11 +102,12 @@ def _as_if_true(case: Case) -> Case:
 
 @dataclass(frozen=True)
 class Rule:
-    """How neurons shall be found."""
+    """How neurons shall be found, and the seed of what is drawn."""
 
     rule: str
     steps: int | None
     threshold: float | None
+    seed: int
 
     def search(self) -> Search:
         from kn_edit.workspace import Search
@@ -225,6 +226,15 @@ fact_options = grouped(
     ],
 )
 
+seed_option = click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="Of everything drawn, such as other subjects and random neurons.",
+)
+
 rule_options = grouped(
     "rule",
     Rule,
@@ -246,6 +256,7 @@ rule_options = grouped(
             callback=finite,
             help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
         ),
+        seed_option,
     ],
 )
 

@@ -91,7 +91,7 @@ def _scale(
 
     search = rule.search()
     effects = [
-        workspace.scale(case, factor, search=search, version=version)
+        workspace.scale(case, factor, search=search, version=version, seed=rule.seed)
         for case in named.askable(workspace)
     ]
     data = [to_json.scaled(effect) for effect in effects]

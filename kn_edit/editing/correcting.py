@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from random import Random
 from typing import Any
 
 import torch
@@ -50,8 +49,8 @@ from kn_edit.models.usage import (
     usual_sizes,
 )
 from kn_edit.neuron import NeuronId
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the first, 1 the last
 LAYERS = 8  # of them
 REWORDED = 6  # rewordings of the prompts, frames around them
@@ -86,7 +85,7 @@ class CorrectionTask:
     """A fact that is to be corrected, and what must stay.
 
     chains: the user's prompts, asked for the new answer `to`; earlier: what earlier edits say, to
-    be held; slots: write these, instead of the best
+    be held; slots: write these, instead of the best; seed: of everything that is drawn
     """
 
     case: Case
@@ -95,6 +94,7 @@ class CorrectionTask:
     neighbours: Neighbours
     earlier: Sequence[Question] = ()
     slots: Sequence[NeuronId] = ()
+    seed: int = USUAL
 
 
 def correction(
@@ -106,8 +106,8 @@ def correction(
 ) -> Correction:
     """Solve for a new answer to a case's prompts. Raises NotFinite."""
     case, to, chains, neighbours = task.case, task.to, task.chains, task.neighbours
-    finder = Finder.of(model, case)
-    rewordings = other_words(model, case, to, chains)
+    finder = Finder.of(model, case, task.seed)
+    rewordings = other_words(model, case, to, chains, task.seed)
     layers = sorted({slot.layer for slot in task.slots}) or written_layers(model)
     names = _confusable_names(model, finder, neighbours, chains[0], layers)
     # A name that the keys were made against is hardly heard, so holding it would teach nothing.
@@ -117,15 +117,15 @@ def correction(
     same_subject = _continuations(model, neighbours.same_subject)
     neutral = _neutral(model)
     questions = (*neighbours.elsewhere, *task.earlier)
-    text = [*_places_in_text(model, neutral), *((question,) for question in questions)]
-    ordinary = [*neutral, *_sentences(model), *_random_texts(model)]
+    text = [*_places_in_text(model, neutral, task.seed), *((question,) for question in questions)]
+    texts = [*neutral, *_sentences(model, task.seed), *_random_texts(model, task.seed)]
     subject_prompts = [(finder.subject, chain) for chain in (*chains, *rewordings)]
     keys = _keys(
         model,
         layers,
         subject_prompts=subject_prompts,
         other_prompts=named_prompts,
-        ordinary=ordinary,
+        ordinary=_in_texts(model, texts, layers, task.seed),
         settings=settings,
         slots=task.slots,
     )
@@ -134,7 +134,7 @@ def correction(
         prompts=[chain.questions for chain in chains],
         rewordings=[
             *(chain.questions for chain in rewordings),
-            *((question,) for question in less_own_words(model, chains)),
+            *((question,) for question in less_own_words(model, chains, task.seed)),
         ],
         other_subjects=other_subjects,
         same_subject=same_subject,
@@ -142,7 +142,7 @@ def correction(
         keys=keys,
         typical_norms=norms.clamp_min(torch.finfo(torch.float32).tiny),
     )
-    solution = corrected(model, lesson, settings, tick=tick)
+    solution = corrected(model, lesson, settings, seed=task.seed, tick=tick)
     parts = [pair for layer_keys in keys for pair in layer_keys.best(RECORDED_SLOTS)]
     best = sorted(parts, key=lambda pair: (-pair[1], pair[0]))[:RECORDED_SLOTS]
     provenance = {
@@ -157,11 +157,13 @@ def correction(
     return Correction(solution.by_layer, provenance, tuple(sorted(best)))
 
 
-def other_words(model: Model, case: Case, to: str, chains: Sequence[Chain]) -> list[Chain]:
+def other_words(
+    model: Model, case: Case, to: str, chains: Sequence[Chain], seed: int = USUAL
+) -> list[Chain]:
     """The prompts in other words, asked for the new answer; a masked LM has them as they are."""
     if not model.causal:
         return []
-    draw = Random(SEED)
+    draw = generator(seed, "words left out")
     prompts = prompts_for(model, case.relation, case.fact)
     framed = reworded(model, prompts, to, for_solver, REWORDED)
     per_prompt = -(-VARIED // len(prompts))
@@ -183,20 +185,19 @@ def _keys(
     layers: Sequence[int],
     subject_prompts: Sequence[SubjectPrompt],
     other_prompts: Sequence[SubjectPrompt],
-    ordinary: Sequence[Ids],
+    ordinary: Mapping[int, Tensor],
     settings: CorrectionSettings,
     slots: Sequence[NeuronId],
 ) -> list[Keys]:
     """The keys of these layers.
 
-    ordinary: texts that have nothing to do with the fact; slots: the keys are over these, where
-    there are any. Prompts about others count whole, and once more where they name their subject:
-    there an edit of one is taken for one of all.
+    ordinary: coefficients in texts that have nothing to do with the fact, (places, d_ff), of each
+    layer; slots: the keys are over these, where there are any. Prompts about others count whole,
+    and once more where they name their subject: there an edit of one is taken for one of all.
     """
     subject_coefficients = _prompt_coefficients(model, subject_prompts, layers).at_subject
-    in_texts = _in_texts(model, ordinary, layers)
     other_coefficients = _prompt_coefficients(model, other_prompts, layers)
-    kinds = (in_texts, other_coefficients.every_token, other_coefficients.at_subject)
+    kinds = (ordinary, other_coefficients.every_token, other_coefficients.at_subject)
     return [
         keys_of(
             layer,
@@ -210,13 +211,15 @@ def _keys(
     ]
 
 
-def _in_texts(model: Model, texts: Sequence[Ids], layers: Sequence[int]) -> dict[int, Tensor]:
+def _in_texts(
+    model: Model, texts: Sequence[Ids], layers: Sequence[int], seed: int
+) -> dict[int, Tensor]:
     """Coefficients at every token of texts, (places, d_ff), of each layer; in a masked LM also at
     a few that are masked, for there it is asked."""
     by_layer = coefficients_in(model, texts, layers)
     if model.causal:
         return by_layer
-    questions = [question for group in _places_in_text(model, texts) for question in group]
+    questions = [question for group in _places_in_text(model, texts, seed) for question in group]
     rows = coefficients(model, questions)
     return {layer: torch.cat([by_layer[layer], rows[:, layer].float()]) for layer in layers}
 
@@ -294,7 +297,7 @@ def _confusable_names(
     judging_texts = {prompt.fact.subject for prompt in neighbours.judges}
     names = [
         name
-        for name in names_of_every_kind(finder.subject, Random(SEED))
+        for name in names_of_every_kind(finder.subject, generator(finder.seed, "other names"))
         if finder.subject not in name and not any(name in text for text in judging_texts)
     ]
     subject_coefficients = _prompt_coefficients(model, [(finder.subject, chain)], layers).at_subject
@@ -353,9 +356,9 @@ def _openly(model: Model, prompt: Prompt) -> Chain:
     return Chain(prompt, (ask_openly(model, prompt),))
 
 
-def _sentences(model: Model) -> list[Ids]:
+def _sentences(model: Model, seed: int) -> list[Ids]:
     """Ordinary sentences, and some of the bundled relations, drawn."""
-    draw = Random(SEED)
+    draw = generator(seed, "sentences")
     statements = []
     for relation in map(load_relation, bundled()):
         for fact in relation.facts:
@@ -376,9 +379,9 @@ def _continuations(model: Model, questions: Sequence[Question]) -> list[Question
     return [tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens]
 
 
-def _places_in_text(model: Model, texts: Sequence[Ids]) -> list[QuestionGroup]:
+def _places_in_text(model: Model, texts: Sequence[Ids], seed: int) -> list[QuestionGroup]:
     """Places of texts, drawn; in a masked LM each is masked, so each is a text."""
-    draw = Random(SEED)
+    draw = generator(seed, "places in text")
     groups: list[QuestionGroup] = []
     for ids in texts:
         inner = range(1, len(ids) - 1)
@@ -394,9 +397,9 @@ def _neutral(model: Model) -> list[Ids]:
     return [ids[: TEXT_TOKENS if model.causal else None] for ids in texts if len(ids) > 2]
 
 
-def _random_texts(model: Model) -> list[Ids]:
+def _random_texts(model: Model, seed: int) -> list[Ids]:
     """Random tokens: words that no sentence here holds."""
-    draw = Random(SEED)
+    draw = generator(seed, "random tokens")
     special = set(model.tokenizer.all_special_ids)
     count = min(len(model.tokenizer), model.n_tokens)
     words = [token for token in range(count) if token not in special]

@@ -23,6 +23,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
 from kn_edit.progress import Progress, silent
 from kn_edit.safetext import escaped, shortened
+from kn_edit.seeds import USUAL
 
 RECORDED = 12  # prompts of an edit whose answers are recorded with it
 MOST_RECORDED = 400  # letters of each
@@ -136,7 +137,7 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         found=proposal.found
         | _recorded_answers(proposal, measurement)
         | _by_fact(proposal, measurement)
-        | {"ran": bench.ran}
+        | {"ran": bench.ran, "seed": bench.seed}
         | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
@@ -185,7 +186,7 @@ class Bench:
     """Where drafts are made: a base, and the edits that lie on it already.
 
     search: how to look for neurons; gate: the limits that a draft is held to
-    earlier: updates of other facts that lie on the base already
+    earlier: updates of other facts that lie on the base already; seed: of everything that is drawn
     """
 
     engine: Engine
@@ -195,6 +196,7 @@ class Bench:
     gate: Gate = field(default_factory=Gate)
     progress: Progress = silent
     earlier: tuple[Earlier, ...] = ()
+    seed: int = USUAL
 
     @property
     def ran(self) -> dict[str, str]:
@@ -205,4 +207,4 @@ class Bench:
 
     def locator(self, live: ModelVersion) -> Locator:
         """What finds neurons at a version, by the bench's search."""
-        return Locator(live, self.search, self.progress)
+        return Locator(live, self.search, self.progress, self.seed)

@@ -93,7 +93,7 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
         model, locator = live.model, bench.locator(live)
         facts = locator.known_facts(relation)[: method.facts]
         located = locator.relation(relation, facts)
-        exam = ErasureExam.about(model, relation, facts, method.aim)
+        exam = ErasureExam.about(model, relation, facts, method.aim, seed=bench.seed)
         token = None if method.zero else unknown_token(model)
         slot = written_slot(model, token)
 

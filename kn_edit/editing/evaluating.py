@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from random import Random
 from statistics import fmean
 
 from kn_edit.editing.earlier import refusal
@@ -40,8 +40,9 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, asked_text
 from kn_edit.neurons.assess import assess
 from kn_edit.progress import Progress
+from kn_edit.seeds import USUAL, generator
 
-SEEDS = (0, 1, 2)  # of the neighbours that are drawn
+DRAWS = 3  # times that neighbours are drawn
 GENERATED = 8  # texts that are generated freely
 
 
@@ -90,6 +91,7 @@ class Evaluation:
     perplexity: Comparison  # on neutral text
     entropy: Comparison | None  # n-gram entropy of free generation, bits; None for a masked LM
     passed_over: tuple[str, ...] = ()  # edits that cannot be asked again, and why
+    seed: int = USUAL  # of the neighbours that are drawn
 
     @property
     def efficacy(self) -> Estimate | None:
@@ -140,9 +142,13 @@ class _AskableUpdate:
 
 
 def evaluate(
-    engine: Engine, deltas: Sequence[Delta], edits: Sequence[EditRecord], progress: Progress
+    engine: Engine,
+    deltas: Sequence[Delta],
+    edits: Sequence[EditRecord],
+    progress: Progress,
+    seed: int = USUAL,
 ) -> Evaluation:
-    """Ask the base and the version the same things."""
+    """Ask the base and the version the same things. seed: of the neighbours that are drawn"""
     updates, passed_over = earlier_updates(edits)
     askable = []
     with engine.at([]) as live:
@@ -153,13 +159,21 @@ def evaluate(
                 askable.append((update.case, update.to))
             else:
                 passed_over.append(f"{update.edit[:12]} cannot be asked: {why_not}")
-    return replace(ask_again(engine, deltas, askable, progress), passed_over=tuple(passed_over))
+    evaluation = ask_again(engine, deltas, askable, progress, seed)
+    return replace(evaluation, passed_over=tuple(passed_over))
 
 
 def ask_again(
-    engine: Engine, deltas: Sequence[Delta], cases: Sequence[tuple[Case, str]], progress: Progress
+    engine: Engine,
+    deltas: Sequence[Delta],
+    cases: Sequence[tuple[Case, str]],
+    progress: Progress,
+    seed: int = USUAL,
 ) -> Evaluation:
-    """Evaluate deltas that no ledger knows. cases: facts that they update, and the answers"""
+    """Evaluate deltas that no ledger knows.
+
+    cases: facts that they update, and the answers; seed: of the neighbours that are drawn
+    """
     edited = _Edited(
         ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases),
         frozenset(p.cloze for case, _ in cases for p in case.relation.prompts(case.fact)),
@@ -167,7 +181,7 @@ def ask_again(
     texts = unseen_texts()
     with engine.at([]) as live:
         model = live.model
-        locator = Locator(live, Search(), progress)
+        locator = Locator(live, Search(), progress, seed)
         askable = [
             _AskableUpdate(case, to, _judges(model, locator, case, edited)) for case, to in cases
         ]
@@ -197,6 +211,7 @@ def ask_again(
         by_seed=_by_seed(askable, preserved),
         perplexity=Comparison(old, new),
         entropy=None if before is None or after is None else Comparison(before, after),
+        seed=seed,
     )
 
 
@@ -211,9 +226,9 @@ class _Edited:
 def _judges(
     model: Model, locator: Locator, case: Case, edited: _Edited
 ) -> tuple[tuple[Prompt, ...], ...]:
-    """Known facts that the version does not edit, drawn anew for each seed.
+    """Known facts that the version does not edit, drawn several times.
 
-    Of a relation without facts, those prompts that judged the update, two in three for each seed.
+    Of a relation without facts, those prompts that judged the update, two in three each time.
     """
     known_facts = [
         fact
@@ -224,14 +239,18 @@ def _judges(
         judges = neighbours(model, locator, case).judges
         unedited = [prompt for prompt in judges if prompt.cloze not in edited.prompts]
         count = math.ceil(len(unedited) * 2 / 3)
-        return tuple(tuple(random.Random(seed).sample(unedited, count)) for seed in SEEDS)
-    draws = [
-        random.Random(seed).sample(known_facts, min(JUDGES, len(known_facts))) for seed in SEEDS
-    ]
+        return tuple(tuple(draw.sample(unedited, count)) for draw in _generators(locator.seed))
+    count = min(JUDGES, len(known_facts))
+    draws = [draw.sample(known_facts, count) for draw in _generators(locator.seed)]
     return tuple(
         tuple(prompt for fact in facts for prompt in probes(model, case.relation, fact))
         for facts in draws
     )
+
+
+def _generators(seed: int) -> list[Random]:
+    """A generator for each draw of neighbours."""
+    return [generator(seed, f"judges {number}", usual=number) for number in range(DRAWS)]
 
 
 def _base_answers(
@@ -254,7 +273,7 @@ def _by_seed(
     updates: Sequence[_AskableUpdate], preserved: Mapping[Prompt, bool]
 ) -> tuple[float, ...]:
     """Specificity over the prompts of all updates that one seed drew."""
-    drawn = [[p for update in updates for p in update.judges[index]] for index in range(len(SEEDS))]
+    drawn = [[p for update in updates for p in update.judges[index]] for index in range(DRAWS)]
     return tuple(fmean(preserved[p] for p in prompts) for prompts in drawn if prompts)
 
 

@@ -20,6 +20,7 @@ from kn_edit.models.encoding import refuse_special
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, ask_openly
+from kn_edit.seeds import USUAL
 
 Pair = tuple[Prompt, Question]
 DECIDED = 2.0  # times as likely as the next answer
@@ -27,16 +28,17 @@ DECIDED = 2.0  # times as likely as the next answer
 
 @dataclass(frozen=True, eq=False)
 class Finder:
-    """Finds what stands beside a case, for one model. Equal cases find the same."""
+    """Finds what stands beside a case, for one model. Equal cases and seeds find the same."""
 
     model: Model
     case: Case
     subject: str  # what the prompts are about
     templates: tuple[Template, ...]  # how they ask
     prompt_tokens: frozenset[tuple[int, ...]]  # of the case's own prompts
+    seed: int
 
     @classmethod
-    def of(cls, model: Model, case: Case) -> Finder:
+    def of(cls, model: Model, case: Case, seed: int = USUAL) -> Finder:
         trained = prompts_for(model, case.relation, case.fact)
         held_out = prompts_for(model, case.relation, case.fact, held_out=True)
         tokens = (ask_openly(model, prompt).ids for prompt in (*trained, *held_out))
@@ -47,6 +49,7 @@ class Finder:
             subject=subject,
             templates=templates,
             prompt_tokens=frozenset(tokens),
+            seed=seed,
         )
 
     def other_subject_prompts(self, without: Collection[str], most: int) -> list[Pair]:
@@ -54,7 +57,7 @@ class Finder:
 
         without: texts that no subject may be or stand in
         """
-        draw = chance(self.case.fact.subject, self.templates)
+        draw = chance(self.case.fact.subject, self.templates, self.seed)
         names = other_subjects(self.subject, draw, self.case.beside)
         facts = (
             Fact(self.case.relation.name, name, "")
@@ -69,7 +72,7 @@ class Finder:
 
     def same_subject(self, most: int) -> list[Pair]:
         """Other prompts about the fact's subject."""
-        draw = chance(self.case.fact.subject, self.templates)
+        draw = chance(self.case.fact.subject, self.templates, self.seed)
         texts = [template.text for template in self.case.relation.templates]
         fact = Fact(self.case.relation.name, self.subject, "")
         questions = other_questions(self.subject, [*texts, self.case.fact.subject], draw)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,8 +20,8 @@ from kn_edit.models.questions import Chain, ask
 from kn_edit.neurons.locate import METHODS, Located, PromptScores, fact_neurons, located
 from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, relation_neurons
 from kn_edit.progress import Progress
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0  # of the order in which other subjects are taken
 TRIED = 96  # other subjects that are asked, to find some that the model knows
 OTHERS = 8  # of those, how many serve as the relation's other facts
 BRIEF = 3  # prompts of such a fact
@@ -58,14 +57,17 @@ class Search:
 class Locator:
     """Finds neurons of facts at one version of a model."""
 
-    def __init__(self, live: ModelVersion, search: Search, progress: Progress) -> None:
+    def __init__(
+        self, live: ModelVersion, search: Search, progress: Progress, seed: int = USUAL
+    ) -> None:
         self._live = live
         self._search, self._progress = search, progress
+        self.seed = seed  # of what is drawn, such as the order in which other subjects are taken
         self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
 
     def by(self, search: Search) -> Locator:
         """A locator at the same version, by another search."""
-        return Locator(self._live, search, self._progress)
+        return Locator(self._live, search, self._progress, self.seed)
 
     def relation_neurons(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they carry it, and not the fact."""
@@ -84,7 +86,7 @@ class Locator:
         (scored,) = self._scores([self._chains(relation, fact)], fact.subject)
         thresholds = self._search.thresholds
         share = fitted_share([self._coarse(scored, common)], thresholds)
-        return located(fact, scored, common, thresholds, share)
+        return located(fact, scored, common, thresholds, share, seed=self.seed)
 
     def relation(self, relation: Relation, facts: Sequence[Fact]) -> list[Located]:
         """The knowledge neurons of many facts, each filtered by all the others.
@@ -105,6 +107,7 @@ class Locator:
                 relation_neurons(sets[:index] + sets[index + 1 :], thresholds.other_facts),
                 thresholds,
                 share,
+                seed=self.seed,
             )
             for index, fact in enumerate(facts)
         ]
@@ -126,7 +129,7 @@ class Locator:
         scores.
         """
         facts = list(relation.facts)
-        random.Random(SEED).shuffle(facts)
+        generator(self.seed, "other facts").shuffle(facts)
         facts = [
             candidate for candidate in facts if fact is None or candidate.subject != fact.subject
         ]

@@ -33,6 +33,7 @@ from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
+from kn_edit.seeds import USUAL
 
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 MOST_NAMED = 6  # facts of one edit that are named
@@ -234,13 +235,20 @@ class ErasureExam:
 
     @classmethod
     def about(
-        cls, model: Model, relation: Relation, facts: Sequence[Fact], aim: float
+        cls,
+        model: Model,
+        relation: Relation,
+        facts: Sequence[Fact],
+        aim: float,
+        *,
+        seed: int = USUAL,
     ) -> ErasureExam:
+        """The exam of an erasure. seed: of the facts of other relations that are drawn"""
         prompts = [prompts_for(model, relation, fact) for fact in facts]
         chains = [tuple(ask(model, prompt) for prompt in fact_prompts) for fact_prompts in prompts]
         sample = [chain for fact_chains in chains for chain in fact_chains[:PROBES]]
-        judges = other_relations(model, relation.name)
-        spared = other_relations(model, relation.name, skip=OTHER_FACTS)
+        judges = other_relations(model, relation.name, seed=seed)
+        spared = other_relations(model, relation.name, skip=OTHER_FACTS, seed=seed)
         every_chain = tuple(chain for fact_chains in chains for chain in fact_chains)
         return cls(
             relation=relation.name,

@@ -14,6 +14,7 @@ from kn_edit.editing.method import EditMethod, Kind, takes_many
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.errors import BadSetting, OneFactMethod, require_known
 from kn_edit.plugins import add_installed
+from kn_edit.seeds import USUAL, checked
 
 if TYPE_CHECKING:
     from kn_edit.editing.locating import Search
@@ -72,12 +73,17 @@ def require_many(method: EditMethod, facts: int) -> None:
 class How:
     """How to make an edit: by which method, how to look for neurons, within which limits.
 
-    What is left out is as usual. method and search may be given by name.
+    What is left out is as usual. method and search may be given by name. seed: of everything that
+    is drawn, such as which other subjects judge. Raises BadSetting for what is no seed.
     """
 
     method: EditMethod | str | None = None
     search: Search | str | None = None
     gate: Gate | None = None
+    seed: int = USUAL
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", checked(self.seed))
 
     @classmethod
     def of(cls, how: How | EditMethod | str | None) -> How:

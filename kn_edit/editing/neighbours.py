@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,8 @@ from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 HELD = 24  # prompts of other subjects that the solver holds in place
 HELD_ELSEWHERE = 8  # and of other relations
 HELD_EARLIER = 32  # and of updates that were made before
@@ -45,7 +44,7 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     Those that the user names are held in place, and those of the file judge. The relation's other
     facts do both; where there are too few, others are found for the fact's own prompts.
     """
-    finder = Finder.of(model, case)
+    finder = Finder.of(model, case, base.seed)
     # Readers pair each neighbour with every template, also with those passed over.
     named = [p for p in case.neighbours if p.template.answer_last or not model.causal]
     facts = _shared_facts(base, case, {prompt.fact.subject for prompt in named})
@@ -68,8 +67,8 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
     return Neighbours(
         named=tuple(ask_openly(model, prompt) for prompt in named),
         other_subjects=tuple(nearby),
-        elsewhere=tuple(other_relations(model, case.relation.name, 1)),
-        judges=tuple(judges) or _last_judges(model, case),
+        elsewhere=tuple(other_relations(model, case.relation.name, 1, seed=base.seed)),
+        judges=tuple(judges) or _last_judges(model, case, base.seed),
         same_subject=tuple(question for _, question in about_subject),
         same_subject_judges=tuple(prompt for prompt, _ in subject_judges),
     )
@@ -114,9 +113,9 @@ def _asked_of(
     return list(_answered_right(model, base, prompts) or prompts)
 
 
-def _last_judges(model: Model, case: Case) -> tuple[Prompt, ...]:
+def _last_judges(model: Model, case: Case, seed: int) -> tuple[Prompt, ...]:
     """Prompts of other relations that are not held, for a model that knows no other words."""
-    prompts = other_prompts(model, case.relation.name, 1, skip=OTHER_FACTS)
+    prompts = other_prompts(model, case.relation.name, 1, skip=OTHER_FACTS, seed=seed)
     return tuple(prompts[:JUDGES])
 
 
@@ -146,23 +145,24 @@ def probes(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
 
 
 def other_relations(
-    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0
+    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0, seed: int = USUAL
 ) -> list[Question]:
     """Places whose first token an edit must not change, of every other bundled relation."""
-    return [ask_openly(model, prompt) for prompt in other_prompts(model, name, per_fact, skip=skip)]
+    prompts = other_prompts(model, name, per_fact, skip=skip, seed=seed)
+    return [ask_openly(model, prompt) for prompt in prompts]
 
 
 def other_prompts(
-    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0
+    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0, seed: int = USUAL
 ) -> list[Prompt]:
     """A few prompts of a few facts of every other bundled relation.
 
-    each: prompts of a fact; skip: leave out the first facts that would be taken
+    skip: leave out the first facts that would be taken; seed: of the facts that are drawn
     """
     prompts: list[Prompt] = []
     for relation in (load_relation(pack) for pack in bundled() if pack != name):
         facts = list(relation.facts)
-        random.Random(SEED).shuffle(facts)
+        generator(seed, f"facts of {relation.name}").shuffle(facts)
         for fact in facts[skip : skip + OTHER_FACTS]:
             prompts += prompts_for(model, relation, fact)[:per_fact]
     return prompts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,8 @@ from kn_edit.facts import neutral_sentences
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, ask_place, places
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 SEEN_TEXTS = 20  # by solvers; the others judge
 MIXED_TEXTS = 200  # of two halves each, for masked LMs
 HELD_TEXTS = 6  # of these, the predictions of which are held in place
@@ -22,9 +21,9 @@ PLACES = 4  # asked in each
 JUDGING_TEXTS = 8  # of an edit; `evaluate` asks all that no solver holds
 
 
-def held_in_place(model: Model) -> list[Question]:
+def held_in_place(model: Model, seed: int = USUAL) -> list[Question]:
     """Places in neutral text whose predictions must stay; in a masked LM each is masked."""
-    rng = random.Random(SEED)
+    rng = generator(seed, "places in neutral text")
     questions = []
     for text in neutral_sentences()[:HELD_TEXTS]:
         ids = text_ids(model, text)[: TOKENS if model.causal else None]
@@ -34,7 +33,7 @@ def held_in_place(model: Model) -> list[Question]:
     return questions
 
 
-def everywhere(model: Model) -> list[Question]:
+def everywhere(model: Model, seed: int = USUAL) -> list[Question]:
     """Every place of the neutral text that solvers see.
 
     In a masked LM what fires at a place depends on both its sides, so there are also texts of which
@@ -42,13 +41,13 @@ def everywhere(model: Model) -> list[Question]:
     """
     texts = list(neutral_sentences()[:SEEN_TEXTS])
     if not model.causal:
-        texts += _mixed(texts)
+        texts += _mixed(texts, seed)
     return [question for text in texts for question in places(model, text)]
 
 
-def _mixed(texts: Sequence[str]) -> list[str]:
+def _mixed(texts: Sequence[str], seed: int) -> list[str]:
     """The first half of one sentence with the second half of another, pairs drawn."""
-    rng = random.Random(SEED)
+    rng = generator(seed, "mixed sentences")
     words = [text.split() for text in texts]
     pairs = [rng.sample(words, 2) for _ in range(MIXED_TEXTS)]
     return [" ".join((*a[: len(a) // 2], *b[len(b) // 2 :])) for a, b in pairs]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from random import Random
 
 from kn_edit.editing.locating import prompts_for
 from kn_edit.errors import CannotAsk
@@ -13,8 +12,8 @@ from kn_edit.facts.paraphrases import ChatFrame, Rewording, chosen, for_judging,
 from kn_edit.models.chat import chat_frame
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, with_unknown_words
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 REWORDED = 3  # times that a masked LM is asked each prompt with a word of it unknown
 PARAPHRASES = 8  # rewordings that judge, where a relation has no held-out paraphrase
 
@@ -70,14 +69,14 @@ def reworded(
     return tuple(rewordings)
 
 
-def less_own_words(model: Model, chains: Sequence[Chain]) -> list[Question]:
+def less_own_words(model: Model, chains: Sequence[Chain], seed: int = USUAL) -> list[Question]:
     """A masked LM's prompts with words of them unknown, so that a change outlives a paraphrase.
 
     None of a causal LM.
     """
     if model.causal:
         return []
-    draw = Random(SEED)
+    draw = generator(seed, "unknown words")
     return [
         question
         for chain in chains

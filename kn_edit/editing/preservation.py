@@ -21,6 +21,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients_in_batches, written
 from kn_edit.models.questions import Question
 from kn_edit.neuron import NeuronId
+from kn_edit.seeds import USUAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +62,13 @@ def preservation_set(
     questions: Sequence[Question],
     neighbours: Neighbours,
     earlier: Sequence[Question],
+    *,
+    seed: int = USUAL,
 ) -> PreservationSet:
     """Run the model once at every place that matters to an update, and keep its coefficients.
 
     questions: what is to change; neighbours: of the relation and of other relations; earlier: one
-    question of every update that was made before
+    question of every update that was made before; seed: of the places in neutral text
     """
     pools = tuple(
         _Pool(group, _coefficients(model, group, neurons), most)
@@ -76,12 +79,12 @@ def preservation_set(
         )
     )
     named = _coefficients(model, neighbours.named, neurons)
-    text, typical_square = _in_neutral_text(model, neurons)
+    text, typical_square = _in_neutral_text(model, neurons, seed)
     places = torch.cat([*(pool.coefficients for pool in pools), named, text])
     return PreservationSet(
         prompt_coefficients=_coefficients(model, questions, neurons),
         elsewhere=Activations(neurons, places, typical_square),
-        always=(*neighbours.named, *held_in_place(model)),
+        always=(*neighbours.named, *held_in_place(model, seed)),
         pools=pools,
     )
 
@@ -96,14 +99,14 @@ def _coefficients(
     return torch.cat([none, *(batch[:, layers, index] for batch in batches)])
 
 
-def _in_neutral_text(model: Model, neurons: Sequence[NeuronId]) -> tuple[Tensor, Tensor]:
+def _in_neutral_text(model: Model, neurons: Sequence[NeuronId], seed: int) -> tuple[Tensor, Tensor]:
     """Coefficients of these neurons, (places, n), and |FFN output|^2 of each one's layer, (n,).
 
     That at the median place: causal LMs write a thousand times as much at a text's first token.
     """
     layers, index = _where(neurons)
     activations, sizes = [], []
-    if not (questions := everywhere(model)):  # its tokenizer knows none of the words
+    if not (questions := everywhere(model, seed)):  # its tokenizer knows none of the words
         none = torch.empty(0, len(neurons), dtype=model.dtype, device=model.device)
         return none, none.new_ones(len(neurons))
     for batch in coefficients_in_batches(model, questions):

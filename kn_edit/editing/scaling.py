@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -17,8 +16,8 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 CONTROLS = 6  # facts that stand for the relation, and for other relations
 LOOKED_AT = 24  # of another relation, to find one that the model knows
 
@@ -47,6 +46,7 @@ class Scaled:
     factor: float
     neurons: tuple[NeuronId, ...]
     moved: tuple[Moved, ...]
+    seed: int = USUAL  # of the controls
 
 
 def scale(model: Model, locator: Locator, case: Case, located: Located, factor: float) -> Scaled:
@@ -57,7 +57,8 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
         raise NoNeurons(str(case.fact))
     fact_chains = _chains(model, case.relation, [case.fact], None)
     known_facts = [fact for fact in locator.known_facts(case.relation, case.fact) if fact.stated]
-    elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, random.Random(SEED)))
+    draw = generator(locator.seed, "random neurons")
+    elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, draw))
     groups = [
         ("the fact", fact_chains, neurons),
         (
@@ -78,7 +79,7 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
         for group, chains, chosen in groups
         if chains
     )
-    return Scaled(fact=case.fact, factor=factor, neurons=neurons, moved=moved)
+    return Scaled(fact=case.fact, factor=factor, neurons=neurons, moved=moved, seed=locator.seed)
 
 
 def _chains(

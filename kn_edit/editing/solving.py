@@ -53,6 +53,7 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankS
         chains=task.new,
         neighbours=task.neighbours,
         earlier=(*about_subject, *earlier),
+        seed=bench.seed,
     )
     solved = correction(task.model, correction_task, settings, tick=tick)
     return LowRankShifts(solved.factors, solved.provenance, solved.best)
@@ -65,13 +66,15 @@ def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: S
     candidates = tuple(dict.fromkeys(neurons)) or tuple(n for n, _ in located.ranking)
     if not candidates:
         raise NoNeurons(str(located.fact))
-    reworded = less_own_words(model, task.new)
+    reworded = less_own_words(model, task.new, bench.seed)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     questions = [*(chain.questions[0] for chain in task.new), *reworded]
     # What earlier updates of this subject say is held whatever neurons are taken.
     about_subject, earlier = held_answers(model, bench.earlier, located.fact.subject)
     preserved = replace(preserved, named=(*preserved.named, *about_subject))
-    preservation = preservation_set(model, candidates, questions, preserved, earlier)
+    preservation = preservation_set(
+        model, candidates, questions, preserved, earlier, seed=bench.seed
+    )
     refined = dict.fromkeys(neuron for neuron, _ in located.neurons)
     if neurons:
         ranking, settings = candidates, replace(settings, fewest=len(candidates))

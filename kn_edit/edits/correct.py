@@ -30,7 +30,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from random import Random
 
 import torch
 from torch import Tensor
@@ -44,8 +43,8 @@ from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
 from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.models.trace import trace
+from kn_edit.seeds import USUAL, generator
 
-SEED = 0
 SCALES = (0.9, 0.8, 0.7, 0.6)  # of what is written, tried at the end
 TOLERANCE = 0.05  # of log-probability, by which rewordings may fall short more for it
 SETTLED = 0.75  # of the margin: from there on, what is kept counts more
@@ -87,21 +86,24 @@ def corrected(
     lesson: Lesson,
     settings: CorrectionSettings,
     *,
+    seed: int = USUAL,
     tick: Tick = lambda step, margin: None,
 ) -> Factors:
     """Solve for what the keys write. Changes no weight.
 
-    tick: told the step and the least lead on the user's own prompts. Raises NotFinite where the
-    model's answers are NaN before anything is shifted.
+    seed: of what each step sees; tick: told the step and the least lead on the user's own prompts
+    Raises NotFinite where the model's answers are NaN before anything is shifted.
     """
     with torch.inference_mode(False):
-        return _Solver(model, lesson, settings).solved(tick)
+        return _Solver(model, lesson, settings, seed).solved(tick)
 
 
 class _Solver:
-    def __init__(self, model: Model, lesson: Lesson, settings: CorrectionSettings) -> None:
+    def __init__(
+        self, model: Model, lesson: Lesson, settings: CorrectionSettings, seed: int
+    ) -> None:
         self._model, self._lesson, self._settings = model, lesson, settings
-        self._draw = Random(SEED)
+        self._draw = generator(seed, "steps of the solver")
         self._noise = torch.cat([keys.noise for keys in lesson.keys])[:, None]  # (r, 1)
         self._before = _Before(model, lesson.preserved)
 

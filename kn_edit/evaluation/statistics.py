@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kn_edit.seeds import USUAL
+
 DRAWS = 2000
 LEVEL = 0.95
-SEED = 0
 READABLE = 1000  # times: larger changes are written with an exponent
 
 
@@ -63,7 +64,7 @@ def harmonic(values: Sequence[float]) -> float:
 
 
 def _picks(count: int) -> NDArray[np.int64]:
-    return np.random.default_rng(SEED).integers(count, size=(DRAWS, count))
+    return np.random.default_rng(USUAL).integers(count, size=(DRAWS, count))
 
 
 def _estimate(value: float, drawn: NDArray[np.float64], count: int) -> Estimate:

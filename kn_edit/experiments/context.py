@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 from kn_edit.editing.locating import Locator, Search, prompts_for
@@ -19,6 +19,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.progress import Progress
+from kn_edit.seeds import USUAL, generator
 from kn_edit.workspace import Workspace
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class ExperimentContext:
         """
         relations = {relation.name: relation for relation in map(load_relation, plan.relations)}
         with workspace.engine.at([]) as live:
-            locator = Locator(live, search, workspace.progress)
+            locator = Locator(live, search, workspace.progress, plan.seed)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
@@ -96,6 +97,8 @@ class ExperimentContext:
     def rows(self, experiment: str, **settings: object) -> Rows:
         """The rows of an experiment; its own settings go into the file with the plan's."""
         header = {"experiment": experiment, "base": self.workspace.base.fingerprint}
+        if self.plan.seed != USUAL:  # rows from before it reached everything are not mixed in
+            header["seeded"] = "everything drawn"
         return Rows(
             self.out / "rows" / f"{experiment}.jsonl", header | asdict(self.plan) | dict(settings)
         )
@@ -104,7 +107,10 @@ class ExperimentContext:
     def base(self) -> Iterator[tuple[Model, Locator]]:
         """The unedited model, and what finds its neurons."""
         with self.workspace.engine.at([]) as live:
-            yield live.model, Locator(live, self.search, self.workspace.progress)
+            yield (
+                live.model,
+                Locator(live, self.search, self.workspace.progress, self.plan.seed),
+            )
 
     def located(self, case: Case) -> Located:
         """A fact's knowledge neurons on the base, filtered by its relation's other facts."""
@@ -147,16 +153,19 @@ class ExperimentContext:
         """Draw `count` members of a sequence, or all, with the randomness of this fact."""
         return self.chance(case).sample(among, min(count, len(among)))
 
-    def chance(self, case: Case) -> random.Random:
+    def chance(self, case: Case) -> Random:
         """Randomness of a fact's own, so that no result hangs on the order of the facts."""
-        return random.Random(f"{self.plan.seed} {case.relation.name} {case.fact.subject}")
+        return own_generator(self.plan.seed, f"{case.relation.name} {case.fact.subject}")
+
+
+def own_generator(seed: int, name: str) -> Random:
+    """The generator of one thing of an experiment, a fact or a relation."""
+    return generator(seed, name, usual=f"{USUAL} {name}")
 
 
 def _drawn(locator: Locator, relation: Relation, plan: Plan) -> list[Fact]:
     """Known facts in random order, as many as planned or as there are."""
-    order = random.Random(f"{plan.seed} {relation.name}").sample(
-        relation.facts, len(relation.facts)
-    )
+    order = own_generator(plan.seed, relation.name).sample(relation.facts, len(relation.facts))
     known_facts: list[Fact] = []
     for fact in order:
         if len(known_facts) == plan.facts:

@@ -7,7 +7,6 @@ the same layers.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
@@ -22,7 +21,7 @@ from kn_edit.edits.erase import overwritten, unknown_token, written_slot
 from kn_edit.errors import NoNeurons
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.evaluation.statistics import percent
-from kn_edit.experiments.context import ExperimentContext
+from kn_edit.experiments.context import ExperimentContext, own_generator
 from kn_edit.experiments.rows import Row
 from kn_edit.facts import Case
 from kn_edit.neuron import NeuronId
@@ -58,7 +57,7 @@ def _row(context: ExperimentContext, name: str) -> Row:
         if unknown is None and not method.zero:
             continue
         try:
-            bench = Bench(context.workspace.engine)
+            bench = Bench(context.workspace.engine, seed=context.plan.seed)
             erasure = draft(bench, EraseRequest(context.relations[name]), method)
         except NoNeurons:
             continue
@@ -76,7 +75,7 @@ def _elsewhere(
     context: ExperimentContext, name: str, neurons: Sequence[NeuronId], token: int | None
 ) -> Delta:
     """An erasure of as many random slots of the same layers: a control."""
-    draw, model = random.Random(f"{context.plan.seed} {name}"), context.workspace.engine.model
+    draw, model = own_generator(context.plan.seed, name), context.workspace.engine.model
     drawn = sorted(as_many_elsewhere(neurons, model.d_ff, draw))
     return overwritten(context.workspace.engine.place, drawn, written_slot(model, token))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +31,10 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, assess
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.selection import as_many_elsewhere
+from kn_edit.seeds import USUAL, checked, generator
 from kn_edit.workspace import EditRecord, FactRecord, Step, Workspace
 from kn_edit.workspace.folder import results_folder
 
-SEED = 0  # of the random neurons
 MOST = 12  # edits that a workspace's page shows in full, the newest
 PAGE = "report.html"
 
@@ -52,12 +51,15 @@ class _Update:
     having: tuple[str, ...]
 
 
-def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> Path:
+def report(
+    workspace: Workspace, out: str | Path, *, version: str = "head", seed: int = USUAL
+) -> Path:
     """A page about a version: its edits, the newest in full, its figures, the history.
 
-    Raises TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
+    seed: of everything that is drawn, such as random neurons
+    Raises BadSetting, TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
     """
-    out = results_folder(out)
+    out, seed = results_folder(out), checked(seed)
     recipe = workspace.ledger.version(version).edits
     made_folder(out)
     edits = workspace.ledger.records(recipe)
@@ -65,37 +67,40 @@ def report(workspace: Workspace, out: str | Path, *, version: str = "head") -> P
     detailed = updates[-MOST:]
     sections = [
         _list(edits, len(updates) - len(detailed)),
-        _figures(workspace.evaluate(version)),
-        *(_about(workspace, update) for update in detailed),
+        _figures(workspace.evaluate(version, seed=seed)),
+        *(_about(workspace, update, seed) for update in detailed),
         _history(_steps(workspace, version)),
     ]
-    return _put(workspace, out, f"{workspace.base.name} at {version}", sections)
+    return _put(workspace, out, f"{workspace.base.name} at {version}", sections, seed)
 
 
-def report_edit(workspace: Workspace, out: str | Path, edit: str) -> Path:
-    """A page about one edit, on the base alone.
+def report_edit(workspace: Workspace, out: str | Path, edit: str, *, seed: int = USUAL) -> Path:
+    """A page about one edit, on the base alone. seed: of everything that is drawn
 
-    Raises TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
+    Raises BadSetting, TargetInsideLedger, UnknownId, CannotWrite, WriteUnknown.
     """
-    out = results_folder(out)
+    out, seed = results_folder(out), checked(seed)
     record = workspace.ledger.edit(edit)
     made_folder(out)
     updates = _updates(workspace, record, (record.id,))
     detailed = updates[:MOST]
     sections = [_list([record], len(updates) - len(detailed))]
-    sections += [_about(workspace, update) for update in detailed]
+    sections += [_about(workspace, update, seed) for update in detailed]
     steps = [step for step in workspace.graph() if step.edit == record.id]
     sections.append(_history(steps))
-    return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections)
+    return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections, seed)
 
 
-def _put(workspace: Workspace, out: Path, title: str, sections: Sequence[Section]) -> Path:
+def _put(
+    workspace: Workspace, out: Path, title: str, sections: Sequence[Section], seed: int
+) -> Path:
     base = workspace.base
     facts = [
         f"Base: {base.name}, {base.model_type}, {base.dtype}, {base.fingerprint[:12]}"
         + (f", revision {base.revision}" if base.revision else "")
         + ".",
         f"Head: version {workspace.head.id[:12]} with {len(workspace.head.edits)} edits.",
+        f"Seed of everything drawn: {seed}.",
     ]
     file = out / PAGE
     write(file, page(title, facts, sections))
@@ -237,18 +242,20 @@ def _history(steps: Sequence[Step]) -> Section:
 # --- one update ----------------------------------------------------------------------------------
 
 
-def _about(workspace: Workspace, update: _Update) -> Section:
+def _about(workspace: Workspace, update: _Update, seed: int) -> Section:
     fact, written = update.case.fact, update.record.neurons
-    located = workspace.locate(update.case, version="base")
+    located = workspace.locate(update.case, version="base", seed=seed)
     fact_neurons = [neuron for neuron, _ in located.neurons]
     with workspace.engine.at(workspace.ledger.deltas(update.without)) as live:
         model = live.model
         before = assess(model, _chains(model, update.case, update.to), update.to, says=True)
-        lines = dict(_dose(model, update.case, fact.answer, fact_neurons, "without the edit"))
+        prompts = _trained(model, update.case, fact.answer)
+        lines = dict(_dose(model, prompts, fact_neurons, f"{fact.answer}, without the edit", seed))
     with workspace.engine.at(workspace.ledger.deltas(update.having)) as live:
         model = live.model
         after = assess(model, _chains(model, update.case, update.to), update.to, says=True)
-        lines |= dict(_dose(model, update.case, update.to, written, "with the edit"))
+        prompts = _trained(model, update.case, update.to)
+        lines |= dict(_dose(model, prompts, written, f"{update.to}, with the edit", seed))
     model = workspace.engine.model
     scores = dict(located.ranking) | dict(located.neurons)
     candidates = [(neuron, scores.get(neuron, 0.0)) for neuron in {*scores, *written}]
@@ -280,15 +287,19 @@ def _chains(model: Model, case: Case, to: str) -> list[Chain]:
     return [ask(model, prompt, to) for prompt in every_prompt(model, case.relation, case.fact)]
 
 
+def _trained(model: Model, case: Case, answer: str) -> list[Chain]:
+    return [ask(model, prompt, answer) for prompt in prompts_for(model, case.relation, case.fact)]
+
+
 def _dose(
-    model: Model, case: Case, answer: str, neurons: Sequence[NeuronId], where: str
+    model: Model, chains: Sequence[Chain], neurons: Sequence[NeuronId], what: str, seed: int
 ) -> Iterator[tuple[str, dict[float, float]]]:
     """p of an answer by factor, for some neurons and for as many random ones."""
-    chains = [ask(model, p, answer) for p in prompts_for(model, case.relation, case.fact)]
-    elsewhere = as_many_elsewhere(neurons, model.d_ff, random.Random(SEED))
+    draw = generator(seed, "random neurons")
+    elsewhere = as_many_elsewhere(neurons, model.d_ff, draw)
     for which, chosen in (("its neurons", neurons), ("random neurons", elsewhere)):
         p = {factor: fmean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS}
-        yield f"{answer}, {where}, {which}", p
+        yield f"{what}, {which}", p
 
 
 def _answers(before: Sequence[Assessment], after: Sequence[Assessment]) -> Table:

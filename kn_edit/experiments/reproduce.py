@@ -24,6 +24,7 @@ from kn_edit.experiments import (
 )
 from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.facts import Sentences, load_relation, read_sentences
+from kn_edit.seeds import USUAL, checked
 from kn_edit.untrusted import path_of
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.folder import results_folder
@@ -36,10 +37,15 @@ LEAST = 2  # known facts that a relation must have to take part
 
 
 def plan_of(
-    relations: tuple[str, ...] = (), facts: int | None = None, seed: int = 0, *, quick: bool = False
+    relations: tuple[str, ...] = (),
+    facts: int | None = None,
+    seed: int = USUAL,
+    *,
+    quick: bool = False,
 ) -> Plan:
+    """The plan of a run. seed: of everything that is drawn. Raises BadSetting for what is none."""
     usual = QUICK_FACTS if quick else FACTS
-    return Plan(relations or RELATIONS, facts or usual, seed)
+    return Plan(relations or RELATIONS, facts or usual, checked(seed))
 
 
 def reproduce(

@@ -8,8 +8,8 @@ subjects), have no such place: some of their tokens are drawn, after the subject
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Sequence
+from random import Random
 
 from kn_edit.evaluation.section import Section
 from kn_edit.experiments.context import ExperimentContext
@@ -75,7 +75,7 @@ def _at_answer(model: Model, fact_sentences: Sentences) -> list[Question]:
     return [question for question in questions if len(question.ids) <= LONGEST]
 
 
-def _drawn(model: Model, texts: Sequence[tuple[str, str]], draw: random.Random) -> list[Question]:
+def _drawn(model: Model, texts: Sequence[tuple[str, str]], draw: Random) -> list[Question]:
     """Some places of each sentence; texts: with the subject that each of them names."""
     questions = []
     for subject, text in texts:

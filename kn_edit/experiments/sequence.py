@@ -10,7 +10,7 @@ from pathlib import Path
 from kn_edit.atomic import write_atomically
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import Bench
-from kn_edit.editing.evaluating import SEEDS, ask_again
+from kn_edit.editing.evaluating import DRAWS, ask_again
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.requests import Earlier
 from kn_edit.edits.delta import Delta
@@ -62,6 +62,7 @@ def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
         deltas=before,
         search=context.search,
         earlier=earlier,
+        seed=context.plan.seed,
     )
     update = draft(bench, UpdateRequest(case, to), context.method)
     file = _file(context, number)
@@ -84,7 +85,8 @@ def _recorded_delta(context: ExperimentContext, number: int) -> Delta:
 def _look(context: ExperimentContext, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
     """Every update so far asked again, one value each, and what the model has become."""
     cases = [(context.cases[name], new_answer(context, context.cases[name])) for name in names]
-    evaluation = ask_again(context.workspace.engine, deltas, cases, silent)
+    engine, seed = context.workspace.engine, context.plan.seed
+    evaluation = ask_again(engine, deltas, cases, silent, seed)
     shares = {key: [getattr(update, key) for update in evaluation.updates] for key in METRICS}
     return shares | {
         "perplexity": asdict(evaluation.perplexity),
@@ -132,7 +134,7 @@ def section(rows: Sequence[Row]) -> Section:
         "Updates made one on top of the other, relations in turns, none taken back. After some of "
         "them all so far are asked again: efficacy on the prompts that were solved for, "
         "generalization on held-out paraphrases, specificity on other subjects that the base knows "
-        f"and no update names, drawn with {len(SEEDS)} seeds, beside the base's first tokens; the "
+        f"and no update names, drawn with {DRAWS} seeds, beside the base's first tokens; the "
         "score is their harmonic mean. Perplexity is that of text that no solver saw, n-gram "
         "entropy that of what a causal LM says freely. Brackets: 95% bootstrap intervals over "
         "updates."

@@ -78,7 +78,7 @@ def _row(context: ExperimentContext, case: Case, *, control: bool) -> Row:
     to = new_answer(context, case)
 
     def drafted(method: EditMethod) -> Draft:
-        bench = Bench(context.workspace.engine, search=context.search)
+        bench = Bench(context.workspace.engine, search=context.search, seed=context.plan.seed)
         return draft(bench, UpdateRequest(case, to), method)
 
     calibrated_draft = drafted(context.method)

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from kn_edit.facts.fact import ANSWER, SUBJECT, Template
 from kn_edit.facts.packs import bundled, bundled_relation, shipped_lines
+from kn_edit.seeds import USUAL, generator
 
 _WORD = re.compile(r"[^\W_]+(?:['’.-][^\W_]+)*")
 # Too common to tell what a prompt is about, or to be exchanged in a name.
@@ -44,9 +45,10 @@ def general_templates() -> tuple[tuple[Template, tuple[str, ...]], ...]:
     return tuple((Template(text.strip()), tuple(stems.split())) for text, _, stems in lines)
 
 
-def chance(subject: str, templates: Iterable[Template]) -> Random:
+def chance(subject: str, templates: Iterable[Template], seed: int = USUAL) -> Random:
     """Randomness of a fact's own, so that its neighbours do not hang on other facts."""
-    return Random("|".join((subject, *(template.text for template in templates))))
+    name = "|".join((subject, *(template.text for template in templates)))
+    return generator(seed, name, usual=name)
 
 
 def other_subjects(subject: str, draw: Random, first: Sequence[str] = ()) -> tuple[str, ...]:

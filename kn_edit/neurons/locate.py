@@ -15,6 +15,7 @@ from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
 from kn_edit.neurons.selection import Neurons, Thresholds, coarse, refined
+from kn_edit.seeds import USUAL
 
 KEPT = 512  # best neurons of a prompt that are kept; coarse sets are smaller
 METHODS = ("adaptive", "riemann", "activation")
@@ -53,6 +54,7 @@ class Located:
     # their mean share of a prompt's largest score
     share: float  # of prompts that a refined neuron is coarse for
     prompts: tuple[PromptScores, ...]
+    seed: int = USUAL  # of the relation's other facts that were asked
 
     @property
     def gap(self) -> tuple[float, ...]:
@@ -106,10 +108,12 @@ def located(
     common: Neurons,
     thresholds: Thresholds,
     share: float,
+    *,
+    seed: int = USUAL,
 ) -> Located:
     """Combine a fact's prompt scores into its knowledge neurons.
 
-    common: neurons of the relation, which are left out
+    common: neurons of the relation, which are left out; seed: by which they were found
     """
     refined_neurons = fact_neurons(prompts, thresholds, share)
     means = _means(prompts)
@@ -123,6 +127,7 @@ def located(
         ranking=tuple((neuron, means[neuron][1]) for neuron in order if neuron not in common),
         share=share,
         prompts=tuple(prompts),
+        seed=seed,
     )
 
 

@@ -25,6 +25,7 @@ from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import Assessment
 from kn_edit.neurons.assess import assess as assess_chains
 from kn_edit.neurons.locate import Located
+from kn_edit.seeds import checked
 from kn_edit.workspace.opened import OpenWorkspace
 
 
@@ -64,13 +65,13 @@ def asked_otherwise(workspace: OpenWorkspace, case: Case) -> tuple[str, ...]:
 
 
 def locate(
-    workspace: OpenWorkspace, case: Case, search: Search | str | None, version: str
+    workspace: OpenWorkspace, case: Case, search: Search | str | None, *, version: str, seed: int
 ) -> Located:
     """The knowledge neurons of a fact at a version."""
     fact = with_answer(workspace, case, workspace.ledger.version(version)).fact
-    with locating(workspace, search, None) as (_, base):
+    with locating(workspace, search, None, seed) as (_, base):
         common = base.relation_neurons(case.relation, fact)
-    with locating(workspace, search, version) as (_, head):
+    with locating(workspace, search, version, seed) as (_, head):
         return head.fact(case.relation, fact, common)
 
 
@@ -79,10 +80,12 @@ def locate_relation(
     relation: Relation,
     most: int | None,
     search: Search | str | None,
+    *,
     version: str,
+    seed: int,
 ) -> list[Located]:
     """The knowledge neurons of the first facts of a relation that the model knows."""
-    with locating(workspace, search, version) as (_, locator):
+    with locating(workspace, search, version, seed) as (_, locator):
         return locator.relation(relation, locator.known_facts(relation)[:most])
 
 
@@ -91,22 +94,25 @@ def scale(
     case: Case,
     factor: float,
     search: Search | str | None,
+    *,
     version: str,
+    seed: int,
 ) -> Scaled:
     """What a fact's neurons do when they are scaled. Raises NoNeurons, BadSetting."""
     require_number("the factor", factor)
     current = with_answer(workspace, case, workspace.ledger.version(version))
-    located = locate(workspace, current, search, version)
-    with locating(workspace, search, version) as (model, locator):
+    located = locate(workspace, current, search, version=version, seed=seed)
+    with locating(workspace, search, version, seed) as (model, locator):
         return scale_neurons(model, locator, current, located, factor)
 
 
-def evaluate(workspace: OpenWorkspace, version: str) -> Evaluation:
-    """A version against the base."""
+def evaluate(workspace: OpenWorkspace, version: str, seed: int) -> Evaluation:
+    """A version against the base. Raises BadSetting for what is no seed."""
+    seed = checked(seed)
     recipe = workspace.ledger.version(version).edits
     edits = workspace.ledger.records(recipe)
     deltas = workspace.ledger.deltas(recipe)
-    return evaluate_edits(workspace.engine, deltas, edits, workspace.progress)
+    return evaluate_edits(workspace.engine, deltas, edits, workspace.progress, seed)
 
 
 def load(workspace: OpenWorkspace, version: str) -> Any:
@@ -116,12 +122,16 @@ def load(workspace: OpenWorkspace, version: str) -> Any:
 
 @contextmanager
 def locating(
-    workspace: OpenWorkspace, search: Search | str | None, version: str | None
+    workspace: OpenWorkspace, search: Search | str | None, version: str | None, seed: int
 ) -> Iterator[tuple[Model, Locator]]:
-    """The model at a version, the base for None, and what finds its neurons."""
+    """The model at a version, the base for None, and what finds its neurons.
+
+    seed: of what is drawn. Raises BadSetting for what is none.
+    """
+    seed = checked(seed)
     deltas = deltas_of(workspace, version) if version else []
     with workspace.engine.at(deltas) as live:
-        yield live.model, Locator(live, Search.of(search or Search()), workspace.progress)
+        yield live.model, Locator(live, Search.of(search or Search()), workspace.progress, seed)
 
 
 def deltas_of(workspace: OpenWorkspace, version: str) -> list[Delta]:

@@ -115,6 +115,7 @@ def _bench(
         gate=how.gate or workspace.gate,
         progress=workspace.progress,
         earlier=earlier,
+        seed=how.seed,
     )
 
 

@@ -91,6 +91,7 @@ def located(result: Located) -> Plain:
             {"prompt": prompt.prompt, "p": prompt.p, "nodes": prompt.nodes}
             for prompt in result.prompts
         ],
+        "seed": result.seed,
     }
 
 
@@ -98,6 +99,7 @@ def scaled(result: Scaled) -> Plain:
     return {
         "fact": fact(result.fact),
         "factor": result.factor,
+        "seed": result.seed,
         "neurons": [neuron(each) for each in result.neurons],
         "p": [
             {
@@ -145,6 +147,7 @@ def evaluation(result: Evaluation) -> Plain:
             for each in result.updates
         ],
         "passed_over": list(result.passed_over),
+        "seed": result.seed,
     }
 
 

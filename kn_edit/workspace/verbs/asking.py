@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kn_edit.engine.undisturbed import verb
 from kn_edit.facts import Case, Relation
 from kn_edit.later import later
+from kn_edit.seeds import USUAL
 from kn_edit.workspace.opened import OpenWorkspace
 
 if TYPE_CHECKING:
@@ -50,10 +51,15 @@ class AskingVerbs(OpenWorkspace):
 
     @verb
     def locate(
-        self, case: Case, *, search: locating.Search | str | None = None, version: str = "head"
+        self,
+        case: Case,
+        *,
+        search: locating.Search | str | None = None,
+        version: str = "head",
+        seed: int = USUAL,
     ) -> Located:
-        """The knowledge neurons of a fact."""
-        return asking.locate(self, case, search, version)
+        """The knowledge neurons of a fact. seed: of the relation's other facts that are asked"""
+        return asking.locate(self, case, search, version=version, seed=seed)
 
     @verb
     def locate_relation(
@@ -63,9 +69,13 @@ class AskingVerbs(OpenWorkspace):
         most: int | None = None,
         search: locating.Search | str | None = None,
         version: str = "head",
+        seed: int = USUAL,
     ) -> list[Located]:
-        """The knowledge neurons of the facts of a relation that the model knows."""
-        return asking.locate_relation(self, relation, most, search, version)
+        """The knowledge neurons of the facts of a relation that the model knows.
+
+        seed: of the order in which its facts are asked
+        """
+        return asking.locate_relation(self, relation, most, search, version=version, seed=seed)
 
     @verb
     def scale(
@@ -75,14 +85,21 @@ class AskingVerbs(OpenWorkspace):
         *,
         search: locating.Search | str | None = None,
         version: str = "head",
+        seed: int = USUAL,
     ) -> Scaled:
-        """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons."""
-        return asking.scale(self, case, factor, search, version)
+        """Suppress (0) or amplify (2) a fact's neurons, beside controls. Raises NoNeurons.
+
+        seed: of the controls: random neurons, and other facts
+        """
+        return asking.scale(self, case, factor, search, version=version, seed=seed)
 
     @verb
-    def evaluate(self, version: str = "head") -> Evaluation:
-        """A version against the base: what its updates reach, and what they cost."""
-        return asking.evaluate(self, version)
+    def evaluate(self, version: str = "head", *, seed: int = USUAL) -> Evaluation:
+        """A version against the base: what its updates reach, and what they cost.
+
+        seed: of the other subjects that judge
+        """
+        return asking.evaluate(self, version, seed)
 
     @verb
     def passed_over(self, relation: Relation) -> int:
