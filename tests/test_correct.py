@@ -309,9 +309,9 @@ def test_what_is_held_is_not_said_about_names_that_the_keys_were_made_against(mo
         against.extend(name for name, _ in other_prompts)
         return made(model, layers, other_prompts=other_prompts, **options)
 
-    def kept(model, lesson, settings, tick):
+    def kept(model, lesson, settings, *, seed, tick):
         lessons.append(lesson)
-        return corrected(model, lesson, settings, tick=tick)
+        return corrected(model, lesson, settings, seed=seed, tick=tick)
 
     monkeypatch.setattr(correcting, "_keys", keys_made)
     monkeypatch.setattr(correcting, "corrected", kept)

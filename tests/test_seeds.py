@@ -10,16 +10,17 @@ from random import Random
 
 import numpy as np
 import pytest
-from workspaces import CAPITAL, QUICK, Way, about, new_workspace, quick
+from workspaces import CAPITAL, Way, about, new_workspace, quick
 
 from kn_edit.editing.neutral import everywhere, held_in_place
 from kn_edit.errors import BadSetting
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.facts.subjects import chance
 from kn_edit.seeds import MOST, USUAL, checked, generator
-from kn_edit.workspace import How, Workspace, case_of, to_json
+from kn_edit.workspace import How, Workspace, to_json
 
 PACKAGE = Path(__file__).resolve().parents[1] / "kn_edit"
+SEVEN = ("--seed", "7")
 FREE = {"accept": True, "dry_run": True}
 
 
@@ -59,23 +60,6 @@ def test_what_is_no_seed_is_refused(seed, workspace):
     assert type(checked(np.int64(3))) is int
 
 
-def scaled(workspace: Workspace, seed: int) -> dict[str, object]:
-    prompts = ("The city of [X] is [Y].",)
-    case = case_of(prompts=prompts, subject="Cuba", answer="Havana")
-    return to_json.scaled(workspace.scale(case, 0.0, search="activation", seed=seed))
-
-
-def test_scaling_has_other_controls_with_another_seed(workspace):
-    usual, other = (scaled(workspace, seed) for seed in (0, 1))
-    assert (usual["seed"], other["seed"]) == (0, 1)
-    random = "the fact, random neurons"
-    drawn = [
-        next(group for group in effect["p"] if group["of"] == random)["after"]
-        for effect in (usual, other)
-    ]
-    assert drawn[0] != drawn[1]
-
-
 def test_an_update_records_its_seed_and_gives_the_same_numbers_again(workspace):
     def update(seed: int) -> dict[str, object]:
         way = Way(seed=seed)
@@ -93,10 +77,9 @@ def test_an_erasure_records_its_seed_too(workspace):
     assert erased.draft.found["seed"] == 5
 
 
-def test_locate_and_evaluate_say_their_seed(workspace):
+def test_locate_says_its_seed(workspace):
     located = workspace.locate(about("France"), search="activation", seed=4)
     assert to_json.located(located)["seed"] == 4
-    assert to_json.evaluation(workspace.evaluate(seed=4))["seed"] == 4
 
 
 def test_neutral_text_is_drawn_by_the_seed(workspace):
@@ -105,23 +88,18 @@ def test_neutral_text_is_drawn_by_the_seed(workspace):
     assert everywhere(model, 1) == everywhere(model)  # a causal LM sees every place
 
 
-def test_evaluate_draws_other_judges_with_another_seed(workspace):
-    workspace.update(about("France"), "Rome", how=QUICK, accept=True)
-    usual, again, other = (workspace.evaluate(seed=seed) for seed in (0, 0, 1))
-    assert usual == again and other.seed == 1
-    assert other.updates[0].target == "Rome"
-    assert usual.updates[0].efficacy == other.updates[0].efficacy  # no judge has a part in it
-
-
 def test_every_command_that_draws_takes_a_seed_and_shows_it(edited):
     fact = ("--prompt", "The city of [X] is [Y].", "--subject", "Cuba", "--answer", "Havana")
-    for command in (
-        ("locate", *fact),
-        ("amplify", *fact),
-        ("evaluate",),
-    ):
-        assert edited(*command, "--seed", "7", "--json").json["seed"] == 7
-    draft = edited("update", *fact, "--to", "Oslo", "--method", "closed-form", "--seed", "7")
+    for command in (("locate", *fact), ("evaluate",)):
+        assert edited(*command, *SEVEN, "--json").json["seed"] == 7
+    usual, other = (edited("amplify", *fact, *seed, "--json").json for seed in ((), SEVEN))
+    assert (usual["seed"], other["seed"]) == (0, 7)
+    drawn = [
+        next(group for group in effect["p"] if group["of"] == "the fact, random neurons")["after"]
+        for effect in (usual, other)
+    ]
+    assert drawn[0] != drawn[1]
+    draft = edited("update", *fact, "--to", "Oslo", "--method", "closed-form", *SEVEN)
     assert "--seed 7" in draft.err  # what to try has it as well
 
 

@@ -292,14 +292,14 @@ def _trained(model: Model, case: Case, answer: str) -> list[Chain]:
 
 
 def _dose(
-    model: Model, chains: Sequence[Chain], neurons: Sequence[NeuronId], what: str, seed: int
+    model: Model, chains: Sequence[Chain], neurons: Sequence[NeuronId], curve: str, seed: int
 ) -> Iterator[tuple[str, dict[float, float]]]:
     """p of an answer by factor, for some neurons and for as many random ones."""
     draw = generator(seed, "random neurons")
     elsewhere = as_many_elsewhere(neurons, model.d_ff, draw)
     for which, chosen in (("its neurons", neurons), ("random neurons", elsewhere)):
         p = {factor: fmean(p_when_scaled(model, chains, chosen, factor)) for factor in FACTORS}
-        yield f"{what}, {which}", p
+        yield f"{curve}, {which}", p
 
 
 def _answers(before: Sequence[Assessment], after: Sequence[Assessment]) -> Table:
