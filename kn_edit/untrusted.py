@@ -19,6 +19,8 @@ from typing import IO, Any
 MAX_VALUES = 1_000_000  # of one JSON text: a list of as many takes some 60 MB
 MAX_DEPTH = 100
 CHUNK = 1 << 20
+MOST_PATH_BYTES = 4096  # of a path on Linux, its end included
+MOST_NAME_BYTES = 255
 
 
 class JsonProblem(ValueError):
@@ -31,6 +33,24 @@ def path_of(named: str | os.PathLike[str]) -> Path:
     with suppress(RuntimeError):  # ~somebody, whom this system does not know
         path = path.expanduser()
     return path
+
+
+def path_problem(path: str) -> str:
+    """Why no file can be called so; empty where one can."""
+    if not path:
+        return "it is empty"
+    if "\0" in path:
+        return "it holds a NUL character"
+    try:
+        data = os.fsencode(path)
+    except UnicodeError:
+        return "its characters cannot be in the name of a file"
+    if len(data) >= MOST_PATH_BYTES:
+        return f"it has {len(data):,} bytes, {MOST_PATH_BYTES - 1:,} are possible"
+    longest = max(map(len, data.split(b"/")))
+    if longest > MOST_NAME_BYTES:
+        return f"a name in it has {longest:,} bytes, {MOST_NAME_BYTES} are possible"
+    return ""
 
 
 @contextmanager

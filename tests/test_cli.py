@@ -16,7 +16,7 @@ from kn_edit.cli.reference import reference
 from kn_edit.cli.run import READER_LEFT
 from kn_edit.errors import ExitCode
 
-COMMANDS = [command for section in SECTIONS.values() for command in section]
+COMMANDS = [*kn_edit.commands.values()]
 FACT = ("--relation", "capital", "--subject", "France")
 IN_A_WORKSPACE = [
     ("assess", *FACT),
@@ -98,6 +98,38 @@ def test_help_of_every_command_teaches_and_fits(shell):
         assert "Example" in ran.out
         assert max(map(len, ran.lines)) <= 80
         assert not command.get_short_help_str(60).endswith("...")
+
+
+def test_the_summary_of_every_command_is_the_first_sentence_of_its_help():
+    entries = {name: entry for part in SECTIONS.values() for name, entry in part.items()}
+    assert {name: entry.summary for name, entry in entries.items()} == {
+        name: command.get_short_help_str(60) for name, command in kn_edit.commands.items()
+    }
+    assert all(kn_edit.commands[name].name == name for name in entries)
+
+
+@pytest.mark.parametrize(
+    ("environment", "args"),
+    [
+        ({}, ("--help",)),
+        ({}, ("--version",)),
+        ({"_KN_EDIT_COMPLETE": "bash_complete", "COMP_WORDS": "kn-edit re", "COMP_CWORD": "1"}, ()),
+    ],
+    ids=["help", "version", "completion"],
+)
+def test_what_tells_of_the_commands_loads_none_of_them(shell, environment, args, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    program = """
+import sys
+from kn_edit.cli.run import run
+code = run(sys.argv[1:])
+print(sorted({"kn_edit.workspace", "kn_edit.cli.history", "rich", "sqlalchemy"} & {*sys.modules}))
+sys.exit(code)
+"""
+    ran = ended(process(*args, program=program))
+    assert (ran.code, ran.lines[-1]) == (0, "[]"), ran.err
+    assert len(ran.lines) > 1
 
 
 def test_no_command_at_all_shows_the_help(shell):

@@ -6,24 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kn_edit.cli import tables
+from kn_edit.cli.naming import Named, fact_options, tell_how_asked, tell_passed_over
+from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
-    Named,
     Rule,
-    fact_options,
     model_options,
     output_options,
-    pass_workspace,
     rule_options,
     seed_option,
-    tell_how_asked,
-    tell_passed_over,
     version_option,
 )
 from kn_edit.cli.output import Output
-from kn_edit.workspace import to_json
+from kn_edit.workspace import Case, Relation, Workspace, load_relation, to_json
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Located, Relation, Workspace
+    from kn_edit.workspace import Located
 
 
 @click.command()
@@ -44,8 +42,6 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
       kn-edit assess --prompt "Lyra was born in the city of [Y], [X]." \\
           --subject Lyra --answer Oxford
     """
-    from kn_edit.cli import tables
-
     cases = named.askable(workspace)
     answers = [answer for case in cases for answer in workspace.assess(case, version=version)]
     output.show(
@@ -123,8 +119,6 @@ def evaluate(workspace: Workspace, version: str, seed: int, output: Output) -> N
       kn-edit evaluate
       kn-edit evaluate v1 --json
     """
-    from kn_edit.cli import tables
-
     evaluation = workspace.evaluate(version, seed=seed)
     score = "" if evaluation.score is None else f"{evaluation.score:.3f}"
     output.show(to_json.evaluation(evaluation), [score], lambda: tables.evaluation(evaluation))
@@ -133,15 +127,11 @@ def evaluate(workspace: Workspace, version: str, seed: int, output: Output) -> N
 
 
 def _relation(named: Named) -> Relation:
-    from kn_edit.workspace import load_relation
-
     assert named.relation is not None
     return load_relation(named.relation)
 
 
 def _show(attributions: list[Located], named: Named, output: Output) -> None:
-    from kn_edit.cli import tables
-
     data = [to_json.located(attribution) for attribution in attributions]
     single = not (named.is_list or named.whole_relation)
     output.show(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
-from kn_edit.cli.options import output_options, pass_workspace
+from kn_edit.cli.opening import pass_workspace
+from kn_edit.cli.options import output_options
 from kn_edit.cli.output import Output
-from kn_edit.workspace import to_json
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Workspace
+from kn_edit.workspace import Workspace, to_json
 
 
 @click.group()

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
+from kn_edit.cli import records
 from kn_edit.cli.history import show_move
 from kn_edit.cli.keeping import KeepOptions, keep_options, settled
-from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
+from kn_edit.cli.opening import pass_workspace
+from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
-from kn_edit.workspace import to_json
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Ref, Workspace
+from kn_edit.workspace import Ref, Workspace, to_json
 
 
 @click.command()
@@ -135,8 +133,6 @@ def _check_use(
 
 
 def _list(workspace: Workspace, output: Output) -> None:
-    from kn_edit.cli import records
-
     branches = workspace.branches()
     output.show(
         [to_json.branch(record) for record in branches],

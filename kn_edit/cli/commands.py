@@ -1,55 +1,143 @@
-"""The commands, in the order in which a fact meets them."""
+"""The commands, in the order in which a fact meets them. Each is loaded when it is called."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from kn_edit import __version__
-from kn_edit.cli import ask, base, branches, disk, edit, experiment, history, hub, machine, scale
 from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import ExitCode
 
-SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Look at a model": (disk.init, ask.assess, ask.locate, ask.evaluate),
-    "See what its neurons do": (scale.suppress, scale.amplify),
-    "Reports": (experiment.report, experiment.reproduce),
-    "Change it": (edit.update, edit.erase),
-    "Look at the history": (
-        history.status,
-        history.log,
-        history.show,
-        history.diff,
-        history.blame,
-    ),
-    "Move in the history": (history.revert, history.rewind, history.compose, history.tag),
-    "Branches": (branches.branch, branches.switch, branches.merge),
-    "Files": (base.base, disk.export, disk.verify, disk.backup, disk.restore, disk.gc),
-    "The Hub": (hub.push, hub.pull, hub.rollback),
-    "This program": (machine.doctor, machine.completion),
+
+@dataclass(frozen=True)
+class Entry:
+    """A command before it is loaded. module: of this package, where it stands by its name"""
+
+    module: str
+    summary: str  # the first sentence of its help
+
+    def load(self, name: str) -> click.Command:
+        """The command."""
+        command: click.Command = getattr(import_module(f"kn_edit.cli.{self.module}"), name)
+        return command
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Look at a model": {
+        "init": Entry("disk", "Start a workspace on a Hub model, a folder or a demo."),
+        "assess": Entry("ask", "What the model answers to every prompt of a fact."),
+        "locate": Entry("ask", "Find the neurons that carry a fact, or a whole relation."),
+        "evaluate": Entry("ask", "Measure VERSION (head) against the base."),
+    },
+    "See what its neurons do": {
+        "suppress": Entry("scale", "See what p(answer) does when a fact's neurons are silent."),
+        "amplify": Entry("scale", "See what p(answer) does when a fact's neurons are amplified."),
+    },
+    "Reports": {
+        "report": Entry("experiment", "Write a page about a version, or one edit."),
+        "reproduce": Entry("experiment", "Run the paper's experiments on the base, with controls."),
+    },
+    "Change it": {
+        "update": Entry("edit", "Change the answer of a fact, measure it, and record it."),
+        "erase": Entry("edit", "Erase a relation from the model, measure it, and record it."),
+    },
+    "Look at the history": {
+        "status": Entry("history", "The model, where the head is, which edits it holds."),
+        "log": Entry("history", "Every move of a branch, newest first."),
+        "show": Entry("history", "Everything about an edit or a version."),
+        "diff": Entry("history", "What sets two versions apart."),
+        "blame": Entry("history", "Which edits write the value slot of a neuron."),
+    },
+    "Move in the history": {
+        "revert": Entry("history", "Make a new version without EDIT, wherever it stands."),
+        "rewind": Entry("history", "Move the current branch back to VERSION."),
+        "compose": Entry("history", "Make a new version with the edits of several."),
+        "tag": Entry("history", "Name a version, by default the head."),
+    },
+    "Branches": {
+        "branch": Entry("branches", "List the branches, or make NAME at VERSION (the head)."),
+        "switch": Entry("branches", "Go to branch NAME: from now on edits are recorded there."),
+        "merge": Entry("branches", "Put the edits of BRANCH onto the current branch."),
+    },
+    "Files": {
+        "base": Entry("base", "Say where the base model lies now."),
+        "export": Entry("disk", "Write a version to a new folder."),
+        "verify": Entry("disk", "Rebuild versions and compare every digest; check the ledger."),
+        "backup": Entry("disk", "Write the whole ledger to one new tar file."),
+        "restore": Entry("disk", "Make a workspace of a file that `kn-edit backup` made."),
+        "gc": Entry("disk", "Remove files that nothing refers to."),
+    },
+    "The Hub": {
+        "push": Entry("hub", "Publish a version on the Hub, in one commit."),
+        "pull": Entry("hub", "Take in the edits of a published version."),
+        "rollback": Entry("hub", "Restore an earlier state of a repository, by a new commit."),
+    },
+    "This program": {
+        "doctor": Entry("machine", "Look at what kn-edit stands on."),
+        "completion": Entry("machine", "Print the script that makes the Tab key work."),
+    },
 }
 
 
+class Commands(MutableMapping[str, click.Command]):
+    """The commands by name; one that is asked for is loaded."""
+
+    def __init__(self) -> None:
+        self.entries = {name: entry for part in SECTIONS.values() for name, entry in part.items()}
+        self._loaded: dict[str, click.Command] = {}
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in self._loaded:
+            self._loaded[name] = self.entries[name].load(name)
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self.entries[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
 class Sections(click.Group):
-    """A group whose help lists the commands by theme."""
+    """A group whose help lists the commands by theme, and loads none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         width = max(map(len, self.commands))
-        for title, commands in SECTIONS.items():
+        for title, entries in SECTIONS.items():
             with formatter.section(title):
-                rows = [
-                    (f"{command.name:{width}}", command.get_short_help_str(60))
-                    for command in commands
-                ]
+                rows = [(f"{name:{width}}", entry.summary) for name, entry in entries.items()]
                 formatter.write_dl(rows)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        return [
+            *(
+                CompletionItem(name, help=entry.summary)
+                for entries in SECTIONS.values()
+                for name, entry in entries.items()
+                if name.startswith(incomplete)
+            ),
+            *click.Command.shell_complete(self, ctx, incomplete),
+        ]
 
 
 @click.group(
     cls=Sections,
+    commands=Commands(),
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
@@ -78,8 +166,3 @@ def kn_edit(context: click.Context, workspace_folder: Path | None) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help(), err=True)
         context.exit(ExitCode.USAGE)
-
-
-for section in SECTIONS.values():
-    for command in section:
-        kn_edit.add_command(command)

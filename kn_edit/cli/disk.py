@@ -7,31 +7,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.options import (
-    check_max_rank,
-    finite,
-    folder_named,
-    follow_links_option,
-    max_rank_option,
-    output_options,
-    pass_workspace,
-    version_option,
-    workspace_option,
-)
+from kn_edit.cli.form_options import FormName, check_max_rank, follow_links_option, max_rank_option
+from kn_edit.cli.opening import folder_named, pass_workspace, workspace_option
+from kn_edit.cli.options import finite, output_options, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
-from kn_edit.cli.types import USER_PATH, FormName
+from kn_edit.cli.tables import count, pairs
+from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import LedgerDamaged, Unsound, worded
-from kn_edit.workspace import to_json
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Workspace
+from kn_edit.workspace import Workspace, to_json
+from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
 
 MOST_DAYS = 365_000  # a thousand years; a time span has an end
 
@@ -55,8 +45,6 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
       kn-edit init HuggingFaceTB/SmolLM2-135M
       kn-edit init ./my-checkpoint --workspace edits
     """
-    from kn_edit.workspace import Workspace
-
     with _making(folder_named(workspace_folder)):
         try:
             workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
@@ -80,8 +68,6 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
 @contextmanager
 def _making(folder: Path | None) -> Iterator[None]:
     """Tell by the ledger whether a signal stops `init` or `restore` before or after its end."""
-    from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
-
     ledger = (chosen_folder(folder) or current_folder()) / LEDGER / DATABASE
     before = signature(ledger)
     try:
@@ -163,8 +149,6 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
       kn-edit verify
       kn-edit verify --since "$(cat journal-digest)"
     """
-    from kn_edit.cli.tables import pairs
-
     report = workspace.examine(version, since=since)
     problems = [
         replace(problem, message=worded(problem.message, COMMAND_LINE))
@@ -258,8 +242,6 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
       kn-edit restore edits.tar --replace
       kn-edit restore edits.tar --workspace elsewhere
     """
-    from kn_edit.workspace import Workspace
-
     with _making(folder_named(workspace_folder)):
         restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
         place, aside = restored.folder.absolute(), restored.aside
@@ -306,8 +288,6 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
       kn-edit gc
       kn-edit gc --older-than 0
     """
-    from kn_edit.cli.tables import count
-
     gone = [str(path) for path in workspace.gc(older_than=timedelta(days=min(days, MOST_DAYS)))]
     scores = workspace.trim_cache()
     data = {"removed": gone, "scores": {"removed": scores.files, "bytes": scores.bytes}}

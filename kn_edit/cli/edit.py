@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kn_edit.cli import edited
 from kn_edit.cli.advice import advice_json, advice_on, advised, tell_advice
 from kn_edit.cli.many import (
     notices,
@@ -16,31 +17,37 @@ from kn_edit.cli.many import (
     update_rows,
 )
 from kn_edit.cli.method_options import chosen_method, method_command
+from kn_edit.cli.naming import Named, fact_options, relation_option, tell_passed_over
+from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
-    Named,
     Recording,
     Rule,
-    fact_options,
     model_options,
     output_options,
-    pass_workspace,
     recording_options,
-    relation_option,
     rule_options,
-    tell_passed_over,
 )
 from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
-from kn_edit.workspace import to_json
+from kn_edit.workspace import (
+    Case,
+    Edited,
+    How,
+    Kind,
+    Workspace,
+    load_relation,
+    require_many,
+    to_json,
+)
 from kn_edit.workspace.batch import BatchRow, refused_edit
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Case, Edited, Forecast, How, Workspace
+    from kn_edit.workspace import Forecast
 
 
-@click.command(cls=method_command("update", after="to"))
+@click.command(cls=method_command(Kind.UPDATE, after="to"))
 @fact_options
 @click.option("--to", metavar="NEW", help="The new answer.")
 @click.option(
@@ -88,11 +95,9 @@ def update(
           --subject Lyra --answer Oxford --to London --neighbour Will
       kn-edit update --facts edits.jsonl --json
     """
-    from kn_edit.workspace import How, require_many
-
     if as_one_edit and not named.is_list:
         raise click.UsageError("--as-one-edit belongs to --facts")
-    method = chosen_method("update", options)
+    method = chosen_method(Kind.UPDATE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     wanted = []
     for case in named.cases(None if named.is_list else to):
@@ -136,7 +141,7 @@ def update(
         tell_passed_over(workspace, relation, output)
 
 
-@click.command(cls=method_command("erase", after="relation"))
+@click.command(cls=method_command(Kind.ERASE, after="relation"))
 @relation_option("The relation to erase.", required=True)
 @rule_options
 @recording_options
@@ -163,9 +168,7 @@ def erase(
       kn-edit erase --relation capital
       kn-edit erase --relation capital --top-k 20 --with zero --dry-run
     """
-    from kn_edit.workspace import How, load_relation
-
-    method = chosen_method("erase", options)
+    method = chosen_method(Kind.ERASE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     pack = load_relation(relation)
 
@@ -243,8 +246,6 @@ def _make_and_show(make: Callable[[], Edited], recording: Recording, output: Out
 
 
 def _show(result: Edited, recording: Recording, advice: Sequence[Advice], output: Output) -> None:
-    from kn_edit.cli import edited
-
     output.show(
         to_json.edited(result) | ({"try": advice_json(advice)} if advice else {}),
         [result.edit] if result.edit else [],

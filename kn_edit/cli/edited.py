@@ -26,10 +26,11 @@ from kn_edit.cli.tables import (
     wrapped,
 )
 from kn_edit.evaluation.metric import headline, in_columns, measured_of_updates
+from kn_edit.workspace import Edited
+from kn_edit.workspace.batch import RowResult
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Assessment, Draft, Edited
-    from kn_edit.workspace.batch import RowResult
+    from kn_edit.workspace import Assessment, Draft
 
 
 def edited(outcome: Edited, dry_run: bool) -> Parts:

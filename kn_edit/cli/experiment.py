@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.options import (
-    model_options,
-    output_options,
-    pass_workspace,
-    seed_option,
-    version_option,
-)
+from kn_edit.cli.opening import pass_workspace
+from kn_edit.cli.options import model_options, output_options, seed_option, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.types import USER_PATH
+from kn_edit.later import later
+from kn_edit.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Workspace
+    from kn_edit.experiments import reporting
+    from kn_edit.experiments import reproduce as reproducing
+else:
+    reporting = later("kn_edit.experiments.reporting")
+    reproducing = later("kn_edit.experiments.reproduce")
 
 
 @click.command()
@@ -78,17 +79,14 @@ def reproduce(
       kn-edit reproduce --quick
       kn-edit reproduce out --relation capital --relation language --facts 30
     """
-    from kn_edit.experiments.reproduce import claims, plan_of
-    from kn_edit.experiments.reproduce import reproduce as run
-
-    plan = plan_of(relations, facts, seed, quick=quick)
+    plan = reproducing.plan_of(relations, facts, seed, quick=quick)
     for name, _ in files:
         if name not in plan.relations:
             raise click.UsageError(f"--sentences {name} needs --relation {name} as well")
-    sections = run(
+    sections = reproducing.reproduce(
         workspace, plan, folder, edits=edits, controls=controls, quick=quick, files=dict(files)
     )
-    results = claims(sections)
+    results = reproducing.claims(sections)
     report = str(folder / "report.html")
     output.show(
         {
@@ -131,12 +129,9 @@ def report(
       kn-edit report
       kn-edit report out --edit 8144ed67
     """
-    from kn_edit.experiments.reporting import report as about
-    from kn_edit.experiments.reporting import report_edit
-
     if edit is None:
-        file = str(about(workspace, folder, version=version, seed=seed))
+        file = str(reporting.report(workspace, folder, version=version, seed=seed))
     else:
-        file = str(report_edit(workspace, folder, edit, seed=seed))
+        file = str(reporting.report_edit(workspace, folder, edit, seed=seed))
     message = f"report: {file}"
     output.show({"report": file, "seed": seed}, [file], lambda: [message], done=message)

@@ -8,16 +8,13 @@ its lines lead down to its end.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from kn_edit.cli import terminal
 from kn_edit.cli.records import OVERRULED
 from kn_edit.cli.tables import Parts, fitted, moment, safe, short
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Step
+from kn_edit.workspace import Step
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8  # where the line of a cell leads to
 STEP = 16

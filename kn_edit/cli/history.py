@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
+from kn_edit.cli import graph, records
 from kn_edit.cli.keeping import KeepOptions, keep_options, settled
 from kn_edit.cli.many import MOST_OVERLAPS
-from kn_edit.cli.options import allow_overlap_option, output_options, pass_workspace
+from kn_edit.cli.opening import pass_workspace
+from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
+from kn_edit.cli.tables import count, short
 from kn_edit.errors import listed
 from kn_edit.neuron import NeuronId
-from kn_edit.workspace import to_json
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Step, VersionRecord, Workspace
+from kn_edit.workspace import EditRecord, Step, VersionRecord, Workspace, to_json
 
 
 @click.command()
@@ -31,8 +30,6 @@ def status(workspace: Workspace, output: Output) -> None:
     Example:
       kn-edit status
     """
-    from kn_edit.cli import records
-
     output.show(to_json.status(workspace), [workspace.head.id], lambda: records.status(workspace))
 
 
@@ -60,8 +57,6 @@ def log(
       kn-edit log -q | head -1
       kn-edit log me/model
     """
-    from kn_edit.cli import graph, records
-
     if every:
         if name is not None:
             raise click.UsageError("--all shows every branch, so name none")
@@ -110,9 +105,6 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
     Example:
       kn-edit show head
     """
-    from kn_edit.cli import records
-    from kn_edit.workspace import EditRecord
-
     record = workspace.show(id_)
     if isinstance(record, EditRecord):
         edit = record
@@ -151,8 +143,6 @@ def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     Example:
       kn-edit diff base head
     """
-    from kn_edit.cli import records
-
     version_a, version_b = workspace.ledger.version(a), workspace.ledger.version(b)
     difference = workspace.diff(a, b)
     output.show(
@@ -175,8 +165,6 @@ def blame(workspace: Workspace, neuron: str, output: Output) -> None:
     Example:
       kn-edit blame L9.2141
     """
-    from kn_edit.cli import records
-
     entries = workspace.blame(NeuronId.parse(neuron))
     output.show(
         [to_json.blame(entry) for entry in entries],
@@ -267,8 +255,6 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
 
 def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
     """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
-    from kn_edit.cli.tables import count, short
-
     before, head = workspace.ledger.refs(), workspace.head.id
     version = move()
     refs = [replace(ref, version=version.id) if ref.current else ref for ref in before]

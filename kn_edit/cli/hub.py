@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kn_edit.cli.options import (
-    check_max_rank,
-    follow_links_option,
-    max_rank_option,
-    output_options,
-    pass_workspace,
-    version_option,
-)
+from kn_edit.cli.form_options import FormName, check_max_rank, follow_links_option, max_rank_option
+from kn_edit.cli.opening import pass_workspace
+from kn_edit.cli.options import output_options, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import StoppedOnTheWay
-from kn_edit.cli.types import FormName
-from kn_edit.workspace import to_json
+from kn_edit.cli.tables import count, short
+from kn_edit.workspace import Workspace, to_json
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import Pushed, Workspace
+    from kn_edit.workspace import Pushed
 
 branch_option = click.option(
     "--branch", metavar="B", default="main", show_default=True, help="Of the repository."
@@ -111,8 +106,6 @@ def pull(workspace: Workspace, source: str, output: Output) -> None:
       kn-edit pull me/model
       kn-edit pull me/model@v1
     """
-    from kn_edit.cli.tables import count, short
-
     pulled = workspace.pull(source)
     message = (
         f"the head is {short(pulled.version.id)}, with {count(len(pulled.version.edits), 'edit')}"
@@ -161,8 +154,6 @@ def _on_the_way(repo: str) -> Iterator[None]:
 
 
 def _show(pushed: Pushed, output: Output) -> None:
-    from kn_edit.cli.tables import short
-
     content = f"version {short(pushed.version)} as {pushed.form}"
     if pushed.pull_request is not None:
         message = f"{content} is offered to {pushed.repo} as {pushed.pull_request}"
@@ -175,8 +166,6 @@ def _show(pushed: Pushed, output: Output) -> None:
 
 
 def _sent(pushed: Pushed) -> str:
-    from kn_edit.cli.tables import count
-
     if not pushed.sent:
         return "no file sent: the Hub has them all"
     size = sum(pushed.sent.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import click
 
@@ -16,9 +16,7 @@ from kn_edit.cli.output import Output
 from kn_edit.credentials import tokens_in_use
 from kn_edit.errors import Advice, FactsDiffer, SlotOverlap
 from kn_edit.safetext import shown
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Claim, FactConflict, VersionRecord
+from kn_edit.workspace import Claim, FactConflict, VersionRecord
 
 MEANT = {
     "ours": "keep the answers of the current branch, or of what is named first",

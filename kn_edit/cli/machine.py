@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from kn_edit.cli.options import folder_named, output_options, workspace_option
+from kn_edit.cli.opening import folder_named, workspace_option
+from kn_edit.cli.options import output_options
 from kn_edit.cli.output import Output
 from kn_edit.cli.remedies import COMMAND_LINE
+from kn_edit.cli.tables import pairs
 from kn_edit.errors import ExitCode, worded
+from kn_edit.workspace.doctor import examine
 
 
 @click.command()
@@ -27,9 +30,6 @@ def doctor(context: click.Context, output: Output, workspace_folder: Path | None
     Example:
       kn-edit doctor
     """
-    from kn_edit.cli.tables import pairs
-    from kn_edit.workspace.doctor import examine
-
     findings = [
         replace(finding, advice=worded(finding.advice, COMMAND_LINE))
         for finding in examine(folder_named(workspace_folder))

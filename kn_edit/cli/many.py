@@ -6,18 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from kn_edit.cli import edited
 from kn_edit.cli.output import JsonList, Output
 from kn_edit.cli.progress import duration
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.errors import RowsFailed, listed, prefixed
 from kn_edit.evaluation.metric import headline
-from kn_edit.workspace import to_json
+from kn_edit.workspace import Batch, Case, Edited, Plan, Workspace, to_json
 from kn_edit.workspace.batch import BatchRow, RowStatus, worst
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Batch, Case, Edited, Plan, Workspace
 
 Row = tuple["Case", str]
 
@@ -121,16 +118,12 @@ def tell_notes(cases: Iterable[Case], output: Output) -> None:
 
 
 def _begin(run: Run) -> None:
-    from kn_edit.cli import edited
-
     if run.batch.rows and not (run.output.as_json or run.output.quiet):
         run.output.people([edited.rows_head()])
 
 
 def _show(run: Run) -> None:
     """Show the results that are not shown yet, which is one unless a signal came between."""
-    from kn_edit.cli import edited
-
     output, results = run.output, run.batch.results
     while run.shown_count < len(results):
         result = results[run.shown_count].worded(COMMAND_LINE)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import Field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from kn_edit.cli.options import finite
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import EditMethod, Kind, Option
+from kn_edit.workspace import EditMethod, Kind, Option, methods, options_of, summary_of
 
 METHOD = "method"
 Options = Mapping[str, tuple["Option", Field[Any]]]
@@ -20,29 +18,27 @@ Options = Mapping[str, tuple["Option", Field[Any]]]
 class MethodCommand(click.Command):
     """A command with `--method` and the options of every method of its kind."""
 
-    kind: str
+    kind: Kind
     after: str  # the parameter behind which they stand in --help
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         parameters = super().get_params(ctx)
         place = [parameter.name for parameter in parameters].index(self.after) + 1
-        return [*parameters[:place], *_parameters(_kind(self.kind)), *parameters[place:]]
+        return [*parameters[:place], *_parameters(self.kind), *parameters[place:]]
 
 
-def method_command(kind: str, after: str) -> type[MethodCommand]:
+def method_command(kind: Kind, after: str) -> type[MethodCommand]:
     """The class of a command for the methods of a kind; after: a parameter of its own."""
     return type("MethodCommand", (MethodCommand,), {"kind": kind, "after": after})
 
 
-def chosen_method(kind: str, parameters: dict[str, Any]) -> EditMethod:
+def chosen_method(kind: Kind, parameters: dict[str, Any]) -> EditMethod:
     """The method that options name, with its own among them, which are taken out of `parameters`.
 
     Raises UsageError for an option that belongs to other methods, BadSetting for a bad value.
     """
-    from kn_edit.workspace import methods
-
-    table = methods(_kind(kind))
-    options_by_method = {name: _options(method) for name, method in table.items()}
+    table = methods(kind)
+    options_by_method = {name: options_of(method) for name, method in table.items()}
     named: str | None = parameters.pop(METHOD)
     names = dict.fromkeys(name for options in options_by_method.values() for name in options)
     texts = {name: parameters.pop(name) for name in names}
@@ -75,15 +71,13 @@ def _implied(options_by_method: Mapping[str, Options], values: Mapping[str, Any]
 
 def _parameters(kind: Kind) -> Iterator[click.Parameter]:
     """`--method`, and each option once, whatever methods have it."""
-    from kn_edit.workspace import methods, summary_of
-
     table = methods(kind)
     summaries = " ".join(f"{name}: {summary_of(method)}" for name, method in table.items())
     yield click.Option(
         [f"--{METHOD}"], type=click.Choice(list(table)), help=f"{summaries} ({next(iter(table))})"
     )
     for name, (option, field) in {
-        name: pair for method in table.values() for name, pair in _options(method).items()
+        name: pair for method in table.values() for name, pair in options_of(method).items()
     }.items():
         yield _parameter(name, option, field)
 
@@ -124,15 +118,3 @@ def _value(option: Option, text: Any) -> object:
     if option.words is not None:
         return option.words[text]
     return text if option.read is None else option.read(text)
-
-
-def _options(method: type[EditMethod]) -> Options:
-    from kn_edit.workspace import options_of
-
-    return options_of(method)
-
-
-def _kind(name: str) -> Kind:
-    from kn_edit.workspace import Kind
-
-    return Kind(name)

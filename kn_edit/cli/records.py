@@ -26,21 +26,21 @@ from kn_edit.cli.tables import (
 )
 from kn_edit.evaluation.metric import headline, metrics
 from kn_edit.neuron import NeuronId, whole_layer
+from kn_edit.workspace import (
+    Blame,
+    BranchRecord,
+    Difference,
+    EditRecord,
+    FactChange,
+    Publication,
+    Ref,
+    Step,
+    VersionRecord,
+    Workspace,
+)
 
 if TYPE_CHECKING:
-    from kn_edit.workspace import (
-        Blame,
-        BranchRecord,
-        Difference,
-        EditRecord,
-        FactChange,
-        Publication,
-        Ref,
-        Release,
-        Step,
-        VersionRecord,
-        Workspace,
-    )
+    from kn_edit.workspace import Release
 
 OVERRULED = "! "  # before an edit that was recorded although the gate refused it
 MOST_FACTS = 100  # of one edit that are listed

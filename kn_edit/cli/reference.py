@@ -57,10 +57,10 @@ def reference() -> str:
         kn_edit, info_name="kn-edit", terminal_width=WIDTH, **kn_edit.context_settings
     )
     parts = [HEAD, _code(kn_edit.get_help(root))]
-    for title, commands in SECTIONS.items():
+    for title, names in SECTIONS.items():
         parts.append(f"## {title}\n")
-        for command in commands:
-            parts += _command(command, root)
+        for name in names:
+            parts += _command(kn_edit.commands[name], root)
     return "\n".join(parts)
 
 

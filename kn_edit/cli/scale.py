@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from kn_edit.cli import tables
+from kn_edit.cli.naming import Named, fact_options
+from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
-    Named,
     Option,
     Rule,
-    fact_options,
     finite,
     model_options,
     output_options,
-    pass_workspace,
     rule_options,
     version_option,
 )
 from kn_edit.cli.output import Output
-from kn_edit.workspace import to_json
-
-if TYPE_CHECKING:
-    from kn_edit.workspace import Workspace
+from kn_edit.workspace import Workspace, to_json
 
 
 def _factor(usual: float) -> Option:
@@ -87,8 +82,6 @@ def amplify(
 def _scale(
     workspace: Workspace, named: Named, factor: float, *, rule: Rule, version: str, output: Output
 ) -> None:
-    from kn_edit.cli import tables
-
     search = rule.search()
     effects = [
         workspace.scale(case, factor, search=search, version=version, seed=rule.seed)

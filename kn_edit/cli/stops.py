@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kn_edit.cli.signals import signal_of
 from kn_edit.errors import KnEditError
 
 if TYPE_CHECKING:
@@ -23,8 +21,6 @@ NAMES = {
     signal.SIGTERM: "stopped by SIGTERM",
     signal.SIGHUP: "stopped because the terminal is gone (SIGHUP)",
 }
-
-UPGRADED = "the ledger was brought to the schema of this kn-edit, and nothing else was written"
 
 Signature = tuple[int, ...] | None
 
@@ -61,23 +57,6 @@ class StoppedOnTheWay(Stopped):
             f"{NAMES.get(signal.Signals(self.signum), 'stopped')}; {self.repo} may have the commit "
             "already: run the command again to finish, it looks before it commits"
         )
-
-
-@contextmanager
-def telling_of_upgrades(folder: Path | None) -> Iterator[None]:
-    """Opening a workspace brings an older ledger to the present schema: say so, if that is all."""
-    from kn_edit.workspace.folder import upgraded_since
-
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        done = UPGRADED if upgraded_since(folder, moment) else ""
-        raise Stopped(None, done, signal_of(error)) from None
-    except Stopped as stopped:
-        if stopped.head is None and not stopped.done and upgraded_since(folder, moment):
-            stopped.done = UPGRADED
-        raise
 
 
 @dataclass(frozen=True)

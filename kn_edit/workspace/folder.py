@@ -7,13 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from kn_edit.errors import BadPath, KnEditError, NoWorkspace
-from kn_edit.untrusted import path_of
+from kn_edit.ledger.disk import refuse_inside
+from kn_edit.ledger.events import UPGRADE
+from kn_edit.ledger.sqlite_file import last_event
+from kn_edit.untrusted import path_of, path_problem
 
 LEDGER = ".kn-edit"
 DATABASE = "ledger.db"
 VARIABLE = "KN_EDIT_WORKSPACE"
-MOST_BYTES = 4096  # of a path on Linux, its end included
-MOST_BYTES_OF_NAME = 255
 
 
 def chosen_folder(folder: str | os.PathLike[str] | None) -> Path | None:
@@ -67,42 +68,20 @@ def user_path(path: str | os.PathLike[str], origin: str = "the path") -> Path:
     origin: where the path comes from, for the error
     """
     text = os.fsdecode(path)
-    problem = problem_of(text)
+    problem = path_problem(text)
     if problem:
         raise BadPath(origin, text, problem)
     return path_of(text)
 
 
-def problem_of(path: str) -> str:
-    """Why no file can be called so; empty where one can."""
-    if not path:
-        return "it is empty"
-    if "\0" in path:
-        return "it holds a NUL character"
-    try:
-        data = os.fsencode(path)
-    except UnicodeError:
-        return "its characters cannot be in the name of a file"
-    if len(data) >= MOST_BYTES:
-        return f"it has {len(data):,} bytes, {MOST_BYTES - 1:,} are possible"
-    longest = max(map(len, data.split(b"/")))
-    if longest > MOST_BYTES_OF_NAME:
-        return f"a name in it has {longest:,} bytes, {MOST_BYTES_OF_NAME} are possible"
-    return ""
-
-
 def new_workspace_folder(folder: Path) -> Path:
     """A folder in which a workspace is to be made. Raises TargetInsideLedger."""
-    from kn_edit.ledger.disk import refuse_inside
-
     refuse_inside(folder / LEDGER)
     return folder
 
 
 def results_folder(folder: str | os.PathLike[str]) -> Path:
     """A folder into which results are to be written. Raises BadPath, TargetInsideLedger."""
-    from kn_edit.ledger.disk import refuse_inside
-
     path = user_path(folder, "the folder of results")
     refuse_inside(path / "results")
     return path
@@ -113,9 +92,6 @@ def upgraded_since(folder: Path | None, moment: str) -> bool:
 
     folder: as it was named; moment: UTC, ISO 8601. False where it cannot be told.
     """
-    from kn_edit.ledger.events import UPGRADE
-    from kn_edit.ledger.sqlite_file import last_event
-
     with suppress(KnEditError, OSError):
         place = chosen_folder(folder) or nearest_folder(Path.cwd())
         kind, created = last_event(place / LEDGER / DATABASE) or ("", "")
