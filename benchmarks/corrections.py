@@ -58,7 +58,7 @@ from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
 from kn_edit.editing.correcting import CorrectionTask, correction, written_layers
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import Bench
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.measuring import UpdateExam
 from kn_edit.editing.method import UpdateRequest
@@ -103,7 +103,7 @@ class Methods:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.bench = Bench(engine)
+        self.context = EditContext(engine)
 
     @cached_property
     def rome(self) -> Rome:
@@ -140,7 +140,7 @@ class Methods:
             for layer in written_layers(model)
             for at in sorted(rng.sample(range(model.d_ff), RANDOM_SLOTS))
         ]
-        others = neighbours(model, self.bench.locator(live), row.case)
+        others = neighbours(model, self.context.locator(live), row.case)
         task = CorrectionTask(
             case=row.case,
             to=row.to,
@@ -157,7 +157,7 @@ class Methods:
         with self.engine.at([]) as live:
             model = live.model
             edited = prompts_for(model, case.relation, case.fact)
-            others = neighbours(model, self.bench.locator(live), case)
+            others = neighbours(model, self.context.locator(live), case)
             held_out = judging_paraphrases(model, case.relation, case.fact, row.to)
             old = tuple(ask(model, prompt) for prompt in edited)
         probes = Probes(edited, held_out, others.judges, others.same_subject_judges)
@@ -211,7 +211,7 @@ class Table:
         best: list[list[int]] = []
         try:
             if name == "correction":
-                update = draft(self._methods.bench, UpdateRequest(row.case, row.to))
+                update = draft(self._methods.context, UpdateRequest(row.case, row.to))
                 delta, metrics = update.delta, update.metrics
                 story = {key: update.found.get(key) for key in SOLVED}
                 story |= {"method": update.method, "faults": update.faults}
@@ -224,7 +224,7 @@ class Table:
         except KnEditError as error:
             story = {"error": str(error)}
         if metrics is None:
-            metrics = exam.measure(self._methods.bench, delta).metrics
+            metrics = exam.measure(self._methods.context, delta).metrics
         seconds = clock() - start
         return {
             "file": row.file,

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, pstdev
 
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import Bench, Draft
+from kn_edit.editing.drafts import Draft, EditContext
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.method import EditMethod, UpdateRequest
 from kn_edit.editing.updates import Calibrated, ClosedForm
@@ -67,8 +67,8 @@ def main() -> None:
             to = rng.choice([one.answer for one in relation.facts if one.answer != fact.answer])
 
             def edit(method: EditMethod, fact: Fact = fact, to: str = to) -> Draft:
-                bench = Bench(workspace.engine, progress=workspace.progress)
-                return draft(bench, UpdateRequest(Case(relation, fact), to), method)
+                edit_context = EditContext(workspace.engine, progress=workspace.progress)
+                return draft(edit_context, UpdateRequest(Case(relation, fact), to), method)
 
             start = time.monotonic()
             solved = edit(Calibrated())

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from tiny_models import D_FF, D_MODEL
 from workspaces import SHAPES, contents, exported, logits, new_workspace, plainly_loaded, shard
 
-from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.methods import METHODS
 from kn_edit.editing.updates import UpdateMethod
@@ -306,12 +306,12 @@ class RankOne(UpdateMethod):
     def shifts(self, task: UpdateTask) -> Shifts:
         return Shifts([], torch.empty(0, task.model.d_model), {}, {"rank": 1})
 
-    def propose(self, bench: Bench, request: UpdateRequest) -> Proposal:
-        model, place = bench.engine.model, bench.engine.place
+    def propose(self, context: EditContext, request: UpdateRequest) -> Proposal:
+        model, place = context.engine.model, context.engine.place
         (token,) = model.tokenizer.convert_tokens_to_ids([request.to])
         v, last = model.output_embedding(token).float(), max(place.names)
         delta = low_rank_delta(place, {last: (torch.full((model.d_ff,), 1e-3), v)})
-        return replace(super().propose(bench, request), delta=delta)
+        return replace(super().propose(context, request), delta=delta)
 
 
 @pytest.fixture

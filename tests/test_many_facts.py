@@ -289,9 +289,9 @@ def test_an_edit_that_another_one_overtakes_is_measured_again(workspace, tmp_pat
     with Workspace.open(workspace.folder) as other:
         propose = Together.propose
 
-        def overtaken(self, bench, request):
+        def overtaken(self, context, request):
             monkeypatch.setattr(Together, "propose", propose)
-            proposal = propose(self, bench, request)
+            proposal = propose(self, context, request)
             other.update(about("Japan"), "Havana", how=HOW)
             return proposal
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from kn_edit.editing.drafts import Bench, Draft, measured
+from kn_edit.editing.drafts import Draft, EditContext, measured
 from kn_edit.editing.method import EditMethod, EraseRequest, Kind, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import method_of
 
 
 def draft(
-    bench: Bench,
+    context: EditContext,
     request: UpdateRequest | UpdatesRequest | EraseRequest,
     method: EditMethod | str | None = None,
 ) -> Draft:
@@ -17,4 +17,4 @@ def draft(
     Raises what the method's `propose` raises, and what measuring does.
     """
     kind = Kind.ERASE if isinstance(request, EraseRequest) else Kind.UPDATE
-    return measured(bench, method_of(kind, method).propose(bench, request))
+    return measured(context, method_of(kind, method).propose(context, request))

@@ -48,8 +48,8 @@ class Measurement:
 class Exam(Protocol):
     """What an edit is measured by."""
 
-    def measure(self, bench: Bench, delta: Delta) -> Measurement:
-        """Measure a delta on top of the bench's version. Computes nothing else."""
+    def measure(self, context: EditContext, delta: Delta) -> Measurement:
+        """Measure a delta on top of the context's version. Computes nothing else."""
         ...
 
 
@@ -118,10 +118,10 @@ class Draft(OfFacts):
         return missed_prompts + (tuple(map(str, self.changed)) if self.harmful else ())
 
 
-def measured(bench: Bench, proposal: Proposal) -> Draft:
-    """Measure a proposal on top of the bench's version."""
-    bench.progress("measuring", 0, 0)
-    measurement = proposal.exam.measure(bench, proposal.delta)
+def measured(context: EditContext, proposal: Proposal) -> Draft:
+    """Measure a proposal on top of the context's version."""
+    context.progress("measuring", 0, 0)
+    measurement = proposal.exam.measure(context, proposal.delta)
     return Draft(
         kind=proposal.kind,
         delta=proposal.delta,
@@ -137,8 +137,8 @@ def measured(bench: Bench, proposal: Proposal) -> Draft:
         found=proposal.found
         | _recorded_answers(proposal, measurement)
         | _by_fact(proposal, measurement)
-        | {"ran": bench.ran, "seed": bench.seed}
-        | {"gate": asdict(bench.gate) | {"faults": list(measurement.faults)}},
+        | {"ran": context.ran, "seed": context.seed}
+        | {"gate": asdict(context.gate) | {"faults": list(measurement.faults)}},
         faults=measurement.faults,
         notices=(*proposal.notices, *measurement.notices),
         message=proposal.message,
@@ -182,7 +182,7 @@ def _recordable(text: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Bench:
+class EditContext:
     """Where drafts are made: a base, and the edits that lie on it already.
 
     search: how to look for neurons; gate: the limits that a draft is held to
@@ -206,5 +206,5 @@ class Bench:
         return {"device": model.device.type, "dtype": dtype}
 
     def locator(self, live: ModelVersion) -> Locator:
-        """What finds neurons at a version, by the bench's search."""
+        """What finds neurons at a version, by the context's search."""
         return Locator(live, self.search, self.progress, self.seed)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
-from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.measuring import ErasureExam
 from kn_edit.editing.method import EraseRequest, Kind
 from kn_edit.edits.delta import Delta
@@ -29,12 +29,12 @@ SPARE = 0.05  # so much more perplexing, at most, may other relations become by 
 
 @dataclass(frozen=True, eq=False)
 class EraseTask:
-    """A relation that is to be erased, its facts located at the bench's version.
+    """A relation that is to be erased, its facts located at the context's version.
 
     erased: the delta that overwrites the slots of some neurons
     """
 
-    bench: Bench
+    context: EditContext
     located: Sequence[Located]
     exam: ErasureExam
     erased: Callable[[Sequence[NeuronId]], Delta]
@@ -83,24 +83,26 @@ class OverwriteMethod(Protocol):
         ...
 
 
-def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod) -> Proposal:
+def propose_erasure(
+    context: EditContext, request: EraseRequest, method: OverwriteMethod
+) -> Proposal:
     """Compute the erasure of a relation by a method that overwrites value slots.
 
     Raises NoNeurons, NoFactToAsk, EmbeddingWidthDiffers, ChangeOutOfRange, NotFinite.
     """
     relation = request.relation
-    with bench.engine.at(bench.deltas) as live:
-        model, locator = live.model, bench.locator(live)
+    with context.engine.at(context.deltas) as live:
+        model, locator = live.model, context.locator(live)
         facts = locator.known_facts(relation)[: method.facts]
         located = locator.relation(relation, facts)
-        exam = ErasureExam.about(model, relation, facts, method.aim, seed=bench.seed)
+        exam = ErasureExam.about(model, relation, facts, method.aim, seed=context.seed)
         token = None if method.zero else unknown_token(model)
         slot = written_slot(model, token)
 
     def erased(neurons: Sequence[NeuronId]) -> Delta:
-        return overwritten(bench.engine.place, neurons, slot)
+        return overwritten(context.engine.place, neurons, slot)
 
-    chosen = method.choose(EraseTask(bench=bench, located=located, exam=exam, erased=erased))
+    chosen = method.choose(EraseTask(context=context, located=located, exam=exam, erased=erased))
     if not chosen.neurons:
         raise NoNeurons(f"{chosen.whose} of {relation.name}")
     written = "zero" if token is None else model.tokenizer.convert_ids_to_tokens(token)
@@ -118,7 +120,7 @@ def propose_erasure(bench: Bench, request: EraseRequest, method: OverwriteMethod
             "by": method.name,
             "chosen": chosen.words,
             "written": written,
-            "method": bench.search.method,
+            "method": context.search.method,
         },
         notices=_warnings(method, token),
         message=f"{relation.name}: erased",
@@ -132,8 +134,8 @@ def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
     Candidates in the order of `relation_specific`; each is erased with those taken before it, and
     stays if the relation becomes more perplexing and what the model says elsewhere hardly does.
     """
-    bench, exam = task.bench, task.exam
-    with bench.engine.at(bench.deltas) as live:
+    context, exam = task.context, task.exam
+    with context.engine.at(context.deltas) as live:
         model = live.model
         shares = mean_shares([prompt for located in task.located for prompt in located.prompts])
         relation_coefficients = coefficients(model, [chain.questions[0] for chain in exam.chains])
@@ -148,8 +150,8 @@ def serving_neurons(task: EraseTask, times: float) -> tuple[NeuronId, ...]:
         whole_before = perplexity_of(assess(model, exam.chains))
     chosen: list[NeuronId] = []
     for done, neuron in enumerate(candidates):
-        bench.progress("choosing neurons", done, len(candidates))
-        with bench.engine.at([*bench.deltas, task.erased([*chosen, neuron])]) as live:
+        context.progress("choosing neurons", done, len(candidates))
+        with context.engine.at([*context.deltas, task.erased([*chosen, neuron])]) as live:
             model = live.model
             sample = assess(model, exam.sample, finite=False)
             perplexity = perplexity_of(sample)

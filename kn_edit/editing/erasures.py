@@ -12,7 +12,7 @@ from kn_edit.later import later
 
 if TYPE_CHECKING:
     from kn_edit.editing import erasing
-    from kn_edit.editing.drafts import Bench, Proposal
+    from kn_edit.editing.drafts import EditContext, Proposal
     from kn_edit.edits import erase
 else:
     erasing = later("kn_edit.editing.erasing")
@@ -50,9 +50,9 @@ class EraseMethod(ABC):
         """How many times as perplexing the relation shall become."""
         return AIM
 
-    def propose(self, bench: Bench, request: EraseRequest) -> Proposal:
+    def propose(self, context: EditContext, request: EraseRequest) -> Proposal:
         """Compute the erasure of a relation. Raises what `propose_erasure` raises."""
-        return erasing.propose_erasure(bench, request, self)
+        return erasing.propose_erasure(context, request, self)
 
     @abstractmethod
     def choose(self, task: erasing.EraseTask) -> erasing.Chosen:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
-from kn_edit.editing.drafts import Bench, Measurement
+from kn_edit.editing.drafts import EditContext, Measurement
 from kn_edit.editing.earlier import EarlierAnswers
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
@@ -50,9 +50,9 @@ class UpdateExam:
     to: str
     answered_by_model: bool = False  # the old answer: nobody stated one
 
-    def measure(self, bench: Bench, delta: Delta) -> Measurement:
-        """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
-        return _measured(bench, delta, (self,))
+    def measure(self, context: EditContext, delta: Delta) -> Measurement:
+        """Ask the context's version, then that with the delta. Raises NotFinite of the first."""
+        return _measured(context, delta, (self,))
 
     @property
     def subject(self) -> str:
@@ -75,9 +75,9 @@ class UpdatesExam:
 
     exams: tuple[UpdateExam, ...]
 
-    def measure(self, bench: Bench, delta: Delta) -> Measurement:
+    def measure(self, context: EditContext, delta: Delta) -> Measurement:
         """Measure over the prompts of all facts, and give the metrics of each. Raises NotFinite."""
-        return _measured(bench, delta, self.exams)
+        return _measured(context, delta, self.exams)
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,17 @@ class FactAnswers:
     readings: Readings
 
 
-def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
+def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
     """Measure an update of one fact or several: all before it, then all after it."""
     subjects = {exam.subject for exam in exams}
-    with bench.engine.at(bench.deltas) as live:
+    with context.engine.at(context.deltas) as live:
         model = live.model
-        earlier = EarlierAnswers.of(model, bench.earlier, subjects)
-        before = [exam.answers(model) for exam in _one_by_one(bench, exams)]
+        earlier = EarlierAnswers.of(model, context.earlier, subjects)
+        before = [exam.answers(model) for exam in _one_by_one(context, exams)]
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
-    with bench.engine.at([*bench.deltas, delta]) as live:
+    with context.engine.at([*context.deltas, delta]) as live:
         model = live.model
-        pairs = zip(_one_by_one(bench, exams), before, strict=True)
+        pairs = zip(_one_by_one(context, exams), before, strict=True)
         after = [exam.answers_after(model, answers) for exam, answers in pairs]
         neutral_after = neutral_perplexity(model, finite=False)
         earlier_after = earlier.right(model, finite=False)
@@ -108,7 +108,7 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
     fact_metrics = [
         compare(*(answers.readings for answers in pair)) for pair in zip(before, after, strict=True)
     ]
-    faults, notices = _by_fact(bench.gate, exams, metrics, fact_metrics)
+    faults, notices = _by_fact(context.gate, exams, metrics, fact_metrics)
     probes = [prompt for exam in exams for prompt in exam.probes.neighbours]
     several = len(exams) > 1
     return Measurement(
@@ -118,7 +118,7 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
         | _odds(old, new)
         | perplexity_metrics(neutral_before, neutral_after)
         | earlier_preserved.metrics(),
-        faults=(*faults, *bench.gate.undoing(earlier_preserved.share)),
+        faults=(*faults, *context.gate.undoing(earlier_preserved.share)),
         unsound=not_numbers(
             new.readings.not_numbers, new.readings.prompt_count, neutral_before, neutral_after
         ),
@@ -133,7 +133,7 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
         ),
         paraphrases=new.readings.held_out,
         changed=changes(model, probes, old.readings.neighbours, new.readings.neighbours),
-        harmful=bool(bench.gate.harm(metrics.specificity)),
+        harmful=bool(context.gate.harm(metrics.specificity)),
         by_fact=tuple(
             metrics_of_fact.plain() | _odds(*pair)
             for metrics_of_fact, pair in zip(
@@ -145,11 +145,11 @@ def _measured(bench: Bench, delta: Delta, exams: Sequence[UpdateExam]) -> Measur
     )
 
 
-def _one_by_one(bench: Bench, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
+def _one_by_one(context: EditContext, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
     """Give the exams one by one; where there are several, progress counts them."""
     for index, exam in enumerate(exams):
         if len(exams) > 1:
-            bench.progress("measuring", index, len(exams))
+            context.progress("measuring", index, len(exams))
         yield exam
 
 
@@ -268,17 +268,17 @@ class ErasureExam:
             neutral=neutral_perplexity(model, finite=finite),
         )
 
-    def measure(self, bench: Bench, delta: Delta) -> Measurement:
-        """Ask the bench's version, then the same with the delta. Raises NotFinite of the first."""
-        gate = bench.gate
+    def measure(self, context: EditContext, delta: Delta) -> Measurement:
+        """Ask the context's version, then that with the delta. Raises NotFinite of the first."""
+        gate = context.gate
         elsewhere = [
-            update for update in bench.earlier if update.case.relation.name != self.relation
+            update for update in context.earlier if update.case.relation.name != self.relation
         ]
-        with bench.engine.at(bench.deltas) as live:
+        with context.engine.at(context.deltas) as live:
             model = live.model
             earlier = EarlierAnswers.of(model, elsewhere)
             before, earlier_before = self.answers(model), earlier.right(model)
-        with bench.engine.at([*bench.deltas, delta]) as live:
+        with context.engine.at([*context.deltas, delta]) as live:
             model = live.model
             after = self.answers(model, finite=False)
             earlier_after = earlier.right(model, finite=False)

@@ -16,7 +16,7 @@ from inspect import getdoc
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from kn_edit.editing.drafts import Bench, Proposal
+    from kn_edit.editing.drafts import EditContext, Proposal
     from kn_edit.facts import Case, Relation
 
 OPTION = "option"
@@ -116,8 +116,8 @@ class EditMethod(Protocol):
     edits: ClassVar[str]  # which weights it changes, in words
     needs: ClassVar[frozenset[Need]]
 
-    def propose(self, bench: Bench, request: Any) -> Proposal:
-        """Compute an edit on the bench's version; records and measures nothing.
+    def propose(self, context: EditContext, request: Any) -> Proposal:
+        """Compute an edit on the context's version; records and measures nothing.
 
         request: an UpdateRequest or an EraseRequest, by the method's kind; an UpdatesRequest where
             the method takes many facts, and there are some

@@ -35,17 +35,17 @@ def closed_form_shifts(
     old, new = (chains[0].questions[0].token for chains in (task.old, task.new))
     shifts = closed_form(task.model, chosen, old, new, scale)
     used = {"scale": [float(number) for number in scale]}
-    provenance = _provenance(task.bench.search, located) | used
+    provenance = _provenance(task.context.search, located) | used
     return Shifts(neurons=chosen, b=shifts, scores=dict(located.neurons), provenance=provenance)
 
 
 def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankShifts:
     """Shifts that say something new. Raises NotFinite."""
-    bench = task.bench
-    about_subject, earlier = held_answers(task.model, bench.earlier, task.case.fact.subject)
+    context = task.context
+    about_subject, earlier = held_answers(task.model, context.earlier, task.case.fact.subject)
 
     def tick(step: int, _margin: float) -> None:
-        bench.progress("solving", step, settings.steps)
+        context.progress("solving", step, settings.steps)
 
     correction_task = CorrectionTask(
         case=task.case,
@@ -53,7 +53,7 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankS
         chains=task.new,
         neighbours=task.neighbours,
         earlier=(*about_subject, *earlier),
-        seed=bench.seed,
+        seed=context.seed,
     )
     solved = correction(task.model, correction_task, settings, tick=tick)
     return LowRankShifts(solved.factors, solved.provenance, solved.best)
@@ -61,19 +61,19 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankS
 
 def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:
     """Shifts of a fact's own neurons that were solved for. Raises NoNeurons, NotFinite."""
-    model, bench, located = task.model, task.bench, task.attributed
+    model, context, located = task.model, task.context, task.attributed
     preserved = task.neighbours
     candidates = tuple(dict.fromkeys(neurons)) or tuple(n for n, _ in located.ranking)
     if not candidates:
         raise NoNeurons(str(located.fact))
-    reworded = less_own_words(model, task.new, bench.seed)
+    reworded = less_own_words(model, task.new, context.seed)
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     questions = [*(chain.questions[0] for chain in task.new), *reworded]
     # What earlier updates of this subject say is held whatever neurons are taken.
-    about_subject, earlier = held_answers(model, bench.earlier, located.fact.subject)
+    about_subject, earlier = held_answers(model, context.earlier, located.fact.subject)
     preserved = replace(preserved, named=(*preserved.named, *about_subject))
     preservation = preservation_set(
-        model, candidates, questions, preserved, earlier, seed=bench.seed
+        model, candidates, questions, preserved, earlier, seed=context.seed
     )
     refined = dict.fromkeys(neuron for neuron, _ in located.neurons)
     if neurons:
@@ -85,14 +85,14 @@ def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: S
         ranking = tuple(refined | dict.fromkeys(specific))
 
     def tick(step: int, _margin: float) -> None:
-        bench.progress("solving", step, 0)  # nobody knows how many it will take
+        context.progress("solving", step, 0)  # nobody knows how many it will take
 
     change = [question for chain in task.new for question in chain.questions]
     held = preservation.held(ranking[: settings.fewest])
     aims = Aims((*change, *reworded), tuple(held), preservation.elsewhere)
     result = calibrated(model, aims, ranking, settings, tick=tick)
     solution = result.solution
-    provenance = _provenance(bench.search, located) | {
+    provenance = _provenance(context.search, located) | {
         **solution.record(),
         "added": sum(neuron not in refined for neuron in solution.neurons),
         "why": result.why,

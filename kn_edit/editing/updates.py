@@ -21,7 +21,7 @@ from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
     from kn_edit.editing import solving, updating
-    from kn_edit.editing.drafts import Bench, Proposal
+    from kn_edit.editing.drafts import EditContext, Proposal
     from kn_edit.editing.locating import Locator
     from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
     from kn_edit.facts import Case
@@ -51,11 +51,11 @@ class UpdateMethod(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     many: ClassVar[bool] = False  # whether one edit may change several facts
 
-    def propose(self, bench: Bench, request: UpdateRequest | UpdatesRequest) -> Proposal:
+    def propose(self, context: EditContext, request: UpdateRequest | UpdatesRequest) -> Proposal:
         """Compute an update of one fact or several. Raises what `propose_update` raises."""
         if isinstance(request, UpdatesRequest):
-            return updating.propose_updates(bench, request, self)
-        return updating.propose_update(bench, request, self)
+            return updating.propose_updates(context, request, self)
+        return updating.propose_update(context, request, self)
 
     def suited(self, model: Model, base: Locator, case: Case) -> UpdateMethod:
         """The method that this fact is edited by: another one, where that is left to the fact."""

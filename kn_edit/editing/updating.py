@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
-from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.edited import EditedFacts
 from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
@@ -66,13 +66,13 @@ class LowRankShifts:
 
 @dataclass(frozen=True, eq=False)
 class UpdateTask:
-    """A fact that is to be updated, asked of the model at the bench's version.
+    """A fact that is to be updated, asked of the model at the context's version.
 
     old, new: its prompts, asked for the answer before and for the new one; neighbours: what is to
     be left alone; located: its neurons, where the method needs them
     """
 
-    bench: Bench
+    context: EditContext
     model: Model
     case: Case
     to: str
@@ -112,35 +112,35 @@ class ManyMethod(ShiftMethod, Protocol):
         ...
 
 
-def propose_update(bench: Bench, request: UpdateRequest, method: ShiftMethod) -> Proposal:
+def propose_update(context: EditContext, request: UpdateRequest, method: ShiftMethod) -> Proposal:
     """Compute an update of one fact to a new answer by a method that shifts value slots.
 
     Raises SameAnswer, NoNeurons, NothingToAsk, NotFinite, ChangeOutOfRange, and CannotAsk where
     the model cannot be asked for an answer.
     """
     _check_answers([request])
-    with bench.engine.at([]) as base:
-        resolved = _resolved(bench, base, request, method, None)
-    with bench.engine.at(bench.deltas) as head:
-        task = resolved.task(bench, head)
+    with context.engine.at([]) as base:
+        resolved = _resolved(context, base, request, method, None)
+    with context.engine.at(context.deltas) as head:
+        task = resolved.task(context, head)
         shifts = resolved.method.shifts(task)
-    return _proposal(bench, [resolved], [task], shifts)
+    return _proposal(context, [resolved], [task], shifts)
 
 
-def propose_updates(bench: Bench, request: UpdatesRequest, method: ManyMethod) -> Proposal:
+def propose_updates(context: EditContext, request: UpdatesRequest, method: ManyMethod) -> Proposal:
     """Compute one update of several facts by a method that takes many. Raises as of one fact."""
     updates = request.updates
     _check_answers(updates)
     resolved = []
-    with bench.engine.at([]) as base:
+    with context.engine.at([]) as base:
         edited = EditedFacts.of(base.model, [update.case for update in updates])
         for index, update in enumerate(updates):
-            bench.progress("asking", index, len(updates))
-            resolved.append(_resolved(bench, base, update, method, edited))
-    with bench.engine.at(bench.deltas) as head:
-        tasks = [update.task(bench, head) for update in resolved]
+            context.progress("asking", index, len(updates))
+            resolved.append(_resolved(context, base, update, method, edited))
+    with context.engine.at(context.deltas) as head:
+        tasks = [update.task(context, head) for update in resolved]
         shifts = method.shifts_of_many(tasks)
-    return _proposal(bench, resolved, tasks, shifts)
+    return _proposal(context, resolved, tasks, shifts)
 
 
 def _check_answers(updates: Sequence[UpdateRequest]) -> None:
@@ -177,14 +177,14 @@ class _Resolved:
             same_subject=self.neighbours.same_subject_judges,
         )
 
-    def task(self, bench: Bench, head: ModelVersion) -> UpdateTask:
-        """The fact asked of the model at the bench's version."""
+    def task(self, context: EditContext, head: ModelVersion) -> UpdateTask:
+        """The fact asked of the model at the context's version."""
         model, case, located = head.model, self.request.case, self.located
         if located is None and Need.ATTRIBUTION in self.method.needs:
-            located = bench.locator(head).fact(case.relation, case.fact, self.common)
+            located = context.locator(head).fact(case.relation, case.fact, self.common)
         old = tuple(ask(model, prompt) for prompt in self.prompts)
         return UpdateTask(
-            bench=bench,
+            context=context,
             model=model,
             case=case,
             to=self.request.to,
@@ -196,7 +196,7 @@ class _Resolved:
 
 
 def _resolved(
-    bench: Bench,
+    context: EditContext,
     live: ModelVersion,
     request: UpdateRequest,
     method: ShiftMethod,
@@ -209,11 +209,11 @@ def _resolved(
     prompts = prompts_for(model, relation, fact)
     new = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     # Neighbours and filter are taken from the base, so that every edit finds them made.
-    base = bench.locator(live)
+    base = context.locator(live)
     if edited is None:
         preserved = neighbours(model, base, case)
     else:
-        fewer = bench.locator(live)  # knows relations without the facts of this edit
+        fewer = context.locator(live)  # knows relations without the facts of this edit
         preserved = edited.spared(neighbours(model, fewer, edited.beside(case)))
     method = method.suited(model, base, case)
     attributed = Need.ATTRIBUTION in method.needs
@@ -233,7 +233,7 @@ def _resolved(
 
 
 def _proposal(
-    bench: Bench,
+    context: EditContext,
     resolved: Sequence[_Resolved],
     tasks: Sequence[UpdateTask],
     shifts: Shifts | LowRankShifts,
@@ -259,7 +259,7 @@ def _proposal(
     located = [task.located for task in tasks if task.located is not None]
     return Proposal(
         kind=first.method.kind,
-        delta=shifts.delta(bench.engine.place),
+        delta=shifts.delta(context.engine.place),
         **vars(changes[0]),
         method=first.method.name,
         neurons=shifts.scored,
@@ -274,7 +274,7 @@ def _proposal(
     )
 
 
-def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Proposal:
+def asked_anew(context: EditContext, proposal: Proposal, cases: Sequence[Case]) -> Proposal:
     """Ask an update anew of facts that another edit may have given other answers meanwhile.
 
     cases: of its facts, in order. Raises SameAnswer where that is the very answer of this update.
@@ -289,7 +289,7 @@ def asked_anew(bench: Bench, proposal: Proposal, cases: Sequence[Case]) -> Propo
         if case.fact.answer != change.answer:
             if _same_answer(change.target, case.fact.answer):
                 raise SameAnswer(case.fact.subject, change.target)
-            model = bench.engine.model
+            model = context.engine.model
             prompts = prompts_for(model, case.relation, case.fact)
             fact_exam = replace(fact_exam, old=tuple(ask(model, prompt) for prompt in prompts))
         changes.append(replace(change, answer=case.fact.answer))

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import Bench
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.erasing import SPARE
 from kn_edit.editing.erasures import EraseMethod, Frequent, Shared, Specific
 from kn_edit.editing.method import EraseRequest
@@ -57,8 +57,8 @@ def _row(context: ExperimentContext, name: str) -> Row:
         if unknown is None and not method.zero:
             continue
         try:
-            bench = Bench(context.workspace.engine, seed=context.plan.seed)
-            erasure = draft(bench, EraseRequest(context.relations[name]), method)
+            edit_context = EditContext(context.workspace.engine, seed=context.plan.seed)
+            erasure = draft(edit_context, EraseRequest(context.relations[name]), method)
         except NoNeurons:
             continue
         neurons = [neuron for neuron, _ in erasure.neurons]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kn_edit.atomic import write_atomically
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import Bench
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.evaluating import DRAWS, ask_again
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.requests import Earlier
@@ -56,7 +56,7 @@ def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
         Earlier(delta.id, context.cases[name], new_answer(context, context.cases[name]))
         for delta, name in zip(before, names, strict=False)
     )
-    bench = Bench(
+    edit_context = EditContext(
         engine=context.workspace.engine,
         recipe=recipe,
         deltas=before,
@@ -64,7 +64,7 @@ def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
         earlier=earlier,
         seed=context.plan.seed,
     )
-    update = draft(bench, UpdateRequest(case, to), context.method)
+    update = draft(edit_context, UpdateRequest(case, to), context.method)
     file = _file(context, number)
     made_folder(file.parent)
     write_atomically(file, update.delta.to_bytes())

@@ -13,7 +13,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import Bench, Draft
+from kn_edit.editing.drafts import Draft, EditContext
 from kn_edit.editing.method import EditMethod, UpdateRequest
 from kn_edit.editing.updates import Calibrated, ClosedForm
 from kn_edit.edits.delta import Delta
@@ -78,8 +78,10 @@ def _row(context: ExperimentContext, case: Case, *, control: bool) -> Row:
     to = new_answer(context, case)
 
     def drafted(method: EditMethod) -> Draft:
-        bench = Bench(context.workspace.engine, search=context.search, seed=context.plan.seed)
-        return draft(bench, UpdateRequest(case, to), method)
+        edit_context = EditContext(
+            context.workspace.engine, search=context.search, seed=context.plan.seed
+        )
+        return draft(edit_context, UpdateRequest(case, to), method)
 
     calibrated_draft = drafted(context.method)
     random = context.random_neurons(case, [neuron for neuron, _ in calibrated_draft.neurons])

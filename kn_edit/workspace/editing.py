@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kn_edit.editing.drafts import Bench, Proposal
+from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.locating import Locator, Search, prompts_for
 from kn_edit.editing.method import EditMethod, EraseRequest, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import How
@@ -50,25 +50,25 @@ def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edi
     ledger, cases = workspace.ledger, [case for case, _ in rows]
     branch = ledger.current_branch().name
 
-    def ready(head: VersionRecord) -> tuple[Bench, list[Case]]:
+    def ready(head: VersionRecord) -> tuple[EditContext, list[Case]]:
         current = with_answers(workspace, cases, head)
-        return _bench(workspace, head, making.how, _earlier(workspace, head, cases)), current
+        return _context(workspace, head, making.how, _earlier(workspace, head, cases)), current
 
-    def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
-        bench, current = ready(ledger.version(branch))
-        return bench, asked_anew(bench, proposal, current)
+    def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
+        context, current = ready(ledger.version(branch))
+        return context, asked_anew(context, proposal, current)
 
     head = ledger.version(branch)
-    bench, current = ready(head)
+    context, current = ready(head)
     answers = answers_of(ledger.records(head.edits))
     requests = tuple(
         UpdateRequest(case, to, answers.get(fact_key(case.relation, case.fact)) is not None)
         for case, (_, to) in zip(current, rows, strict=True)
     )
     request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
-    proposal = making.method.propose(bench, request)
+    proposal = making.method.propose(context, request)
     recorder = _recorder(workspace, at_head, branch)
-    return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
+    return recorder.record(context, proposal, accept=making.accept, dry_run=making.dry_run)
 
 
 def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edited:
@@ -76,21 +76,23 @@ def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edite
     ledger = workspace.ledger
     branch = ledger.current_branch().name
 
-    def bench_at_head() -> Bench:
+    def context_at_head() -> EditContext:
         head = ledger.version(branch)
-        return _bench(workspace, head, making.how, _earlier(workspace, head))
+        return _context(workspace, head, making.how, _earlier(workspace, head))
 
-    def at_head(proposal: Proposal) -> tuple[Bench, Proposal]:
-        return bench_at_head(), proposal
+    def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
+        return context_at_head(), proposal
 
-    bench = bench_at_head()
-    proposal = making.method.propose(bench, EraseRequest(relation))
+    context = context_at_head()
+    proposal = making.method.propose(context, EraseRequest(relation))
     recorder = _recorder(workspace, at_head, branch)
-    return recorder.record(bench, proposal, accept=making.accept, dry_run=making.dry_run)
+    return recorder.record(context, proposal, accept=making.accept, dry_run=making.dry_run)
 
 
 def _recorder(
-    workspace: OpenWorkspace, at_head: Callable[[Proposal], tuple[Bench, Proposal]], branch: str
+    workspace: OpenWorkspace,
+    at_head: Callable[[Proposal], tuple[EditContext, Proposal]],
+    branch: str,
 ) -> Recorder:
     """What records an edit on a branch. at_head: the proposal as it is asked at its head"""
     return Recorder(
@@ -103,11 +105,11 @@ def _recorder(
     )
 
 
-def _bench(
+def _context(
     workspace: OpenWorkspace, head: VersionRecord, how: How, earlier: tuple[Earlier, ...]
-) -> Bench:
+) -> EditContext:
     """Where an edit on top of a version is computed and measured."""
-    return Bench(
+    return EditContext(
         engine=workspace.engine,
         recipe=tuple(head.edits),
         deltas=workspace.ledger.deltas(head.edits),

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kn_edit.editing.drafts import Bench, Draft, Proposal, measured
+from kn_edit.editing.drafts import Draft, EditContext, Proposal, measured
 from kn_edit.errors import GateFailed, HeadMoved
 from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
 from kn_edit.progress import Progress
@@ -22,7 +22,7 @@ class Recorder:
     """How edits of one workspace are recorded.
 
     folder: whose lock lets recorders take turns
-    head: the bench at the present head, and a proposal as it has to be asked there
+    head: the context at the present head, and a proposal as it has to be asked there
     advance: records a planned move with its edit; raises HeadMoved
     branch: that was current when the edit was begun; it goes there, whichever is current by then
     """
@@ -30,18 +30,20 @@ class Recorder:
     ledger: Ledger
     folder: Path
     progress: Progress
-    head: Callable[[Proposal], tuple[Bench, Proposal]]
+    head: Callable[[Proposal], tuple[EditContext, Proposal]]
     advance: Callable[[Advance, NewEdit], VersionRecord]
     branch: str
 
-    def record(self, bench: Bench, proposal: Proposal, *, accept: bool, dry_run: bool) -> Edited:
+    def record(
+        self, context: EditContext, proposal: Proposal, *, accept: bool, dry_run: bool
+    ) -> Edited:
         """Measure an edit, and record it if the gate lets it pass.
 
         Where another process moved the head meanwhile, the edit is kept, and measured again on
         the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
         head moved again and again.
         """
-        draft = measured(bench, proposal)
+        draft = measured(context, proposal)
         refused = bool(_reasons(draft, accept))
         moved: HeadMoved | None = None
         with nullcontext() if dry_run or refused else turn(self.folder, self.progress):
@@ -49,13 +51,13 @@ class Recorder:
                 plan = self.ledger.plan_edit(
                     draft.delta, draft.kind, draft.message, branch=self.branch
                 )
-                if plan.recipe[:-1] == bench.recipe:
+                if plan.recipe[:-1] == context.recipe:
                     try:
                         return self._judged(draft, plan, accept=accept, dry_run=dry_run)
                     except HeadMoved as error:
                         moved = error
-                bench, proposal = self.head(proposal)
-                draft = _measured_again(measured(bench, proposal), number + 1)
+                context, proposal = self.head(proposal)
+                draft = _measured_again(measured(context, proposal), number + 1)
         raise moved or HeadMoved(plan.from_head, self.ledger.version(self.branch).id)
 
     def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
