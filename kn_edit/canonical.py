@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
+from io import BufferedReader
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -17,6 +19,19 @@ def canonical_json(value: object) -> bytes:
 def digest(data: bytes | bytearray | memoryview) -> str:
     """The sha256 of some bytes, 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
+
+
+def digest_of(chunks: Iterable[bytes | bytearray | memoryview]) -> str:
+    """The sha256 of bytes that come in pieces, 64 hex digits."""
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+    return sha.hexdigest()
+
+
+def file_digest(file: BufferedReader) -> str:
+    """The sha256 of what an open file holds from here on, 64 hex digits."""
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_digest(value: object) -> bool:

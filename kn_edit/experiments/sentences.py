@@ -7,10 +7,10 @@ subjects), have no such place: some of their tokens are drawn, after the subject
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from random import Random
 
+from kn_edit.canonical import digest
 from kn_edit.evaluation.section import Section
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.expressing import QuestionsByKind, activations, compared
@@ -35,8 +35,7 @@ def measure(context: ExperimentContext, name: str, sentences: Sequence[Sentences
     by_subject = {
         entry.fact.subject: entry for entry in sentences if entry.fact in context.facts[name]
     }
-    digest = hashlib.sha256(repr(sentences).encode()).hexdigest()
-    rows = context.rows(f"sentences-{name}", sentences=digest)
+    rows = context.rows(f"sentences-{name}", sentences=digest(repr(sentences).encode()))
     return rows.all(
         list(by_subject),
         lambda subject: _row(context, name, by_subject[subject], sentences),

@@ -10,6 +10,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from kn_edit.canonical import digest_of
+
 CHUNK = 8 << 20
 
 
@@ -50,10 +52,7 @@ class Part:
 
     @cached_property
     def sha256(self) -> str:
-        digest = hashlib.sha256()
-        for chunk in self._chunks():
-            digest.update(chunk)
-        return digest.hexdigest()
+        return digest_of(self._chunks())
 
     @cached_property
     def git(self) -> str:

@@ -15,12 +15,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, select
 
+from kn_edit.canonical import digest, digest_of
 from kn_edit.errors import phrase
 from kn_edit.ledger import tables
 from kn_edit.ledger.parts import AT_ONCE, chunks
 from kn_edit.ledger.stored import DamagedRow
 
-NOTHING = hashlib.sha256().hexdigest()  # the digest of an event that recorded no row
+NOTHING = digest(b"")  # the digest of an event that recorded no row
 FIRST_EVENT = "1"
 _FEW = 8  # events that are looked up one by one, however few there are
 _ALL_AT_ONCE = 8  # events of which all are read in the time that one is looked up in
@@ -85,20 +86,16 @@ COVERED = (
 
 def payload(connection: Connection, seq: int) -> str:
     """The digest of the rows that an event recorded, as they stand in the transaction."""
-    digest = hashlib.sha256()
-    for covered in COVERED:
-        query = covered.query(f"{covered.owner} = ?")
-        for row in _stored_rows(connection, query, seq):
-            digest.update(covered.line(row[1:]))
-    return digest.hexdigest()
+    return digest_of(
+        covered.line(row[1:])
+        for covered in COVERED
+        for row in _stored_rows(connection, covered.query(f"{covered.owner} = ?"), seq)
+    )
 
 
 def snapshot(connection: Connection) -> str:
     """The digest of all rows that there are: what an upgrade puts under the chain."""
-    digest = hashlib.sha256()
-    for _table, _event, line in _lines(connection):
-        digest.update(line)
-    return digest.hexdigest()
+    return digest_of(line for _table, _event, line in _lines(connection))
 
 
 def payloads(connection: Connection, upgraded: int | None) -> tuple[dict[int, str], set[str]]:

