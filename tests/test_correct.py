@@ -49,7 +49,7 @@ EASY = CorrectionSettings(
     extra=0,
     pressing=0,
     margin=1.0,
-    w_spill=1.0,
+    w_off_target=1.0,
     w_keep=1.0,
     w_near=3.0,
     w_settled=1.0,
@@ -225,8 +225,8 @@ def test_a_keys_strongest_response_at_the_subject_is_one_and_its_noise_what_it_s
         heard = responses(one, seen[list(word_places(model, chain, "France"))])
         assert float(heard.abs().max()) <= 1 + 1e-4
         others = coefficients_in(model, texts(model), [one.layer])[one.layer]
-        spilled = responses(one, others).square().mean(0).sqrt()
-        assert bool((spilled <= one.noise * 1.1).all())
+        written_elsewhere = responses(one, others).square().mean(0).sqrt()
+        assert bool((written_elsewhere <= one.noise * 1.1).all())
 
 
 def test_a_slot_that_fires_as_much_elsewhere_is_left_to_others():
@@ -346,7 +346,7 @@ def test_what_it_tells_is_measured_on_all_prompts_with_the_shifts_it_gives():
     assert solution.margin == pytest.approx(float(least), abs=1e-4)
 
 
-def test_the_spill_it_tells_bounds_what_is_written_in_other_texts():
+def test_the_off_target_effect_it_tells_bounds_what_is_written_in_other_texts():
     model = tiny("llama")
     told = lesson(model, keys(model))
     solution = corrected(model, told, EASY)
@@ -355,11 +355,11 @@ def test_the_spill_it_tells_bounds_what_is_written_in_other_texts():
     for layer, usual in enumerate(told.typical_norms.tolist()):
         said = shifts(solution)[layer].written(seen[layer]) / usual
         written += float(said.square().sum(1).mean())
-    assert 0 < written <= solution.spill * 1.1
+    assert 0 < written <= solution.off_target * 1.1
 
 
 @pytest.mark.parametrize(
-    ("weight", "least", "harm"), [("w_keep", 0.0, "kl"), ("w_spill", 0.0, "spill")]
+    ("weight", "least", "harm"), [("w_keep", 0.0, "kl"), ("w_off_target", 0.0, "off_target")]
 )
 def test_where_a_kind_of_harm_weighs_more_there_is_less_of_it(weight, least, harm):
     model = tiny("llama")
@@ -394,7 +394,7 @@ def test_every_step_is_told_and_steps_end_when_nothing_is_missing():
 def test_no_more_is_written_than_the_answer_needs(monkeypatch):
     model = tiny("llama")
     told = lesson(model, keys(model))
-    settings = replace(EASY, patience=1000, w_keep=0.0, w_spill=0.0)
+    settings = replace(EASY, patience=1000, w_keep=0.0, w_off_target=0.0)
     least = corrected(model, told, settings)
     monkeypatch.setattr(correct, "SCALES", ())
     whole = corrected(model, told, settings)
@@ -417,7 +417,7 @@ def test_extra_steps_are_made_only_where_the_answer_does_not_lead_yet():
 def test_where_the_answer_does_not_lead_what_is_held_counts_for_less():
     model = tiny("llama")
     told = lesson(model, keys(model))
-    strict = replace(EASY, steps=12, extra=3, w_keep=1e3, w_spill=1e3)
+    strict = replace(EASY, steps=12, extra=3, w_keep=1e3, w_off_target=1e3)
     held = corrected(model, told, strict)
     pressed = corrected(model, told, replace(strict, pressing=60, pressed=1e-4))
     assert (held.reached, held.steps) == (False, 12)  # far behind, so no more of the same

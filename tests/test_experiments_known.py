@@ -24,7 +24,7 @@ TEMPLATES = {
 }
 HELD_OUT = "which one is [X] [Y]"
 # The few words of the vocabulary are all over its neutral text, so nothing is held there.
-ONE_NEURON = Calibrated(settings=Settings(w_spill=0.0, fewest=1, more=1, most_neurons=1))
+ONE_NEURON = Calibrated(settings=Settings(w_off_target=0.0, fewest=1, more=1, most_neurons=1))
 SILENT = -0.0036  # what a neuron whose token is not there answers, about
 
 

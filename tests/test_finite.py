@@ -205,7 +205,7 @@ def test_a_token_that_the_model_rules_out_hides_no_number():
     assert int(row.isfinite().sum()) == len(VOCABULARY) - 1
     solution = solve(model, aims(model), [NeuronId(0, 1), NeuronId(1, 2)], Settings(most_steps=2))
     assert solution.steps == 2
-    assert all(map(math.isfinite, (solution.margin, solution.kl, solution.spill)))
+    assert all(map(math.isfinite, (solution.margin, solution.kl, solution.off_target)))
     assert bool(solution.b.isfinite().all())
     assert score_prompt(model, ask(model, PROMPT), "adaptive").neurons
     assert math.isfinite(perplexity(model, ["the capital of France is Paris"]))
@@ -293,7 +293,7 @@ def test_means_of_nan_are_no_success():
         lambda bad: Search.by("adaptive", threshold=bad),
         lambda bad: Settings(margin=bad),
         lambda bad: Settings(kl_limit=bad),
-        lambda bad: Settings(w_spill=bad),
+        lambda bad: Settings(w_off_target=bad),
         lambda bad: Settings(rate=bad),
         lambda bad: Gate(efficacy=bad),
         lambda bad: Gate(specificity=bad),

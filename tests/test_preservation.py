@@ -60,7 +60,7 @@ def test_coefficients_are_known_at_every_place_but_the_fact_s_own(shape):
 
 
 @SHAPES
-def test_the_unit_of_spill_is_what_the_layer_s_ffn_writes_at_the_median_place_of_neutral_text(
+def test_the_unit_of_off_target_effects_is_what_the_ffn_writes_at_the_median_place_of_neutral_text(
     shape,
 ):
     model = tiny(shape)

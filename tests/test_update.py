@@ -35,7 +35,7 @@ TEMPLATES = (
     "the capital city of the country of [X] is [Y]",
 )
 NARROW = ("electra", "opt-350m")  # their word embeddings are narrower than their slots
-PATIENT = Settings(margin=1.0, kl_limit=0.1, spill_limit=0.1, most_steps=400)
+PATIENT = Settings(margin=1.0, kl_limit=0.1, off_target_limit=0.1, most_steps=400)
 
 
 def place(model: Model) -> SlotPlace:
@@ -201,7 +201,7 @@ def test_the_solver_writes_little_where_it_is_told_to(shape="llama"):
     known = Activations(others, elsewhere.flip(1), torch.full((12,), 100.0))
     written = []
     for weight in (0.0, 1.0, 100.0):
-        settings = replace(PATIENT, w_spill=weight)
+        settings = replace(PATIENT, w_off_target=weight)
         solution = solve(model, replace(wanted, elsewhere=known), neurons, settings)
         assert solution.margin >= PATIENT.margin
         written.append(float((elsewhere @ solution.b).square().sum(1).mean()))
@@ -216,9 +216,9 @@ def test_what_shifts_write_elsewhere_is_told_in_units_of_what_the_ffn_writes():
     known = Activations(tuple(neurons), coefficients, usual)
     solution = solve(model, replace(aims(model), elsewhere=known), neurons, PATIENT)
     written = (coefficients / usual.sqrt()) @ solution.b  # (places, d_model)
-    assert solution.spill == pytest.approx(float(written.square().sum(1).mean()), rel=1e-4)
+    assert solution.off_target == pytest.approx(float(written.square().sum(1).mean()), rel=1e-4)
     assert solution.reached
-    assert 0 < solution.spill <= PATIENT.spill_limit
+    assert 0 < solution.off_target <= PATIENT.off_target_limit
 
 
 def test_a_higher_power_lifts_the_prompt_that_lags_behind():
@@ -327,7 +327,10 @@ def test_where_they_cannot_the_next_join_and_it_says_why():
     found = calibrated(run.model, run.aims, run.neurons, HURRIED)
     assert found.solution.neurons == tuple(run.neurons[:8])  # 2, 5, 8; 11 would be too many
     assert f"2 stopped at a margin of {first.margin:.2f}" in found.why
-    assert f"divergence of {first.kl:.3f} and a spill of {first.spill:.3f}" in found.why
+    assert (
+        f"divergence of {first.kl:.3f} and an off-target effect of {first.off_target:.3f}"
+        in found.why
+    )
 
 
 def test_help_ends_with_the_ranking():

@@ -88,8 +88,10 @@ def test_a_second_update_needs_no_trick_and_both_hold(shape, tmp_path):
     workspace = new_workspace(tmp_path, shape)
     france = about("France")
     japan = about("Japan", neighbours=CAPITAL.prompts(france.fact))
-    # In random weights every neuron fires everywhere, so nothing can be written without spill.
-    firmly = Settings(margin=2.0, kl_limit=0.02, most_steps=100, w_spill=1.0, spill_limit=1e9)
+    # In random weights every neuron fires everywhere, so nothing is written at one place alone.
+    firmly = Settings(
+        margin=2.0, kl_limit=0.02, most_steps=100, w_off_target=1.0, off_target_limit=1e9
+    )
     for number, (case, to) in enumerate(((france, "Rome"), (japan, "Oslo"))):
         neurons = [(layer, index) for layer in (0, 1) for index in range(number, 32, 2)]
         how = replace(quick(*neurons), settings=firmly)

@@ -3,17 +3,17 @@
 Minimised by Adam from zero:
 
     m mean max(0, 1 - lead(t') / m)^p + w_loc KL(before, after) + w_norm sum (|b| / |v|)^2
-        + w_spill mean |sum c b / s|^2
+        + w_off_target mean |sum c b / s|^2
 
 where lead(t') is how far the log-probability of t' is above that of every other token on a prompt,
-and the KL divergence is taken on prompts whose answers must stay. The last term, the spill, is what
-the shifts write at many other places, where the coefficients are c, in units of what the FFN of the
-same layer usually writes, s. It needs no run of the model, so the places can be many more than the
-prompts (the second moment of the keys plays the same part in Meng et al., 2022).
+and the KL divergence is taken on prompts whose answers must stay. The last term, the off-target
+effect, is what the shifts write at many other places, where the coefficients are c, in units of
+what the FFN of the same layer usually writes, s. It needs no run of the model, so the places can be
+many more than the prompts (the second moment of the keys plays the same part in Meng et al., 2022).
 
-It stops as soon as t' leads on every prompt by a margin *and* both the KL divergence and the spill
-are under their limits. A hinge, and not -log p(t'): once t' leads, nothing should push further
-while the others come down (docs/results.md).
+It stops as soon as t' leads on every prompt by a margin *and* both the KL divergence and the
+off-target effect are under their limits. A hinge, and not -log p(t'): once t' leads, nothing should
+push further while the others come down (docs/results.md).
 
 The last two terms are quadratic in b, with a curvature that differs a thousandfold between
 directions. Adam's steps are therefore taken in coordinates in which they are rounder.
@@ -75,7 +75,7 @@ class Outcome:
     steps: int
     margin: float  # the least lead over the prompts
     kl: float
-    spill: float  # 0 where nothing is known of other places
+    off_target: float  # 0 where nothing is known of other places
     reached: bool
 
     def record(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Outcome:
             "steps": self.steps,
             "margin": _finite(self.margin),
             "kl": _finite(self.kl),
-            "spill": _finite(self.spill),
+            "spill": _finite(self.off_target),
             "reached": self.reached,
         }
 
@@ -145,7 +145,7 @@ def _solved(
     before = unshifted[changed:]  # (kept prompts, vocabulary)
 
     off_target = _off_target_matrix(aims.elsewhere, neurons, sizes)  # (places, n)
-    preconditioner = _preconditioner(off_target, settings.w_spill, settings.w_norm)  # (n, n)
+    preconditioner = _preconditioner(off_target, settings.w_off_target, settings.w_norm)  # (n, n)
     if start is None:
         start = torch.zeros_like(sizes).expand(-1, model.d_model)
     z = _preconditioned(preconditioner, start / sizes).requires_grad_()  # (n, d_model)
@@ -154,15 +154,15 @@ def _solved(
     for step in range(settings.most_steps + 1):
         with torch.enable_grad():
             u = preconditioner @ z  # b in units of |v|, (n, d_model)
-            spill = (off_target @ u).square().sum()
+            off_target_effect = (off_target @ u).square().sum()
             with shifted(model, by_layer(neurons, u * sizes)):
                 log_p = prompts.log_p()  # (changed and kept prompts, vocabulary)
             kl = divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
             leads = lead(log_p[:changed], wanted)  # (changed prompts,)
             loss = hinge_loss(leads, settings)
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
-            loss = loss + settings.w_spill * spill
-        reads = (float(value.detach()) for value in (leads.min(), kl, spill))
+            loss = loss + settings.w_off_target * off_target_effect
+        reads = (float(value.detach()) for value in (leads.min(), kl, off_target_effect))
         current = _Best(u.detach().clone(), *reads)
         if best is None or current.rank(settings) > best.rank(settings):
             best = current
@@ -180,7 +180,7 @@ def _solved(
         steps=step,
         margin=best.margin,
         kl=best.kl,
-        spill=best.spill,
+        off_target=best.off_target,
         reached=best.reached(settings),
     )
 
@@ -192,22 +192,22 @@ class _Best:
     u: Tensor
     margin: float
     kl: float
-    spill: float
+    off_target: float
 
     @property
     def finite(self) -> bool:
         """Whether it is numbers: after a step that is not, no gradient is either."""
-        return all(map(math.isfinite, (self.margin, self.kl, self.spill)))
+        return all(map(math.isfinite, (self.margin, self.kl, self.off_target)))
 
     def reached(self, settings: Settings) -> bool:
-        preserved = self.kl <= settings.kl_limit and self.spill <= settings.spill_limit
+        preserved = self.kl <= settings.kl_limit and self.off_target <= settings.off_target_limit
         return preserved and self.margin >= settings.margin
 
     def rank(self, settings: Settings) -> tuple[float, float]:
         """Enough margin first, then the least harm; what is NaN comes last."""
         if not self.finite:
             return -math.inf, -math.inf
-        harm = settings.w_loc * self.kl + settings.w_spill * self.spill
+        harm = settings.w_loc * self.kl + settings.w_off_target * self.off_target
         return min(self.margin, settings.margin), -harm
 
 
@@ -233,12 +233,12 @@ def _off_target_matrix(
     return written / math.sqrt(len(written))
 
 
-def _preconditioner(off_target: Tensor, w_spill: float, w_norm: float) -> Tensor:
+def _preconditioner(off_target: Tensor, w_off_target: float, w_norm: float) -> Tensor:
     """P, (n, n): the quadratic terms of the loss curve less unevenly in z than in u = P z.
 
     P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
     """
-    hessian = w_spill * (off_target.double().T @ off_target.double())
+    hessian = w_off_target * (off_target.double().T @ off_target.double())
     hessian = hessian + w_norm * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
     try:
         eigenvalues, eigenvectors = torch.linalg.eigh(hessian)
@@ -287,11 +287,11 @@ class _Prompts:
 
 
 def hinge_loss(leads: Tensor, settings: Settings) -> Tensor:
-    """What the leads miss of the margin, m mean max(0, 1 - lead / m)^p, m with the slack.
+    """What the leads miss of the margin, m mean max(0, 1 - lead / m)^p, m with its buffer.
 
     leads: log-probability of the new answer's token over the next token, (prompts,)
     """
-    margin = settings.margin + settings.slack
+    margin = settings.margin + settings.margin_buffer
     loss: Tensor = (1 - leads / margin).relu().pow(settings.power).mean() * margin
     return loss
 

@@ -3,12 +3,13 @@
 Minimised by Adam from zero:
 
     mean over prompts of sum over answer tokens of max(0, m - lead)
-        + w_keep (w_near KL near + w_same KL same + KL text) + w_spill spill + w_norm sum |d|^2
+        + w_keep (w_near KL near + w_same KL same + KL text)
+        + w_off_target off_target + w_norm sum |d|^2
 
 lead is by how much the log-probability of a token of the answer is above that of every other one.
 KL is the mean divergence of what is predicted, before and after, at prompts about other subjects,
 at other prompts about this one, and in neutral text. d are what the keys write where they answer
-loudest, in units of what the FFN of their layer usually writes, and spill is the sum of
+loudest, in units of what the FFN of their layer usually writes, and off_target is the sum of
 |noise d|^2, noise a key's response everywhere else: the mean square of what is written there. No
 run of the model is needed for it, so the places can be thousands.
 
@@ -167,7 +168,9 @@ class _Solver:
         if float(prompt_leads.min()) >= SETTLED * settings.margin:
             w_near *= settings.w_settled
         kl = w_near * kl_other_subjects + settings.w_same * kl_same_subject + kl_text
-        preservation_loss = settings.w_keep * kl + settings.w_spill * self._off_target_effect(d)
+        preservation_loss = settings.w_keep * kl + settings.w_off_target * self._off_target_effect(
+            d
+        )
         if pressed:
             differentiable = leads[: len(prompt_leads)]
             prompt_shortfall = (settings.margin - differentiable).relu().sum() / len(lesson.prompts)
@@ -213,7 +216,7 @@ class _Solver:
             steps=steps,
             margin=margin,
             kl=float(kl),
-            spill=float(self._off_target_effect(d)),
+            off_target=float(self._off_target_effect(d)),
             reached=margin >= settings.margin / 2,
         )
 

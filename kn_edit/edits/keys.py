@@ -13,7 +13,8 @@ alone: at a text's beginning a name is heard several times as loud as behind oth
 Further keys are the directions in which contexts differ most, in units of the noise.
 
 With a few keys in place of free shifts of every slot, a solver cannot move along the hundreds of
-directions that the subject does not stand out in, where each step spills and nothing is said.
+directions that the subject does not stand out in, where each step writes elsewhere and says
+nothing.
 """
 
 from __future__ import annotations

@@ -13,25 +13,25 @@ class Settings:
 
     w_loc: float = 100.0
     w_norm: float = 1e-3
-    w_spill: float = 200.0
+    w_off_target: float = 200.0
     rate: float = 0.4  # length of Adam's first step, in units of |v|
     betas: tuple[float, float] = (0.8, 0.9)  # short memory: the first gradients are far larger
     margin: float = 8.0  # of log-probability over the next token
-    slack: float = 0.5  # what the loss asks for beyond it
+    margin_buffer: float = 0.5  # what the loss asks for beyond it
     power: float = 1.0  # of what is missing; at 2 a prompt that lags far behind counts for more
     kl_limit: float = 0.005  # nats, mean over the prompts to keep
-    spill_limit: float = 0.02
+    off_target_limit: float = 0.02
     most_steps: int = 30
     fewest: int = 20  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
     most_neurons: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("w_loc", "w_spill", "slack"):
+        for name in ("w_loc", "w_off_target", "margin_buffer"):
             require_number(f"the solver's {name}", getattr(self, name), least=0)
         for name in ("w_norm", "rate", "power"):
             require_number(f"the solver's {name}", getattr(self, name), above=0)
-        for name in ("kl_limit", "spill_limit", "margin"):
+        for name in ("kl_limit", "off_target_limit", "margin"):
             require_number(f"the solver's {name}", getattr(self, name))
         for beta in self.betas:
             require_number("the solver's beta", beta, least=0, most=0.9999)
@@ -42,11 +42,11 @@ class Settings:
 CAUSAL = Settings()
 # A masked LM of few neurons needs more of them, and answers by less of a margin to begin with.
 MASKED = Settings(
-    w_spill=320.0,
+    w_off_target=320.0,
     rate=1.0,
     margin=6.0,
     power=2.0,
-    spill_limit=0.003,
+    off_target_limit=0.003,
     most_steps=50,
     fewest=50,
     most_neurons=50,
@@ -70,7 +70,7 @@ class CorrectionSettings:
     w_near: float = 3.0
     w_settled: float = 10.0  # times w_near, where the answer leads by nearly the margin
     w_same: float = 0.3
-    w_spill: float = 5.0
+    w_off_target: float = 5.0
     w_norm: float = 1e-3
     reworded: int = 6  # of each kind, seen by one step
     near: int = 9
@@ -79,7 +79,7 @@ class CorrectionSettings:
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
-        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_spill", "pressed"):
+        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_off_target", "pressed"):
             require_number(f"the correction's {name}", getattr(self, name), least=0)
         for name in ("rate", "margin", "w_norm"):
             require_number(f"the correction's {name}", getattr(self, name), above=0)

@@ -70,7 +70,8 @@ def calibrated(
     while not solution.reached and spare and len(chosen) + settings.more <= settings.most_neurons:
         stops.append(
             f"{len(chosen)} stopped at a margin of {solution.margin:.2f}, "
-            f"a divergence of {solution.kl:.3f} and a spill of {solution.spill:.3f}"
+            f"a divergence of {solution.kl:.3f} and "
+            f"an off-target effect of {solution.off_target:.3f}"
         )
         added, spare = spare[: settings.more], spare[settings.more :]
         chosen += added
