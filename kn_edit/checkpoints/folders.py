@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder, sync, taken_back
-from kn_edit.errors import CannotWrite, LinkLeadsOutside, TargetInsideCheckpoint, TargetNotEmpty
+from kn_edit.errors import (
+    CannotWrite,
+    LinkLeadsOutside,
+    TargetInsideCheckpoint,
+    TargetNotEmpty,
+    reason_of,
+)
 from kn_edit.models.cache import notes_folder
 from kn_edit.models.shards import CHUNK
 from kn_edit.untrusted import open_regular, path_of
@@ -34,7 +40,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             _sync_folders(partial)
             _take_name(partial, target)
     except OSError as error:
-        raise CannotWrite(target, error.strerror or str(error)) from error
+        raise CannotWrite(target, reason_of(error)) from error
     except RuntimeError as error:  # what pathlib makes of links that lead round in a circle
         if not str(error).startswith("Symlink loop"):
             raise

@@ -10,7 +10,7 @@ from typing import Any
 from kn_edit.canonical import canonical_json, is_digest
 from kn_edit.checkpoints.folders import write_folder
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.errors import DifferentBase, InvalidRecipe
+from kn_edit.errors import DifferentBase, InvalidRecipe, reason_of
 from kn_edit.untrusted import JsonProblem, parse_json, read_bounded
 
 RECIPE = "kn_edit.json"
@@ -120,4 +120,4 @@ def _read(path: Path) -> bytes:
     try:
         return read_bounded(path, MOST_RECIPE if path.name == RECIPE else MOST_DELTA)
     except OSError as error:
-        raise InvalidRecipe(path, error.strerror or str(error)) from error
+        raise InvalidRecipe(path, reason_of(error)) from error

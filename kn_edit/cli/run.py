@@ -13,7 +13,7 @@ from kn_edit.cli import terminal
 from kn_edit.cli.commands import kn_edit
 from kn_edit.cli.failures import BY_SIGNAL, PROGRAM, tell
 from kn_edit.cli.signals import signal_of, stoppable
-from kn_edit.errors import ExitCode, OutputLost
+from kn_edit.errors import ExitCode, OutputLost, reason_of
 
 PRINTERS = ("click.utils", terminal.__name__)  # modules that write to stdout for click
 COMPLETE = "_KN_EDIT_COMPLETE"  # set by the scripts of `kn-edit completion`
@@ -56,7 +56,7 @@ def _failed(error: BaseException, *, as_json: bool) -> int:
     except (OSError, ValueError):
         terminal.abandon_stdout()
     if isinstance(error, OSError) and _is_of_click(error):
-        error = OutputLost(error.strerror or str(error))
+        error = OutputLost(reason_of(error))
     return tell(error, as_json=as_json)
 
 

@@ -19,6 +19,7 @@ from kn_edit.engine.version import ModelVersion
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger.records import FactChange, OfFacts
+from kn_edit.models.placement import dtype_name
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
 from kn_edit.progress import Progress, silent
@@ -202,7 +203,7 @@ class EditContext:
     def ran(self) -> dict[str, str]:
         """On what kind of device its model runs, and in which number format."""
         model = self.engine.model
-        dtype = str(model.dtype).removeprefix("torch.")
+        dtype = dtype_name(model.dtype)
         return {"device": model.device.type, "dtype": dtype}
 
     def locator(self, live: ModelVersion) -> Locator:

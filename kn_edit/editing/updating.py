@@ -22,7 +22,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import BadSetting, SameAnswer
 from kn_edit.evaluation.metrics import Probes
-from kn_edit.facts import Case, Prompt, Relation
+from kn_edit.facts import Case, Prompt, Relation, same_answer
 from kn_edit.ledger.records import FactChange
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask, asked_otherwise
@@ -146,7 +146,7 @@ def propose_updates(context: EditContext, request: UpdatesRequest, method: ManyM
 def _check_answers(updates: Sequence[UpdateRequest]) -> None:
     """Raise SameAnswer for an update that changes nothing."""
     for update in updates:
-        if _same_answer(update.to, update.case.fact.answer):
+        if same_answer(update.to, update.case.fact.answer):
             raise SameAnswer(update.case.fact.subject, update.to)
 
 
@@ -287,7 +287,7 @@ def asked_anew(context: EditContext, proposal: Proposal, cases: Sequence[Case]) 
         assert isinstance(fact_exam, UpdateExam)
         assert change.target is not None
         if case.fact.answer != change.answer:
-            if _same_answer(change.target, case.fact.answer):
+            if same_answer(change.target, case.fact.answer):
                 raise SameAnswer(case.fact.subject, change.target)
             model = context.engine.model
             prompts = prompts_for(model, case.relation, case.fact)
@@ -303,10 +303,6 @@ def asked_anew(context: EditContext, proposal: Proposal, cases: Sequence[Case]) 
         message=_message(changes),
         exam=anew[0] if len(anew) == 1 else UpdatesExam(tuple(anew)),
     )
-
-
-def _same_answer(first: str, second: str) -> bool:
-    return first.strip().casefold() == second.strip().casefold()
 
 
 def _change(case: Case, to: str) -> FactChange:

@@ -16,6 +16,7 @@ from torch import Tensor
 from kn_edit.edits.changes import Change, TouchedSlots
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import SlotOverflow
+from kn_edit.models.placement import dtype_name
 
 BLOCK = 1 << 20  # numbers that are folded at a time: 8 MiB in float64
 
@@ -44,7 +45,7 @@ def folded_slots(rows: Tensor, name: str, index: Tensor, deltas: Sequence[Delta]
         result[block], overflow = _folded_block(rows[block], index[block], changes)
         lost += index[block][overflow].tolist()
     if lost:
-        raise SlotOverflow(name, tuple(lost), str(rows.dtype).removeprefix("torch."))
+        raise SlotOverflow(name, tuple(lost), dtype_name(rows.dtype))
     return result
 
 

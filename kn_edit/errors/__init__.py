@@ -161,6 +161,7 @@ from kn_edit.errors.system import (
     SystemRefused,
     TooDeep,
     WriteUnknown,
+    reason_of,
 )
 from kn_edit.errors.weights import (
     BaseChanged,
@@ -356,6 +357,7 @@ __all__ = [
     "listed",
     "phrase",
     "prefixed",
+    "reason_of",
     "require_known",
     "require_number",
     "require_whole",

@@ -8,6 +8,11 @@ from pathlib import Path
 from kn_edit.errors.base import ExitCode, KnEditError
 
 
+def reason_of(error: OSError) -> str:
+    """What the operating system says of a failure, to stand in a sentence."""
+    return error.strerror or str(error)
+
+
 @dataclass
 class SystemRefused(KnEditError):
     """The operating system did not do something with a file."""

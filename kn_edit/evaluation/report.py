@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kn_edit.atomic import is_leftover_name, make_folders, remove_leftover, write_atomically
-from kn_edit.errors import CannotWrite
+from kn_edit.errors import CannotWrite, reason_of
 from kn_edit.evaluation.section import Claim, Section, Table
 from kn_edit.safetext import escaped, inert_markdown, shortened
 
@@ -93,7 +93,7 @@ def made_folder(folder: Path) -> None:
             if is_leftover_name(path.name):
                 remove_leftover(path, old=False)
     except OSError as error:
-        raise CannotWrite(folder, error.strerror or str(error)) from error
+        raise CannotWrite(folder, reason_of(error)) from error
 
 
 def write(file: Path, text: str) -> None:
@@ -101,7 +101,7 @@ def write(file: Path, text: str) -> None:
     try:
         write_atomically(file, text)
     except OSError as error:
-        raise CannotWrite(file, error.strerror or str(error)) from error
+        raise CannotWrite(file, reason_of(error)) from error
 
 
 def write_plots(folder: Path, sections: Sequence[Section]) -> None:

@@ -2,7 +2,7 @@
 
 from kn_edit.facts.cases import read_cases
 from kn_edit.facts.counterfact import read_counterfact
-from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template
+from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template, same_answer
 from kn_edit.facts.fields import MOST_LETTERS, check_field
 from kn_edit.facts.identity import ByFact, FactKey, fact_key
 from kn_edit.facts.jsonl import read_jsonl
@@ -39,5 +39,6 @@ __all__ = [
     "read_pararel",
     "read_sentences",
     "read_statements",
+    "same_answer",
     "split_at",
 ]

@@ -28,8 +28,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kn_edit.facts.counterfact import MOST_PROMPTS
-from kn_edit.facts.document import Place, same_text
-from kn_edit.facts.fact import Fact, Prompt, Template
+from kn_edit.facts.document import Place
+from kn_edit.facts.fact import Fact, Prompt, Template, same_answer
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.wording import (
     braced_template,
@@ -86,7 +86,7 @@ def _case(
     fact = Fact(
         relation=name,
         subject=subject,
-        answer="" if to and same_text(stated, to) else stated,
+        answer="" if to and same_answer(stated, to) else stated,
         place=row,
     )
     held_out = _held_out(row, subject, template, to)
@@ -184,9 +184,11 @@ def _aliases(row: Place, to: str | None) -> list[Place]:
     """Prompts under `portability` that ask for the new answer by another name of the subject."""
     groups = _groups(row.first(*_PORTABILITY))
     pairs = [pair for kind, group in groups if "alias" in kind.casefold() for pair in _group(group)]
-    return [
-        prompt for prompt, answer in pairs if to and answer and same_text(_only(answer).value, to)
-    ]
+    return [prompt for prompt, answer in pairs if to and answer and _says(_only(answer), to)]
+
+
+def _says(answer: Place, to: str) -> bool:
+    return isinstance(answer.value, str) and same_answer(answer.value, to)
 
 
 def _groups(place: Place | None) -> Iterator[tuple[str, Place]]:

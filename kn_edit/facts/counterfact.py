@@ -20,8 +20,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from kn_edit.facts.document import Place, same_text
-from kn_edit.facts.fact import Fact, Template
+from kn_edit.facts.document import Place
+from kn_edit.facts.fact import Fact, Template, same_answer
 from kn_edit.facts.relation import Case, Relation
 from kn_edit.facts.rows import read_rows
 from kn_edit.facts.source import read_source
@@ -54,7 +54,7 @@ def _case(row: Place, rewrite: Place) -> Case:
     answer = rewrite.member("target_true").member("str").field("answer")
     to = rewrite.member("target_new").member("str").field("new answer")
     fact = Fact(
-        relation=name, subject=subject, answer="" if same_text(answer, to) else answer, place=row
+        relation=name, subject=subject, answer="" if same_answer(answer, to) else answer, place=row
     )
     templates = (_rewrite_template(rewrite.member("prompt")), *_paraphrases(row, subject))
     return Case(

@@ -124,11 +124,6 @@ def _halves(error: KnEditError) -> tuple[Phrase, Phrase]:
     return Phrase(lambda wording: half(wording, 0)), Phrase(lambda wording: half(wording, 2))
 
 
-def same_text(text: object, answer: str) -> bool:
-    """Whether two answers differ in nothing but case and the space around them."""
-    return isinstance(text, str) and text.strip().casefold() == answer.strip().casefold()
-
-
 def offset_of(text: str, keys: tuple[Key, ...]) -> int:
     """Find the offset in a JSON document at which the value under these keys begins.
 

@@ -15,6 +15,11 @@ ANSWER = "[Y]"
 _WORD = re.compile(r"\w")
 
 
+def same_answer(first: str, second: str) -> bool:
+    """Whether two answers differ in nothing but case and the space around them."""
+    return first.strip().casefold() == second.strip().casefold()
+
+
 @dataclass(frozen=True)
 class Fact:
     """`<subject, relation, answer>`.

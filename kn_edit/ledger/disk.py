@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from kn_edit.errors import LedgerUnusable, LinkInLedger, TargetInsideLedger
+from kn_edit.errors import LedgerUnusable, LinkInLedger, TargetInsideLedger, reason_of
 
 FOLDER = ".kn-edit"
 SCRATCH = "push-"  # folders of weights that were on their way to the Hub, as an older kn-edit names
@@ -23,7 +23,7 @@ def disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise LedgerUnusable(path, error.strerror or str(error)) from error
+        raise LedgerUnusable(path, reason_of(error)) from error
 
 
 def refuse_link(path: Path) -> None:

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from kn_edit.canonical import digest
-from kn_edit.errors import MalformedCheckpoint
+from kn_edit.errors import MalformedCheckpoint, reason_of
 from kn_edit.untrusted import read_bounded
 
 TOKENIZER = (
@@ -56,4 +56,4 @@ def _digest(path: Path) -> str:
     try:
         return digest(read_bounded(path, MOST_BYTES))
     except OSError as error:
-        raise MalformedCheckpoint(path, error.strerror or str(error)) from error
+        raise MalformedCheckpoint(path, reason_of(error)) from error

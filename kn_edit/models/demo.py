@@ -27,6 +27,7 @@ from kn_edit.errors import (
     DemoNeedsPackages,
     DemoWheelDiffers,
     DemoWheelMissing,
+    reason_of,
 )
 from kn_edit.models.cache import cache_folder
 from kn_edit.models.logging import quiet_loading
@@ -80,7 +81,7 @@ def _work_folder(cache: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno is None:  # not from the system: some libraries raise their own
             raise
-        raise CannotWrite(cache, error.strerror or str(error)) from error
+        raise CannotWrite(cache, reason_of(error)) from error
 
 
 def _own_wheel() -> Path | None:

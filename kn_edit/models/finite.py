@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from kn_edit.errors import NotFinite
 from kn_edit.models.coefficients import Change, replaced
 from kn_edit.models.model import Model
+from kn_edit.models.placement import dtype_name
 from kn_edit.models.questions import Batch
 from kn_edit.models.trace import trace
 
@@ -25,7 +26,7 @@ def first_non_finite(
     """
     with torch.no_grad(), replaced(model, changes):
         run = trace(model, batch.ids, mask=batch.mask)
-    dtype = str(model.dtype).removeprefix("torch.")
+    dtype = dtype_name(model.dtype)
     if not _finite(run.inputs[0], batch):
         return NotFinite("the embeddings", dtype, _bad_outside(model))
     outputs = [run.inputs[layer] for layer in range(1, model.n_layers)]

@@ -23,6 +23,7 @@ from kn_edit.errors import (
 from kn_edit.models.configs import attention_in, checked_config, config_of, family_in
 from kn_edit.models.families import Family
 from kn_edit.models.foreign import foreign_code
+from kn_edit.models.placement import dtype_name
 from kn_edit.models.shards import Shards, read_config, read_settings
 from kn_edit.tensor_header import printable
 
@@ -203,7 +204,7 @@ def _sources(shards: Shards, frame: Frame) -> tuple[dict[str, str], frozenset[st
 def _check_formats(plan: Blueprint) -> None:
     for name, dtype in plan.stored.items():
         if dtype not in FLOATS:
-            stored = str(dtype).removeprefix("torch.")
+            stored = dtype_name(dtype)
             reason = (
                 f"tensor {printable(name)} is stored as {stored}, not as floats of 16 to 64 bits"
             )

@@ -16,6 +16,11 @@ DTYPES = (AUTO, "float32", "bfloat16", "float16")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """A number format as people name it: float32, bfloat16."""
+    return str(dtype).removeprefix("torch.")
+
+
 @dataclass(frozen=True)
 class Placement:
     """A device and a number format for a model. Raises BadSetting for names that are none.

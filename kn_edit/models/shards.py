@@ -24,6 +24,7 @@ from kn_edit.errors import (
     PickleWeights,
     QuantisedWeights,
     TensorMissing,
+    reason_of,
 )
 from kn_edit.models.header import LIMITS, Entry, read_header
 from kn_edit.tensor_header import HeaderProblem, printable
@@ -275,4 +276,4 @@ def _blaming(path: Path) -> Iterator[None]:
     except JsonProblem as problem:
         raise MalformedCheckpoint(path, f"its JSON cannot be read: {problem}") from None
     except OSError as error:
-        raise MalformedCheckpoint(path, error.strerror or str(error)) from error
+        raise MalformedCheckpoint(path, reason_of(error)) from error

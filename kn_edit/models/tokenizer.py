@@ -19,6 +19,7 @@ from kn_edit.errors import (
     CheckpointNamesCode,
     CheckpointUnloadable,
     MalformedCheckpoint,
+    reason_of,
 )
 from kn_edit.models.companions import TOKENIZER, matching
 from kn_edit.models.foreign import foreign_code, muted
@@ -55,7 +56,7 @@ def load_tokenizer(
             scratch = place = opened.enter_context(private_folder())
             _copy(folder, scratch, config, embeddings)
         except OSError as error:
-            raise CannotWrite(place, error.strerror or str(error)) from error
+            raise CannotWrite(place, reason_of(error)) from error
         tokenizer = _loaded(folder, scratch)
     if masked and not isinstance(tokenizer.mask_token_id, int):
         reason = "its tokenizer has no mask token, which a masked LM is asked with"
@@ -94,7 +95,7 @@ def _copy(folder: Path, scratch: Path, config: Mapping[str, Any], embeddings: in
         try:
             data = read_bounded(path, most_bytes)
         except OSError as error:
-            raise MalformedCheckpoint(path, error.strerror or str(error)) from error
+            raise MalformedCheckpoint(path, reason_of(error)) from error
         if path.suffix == ".json":
             facts = _json(path, data, _MOST_VALUES.get(path.name, most_values))
             if path.name == SETTINGS:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from kn_edit.errors import NotFinite, require_known
 from kn_edit.facts import Fact
 from kn_edit.models.model import Model
+from kn_edit.models.placement import dtype_name
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
@@ -85,7 +86,7 @@ def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> Prompt
         p = attribution.p
     if not bool(scores.isfinite().all()):
         layer = int((~scores.isfinite()).any(1).nonzero()[0])
-        raise NotFinite(f"layer {layer} (its scores)", str(model.dtype).removeprefix("torch."))
+        raise NotFinite(f"layer {layer} (its scores)", dtype_name(model.dtype))
     best = scores.flatten().topk(min(KEPT, scores.numel()))
     width = scores.shape[1]
     neurons = tuple(

@@ -22,6 +22,7 @@ from kn_edit.errors import NotFinite
 from kn_edit.models.coefficients import replaced
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
+from kn_edit.models.placement import dtype_name
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import run_layer, trace, trace_last_token
 
@@ -103,7 +104,7 @@ class Paths:
         parts = torch.split(p.detach(), [len(leaf) for leaf in leaves.values()])
         for layer, part, gradient in zip(leaves, parts, gradients, strict=True):
             if not bool(part.isfinite().all() and gradient.isfinite().all()):
-                dtype = str(self._model.dtype).removeprefix("torch.")
+                dtype = dtype_name(self._model.dtype)
                 raise NotFinite(f"layer {layer} (its integration path)", dtype)
         return {
             layer: Along(part, gradient)

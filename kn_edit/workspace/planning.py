@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kn_edit.errors import KnEditError, TwoNewAnswers
-from kn_edit.facts import ByFact, Case, fact_key
+from kn_edit.facts import ByFact, Case, fact_key, same_answer
 
 Row = tuple[Case, str]  # what is to change, and its new answer
 
@@ -52,11 +52,6 @@ def plan_rows(rows: Sequence[Row], answers: ByFact[str]) -> Plan:
                     raise error
             refused.append(((case, target), error))
     return Plan(tuple(wanted), tuple(done), tuple(repeated), tuple(refused))
-
-
-def same_answer(first: str, second: str) -> bool:
-    """Whether two answers differ in nothing but case and the space around them."""
-    return first.strip().casefold() == second.strip().casefold()
 
 
 def _where(case: Case) -> str:

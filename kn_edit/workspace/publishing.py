@@ -15,7 +15,7 @@ from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
-from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted
+from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted, reason_of
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, license_of
 from kn_edit.hub.client import Hub, connected
 from kn_edit.hub.contents import CARD, Version, check_version, with_history
@@ -253,4 +253,4 @@ def _scratch(folder: Path) -> Iterator[Path]:
         with scratch_folder(folder, "push") as scratch:
             yield scratch / "weights"
     except OSError as error:
-        raise CannotWrite(folder, error.strerror or str(error)) from error
+        raise CannotWrite(folder, reason_of(error)) from error
