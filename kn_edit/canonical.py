@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from io import BufferedReader
 
+SHORT = 12  # digits of an id that are shown
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,6 +33,11 @@ def digest_of(chunks: Iterable[bytes | bytearray | memoryview]) -> str:
 def file_digest(file: BufferedReader) -> str:
     """The sha256 of what an open file holds from here on, 64 hex digits."""
     return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def short(digest_or_commit: str) -> str:
+    """The first digits of a digest or a commit, by which people name it."""
+    return digest_or_commit[:SHORT]
 
 
 def is_digest(value: object) -> bool:

@@ -6,6 +6,7 @@ from functools import partial
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli import records
 from kn_edit.cli.history import show_move
 from kn_edit.cli.keeping import KeepOptions, keep_options, settled
@@ -55,7 +56,7 @@ def branch(
         _show(workspace.rename_branch(former, new), f"branch {former} is called {new} now", output)
     else:
         created = workspace.branch(name, version or "head")
-        done = f"branch {name} is made, at version {created.version[:12]}"
+        done = f"branch {name} is made, at version {short(created.version)}"
         _show(created, done, output, f"go there: kn-edit switch {name}")
 
 
@@ -82,7 +83,7 @@ def switch(
     if version is not None and not create:
         raise click.UsageError("a version belongs to --create; `kn-edit rewind` moves a branch")
     ref = workspace.switch(name, create=create, at=version or "head")
-    _show(ref, f"the current branch is {ref.name}, at version {ref.version[:12]}", output)
+    _show(ref, f"the current branch is {ref.name}, at version {short(ref.version)}", output)
 
 
 @click.command()
@@ -142,8 +143,8 @@ def _list(workspace: Workspace, output: Output) -> None:
 
 
 def _deleted(ref: Ref, output: Output) -> None:
-    done = f"branch {ref.name} is deleted; it was at version {ref.version[:12]}"
-    again = f"bring it back: kn-edit branch {ref.name} {ref.version[:12]}"
+    done = f"branch {ref.name} is deleted; it was at version {short(ref.version)}"
+    again = f"bring it back: kn-edit branch {ref.name} {short(ref.version)}"
     _show(ref, done, output, again)
 
 

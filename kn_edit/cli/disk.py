@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli.form_options import FormName, check_max_rank, follow_links_option, max_rank_option
 from kn_edit.cli.opening import folder_named, pass_workspace, workspace_option
 from kn_edit.cli.options import finite, output_options, version_option
@@ -58,7 +59,8 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
                 _head(workspace),
                 lambda: [
                     place,
-                    f"{base.name} ({base.model_type}, {base.dtype}), base {base.fingerprint[:12]}",
+                    f"{base.name} ({base.model_type}, {base.dtype}), "
+                    f"base {short(base.fingerprint)}",
                     "next: kn-edit assess --relation capital --subject France",
                 ],
                 done=place,
@@ -122,8 +124,8 @@ def export(
     output.show(
         {"version": record.id, "path": str(path), "as": form},
         [record.id],
-        lambda: [f"version {record.id[:12]} is in {path}"],
-        done=f"version {record.id[:12]} is in {path}",
+        lambda: [f"version {short(record.id)} is in {path}"],
+        done=f"version {short(record.id)} is in {path}",
     )
 
 
@@ -245,7 +247,7 @@ def restore(file: Path, replace: bool, output: Output, workspace_folder: Path | 
     with _making(folder_named(workspace_folder)):
         restored = Workspace.restore(file, folder_named(workspace_folder), replace=replace)
         place, aside = restored.folder.absolute(), restored.aside
-        message = f"the ledger is in {place}, its head is {restored.version[:12]}"
+        message = f"the ledger is in {place}, its head is {short(restored.version)}"
         output.show(
             {
                 "workspace": str(place),

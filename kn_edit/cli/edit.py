@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli import edited
 from kn_edit.cli.advice import advice_json, advice_on, advised, tell_advice
 from kn_edit.cli.many import (
@@ -259,4 +260,4 @@ def _recorded(result: Edited) -> str:
     """What was recorded, in words; nothing where nothing was."""
     if result.edit is None or result.version is None:
         return ""
-    return f"edit {result.edit[:12]} is recorded, the head is {result.version[:12]}"
+    return f"edit {short(result.edit)} is recorded, the head is {short(result.version)}"

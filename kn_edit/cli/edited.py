@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from kn_edit.canonical import short
 from kn_edit.cli.records import MOST_FACTS, answers_of, before_and_after, written
 from kn_edit.cli.tables import (
     MOST_PROMPT,
@@ -21,7 +22,6 @@ from kn_edit.cli.tables import (
     prompt,
     says_cell,
     share,
-    short,
     table,
     wrapped,
 )

@@ -8,13 +8,14 @@ from functools import partial
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli import graph, records
 from kn_edit.cli.keeping import KeepOptions, keep_options, settled
 from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
-from kn_edit.cli.tables import count, short
+from kn_edit.cli.tables import count
 from kn_edit.errors import listed
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import EditRecord, Step, VersionRecord, Workspace, to_json
@@ -248,8 +249,8 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
     output.show(
         {"version": ref.version, "tag": ref.name},
         [ref.version],
-        lambda: [f"{ref.name} is version {ref.version[:12]}"],
-        done=f"{ref.name} is version {ref.version[:12]}",
+        lambda: [f"{ref.name} is version {short(ref.version)}"],
+        done=f"{ref.name} is version {short(ref.version)}",
     )
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli.form_options import FormName, check_max_rank, follow_links_option, max_rank_option
 from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import output_options, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import StoppedOnTheWay
-from kn_edit.cli.tables import count, short
+from kn_edit.cli.tables import count
 from kn_edit.workspace import Workspace, to_json
 
 if TYPE_CHECKING:

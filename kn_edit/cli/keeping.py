@@ -9,6 +9,7 @@ from typing import Protocol
 
 import click
 
+from kn_edit.canonical import short
 from kn_edit.cli.again import again
 from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.options import grouped
@@ -132,7 +133,7 @@ def _chosen(text: str) -> str:
 
 def _claimed(claim: Claim) -> str:
     when = claim.since[:16].replace("T", " ")
-    return f"{_safe(claim.answer_text)}  (edit {claim.edit[:12]}, {when} UTC)"
+    return f"{_safe(claim.answer_text)}  (edit {short(claim.edit)}, {when} UTC)"
 
 
 def _safe(text: str) -> str:
@@ -144,8 +145,8 @@ def _tell(error: FactsDiffer, output: Output) -> None:
     facts = error.facts if len(error.facts) > 1 else ()
     for relation, subject, *claims in facts[:MOST_OVERLAPS]:
         our_answer, our_edit, our_time, their_answer, their_edit, their_time = claims
-        ours = f"{our_answer} in {error.ours} (edit {our_edit[:12]}, {our_time[:10]})"
-        theirs = f"{their_answer} in {error.theirs} (edit {their_edit[:12]}, {their_time[:10]})"
+        ours = f"{our_answer} in {error.ours} (edit {short(our_edit)}, {our_time[:10]})"
+        theirs = f"{their_answer} in {error.theirs} (edit {short(their_edit)}, {their_time[:10]})"
         output.notice(f"{relation}: {subject} is {ours} and {theirs}")
     if len(facts) > MOST_OVERLAPS:
         output.notice(f"and {len(facts) - MOST_OVERLAPS} more facts; --json has all")

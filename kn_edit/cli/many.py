@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from kn_edit.canonical import short
 from kn_edit.cli import edited
 from kn_edit.cli.output import JsonList, Output
 from kn_edit.cli.progress import duration
@@ -99,12 +100,12 @@ def notices(result: Edited, output: Output) -> None:
     for notice in result.draft.notices:
         output.notice(notice)
     if len(result.overlaps) > MOST_OVERLAPS:
-        names = listed([overlap.other[:12] for overlap in result.overlaps], MOST_OVERLAPS)
+        names = listed([short(overlap.other) for overlap in result.overlaps], MOST_OVERLAPS)
         output.notice(f"{len(result.overlaps)} earlier edits write some of the same slots: {names}")
         return
     for overlap in result.overlaps:
         slots = listed(overlap.slot_names)
-        output.notice(f"edit {overlap.other[:12]} writes some of the same slots: {slots}")
+        output.notice(f"edit {short(overlap.other)} writes some of the same slots: {slots}")
 
 
 def tell_notes(cases: Iterable[Case], output: Output) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from kn_edit.canonical import short
 from kn_edit.cli.tables import (
     MOST_PROMPT,
     MOST_ROWS,
@@ -20,7 +21,6 @@ from kn_edit.cli.tables import (
     pairs,
     safe,
     share,
-    short,
     table,
     wrapped,
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.canonical import short
 from kn_edit.errors import KnEditError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Stopped(Exception):
             return f"{how}; {self.done}"
         if self.head is None:
             return f"{how}; nothing was written"
-        return f"{how}; what was recorded before that stays, the head is {self.head[:12]}"
+        return f"{how}; what was recorded before that stays, the head is {short(self.head)}"
 
 
 @dataclass
@@ -95,7 +96,7 @@ class Before:
 
     def _done(self, now: Before) -> list[str]:
         done = [
-            f"{name} is version {version[:12]}"
+            f"{name} is version {short(version)}"
             for name, version in now.refs.items()
             if self.refs.get(name) != version
         ]

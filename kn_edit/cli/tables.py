@@ -18,7 +18,6 @@ from kn_edit.workspace.to_json import evaluated
 if TYPE_CHECKING:
     from kn_edit.workspace import Assessment, Comparison, Evaluation, Located, Scaled
 
-DIGITS = 12  # of an id
 MOST_ROWS = 12
 MOST_CELL = 1000  # characters
 MOST_PROMPT = 100  # columns, in a table that shows answers beside it
@@ -38,10 +37,6 @@ class SafeTable(Table):
 def headings() -> tuple[str, ...]:
     """The headings of the metrics with a column in tables of many, aligned to the right."""
     return tuple(f">{metric.column}" for metric in in_columns())
-
-
-def short(id_: str) -> str:
-    return id_[:DIGITS]
 
 
 def moment(text: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from statistics import fmean
 
+from kn_edit.canonical import short
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.locating import Locator, Search, prompts_for
 from kn_edit.editing.neighbours import JUDGES, neighbours, probes
@@ -158,7 +159,7 @@ def evaluate(
             if why_not is None:
                 askable.append((update.case, update.to))
             else:
-                passed_over.append(f"{update.edit[:12]} cannot be asked: {why_not}")
+                passed_over.append(f"{short(update.edit)} cannot be asked: {why_not}")
     evaluation = ask_again(engine, deltas, askable, progress, seed)
     return replace(evaluation, passed_over=tuple(passed_over))
 

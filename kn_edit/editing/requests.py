@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from kn_edit.canonical import short
 from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError, phrase, prefixed
 from kn_edit.facts import (
     ANSWER,
@@ -173,7 +174,7 @@ class Earlier:
 
     def __str__(self) -> str:
         fact = self.case.fact
-        return f"edit {self.edit[:12]} ({fact.subject}: {fact.answer} -> {self.to})"
+        return f"edit {short(self.edit)} ({fact.subject}: {fact.answer} -> {self.to})"
 
 
 def earlier_updates(edits: Iterable[EditRecord]) -> tuple[ByFact[Earlier], list[str]]:
@@ -188,9 +189,9 @@ def earlier_updates(edits: Iterable[EditRecord]) -> tuple[ByFact[Earlier], list[
             case, change = case_again(recorded), recorded.change
             about = f" ({shortened(change.subject or '', 80)})" if edit.further else ""
             if change.subject is None or change.target is None:
-                passed_over.append(f"{edit.id[:12]} is no update of a fact")
+                passed_over.append(f"{short(edit.id)} is no update of a fact")
             elif case is None:
-                passed_over.append(f"{edit.id[:12]}{about} does not say how it was asked")
+                passed_over.append(f"{short(edit.id)}{about} does not say how it was asked")
             else:
                 key = fact_key(case.relation, case.fact)
                 updates.put(key, Earlier(edit.id, case, change.target))

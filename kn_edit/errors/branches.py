@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
 _CLAIM = ("answer", "edit", "since")  # what one side says of a fact
@@ -129,7 +130,7 @@ class FactsDiffer(KnEditError):
 
 def _dated(answer: str, edit: str, since: str) -> str:
     """An answer with the edit that gave it, and the day."""
-    return f"{answer} (edit {edit[:12]}, {since[:10]})"
+    return f"{answer} (edit {short(edit)}, {since[:10]})"
 
 
 @dataclass
@@ -142,8 +143,8 @@ class ChoicesClash(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} changes {listed(self.facts, 3)} at once, so it cannot stay for "
-            f"one of them and go for another; choose the same for all of them"
+            f"edit {short(self.edit)} changes {listed(self.facts, 3)} at once, so it cannot stay "
+            f"for one of them and go for another; choose the same for all of them"
         )
 
 
@@ -157,8 +158,8 @@ class OnlyThere(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"no other branch or tag has {listed((edit[:12] for edit in self.edits), 4)} of branch "
-            f"{self.name!r}, so it stays"
+            f"no other branch or tag has {listed((short(edit) for edit in self.edits), 4)} of "
+            f"branch {self.name!r}, so it stays"
             + self.steps(
                 "`{merge:name}` takes its edits in",
                 "`{tag:name}` keeps them",

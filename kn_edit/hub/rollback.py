@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kn_edit.canonical import short
 from kn_edit.errors import NotPublished, RevisionNotFound
 from kn_edit.hub.client import Hub
 from kn_edit.hub.log import releases
@@ -25,7 +26,7 @@ def earlier(hub: Hub, branch: str, remote_branch: Place, to: str) -> NewRelease:
     if state is None or not {*state.files} <= tree.keys():
         raise NotPublished(hub.repo, to)
     files = {path: Earlier(tree[path], commit) for path in (*state.files, PUBLISHED)}
-    title = f"kn-edit: back to version {state.version[:12]}"
+    title = f"kn-edit: back to version {short(state.version)}"
     return NewRelease(state.version, state.form, title, files)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from kn_edit.canonical import short
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import versions
 
@@ -56,10 +57,10 @@ def place_of_child(connection: Connection, parent: str | None) -> Place:
     )
     row = connection.execute(query).first()
     if row is None or not isinstance(row.depth, int) or row.depth < 0:
-        raise DamagedRow(f"the depth of version {parent[:12]} is not told")
+        raise DamagedRow(f"the depth of version {short(parent)} is not told")
     place = place_below(parent, row.depth, row.jump_id)
     if not isinstance(place.jump, str):
-        raise DamagedRow(f"the jump of version {parent[:12]} leads nowhere")
+        raise DamagedRow(f"the jump of version {short(parent)} leads nowhere")
     return place
 
 

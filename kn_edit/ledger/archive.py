@@ -16,6 +16,7 @@ from typing import IO
 from sqlalchemy import Connection, select
 
 from kn_edit.atomic import place, scratch_folder, sync, taken_back
+from kn_edit.canonical import short
 from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
 from kn_edit.ledger.blob_store import MAX_BYTES, BlobStore
 from kn_edit.ledger.database import Database
@@ -187,7 +188,7 @@ def _take_delta(stream: IO[bytes], member: Member, file: Path, folder: Path) -> 
     target = folder / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
     if _copy(stream, member.size, target) != digest:
-        raise BackupDamaged(file, f"the delta of edit {digest[:12]} in it has other bytes")
+        raise BackupDamaged(file, f"the delta of edit {short(digest)} in it has other bytes")
     return digest
 
 

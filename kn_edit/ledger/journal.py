@@ -15,6 +15,7 @@ from itertools import islice
 
 from sqlalchemy import Connection, select
 
+from kn_edit.canonical import short
 from kn_edit.ledger.events import NO_REF
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.reading import all_refs, each_recipe, recipes_of
@@ -78,7 +79,7 @@ def started(branch: str) -> str:
 
 def made_at(version: str) -> str:
     """How the event of a new branch says at which version it was made."""
-    return f"at {version[:12]}"
+    return f"at {short(version)}"
 
 
 def steps(connection: Connection, branch: str, most: int | None = None) -> list[Step]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL, Connection
 
+from kn_edit.canonical import short
 from kn_edit.errors import (
     AlreadyThere,
     DifferentBase,
@@ -300,7 +301,7 @@ class Ledger:
             (record,) = reading.edit_records(connection, [id_], overlaps=False)
         _refuse(overlaps, allow_overlap)
         recipe = history.without(recipe, id_)
-        message = f"revert {id_[:12]} ({record.message})"
+        message = f"revert {short(id_)} ({record.message})"
         return self._plan(on, recipe, kind="revert", message=message, edit=id_, overlaps=overlaps)
 
     def plan_rewind(self, name: str, *, branch: str = "head") -> Advance:
@@ -309,7 +310,7 @@ class Ledger:
             on, _ = self._tip(connection, branch)
             target = names.find_version(connection, name)
             recipe = reading.recipe(connection, target)
-        return self._plan(on, recipe, kind="rewind", message=f"rewind to {target[:12]}")
+        return self._plan(on, recipe, kind="rewind", message=f"rewind to {short(target)}")
 
     def plan_compose(
         self, versions: Sequence[str], *, allow_overlap: bool = False, branch: str = "head"
@@ -319,7 +320,7 @@ class Ledger:
         No fact is looked at. Raises as `plan_join`.
         """
         sides = self.sides(versions, onto_head=len(versions) == 1, branch=branch)
-        message = f"compose {' '.join(version[:12] for version in sides.versions)}"
+        message = f"compose {' '.join(short(version) for version in sides.versions)}"
         recipe = history.composed(sides.recipes)
         return self.plan_join(sides, recipe, "compose", message, allow_overlap=allow_overlap)
 

@@ -9,6 +9,7 @@ from threading import Lock
 
 from sqlalchemy import Connection, Row, select, text
 
+from kn_edit.canonical import short
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import WIDTH, BadId, Recipe
 from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Span, Way, effect_of, joined
@@ -64,7 +65,7 @@ def proven(base: str, version: str, data: bytes) -> Recipe:
     """
     edits = as_recipe(base, data)
     if edits.version_id(base) != version:
-        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id")
+        raise DamagedRow(f"the edits of version {short(version)} are not those of its id")
     remember(base, version, edits)
     return edits
 
@@ -107,7 +108,9 @@ def way_back(connection: Connection, version: str) -> list[Hop]:
         rows = sorted(rows, key=lambda row: (row.depth, row.position or 0))
         return [_hop(id_, list(group)) for id_, group in groupby(rows, lambda row: row.id)]
     except (BadId, TypeError) as error:
-        raise DamagedRow(f"the edits of version {version[:12]} are not those of its id") from error
+        raise DamagedRow(
+            f"the edits of version {short(version)} are not those of its id"
+        ) from error
 
 
 def list_of(hops: Sequence[Hop]) -> bytes:
@@ -237,6 +240,8 @@ def _spans(connection: Connection) -> dict[str, Span]:
         try:
             effect = effect_in(row.dropped, row.appended)
         except BadId as error:
-            raise DamagedRow(f"the span of version {str(row.version_id)[:12]}: {error}") from error
+            raise DamagedRow(
+                f"the span of version {short(str(row.version_id))}: {error}"
+            ) from error
         spans[row.version_id] = Span(span_level(row.level), row.ancestor_id, effect)
     return spans

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kn_edit.atomic import make_folders, scratch_folder, sync, taken_back
+from kn_edit.canonical import short
 from kn_edit.errors import (
     BackupDamaged,
     KnEditError,
@@ -88,9 +89,9 @@ def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str,
     if faults:
         raise BackupDamaged(file, faults[0])
     if ids - digests:
-        raise BackupDamaged(file, f"it lacks the delta of edit {min(ids - digests)[:12]}")
+        raise BackupDamaged(file, f"it lacks the delta of edit {short(min(ids - digests))}")
     if digests - ids:
-        raise BackupDamaged(file, f"it holds a delta of no edit, {min(digests - ids)[:12]}")
+        raise BackupDamaged(file, f"it holds a delta of no edit, {short(min(digests - ids))}")
     sync(path)
     return head, tuple(edits)
 

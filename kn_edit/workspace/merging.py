@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
+from kn_edit.canonical import short
 from kn_edit.editing.requests import recorded_key
 from kn_edit.errors import ChoicesClash, FactsDiffer, require_known
 from kn_edit.ledger import Advance, EditRecord, Ledger
@@ -70,10 +71,10 @@ class Join:
     def _called(self, sides: Sides, *, onto_head: bool) -> list[str]:
         """What the sides are called."""
         names = [self.branch, *self.names] if onto_head else [*self.names]
-        return names if len(names) == len(sides.versions) else [v[:12] for v in sides.versions]
+        return names if len(names) == len(sides.versions) else [short(v) for v in sides.versions]
 
     def _message(self, sides: Sides, settled: Sequence[Settled]) -> str:
-        ids = (version[:12] for version in sides.versions)
+        ids = (short(version) for version in sides.versions)
         named = [shortened(name, MOST_WORDS) for name in self.names] if self.kind == MERGE else ids
         words = [shortened(str(each), MOST_WORDS) for each in settled[:MOST_TOLD]]
         rest = len(settled) - MOST_TOLD

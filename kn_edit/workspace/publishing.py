@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
+from kn_edit.canonical import short
 from kn_edit.checkpoints.folders import leads_outside
 from kn_edit.checkpoints.form import ExportForm, ExportOptions
 from kn_edit.checkpoints.materialise import digests
@@ -107,7 +108,7 @@ def push(
         weights = form.files(export, scratch)
         files = with_history(contents, form.name, weights, card(repo, contents, form, origin))
         count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
-        title = f"kn-edit: version {version.id[:12]} with {count}"
+        title = f"kn-edit: version {short(version.id)} with {count}"
         release = NewRelease(version.id, form.name, title, files)
         pushed = publish(hub, target, place(hub, target, who), release, progress)
     _note(ledger, pushed)
@@ -165,7 +166,7 @@ def _adopted(
         version=version_id(ledger.base.fingerprint, recipe),
         recipe=recipe,
         edits=fetched.edits,
-        message=f"pull {name} ({fetched.commit[:12]})",
+        message=f"pull {name} ({short(fetched.commit)})",
         branch=branch,
     )
     folded = digests(engine.shards, LoadedDeltas(there))
