@@ -23,6 +23,7 @@ PACKAGE = "kn_edit"
 MAY_IMPORT: dict[str, set[str]] = {
     "untrusted": set(),
     "canonical": set(),
+    "figures": set(),
     "later": set(),
     "plugins": set(),
     "atomic": set(),
@@ -81,6 +82,7 @@ FOR_EVERYONE = {
     "credentials",
     "tensor_header",
     "seeds",
+    "figures",
 }
 
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.

@@ -18,9 +18,10 @@ from kn_edit.cli.output import Output
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
-from kn_edit.cli.tables import count, pairs
+from kn_edit.cli.tables import pairs
 from kn_edit.cli.types import USER_PATH
 from kn_edit.errors import LedgerDamaged, Unsound, worded
+from kn_edit.figures import count
 from kn_edit.workspace import Workspace, to_json
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
 

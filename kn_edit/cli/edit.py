@@ -32,6 +32,7 @@ from kn_edit.cli.output import Output
 from kn_edit.cli.progress import roughly
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.errors import Advice, GateFailed, KnEditError, NoTarget, SameAnswer
+from kn_edit.figures import count
 from kn_edit.workspace import (
     Case,
     Edited,
@@ -124,8 +125,7 @@ def update(
         )
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
-            rows_text = "1 row" if len(remaining) == 1 else f"{len(remaining)} rows"
-            tell_forecast(seconds * len(remaining), rows_text, output)
+            tell_forecast(seconds * len(remaining), count(len(remaining), "row"), output)
         with advised():
             update_rows(batch, workspace, output, seconds)
     else:

@@ -15,7 +15,6 @@ from kn_edit.cli.tables import (
     MOST_ROWS,
     Parts,
     answer_cell,
-    count,
     fitted,
     headings,
     pairs,
@@ -26,6 +25,7 @@ from kn_edit.cli.tables import (
     wrapped,
 )
 from kn_edit.evaluation.metric import headline, in_columns, measured_of_updates
+from kn_edit.figures import count
 from kn_edit.workspace import Edited
 from kn_edit.workspace.batch import RowResult
 

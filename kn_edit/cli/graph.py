@@ -14,7 +14,8 @@ from rich.text import Text
 from kn_edit.canonical import short
 from kn_edit.cli import terminal
 from kn_edit.cli.records import OVERRULED
-from kn_edit.cli.tables import Parts, fitted, moment, safe
+from kn_edit.cli.tables import Parts, fitted, safe
+from kn_edit.figures import moment
 from kn_edit.workspace import Step
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8  # where the line of a cell leads to

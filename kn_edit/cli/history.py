@@ -15,8 +15,8 @@ from kn_edit.cli.many import MOST_OVERLAPS
 from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
-from kn_edit.cli.tables import count
 from kn_edit.errors import listed
+from kn_edit.figures import count
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import EditRecord, Step, VersionRecord, Workspace, to_json
 

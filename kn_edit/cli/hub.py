@@ -15,7 +15,7 @@ from kn_edit.cli.options import output_options, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import StoppedOnTheWay
-from kn_edit.cli.tables import count
+from kn_edit.figures import count
 from kn_edit.workspace import Workspace, to_json
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from kn_edit.cli.options import grouped
 from kn_edit.cli.output import Output
 from kn_edit.credentials import tokens_in_use
 from kn_edit.errors import Advice, FactsDiffer, SlotOverlap
+from kn_edit.figures import moment
 from kn_edit.safetext import shown
 from kn_edit.workspace import Claim, FactConflict, VersionRecord
 
@@ -132,7 +133,7 @@ def _chosen(text: str) -> str:
 
 
 def _claimed(claim: Claim) -> str:
-    when = claim.since[:16].replace("T", " ")
+    when = moment(claim.since)
     return f"{_safe(claim.answer_text)}  (edit {short(claim.edit)}, {when} UTC)"
 
 

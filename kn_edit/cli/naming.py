@@ -15,6 +15,7 @@ from kn_edit.cli.many import tell_notes
 from kn_edit.cli.options import Option, grouped
 from kn_edit.cli.output import Output
 from kn_edit.cli.types import USER_PATH
+from kn_edit.figures import count
 from kn_edit.workspace import Case, Relation, Workspace, bundled, case_of, load_relation, read_cases
 
 MOST_NOTES = 4  # of one kind, before they are counted
@@ -152,10 +153,11 @@ fact_options = grouped(
 
 def tell_passed_over(workspace: Workspace, relation: Relation, output: Output) -> None:
     """Notice the templates that the model cannot be asked."""
-    count = workspace.passed_over(relation)
-    if count:
-        templates = "1 template" if count == 1 else f"{count} templates"
-        output.notice(f"{templates} of {relation.name} left out: words follow the [Y]")
+    templates = workspace.passed_over(relation)
+    if templates:
+        output.notice(
+            f"{count(templates, 'template')} of {relation.name} left out: words follow the [Y]"
+        )
 
 
 def tell_how_asked(workspace: Workspace, cases: Sequence[Case], output: Output) -> None:

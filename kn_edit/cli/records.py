@@ -13,10 +13,8 @@ from kn_edit.cli.tables import (
     MOST_ROWS,
     Parts,
     answer_cell,
-    count,
     fitted,
     headings,
-    moment,
     neurons,
     pairs,
     safe,
@@ -25,6 +23,7 @@ from kn_edit.cli.tables import (
     wrapped,
 )
 from kn_edit.evaluation.metric import headline, metrics
+from kn_edit.figures import count, moment
 from kn_edit.neuron import NeuronId, whole_layer
 from kn_edit.workspace import (
     Blame,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kn_edit.canonical import short
 from kn_edit.errors import KnEditError
+from kn_edit.figures import count
 
 if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
@@ -110,7 +111,7 @@ class Before:
         ]
         gone = self.files - now.files
         if gone > 0 and not done:
-            done.append("1 file was removed" if gone == 1 else f"{gone} files were removed")
+            done.append(f"{count(gone, 'file')} {'was' if gone == 1 else 'were'} removed")
         return done
 
 

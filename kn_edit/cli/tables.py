@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kn_edit.evaluation.metric import in_columns
+from kn_edit.figures import count
 from kn_edit.neuron import NeuronId
 from kn_edit.safetext import escaped, shortened
 from kn_edit.workspace.to_json import evaluated
@@ -37,15 +38,6 @@ class SafeTable(Table):
 def headings() -> tuple[str, ...]:
     """The headings of the metrics with a column in tables of many, aligned to the right."""
     return tuple(f">{metric.column}" for metric in in_columns())
-
-
-def moment(text: str) -> str:
-    """A recorded moment, UTC, to the minute."""
-    return text[:16].replace("T", " ")
-
-
-def count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def table(*columns: str, head: bool = True) -> Table:

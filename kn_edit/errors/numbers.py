@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError
 from kn_edit.errors.remedies import phrase
+from kn_edit.figures import count
 from kn_edit.safetext import escaped, shortened
 
 REVERT = "or take the edit that did it back (`{log}`, then `{revert:=EDIT}`)"
@@ -106,7 +107,7 @@ class ChangeOutOfRange(KnEditError):
     advice: str = phrase("use a smaller {scale}, or the calibrated method")
 
     def __str__(self) -> str:
-        slots = "1 value slot" if self.slots == 1 else f"{self.slots} value slots"
+        slots = count(self.slots, "value slot")
         return (
             f"the change that was computed {self.problem} in {slots}, so nothing was recorded; "
             f"{self.advice}"

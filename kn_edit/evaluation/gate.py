@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kn_edit.errors import require_number
+from kn_edit.figures import count
 
 if TYPE_CHECKING:
     from kn_edit.evaluation.metrics import Metrics
@@ -52,15 +53,15 @@ class Gate:
         )
 
 
-def not_numbers(count: int, prompt_count: int, before: float, after: float) -> tuple[str, ...]:
+def not_numbers(nan_prompts: int, prompts: int, before: float, after: float) -> tuple[str, ...]:
     """Why an edit is not to be recorded even where the user accepts it: its answers are NaN.
 
-    count: of the prompts asked afterwards, whose answer is NaN
+    nan_prompts: of the prompts asked afterwards, those whose answer is NaN
     before, after: perplexity on neutral text; NaN before where the model cannot be asked any
     """
-    if count:
-        prompts = "1 prompt" if prompt_count == 1 else f"{prompt_count} prompts"
-        return (f"the edited model's answers are not numbers (NaN) on {count} of {prompts}",)
+    if nan_prompts:
+        share = f"{nan_prompts} of {count(prompts, 'prompt')}"
+        return (f"the edited model's answers are not numbers (NaN) on {share}",)
     if math.isfinite(before) and not math.isfinite(after):
         return ("the edited model's perplexity on neutral text is not a finite number",)
     return ()

@@ -26,6 +26,7 @@ from kn_edit.evaluation.section import Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate
 from kn_edit.experiments.scaling import FACTORS
 from kn_edit.facts import Case
+from kn_edit.figures import moment
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neuron import NeuronId
@@ -147,7 +148,7 @@ def _list(edits: Sequence[EditRecord], hidden: int) -> Section:
             edit.method,
             str(len(edit.neurons)),
             *_of_columns(edit.metrics),
-            _moment(edit.created),
+            moment(edit.created),
         )
         for edit in edits
     )
@@ -227,7 +228,7 @@ def _figures(evaluation: Evaluation) -> Section:
 def _history(steps: Sequence[Step]) -> Section:
     rows = tuple(
         (
-            _moment(step.created),
+            moment(step.created),
             step.kind,
             short(step.version),
             str(len(step.edits)),
@@ -330,8 +331,3 @@ def _top(answer: Assessment) -> str:
 def _share(value: object, digits: int = 2) -> str:
     """A figure; nothing for what is none, as other people's records may hold."""
     return f"{value:.{digits}f}" if isinstance(value, (int, float)) else ""
-
-
-def _moment(text: str) -> str:
-    """A recorded moment, UTC, to the minute."""
-    return text[:16].replace("T", " ")

@@ -12,6 +12,7 @@ from kn_edit.canonical import short
 from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
 from kn_edit.evaluation.metric import METRICS, headline, in_columns, metrics
+from kn_edit.figures import count
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
 from kn_edit.ledger.records import EditRecord, FactChange
@@ -125,8 +126,7 @@ def _task(version: Version) -> tuple[str, str]:
 
 def _summary(version: Version, form: ExportForm, origin: Origin) -> str:
     base = _base(version, origin)
-    count = len(version.edits)
-    edits = "no edit" if not count else "1 edit" if count == 1 else f"{count} edits"
+    edits = count(len(version.edits), "edit") if version.edits else "no edit"
     return (
         f"{base} with {edits}, made with kn-edit: facts were changed by {_changed(version.edits)}, "
         f"and every other weight is as it was. {form.holds}\n\n"

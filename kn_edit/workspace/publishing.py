@@ -17,6 +17,7 @@ from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted, reason_of
+from kn_edit.figures import count
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, license_of
 from kn_edit.hub.client import Hub, connected
 from kn_edit.hub.contents import CARD, Version, check_version, with_history
@@ -107,8 +108,7 @@ def push(
         origin = _origin(engine, settings.license)
         weights = form.files(export, scratch)
         files = with_history(contents, form.name, weights, card(repo, contents, form, origin))
-        count = "1 edit" if len(edits) == 1 else f"{len(edits)} edits"
-        title = f"kn-edit: version {short(version.id)} with {count}"
+        title = f"kn-edit: version {short(version.id)} with {count(len(edits), 'edit')}"
         release = NewRelease(version.id, form.name, title, files)
         pushed = publish(hub, target, place(hub, target, who), release, progress)
     _note(ledger, pushed)
