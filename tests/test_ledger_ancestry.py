@@ -8,13 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ledgers import about, delta_of, new_ledger, open_ledger
+from ledgers import FINGERPRINT, about, delta_of, new_ledger, open_ledger
 from mutations import lax
 from old_ledgers import SCHEMAS, old_ledger
 
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import LedgerDamaged
-from kn_edit.ledger import Advance, Ledger, NewEdit, ancestry
+from kn_edit.ledger import Advance, Ledger, NewEdit, ancestry, membership
 
 POOL = {
     delta.id: delta
@@ -118,6 +118,57 @@ def test_an_upgrade_gives_every_version_its_place(schema, tmp_path):
         put(ledger, delta_of((0, 5), value=50.0))
         assert ledger.check() == []
     assert rows(tmp_path, "SELECT count(*) FROM versions WHERE depth IS NULL") == [(0,)]
+
+
+# --- what is told without lists ------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(wild):
+    """The random history, and a connection to it."""
+    with open_ledger(wild) as ledger, ledger._database.reading() as connection:
+        yield ledger, connection
+
+
+def test_versions_above_are_found_at_any_depth(wild, reading):
+    _, connection = reading
+    parents = parents_in(wild)
+    for version in parents:
+        line = line_of(version, parents)[::-1]
+        for depths in (range(len(line)), [0], [len(line) - 1], range(0, len(line), 3)):
+            found = ancestry.at_depths(connection, version, depths)
+            assert found == {depth: line[depth] for depth in depths}
+
+
+def test_two_versions_meet_at_the_deepest_one_above_both(wild, reading):
+    _, connection = reading
+    parents = parents_in(wild)
+    draw = random.Random(3)
+    depths = set()
+    for _ in range(400):
+        a, b = draw.choice([*parents]), draw.choice([*parents])
+        above_a = line_of(a, parents)
+        meeting = next((each for each in line_of(b, parents) if each in above_a), None)
+        assert ancestry.meeting(connection, a, b) == meeting
+        depths.add(meeting and parents_depth(meeting, parents))
+    assert len(depths) > 8 and None in depths
+
+
+def parents_depth(version: str, parents: dict[str, str | None]) -> int:
+    return len(line_of(version, parents)) - 1
+
+
+@pytest.mark.parametrize("most", [10**6, 20, 1])
+def test_members_are_those_edits_of_a_list_in_its_order(wild, reading, most, monkeypatch):
+    monkeypatch.setattr(membership, "_MOST_CHANGES", most)
+    ledger, connection = reading
+    draw = random.Random(5)
+    for version in parents_in(wild):
+        edits = ledger.version(version).edits
+        for count in (1, 3, 12, len(POOL)):
+            wanted = draw.sample([*POOL], count)
+            found = membership.members(connection, FINGERPRINT, version, wanted)
+            assert found == tuple(edit for edit in edits if edit in wanted)
 
 
 DAMAGES = (

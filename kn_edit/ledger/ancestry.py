@@ -8,14 +8,61 @@ alone, as in the skew-binary lists of Myers (1983): to any version above, `n` st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, TextClause, select, text
 
 from kn_edit.canonical import short
+from kn_edit.ledger.parts import chunks
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import versions
+
+_MOST_STEPS = 256  # more than lead to any depth, or from one wanted depth to the next
+_DEPTHS_AT_ONCE = 64
+
+# From a version up through the wanted depths: by its jump, unless that leads beyond the next one,
+# else by its parent. Depths fall with every step, so that a damaged ledger is not followed in a
+# circle, and the steps are counted.
+_UP = """
+    WITH RECURSIVE wanted (depth) AS (VALUES {depths}),
+    way (id, depth, parent_id, jump_id, goal, step) AS (
+        SELECT id, depth, parent_id, jump_id,
+            (SELECT max(w.depth) FROM wanted w WHERE w.depth < versions.depth), 0
+        FROM versions WHERE id = :version
+        UNION ALL
+        SELECT up.id, up.depth, up.parent_id, up.jump_id,
+            CASE WHEN up.depth > way.goal THEN way.goal
+            ELSE (SELECT max(w.depth) FROM wanted w WHERE w.depth < up.depth) END,
+            CASE WHEN up.depth > way.goal THEN way.step + 1 ELSE 0 END
+        FROM way LEFT JOIN versions jump ON jump.id = way.jump_id
+        JOIN versions up ON up.id =
+            CASE WHEN jump.depth >= way.goal THEN way.jump_id ELSE way.parent_id END
+        WHERE up.depth < way.depth AND way.step < {most_steps}
+    )
+    SELECT way.id, way.depth FROM way JOIN wanted ON wanted.depth = way.depth
+"""
+
+# From two versions of one depth up to the first one that both have above them, or both are.
+_MEETING = text(
+    f"""
+    WITH RECURSIVE way (a, b, depth, a_up, b_up, step) AS (
+        SELECT a.id, b.id, a.depth,
+            CASE WHEN a.jump_id = b.jump_id THEN a.parent_id ELSE a.jump_id END,
+            CASE WHEN a.jump_id = b.jump_id THEN b.parent_id ELSE b.jump_id END, 0
+        FROM versions a, versions b WHERE a.id = :a AND b.id = :b AND a.depth = b.depth
+        UNION ALL
+        SELECT a.id, b.id, a.depth,
+            CASE WHEN a.jump_id = b.jump_id THEN a.parent_id ELSE a.jump_id END,
+            CASE WHEN a.jump_id = b.jump_id THEN b.parent_id ELSE b.jump_id END, way.step + 1
+        FROM way JOIN versions a ON a.id = way.a_up JOIN versions b ON b.id = way.b_up
+        WHERE way.a <> way.b AND a.depth < way.depth AND b.depth = a.depth
+            AND way.step < {_MOST_STEPS}
+    )
+    SELECT a, b, depth FROM way ORDER BY step DESC LIMIT 1
+    """
+)
 
 
 @dataclass(frozen=True)
@@ -83,3 +130,53 @@ def misplaced(connection: Connection) -> Iterator[str]:
             yield id_
         below = place_below(id_, place.depth, places[place.jump].jump)
         waiting += [(child, below) for child in children.get(id_, ())]
+
+
+def depth_of(connection: Connection, version: str) -> int:
+    """How many versions are above a version. Raises DamagedRow."""
+    depth = connection.execute(select(versions.c.depth).where(versions.c.id == version)).scalar()
+    if not isinstance(depth, int) or depth < 0:
+        raise DamagedRow(f"the depth of version {version[:12]} is not told")
+    return depth
+
+
+def at_depths(connection: Connection, version: str, depths: Collection[int]) -> dict[int, str]:
+    """The version at each of these depths above a version, or that one itself, by depth.
+
+    depths: none is larger than that of the version. Raises DamagedRow.
+    """
+    ids: dict[int, str] = {}
+    start = version
+    # From the deepest on, so that each part goes on from where the one before has come to.
+    for part in chunks(sorted(set(depths), reverse=True), _DEPTHS_AT_ONCE):
+        values = {f"d{place}": depth for place, depth in enumerate(part)}
+        rows = connection.execute(_up(len(part)), {**values, "version": start})
+        ids |= {row.depth: row.id for row in rows}
+        if not ids.keys() >= {*part}:
+            raise DamagedRow(f"the versions above version {version[:12]} are not told")
+        start = ids[part[-1]]
+    return ids
+
+
+def meeting(connection: Connection, a: str, b: str) -> str | None:
+    """The deepest version that two versions both have above them, or are; None: there is none.
+
+    Raises DamagedRow.
+    """
+    depth_a, depth_b = depth_of(connection, a), depth_of(connection, b)
+    depth = min(depth_a, depth_b)
+    a = at_depths(connection, a, [depth])[depth]
+    b = at_depths(connection, b, [depth])[depth]
+    row = connection.execute(_MEETING, {"a": a, "b": b}).one()
+    if row.a == row.b:
+        return str(row.a)
+    if row.depth == 0:  # they begin with other lists
+        return None
+    raise DamagedRow(f"the versions above version {a[:12]} are not told")
+
+
+@cache
+def _up(count: int) -> TextClause:
+    """The query for so many wanted depths."""
+    depths = ", ".join(f"(:d{place})" for place in range(count))
+    return text(_UP.format(depths=depths, most_steps=_MOST_STEPS))
