@@ -1,13 +1,18 @@
-"""Space and time of a ledger with few edits and with many, all in one line.
+"""Time and space of a ledger with few edits and with many, all in one line.
 
-    python benchmarks/ledger.py [--edits 1000 100000] [--repeat 15] [--folder DIR] [--json FILE]
+    python benchmarks/ledger.py [--edits 1000 100000] [--repeat 9] [--folder DIR] [--json FILE]
+        [--write docs/performance.md]
 
-Each edit adds to one value slot, and five edits share each slot. A version touches 12 tensors. The
-ledgers are filled by the functions that record an edit, 500 in one transaction; what is measured
-goes through the public verbs of a ledger. Every figure is the median of the repetitions, in
-milliseconds of the processor: `opened` with a ledger that is opened for it and knows no list yet,
-`again` with one that stays open. `--folder` may lie in memory, as waiting for a disk is no part of
-it. Filling takes 10 ms an edit, so a quarter of an hour for 100,000.
+The ledgers are filled through the public interface, an edit at a time, each in a transaction of its
+own (`Ledger.plan_edit`, `Ledger.advance`). Each edit adds to one value slot, and five edits share
+each slot. A version touches 12 tensors. What is measured are the public verbs of `Ledger`, and the
+commands `log`, `show` and `blame`: both sizes in turns, in one run. Every figure is the median of
+the repetitions, in milliseconds of the processor: `opened` with a ledger that is opened for it and
+knows no list yet, `again` with one that stays open.
+
+`--folder` keeps the filled ledgers there, and takes them from there the next time; it may lie in
+memory, as waiting for a disk is no part of what is measured. `--write` puts the tables into a page,
+between its marks.
 """
 
 from __future__ import annotations
@@ -16,10 +21,13 @@ import argparse
 import hashlib
 import json
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -27,18 +35,18 @@ from statistics import median
 import torch
 
 from kn_edit.edits.delta import BaseRef, Delta, Mode, SlotChanges
-from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, lists, writing
-from kn_edit.ledger.history import version_id
+from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, lists
 from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
-from kn_edit.ledger.recipes import Recipe
 from kn_edit.neuron import NeuronId
 
 TENSORS = tuple(f"model.layers.{layer}.mlp.down_proj.weight" for layer in range(12))
 FINGERPRINT = "f" * 64
 BASE = BaseRecord("demo", None, None, FINGERPRINT, "/models/demo", "llama", "bfloat16")
 SHARING = 5  # edits of a slot
-AT_ONCE = 500  # edits of a transaction
-MOMENT = "2026-01-01T00:00:00+00:00"
+SIDES = 64  # versions with three edits of their own, for `compose`
+FILLED = "filled.json"  # beside a ledger: what filling it took
+MARKS = ("<!-- ledger: begin -->", "<!-- ledger: end -->")
+COMMAND = Path(__file__).with_name("ledger_command.py")
 
 
 class Line:
@@ -81,93 +89,92 @@ class Line:
         self.digests[tensor] = hashlib.sha256(f"{version} {tensor}".encode()).hexdigest()
         return dict(self.digests)
 
+    def record(self, ledger: Ledger, number: int) -> None:
+        """Record an edit, as an update does."""
+        edit = self.edit(number)
+        plan = ledger.plan_edit(edit.delta, "update", edit.message)
+        ledger.advance(plan, self.digests_with(edit, plan.version), edit=edit)
+
+
+@dataclass
+class Bench:
+    """A filled ledger that is measured.
+
+    bytes: of its database when it was filled; filling: milliseconds of the processor for an edit
+    next: the number of the next edit that is new to it
+    """
+
+    folder: Path
+    line: Line
+    bytes: int = 0
+    filling: float = 0.0
+    parts: dict[str, int] = field(default_factory=dict)
+    next: int = 0
+
+    def opened(self) -> Ledger:
+        return open_in_folder(self.folder, clock=now)
+
 
 def now() -> datetime:
-    return datetime.fromisoformat(MOMENT).astimezone(UTC)
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def filled(place: Path, edits: int) -> Bench:
+    """A ledger with so many edits in a folder of its own, filled unless it is there already."""
+    bench = Bench(place / f"ledger-{edits}" / ".kn-edit", Line(edits))
+    note = bench.folder.parent / FILLED
+    if not note.exists():
+        start = time.process_time()
+        fill(bench.folder, bench.line)
+        bench.filling = 1000 * (time.process_time() - start) / edits
+        bench.bytes = (bench.folder / "ledger.db").stat().st_size
+        bench.parts = {name: round(size / edits) for name, size in bytes_of(bench.folder).items()}
+        side_versions(bench)
+        bench.next = edits + 1_000_000
+        save(bench, note)
+    stored = json.loads(note.read_text())
+    bench.bytes, bench.filling = stored["bytes"], stored["filling"]
+    bench.parts, bench.next = stored["parts"], stored["next"]
+    with bench.opened() as ledger:
+        bench.line.digests = dict(ledger.version("end").digests)
+        go_to(ledger, "end")
+    per_edit, cost = bench.bytes / edits, bench.filling
+    print(f"{edits:,} edits: {per_edit:,.0f} bytes and {cost:.1f} ms each", flush=True)
+    return bench
+
+
+def save(bench: Bench, note: Path) -> None:
+    told = {name: getattr(bench, name) for name in ("bytes", "filling", "parts", "next")}
+    note.write_text(json.dumps(told))
 
 
 def fill(folder: Path, line: Line) -> None:
-    """Record the edits of a line, many in one transaction."""
+    """Record the edits of a line, one after the other."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
     with create_in_folder(folder, BASE, clock=now) as ledger:
-        head = ledger.head()
-        version, recipe = head.id, Recipe(head.edits)
-        for first in range(0, line.edits, AT_ONCE):
-            edits = [line.edit(n) for n in range(first, min(first + AT_ONCE, line.edits))]
-            for edit in edits:
-                path = ledger.blobs.path(edit.delta.id)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(edit.delta.to_bytes())
-            with ledger._database.writing() as connection:
-                for edit in edits:
-                    recipe = recipe.appended((edit.delta.id,))
-                    new, id_ = version_id(FINGERPRINT, recipe), edit.delta.id
-                    plan = Advance("update", new, recipe, (version,), version, edit.message, id_)
-                    digests = line.digests_with(edit, new)
-                    writing.add_edit(connection, edit, MOMENT)
-                    writing.add_version(connection, plan, digests, FINGERPRINT, MOMENT)
-                    writing.add_evaluation(connection, new, edit, MOMENT)
-                    writing.move_branch(connection, plan, MOMENT)
-                    version = new
+        for number in range(line.edits):
+            line.record(ledger, number)
+            if number % 10_000 == 9_999:
+                print(f"  {number + 1:,} edits, {time.process_time():,.0f} s", flush=True)
+        ledger.tag("end")
 
 
-Verb = Callable[[Ledger, int], object]
-
-
-def verbs(line: Line) -> dict[str, Verb]:
-    """What is measured, each by a function of the ledger and the number of the repetition."""
-    last = line.edits - 1
-
-    def record(ledger: Ledger, number: int) -> object:
-        edit = line.edit(next(numbers))
-        plan = ledger.plan_edit(edit.delta, "update", edit.message)
-        return ledger.advance(plan, line.digests_with(edit, plan.version), edit=edit)
-
-    def move(ledger: Ledger, plan: Advance) -> object:
-        digests = {name: hashlib.sha256(plan.version.encode()).hexdigest() for name in TENSORS}
-        return ledger.advance(plan, digests)
-
-    def revert(ledger: Ledger, number: int) -> object:
-        id_ = line.edit(last - 3 - number).delta.id
-        return move(ledger, ledger.plan_revert(id_, allow_overlap=True))
-
-    def revert_first(ledger: Ledger, number: int) -> object:
-        id_ = line.edit(number).delta.id
-        return move(ledger, ledger.plan_revert(id_, allow_overlap=True))
-
-    def compose(ledger: Ledger, number: int) -> object:
-        return move(ledger, ledger.plan_compose([f"few-{number}"], allow_overlap=True))
-
-    def diff(ledger: Ledger, number: int) -> object:
-        return ledger.diff(ledger.log(4)[-1].version, "head")
-
-    numbers = iter(range(line.edits + 1_000_000, line.edits + 2_000_000))
-    return {
-        "log, 20 moves": lambda ledger, number: ledger.log(20),
-        "show an edit": lambda ledger, number: ledger.edit(line.edit(last - number).delta.id),
-        "blame": lambda ledger, number: ledger.blame(line.slot(7 + number)),
-        "tag": lambda ledger, number: ledger.tag(f"tag-{time.time_ns()}"),
-        "record an edit": record,
-        "compose with 3 edits": compose,
-        "revert a late edit": revert,
-        "diff of 3 edits": diff,
-        "the list of the head": lambda ledger, number: tuple(ledger.head().edits),
-        "revert an early edit": revert_first,
-    }
-
-
-def side_versions(folder: Path, line: Line, count: int) -> None:
-    """Tags of versions with three edits of their own, for `compose`."""
-    with open_in_folder(folder, clock=now) as ledger:
-        head = ledger.head().id
-        for number in range(count):
-            start = line.edits + 100_000 + 3 * number
+def side_versions(bench: Bench) -> None:
+    """Tags of versions with three edits of their own, for `compose`; the head is as before."""
+    with bench.opened() as ledger:
+        for number in range(SIDES):
+            start = bench.line.edits + 100_000 + 3 * number
             go_to(ledger, "base")
-            for edit in map(line.edit, range(start, start + 3)):
+            for edit in map(bench.line.edit, range(start, start + 3)):
                 plan = ledger.plan_edit(edit.delta, "update", edit.message)
-                digests = {TENSORS[0]: hashlib.sha256(plan.version.encode()).hexdigest()}
-                ledger.advance(plan, digests, edit=edit)
+                ledger.advance(plan, made_up(plan, TENSORS[:1]), edit=edit)
             ledger.tag(f"few-{number}")
-        go_to(ledger, head)
+        go_to(ledger, "end")
+
+
+def made_up(plan: Advance, tensors: Sequence[str] = TENSORS) -> dict[str, str]:
+    digest = hashlib.sha256(plan.version.encode()).hexdigest()
+    return dict.fromkeys(tensors, digest)
 
 
 def go_to(ledger: Ledger, version: str) -> None:
@@ -176,22 +183,114 @@ def go_to(ledger: Ledger, version: str) -> None:
         ledger.advance(plan, ledger.version(version).digests)
 
 
-def measured(folder: Path, line: Line, repeat: int) -> Iterator[tuple[str, float, float]]:
-    """The name of each verb, and the milliseconds that it takes opened for it and again."""
-    for name, verb in verbs(line).items():
-        opened, again = [], []
+Verb = Callable[[Bench, Ledger, int], object]
+
+
+def move(ledger: Ledger, plan: Advance) -> object:
+    return ledger.advance(plan, made_up(plan))
+
+
+def record(bench: Bench, ledger: Ledger, number: int) -> object:
+    bench.next += 1
+    return bench.line.record(ledger, bench.next)
+
+
+def revert_late(bench: Bench, ledger: Ledger, number: int) -> object:
+    id_ = bench.line.edit(bench.line.edits - 20 - number).delta.id
+    return move(ledger, ledger.plan_revert(id_, allow_overlap=True))
+
+
+def revert_early(bench: Bench, ledger: Ledger, number: int) -> object:
+    id_ = bench.line.edit(number).delta.id
+    return move(ledger, ledger.plan_revert(id_, allow_overlap=True))
+
+
+def compose(bench: Bench, ledger: Ledger, number: int) -> object:
+    return move(ledger, ledger.plan_compose([f"few-{number}"], allow_overlap=True))
+
+
+def show(bench: Bench, ledger: Ledger, number: int) -> object:
+    return ledger.edit(bench.line.edit(bench.line.edits - 1 - number).delta.id)
+
+
+VERBS: dict[str, Verb] = {
+    "log, 20 moves": lambda bench, ledger, number: ledger.log(20),
+    "show an edit": show,
+    "blame": lambda bench, ledger, number: ledger.blame(bench.line.slot(7 + number)),
+    "tag": lambda bench, ledger, number: ledger.tag(f"tag-{time.time_ns()}"),
+    "record an edit": record,
+    "compose with 3 edits": compose,
+    "revert a late edit": revert_late,
+    "revert an early edit": revert_early,
+    "diff of 3 edits": lambda bench, ledger, number: ledger.diff(ledger.log(4)[-1].version, "head"),
+    "the list of the head": lambda bench, ledger, number: tuple(ledger.head().edits),
+}
+MOVES = ("record an edit", "compose with 3 edits", "revert a late edit", "revert an early edit")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Milliseconds of the processor that a verb takes, by the number of edits of the ledger."""
+
+    verb: str
+    opened: dict[int, float]
+    again: dict[int, float]
+
+
+def measured(benches: Sequence[Bench], repeat: int) -> Iterator[Figure]:
+    """What each verb takes, both sizes in turns."""
+    for name, verb in VERBS.items():
+        opened: dict[int, list[float]] = {bench.line.edits: [] for bench in benches}
+        again: dict[int, list[float]] = {bench.line.edits: [] for bench in benches}
         for number in range(repeat):
-            lists.forget()
-            start = time.process_time()
-            with open_in_folder(folder, clock=now) as ledger:
-                verb(ledger, number)
-                opened.append(time.process_time() - start)
-        with open_in_folder(folder, clock=now) as ledger:
-            for number in range(repeat):
+            for bench in benches:
+                lists.forget()
                 start = time.process_time()
-                verb(ledger, repeat + number)
-                again.append(time.process_time() - start)
-        yield name, 1000 * median(opened), 1000 * median(again)
+                with bench.opened() as ledger:
+                    verb(bench, ledger, number)
+                    opened[bench.line.edits].append(time.process_time() - start)
+        with ExitStack() as stack:
+            ledgers = [stack.enter_context(bench.opened()) for bench in benches]
+            for number in range(repeat, 2 * repeat):
+                for bench, ledger in zip(benches, ledgers, strict=True):
+                    start = time.process_time()
+                    verb(bench, ledger, number)
+                    again[bench.line.edits].append(time.process_time() - start)
+        if name in MOVES:
+            for bench in benches:
+                with bench.opened() as ledger:
+                    go_to(ledger, "end")
+        figure = Figure(name, medians(opened), medians(again))
+        print(f"  {name:22} {figure.opened} opened, {figure.again} again", flush=True)
+        yield figure
+
+
+def medians(times: dict[int, list[float]]) -> dict[int, float]:
+    return {edits: round(1000 * median(each), 2) for edits, each in times.items()}
+
+
+def commands(benches: Sequence[Bench], repeat: int) -> Iterator[Figure]:
+    """What commands take once their modules are there: each in a process that imports no torch."""
+    for name in ("log", "show", "blame"):
+        times: dict[int, list[float]] = {bench.line.edits: [] for bench in benches}
+        for number in range(repeat):
+            for bench in benches:
+                arguments = {
+                    "log": ["log", "-n", "20"],
+                    "show": ["show", bench.line.edit(bench.line.edits - 1 - number).delta.id],
+                    "blame": ["blame", str(bench.line.slot(7 + number))],
+                }[name]
+                workspace = ["--workspace", str(bench.folder.parent)]
+                done = subprocess.run(
+                    [sys.executable, str(COMMAND), *arguments, *workspace],
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
+                times[bench.line.edits].append(json.loads(done.stdout)["seconds"])
+        figure = Figure(f"`kn-edit {name}`", medians(times), {})
+        print(f"  {figure.verb:22} {figure.opened}", flush=True)
+        yield figure
 
 
 def bytes_of(folder: Path) -> dict[str, int]:
@@ -201,35 +300,64 @@ def bytes_of(folder: Path) -> dict[str, int]:
         return dict(plain.execute(query))
 
 
-def measure(edits: int, repeat: int, place: Path | None) -> dict[str, object]:
-    with tempfile.TemporaryDirectory(dir=place) as temporary:
-        folder, line = Path(temporary) / ".kn-edit", Line(edits)
-        start = time.process_time()
-        fill(folder, line)
-        filling = 1000 * (time.process_time() - start) / edits
-        size = (folder / "ledger.db").stat().st_size
-        print(
-            f"{edits:,} edits: {size / edits:,.0f} bytes an edit, filled in {filling:.1f} ms each"
-        )
-        parts = {name: round(size / edits) for name, size in bytes_of(folder).items()}
-        side_versions(folder, line, 2 * repeat)
-        times = {}
-        for name, opened, again in measured(folder, line, repeat):
-            times[name] = {"opened": round(opened, 2), "again": round(again, 2)}
-            print(f"  {name:24} {opened:8.1f} ms opened {again:8.1f} ms again", flush=True)
-    return {"edits": edits, "bytes": size, "bytes an edit of": parts, "milliseconds": times}
+def tables(benches: Sequence[Bench], figures: Sequence[Figure]) -> str:
+    """The figures as tables of a page."""
+    few, many = benches[0].line.edits, benches[-1].line.edits
+    lines = [
+        f"| | {few:,} edits, opened | {many:,} | | {few:,} edits, again | {many:,} | |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for figure in figures:
+        cells = [*_cells(figure.opened, few, many), *_cells(figure.again, few, many)]
+        lines.append(f"| {figure.verb} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"| | {few:,} edits | {many:,} edits |",
+        "|---|---|---|",
+        _row("the database, an edit", [f"{b.bytes / b.line.edits:,.0f} bytes" for b in benches]),
+        _row("filling it, an edit", [f"{b.filling:.1f} ms" for b in benches]),
+    ]
+    return "\n".join(lines)
+
+
+def _cells(times: dict[int, float], few: int, many: int) -> list[str]:
+    if not times:
+        return ["", "", ""]
+    return [f"{times[few]:.1f}", f"{times[many]:.1f}", f"×{times[many] / times[few]:.1f}"]
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def write(page: Path, text: str) -> None:
+    """Put tables between the marks of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    page.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", encoding="utf-8")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--edits", type=int, nargs="+", default=[1000, 100_000])
-    parser.add_argument("--repeat", type=int, default=15)
+    parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--write", type=Path)
     chosen = parser.parse_args()
-    results = [measure(edits, chosen.repeat, chosen.folder) for edits in chosen.edits]
+    with ExitStack() as stack:
+        place = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        benches = [filled(place, edits) for edits in chosen.edits]
+        figures = [*measured(benches, chosen.repeat), *commands(benches, chosen.repeat)]
+        for bench in benches:
+            save(bench, bench.folder.parent / FILLED)
+    print(text := tables(benches, figures))
+    if chosen.write:
+        write(chosen.write, text)
     if chosen.json:
-        chosen.json.write_text(json.dumps(results, indent=1))
+        sizes = {bench.line.edits: bench.parts for bench in benches}
+        told = {"bytes an edit of": sizes, "figures": [*map(asdict, figures)]}
+        chosen.json.write_text(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.dialects import dialect_of
+from kn_edit.ledger.membership import members
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
@@ -272,11 +273,11 @@ class Ledger:
             raise EmptyEdit()
         with self._database.reading() as connection:
             on, recipe = self._tip(connection, branch)
-            if delta.id in recipe:
-                raise EditAlreadyApplied(delta.id)
             new = Writes.of(delta)
             writers = written.sharing(connection, new) | {delta.id: new}
-        sharing = _in_order(recipe.places(writers))
+            sharing = self._members(connection, on.version, writers)
+            if delta.id in sharing:
+                raise EditAlreadyApplied(delta.id)
         overlaps = history.overlaps_before(sharing, delta.id, writers.__getitem__)
         recipe = recipe.appended((delta.id,))
         return self._plan(on, recipe, kind=kind, message=message, edit=delta.id, overlaps=overlaps)
@@ -398,9 +399,11 @@ class Ledger:
             if edit is not None:
                 writing.add_evaluation(connection, plan.version, edit, now)
             writing.move_branch(connection, plan, now)
-            version = reading.version(connection, plan.version)
-        return replace(
-            version,
+            stored = reading.digests(connection, plan.version)
+        return VersionRecord(
+            plan.version,
+            plan.recipe,
+            stored,
             overlaps=plan.overlaps,
             settled=plan.settled,
             returned=plan.returned,
@@ -540,6 +543,12 @@ class Ledger:
         on = branches.find(connection, branch)
         recipe = lists.proven_before(self.base.fingerprint, on.version)
         return on, reading.recipe(connection, on.version) if recipe is None else recipe
+
+    def _members(
+        self, connection: Connection, version: str, edits: Collection[str]
+    ) -> tuple[str, ...]:
+        """Those of these edits that stand in the list of a version, in its order."""
+        return members(connection, self.base.fingerprint, version, edits)
 
     def _plan(
         self,

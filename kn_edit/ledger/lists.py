@@ -12,15 +12,14 @@ from sqlalchemy import Connection, Row, select, text
 from kn_edit.canonical import short
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import WIDTH, BadId, Recipe
-from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Span, Way, effect_of, joined
+from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Outline, Span, Way, effect_of, joined
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import version_changes, version_spans, versions
 
 # The way back from a version to the empty list: by the span of each version where it has one, else
 # by its parent. The number of steps is bounded, so that a damaged ledger whose parents go round in
 # a circle is not followed for ever.
-_WAY_BACK = text(
-    f"""
+_WAY = f"""
     WITH RECURSIVE way (id, next, depth) AS (
         SELECT v.id, CASE WHEN s.version_id IS NULL THEN v.parent_id ELSE s.ancestor_id END, 0
         FROM versions v LEFT JOIN version_spans s ON s.version_id = v.id WHERE v.id = :version
@@ -30,9 +29,23 @@ _WAY_BACK = text(
         FROM way JOIN versions v ON v.id = way.next
         LEFT JOIN version_spans s ON s.version_id = v.id WHERE way.depth < {MOST_HOPS}
     )
+"""
+_WAY_BACK = text(
+    f"""
+    {_WAY}
     SELECT way.id, s.level, s.dropped, s.appended, c.edit_id, c.added, way.depth, c.position
     FROM way LEFT JOIN version_spans s ON s.version_id = way.id
     LEFT JOIN version_changes c ON c.version_id = way.id AND s.version_id IS NULL
+    """
+)
+# The same without the ids, so that the spans are not read: their sizes stand in front of them.
+_OUTLINES = text(
+    f"""
+    {_WAY}
+    SELECT COALESCE(s.level, 0) AS level, CASE WHEN s.version_id IS NULL
+        THEN (SELECT count(*) FROM version_changes c WHERE c.version_id = way.id)
+        ELSE (length(s.dropped) + length(s.appended)) / {WIDTH} END AS size
+    FROM way LEFT JOIN version_spans s ON s.version_id = way.id ORDER BY way.depth
     """
 )
 _KEPT = 4  # lists that are known to be those of their versions
@@ -111,6 +124,17 @@ def way_back(connection: Connection, version: str) -> list[Hop]:
         raise DamagedRow(
             f"the edits of version {short(version)} are not those of its id"
         ) from error
+
+
+def outlines(connection: Connection, version: str) -> list[Outline]:
+    """The steps that lead from a version to the empty list, without their ids, newest first.
+
+    Raises DamagedRow.
+    """
+    rows = connection.execute(_OUTLINES, {"version": version}).all()
+    if not all(isinstance(value, int) and value >= 0 for row in rows for value in row):
+        raise DamagedRow(f"the spans above version {version[:12]} are not those of kn-edit")
+    return [Outline(level=row.level, size=row.size) for row in rows]
 
 
 def list_of(hops: Sequence[Hop]) -> bytes:

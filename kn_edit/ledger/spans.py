@@ -53,6 +53,19 @@ class Hop:
     level: int
     effect: Effect
 
+    @property
+    def outline(self) -> Outline:
+        """The step without its ids."""
+        return Outline(self.level, self.effect.size)
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A step on the way back from a version, without its ids: its level, and how many it has."""
+
+    level: int
+    size: int
+
 
 @dataclass(frozen=True)
 class Span:
@@ -120,20 +133,29 @@ def new_span(own_effect: Effect, hops: Sequence[Hop], length: int) -> Span | Non
 
     own_effect: its changes; hops: the way back from its parent; length: how many edits it has
     """
-    recent_size = own_effect.size + sum(
-        hop.effect.size for hop in takewhile(lambda hop: not hop.level, hops)
-    )
-    if recent_size < FANOUT:
+    level = level_due(own_effect.size, [hop.outline for hop in hops], length)
+    if not level:
         return None
-    every = [own_effect, *(hop.effect for hop in hops)]
-    if sum(effect.size for effect in every) > 2 * length + WASTE:
-        return Span(WHOLE, None, joined(every))
-    level = 1
-    while level < WHOLE - 1 and sum(hop.level == level for hop in hops) + 1 >= FANOUT:
-        level += 1
-    between = list(takewhile(lambda hop: hop.level < level, hops))
+    between = list(takewhile(lambda hop: hop.level < level, hops)) if level < WHOLE else hops
     ancestor = hops[len(between)].version if len(between) < len(hops) else None
     return Span(level, ancestor, joined([own_effect, *(hop.effect for hop in between)]))
+
+
+def level_due(own_size: int, outlines: Sequence[Outline], length: int) -> int:
+    """The level of the span to store with a new version; 0 where none is due.
+
+    own_size: how many changes it has; outlines: of the way back from its parent; length: how many
+    edits it has
+    """
+    near = takewhile(lambda hop: not hop.level, outlines)
+    if own_size + sum(hop.size for hop in near) < FANOUT:
+        return 0
+    if own_size + sum(hop.size for hop in outlines) > 2 * length + WASTE:
+        return WHOLE
+    level = 1
+    while level < WHOLE - 1 and sum(hop.level == level for hop in outlines) + 1 >= FANOUT:
+        level += 1
+    return level
 
 
 def _remaining(appended: bytes, gone: set[bytes]) -> bytes:

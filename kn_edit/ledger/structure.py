@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -50,12 +50,21 @@ def refuse_programs(objects: Iterable[Any]) -> None:
     can take what was just recorded away again, or never come to an end.
     objects: the rows of OBJECTS
     """
+    program = _program(tuple(map(tuple, objects)))
+    if program is not None:
+        raise DamagedRow(f"the {program} in it holds a program, and kn-edit makes none")
+
+
+@lru_cache(maxsize=4)  # each transaction looks, and mostly at the same objects
+def _program(objects: tuple[Any, ...]) -> str | None:
+    """Kind and name of the first object that would run; None where there is none."""
     for kind, name, sql in objects:
         words = _words(sql)
         runs = kind == "view" and name in (*metadata.tables, "alembic_version", "version_edits")
         runs = runs or (kind != "view" and bool(words & _ACTIVE))
         if runs or (kind == "index" and str(sql).count("(") > 1):
-            raise DamagedRow(f"the {kind} {name} in it holds a program, and kn-edit makes none")
+            return f"{kind} {name}"
+    return None
 
 
 def _words(sql: object) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -19,7 +20,7 @@ from kn_edit.ledger.records import (
     NewEdit,
     Publication,
 )
-from kn_edit.ledger.spans import Hop, Span, effect_of, new_span
+from kn_edit.ledger.spans import Effect, Span, effect_of, level_due, new_span
 from kn_edit.ledger.tables import (
     attributions,
     base_models,
@@ -109,34 +110,42 @@ def place_base(
     events.note(connection, created=now, kind="base", message="base moved")
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """How a version is stored: as changes of a parent, and the digests of its tensors.
+
+    digests: only those that differ from the parent's where it is partial
+    """
+
+    parent: str | None
+    steps: Sequence[tuple[str, bool]]
+    place: ancestry.Place
+    span: Span | None
+    digests: Mapping[str, str]
+    partial: bool
+
+
 def add_version(
     connection: Connection, plan: Advance, digests: Mapping[str, str], fingerprint: str, now: str
 ) -> None:
     """Add the version, or check that a known one gave the same bits. Raises DigestsDiffer."""
     if not _is_known(connection, plan.version, digests):
         seq = events.next_seq(connection)
-        _begin_version(connection, plan.version, fingerprint, now, seq)
-        _describe_version(connection, plan, digests, plan.parents, fingerprint)
+        form = _form(connection, plan, digests, plan.parents, fingerprint)
+        _begin_version(connection, plan.version, form, _Origin(fingerprint, now, seq))
+        _fill_version(connection, plan.version, form)
 
 
-def _begin_version(
-    connection: Connection, version: str, fingerprint: str, now: str, seq: int
-) -> None:
-    """Add a version with nothing in it. seq: the event that will record it"""
-    row = {"id": version, "base": fingerprint, "created": now, "seq": seq}
-    connection.execute(insert(versions).values(row))
-
-
-def _describe_version(
+def _form(
     connection: Connection,
     plan: Advance | Adoption,
     digests: Mapping[str, str],
     parents: Sequence[str],
     fingerprint: str,
-) -> None:
-    """What makes up a version that was just added: its edits, the digests of its tensors."""
-    parent, steps, hops = _shortest(connection, fingerprint, plan.recipe, parents)
-    span = new_span(effect_of(steps), hops, len(plan.recipe))
+) -> _Stored:
+    """How to store a new version, as changes of one of these."""
+    parent, steps = _shortest(connection, fingerprint, plan.recipe, parents)
+    span = _span(connection, parent, effect_of(steps), len(plan.recipe))
     # A span ends the line of versions that are read together for their digests, too.
     parent_digests = {} if parent is None or span else read_digests(connection, parent)
     partial = {name: digests.get(name, "") for name in {*parent_digests, *digests}}
@@ -144,28 +153,65 @@ def _describe_version(
         name: digest for name, digest in partial.items() if parent_digests.get(name) != digest
     }
     is_partial = bool(parent_digests) and len(partial) < len(digests)
-    place = ancestry.place_of_child(connection, parent)
-    values = {
-        "parent_id": parent,
-        "partial": True if is_partial else None,
-        "depth": place.depth,
-        "jump_id": place.jump,
+    return _Stored(
+        parent=parent,
+        steps=steps,
+        place=ancestry.place_of_child(connection, parent),
+        span=span,
+        digests=partial if is_partial else digests,
+        partial=is_partial,
+    )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Which base a version is of; when it was recorded, and by which event."""
+
+    base: str
+    created: str
+    seq: int
+
+
+def _begin_version(connection: Connection, version: str, form: _Stored, origin: _Origin) -> None:
+    """Add the row of a version, whole: a row that grows later leaves its page half empty."""
+    row = {
+        "id": version,
+        **vars(origin),
+        "parent_id": form.parent,
+        "partial": True if form.partial else None,
+        "depth": form.place.depth,
+        "jump_id": form.place.jump,
     }
-    connection.execute(update(versions).where(versions.c.id == plan.version).values(values))
+    connection.execute(insert(versions).values(row))
+
+
+def _fill_version(connection: Connection, version: str, form: _Stored) -> None:
+    """Add the edits of a version and the digests of its tensors."""
     changed_edits = [
-        {"version_id": plan.version, "position": position, "edit_id": edit, "added": added}
-        for position, (edit, added) in enumerate(steps)
+        {"version_id": version, "position": position, "edit_id": edit, "added": added}
+        for position, (edit, added) in enumerate(form.steps)
     ]
     tensors = [
-        {"version_id": plan.version, "tensor": tensor, "sha256": digest}
-        for tensor, digest in (partial if is_partial else digests).items()
+        {"version_id": version, "tensor": tensor, "sha256": digest}
+        for tensor, digest in form.digests.items()
     ]
     if changed_edits:
         connection.execute(insert(version_changes), changed_edits)
     if tensors:
         connection.execute(insert(version_tensors), tensors)
-    if span is not None:
-        _add_span(connection, plan.version, span)
+    if form.span is not None:
+        _add_span(connection, version, form.span)
+
+
+def _span(
+    connection: Connection, parent: str | None, own_effect: Effect, length: int
+) -> Span | None:
+    """The span to store with a new version, if it is time for one: mostly no ids are read."""
+    outlines = [] if parent is None else lists.outlines(connection, parent)
+    if not level_due(own_effect.size, outlines, length):
+        return None
+    hops = [] if parent is None else lists.way_back(connection, parent)
+    return new_span(own_effect, hops, length)
 
 
 def _add_span(connection: Connection, version: str, span: Span) -> None:
@@ -182,22 +228,21 @@ def _add_span(connection: Connection, version: str, span: Span) -> None:
 
 def _shortest(
     connection: Connection, fingerprint: str, recipe: Sequence[str], parents: Sequence[str]
-) -> tuple[str | None, list[tuple[str, bool]], list[Hop]]:
-    """The version whose recipe needs the fewest changes to become this one, the changes, and the
-    way back from there."""
-    best: tuple[str | None, list[tuple[str, bool]], list[Hop]] | None = None
+) -> tuple[str | None, list[tuple[str, bool]]]:
+    """The version whose recipe needs the fewest changes to become this one, and the changes."""
+    best: tuple[str | None, list[tuple[str, bool]]] | None = None
     for candidate in parents:
-        hops = lists.way_back(connection, candidate)
         before = lists.proven_before(fingerprint, candidate)
         if before is None:
+            hops = lists.way_back(connection, candidate)
             before = lists.as_recipe(fingerprint, lists.list_of(hops))
         fewest = len(best[1]) if best else len(recipe)
         if abs(len(recipe) - len(before)) >= fewest:  # so many changes are needed at least
             continue
         steps = changes(before, recipe)
         if len(steps) < fewest:
-            best = candidate, steps, hops
-    return best or (None, changes((), recipe), [])
+            best = candidate, steps
+    return best or (None, changes((), recipe))
 
 
 def adopt(
@@ -209,18 +254,18 @@ def adopt(
     """
     # Before its events, which refer to it; its recipe has to wait for the edits, and is recorded
     # by the event of the ref that comes after theirs.
-    new = not _is_known(connection, plan.version, digests)
-    if new:
+    form = None
+    if not _is_known(connection, plan.version, digests):
         last = events.next_seq(connection) + len(plan.edits)
-        _begin_version(connection, plan.version, fingerprint, now, last)
+        form = _form(connection, plan, digests, [events.head_id(connection)], fingerprint)
+        _begin_version(connection, plan.version, form, _Origin(fingerprint, now, last))
     for edit in plan.edits:
         # Its event comes right after it: an edit is numbered as the event that made it.
         add_edit(connection, edit, now)
         add_evaluation(connection, plan.version, edit, now)
         _pulled(connection, plan, now, edit.delta.id, edit.message)
-    if new:
-        head = events.head_id(connection)
-        _describe_version(connection, plan, digests, [head], fingerprint)
+    if form is not None:
+        _fill_version(connection, plan.version, form)
     query = select(refs.c.version_id).where(refs.c.name == plan.source)
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))
