@@ -24,7 +24,7 @@ from ledgers import (
 
 from kn_edit.edits.changes import Mode
 from kn_edit.errors import KnEditError
-from kn_edit.ledger import Adoption, Ledger, Publication
+from kn_edit.ledger import Adoption, Ledger, Publication, Step
 from kn_edit.ledger.history import version_id
 from kn_edit.neuron import NeuronId
 
@@ -133,7 +133,10 @@ def contents(ledger: Ledger, versions: tuple[str, ...], edits: tuple[str, ...]) 
 
 def _result(read: Callable[[], object]) -> object:
     try:
-        return read()
+        result = read()
+        if isinstance(result, list):  # lists of versions are read when they are looked at
+            [len(each.edits) for each in result if isinstance(each, Step)]
+        return result
     except KnEditError as error:
         assert len(str(error)) <= 600
         return type(error)

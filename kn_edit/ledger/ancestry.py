@@ -41,7 +41,8 @@ _UP = """
             CASE WHEN jump.depth >= way.goal THEN way.jump_id ELSE way.parent_id END
         WHERE up.depth < way.depth AND way.step < {most_steps}
     )
-    SELECT way.id, way.depth FROM way JOIN wanted ON wanted.depth = way.depth
+    SELECT way.id, way.depth FROM way LEFT JOIN wanted ON wanted.depth = way.depth
+    WHERE wanted.depth IS NOT NULL OR way.id = :version
 """
 
 # From two versions of one depth up to the first one that both have above them, or both are.
@@ -132,29 +133,24 @@ def misplaced(connection: Connection) -> Iterator[str]:
         waiting += [(child, below) for child in children.get(id_, ())]
 
 
-def depth_of(connection: Connection, version: str) -> int:
-    """How many versions are above a version. Raises DamagedRow."""
-    depth = connection.execute(select(versions.c.depth).where(versions.c.id == version)).scalar()
-    if not isinstance(depth, int) or depth < 0:
-        raise DamagedRow(f"the depth of version {version[:12]} is not told")
-    return depth
-
-
 def at_depths(connection: Connection, version: str, depths: Collection[int]) -> dict[int, str]:
     """The version at each of these depths above a version, or that one itself, by depth.
 
-    depths: none is larger than that of the version. Raises DamagedRow.
+    Depths beyond its own are left out. Raises DamagedRow.
     """
     ids: dict[int, str] = {}
     start = version
     # From the deepest on, so that each part goes on from where the one before has come to.
     for part in chunks(sorted(set(depths), reverse=True), _DEPTHS_AT_ONCE):
         values = {f"d{place}": depth for place, depth in enumerate(part)}
-        rows = connection.execute(_up(len(part)), {**values, "version": start})
-        ids |= {row.depth: row.id for row in rows}
-        if not ids.keys() >= {*part}:
+        rows = connection.execute(_up(len(part)), {**values, "version": start}).all()
+        reached = {row.depth: row.id for row in rows}
+        depth = next((row.depth for row in rows if row.id == start), None)
+        above = [each for each in part if isinstance(depth, int) and each <= depth]
+        if depth not in reached or not reached.keys() >= {*above}:
             raise DamagedRow(f"the versions above version {version[:12]} are not told")
-        start = ids[part[-1]]
+        ids |= {each: reached[each] for each in above}
+        start = ids[above[-1]] if above else start
     return ids
 
 
@@ -163,16 +159,16 @@ def meeting(connection: Connection, a: str, b: str) -> str | None:
 
     Raises DamagedRow.
     """
-    depth_a, depth_b = depth_of(connection, a), depth_of(connection, b)
-    depth = min(depth_a, depth_b)
-    a = at_depths(connection, a, [depth])[depth]
-    b = at_depths(connection, b, [depth])[depth]
-    row = connection.execute(_MEETING, {"a": a, "b": b}).one()
-    if row.a == row.b:
-        return str(row.a)
-    if row.depth == 0:  # they begin with other lists
-        return None
-    raise DamagedRow(f"the versions above version {a[:12]} are not told")
+    query = select(versions.c.id, versions.c.depth).where(versions.c.id.in_((a, b)))
+    depths = {row.id: row.depth for row in connection.execute(query)}
+    if len(depths) != len({a, b}) or not all(isinstance(each, int) for each in depths.values()):
+        raise DamagedRow(f"the depths of the versions {a[:12]} and {b[:12]} are not told")
+    depth = min(depths.values())
+    a, b = (at_depths(connection, each, [depth])[depth] for each in (a, b))
+    row = connection.execute(_MEETING, {"a": a, "b": b}).first()
+    if row is None or (row.a != row.b and row.depth != 0):
+        raise DamagedRow(f"the versions above version {a[:12]} are not told")
+    return str(row.a) if row.a == row.b else None  # else they begin with other lists
 
 
 @cache

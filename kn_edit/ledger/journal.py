@@ -9,30 +9,33 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import islice
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from kn_edit.canonical import short
 from kn_edit.ledger.events import NO_REF
 from kn_edit.ledger.parts import parts
-from kn_edit.ledger.reading import all_refs, each_recipe, recipes_of
-from kn_edit.ledger.recipes import Recipe
+from kn_edit.ledger.reading import all_refs
+from kn_edit.ledger.recipes import LateRecipe, Recipe
 from kn_edit.ledger.records import Ref, Step
 from kn_edit.ledger.stored import DamagedRow, Row
-from kn_edit.ledger.tables import events
+from kn_edit.ledger.tables import edits as recorded_edits
+from kn_edit.ledger.tables import events, versions
 
 START, SWITCH, DELETE, TAG = "branch", "switch", "delete", "tag"  # kinds of events that move none
 REVERT = "revert"
 JOINS = ("compose", "merge")  # kinds of events whose parents are versions of other branches, too
 _REMOTE = "@"  # in the name of what was pulled, and in no name of a branch
 _FROM = re.compile(r"branch \S+ from (\S+)")
-_PAGE = 256  # events that are read at once, at first
+_PAGE = 32  # events that are read at once, at first
 _MOVES = (events.c.ref != NO_REF) & events.c.kind.not_in((SWITCH, DELETE, TAG))
 _BRANCHES = _MOVES & ~events.c.ref.contains(_REMOTE)
 
+ListsOf = Callable[[Collection[str]], Mapping[str, Recipe]]  # of versions
 Target = tuple[str, str]  # what is waited for: ("ref", its name) or ("version", its id)
 
 
@@ -82,19 +85,27 @@ def made_at(version: str) -> str:
     return f"at {short(version)}"
 
 
-def steps(connection: Connection, branch: str, most: int | None = None) -> list[Step]:
-    """The moves that led to a branch, newest first, down to the root version, or only so many."""
+def steps(
+    connection: Connection, lists_of: ListsOf, branch: str, most: int | None = None
+) -> list[Step]:
+    """The moves that led to a branch, newest first, down to the root version, or only so many.
+
+    lists_of: reads the edits of versions, once somebody looks at those of a step
+    """
     nodes = list(islice(_walk(connection, [branch], merges=False), most))
     names: dict[str, list[str]] = defaultdict(list)
     for ref in all_refs(connection):
         names[ref.version].append(ref.name)
-    recipes = _recipes(connection, nodes, most)
+    recipes = _recipes(connection, lists_of, nodes)
     # A version may come back in a later step; its names stand at the newest one.
     return [_step(node, recipes, names.pop(node.event.version, ())) for node in nodes]
 
 
-def graph(connection: Connection, most: int | None = None) -> list[Step]:
-    """The moves of all branches, newest first, each with those that it came after."""
+def graph(connection: Connection, lists_of: ListsOf, most: int | None = None) -> list[Step]:
+    """The moves of all branches, newest first, each with those that it came after.
+
+    lists_of: reads the edits of versions, once somebody looks at those of a step
+    """
     refs = all_refs(connection)
     branches = [ref for ref in refs if ref.kind == "branch"]
     nodes = list(islice(_walk(connection, [ref.name for ref in branches], merges=True), most))
@@ -102,7 +113,7 @@ def graph(connection: Connection, most: int | None = None) -> list[Step]:
     for ref in refs:
         if ref.kind != "branch":
             names_at[ref.version].append(ref.name)
-    recipes = _recipes(connection, nodes, most)
+    recipes = _recipes(connection, lists_of, nodes)
     listed = {node.event.seq for node in nodes}
     return [
         _step(
@@ -130,7 +141,10 @@ def last_move(connection: Connection, branch: str) -> Event | None:
 
 def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple[str, ...]:
     """Those of these edits that were reverted on the way to where a branch is, in order."""
-    reverts = select(events.c.edit_id).where(events.c.kind == REVERT)
+    first_seq = parts(select(func.min(recorded_edits.c.seq)), recorded_edits.c.id, edits)
+    since = min((connection.execute(query).scalar() or 0 for query in first_seq), default=0)
+    # No event about an edit is older than it: what was recorded lately is looked for there only.
+    reverts = select(events.c.edit_id).where((events.c.kind == REVERT) & (events.c.seq >= since))
     queries = parts(reverts, events.c.edit_id, edits)
     anywhere = {edit for query in queries for edit in connection.execute(query).scalars()}
     if not anywhere:  # which is seen without following the journal
@@ -151,8 +165,8 @@ def moves_to(connection: Connection, version: str, edits: Recipe) -> list[Step]:
 def versions_moved_to(connection: Connection) -> list[str]:
     """Every version that any branch ever was at, oldest first."""
     query = select(events.c.version_id).where(_BRANCHES)
-    versions = connection.execute(query.order_by(events.c.seq)).scalars()
-    return list(dict.fromkeys(map(str, versions)))
+    ids = connection.execute(query.order_by(events.c.seq)).scalars()
+    return list(dict.fromkeys(map(str, ids)))
 
 
 def _in_order(names: Sequence[str], branches: Sequence[Ref]) -> list[str]:
@@ -250,17 +264,33 @@ def _event(row: Row) -> Event:
 
 
 def _recipes(
-    connection: Connection, nodes: Sequence[Node], most: int | None
-) -> Mapping[str, Recipe | None]:
-    """The edits of the versions of these nodes."""
-    if most is None:
-        return dict(each_recipe(connection))
-    return {**recipes_of(connection, dict.fromkeys(node.event.version for node in nodes))}
+    connection: Connection, lists_of: ListsOf, nodes: Sequence[Node]
+) -> Mapping[str, Recipe]:
+    """The edits of the versions of these nodes, all read together when one is looked at.
+
+    A version that is not there is left out.
+    """
+    ids = dict.fromkeys(node.event.version for node in nodes)
+    existing = [
+        id_
+        for part in parts(select(versions.c.id), versions.c.id, ids)
+        for id_ in connection.execute(part).scalars()
+    ]
+
+    @cache
+    def lists() -> Mapping[str, Recipe]:
+        return lists_of(existing)
+
+    return {id_: LateRecipe(partial(_listed, lists, id_)) for id_ in existing}
+
+
+def _listed(lists: Callable[[], Mapping[str, Recipe]], version: str) -> Recipe:
+    return lists()[version]
 
 
 def _step(
     node: Node,
-    recipes: Mapping[str, Recipe | None],
+    recipes: Mapping[str, Recipe],
     names: Sequence[str],
     after: tuple[int, ...] = (),
 ) -> Step:

@@ -70,6 +70,7 @@ from kn_edit.ledger.records import (
     VersionRecord,
 )
 from kn_edit.ledger.shelf import Shelf
+from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tidying import GRACE, collect
 from kn_edit.ledger.writes import Writes, all_of
 from kn_edit.neuron import NeuronId
@@ -209,13 +210,14 @@ class Ledger:
         branch: by default the current one. Raises UnknownBranch.
         """
         with self._database.reading() as connection:
-            steps = journal.steps(connection, branches.find(connection, branch).name, most)
+            name = branches.find(connection, branch).name
+            steps = journal.steps(connection, self._lists_of, name, most)
             return with_verdicts(connection, steps)
 
     def graph(self, most: int | None = None) -> list[Step]:
         """The moves of all branches, newest first, each with those that it came after."""
         with self._database.reading() as connection:
-            return with_verdicts(connection, journal.graph(connection, most))
+            return with_verdicts(connection, journal.graph(connection, self._lists_of, most))
 
     def moves_to(self, version: VersionRecord) -> list[Step]:
         """The moves of any branch that led to a version, newest first."""
@@ -543,6 +545,14 @@ class Ledger:
         on = branches.find(connection, branch)
         recipe = lists.proven_before(self.base.fingerprint, on.version)
         return on, reading.recipe(connection, on.version) if recipe is None else recipe
+
+    def _lists_of(self, versions: Collection[str]) -> Mapping[str, Recipe]:
+        """The edits of versions, read in a transaction of its own. Raises LedgerDamaged."""
+        with self._database.reading() as connection:
+            recipes = reading.recipes_of(connection, versions)
+            if len(recipes) < len(versions):
+                raise DamagedRow("a version that was listed is not there any more")
+            return recipes
 
     def _members(
         self, connection: Connection, version: str, edits: Collection[str]

@@ -8,13 +8,13 @@ the list is; where there are very many changes about them, the list is read.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
 from kn_edit.ledger import lists
-from kn_edit.ledger.ancestry import at_depths, depth_of
+from kn_edit.ledger.ancestry import at_depths
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import version_changes, versions
@@ -40,26 +40,46 @@ def members(
 
     base: the fingerprint of the ledger's model. Raises DamagedRow.
     """
-    wanted = dict.fromkeys(edits)
-    changes = _changes(connection, wanted) if len(wanted) <= _MOST_CHANGES else None
-    if changes is None:
-        places = lists.looked_at(connection, base, version).places(wanted)
-        return tuple(sorted(places, key=places.__getitem__))
-    if not changes:
-        return ()
-    depth = depth_of(connection, version)
-    changes = [change for change in changes if change.depth <= depth]
+    return members_of_each(connection, base, {version: edits})[version]
+
+
+def members_of_each(
+    connection: Connection, base: str, wanted: Mapping[str, Collection[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Of each version those of the edits wanted of it that stand in its list, in its order.
+
+    wanted: edits by version; base: the fingerprint of the ledger's model. Raises DamagedRow.
+    """
+    every = {edit for edits in wanted.values() for edit in edits}
+    changes = _changes(connection, every) if len(every) <= _MOST_CHANGES else None
+    members: dict[str, tuple[str, ...]] = {}
+    for version, edits in wanted.items():
+        if changes is None:
+            places = lists.looked_at(connection, base, version).places([*dict.fromkeys(edits)])
+            members[version] = tuple(sorted(places, key=places.__getitem__))
+        else:
+            about = [change for change in changes if change.edit in edits]
+            members[version] = _told(connection, version, about)
+    return members
+
+
+def _told(connection: Connection, version: str, changes: Sequence[_Change]) -> tuple[str, ...]:
+    """The edits that these changes leave in a version, in its order.
+
+    changes: all about the edits, in any version, by depth and position
+    """
     above = at_depths(connection, version, {change.depth for change in changes})
     last: dict[str, _Change] = {}
-    for change in sorted(changes, key=lambda change: (change.depth, change.position)):
-        if above[change.depth] == change.version:
+    for change in changes:
+        if above.get(change.depth) == change.version:
             last.pop(change.edit, None)  # so that the order is that of the last changes
             last[change.edit] = change
     return tuple(edit for edit, change in last.items() if change.added)
 
 
 def _changes(connection: Connection, edits: Iterable[str]) -> list[_Change] | None:
-    """Every change about these edits, in any version; None where there are too many."""
+    """Every change about these edits, in any version, by depth and position; None where there are
+    too many."""
     query = select(version_changes, versions.c.depth).join(
         versions, versions.c.id == version_changes.c.version_id
     )
@@ -79,4 +99,4 @@ def _changes(connection: Connection, edits: Iterable[str]) -> list[_Change] | No
             )
         if len(changes) > _MOST_CHANGES:
             return None
-    return changes
+    return sorted(changes, key=lambda change: (change.depth, change.position))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
+from operator import ne
 from typing import Any
 
 from sqlalchemy import Connection, select, text
@@ -11,6 +15,7 @@ from sqlalchemy import Connection, select, text
 from kn_edit.ledger import changed, coverage, lists, written
 from kn_edit.ledger.events import CURRENT, current_branch
 from kn_edit.ledger.lists import each_recipe as each_recipe
+from kn_edit.ledger.membership import members, members_of_each
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
@@ -37,6 +42,7 @@ from kn_edit.ledger.tables import (
 from kn_edit.ledger.writes import NOTHING, Writes, all_of, writers
 from kn_edit.neuron import NeuronId
 
+_FEW = 16  # edits that are looked up one by one
 _KINDS = ("branch", "remote", "tag")  # of refs, in the order in which they are told
 
 # The digests of a version, after those of the versions that say what it leaves out.
@@ -148,8 +154,7 @@ def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
     """The edits that write the slot of a neuron, oldest first. head: the version that the branch
     points at."""
     modes = written.modes(connection, neuron)
-    edits_of_head = lists.looked_at(connection, fingerprint(connection), head)
-    in_head = edits_of_head.places(modes)
+    in_head = {*members(connection, fingerprint(connection), head, modes)}
     return [
         Blame(edit, modes[edit.id], edit.id in in_head) for edit in edit_records(connection, modes)
     ]
@@ -199,22 +204,32 @@ def _overlaps(connection: Connection, writes: Mapping[str, Writes]) -> dict[str,
     """
     sharing_edits = writers(written.sharing(connection, all_of(writes.values())), writes)
     recorded = _recorded_with(connection, [edit for edit in writes if len(sharing_edits[edit]) > 1])
+    stood = _stood(connection, recorded, sharing_edits)
+    return {edit: tuple(takewhile(partial(ne, edit), stood[edit])) for edit in recorded}
+
+
+def _stood(
+    connection: Connection, recorded: Mapping[str, str], sharing: Mapping[str, Collection[str]]
+) -> dict[str, Sequence[str]]:
+    """For each edit those sharing slots with it that the version has which it came with, in order.
+
+    recorded: the versions that they came with. Where they are many, lists are read.
+    """
+    if len(recorded) <= _FEW:
+        wanted: dict[str, set[str]] = defaultdict(set)
+        for edit, version in recorded.items():
+            wanted[version] |= {*sharing[edit]}
+        members = members_of_each(connection, fingerprint(connection), wanted)
+        return {
+            edit: [other for other in members[version] if other in sharing[edit]]
+            for edit, version in recorded.items()
+        }
     recipes = recipes_of(connection, list(dict.fromkeys(recorded.values())))
-    return {
-        edit: _before(recipes.get(version, Recipe()), edit, sharing_edits[edit])
+    places = {
+        edit: recipes.get(version, Recipe()).places(sharing[edit])
         for edit, version in recorded.items()
     }
-
-
-def _before(recipe: Recipe, edit: str, candidates: Collection[str]) -> tuple[str, ...]:
-    """Those of the other edits that stand in a recipe before an edit, in order."""
-    places = recipe.places(candidates)
-    end = places.get(edit, len(recipe))
-    return tuple(
-        sorted(
-            (candidate for candidate in places if places[candidate] < end), key=places.__getitem__
-        )
-    )
+    return {edit: sorted(places[edit], key=places[edit].__getitem__) for edit in recorded}
 
 
 def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]:

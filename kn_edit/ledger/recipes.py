@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from binascii import unhexlify
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any, overload
 
@@ -150,10 +150,10 @@ class Recipe(Sequence[str]):
         if len(ids) <= _FEW:
             pairs = ((id_, self._find(id_)) for id_ in ids)
             return {id_: place for id_, place in pairs if place >= 0}
-        wanted = set(ids)
+        wanted, length = set(ids), len(self)
         places: dict[str, int] = {}
-        for first in range(0, self._length, _AT_ONCE):
-            part = self._texts(first, min(first + _AT_ONCE, self._length))
+        for first in range(0, length, _AT_ONCE):
+            part = self._texts(first, min(first + _AT_ONCE, length))
             places |= {id_: first + part.index(id_) for id_ in wanted.intersection(part)}
         return places
 
@@ -182,14 +182,17 @@ class Recipe(Sequence[str]):
         return place_of(needle, line.data, length)
 
     def __len__(self) -> int:
-        return self._length
+        _, length = self._parts()
+        return length
 
     def __iter__(self) -> Iterator[str]:
-        for first in range(0, self._length, _AT_ONCE):
-            yield from self._texts(first, min(first + _AT_ONCE, self._length))
+        length = len(self)
+        for first in range(0, length, _AT_ONCE):
+            yield from self._texts(first, min(first + _AT_ONCE, length))
 
     def _texts(self, first: int, last: int) -> list[str]:
-        return self._line.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).split(",")
+        line, _ = self._parts()
+        return line.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).split(",")
 
     def __contains__(self, id_: object) -> bool:
         return self._find(id_) >= 0
@@ -243,6 +246,23 @@ class Recipe(Sequence[str]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Recipe.from_bytes, (self.to_bytes(),)
+
+
+class LateRecipe(Recipe):
+    """A recipe that is read when somebody looks at it: many are listed, and few are looked at."""
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], Recipe]) -> None:
+        """read: gives the recipe; what it raises, looking raises"""
+        self._read: Callable[[], Recipe] | None = read
+
+    def _parts(self) -> tuple[_Line, int]:
+        read = self._read
+        if read is not None:
+            self._line, self._length = read()._parts()
+            self._read = None
+        return self._line, self._length
 
 
 def packed(ids: Iterable[object]) -> bytes:

@@ -92,7 +92,7 @@ def _examine(
     look("refs", lambda: _misplaced(connection, chain))
     look("rows", lambda: _uncovered(connection, chain))
     look("rows", lambda: _other_facts(connection))
-    for read in (reading.base, reading.all_refs, journal.graph, reading.all_publications):
+    for read in (reading.base, reading.all_refs, _moves, reading.all_publications):
         look("rows", partial(_unreadable, connection, read))
     look("version", lambda: _other_recipes(connection))
     look("version", lambda: _other_spans(connection))
@@ -240,6 +240,11 @@ def _unreadable(connection: Connection, read: Callable[[Connection], object]) ->
     """Rows that no command can show: DamagedRow, also where an older kn-edit left them so."""
     read(connection)
     yield from ()
+
+
+def _moves(connection: Connection) -> object:
+    """All moves of branches; the lists of their versions are looked at by themselves."""
+    return journal.graph(connection, partial(reading.recipes_of, connection))
 
 
 def _other_recipes(connection: Connection) -> Iterator[Problem]:
