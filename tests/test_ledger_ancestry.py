@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +13,22 @@ import pytest
 from ledgers import FINGERPRINT, about, delta_of, new_ledger, open_ledger
 from mutations import lax
 from old_ledgers import SCHEMAS, old_ledger
+from sqlalchemy.event import listen
 
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import LedgerDamaged
-from kn_edit.ledger import Advance, Ledger, NewEdit, ancestry, membership
+from kn_edit.ledger import (
+    Advance,
+    EditRecord,
+    Ledger,
+    NewEdit,
+    ancestry,
+    history,
+    lists,
+    membership,
+)
+from kn_edit.ledger.writes import Writes
+from kn_edit.neuron import NeuronId
 
 POOL = {
     delta.id: delta
@@ -169,6 +183,96 @@ def test_members_are_those_edits_of_a_list_in_its_order(wild, reading, most, mon
             wanted = draw.sample([*POOL], count)
             found = membership.members(connection, FINGERPRINT, version, wanted)
             assert found == tuple(edit for edit in edits if edit in wanted)
+
+
+def brute_overlaps(edit: EditRecord, recipes: dict[str, tuple], recorded: dict[str, str]) -> tuple:
+    """The edits before this one in the version it came with that write one of its slots."""
+    edits = recipes[recorded[edit.id]]
+    slots = POOL[edit.id].modes().keys()
+    before = edits[: edits.index(edit.id)]
+    return tuple(other for other in before if POOL[other].modes().keys() & slots)
+
+
+def test_show_and_blame_tell_what_whole_lists_would(wild, reading):
+    ledger, _ = reading
+    recipes = {version: tuple(ledger.version(version).edits) for version in parents_in(wild)}
+    query = "SELECT d.id, v.version_id FROM edits d JOIN events v ON v.seq = d.seq"
+    recorded = dict(rows(wild, query))
+    shown = [ledger.edit(id_) for id_ in recorded]
+    assert any(edit.overlaps for edit in shown)
+    for edit in shown:
+        assert edit.overlaps == brute_overlaps(edit, recipes, recorded)
+    assert {edit.id: edit for edit in ledger.edits()} == {edit.id: edit for edit in shown}
+    head = recipes[ledger.head().id]
+    for layer, index in itertools.product(range(2), range(6)):
+        told = ledger.blame(NeuronId(layer, index))
+        writers = [edit for edit in shown if NeuronId(layer, index) in edit.neurons]
+        assert {entry.edit.id: entry.in_head for entry in told} == {
+            edit.id: edit.id in head for edit in writers
+        }
+
+
+@pytest.mark.parametrize("most", [1000, 3])
+def test_a_diff_tells_what_whole_lists_would(wild, reading, most, monkeypatch):
+    monkeypatch.setattr(membership, "_MOST_CHANGES", most)
+    ledger, _ = reading
+    versions = [*parents_in(wild)]
+    recipes = {version: tuple(ledger.version(version).edits) for version in versions}
+    draw = random.Random(7)
+    for _ in range(150):
+        a, b = draw.choice(versions), draw.choice(versions)
+        told = ledger.diff(a, b)
+        assert told.only_a == tuple(edit for edit in recipes[a] if edit not in recipes[b])
+        assert told.only_b == tuple(edit for edit in recipes[b] if edit not in recipes[a])
+        writes_of = lambda edit: Writes.of(POOL[edit])  # noqa: E731
+        assert told.slots == history.differing_slots(recipes[a], recipes[b], writes_of)
+
+
+def test_a_move_meets_the_edits_that_whole_lists_would_tell(wild, tmp_path):
+    shutil.copytree(wild, tmp_path, dirs_exist_ok=True)
+    with open_ledger(tmp_path) as ledger:
+        recipes = {version: tuple(ledger.version(version).edits) for version in parents_in(wild)}
+        head, writes_of = recipes[ledger.head().id], lambda edit: Writes.of(POOL[edit])
+        draw = random.Random(9)
+        for edit in head:
+            plan = ledger.plan_revert(edit, allow_overlap=True)
+            assert plan.overlaps == history.overlaps_after(head, edit, writes_of)
+            assert plan.recipe == history.without(head, edit)
+        for id_ in POOL.keys() - {*head}:
+            plan = ledger.plan_edit(POOL[id_], "update")
+            assert plan.overlaps == history.overlaps_before(head, id_, writes_of)
+        for version in draw.sample([*recipes], 30):
+            result = history.composed([head, recipes[version]])
+            if result != head:
+                plan = ledger.plan_compose([version], allow_overlap=True)
+                meetings = history.overlaps_between([head, recipes[version]], writes_of)
+                assert {*plan.overlaps} == {*meetings}
+                assert plan.recipe == result and plan.version == history.version_id(
+                    FINGERPRINT, result
+                )
+
+
+def test_what_is_told_of_single_edits_reads_no_list(tmp_path):
+    with new_ledger(tmp_path) as ledger:
+        for delta in POOL.values():
+            put(ledger, delta)
+        last = ledger.head().edits[-1]
+        lists.forget()
+        statements: list[str] = []
+        listen(
+            ledger._database.engine,
+            "connect",
+            lambda plain, _: plain.set_trace_callback(statements.append),
+        )
+        assert ledger.edit(last).overlaps and ledger.blame(NeuronId(1, 5))
+        steps = ledger.log(20)
+        assert ledger.diff(steps[3].version, "head").only_b == tuple(
+            step.edit for step in steps[2::-1]
+        )
+        assert not [each for each in statements if "version_spans" in each and "ORDER" in each]
+        assert not [each for each in statements if "s.dropped, s.appended" in each and "UP" in each]
+    assert [len(step.edits) for step in steps] == [*range(len(POOL), len(POOL) - 20, -1)]
+    assert any("version_spans" in each for each in statements)
 
 
 DAMAGES = (

@@ -47,6 +47,7 @@ from kn_edit.ledger.conflicts import Settled
 from kn_edit.ledger.creation import create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.dialects import dialect_of
+from kn_edit.ledger.differences import apart, differing, first_meetings
 from kn_edit.ledger.membership import members
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
@@ -58,7 +59,6 @@ from kn_edit.ledger.records import (
     BranchRecord,
     Difference,
     EditRecord,
-    LayerDifference,
     NewEdit,
     Overlap,
     Problem,
@@ -72,7 +72,7 @@ from kn_edit.ledger.records import (
 from kn_edit.ledger.shelf import Shelf
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tidying import GRACE, collect
-from kn_edit.ledger.writes import Writes, all_of
+from kn_edit.ledger.writes import Writes
 from kn_edit.neuron import NeuronId
 
 if TYPE_CHECKING:
@@ -237,12 +237,10 @@ class Ledger:
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart, by name."""
         with self._database.reading() as connection:
-            recipe_a, recipe_b = (
-                reading.recipe(connection, names.find_version(connection, name)) for name in (a, b)
-            )
-            only_a, only_b, moved = history.difference(recipe_a, recipe_b)
-            slots, layers = _differing(connection, (recipe_a, recipe_b), {*only_a, *only_b, *moved})
-        return Difference(only_a, only_b, slots, layers)
+            ids = [names.find_version(connection, name) for name in (a, b)]
+            edits = apart(connection, self.base.fingerprint, *ids)
+            slots, layers = differing(connection, self.base.fingerprint, ids, edits.edits)
+        return Difference(edits.only_a, edits.only_b, slots, layers)
 
     def delta(self, edit: str) -> Delta:
         """The numbers of an edit, by its full id. Raises DeltaMissing, DeltaDigestDiffers."""
@@ -295,11 +293,11 @@ class Ledger:
         with self._database.reading() as connection:
             on, recipe = self._tip(connection, branch)
             id_ = names.find_edit(connection, edit)
-            if id_ not in recipe:
-                raise EditNotApplied(id_, on.version)
             writes = written.of_edit(connection, id_)
             writers = written.sharing(connection, writes) | {id_: writes}
-            sharing = _in_order(recipe.places(writers))
+            sharing = self._members(connection, on.version, writers)
+            if id_ not in sharing:
+                raise EditNotApplied(id_, on.version)
             overlaps = history.overlaps_after(sharing, id_, writers.__getitem__)
             (record,) = reading.edit_records(connection, [id_], overlaps=False)
         _refuse(overlaps, allow_overlap)
@@ -357,7 +355,7 @@ class Ledger:
         one that they came after, in a way that their order counts.
         """
         with self._database.reading() as connection:
-            overlaps = _meeting(connection, sides.recipes, recipe)
+            overlaps = first_meetings(connection, self.base.fingerprint, sides, recipe)
             _refuse(overlaps, allow_overlap)
             here = reading.recipe(connection, sides.branch.version)
             new = history.beyond(recipe, here)
@@ -589,38 +587,6 @@ class Ledger:
         )
 
 
-def _in_order(places: Mapping[str, int]) -> tuple[str, ...]:
-    """Edits by where they stand in a recipe."""
-    return tuple(sorted(places, key=places.__getitem__))
-
-
-def _meeting(
-    connection: Connection, recipes: Sequence[Recipe], result: Recipe
-) -> tuple[Overlap, ...]:
-    """Edits that meet for the first time in a slot when these recipes are joined to a result, and
-    edits that the result lacks with those that came after them.
-
-    All edits of the longest recipe met before: only what is not in it, and who writes the same
-    slots, is looked at.
-    """
-    longest = max(recipes, key=len)
-    gone = {edit for recipe in recipes for edit in history.beyond(recipe, result)}
-    new = {edit for recipe in recipes for edit in history.beyond(recipe, longest)}
-    writes = all_of(written.of_edits(connection, new | gone).values())
-    writers = written.sharing(connection, writes)
-    parts = [_in_order(recipe.places(writers)) for recipe in recipes]
-    remaining = [tuple(edit for edit in part if edit not in gone) for part in parts]
-    after = [
-        overlap
-        for part in parts
-        for edit in part
-        if edit in gone
-        for overlap in history.overlaps_after(part, edit, writers.__getitem__)
-        if overlap.other not in gone
-    ]
-    return (*history.overlaps_between(remaining, writers.__getitem__), *dict.fromkeys(after))
-
-
 def _stayed(connection: Connection, sides: Sides, recipe: Recipe) -> tuple[str, ...]:
     """Edits that a merged branch reverted, and that the result has all the same."""
     stayed = {
@@ -630,23 +596,6 @@ def _stayed(connection: Connection, sides: Sides, recipe: Recipe) -> tuple[str, 
         for edit in journal.reverted(connection, name, history.beyond(recipe, theirs))
     }
     return tuple(stayed)
-
-
-def _differing(
-    connection: Connection, recipes: tuple[Recipe, Recipe], edits: set[str]
-) -> tuple[tuple[NeuronId, ...], tuple[LayerDifference, ...]]:
-    """Slots and layers that two recipes write in different ways.
-
-    edits: those that are not in both, or not in the same order; a slot that none of them writes
-    does not differ
-    """
-    writes = all_of(written.of_edits(connection, edits).values())
-    writers = written.sharing(connection, writes)
-    recipe_a, recipe_b = (_in_order(recipe.places(writers)) for recipe in recipes)
-    return (
-        history.differing_slots(recipe_a, recipe_b, writers.__getitem__),
-        history.differing_layers(recipe_a, recipe_b, writers.__getitem__),
-    )
 
 
 def _refuse(overlaps: tuple[Overlap, ...], allow_overlap: bool) -> None:

@@ -48,6 +48,28 @@ _OUTLINES = text(
     FROM way LEFT JOIN version_spans s ON s.version_id = way.id ORDER BY way.depth
     """
 )
+# From a version to one above it, by spans as far as they do not lead beyond that.
+_SINCE = text(
+    f"""
+    WITH RECURSIVE way (id, next, spanned, step) AS (
+        SELECT v.id, CASE WHEN up.depth >= :depth THEN s.ancestor_id ELSE v.parent_id END,
+            CASE WHEN up.depth >= :depth THEN 1 ELSE 0 END, 0
+        FROM versions v LEFT JOIN version_spans s ON s.version_id = v.id
+        LEFT JOIN versions up ON up.id = s.ancestor_id WHERE v.id = :version
+        UNION ALL
+        SELECT v.id, CASE WHEN up.depth >= :depth THEN s.ancestor_id ELSE v.parent_id END,
+            CASE WHEN up.depth >= :depth THEN 1 ELSE 0 END, way.step + 1
+        FROM way JOIN versions v ON v.id = way.next
+        LEFT JOIN version_spans s ON s.version_id = v.id
+        LEFT JOIN versions up ON up.id = s.ancestor_id
+        WHERE v.depth > :depth AND way.step < {MOST_HOPS}
+    )
+    SELECT way.id, way.next, s.level, s.dropped, s.appended, c.edit_id, c.added,
+        way.step AS depth, c.position
+    FROM way LEFT JOIN version_spans s ON s.version_id = way.id AND way.spanned = 1
+    LEFT JOIN version_changes c ON c.version_id = way.id AND way.spanned = 0
+    """
+)
 _KEPT = 4  # lists that are known to be those of their versions
 _SHORT = 10_000 * WIDTH  # bytes of a list that is compared with its id whenever it is read
 
@@ -115,7 +137,26 @@ def forget() -> None:
 
 def way_back(connection: Connection, version: str) -> list[Hop]:
     """The steps that lead from a version to the empty list, newest first. Raises DamagedRow."""
-    rows = connection.execute(_WAY_BACK, {"version": version}).all()
+    return _hops(version, connection.execute(_WAY_BACK, {"version": version}).all())
+
+
+def effect_since(connection: Connection, version: str, ancestor: str) -> Effect | None:
+    """What turns the list of a version above this one into that of this one.
+
+    None where more steps lead there than are followed. Raises DamagedRow.
+    """
+    if version == ancestor:
+        return Effect()
+    depth = select(versions.c.depth).where(versions.c.id == ancestor)
+    values = {"version": version, "depth": connection.execute(depth).scalar()}
+    rows = connection.execute(_SINCE, values).all()
+    if not rows or max(rows, key=lambda row: row.depth).next != ancestor:
+        return None
+    return joined(hop.effect for hop in _hops(version, rows))
+
+
+def _hops(version: str, rows: Sequence[Row[tuple[object, ...]]]) -> list[Hop]:
+    """The steps back from a version, newest first, of their rows. Raises DamagedRow."""
     try:
         # Not sorted by the query, which would copy every span to do so.
         rows = sorted(rows, key=lambda row: (row.depth, row.position or 0))

@@ -91,9 +91,11 @@ def conflicts_between(
     read, and those of theirs that an edit of both came after. Then all others about their facts,
     which both may have.
     """
-    ours_only, theirs_only = beyond(ours, theirs), beyond(theirs, ours)
+    theirs_only = beyond(theirs, ours)
     early = theirs_only[: len(theirs_only) - _at_the_end(theirs, theirs_only)]
-    claims = _claims(ledger, [*dict.fromkeys((*min(ours_only, theirs_only, key=len), *early))])
+    fewer_here = len(ours) <= len(theirs)  # as what they have in common is as long in both
+    fewer = beyond(ours, theirs) if fewer_here else theirs_only
+    claims = _claims(ledger, [*dict.fromkeys((*fewer, *early))])
     statements = [claim for each in claims.values() for claim in each]
     facts = {(claim.relation, claim.subject) for claim in statements}
     about = ledger.edits_about(facts) - claims.keys()
