@@ -39,7 +39,7 @@ _UP = """
         FROM way LEFT JOIN versions jump ON jump.id = way.jump_id
         JOIN versions up ON up.id =
             CASE WHEN jump.depth >= way.goal THEN way.jump_id ELSE way.parent_id END
-        WHERE up.depth < way.depth AND way.step < {most_steps}
+        WHERE way.goal IS NOT NULL AND up.depth < way.depth AND way.step < {most_steps}
     )
     SELECT way.id, way.depth FROM way LEFT JOIN wanted ON wanted.depth = way.depth
     WHERE wanted.depth IS NOT NULL OR way.id = :version
