@@ -117,7 +117,7 @@ UPGRADED = "the ledger was brought to the schema of this kn-edit, and nothing el
         ("kn_edit.ledger.database:migrate", "nothing was written"),
         ("kn_edit.ledger.database:Database.upgrade", UPGRADED),
         ("kn_edit.workspace:Workspace.open", UPGRADED),
-        ("kn_edit.ledger.ledger:Ledger.head", UPGRADED),
+        ("kn_edit.ledger.ledger:Ledger.refs", UPGRADED),
     ],
 )
 def test_an_upgrade_while_a_ledger_is_opened_is_told(schema, moment, words, tmp_path):
@@ -132,7 +132,7 @@ def test_an_upgrade_of_another_time_is_not_told(tmp_path):
     old_ledger(tmp_path, "0002")
     Workspace.open(tmp_path).close()
     time.sleep(1.1)
-    moment = "kn_edit.ledger.ledger:Ledger.head"
+    moment = "kn_edit.ledger.ledger:Ledger.refs"
     code, (sentence,) = stopped_at(moment, signal.SIGINT, "log", "--workspace", str(tmp_path))
     assert (code, sentence) == (130, "stopped; nothing was written")
 

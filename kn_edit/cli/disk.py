@@ -213,7 +213,7 @@ def backup(workspace: Workspace, file: Path, output: Output) -> None:
     Example:
       kn-edit backup edits.tar
     """
-    head = workspace.head.id
+    head = workspace.ledger.current_branch().version
     workspace.backup(file)
     output.show(
         lambda: {"file": str(file), "bytes": file.stat().st_size, "version": head},
@@ -303,4 +303,4 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
 
 def _head(workspace: Workspace) -> Iterator[str]:
     """The id of the head, read only where it is asked for."""
-    yield workspace.head.id
+    yield workspace.ledger.current_branch().version

@@ -63,7 +63,7 @@ def log(
             raise click.UsageError("--all shows every branch, so name none")
         drawn = workspace.graph(most)
         output.show(
-            [to_json.drawn_step(step) for step in drawn],
+            lambda: [to_json.drawn_step(step) for step in drawn],
             [step.version for step in drawn],
             lambda: graph.drawn(drawn, workspace.current_branch),
         )
@@ -80,7 +80,7 @@ def log(
         return
     steps = workspace.log(most, branch=name or "head")
     output.show(
-        [to_json.step(step) for step in steps],
+        lambda: [to_json.step(step) for step in steps],
         [step.version for step in steps],
         lambda: records.log(steps),
     )
@@ -256,7 +256,8 @@ def tag(workspace: Workspace, name: str, version: str, move: bool, output: Outpu
 
 def show_move(workspace: Workspace, move: Callable[[], VersionRecord], output: Output) -> None:
     """Move the head, and show where it is. Nothing is read afterwards: the move is recorded."""
-    before, head = workspace.ledger.refs(), workspace.head.id
+    before = workspace.ledger.refs()
+    head = next(ref.version for ref in before if ref.current)
     version = move()
     refs = [replace(ref, version=version.id) if ref.current else ref for ref in before]
     sums = [each for each in version.overlaps if not each.order_counts]  # others are asked about

@@ -128,7 +128,7 @@ def edit(workspace: Workspace, record: EditRecord) -> Parts:
             ("what", record.message),
             ("kind", f"{record.kind}, {record.method}"),
             ("recorded", f"{moment(record.created)} UTC"),
-            ("in head", "yes" if record.id in workspace.head.edits else "no"),
+            ("in head", "yes" if workspace.ledger.members([record.id]) else "no"),
             *verdict(record),
             *_shares(record.metrics),
             *before_and_after(record.metrics, *answers_of(record.facts)),

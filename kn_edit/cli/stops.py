@@ -77,8 +77,8 @@ class Before:
         targets = [parameters[name] for name in TARGETS if isinstance(parameters.get(name), Path)]
         head, branch, refs = None, None, {}
         with suppress(KnEditError):
-            head = workspace.head.id
-            branch = workspace.current_branch
+            current = workspace.ledger.current_branch()
+            head, branch = current.version, current.name
             refs = {ref.name: ref.version for ref in workspace.ledger.refs()}
         return cls(
             head,

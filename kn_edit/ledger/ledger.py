@@ -179,6 +179,11 @@ class Ledger:
         with self._database.reading() as connection:
             return changed.about(connection, facts)
 
+    def members(self, edits: Collection[str], version: str = "head") -> tuple[str, ...]:
+        """Those of these edits, by full ids, that a version has, in its order. Reads no list."""
+        with self._database.reading() as connection:
+            return self._members(connection, names.find_version(connection, version), edits)
+
     def refs(self) -> list[Ref]:
         """The branches, then what was pulled, then the tags, each by name."""
         with self._database.reading() as connection:
