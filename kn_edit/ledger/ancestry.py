@@ -148,7 +148,7 @@ def at_depths(connection: Connection, version: str, depths: Collection[int]) -> 
         depth = next((row.depth for row in rows if row.id == start), None)
         above = [each for each in part if isinstance(depth, int) and each <= depth]
         if depth not in reached or not reached.keys() >= {*above}:
-            raise DamagedRow(f"the versions above version {version[:12]} are not told")
+            raise DamagedRow(f"the versions above version {short(version)} are not told")
         ids |= {each: reached[each] for each in above}
         start = ids[above[-1]] if above else start
     return ids
@@ -162,12 +162,12 @@ def meeting(connection: Connection, a: str, b: str) -> str | None:
     query = select(versions.c.id, versions.c.depth).where(versions.c.id.in_((a, b)))
     depths = {row.id: row.depth for row in connection.execute(query)}
     if len(depths) != len({a, b}) or not all(isinstance(each, int) for each in depths.values()):
-        raise DamagedRow(f"the depths of the versions {a[:12]} and {b[:12]} are not told")
+        raise DamagedRow(f"the depths of the versions {short(a)} and {short(b)} are not told")
     depth = min(depths.values())
     a, b = (at_depths(connection, each, [depth])[depth] for each in (a, b))
     row = connection.execute(_MEETING, {"a": a, "b": b}).first()
     if row is None or (row.a != row.b and row.depth != 0):
-        raise DamagedRow(f"the versions above version {a[:12]} are not told")
+        raise DamagedRow(f"the versions above version {short(a)} are not told")
     return str(row.a) if row.a == row.b else None  # else they begin with other lists
 
 

@@ -174,7 +174,7 @@ def outlines(connection: Connection, version: str) -> list[Outline]:
     """
     rows = connection.execute(_OUTLINES, {"version": version}).all()
     if not all(isinstance(value, int) and value >= 0 for row in rows for value in row):
-        raise DamagedRow(f"the spans above version {version[:12]} are not those of kn-edit")
+        raise DamagedRow(f"the spans above version {short(version)} are not those of kn-edit")
     return [Outline(level=row.level, size=row.size) for row in rows]
 
 
