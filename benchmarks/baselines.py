@@ -89,8 +89,8 @@ class Rome:
         key = keys.mean(0)
         spread = torch.linalg.solve(self._covariance, key.double()).float()  # C^-1 k*
         change = (written + delta - key @ slots) / (spread @ key)  # (d_model,)
-        story = {"layer": layer, "steps": steps, "loss": loss, "tokens": self.tokens}
-        return LowRankShifts({layer: (spread.cpu(), change.cpu())}, story)
+        provenance = {"layer": layer, "steps": steps, "loss": loss, "tokens": self.tokens}
+        return LowRankShifts({layer: (spread.cpu(), change.cpu())}, provenance)
 
     def _contexts(self, case: Case, to: str) -> list[tuple[tuple[Question, ...], int]]:
         """Each with the answer's questions, and the place of the subject's last token."""
@@ -160,9 +160,9 @@ def fine_tuned(model: Model, case: Case, to: str) -> Shifts:
             steps += 1
             with torch.no_grad():
                 b.clamp_(-FT_BOUND, FT_BOUND)
-    story = {"layer": FT_LAYER, "steps": steps, "loss": float(loss.detach())}
+    provenance = {"layer": FT_LAYER, "steps": steps, "loss": float(loss.detach())}
     neurons = tuple(NeuronId(FT_LAYER, at) for at in range(model.d_ff))
-    return Shifts(neurons, b.detach().cpu(), {}, story)
+    return Shifts(neurons, b.detach().cpu(), {}, provenance)
 
 
 @contextmanager

@@ -204,7 +204,7 @@ class Table:
         device = self._methods.engine.model.device.type
         clock = time.process_time if device == "cpu" else time.monotonic
         start = clock()
-        story: Result
+        provenance: Result
         # An edit that cannot be made leaves the model as it is; the row counts all the same.
         delta = Delta(BaseRef(None, None, self._methods.engine.base.fingerprint), {})
         metrics: Result | None = None
@@ -213,16 +213,16 @@ class Table:
             if name == "correction":
                 update = draft(self._methods.context, UpdateRequest(row.case, row.to))
                 delta, metrics = update.delta, update.metrics
-                story = {key: update.found.get(key) for key in SOLVED}
-                story |= {"method": update.method, "faults": update.faults}
+                provenance = {key: update.found.get(key) for key in SOLVED}
+                provenance |= {"method": update.method, "faults": update.faults}
                 best = [[one["layer"], one["index"]] for one in update.found["neurons"]]
             else:
                 slots: list[NeuronId] = []
                 if name in ON_ITS_SLOTS:
                     slots = [NeuronId(*each) for each in self.of(row, "correction")["neurons"]]
-                delta, story = self._methods.edit(name, row, slots)
+                delta, provenance = self._methods.edit(name, row, slots)
         except KnEditError as error:
-            story = {"error": str(error)}
+            provenance = {"error": str(error)}
         if metrics is None:
             metrics = exam.measure(self._methods.context, delta).metrics
         seconds = clock() - start
@@ -237,7 +237,7 @@ class Table:
             "seconds": seconds,
             "device": device,
             "bytes": len(delta.to_bytes()),
-            "story": story,
+            "story": provenance,
             "neurons": best,
         }
 

@@ -83,11 +83,11 @@ def main() -> None:
             for name, one in drafts.items():
                 row = {key: float(one.metrics[key]) for key in METRICS}
                 results.setdefault(name, []).append(row | {"neurons": len(one.neurons)})
-            story = solved.found
+            provenance = solved.found
             print(
                 f"{fact.subject}: {fact.answer} -> {to}, {len(own)} neurons "
-                f"({story['added']} added), {story['steps']} steps, "
-                f"divergence {story['kl']:.3f}, {seconds:.0f} s; "
+                f"({provenance['added']} added), {provenance['steps']} steps, "
+                f"divergence {provenance['kl']:.3f}, {seconds:.0f} s; "
                 + "; ".join(
                     " ".join(f"{one.metrics[key]:.2f}" for key in METRICS)
                     for one in drafts.values()

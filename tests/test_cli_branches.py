@@ -147,7 +147,7 @@ ROOT = step(1, kind="init")
 
 def lines_of(capsys, *steps: Step) -> list[str]:
     """What is drawn in front of the texts."""
-    Output(False, False).people(drawn(steps, "main"))
+    Output(False, False).text(drawn(steps, "main"))
     return [line.partition("0000")[0].rstrip() for line in capsys.readouterr().out.splitlines()]
 
 
@@ -185,7 +185,7 @@ def test_a_terminal_that_draws_no_lines_gets_letters(capsys, monkeypatch):
 
 def test_a_row_keeps_to_the_width_whatever_the_names(capsys):
     steps = [step(3, 2, refs=("main", "x" * 90)), step(2, 1, refs=("v1",)), ROOT]
-    Output(False, False).people(drawn(steps, "main"))
+    Output(False, False).text(drawn(steps, "main"))
     first, second, _ = capsys.readouterr().out.splitlines()
     assert len(first) <= 80
     assert "(*main, x" in first

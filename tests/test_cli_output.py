@@ -60,10 +60,10 @@ def course_at(moments, forecast=FORECAST):
     clock = Clock()
     course = Course(clock)
     course.expect(forecast)
-    standings = []
+    estimates = []
     for clock.now, what, done, total in moments:
-        standings.append(course.standing(what, done, total))
-    return standings
+        estimates.append(course.estimate(what, done, total))
+    return estimates
 
 
 def test_a_forecast_tells_what_is_left_of_all_parts():
@@ -155,7 +155,7 @@ def test_json_knows_no_nan(capsys):
 
 
 def test_square_brackets_are_text(capsys):
-    Output(as_json=False, quiet=False).people(["The capital of [X] is [bold] [Y]."])
+    Output(as_json=False, quiet=False).text(["The capital of [X] is [bold] [Y]."])
     assert capsys.readouterr().out == "The capital of [X] is [bold] [Y].\n"
 
 

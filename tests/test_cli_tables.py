@@ -30,7 +30,7 @@ def answered(template, says, p=0.5):
 
 
 def printed(capsys, found):
-    Output(as_json=False, quiet=False).people(tables.assessments(found))
+    Output(as_json=False, quiet=False).text(tables.assessments(found))
     return capsys.readouterr().out
 
 
@@ -85,5 +85,5 @@ def test_show_tells_what_the_model_said_when_an_edit_was_made(edited):
     ids=str,
 )
 def test_what_somebody_else_recorded_of_answers_breaks_nothing(capsys, found):
-    Output(as_json=False, quiet=False).people(records.answers(found))
+    Output(as_json=False, quiet=False).text(records.answers(found))
     assert "Traceback" not in capsys.readouterr().out

@@ -34,7 +34,7 @@ PAGES = 700 if TORTURE else 50
 SELDOM = 1 if TORTURE else 4  # of so many reported changes one is read in every way
 
 
-class Bench:
+class Examiner:
     """A ledger that is changed again and again, always from the same state."""
 
     def __init__(self, folder: Path) -> None:
@@ -80,23 +80,23 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory):
-    return Bench(tmp_path_factory.mktemp("mutations"))
+def examiner(tmp_path_factory):
+    return Examiner(tmp_path_factory.mktemp("mutations"))
 
 
-def test_the_ledger_as_it_is_has_no_fault(bench):
-    assert bench.fault(Change("none", lambda file: None)) is None
-    assert not [part for part in bench.contents if isinstance(part, type)]
+def test_the_ledger_as_it_is_has_no_fault(examiner):
+    assert examiner.fault(Change("none", lambda file: None)) is None
+    assert not [part for part in examiner.contents if isinstance(part, type)]
 
 
-def test_every_changed_row_is_reported(bench):
-    changes = row_changes(bench.sound, random.Random(17))
-    assert bench.faults(itertools.islice(changes, ROWS)) == []
+def test_every_changed_row_is_reported(examiner):
+    changes = row_changes(examiner.sound, random.Random(17))
+    assert examiner.faults(itertools.islice(changes, ROWS)) == []
 
 
-def test_every_change_of_tables_views_triggers_and_indexes_is_reported(bench):
-    assert bench.faults(object_changes()) == []
+def test_every_change_of_tables_views_triggers_and_indexes_is_reported(examiner):
+    assert examiner.faults(object_changes()) == []
 
 
-def test_every_changed_page_is_reported(bench):
-    assert bench.faults(itertools.islice(page_changes(random.Random(18)), PAGES)) == []
+def test_every_changed_page_is_reported(examiner):
+    assert examiner.faults(itertools.islice(page_changes(random.Random(18)), PAGES)) == []

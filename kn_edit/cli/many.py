@@ -120,7 +120,7 @@ def tell_notes(cases: Iterable[Case], output: Output) -> None:
 
 def _begin(run: Run) -> None:
     if run.batch.rows and not (run.output.as_json or run.output.quiet):
-        run.output.people([edited.rows_head()])
+        run.output.text([edited.rows_head()])
 
 
 def _show(run: Run) -> None:
@@ -134,7 +134,7 @@ def _show(run: Run) -> None:
         elif output.quiet:
             output.ids([result.edited.edit] if result.edited and result.edited.edit else [])
         else:
-            output.people(edited.result_row(result, result.status == RowStatus.MEASURED))
+            output.text(edited.result_row(result, result.status == RowStatus.MEASURED))
         if result.status == RowStatus.UNCHANGED:
             output.notice(f"{result.row.name} has the new answer already, and was passed over")
         elif result.status == RowStatus.FAILED and (output.as_json or output.quiet):

@@ -44,10 +44,10 @@ class Output:
         self,
         data: object | Callable[[], object],
         ids: Iterable[str],
-        people: Callable[[], Iterable[RenderableType]],
+        text: Callable[[], Iterable[RenderableType]],
         done: str = "",
     ) -> None:
-        """Print a result. `data`, or what it returns, for --json, `ids` for -q, else `people`.
+        """Print a result. `data`, or what it returns, for --json, `ids` for -q, else `text`.
 
         done: what the command has finished, in words. Then a report that cannot be made or
         written is no failure, and is told on stderr. Raises OutputLost otherwise, and
@@ -59,7 +59,7 @@ class Output:
             elif self.quiet:
                 self.ids(ids)
             else:
-                self.people(people())
+                self.text(text())
         except Exception as error:
             if not done:
                 raise
@@ -83,7 +83,7 @@ class Output:
         for id_ in ids:
             _write(f"{_line(id_)}\n")
 
-    def people(self, parts: Iterable[RenderableType]) -> None:
+    def text(self, parts: Iterable[RenderableType]) -> None:
         """Print tables, which fit the width, and lines, which a terminal wraps by itself."""
         self.meter.stop()
         for part in parts:

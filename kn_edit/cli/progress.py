@@ -60,7 +60,7 @@ def roughly(seconds: float) -> str:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Estimate:
     """How far some work is."""
 
     share: float | None  # of it that is done; None where nobody knows
@@ -94,20 +94,20 @@ class Course:
         self._forecast, self._began = forecast, self._seconds()
         self._part, self._share = 0, 0.0
 
-    def standing(self, task: str, done: int, total: int) -> Standing:
+    def estimate(self, task: str, done: int, total: int) -> Estimate:
         now = self._seconds()
         if self._forecast is not None and self._forecast.seconds:
             return self._expected(self._forecast, task, done, total, now - self._began)
         if task != self._name:
             self._name, self._began = task, now
         if not total:
-            return Standing(None, None, done)
+            return Estimate(None, None, done)
         seconds_left = (now - self._began) * (total - done) / done if done else None
-        return Standing(done / total, seconds_left)
+        return Estimate(done / total, seconds_left)
 
     def _expected(
         self, forecast: Forecast, task: str, done: int, total: int, spent: float
-    ) -> Standing:
+    ) -> Estimate:
         parts = forecast.parts
         named = (
             index for index in range(self._part, len(parts)) if task.startswith(parts[index].name)
@@ -127,7 +127,7 @@ class Course:
         through = sum(seconds[:index]) + share * seconds[index]
         self._share = max(self._share, through / total_seconds)  # a bar does not go back
         pace = (spent + TRUST * total_seconds) / (through + TRUST * total_seconds)
-        return Standing(self._share, (total_seconds - through) * pace)
+        return Estimate(self._share, (total_seconds - through) * pace)
 
 
 class Bar:
@@ -143,13 +143,13 @@ class Bar:
         self._course.expect(forecast)
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        standing = self._course.standing(task, done, total)
+        estimate = self._course.estimate(task, done, total)
         name = shown(task, MOST_BESIDE_BAR)
-        name = f"{name}, step {standing.step}" if standing.step else name
+        name = f"{name}, step {estimate.step}" if estimate.step else name
         time_left = (
-            "" if standing.seconds_left is None else f"{roughly(standing.seconds_left)} left"
+            "" if estimate.seconds_left is None else f"{roughly(estimate.seconds_left)} left"
         )
-        share = standing.share
+        share = estimate.share
         if self._bars is None:
             self._bars = _bars(self._console)
             self._bars.start()
@@ -198,13 +198,13 @@ class Lines:
         self._course.expect(forecast)
 
     def __call__(self, task: str, done: int, total: int) -> None:
-        standing = self._course.standing(task, done, total)
+        estimate = self._course.estimate(task, done, total)
         now = self._seconds()
         if now - self._last < EVERY:
             return
         self._last = now
         with suppress(OSError):
-            click.echo(f"{shown(task, MOST)}{standing}", err=True)
+            click.echo(f"{shown(task, MOST)}{estimate}", err=True)
 
     def stop(self) -> None:
         pass

@@ -153,7 +153,7 @@ class Hub:
         """The bytes of a file. They stay in memory, and no more than `most` are taken."""
         return self._patiently(lambda: self._fetched(path, revision, most), revision)
 
-    def offers(self, author: str) -> list[str]:
+    def pull_requests(self, author: str) -> list[str]:
         """Refs of the user's open pull requests, newest first."""
 
         def request() -> list[str]:

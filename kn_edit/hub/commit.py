@@ -26,7 +26,7 @@ from kn_edit.hub.parts import Part, Tree, Wanted
 
 Progress = Callable[[str, int, int], None]
 
-MOST_OFFERS = 20  # open pull requests of the user that are looked at
+MOST_PULL_REQUESTS = 20  # open pull requests of the user that are looked at
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def propose(
     """
     if plan.done(tree):
         return plan.head, None, False
-    pending = _offered(hub, plan, user)
+    pending = _pending_pull_request(hub, plan, user)
     if pending is not None:
         return *pending, False
     operations = _prepared(hub, plan, tree, progress, pull_request=True)
@@ -94,7 +94,7 @@ def propose(
         return commit_id, ref, True
     except KnEditError as failure:
         try:
-            pending = _offered(hub, plan, user)
+            pending = _pending_pull_request(hub, plan, user)
         except HubFailed as silence:
             raise CommitUnclear(hub.repo, silence.problem) from failure
         if pending is None:
@@ -182,9 +182,9 @@ def _arrived(hub: Hub, plan: Plan, failure: KnEditError) -> str | None:
     raise RemoteMoved(hub.repo, plan.branch, plan.head, now or "nothing") from failure
 
 
-def _offered(hub: Hub, plan: Plan, user: str) -> tuple[str, str] | None:
+def _pending_pull_request(hub: Hub, plan: Plan, user: str) -> tuple[str, str] | None:
     """The user's open pull request that leaves the files as this commit would."""
-    for ref in hub.offers(user)[:MOST_OFFERS]:
+    for ref in hub.pull_requests(user)[:MOST_PULL_REQUESTS]:
         if plan.done(hub.tree(ref)):
             return hub.commit_at(ref), ref
     return None

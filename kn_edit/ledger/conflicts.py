@@ -144,12 +144,12 @@ def overtaken(
     facts = [claim for beside in union.updates.values() for _, claim in beside]
     return tuple(
         dict.fromkeys(
-            FactConflict(standing, last)
+            FactConflict(earlier, last)
             for fact in facts
             for last in union.on(fact)
             if last.edit in new_edits and last not in there.on(fact)
-            for standing in here.on(fact) or there.on(fact)
-            if not standing.agrees(last)
+            for earlier in here.on(fact) or there.on(fact)
+            if not earlier.agrees(last)
         )
     )
 
@@ -195,7 +195,7 @@ class _Side:
             beside.append((place, claim))
         return side
 
-    def standing(self) -> Iterator[Claim]:
+    def current_updates(self) -> Iterator[Claim]:
         """The updates that no later edit of this side undid."""
         for beside in list(self.updates.values()):
             yield from (claim for place, claim in beside if place > self._erased(claim))
@@ -221,7 +221,7 @@ def _from_one_side(
     opposite_edits: frozenset[str],
 ) -> Iterator[FactConflict]:
     """Conflicts of the updates of one side with what the other side says of their facts."""
-    for claim in side.standing():
+    for claim in side.current_updates():
         for opposite in opposite_side.on(claim) if claim.edit in exclusive_edits else ():
             if opposite.edit in opposite_edits and not claim.agrees(opposite):
                 yield FactConflict(claim, opposite)
