@@ -56,7 +56,8 @@ from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasur
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
-from kn_edit.editing.correcting import CorrectionTask, correction, written_layers
+from kn_edit.editing.correcting import CorrectionTask, correction
+from kn_edit.editing.correction_keys import written_layers
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.locating import prompts_for

@@ -33,6 +33,16 @@ from kn_edit.errors.edits import (
     SameAnswer,
     SlotOverflow,
 )
+from kn_edit.errors.exports import (
+    CannotWrite,
+    ExportDiffers,
+    InvalidRecipe,
+    LinkLeadsOutside,
+    NothingToExport,
+    RankTooHigh,
+    TargetInsideCheckpoint,
+    TargetNotEmpty,
+)
 from kn_edit.errors.facts import (
     AmbiguousSubject,
     AnswerUnknown,
@@ -167,7 +177,6 @@ from kn_edit.errors.weights import (
     BaseChanged,
     BaseFilesChanged,
     BaseFolderMissing,
-    CannotWrite,
     CheckpointFolderMissing,
     CheckpointNamesCode,
     CheckpointPathUnusable,
@@ -178,19 +187,12 @@ from kn_edit.errors.weights import (
     DemoNeedsPackages,
     DemoWheelDiffers,
     DemoWheelMissing,
-    ExportDiffers,
     HubLoadFailed,
-    InvalidRecipe,
-    LinkLeadsOutside,
     MalformedCheckpoint,
-    NothingToExport,
     NoWeights,
     OtherBase,
     PickleWeights,
     QuantisedWeights,
-    RankTooHigh,
-    TargetInsideCheckpoint,
-    TargetNotEmpty,
     TensorMissing,
 )
 
