@@ -120,7 +120,7 @@ def test_report_shows_each_update_with_its_plots_and_the_history(edited, tmp_pat
     ran = edited("report", "page", "--json")
     assert ran.code == 0, ran.err
     page = (tmp_path / "w" / "page" / "report.html").read_text()
-    assert ran.json == {"report": str(Path("page") / "report.html")}
+    assert ran.json == {"report": str(Path("page") / "report.html"), "seed": 0}
     for words in ("France", "-&gt; Rome", "Japan", "-&gt; Cairo", "History", "neutral text"):
         assert words in page
     assert page.count("<svg") == 4  # a map and a curve for each of two updates

@@ -59,11 +59,11 @@ def members_of_each(
             members[version] = tuple(sorted(places, key=places.__getitem__))
         else:
             about = [change for change in changes if change.edit in edits]
-            members[version] = _told(connection, version, about)
+            members[version] = _members(connection, version, about)
     return members
 
 
-def _told(connection: Connection, version: str, changes: Sequence[_Change]) -> tuple[str, ...]:
+def _members(connection: Connection, version: str, changes: Sequence[_Change]) -> tuple[str, ...]:
     """The edits that these changes leave in a version, in its order.
 
     changes: all about the edits, in any version, by depth and position

@@ -59,8 +59,8 @@ def check(workspace: OpenWorkspace, case: Case, to: str | None) -> None:
 def asked_otherwise(workspace: OpenWorkspace, case: Case) -> tuple[str, ...]:
     """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
     model = workspace.engine.model
-    asked = can_be_asked(workspace, case)
-    prompts = every_prompt(model, case.relation, case.fact) if asked else ()
+    possible = can_be_asked(workspace, case)
+    prompts = every_prompt(model, case.relation, case.fact) if possible else ()
     return questions.asked_otherwise([ask(model, prompt) for prompt in prompts])
 
 
