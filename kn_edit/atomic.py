@@ -115,7 +115,7 @@ def private_folder() -> Iterator[Path]:
 def private_leftovers() -> Iterator[Path]:
     """Folders that `private_folder` made for this user, in use or left behind by a kill."""
     start = f".{PRIVATE}."
-    for path in _listed(Path(tempfile.gettempdir())):
+    for path in paths_below(Path(tempfile.gettempdir())):
         if path.name.startswith(start) and is_leftover_name(path.name):
             with suppress(OSError):
                 status = path.lstat()
@@ -128,7 +128,7 @@ def noted_leftovers(notes: Path) -> Iterator[Path]:
 
     A note goes with the folder that it names: remove that before asking for the next.
     """
-    for note in _listed(notes):
+    for note in paths_below(notes):
         if not note.name.endswith(NOTE) or note.is_symlink():
             continue
         with suppress(OSError), note.open("rb") as file:
@@ -330,7 +330,8 @@ def _new_note(notes: Path, place: Path) -> tuple[Path, int] | None:
     return None
 
 
-def _listed(folder: Path) -> list[Path]:
+def paths_below(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; nothing where it cannot be read."""
     try:
         return sorted(folder.iterdir())
     except OSError:

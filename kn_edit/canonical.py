@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BufferedReader
+from typing import Any
 
 SHORT = 12  # digits of an id that are shown
 DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -15,6 +17,17 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 def canonical_json(value: object) -> bytes:
     """The one JSON text of a value: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON can hold it: nan and inf, which JSON does not know, become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): finite(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(member) for member in value]
+    return value
 
 
 def digest(data: bytes | bytearray | memoryview) -> str:

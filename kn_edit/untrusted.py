@@ -98,7 +98,7 @@ def parse_json(
     if text.count(",") + text.count("[") + text.count("{") > max_values:
         raise JsonProblem(f"it holds more than {max_values:,} values")
     try:
-        value = json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=unique_members)
     except json.JSONDecodeError as error:
         raise JsonProblem(f"it is not valid JSON ({error.msg}, line {error.lineno})") from None
     except RecursionError:
@@ -152,7 +152,8 @@ def _inside(value: object) -> list[Any]:
     return [member for member in members if isinstance(member, (list, dict))]
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object, for a decoder. Raises JsonProblem where a key is repeated."""
     members = dict(pairs)
     if len(members) != len(pairs):
         raise JsonProblem("an object repeats a key")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import click
 
+from kn_edit.canonical import finite
 from kn_edit.cli import terminal
 from kn_edit.cli.progress import Meter, meter_for_stderr
 from kn_edit.cli.remedies import COMMAND_LINE
@@ -146,7 +146,7 @@ class JsonList:
 def _json(data: object, indent: int | None = None) -> str:
     # Where stdout cannot hold every letter, JSON has its own way to write them.
     narrow = "utf" not in (sys.stdout.encoding or "").lower()
-    text = json.dumps(_finite(data), indent=indent, ensure_ascii=narrow, allow_nan=False)
+    text = json.dumps(finite(data), indent=indent, ensure_ascii=narrow, allow_nan=False)
     return escaped_json(text)
 
 
@@ -171,14 +171,3 @@ def _write(text: str) -> None:
         raise
     except (OSError, ValueError) as error:
         raise OutputLost(getattr(error, "strerror", None) or str(error)) from error
-
-
-def _finite(value: object) -> object:
-    """The same value without nan and inf, which JSON does not know."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

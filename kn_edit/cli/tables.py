@@ -10,6 +10,7 @@ from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from kn_edit import figures
 from kn_edit.evaluation.metric import in_columns
 from kn_edit.figures import count
 from kn_edit.neuron import NeuronId
@@ -213,5 +214,5 @@ def _pair(comparison: Comparison) -> str:
     return f"{comparison.version:.2f} (base {comparison.base:.2f})"
 
 
-def share(value: Any) -> str:
-    return f"{value:.2f}" if isinstance(value, (int, float)) else "-"
+def share(value: object) -> str:
+    return figures.share(value, unknown="-")

@@ -10,7 +10,7 @@ from statistics import fmean
 
 from kn_edit.canonical import short
 from kn_edit.editing.earlier import refusal
-from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.locating import Locator, Search, chains_for, prompts_for
 from kn_edit.editing.neighbours import JUDGES, neighbours, probes
 from kn_edit.editing.neutral import unseen_texts
 from kn_edit.editing.paraphrasing import judging_paraphrases
@@ -261,10 +261,7 @@ def _base_answers(
     progress("asking others", 0, 0)
     counts: dict[Prompt, int] = {}
     for update in updates:
-        chains = [
-            ask(model, prompt, update.target)
-            for prompt in prompts_for(model, update.case.relation, update.case.fact)
-        ]
+        chains = chains_for(model, update.case.relation, update.case.fact, update.target)
         for prompt in update.every_judge:
             counts[prompt] = max(counts.get(prompt, 0), whole_answer(chains))
     return dict(zip(counts, whole_answers(model, [*counts], [*counts.values()]), strict=True))

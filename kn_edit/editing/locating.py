@@ -169,8 +169,7 @@ class Locator:
         return self._chains(relation, fact, BRIEF)
 
     def _chains(self, relation: Relation, fact: Fact, most: int | None = None) -> list[Chain]:
-        model = self._live.model
-        return [ask(model, prompt) for prompt in prompts_for(model, relation, fact)[:most]]
+        return chains_for(self._live.model, relation, fact, most=most)
 
     def _coarse(
         self, prompts: Sequence[PromptScores], without: Neurons = frozenset()
@@ -196,6 +195,24 @@ def prompts_for(
     if not prompts and not held_out:
         raise NothingToAsk(relation.name, "a causal LM needs a template that ends with [Y]")
     return prompts
+
+
+def chains_for(
+    model: Model,
+    relation: Relation,
+    fact: Fact,
+    answer: str | None = None,
+    *,
+    held_out: bool = False,
+    most: int | None = None,
+) -> list[Chain]:
+    """The prompts of a fact that this model can be asked, each asked for an answer.
+
+    answer: by default the fact's own; most: only so many prompts, the first. Raises NothingToAsk,
+    CannotAsk.
+    """
+    prompts = prompts_for(model, relation, fact, held_out=held_out)[:most]
+    return [ask(model, prompt, answer) for prompt in prompts]
 
 
 def every_prompt(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:

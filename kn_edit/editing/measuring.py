@@ -10,7 +10,7 @@ from typing import Any
 
 from kn_edit.editing.drafts import EditContext, Measurement
 from kn_edit.editing.earlier import EarlierAnswers
-from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.locating import chains_for
 from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.editing.neutral import neutral_perplexity, perplexity_metrics
 from kn_edit.edits.delta import Delta
@@ -30,7 +30,7 @@ from kn_edit.evaluation.metrics import (
 from kn_edit.facts import Fact, Prompt, Relation, check_field
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
-from kn_edit.models.questions import Chain, Question, ask
+from kn_edit.models.questions import Chain, Question
 from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
 from kn_edit.seeds import USUAL
@@ -244,8 +244,7 @@ class ErasureExam:
         seed: int = USUAL,
     ) -> ErasureExam:
         """The exam of an erasure. seed: of the facts of other relations that are drawn"""
-        prompts = [prompts_for(model, relation, fact) for fact in facts]
-        chains = [tuple(ask(model, prompt) for prompt in fact_prompts) for fact_prompts in prompts]
+        chains = [chains_for(model, relation, fact) for fact in facts]
         sample = [chain for fact_chains in chains for chain in fact_chains[:PROBES]]
         judges = other_relations(model, relation.name, seed=seed)
         spared = other_relations(model, relation.name, skip=OTHER_FACTS, seed=seed)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from kn_edit.editing.locating import Locator, prompts_for
+from kn_edit.editing.locating import Locator, chains_for
 from kn_edit.errors import NoNeurons, require_number
 from kn_edit.facts import Case, Fact, Relation, bundled, load_relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, ask
+from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.intervention import p_when_scaled
 from kn_edit.neurons.locate import Located
@@ -85,9 +85,7 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
 def _chains(
     model: Model, relation: Relation, facts: Sequence[Fact], most: int | None = 1
 ) -> list[Chain]:
-    return [
-        ask(model, prompt) for fact in facts for prompt in prompts_for(model, relation, fact)[:most]
-    ]
+    return [chain for fact in facts for chain in chains_for(model, relation, fact, most=most)]
 
 
 def _elsewhere(model: Model, locator: Locator, case: Case) -> list[Chain]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.edited import EditedFacts
-from kn_edit.editing.locating import Locator, prompts_for
+from kn_edit.editing.locating import Locator, chains_for, prompts_for
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, Need, UpdateRequest, UpdatesRequest
 from kn_edit.editing.neighbours import Neighbours, neighbours
@@ -289,9 +289,8 @@ def asked_anew(context: EditContext, proposal: Proposal, cases: Sequence[Case]) 
         if case.fact.answer != change.answer:
             if same_answer(change.target, case.fact.answer):
                 raise SameAnswer(case.fact.subject, change.target)
-            model = context.engine.model
-            prompts = prompts_for(model, case.relation, case.fact)
-            fact_exam = replace(fact_exam, old=tuple(ask(model, prompt) for prompt in prompts))
+            old = chains_for(context.engine.model, case.relation, case.fact)
+            fact_exam = replace(fact_exam, old=tuple(old))
         changes.append(replace(change, answer=case.fact.answer))
         anew.append(fact_exam)
     if (*changes,) == proposal.facts:
@@ -332,8 +331,9 @@ def is_unknown(model: Model, base: Locator, case: Case) -> bool:
     Prompts of a user's own ask for what the model has wrong; those of a relation, where none of
     them gives the old answer.
     """
-    prompts = prompts_for(model, case.relation, case.fact)
-    return case.relation.unnamed or not any(base.right([ask(model, prompt) for prompt in prompts]))
+    if case.relation.unnamed:
+        return True
+    return not any(base.right(chains_for(model, case.relation, case.fact)))
 
 
 def _recorded_prompts(relation: Relation) -> dict[str, Any]:

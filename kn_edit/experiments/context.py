@@ -9,12 +9,12 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.locating import Locator, Search, chains_for
 from kn_edit.editing.updates import Calibrated
 from kn_edit.experiments.rows import Rows
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, ask
+from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
@@ -121,8 +121,7 @@ class ExperimentContext:
     def chains(
         self, model: Model, case: Case, *, held_out: bool = False, most: int | None = None
     ) -> list[Chain]:
-        prompts = prompts_for(model, case.relation, case.fact, held_out=held_out)[:most]
-        return [ask(model, prompt) for prompt in prompts]
+        return chains_for(model, case.relation, case.fact, held_out=held_out, most=most)
 
     def firsts(self, model: Model, cases: Sequence[Case], most: int = 1) -> list[Chain]:
         """The first prompts of some facts."""

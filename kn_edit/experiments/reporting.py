@@ -11,7 +11,7 @@ from typing import Any
 from kn_edit.canonical import short
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.evaluating import Evaluation
-from kn_edit.editing.locating import every_prompt, prompts_for
+from kn_edit.editing.locating import chains_for, every_prompt
 from kn_edit.editing.requests import case_again
 from kn_edit.evaluation.metric import (
     EFFICACY,
@@ -26,7 +26,7 @@ from kn_edit.evaluation.section import Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate
 from kn_edit.experiments.scaling import FACTORS
 from kn_edit.facts import Case
-from kn_edit.figures import moment
+from kn_edit.figures import moment, share
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neuron import NeuronId
@@ -177,7 +177,7 @@ def _facts(edit: EditRecord) -> Table:
 
 def _of_columns(measured: Mapping[str, Any]) -> list[str]:
     """The metrics of an edit, or of a fact of it, that have a column in tables of many."""
-    return [_share(measured.get(metric.name)) for metric in in_columns()]
+    return [share(measured.get(metric.name)) for metric in in_columns()]
 
 
 def _headings() -> list[str]:
@@ -193,7 +193,7 @@ def _estimate_row(name: str, estimate: Estimate | None) -> tuple[str, str, str]:
 def _figures(evaluation: Evaluation) -> Section:
     scored = (EFFICACY, GENERALIZATION, SPECIFICITY)
     rows = [_estimate_row(metric.label, evaluation.estimates[metric.name]) for metric in scored]
-    rows.append(("score, their harmonic mean", _share(evaluation.score, 3), ""))
+    rows.append(("score, their harmonic mean", share(evaluation.score, digits=3), ""))
     rows += [
         _estimate_row(metric.label, evaluation.estimates[metric.name])
         for metric in measured_of_updates()
@@ -207,7 +207,7 @@ def _figures(evaluation: Evaluation) -> Section:
     updates = tuple(
         (
             f"{update.case.fact.subject}: {update.case.fact.answer} -> {update.target}",
-            *(_share(update.value_of(metric)) for metric in in_columns()),
+            *(share(update.value_of(metric)) for metric in in_columns()),
             update.says,
         )
         for update in evaluation.updates
@@ -251,12 +251,12 @@ def _about(workspace: Workspace, update: _Update, seed: int) -> Section:
     with workspace.engine.at(workspace.ledger.deltas(update.without)) as live:
         model = live.model
         before = assess(model, _chains(model, update.case, update.to), update.to, says=True)
-        prompts = _trained(model, update.case, fact.answer)
+        prompts = chains_for(model, update.case.relation, fact, fact.answer)
         lines = dict(_dose(model, prompts, fact_neurons, f"{fact.answer}, without the edit", seed))
     with workspace.engine.at(workspace.ledger.deltas(update.having)) as live:
         model = live.model
         after = assess(model, _chains(model, update.case, update.to), update.to, says=True)
-        prompts = _trained(model, update.case, update.to)
+        prompts = chains_for(model, update.case.relation, fact, update.to)
         lines |= dict(_dose(model, prompts, written, f"{update.to}, with the edit", seed))
     model = workspace.engine.model
     scores = dict(located.ranking) | dict(located.neurons)
@@ -287,10 +287,6 @@ def _about(workspace: Workspace, update: _Update, seed: int) -> Section:
 
 def _chains(model: Model, case: Case, to: str) -> list[Chain]:
     return [ask(model, prompt, to) for prompt in every_prompt(model, case.relation, case.fact)]
-
-
-def _trained(model: Model, case: Case, answer: str) -> list[Chain]:
-    return [ask(model, prompt, answer) for prompt in prompts_for(model, case.relation, case.fact)]
 
 
 def _dose(
@@ -326,8 +322,3 @@ def _answer_text(answer: Assessment) -> str:
 
 def _top(answer: Assessment) -> str:
     return ", ".join(f"{token.strip() or repr(token)} {p:.2f}" for token, p in answer.top[:3])
-
-
-def _share(value: object, digits: int = 2) -> str:
-    """A figure; nothing for what is none, as other people's records may hold."""
-    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else ""

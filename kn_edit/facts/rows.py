@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from kn_edit.errors import BadFacts
 from kn_edit.facts.document import Place
 from kn_edit.facts.source import MOST_BYTES, read_source
-from kn_edit.untrusted import MAX_DEPTH, MAX_VALUES, JsonProblem, nested_deeper
+from kn_edit.untrusted import MAX_DEPTH, MAX_VALUES, JsonProblem, nested_deeper, unique_members
 
 MOST_ROW = 1 << 20  # bytes
 MOST_ROWS = 50_000
@@ -179,15 +179,8 @@ def _skipped(raw: bytes, offset: int, line: int) -> tuple[int, int]:
     return space.end(), line + raw.count(b"\n", offset, space.end())
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise JsonProblem("a key stands twice in one object")
-    return members
-
-
 def _no_number(name: str) -> NoReturn:
     raise JsonProblem(f"{name} is no number of JSON")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_number)
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_members, parse_constant=_no_number)

@@ -12,7 +12,7 @@ from kn_edit.canonical import short
 from kn_edit.checkpoints.form import ExportForm, Published
 from kn_edit.credentials import tokens_in_use
 from kn_edit.evaluation.metric import METRICS, headline, in_columns, metrics
-from kn_edit.figures import count
+from kn_edit.figures import count, share
 from kn_edit.hub.contents import Version
 from kn_edit.hub.manifest import FOLDER
 from kn_edit.ledger.records import EditRecord, FactChange
@@ -205,7 +205,7 @@ def _fact(change: FactChange) -> tuple[str, str, str]:
 
 
 def _shares(measured: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(_share(measured.get(name)) for name in headline())
+    return tuple(share(measured.get(name)) for name in headline())
 
 
 def _row(*cells: str) -> str:
@@ -255,10 +255,6 @@ def _python(*lines: str) -> str:
 
 def _console(*lines: str) -> str:
     return "```console\n" + "\n".join(lines) + "\n```"
-
-
-def _share(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, (int, float)) else ""
 
 
 def _is_number(value: object) -> bool:

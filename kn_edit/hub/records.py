@@ -7,7 +7,6 @@ hold line breaks, tabs and marks of writing direction, as scraped names do.
 
 from __future__ import annotations
 
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kn_edit.canonical import canonical_json
+from kn_edit.canonical import canonical_json, finite
 from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
 from kn_edit.facts import Template
 from kn_edit.ledger.records import EditRecord, FactChange
@@ -60,8 +59,8 @@ class RecordProblem(ValueError):
 def record_json(edit: EditRecord) -> bytes:
     """What is recorded about an edit, as canonical JSON. Moments stay in the ledger."""
     fields: dict[str, Any] = {name: getattr(edit, name) for name in (*_TEXTS, *_MAYBE)}
-    fields |= {"format": FORMAT, "found": _finite(dict(edit.found))}
-    fields |= {"metrics": _finite(dict(edit.metrics))}
+    fields |= {"format": FORMAT, "found": finite(dict(edit.found))}
+    fields |= {"metrics": finite(dict(edit.metrics))}
     if edit.further:
         for name in _OF_FACT:
             del fields[name]
@@ -262,14 +261,3 @@ def _values(value: object) -> Iterator[object]:
             yield from _values(inner)
     else:
         yield value
-
-
-def _finite(value: Any) -> Any:
-    """Replace nan and inf in a value, which JSON does not know, by null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(key): _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return value

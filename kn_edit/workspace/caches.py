@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from kn_edit.atomic import is_leftover_name, noted_leftovers, private_leftovers, remove_leftover
+from kn_edit.atomic import (
+    is_leftover_name,
+    noted_leftovers,
+    paths_below,
+    private_leftovers,
+    remove_leftover,
+)
 from kn_edit.models.cache import cache_folder, notes_folder
 
 MAX_SCORES = 256 << 20  # bytes of cached scores that `gc` leaves
@@ -28,7 +33,10 @@ def remove_leftovers() -> list[Path]:
     That is in the cache, beside targets of exports and backups, and among the system's temporary
     files.
     """
-    paths = [*_listed(cache_folder()), *(path for folder in _shards() for path in _listed(folder))]
+    paths = [
+        *paths_below(cache_folder()),
+        *(path for folder in _shards() for path in paths_below(folder)),
+    ]
     places = (path for path in paths if is_leftover_name(path.name))
     removed = [path for path in places if _removed(path)]
     removed += [path for path in noted_leftovers(notes_folder()) if _removed(path)]
@@ -39,7 +47,7 @@ def remove_leftovers() -> list[Path]:
 def trim_scores(most: int = MAX_SCORES) -> Trimmed:
     """Remove the oldest cached scores until at most so many bytes are left."""
     files = []
-    for path in (path for folder in _shards() for path in _listed(folder)):
+    for path in (path for folder in _shards() for path in paths_below(folder)):
         with suppress(OSError):
             status = path.lstat()
             files.append((status.st_mtime, status.st_size, path))
@@ -58,17 +66,10 @@ def _shards() -> Iterator[Path]:
     """The folders of the score cache; no links among them."""
     scores = cache_folder() / "scores"
     if not scores.is_symlink():
-        yield from (path for path in _listed(scores) if path.is_dir() and not path.is_symlink())
+        yield from (path for path in paths_below(scores) if path.is_dir() and not path.is_symlink())
 
 
 def _removed(path: Path) -> bool:
     with suppress(OSError):
         return remove_leftover(path, old=False)
     return False
-
-
-def _listed(folder: Path) -> list[Path]:
-    try:
-        return [Path(entry.path) for entry in os.scandir(folder)]
-    except OSError:
-        return []

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kn_edit.editing.drafts import EditContext, Proposal
-from kn_edit.editing.locating import Locator, Search, prompts_for
+from kn_edit.editing.locating import Locator, Search, chains_for
 from kn_edit.editing.method import EditMethod, EraseRequest, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import How
 from kn_edit.editing.pace import Forecast, update_forecast
@@ -15,7 +15,6 @@ from kn_edit.editing.updates import UpdateMethod
 from kn_edit.editing.updating import asked_anew
 from kn_edit.facts import Case, Relation, fact_key
 from kn_edit.ledger import VersionRecord
-from kn_edit.models.questions import ask
 from kn_edit.progress import silent
 from kn_edit.workspace.asking import with_answers
 from kn_edit.workspace.edited import Edited
@@ -38,8 +37,7 @@ def forecast(workspace: OpenWorkspace, case: Case, to: str, method: UpdateMethod
     """How long an update by a method will take on this machine."""
     with workspace.engine.at([]) as live:
         model = live.model
-        prompts = prompts_for(model, case.relation, case.fact)
-        chains = [ask(model, prompt, to) for prompt in prompts]
+        chains = chains_for(model, case.relation, case.fact, to)
         if case.fact.stated or case.relation.unnamed:  # what nobody stated is asked for later
             method = method.suited(model, Locator(live, Search(), silent), case)
         return update_forecast(model, chains, method.cost(causal=model.causal))
