@@ -315,7 +315,7 @@ class Ledger:
         with self._database.reading() as connection:
             on, _ = self._tip(connection, branch)
             target = names.find_version(connection, name)
-            recipe = reading.recipe(connection, target)
+            recipe = self._recipe(connection, target)
         return self._plan(on, recipe, kind="rewind", message=f"rewind to {short(target)}")
 
     def plan_compose(
@@ -339,7 +339,7 @@ class Ledger:
                 for name in versions
             ]
             ids = tuple(dict.fromkeys([on.version, *version_ids] if onto_head else version_ids))
-            recipes = {id_: reading.recipe(connection, id_) for id_ in ids}
+            recipes = {id_: self._recipe(connection, id_) for id_ in ids}
             refs = (ref for ref in reading.all_refs(connection) if ref.kind == "branch")
             merged = {ref.name: recipes[ref.version] for ref in refs if ref.name in versions}
             return Sides(on, ids, tuple(recipes.values()), merged)
@@ -362,7 +362,7 @@ class Ledger:
         with self._database.reading() as connection:
             overlaps = first_meetings(connection, self.base.fingerprint, sides, recipe)
             _refuse(overlaps, allow_overlap)
-            here = reading.recipe(connection, sides.branch.version)
+            here = self._recipe(connection, sides.branch.version)
             new = history.beyond(recipe, here)
             returned = journal.reverted(connection, sides.branch.name, new)
             stayed = _stayed(connection, sides, recipe)
@@ -541,13 +541,16 @@ class Ledger:
     # --- inside ----------------------------------------------------------------------------------
 
     def _tip(self, connection: Connection, branch: str) -> tuple[Ref, Recipe]:
-        """A branch and its list: rows are read unless it was proven lately. Raises UnknownBranch.
-
-        What is recorded on it is read back, so that no damage of the rows goes unnoticed.
-        """
+        """A branch and its list. Raises UnknownBranch."""
         on = branches.find(connection, branch)
-        recipe = lists.proven_before(self.base.fingerprint, on.version)
-        return on, reading.recipe(connection, on.version) if recipe is None else recipe
+        return on, self._recipe(connection, on.version)
+
+    def _recipe(self, connection: Connection, version: str) -> Recipe:
+        """The list of a version. Rows are read unless this process compared it with its id lately;
+        an id never gets another list.
+        """
+        recipe = lists.proven_before(self.base.fingerprint, version)
+        return reading.recipe(connection, version) if recipe is None else recipe
 
     def _lists_of(self, versions: Collection[str]) -> Mapping[str, Recipe]:
         """The edits of versions, read in a transaction of its own. Raises LedgerDamaged."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from binascii import unhexlify
+from binascii import hexlify, unhexlify
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Any, overload
@@ -45,8 +45,10 @@ class _Line:
             sha = self.states[first].copy()
             while first < length:
                 last = min(first - first % _AT_ONCE + _AT_ONCE, length)
-                ids = self.data[first * WIDTH : last * WIDTH].hex(",", WIDTH).replace(",", '","')
-                sha.update(f'{"," if first else ""}"{ids}"'.encode())
+                ids = hexlify(self.data[first * WIDTH : last * WIDTH], b",", WIDTH)
+                sha.update(b',"' if first else b'"')
+                sha.update(ids.replace(b",", b'","'))
+                sha.update(b'"')
                 self.states[last] = sha.copy()
                 first = last
             recent = [count for count in self.states if count % _AT_ONCE]
