@@ -54,7 +54,7 @@ docs: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench
 	$(BIN)/python benchmarks/update.py
-	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/ledger.py --folder .bench --write docs/performance.md
 
 # Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
 corrections: $(STAMP)

@@ -265,6 +265,37 @@ def measured(benches: Sequence[Bench], repeat: int) -> Iterator[Figure]:
         yield figure
 
 
+LISTS: dict[str, Callable[[Ledger], int]] = {  # each gives how many lines it prints
+    "log, every move": lambda ledger: len(ledger.log()),
+    "diff of base and head": lambda ledger: len(ledger.diff("base", "end").only_b),
+}
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Microseconds of the processor for a line of a long answer, by the size of the ledger."""
+
+    verb: str
+    lines: dict[int, int]
+    each: dict[int, float]
+
+
+def linear(benches: Sequence[Bench], repeat: int = 3) -> Iterator[Linear]:
+    """What a line takes of the answers that are as long as the history."""
+    for name, verb in LISTS.items():
+        times: dict[int, list[float]] = {bench.line.edits: [] for bench in benches}
+        lines = {}
+        for _ in range(repeat):
+            for bench in benches:
+                start = time.process_time()
+                with bench.opened() as ledger:
+                    lines[bench.line.edits] = verb(ledger)
+                times[bench.line.edits].append(time.process_time() - start)
+        each = {edits: 1e6 * median(taken) / lines[edits] for edits, taken in times.items()}
+        print(f"  {name:22} {each}", flush=True)
+        yield Linear(name, lines, each)
+
+
 def medians(times: dict[int, list[float]]) -> dict[int, float]:
     return {edits: round(1000 * median(each), 2) for edits, each in times.items()}
 
@@ -300,7 +331,7 @@ def bytes_of(folder: Path) -> dict[str, int]:
         return dict(plain.execute(query))
 
 
-def tables(benches: Sequence[Bench], figures: Sequence[Figure]) -> str:
+def tables(benches: Sequence[Bench], figures: Sequence[Figure], lists_: Sequence[Linear]) -> str:
     """The figures as tables of a page."""
     few, many = benches[0].line.edits, benches[-1].line.edits
     lines = [
@@ -310,6 +341,15 @@ def tables(benches: Sequence[Bench], figures: Sequence[Figure]) -> str:
     for figure in figures:
         cells = [*_cells(figure.opened, few, many), *_cells(figure.again, few, many)]
         lines.append(f"| {figure.verb} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"| a line of | {few:,} edits | {many:,} | |",
+        "|---|---|---|---|",
+    ]
+    for each in lists_:
+        few_us, many_us = each.each[few], each.each[many]
+        cells = [f"{few_us:.0f} µs", f"{many_us:.0f} µs", f"×{many_us / few_us:.1f}"]
+        lines.append(_row(each.verb, cells))
     lines += [
         "",
         f"| | {few:,} edits | {many:,} edits |",
@@ -349,9 +389,10 @@ def main() -> None:
         place = chosen.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         benches = [filled(place, edits) for edits in chosen.edits]
         figures = [*measured(benches, chosen.repeat), *commands(benches, chosen.repeat)]
+        long_answers = [*linear(benches)]
         for bench in benches:
             save(bench, bench.folder.parent / FILLED)
-    print(text := tables(benches, figures))
+    print(text := tables(benches, figures, long_answers))
     if chosen.write:
         write(chosen.write, text)
     if chosen.json:

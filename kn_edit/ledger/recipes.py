@@ -156,7 +156,11 @@ class Recipe(Sequence[str]):
         places: dict[str, int] = {}
         for first in range(0, length, _AT_ONCE):
             part = self._texts(first, min(first + _AT_ONCE, length))
-            places |= {id_: first + part.index(id_) for id_ in wanted.intersection(part)}
+            there = wanted.intersection(part)
+            if len(there) <= _FEW:
+                places |= {id_: first + part.index(id_) for id_ in there}
+            else:
+                places |= {id_: place for place, id_ in enumerate(part, first) if id_ in there}
         return places
 
     def common(self, recipe: Recipe) -> int:
