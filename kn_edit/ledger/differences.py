@@ -91,8 +91,9 @@ def first_meetings(
     slots, is looked at.
     """
     longest = max(sides.recipes, key=len)
-    gone = {edit for recipe in sides.recipes for edit in history.beyond(recipe, result)}
-    new = {edit for recipe in sides.recipes for edit in history.beyond(recipe, longest)}
+    taken = {*history.beyond(result, longest)}
+    new = {edit for recipe in sides.recipes for edit in history.beyond(recipe, longest, taken)}
+    gone = {*history.beyond(longest, result)} | (new - taken)
     writes = all_of(written.of_edits(connection, new | gone).values())
     writers = written.sharing(connection, writes)
     parts = [members(connection, base, version, writers) for version in sides.versions]

@@ -34,11 +34,19 @@ def without(recipe: Edits, edit: str) -> Edits:
     return tuple(id_ for id_ in recipe if id_ != edit)
 
 
-def beyond(recipe: Sequence[str], reference: Sequence[str]) -> tuple[str, ...]:
-    """The edits of a recipe that another one lacks, in order."""
+def beyond(
+    recipe: Sequence[str], reference: Sequence[str], lacking: Collection[str] = frozenset()
+) -> tuple[str, ...]:
+    """The edits of a recipe that another one lacks, in order.
+
+    lacking: edits that are known to be such, and are not looked for
+    """
     if isinstance(recipe, Recipe) and isinstance(reference, Recipe):
-        rest = tuple(recipe[recipe.common(reference) :])
-        shared: Collection[str] = reference.places(rest)
+        common = recipe.common(reference)
+        rest = tuple(recipe[common:])
+        looked_for = [edit for edit in rest if edit not in lacking]
+        whole = common == len(reference)  # it goes on from the other one, and nothing stands twice
+        shared: Collection[str] = () if whole else reference.places(looked_for)
     else:
         rest, shared = tuple(recipe), set(reference)
     return tuple(edit for edit in rest if edit not in shared)

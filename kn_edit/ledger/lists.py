@@ -116,6 +116,8 @@ def as_recipe(base: str, data: bytes) -> Recipe:
 def proven_before(base: str, version: str) -> Recipe | None:
     """The list of a version that was compared with its id lately, without reading it again."""
     with _proving:
+        if (base, version) in _proven:
+            _proven.move_to_end((base, version))
         return _proven.get((base, version))
 
 

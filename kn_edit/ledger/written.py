@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, tuple_
+from sqlalchemy import Connection, Select, insert, select
 
-from kn_edit.ledger.parts import AT_ONCE, chunks, parts
+from kn_edit.ledger.parts import parts
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import edit_layers, edit_slots
 from kn_edit.ledger.writes import LOW_RANK, NOTHING, Writes
@@ -63,10 +63,20 @@ def sharing(connection: Connection, writes: Writes) -> dict[str, Writes]:
     """The edits that write some of what is written here, each with what it writes of it."""
     slots: dict[str, dict[NeuronId, str]] = defaultdict(dict)
     columns = (edit_slots.c.edit_id, edit_slots.c.layer, edit_slots.c.neuron, edit_slots.c.mode)
-    single = [(slot.layer, slot.index) for slot in writes.slots if slot.layer not in writes.layers]
-    places = tuple_(edit_slots.c.layer, edit_slots.c.neuron)
+    single: dict[int, list[int]] = defaultdict(list)
+    for slot in writes.slots:
+        if slot.layer not in writes.layers:
+            single[slot.layer].append(slot.index)
+    # A query for each layer: for pairs of layer and neuron SQLite would look at every row.
+    in_layer = {
+        layer: select(*columns).where(edit_slots.c.layer == layer) for layer in sorted(single)
+    }
     queries = [
-        *(select(*columns).where(places.in_(part)) for part in chunks(single, AT_ONCE // 2)),
+        *(
+            query
+            for layer, of_layer in in_layer.items()
+            for query in parts(of_layer, edit_slots.c.neuron, single[layer])
+        ),
         *parts(select(*columns), edit_slots.c.layer, writes.layers),
     ]
     for query in queries:
