@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -319,3 +320,55 @@ def test_a_version_without_an_id_is_reported(tmp_path):
         assert ledger.check() != []
         with pytest.raises(LedgerDamaged):
             put(ledger, delta_of((0, 2)))
+
+
+# --- what is looked at ---------------------------------------------------------------------------
+
+SMALL = {"refs", "base_models", "base_places", "alembic_version", "sqlite_master"}
+STEPS = {"way", "wanted", "w", "line"}  # parts of queries, of few rows
+
+
+def scanned(folder: Path, statements: list[str]) -> set[tuple[str, str]]:
+    """Tables of which a statement looks at every row, by the name they have there; statements."""
+    tables = set()
+    with closing(sqlite3.connect(folder / ".kn-edit" / "ledger.db")) as plain:
+        for statement in statements:
+            if not re.match(r"\s*(SELECT|WITH)\b", statement) or " LIMIT " in statement:
+                continue
+            for *_, detail in plain.execute(f"EXPLAIN QUERY PLAN {statement}"):
+                words = detail.split()
+                if words[0] == "SCAN" and "CONSTANT" not in words:
+                    tables.add((words[1], statement))
+    return {
+        (name, statement)
+        for name, statement in tables
+        if name not in SMALL | STEPS and " base_models t " not in statement
+    }
+
+
+def test_no_verb_of_one_edit_or_version_looks_at_every_row_of_a_table(tmp_path):
+    several = [delta_of((0, n), (1, n), value=100.0 + n) for n in range(4)]
+    statements: list[str] = []
+    with new_ledger(tmp_path) as ledger:
+        for delta in several[:2]:
+            put(ledger, delta)
+        ledger.tag("side")
+        go(ledger, ledger.plan_rewind("base"))
+        for delta in [*POOL.values()][:12]:
+            put(ledger, delta)
+        listen(
+            ledger._database.dialect.engine,
+            "connect",
+            lambda plain, _: plain.set_trace_callback(statements.append),
+        )
+        put(ledger, several[2])
+        ledger.tag("v1")
+        assert len(ledger.log(5)) == 5
+        assert ledger.edit(several[2].id).overlaps and ledger.blame(NeuronId(0, 0))
+        assert ledger.diff("side", "head").only_a
+        go(ledger, ledger.plan_compose(["side"], allow_overlap=True))
+        go(ledger, ledger.plan_revert(several[2].id, allow_overlap=True))
+    assert len(statements) > 100
+    assert scanned(tmp_path, statements) == set()
+    every = ["SELECT edit_id FROM edit_slots WHERE (layer, neuron) IN (VALUES (1, 2), (0, 1))"]
+    assert scanned(tmp_path, every) == {("edit_slots", every[0])}
