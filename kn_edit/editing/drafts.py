@@ -54,9 +54,9 @@ class Exam(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
-class Proposal(OfFacts):
-    """An edit that was computed, not yet measured.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ComputedEdit(OfFacts):
+    """An edit whose delta was computed, on its way into the ledger.
 
     relation, subject, answer, target: of the fact that it changes, the first one of many
     further: the other facts; `facts` has all of them
@@ -73,39 +73,32 @@ class Proposal(OfFacts):
     found: dict[str, Any]  # how it was found
     notices: tuple[str, ...]
     message: str
-    exam: Exam
     further: tuple[FactChange, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Draft(OfFacts):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Proposal(ComputedEdit):
+    """An edit that was computed, not yet measured. exam: what it is to be measured by"""
+
+    exam: Exam
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draft(ComputedEdit):
     """An edit that was computed and measured, not yet recorded.
 
-    relation, subject, answer, target: of the fact that it changes, the first one of many
-    further: the other facts; `facts` has all of them
+    before, after: what the model says to the fact's own prompts; faults: why the gate refuses it
     """
 
-    kind: str
-    delta: Delta
-    relation: str
-    subject: str | None
-    answer: str | None
-    target: str | None
-    method: str
-    neurons: tuple[tuple[NeuronId, float], ...]  # with their scores
     before: tuple[Assessment, ...]
     after: tuple[Assessment, ...]
     metrics: dict[str, Any]
-    found: dict[str, Any]
     faults: tuple[str, ...]
-    notices: tuple[str, ...]
-    message: str
     unsound: tuple[str, ...] = ()  # why it must not be recorded even if the user accepts it
     paraphrases: tuple[Assessment, ...] = ()  # of an update, after it: what generalization asks
     changed: tuple[Change, ...] = ()  # what an update changed of other subjects' answers
     harmful: bool = False  # the gate refuses it for these
     by_fact: tuple[dict[str, Any], ...] = ()  # the metrics of each fact, where there are several
-    further: tuple[FactChange, ...] = ()
 
     @property
     def misses(self) -> tuple[str, ...]:
