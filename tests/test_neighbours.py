@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny_models import tiny
 
-from kn_edit.editing.drafts import Bench
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder
 from kn_edit.editing.finding import shared_out as share_out
 from kn_edit.editing.locating import prompts_for
@@ -24,14 +24,14 @@ FRANCE = case_of(relation="capital", subject="France")
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EditContext]:
     with Workspace.init("demo-bert", tmp_path_factory.mktemp("work")) as workspace:
-        yield Bench(workspace.engine)
+        yield EditContext(workspace.engine)
 
 
-def shared_out(bench: Bench, case: Case) -> tuple[Model, Neighbours]:
-    with bench.engine.at([]) as live:
-        return live.model, neighbours(live.model, bench.locator(live), case)
+def shared_out(context: EditContext, case: Case) -> tuple[Model, Neighbours]:
+    with context.engine.at([]) as live:
+        return live.model, neighbours(live.model, context.locator(live), case)
 
 
 def asked_about(model: Model, case: Case, subjects: set[str]) -> set[Question]:
@@ -44,8 +44,8 @@ def asked_about(model: Model, case: Case, subjects: set[str]) -> set[Question]:
     }
 
 
-def test_no_subject_that_judges_is_held_in_place(bench):
-    model, found = shared_out(bench, FRANCE)
+def test_no_subject_that_judges_is_held_in_place(context):
+    model, found = shared_out(context, FRANCE)
     judging = {prompt.fact.subject for prompt in found.judges}
     assert judging
     assert "France" not in judging
@@ -55,21 +55,21 @@ def test_no_subject_that_judges_is_held_in_place(bench):
     }
 
 
-def test_one_prompt_of_every_other_subject_may_be_held(bench):
-    model, found = shared_out(bench, FRANCE)
+def test_one_prompt_of_every_other_subject_may_be_held(context):
+    model, found = shared_out(context, FRANCE)
     assert len(found.other_subjects) == len(set(found.other_subjects)) >= HELD
     assert {*found.other_subjects} <= asked_about(
         model, FRANCE, {f.subject for f in FRANCE.relation.facts}
     )
 
 
-def test_other_relations_are_held_as_well_also_beside_named_neighbours(bench):
-    model, found = shared_out(bench, FRANCE)
+def test_other_relations_are_held_as_well_also_beside_named_neighbours(context):
+    model, found = shared_out(context, FRANCE)
     assert len(found.elsewhere) > HELD_ELSEWHERE
     of_capital = asked_about(model, FRANCE, {f.subject for f in FRANCE.relation.facts})
     assert not of_capital & {*found.elsewhere}
     named = case_of(relation="capital", subject="France", neighbours=["Spain"])
-    _, beside = shared_out(bench, named)
+    _, beside = shared_out(context, named)
     assert (beside.other_subjects, beside.elsewhere) == ((), found.elsewhere)
     assert {*beside.named} <= asked_about(model, FRANCE, {"Spain"})
 
@@ -90,8 +90,8 @@ def test_the_nearest_are_those_whose_coefficients_point_the_same_way():
         case_of(prompts=["The capital of [X] is [Y]."], subject="France", answer="Paris"),
     ],
 )
-def test_neighbours_are_found_where_nobody_names_any(bench, case):
-    model, found = shared_out(bench, case)
+def test_neighbours_are_found_where_nobody_names_any(context, case):
+    model, found = shared_out(context, case)
     assert len(found.other_subjects) >= HELD
     assert len(found.judges) >= 12
     judging = {ask_openly(model, prompt) for prompt in found.judges}
@@ -99,12 +99,12 @@ def test_neighbours_are_found_where_nobody_names_any(bench, case):
     assert not judging & {*found.other_subjects}
     assert not own & (judging | {*found.other_subjects})
     assert case.fact.subject not in {prompt.fact.subject for prompt in found.judges}
-    assert shared_out(bench, case)[1] == found
+    assert shared_out(context, case)[1] == found
 
 
-def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
+def test_other_prompts_about_the_same_subject_are_held_and_others_judge(context):
     case = case_of(prompts=["The capital of [X] is [Y]."], subject="France", answer="Paris")
-    model, found = shared_out(bench, case)
+    model, found = shared_out(context, case)
     judging = {ask_openly(model, prompt) for prompt in found.same_subject_judges}
     assert len(judging) == len(found.same_subject_judges) == len(found.same_subject) == 6
     assert not judging & {*found.same_subject}
@@ -112,8 +112,8 @@ def test_other_prompts_about_the_same_subject_are_held_and_others_judge(bench):
     assert not any("capital" in prompt.cloze for prompt in found.same_subject_judges)
 
 
-def test_of_each_few_the_first_that_the_model_is_decided_about_judges(bench):
-    model = bench.engine.model
+def test_of_each_few_the_first_that_the_model_is_decided_about_judges(context):
+    model = context.engine.model
     case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
     pairs = Finder.of(model, case).other_subject_prompts([], 36)
     rows = log_p(model, [question for _, question in pairs])
@@ -130,19 +130,19 @@ def test_of_each_few_the_first_that_the_model_is_decided_about_judges(bench):
     assert 0 < drawn < 10  # both happen
 
 
-def test_prompts_of_the_file_judge_and_are_not_held(bench):
+def test_prompts_of_the_file_judge_and_are_not_held(context):
     case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
     judge = Prompt(Fact("own", "The capital of Japan is", ""), Template("[X] [Y]"))
-    model, found = shared_out(bench, replace(case, judges=(judge,)))
+    model, found = shared_out(context, replace(case, judges=(judge,)))
     assert found.judges[0] == judge
     assert len(found.judges) == 12
     assert ask_openly(model, judge) not in found.other_subjects
 
 
-def test_rows_that_ask_the_same_come_first(bench):
+def test_rows_that_ask_the_same_come_first(context):
     case = case_of(prompts=["The river of [X] is [Y]."], subject="Wakanda", answer="Nile")
     beside = ("Brazil", "Kenya", "Spain")
-    model, found = shared_out(bench, replace(case, beside=beside))
+    model, found = shared_out(context, replace(case, beside=beside))
     asked = {prompt.fact.subject for prompt in found.judges if prompt.fact.subject in beside}
     template = case.relation.templates[0]
     held = {
