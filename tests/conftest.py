@@ -10,6 +10,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain no
 
 import pytest
 import torch
+import unscoped
 from hypothesis import settings
 
 pytest_plugins = ["cli_shell"]  # its fixtures
@@ -23,6 +24,7 @@ COUNTED = (
 )
 
 torch.set_num_threads(1)
+unscoped.watch()
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

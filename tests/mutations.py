@@ -261,6 +261,7 @@ OBJECTS = (
             "edit_layers",
             "edit_facts",
             "alembic_version",
+            "workspaces",
         )
     ),
     "CREATE TABLE more (id INTEGER)",
@@ -268,7 +269,7 @@ OBJECTS = (
     "CREATE TRIGGER quiet AFTER INSERT ON events BEGIN DELETE FROM refs; END",
     "CREATE INDEX quick ON events (kind)",
     "CREATE UNIQUE INDEX one ON facts (id, relation)",
-    "DROP INDEX ix_facts_seq",
+    "DROP INDEX ix_facts_workspace_id_seq",
     "ALTER TABLE facts ADD COLUMN more TEXT",
     "ALTER TABLE publications RENAME TO published",
     "ALTER TABLE facts RENAME COLUMN answer TO reply",
@@ -284,13 +285,17 @@ OBJECTS = (
     "PRAGMA writable_schema = ON; "
     "UPDATE sqlite_master SET sql = CAST(x'c3' || sql AS TEXT) WHERE name = 'facts'",
     "PRAGMA writable_schema = ON; "
-    "UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT) WHERE name = 'ix_facts_seq'",
+    "UPDATE sqlite_master SET name = CAST(x'ff' AS TEXT) WHERE name = 'ix_facts_workspace_id_seq'",
     "UPDATE alembic_version SET version_num = CAST(x'ff41' AS TEXT)",
     "UPDATE alembic_version SET version_num = '0002'",
     "UPDATE alembic_version SET version_num = ''",
     "INSERT INTO alembic_version VALUES ('0002')",
-    "INSERT INTO base_models SELECT 'f', name, repo, revision, source, model_type, dtype, created, "
-    "files FROM base_models",
+    "INSERT INTO workspaces VALUES (2, 'more')",
+    "UPDATE workspaces SET id = 2",
+    "DELETE FROM workspaces",
+    "UPDATE facts SET workspace_id = 2",
+    "INSERT INTO base_models SELECT 1, 'f', name, repo, revision, source, model_type, dtype, "
+    "created, files FROM base_models",
 )
 
 

@@ -1,8 +1,9 @@
 """Ledgers as earlier schemas had them, with rows in every table.
 
-`schema_0002.sql` to `schema_0006.sql` were written by the last kn-edit of that schema: updates, an
+`schema_0002.sql` to `schema_0007.sql` were written by the last kn-edit of that schema: updates, an
 erasure, a revert, a rewind, a composition, tags, a version that was pulled and two publications;
-the last two have an edit of low rank, too, and the last one a branch.
+the last three have an edit of low rank, too, the last two a branch, and the last one an edit of
+many facts.
 `schema_0003_line.sql.gz` has 84 edits with a revert after every tenth, compositions and further
 reverts, so that the way to a list is long.
 """
@@ -19,7 +20,7 @@ from old_dumps import dump
 from kn_edit.edits.changes import Mode
 from kn_edit.ledger.folder_blobs import FolderBlobs
 
-SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004", "0005", "0006")
+SCHEMAS = ("0001", "0002", "0003", "0003_line", "0004", "0005", "0006", "0007")
 DELTAS = (
     delta_of((0, 1)),
     delta_of((0, 2), (1, 1)),
@@ -34,6 +35,7 @@ EDITS = {
     "0003_line": LINE,
     "0005": (*DELTAS, LOW_RANK),
     "0006": (*DELTAS, LOW_RANK),
+    "0007": (*DELTAS, LOW_RANK, delta_of((0, 4)), delta_of((1, 2))),
 }  # DELTAS in the others
 
 

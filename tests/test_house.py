@@ -315,7 +315,35 @@ def test_only_the_modules_of_sqlite_speak_its_sql():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if any(word in spoken(node) for word in words)
     }
-    assert speakers == {"ledger.sqlite", "ledger.sqlite_file", "ledger.structure"}
+    assert speakers == {
+        "ledger.sqlite",
+        "ledger.sqlite_file",
+        "ledger.statistics",
+        "ledger.structure",
+    }
+
+
+def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
+    """`select` and `Connection` of SQLAlchemy know no workspaces; ours are in ledger.connection."""
+    below = {
+        "connection",
+        "database",
+        "dialect",
+        "sqlite",
+        "sqlite_file",
+        "statistics",
+        "structure",
+    }
+    users = {
+        module_of(path).removeprefix(f"{PACKAGE}.")
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module == "sqlalchemy"
+        if {alias.name for alias in node.names} & {"select", "insert", "Connection"}
+    }
+    assert users <= {f"ledger.{name}" for name in below}
+    whole = [path for path in FILES if "import sqlalchemy" in path.read_text(encoding="utf-8")]
+    assert {path.stem for path in whole} <= {"connection", "database"}
 
 
 def spoken(node: ast.AST) -> str:

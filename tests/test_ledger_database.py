@@ -17,7 +17,7 @@ from alembic.migration import MigrationContext
 from ledgers import BASE, about, delta_of, digests, new_ledger, open_ledger, record
 from old_dumps import old_recipes
 from old_ledgers import SCHEMAS, old_ledger
-from sqlalchemy import event, text
+from sqlalchemy import delete, event, text
 
 from kn_edit.errors import (
     ExitCode,
@@ -32,9 +32,9 @@ from kn_edit.ledger import Publication, creation, database, sqlite, sqlite_file
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files
 from kn_edit.ledger.sqlite_file import SQLiteFile
-from kn_edit.ledger.tables import SCHEMA, metadata
+from kn_edit.ledger.tables import SCHEMA, metadata, refs
 
-PUBLISHED = {"0002", "0003", "0004", "0005", "0006"}  # fixtures with publications
+PUBLISHED = {"0002", "0003", "0004", "0005", "0006", "0007"}  # fixtures with publications
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -48,7 +48,7 @@ def contents(folder: Path) -> dict[str, str]:
 def test_the_migrations_make_the_tables_of_the_code(tmp_path):
     db = Database.in_file(tmp_path / "x.db")
     db.create()
-    with db.reading() as connection:
+    with db.dialect.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == SCHEMA
@@ -56,9 +56,9 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path):
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0008_bad.py").write_text(
+    (scripts / "versions/0009_bad.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0008'\ndown_revision = '0007'\n"
+        "revision = '0009'\ndown_revision = '0008'\n"
         "def upgrade():\n"
         "    op.create_table('half', sa.Column('id', sa.Integer))\n"
         "    op.add_column('refs', sa.Column('more', sa.Integer))\n"
@@ -67,7 +67,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     new_ledger(tmp_path).close()
     path = tmp_path / ".kn-edit" / "ledger.db"
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0008")
+    monkeypatch.setattr(database, "SCHEMA", "0009")
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
     with pytest.raises(LedgerDamaged):
@@ -78,18 +78,19 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
 
 def test_an_older_ledger_is_upgraded_when_opened(tmp_path, monkeypatch):
     scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
-    (scripts / "versions/0008_good.py").write_text(
+    (scripts / "versions/0009_good.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
-        "revision = '0008'\ndown_revision = '0007'\n"
+        "revision = '0009'\ndown_revision = '0008'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer))\n"
     )
     new_ledger(tmp_path).close()
     monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
-    monkeypatch.setattr(database, "SCHEMA", "0008")
+    monkeypatch.setattr(database, "SCHEMA", "0009")
     with open_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
-        assert connection.execute(text("SELECT count(*) FROM more")).scalar() == 0
+        assert connection.raw.execute(text("SELECT count(*) FROM more")).scalar() == 0
         assert (
-            connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == "0008"
+            connection.raw.execute(text("SELECT version_num FROM alembic_version")).scalar()
+            == "0009"
         )
 
 
@@ -108,7 +109,7 @@ def test_a_ledger_of_an_older_schema_is_brought_up_to_date(tmp_path, schema):
         record(ledger, delta_of((1, 0)))
         assert ledger.check() == []
     with Database.in_file(path).reading() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        context = MigrationContext.configure(connection.raw, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
@@ -128,7 +129,7 @@ def test_a_newer_ledger_is_refused_and_not_touched(tmp_path):
 def test_settings_of_a_connection(tmp_path):
     with new_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
         found = {
-            name: connection.execute(text(f"PRAGMA {name}")).scalar()
+            name: connection.raw.execute(text(f"PRAGMA {name}")).scalar()
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
         }
     assert found == {
@@ -142,7 +143,7 @@ def test_settings_of_a_connection(tmp_path):
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with new_ledger(tmp_path) as ledger:
         with pytest.raises(RuntimeError), ledger._database.writing() as connection:
-            connection.execute(text("DELETE FROM refs"))
+            connection.execute(delete(refs))
             raise RuntimeError
         assert [ref.name for ref in ledger.refs()] == ["main"]
 
@@ -163,8 +164,8 @@ def test_a_ledger_made_meanwhile_by_another_process_is_kept(tmp_path, monkeypatc
     other = tmp_path / "other" / ".kn-edit" / "ledger.db"
     fill = creation._fill
 
-    def slowly(db, base, now):
-        fill(db, base, now)
+    def slowly(db, *rest):
+        fill(db, *rest)
         shutil.copy(other, tmp_path / ".kn-edit" / "ledger.db")
 
     monkeypatch.setattr(creation, "_fill", slowly)

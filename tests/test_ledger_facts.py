@@ -146,8 +146,8 @@ DAMAGE = [
     "DELETE FROM edit_facts WHERE position = 0",
     "DELETE FROM edit_facts WHERE position = 2",
     "DELETE FROM edit_facts",
-    "INSERT INTO edit_facts SELECT id, 3, 1, 'Rome' FROM edits",
-    "INSERT INTO edit_facts SELECT id, -1, 1, 'Rome' FROM edits",
+    "INSERT INTO edit_facts SELECT 1, id, 3, 1, 'Rome' FROM edits",
+    "INSERT INTO edit_facts SELECT 1, id, -1, 1, 'Rome' FROM edits",
     "UPDATE edits SET target = 'Lyon'",
     "UPDATE edits SET fact_id = 2",
     "UPDATE edits SET target = 'Lyon'; UPDATE edit_facts SET target = 'Lyon' WHERE position = 0",
@@ -173,7 +173,7 @@ def test_a_row_of_no_edit_is_found(ledger, tmp_path):
     ledger.close()
     for position in (0, 1):
         with closing(sqlite3.connect(tmp_path / ".kn-edit" / "ledger.db")) as plain, plain:
-            plain.execute(f"INSERT INTO edit_facts VALUES ('{'a' * 64}', {position}, 1, 'Rome')")
+            plain.execute(f"INSERT INTO edit_facts VALUES (1, '{'a' * 64}', {position}, 1, 'Rome')")
         with open_ledger(tmp_path) as damaged:
             parts = {problem.part for problem in damaged.check()}
             assert {"database", "rows"} <= parts
@@ -194,9 +194,11 @@ def test_the_fact_of_every_older_edit_is_carried_over(schema, tmp_path):
     events = rows(tmp_path, "SELECT hash FROM events ORDER BY seq")
     assert len(before) == len(EDITS.get(schema, DELTAS))
     with open_ledger(tmp_path) as ledger:
-        assert [(edit.id, *vars(*edit.facts).values()) for edit in ledger.edits()] == before
+        assert [(edit.id, *vars(edit.facts[0]).values()) for edit in ledger.edits()] == before
         assert ledger.check() == []
-    carried = "SELECT edit_id, position, fact_id, target FROM edit_facts ORDER BY 1"
+    carried = (
+        "SELECT edit_id, position, fact_id, target FROM edit_facts WHERE position = 0 ORDER BY 1"
+    )
     expected = "SELECT id, 0, fact_id, target FROM edits ORDER BY 1"
     assert rows(tmp_path, carried) == rows(tmp_path, expected)
     assert rows(tmp_path, "SELECT hash FROM events ORDER BY seq")[: len(events)] == events

@@ -166,10 +166,10 @@ def test_edits_of_different_layers_do_not_meet(ledger):
         ("UPDATE edit_layers SET layer = 1 WHERE layer = 0", False),
         ("UPDATE edit_layers SET rank = 'x'", False),
         ("DELETE FROM edit_layers", False),
-        ("INSERT INTO edit_layers SELECT id, 5, 'low-rank', 1 FROM edits", False),
+        ("INSERT INTO edit_layers SELECT 1, id, 5, 'low-rank', 1 FROM edits", False),
         ("UPDATE edit_layers SET edit_id = (SELECT id FROM edits WHERE seq = 2)", False),
         ("DROP TABLE edit_layers", False),
-        ("DROP INDEX ix_edit_layers_layer", True),
+        ("DROP INDEX ix_edit_layers_workspace_id_layer", True),
     ],
 )
 def test_every_damage_of_the_table_is_found(statement, readable, ledger, tmp_path):

@@ -52,7 +52,7 @@ def test_a_prefix_of_several_ids_lists_them(ledger):
     with ledger._database.writing() as connection:
         for twin in twins:
             row = {"id": twin, "base": ledger.base.fingerprint, "created": "now"}
-            connection.execute(versions.insert().values(row))
+            connection.insert(versions, row)
     with pytest.raises(AmbiguousId) as caught:
         ledger.version("12345678")
     assert caught.value.candidates == twins

@@ -36,7 +36,7 @@ PROGRAMS = {
     "a virtual table": "CREATE VIRTUAL TABLE more USING rtree(a, b, c)",
     "rows that are dropped quietly": (
         "PRAGMA writable_schema = ON; UPDATE sqlite_master "
-        "SET sql = replace(sql, 'UNIQUE (seq)', 'UNIQUE (seq) ON CONFLICT REPLACE') "
+        "SET sql = replace(sql, 'id, seq)', 'id, seq) ON CONFLICT REPLACE') "
         "WHERE name = 'edits'"
     ),
     "a condition": (

@@ -112,7 +112,7 @@ def test_a_private_copy_is_taken_anew_when_the_ledger_changes_and_goes_in_the_en
         first = ledger.refs()
         copy = ledger._database.dialect._copy.path
         with closing(sqlite3.connect(path)) as plain:
-            plain.execute("INSERT INTO refs SELECT 'v1', 'tag', version_id FROM refs")
+            plain.execute("INSERT INTO refs SELECT 1, 'v1', 'tag', version_id FROM refs")
             plain.commit()
             assert ledger.refs() != first
         last = ledger._database.dialect._copy

@@ -90,7 +90,7 @@ def test_every_way_to_the_present_schema_gives_the_same_tables(tmp_path, schema)
         old_ledger(tmp_path, schema)
         open_ledger(tmp_path).close()
     with Database.in_file(tmp_path / ".kn-edit" / "ledger.db").reading() as connection:
-        assert list(structure.faults(connection)) == []
+        assert list(structure.faults(connection.raw)) == []
 
 
 def test_statistics_of_sqlite_are_no_fault(ledger):
@@ -103,7 +103,10 @@ def test_statistics_of_sqlite_are_no_fault(ledger):
     [
         ("CREATE VIEW seen AS SELECT 1", "view seen does not belong"),
         ("CREATE TRIGGER t AFTER INSERT ON events BEGIN SELECT 1; END", "trigger t in it"),
-        ("DROP INDEX ix_edit_slots_layer_neuron", "index ix_edit_slots_layer_neuron is missing"),
+        (
+            "DROP INDEX ix_edit_slots_workspace_id_layer_neuron",
+            "index ix_edit_slots_workspace_id_layer_neuron is missing",
+        ),
         ("DROP TABLE publications", "table publications is missing"),
         ("ALTER TABLE refs ADD COLUMN more", "table refs is not as kn-edit makes it"),
     ],
@@ -131,7 +134,7 @@ def test_several_faults_are_told_at_once(ledger):
     "script",
     [
         "DELETE FROM base_models",
-        "INSERT INTO base_models SELECT 'x', name, repo, revision, source, model_type, dtype, "
+        "INSERT INTO base_models SELECT 1, 'x', name, repo, revision, source, model_type, dtype, "
         "created, files FROM base_models",
         "DELETE FROM refs WHERE name = 'main'",
         "UPDATE edits SET message = CAST(x'ff41' AS TEXT)",

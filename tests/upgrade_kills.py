@@ -79,7 +79,7 @@ def fault(expected: dict[str, tuple[str, ...]], old: list[str]) -> str | None:
     with open_in_folder(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
         found = {id_: tuple(ledger.version(id_).edits) for id_ in expected}
         with ledger._database.reading() as connection:
-            faults = list(structure.faults(connection))
+            faults = list(structure.faults(connection.raw))
         if found != expected or faults or not ledger.log() or not ledger.edits():
             return "not whole when opened"
     return None

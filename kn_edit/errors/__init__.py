@@ -20,6 +20,12 @@ from kn_edit.errors.branches import (
     OnlyThere,
     UnknownBranch,
 )
+from kn_edit.errors.databases import (
+    BadWorkspaceName,
+    UnknownWorkspace,
+    UnsupportedDatabase,
+    WorkspaceExists,
+)
 from kn_edit.errors.edits import (
     DeltaDigestDiffers,
     DeltaMisfit,
@@ -120,7 +126,6 @@ from kn_edit.errors.ledger import (
     SchemaChanged,
     TargetInsideLedger,
     Unsound,
-    UnsupportedDatabase,
 )
 from kn_edit.errors.models import (
     NotANeuron,
@@ -221,6 +226,7 @@ __all__ = [
     "BadStatement",
     "BadTagName",
     "BadTemplate",
+    "BadWorkspaceName",
     "BaseChanged",
     "BaseFilesChanged",
     "BaseFolderMissing",
@@ -346,6 +352,7 @@ __all__ = [
     "UnknownId",
     "UnknownRelation",
     "UnknownSubject",
+    "UnknownWorkspace",
     "UnreadableFacts",
     "Unsound",
     "UnsupportedDatabase",
@@ -355,6 +362,7 @@ __all__ = [
     "Wording",
     "WordingTable",
     "WorkspaceClosed",
+    "WorkspaceExists",
     "WriteUnknown",
     "listed",
     "phrase",

@@ -259,22 +259,3 @@ class BackupExists(KnEditError):
 
     def __str__(self) -> str:
         return f"{self.path} exists and is kept; name a new file for the backup"
-
-
-@dataclass
-class UnsupportedDatabase(KnEditError):
-    """A database URL behind which no ledger can lie.
-
-    url: without its password; known: the databases that there are dialects for
-    """
-
-    exit_code = ExitCode.USAGE
-    url: str
-    reason: str
-    known: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return (
-            f"no ledger can be kept in {self.url}: {self.reason}; "
-            f"use a database of {listed(self.known)}, such as sqlite:////folder/ledger.db"
-        )

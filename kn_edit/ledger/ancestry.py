@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import Connection, TextClause, select, text
+from sqlalchemy import TextClause, text
 
 from kn_edit.canonical import short
+from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.parts import chunks
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import versions
@@ -28,16 +29,17 @@ _DEPTHS_AT_ONCE = 64
 _UP = """
     WITH RECURSIVE wanted (depth) AS (VALUES {depths}),
     way (id, depth, parent_id, jump_id, goal, step) AS (
-        SELECT id, depth, parent_id, jump_id,
-            (SELECT max(w.depth) FROM wanted w WHERE w.depth < versions.depth), 0
-        FROM versions WHERE id = :version
+        SELECT v.id, v.depth, v.parent_id, v.jump_id,
+            (SELECT max(w.depth) FROM wanted w WHERE w.depth < v.depth), 0
+        FROM versions v WHERE v.workspace_id = :workspace AND v.id = :version
         UNION ALL
         SELECT up.id, up.depth, up.parent_id, up.jump_id,
             CASE WHEN up.depth > way.goal THEN way.goal
             ELSE (SELECT max(w.depth) FROM wanted w WHERE w.depth < up.depth) END,
             CASE WHEN up.depth > way.goal THEN way.step + 1 ELSE 0 END
-        FROM way LEFT JOIN versions jump ON jump.id = way.jump_id
-        JOIN versions up ON up.id =
+        FROM way
+        LEFT JOIN versions jump ON jump.workspace_id = :workspace AND jump.id = way.jump_id
+        JOIN versions up ON up.workspace_id = :workspace AND up.id =
             CASE WHEN jump.depth >= way.goal THEN way.jump_id ELSE way.parent_id END
         WHERE way.goal IS NOT NULL AND up.depth < way.depth AND way.step < {most_steps}
     )
@@ -52,12 +54,15 @@ _MEETING = text(
         SELECT a.id, b.id, a.depth,
             CASE WHEN a.jump_id = b.jump_id THEN a.parent_id ELSE a.jump_id END,
             CASE WHEN a.jump_id = b.jump_id THEN b.parent_id ELSE b.jump_id END, 0
-        FROM versions a, versions b WHERE a.id = :a AND b.id = :b AND a.depth = b.depth
+        FROM versions a JOIN versions b ON b.workspace_id = a.workspace_id AND b.depth = a.depth
+        WHERE a.workspace_id = :workspace AND a.id = :a AND b.id = :b
         UNION ALL
         SELECT a.id, b.id, a.depth,
             CASE WHEN a.jump_id = b.jump_id THEN a.parent_id ELSE a.jump_id END,
             CASE WHEN a.jump_id = b.jump_id THEN b.parent_id ELSE b.jump_id END, way.step + 1
-        FROM way JOIN versions a ON a.id = way.a_up JOIN versions b ON b.id = way.b_up
+        FROM way
+        JOIN versions a ON a.workspace_id = :workspace AND a.id = way.a_up
+        JOIN versions b ON b.workspace_id = :workspace AND b.id = way.b_up
         WHERE way.a <> way.b AND a.depth < way.depth AND b.depth = a.depth
             AND way.step < {_MOST_STEPS}
     )
@@ -100,7 +105,7 @@ def place_of_child(connection: Connection, parent: str | None) -> Place:
     above = versions.alias("above")
     query = (
         select(versions.c.depth, above.c.jump_id)
-        .outerjoin(above, above.c.id == versions.c.jump_id)
+        .outerjoin(above, linked(above.c.id, versions.c.jump_id))
         .where(versions.c.id == parent)
     )
     row = connection.execute(query).first()

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from sqlalchemy import Connection, select
-
 from kn_edit.atomic import place, scratch_folder, sync, taken_back
 from kn_edit.canonical import short
 from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
 from kn_edit.ledger.blob_store import MAX_BYTES, BlobStore
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import disk_errors, refuse_inside
 from kn_edit.ledger.folder_blobs import digest_at, relative_path

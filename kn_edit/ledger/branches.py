@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy import delete, update
 
 from kn_edit.errors import BranchExists, BranchIsCurrent, NameTaken, OnlyThere, UnknownBranch
 from kn_edit.ledger import events, journal, lists, names
+from kn_edit.ledger.connection import Connection
 from kn_edit.ledger.reading import all_refs, fingerprint
 from kn_edit.ledger.records import BranchRecord, Ref
 from kn_edit.ledger.tables import refs
@@ -131,7 +132,7 @@ def _only_there(connection: Connection, branch: Ref) -> tuple[str, ...]:
 
 
 def _place(connection: Connection, name: str, version: str, message: str, now: str) -> Ref:
-    connection.execute(insert(refs).values(name=name, kind="branch", version_id=version))
+    connection.insert(refs, {"name": name, "kind": "branch", "version_id": version})
     branch = Ref(name, "branch", version)
     _note(connection, journal.START, branch, message, now)
     return branch

@@ -9,20 +9,31 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import and_, or_
 
+from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.records import FactChange
 from kn_edit.ledger.stored import DamagedRow, Row
-from kn_edit.ledger.tables import edit_facts, facts
+from kn_edit.ledger.tables import edit_facts, edits, facts
 
-_OTHER_FIRST = text(
-    "SELECT e.id FROM edits e LEFT JOIN edit_facts f ON f.edit_id = e.id AND f.position = 0 "
-    "WHERE f.edit_id IS NULL OR f.fact_id IS NOT e.fact_id OR f.target IS NOT e.target"
+_OTHER_FIRST = (
+    select(edits.c.id)
+    .outerjoin(
+        edit_facts, and_(linked(edit_facts.c.edit_id, edits.c.id), edit_facts.c.position == 0)
+    )
+    .where(
+        or_(
+            edit_facts.c.edit_id.is_(None),
+            edit_facts.c.fact_id.is_distinct_from(edits.c.fact_id),
+            edit_facts.c.target.is_distinct_from(edits.c.target),
+        )
+    )
 )
-_OF_NO_EDIT = text(
-    "SELECT f.edit_id FROM edit_facts f LEFT JOIN edits e ON e.id = f.edit_id "
-    "WHERE f.position = 0 AND e.id IS NULL"
+_OF_NO_EDIT = (
+    select(edit_facts.c.edit_id)
+    .outerjoin(edits, linked(edits.c.id, edit_facts.c.edit_id))
+    .where(edit_facts.c.position == 0, edits.c.id.is_(None))
 )
 
 
@@ -32,7 +43,7 @@ def add(connection: Connection, edit: str, rows: Sequence[tuple[int, str | None]
         {"edit_id": edit, "position": position, "fact_id": fact, "target": target}
         for position, (fact, target) in enumerate(rows)
     ]
-    connection.execute(insert(edit_facts), values)
+    connection.insert(edit_facts, values)
 
 
 def about(connection: Connection, facts_of: Collection[tuple[str, str | None]]) -> set[str]:
@@ -41,7 +52,7 @@ def about(connection: Connection, facts_of: Collection[tuple[str, str | None]]) 
     facts_of: relations with subjects; without one: every fact of the relation
     """
     named = select(edit_facts.c.edit_id, facts.c.relation, facts.c.subject).join(
-        facts, facts.c.id == edit_facts.c.fact_id
+        facts, linked(facts.c.id, edit_facts.c.fact_id)
     )
     relations = {relation for relation, _ in facts_of}
     whole_relations = [relation for relation, subject in facts_of if subject is None]
@@ -62,15 +73,15 @@ def about(connection: Connection, facts_of: Collection[tuple[str, str | None]]) 
 
 
 def of_edits(
-    connection: Connection, edits: Sequence[Row], ids: Collection[str] | None
+    connection: Connection, edit_rows: Sequence[Row], ids: Collection[str] | None
 ) -> dict[str, tuple[FactChange, ...]]:
     """The facts that each of these edits changes, in order. Raises DamagedRow.
 
-    edits: rows of `edits`; ids: theirs, or None for all
+    edit_rows: rows of `edits`; ids: theirs, or None for all
     """
     query = (
         select(edit_facts, facts.c.relation, facts.c.subject, facts.c.answer)
-        .outerjoin(facts, facts.c.id == edit_facts.c.fact_id)
+        .outerjoin(facts, linked(facts.c.id, edit_facts.c.fact_id))
         .order_by(edit_facts.c.edit_id, edit_facts.c.position)
     )
     rows: dict[str, list[Row]] = defaultdict(list)
@@ -78,7 +89,7 @@ def of_edits(
         for values in connection.execute(part).mappings():
             row = Row("edit_facts", values)
             rows[row.text("edit_id")].append(row)
-    return {edit.text("id"): _facts(edit, rows[edit.text("id")]) for edit in edits}
+    return {edit.text("id"): _facts(edit, rows[edit.text("id")]) for edit in edit_rows}
 
 
 def _facts(edit: Row, rows: Sequence[Row]) -> tuple[FactChange, ...]:

@@ -13,11 +13,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Table
 
 from kn_edit.canonical import digest, digest_of
 from kn_edit.errors import phrase
 from kn_edit.ledger import tables
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.parts import AT_ONCE, chunks
 from kn_edit.ledger.stored import DamagedRow
 
@@ -26,8 +27,11 @@ FIRST_EVENT = "1"
 _FEW = 8  # events that are looked up one by one, however few there are
 _ALL_AT_ONCE = 8  # events of which all are read in the time that one is looked up in
 OWN = "t.seq"
-OF_EDIT = ("o.seq", "LEFT JOIN edits o ON o.id = t.edit_id")
-OF_VERSION = ("o.seq", "LEFT JOIN versions o ON o.id = t.version_id")
+OF_EDIT = ("o.seq", "LEFT JOIN edits o ON o.workspace_id = t.workspace_id AND o.id = t.edit_id")
+OF_VERSION = (
+    "o.seq",
+    "LEFT JOIN versions o ON o.workspace_id = t.workspace_id AND o.id = t.version_id",
+)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,18 @@ class Covered:
     derived: tuple[str, ...] = ()
 
     def query(self, condition: str) -> str:
-        """SQL of (owner, every covered column as it is stored), in the order of the primary key."""
-        names = (column.name for column in self.table.columns)
-        columns = ", ".join(f"t.{name}" for name in names if name not in self.derived)
+        """SQL of (owner, every covered column as it is stored), in the order of the primary key.
+
+        The workspace is no part of it: a ledger has the same digests in whichever it lies.
+        """
+        left_out = (tables.WORKSPACE_ID, *self.derived)
+        names = (column.name for column in self.table.columns if column.name not in left_out)
+        columns = ", ".join(f"t.{name}" for name in names)
         order = ", ".join(f"t.{column.name}" for column in self.table.primary_key)
         return (
             f"SELECT {self.owner}, {columns} FROM {self.table.name} t {self.join} "
-            f"WHERE {condition} AND {self.only} ORDER BY {order}"
+            f"WHERE t.{tables.WORKSPACE_ID} = :workspace AND {condition} AND {self.only} "
+            f"ORDER BY {order}"
         )
 
     def line(self, values: Any) -> bytes:
@@ -80,7 +89,7 @@ COVERED = (
     Covered(tables.evaluations),
     Covered(tables.publications),
     Covered(tables.edit_layers, *OF_EDIT),
-    Covered(tables.edit_facts, *OF_EDIT, only="t.position IS NOT 0"),
+    Covered(tables.edit_facts, *OF_EDIT, only="(t.position <> 0 OR t.position IS NULL)"),
 )
 
 
@@ -89,7 +98,7 @@ def payload(connection: Connection, seq: int) -> str:
     return digest_of(
         covered.line(row[1:])
         for covered in COVERED
-        for row in _stored_rows(connection, covered.query(f"{covered.owner} = ?"), seq)
+        for row in connection.stored(covered.query(f"{covered.owner} = :seq"), seq=seq)
     )
 
 
@@ -148,25 +157,17 @@ def _payloads_of(connection: Connection, seqs: Collection[int]) -> dict[int, str
 
 def _are_few(connection: Connection, seqs: Collection[int]) -> bool:
     """Whether the rows of these events are looked up sooner than all rows are read."""
-    last = connection.execute(select(func.max(tables.events.c.seq))).scalar() or 0
+    events = tables.events
+    query = select(events.c.seq).order_by(events.c.seq.desc()).limit(1)
+    last = connection.execute(query).scalar() or 0
     return len(seqs) <= max(_FEW, last // _ALL_AT_ONCE)
 
 
 def _lines(connection: Connection) -> Iterator[tuple[str, object, bytes]]:
     """Every covered row: its table, the event that it names, what is hashed of it."""
     for covered in COVERED:
-        for row in _stored_rows(connection, covered.query("1 = 1")):
+        for row in connection.stored(covered.query("1 = 1")):
             yield covered.table.name, row[0], covered.line(row[1:])
-
-
-def _stored_rows(connection: Connection, query: str, *parameters: int) -> Iterator[Any]:
-    """Rows right from the driver, as the file holds them: a pull of ten thousand edits asks often.
-
-    Errors of the driver are told by the door through which the connection came.
-    """
-    driver = connection.connection.driver_connection
-    assert driver is not None
-    yield from driver.execute(query, parameters)
 
 
 def _before(owner: object, upgraded: int) -> bool:

@@ -6,11 +6,13 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, text
+import sqlalchemy
+from sqlalchemy import URL, Engine, insert, text
 from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from kn_edit.errors import (
@@ -20,13 +22,16 @@ from kn_edit.errors import (
     LedgerUnusable,
     NewerSchema,
     SchemaChanged,
+    UnknownWorkspace,
+    WorkspaceExists,
 )
 from kn_edit.ledger import events
+from kn_edit.ledger.connection import Connection
 from kn_edit.ledger.dialect import WRITES, Dialect
 from kn_edit.ledger.dialects import dialect_of
 from kn_edit.ledger.sqlite_file import url_of
-from kn_edit.ledger.stored import DamagedRow
-from kn_edit.ledger.tables import SCHEMA
+from kn_edit.ledger.stored import DamagedRow, Row
+from kn_edit.ledger.tables import SCHEMA, workspaces
 
 NO_TEXT = "it holds text that is not UTF-8"
 _REVISION = text("SELECT version_num FROM alembic_version LIMIT 2")
@@ -45,13 +50,15 @@ def now() -> str:
 class Database:
     """A ledger's database. What differs between kinds of databases is asked of its dialect."""
 
-    def __init__(self, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, workspace: str | None = None) -> None:
+        """workspace: the name of the one whose rows are meant; by default the only one"""
         self.dialect = dialect
+        self.workspace = workspace
 
     @classmethod
-    def at(cls, url: str | URL) -> Database:
+    def at(cls, url: str | URL, workspace: str | None = None) -> Database:
         """The database that a SQLAlchemy URL names. Raises UnsupportedDatabase."""
-        return cls(dialect_of(url))
+        return cls(dialect_of(url), workspace)
 
     @classmethod
     def in_file(cls, path: Path) -> Database:
@@ -69,11 +76,14 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the ledger. Raises NewerSchema, LedgerDamaged."""
-        with self.explained(), self.dialect.reader().connect() as connection, connection.begin():
-            self._require_schema(connection)
+        """A transaction that sees one state of the ledger.
+
+        Raises NewerSchema, LedgerDamaged, UnknownWorkspace.
+        """
+        with self.explained(), self.dialect.reader().connect() as raw, raw.begin():
+            self._require_schema(raw)
             try:
-                yield connection
+                yield self._of_workspace(raw)
             except UnicodeEncodeError:  # a value of one row was asked for in another table
                 raise DamagedRow(NO_TEXT) from None
 
@@ -82,11 +92,30 @@ class Database:
         """A transaction that holds the only right to write; all of it is kept, or nothing.
 
         Without an error it is kept; with one it is not, but for CommitUnknown.
-        Raises NewerSchema, LedgerDamaged, LedgerBusy, LedgerUnusable.
+        Raises NewerSchema, LedgerDamaged, LedgerBusy, LedgerUnusable, UnknownWorkspace.
         """
-        with self._transaction(self.dialect.engine) as connection:
-            self._require_schema(connection)
-            yield connection
+        with self._transaction(self.dialect.engine) as transaction:
+            self._require_schema(transaction.raw)
+            connection = self._of_workspace(transaction.raw)
+            with self._appending(transaction, connection):
+                yield connection
+
+    @contextmanager
+    def adding_workspace(self, name: str) -> Iterator[Connection]:
+        """A transaction that writes to a new workspace; all of it is kept, or nothing.
+
+        Raises WorkspaceExists, and as `writing`.
+        """
+        with self._transaction(self.dialect.engine) as transaction:
+            self._require_schema(transaction.raw)
+            numbers = workspaces_in(transaction.raw)
+            if name in numbers:
+                raise WorkspaceExists(name, self.place)
+            number = max(numbers.values(), default=0) + 1
+            transaction.raw.execute(insert(workspaces).values(id=number, name=name))
+            connection = Connection(transaction.raw, self.dialect, number)
+            with self._appending(transaction, connection):
+                yield connection
 
     def upgrade(self, moment: Callable[[], str] = now) -> None:
         """Bring the schema to the one of this kn-edit, and note it in the journal.
@@ -104,34 +133,42 @@ class Database:
         if not self.dialect.may_write():
             self.dialect.upgrade_copies(lambda copy: Database(copy).upgrade())
             return
-        with self._transaction(self.dialect.upgrader()) as connection:
+        with self._transaction(self.dialect.upgrader()) as transaction:
             # Looked at again: another process may have been faster.
-            if self._schema_in(connection) == SCHEMA:
+            if self._schema_in(transaction.raw) == SCHEMA:
                 return
             try:
-                migrate(connection)
+                migrate(transaction.raw)
+                self.dialect.tables_made(transaction.raw)
             except UnicodeEncodeError:
                 raise DamagedRow(NO_TEXT) from None
-            events.note_upgrade(connection, created=moment(), schema=schema, to=SCHEMA)
+            for number in workspaces_in(transaction.raw).values():
+                connection = Connection(transaction.raw, self.dialect, number)
+                events.note_upgrade(connection, created=moment(), schema=schema, to=SCHEMA)
+            transaction.has_landed = lambda raw: self._schema_in(raw) == SCHEMA
 
     def create(self) -> None:
         """Make the tables in an empty database."""
+        engine = self.dialect.upgrader()
         with (
             self.explained(),
-            self.dialect.engine.connect().execution_options(**{WRITES: True}) as connection,
-            connection.begin(),
+            engine.connect().execution_options(**{WRITES: True}) as raw,
+            raw.begin(),
         ):
-            migrate(connection)
+            migrate(raw)
+            self.dialect.tables_made(raw)
 
     def copy_to(self, path: Path) -> None:
-        """Copy one consistent state of the ledger to a new file, while others use it."""
+        """Copy one consistent state of the workspace to a new SQLite file, while others use it."""
+        with self.reading() as connection:
+            number = connection.workspace
         with self.explained():
-            self.dialect.copy_to(path)
+            self.dialect.copy_to(path, number)
 
     def faults(self) -> list[str]:
         """What the database's own checks say about it, and about the links between tables."""
         with self.reading() as connection:
-            return list(self.dialect.faults(connection))
+            return list(self.dialect.faults(connection.raw))
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -155,28 +192,40 @@ class Database:
     # --- inside ----------------------------------------------------------------------------------
 
     @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
+    def _transaction(self, engine: Engine) -> Iterator[_Transaction]:
         """A writing transaction on whatever schema there is."""
         if not self.dialect.may_write():
             raise LedgerUnusable(self.place, "it may not be written")
         with self.explained():
-            connection = engine.connect().execution_options(**{WRITES: True})
+            raw = engine.connect().execution_options(**{WRITES: True})
+            transaction = _Transaction(raw)
             try:
-                with connection.begin():
-                    before = events.last(connection)
-                    yield connection
-                    after = events.last(connection)
+                with raw.begin():
+                    yield transaction
                     # Not at the end of the block, so that an error of the commit shows as one.
-                    failure = self.dialect.commit(connection)
+                    failure = self.dialect.commit(raw)
             finally:
                 with suppress(DBAPIError):
-                    connection.close()
-        if failure is not None and after != before:
-            self._look_again(after, failure)
+                    raw.close()
+        if failure is not None and transaction.has_landed is not None:
+            self._look_again(transaction.has_landed, failure)
         elif failure is not None:
             raise self.dialect.meaning(failure) or failure
 
-    def _look_again(self, event: tuple[int, str] | None, failure: BaseException) -> None:
+    @contextmanager
+    def _appending(self, transaction: _Transaction, connection: Connection) -> Iterator[None]:
+        """Writing to one workspace: its last event tells whether the transaction was kept."""
+        connection.lock_chain()
+        yield
+        event, workspace = connection.last_event, connection.workspace
+        if event is not None:
+            transaction.has_landed = lambda raw: events.is_there(
+                Connection(raw, self.dialect, workspace), event
+            )
+
+    def _look_again(
+        self, has_landed: Callable[[sqlalchemy.Connection], bool], failure: BaseException
+    ) -> None:
         """After a commit that failed: return if it landed all the same, and is on the disk.
 
         Raises what the failure means where nothing was kept, and CommitUnknown where the disk
@@ -184,12 +233,8 @@ class Database:
         """
         try:
             # The failed connection is closed: what another process would see now is what counts.
-            with (
-                self.explained(),
-                self.dialect.engine.connect() as connection,
-                connection.begin(),
-            ):
-                landed = events.is_there(connection, event)
+            with self.explained(), self.dialect.engine.connect() as raw, raw.begin():
+                landed = has_landed(raw)
             if landed:
                 with self.explained():
                     self.dialect.settle()
@@ -198,7 +243,18 @@ class Database:
         if not landed:
             raise self.dialect.meaning(failure) or failure
 
-    def _require_schema(self, connection: Connection) -> None:
+    def _of_workspace(self, raw: sqlalchemy.Connection) -> Connection:
+        """The connection to the rows of the workspace. Raises UnknownWorkspace, DamagedRow."""
+        numbers = workspaces_in(raw)
+        if not numbers:
+            raise DamagedRow("it holds no workspace")
+        if self.workspace is None and len(numbers) == 1:
+            return Connection(raw, self.dialect, *numbers.values())
+        if self.workspace is None or self.workspace not in numbers:
+            raise UnknownWorkspace(self.workspace, self.place, tuple(sorted(numbers)))
+        return Connection(raw, self.dialect, numbers[self.workspace])
+
+    def _require_schema(self, connection: sqlalchemy.Connection) -> None:
         """Raise NewerSchema or SchemaChanged where it is not the one that was opened."""
         schema = self._schema_in(connection)
         if schema < SCHEMA:
@@ -206,9 +262,27 @@ class Database:
         if schema > SCHEMA:
             raise NewerSchema(self.place, schema, SCHEMA)
 
-    def _schema_in(self, connection: Connection) -> str:
+    def _schema_in(self, connection: sqlalchemy.Connection) -> str:
         self.dialect.refuse_programs(connection)
         return _one_schema(connection.execute(_REVISION).scalars().all())
+
+
+@dataclass
+class _Transaction:
+    """A transaction that writes.
+
+    has_landed: whether another connection sees what it did; None while it did nothing
+    """
+
+    raw: sqlalchemy.Connection
+    has_landed: Callable[[sqlalchemy.Connection], bool] | None = None
+
+
+def workspaces_in(connection: sqlalchemy.Connection) -> dict[str, int]:
+    """The workspaces of a database: their numbers by their names. Raises DamagedRow."""
+    query = sqlalchemy.select(workspaces).order_by(workspaces.c.id)
+    rows = [Row("workspaces", row) for row in connection.execute(query).mappings()]
+    return {row.text("name"): row.number("id") for row in rows}
 
 
 def _one_schema(revisions: Sequence[object]) -> str:
@@ -221,7 +295,7 @@ def _one_schema(revisions: Sequence[object]) -> str:
     return schema
 
 
-def migrate(connection: Connection, target: str = "head") -> None:
+def migrate(connection: sqlalchemy.Connection, target: str = "head") -> None:
     """Run the migrations inside the transaction of this connection. Raises DamagedRow."""
     # Imported late: only new and old ledgers need it, and it takes a while.
     from alembic import command

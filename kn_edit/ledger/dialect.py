@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
 
@@ -58,11 +58,26 @@ class Dialect(Protocol):
     def refuse_programs(self, connection: Connection) -> None:
         """Raise DamagedRow where the database holds what would run by itself."""
 
-    def lock_chain(self, connection: Connection) -> None:
-        """Let nobody else append to the chain of events before this transaction ends.
+    def tables_made(self, connection: Connection) -> None:
+        """Finish what a migration made in this transaction, where this kind needs more."""
 
-        Raises RuntimeError where the transaction is none that writes.
+    def lock_chain(self, connection: Connection, workspace: int) -> None:
+        """Let nobody else append to a workspace's chain of events before this transaction ends.
+
+        A transaction may take a lock that it holds already. Raises RuntimeError in one that does
+        not write.
         """
+
+    def lock_blobs(self, connection: Connection) -> None:
+        """Let nobody else, in any workspace, delete or rely on blobs before this transaction ends.
+
+        It is taken after the lock of a chain, never before. Raises as `lock_chain`.
+        """
+
+    def stored(
+        self, connection: Connection, query: str, values: Mapping[str, int | str]
+    ) -> Iterator[Sequence[Any]]:
+        """Rows of a query as they are stored. values: of its parameters, `:name`"""
 
     def commit(self, connection: Connection) -> BaseException | None:
         """Commit; the error of the driver where that failed, with nothing left open."""
@@ -85,8 +100,11 @@ class Dialect(Protocol):
         older_than: seconds; what cannot be told from work under way goes if it is older
         """
 
-    def copy_to(self, path: Path) -> None:
-        """Copy one consistent state to a new SQLite file, while others use the database."""
+    def copy_to(self, path: Path, workspace: int) -> None:
+        """Copy one consistent state to a new SQLite file, while others use the database.
+
+        workspace: the one whose rows are copied
+        """
 
     def close(self) -> None:
         """Give back what is held."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
 from kn_edit.ledger import history, lists, written
 from kn_edit.ledger.ancestry import meeting
+from kn_edit.ledger.connection import Connection
 from kn_edit.ledger.membership import members
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import LayerDifference, Overlap, Sides

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
-
 from kn_edit.canonical import canonical_json, digest
 from kn_edit.ledger import coverage
+from kn_edit.ledger.connection import Connection, next_number, select
 from kn_edit.ledger.records import BRANCH, Ref
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import events, refs
 
 FIRST = "0" * 64
-LARGEST = 2**63 - 1  # SQLite counts no further
 NO_REF = ""
 UPGRADE = "upgrade"
 CURRENT = "current"  # the kind of the current branch in `refs`; before any switch it is `main`
@@ -51,10 +49,7 @@ def event_hash(previous: str, row: Mapping[str, Any]) -> str:
 
 def next_seq(connection: Connection) -> int:
     """The number that the next event will have; the first is 1. Raises DamagedRow."""
-    newest = connection.execute(select(func.max(events.c.seq))).scalar() or 0
-    if not isinstance(newest, int) or not 0 <= newest < LARGEST:
-        raise DamagedRow("its events are not numbered as kn-edit numbers them")
-    return newest + 1
+    return next_number(connection, events.c.seq)
 
 
 def last(connection: Connection) -> tuple[int, str] | None:
@@ -73,7 +68,11 @@ def is_there(connection: Connection, event: tuple[int, str] | None) -> bool:
 
 
 def append(connection: Connection, event: NewEvent) -> int:
-    """Add an event at the end of the chain, after the rows that it records; its number."""
+    """Add an event at the end of the chain, after the rows that it records; its number.
+
+    Nothing else adds any, and the lock of the chain is taken first: so it has no fork.
+    """
+    connection.lock_chain()
     seq = next_seq(connection)
     before = select(events.c.hash).where(events.c.seq == seq - 1)
     previous = connection.execute(before).scalar() or FIRST
@@ -91,7 +90,8 @@ def append(connection: Connection, event: NewEvent) -> int:
         "payload": event.payload or coverage.payload(connection, seq),
     }
     row |= {"previous": previous, "hash": event_hash(previous, row)}
-    connection.execute(insert(events).values(row))
+    connection.insert(events, row)
+    connection.last_event = seq, row["hash"]
     return seq
 
 

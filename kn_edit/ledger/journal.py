@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 
-from sqlalchemy import Connection, func, select
-
 from kn_edit.canonical import short
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.events import NO_REF
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.reading import all_refs
@@ -141,7 +140,8 @@ def last_move(connection: Connection, branch: str) -> Event | None:
 
 def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple[str, ...]:
     """Those of these edits that were reverted on the way to where a branch is, in order."""
-    first_seq = parts(select(func.min(recorded_edits.c.seq)), recorded_edits.c.id, edits)
+    oldest = select(recorded_edits.c.seq).order_by(recorded_edits.c.seq).limit(1)
+    first_seq = parts(oldest, recorded_edits.c.id, edits)
     since = min((connection.execute(query).scalar() or 0 for query in first_seq), default=0)
     # No event about an edit is older than it: what was recorded lately is looked for there only.
     reverts = select(events.c.edit_id).where((events.c.kind == REVERT) & (events.c.seq >= since))

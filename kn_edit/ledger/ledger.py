@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL
 
 from kn_edit.canonical import short
 from kn_edit.errors import (
@@ -44,7 +44,8 @@ from kn_edit.ledger import (
 )
 from kn_edit.ledger.blob_store import BlobStore, keep
 from kn_edit.ledger.conflicts import Settled
-from kn_edit.ledger.creation import create_database
+from kn_edit.ledger.connection import Connection
+from kn_edit.ledger.creation import add_workspace, create_database
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.dialects import dialect_of
 from kn_edit.ledger.differences import apart, differing, first_meetings
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from kn_edit.edits.delta import Delta
 
 Clock = Callable[[], datetime]
+DEFAULT = "default"  # the workspace of a database that holds one, where nobody names it
 
 
 class Ledger:
@@ -97,28 +99,57 @@ class Ledger:
             return reading.base(connection)
 
     @classmethod
-    def create(cls, url: str | URL, blobs: BlobStore, base: BaseRecord, *, clock: Clock) -> Ledger:
+    def create(
+        cls,
+        url: str | URL,
+        blobs: BlobStore,
+        base: BaseRecord,
+        *,
+        workspace: str = DEFAULT,
+        clock: Clock,
+    ) -> Ledger:
         """Make a ledger in a new database. It exists whole, or not at all.
 
         url: a SQLAlchemy URL of the database, such as sqlite:////folder/ledger.db
-        blobs: where the deltas of its edits go
-        Raises UnsupportedDatabase, LedgerExists, LinkInLedger, LedgerUnusable, WriteUnknown.
+        blobs: where the deltas of its edits go; workspace: its name, of use where others follow
+        Raises UnsupportedDatabase, BadWorkspaceName, LedgerExists, LinkInLedger, LedgerUnusable,
+        WriteUnknown.
         """
-        ledger = cls(create_database(dialect_of(url), base, _moment(clock)), blobs, clock)
+        names.check_workspace(workspace)
+        database = create_database(dialect_of(url), base, _moment(clock), workspace)
+        ledger = cls(database, blobs, clock)
         ledger.base = base  # nothing is read here: it is made, so nothing may fail any more
         return ledger
 
     @classmethod
-    def open(cls, url: str | URL, blobs: BlobStore, *, clock: Clock) -> Ledger:
+    def add(
+        cls, url: str | URL, blobs: BlobStore, base: BaseRecord, *, workspace: str, clock: Clock
+    ) -> Ledger:
+        """Make a ledger in a database that holds others, as a workspace of its own.
+
+        workspace: its name, for `open`; blobs: where the deltas of all workspaces lie
+        Raises BadWorkspaceName, WorkspaceExists, NoLedger, and what `open` raises.
+        """
+        names.check_workspace(workspace)
+        database = _opened(url, workspace, clock)
+        add_workspace(database, base, _moment(clock), workspace)
+        return cls(database, blobs, clock)
+
+    @classmethod
+    def open(
+        cls, url: str | URL, blobs: BlobStore, *, workspace: str | None = None, clock: Clock
+    ) -> Ledger:
         """Open a ledger, after bringing an older one to the present schema.
 
         url: a SQLAlchemy URL of its database; blobs: where the deltas of its edits lie
-        Raises UnsupportedDatabase, NoLedger, NewerSchema, LedgerDamaged, LinkInLedger,
-        LedgerUnusable.
+        workspace: its name, where the database holds several; by default the only one
+        Raises UnsupportedDatabase, NoLedger, UnknownWorkspace, NewerSchema, LedgerDamaged,
+        LinkInLedger, LedgerUnusable.
         """
-        database = Database.at(url)
-        database.dialect.require()
-        database.upgrade(lambda: _moment(clock))
+        database = _opened(url, workspace, clock)
+        if workspace is not None:
+            with database.reading():  # which looks whether it is there
+                pass
         return cls(database, blobs, clock)
 
     def close(self) -> None:
@@ -398,6 +429,7 @@ class Ledger:
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
             if edit is not None:
+                connection.lock_blobs()
                 keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
                 writing.add_edit(connection, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
@@ -467,6 +499,7 @@ class Ledger:
             self.blobs.put(edit.delta.to_bytes())
         now = _moment(self._clock)
         with self._database.writing() as connection:
+            connection.lock_blobs()
             for edit in plan.edits:
                 keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
             on, recipe = self._tip(connection, plan.branch or "head")
@@ -593,6 +626,14 @@ class Ledger:
             overlaps=overlaps,
             branch=on.name,
         )
+
+
+def _opened(url: str | URL, workspace: str | None, clock: Clock) -> Database:
+    """A database that is there, at the present schema."""
+    database = Database.at(url, workspace)
+    database.dialect.require()
+    database.upgrade(lambda: _moment(clock))
+    return database
 
 
 def _stayed(connection: Connection, sides: Sides, recipe: Recipe) -> tuple[str, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from threading import Lock
 
-from sqlalchemy import Connection, Row, select, text
+from sqlalchemy import Row, text
 
 from kn_edit.canonical import short
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.recipes import WIDTH, BadId, Recipe
 from kn_edit.ledger.spans import MOST_HOPS, Effect, Hop, Outline, Span, Way, effect_of, joined
@@ -22,20 +23,25 @@ from kn_edit.ledger.tables import version_changes, version_spans, versions
 _WAY = f"""
     WITH RECURSIVE way (id, next, depth) AS (
         SELECT v.id, CASE WHEN s.version_id IS NULL THEN v.parent_id ELSE s.ancestor_id END, 0
-        FROM versions v LEFT JOIN version_spans s ON s.version_id = v.id WHERE v.id = :version
+        FROM versions v
+        LEFT JOIN version_spans s ON s.workspace_id = v.workspace_id AND s.version_id = v.id
+        WHERE v.workspace_id = :workspace AND v.id = :version
         UNION ALL
         SELECT v.id, CASE WHEN s.version_id IS NULL THEN v.parent_id ELSE s.ancestor_id END,
             way.depth + 1
-        FROM way JOIN versions v ON v.id = way.next
-        LEFT JOIN version_spans s ON s.version_id = v.id WHERE way.depth < {MOST_HOPS}
+        FROM way JOIN versions v ON v.workspace_id = :workspace AND v.id = way.next
+        LEFT JOIN version_spans s ON s.workspace_id = v.workspace_id AND s.version_id = v.id
+        WHERE way.depth < {MOST_HOPS}
     )
 """
 _WAY_BACK = text(
     f"""
     {_WAY}
     SELECT way.id, s.level, s.dropped, s.appended, c.edit_id, c.added, way.depth, c.position
-    FROM way LEFT JOIN version_spans s ON s.version_id = way.id
-    LEFT JOIN version_changes c ON c.version_id = way.id AND s.version_id IS NULL
+    FROM way
+    LEFT JOIN version_spans s ON s.workspace_id = :workspace AND s.version_id = way.id
+    LEFT JOIN version_changes c
+        ON c.workspace_id = :workspace AND c.version_id = way.id AND s.version_id IS NULL
     """
 )
 # The same without the ids, so that the spans are not read: their sizes stand in front of them.
@@ -43,9 +49,11 @@ _OUTLINES = text(
     f"""
     {_WAY}
     SELECT COALESCE(s.level, 0) AS level, CASE WHEN s.version_id IS NULL
-        THEN (SELECT count(*) FROM version_changes c WHERE c.version_id = way.id)
+        THEN (SELECT count(*) FROM version_changes c
+            WHERE c.workspace_id = :workspace AND c.version_id = way.id)
         ELSE (length(s.dropped) + length(s.appended)) / {WIDTH} END AS size
-    FROM way LEFT JOIN version_spans s ON s.version_id = way.id ORDER BY way.depth
+    FROM way LEFT JOIN version_spans s ON s.workspace_id = :workspace AND s.version_id = way.id
+    ORDER BY way.depth
     """
 )
 # From a version to one above it, by spans as far as they do not lead beyond that.
@@ -54,20 +62,25 @@ _SINCE = text(
     WITH RECURSIVE way (id, next, spanned, step) AS (
         SELECT v.id, CASE WHEN up.depth >= :depth THEN s.ancestor_id ELSE v.parent_id END,
             CASE WHEN up.depth >= :depth THEN 1 ELSE 0 END, 0
-        FROM versions v LEFT JOIN version_spans s ON s.version_id = v.id
-        LEFT JOIN versions up ON up.id = s.ancestor_id WHERE v.id = :version
+        FROM versions v
+        LEFT JOIN version_spans s ON s.workspace_id = v.workspace_id AND s.version_id = v.id
+        LEFT JOIN versions up ON up.workspace_id = v.workspace_id AND up.id = s.ancestor_id
+        WHERE v.workspace_id = :workspace AND v.id = :version
         UNION ALL
         SELECT v.id, CASE WHEN up.depth >= :depth THEN s.ancestor_id ELSE v.parent_id END,
             CASE WHEN up.depth >= :depth THEN 1 ELSE 0 END, way.step + 1
-        FROM way JOIN versions v ON v.id = way.next
-        LEFT JOIN version_spans s ON s.version_id = v.id
-        LEFT JOIN versions up ON up.id = s.ancestor_id
+        FROM way JOIN versions v ON v.workspace_id = :workspace AND v.id = way.next
+        LEFT JOIN version_spans s ON s.workspace_id = v.workspace_id AND s.version_id = v.id
+        LEFT JOIN versions up ON up.workspace_id = v.workspace_id AND up.id = s.ancestor_id
         WHERE v.depth > :depth AND way.step < {MOST_HOPS}
     )
     SELECT way.id, way.next, s.level, s.dropped, s.appended, c.edit_id, c.added,
         way.step AS depth, c.position
-    FROM way LEFT JOIN version_spans s ON s.version_id = way.id AND way.spanned = 1
-    LEFT JOIN version_changes c ON c.version_id = way.id AND way.spanned = 0
+    FROM way
+    LEFT JOIN version_spans s
+        ON s.workspace_id = :workspace AND s.version_id = way.id AND way.spanned = 1
+    LEFT JOIN version_changes c
+        ON c.workspace_id = :workspace AND c.version_id = way.id AND way.spanned = 0
     """
 )
 _KEPT = 4  # lists that are known to be those of their versions

@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, select
-
 from kn_edit.ledger import lists
 from kn_edit.ledger.ancestry import at_depths
+from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.stored import DamagedRow
 from kn_edit.ledger.tables import version_changes, versions
@@ -81,7 +80,7 @@ def _changes(connection: Connection, edits: Iterable[str]) -> list[_Change] | No
     """Every change about these edits, in any version, by depth and position; None where there are
     too many."""
     query = select(version_changes, versions.c.depth).join(
-        versions, versions.c.id == version_changes.c.version_id
+        versions, linked(versions.c.id, version_changes.c.version_id)
     )
     changes: list[_Change] = []
     for part in parts(query, version_changes.c.edit_id, edits):

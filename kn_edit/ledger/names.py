@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Column
 
-from kn_edit.errors import AmbiguousId, BadBranchName, BadTagName, ShortPrefix, UnknownId
+from kn_edit.errors import (
+    AmbiguousId,
+    BadBranchName,
+    BadTagName,
+    BadWorkspaceName,
+    ShortPrefix,
+    UnknownId,
+)
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.events import head_id
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.reading import fingerprint
@@ -65,6 +73,13 @@ def check_branch(name: str) -> None:
         raise BadBranchName(str(name), reason)
 
 
+def check_workspace(name: str) -> None:
+    """Raise BadWorkspaceName for what no branch could be called either, however long."""
+    reason = _fault(name, ())
+    if reason:
+        raise BadWorkspaceName(str(name), reason)
+
+
 def _fault(name: object, reserved: Collection[str]) -> str | None:
     """What is wrong with the name of a branch or a tag."""
     if not isinstance(name, str):
@@ -98,4 +113,4 @@ def _by_prefix(connection: Connection, column: Column[str], kind: str, prefix: s
         raise UnknownId(kind, prefix)
     if len(ids) > 1:
         raise AmbiguousId(kind, prefix, tuple(ids))
-    return ids[0]
+    return str(ids[0])

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Text, select, type_coerce
+from sqlalchemy import Text, type_coerce
 
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.records import Step, gate_faults
 from kn_edit.ledger.tables import attributions
@@ -24,11 +25,12 @@ def with_verdicts(connection: Connection, steps: Sequence[Step]) -> list[Step]:
 
 def overruled(connection: Connection, edits: Collection[str]) -> set[str]:
     """Those of some edits that the gate refused, as far as their records can be read."""
-    found = type_coerce(attributions.c.found, Text)  # the text itself: damaged JSON is no error
+    # The text itself: damaged JSON is no error.
+    found = type_coerce(attributions.c.found, Text).label("text")
     query = select(attributions.c.edit_id, found).where(~found.contains(NO_FAULTS))
     queries = parts(query, attributions.c.edit_id, edits)
     rows = (row for part in queries for row in connection.execute(part))
-    return {str(edit) for edit, text in rows if gate_faults(_attribution(text))}
+    return {str(row.edit_id) for row in rows if gate_faults(_attribution(row.text))}
 
 
 def _attribution(text: object) -> object:

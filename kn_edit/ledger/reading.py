@@ -10,9 +10,10 @@ from itertools import takewhile
 from operator import ne
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import text
 
 from kn_edit.ledger import changed, coverage, lists, written
+from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.events import CURRENT, current_branch
 from kn_edit.ledger.lists import each_recipe as each_recipe
 from kn_edit.ledger.membership import members, members_of_each
@@ -49,13 +50,15 @@ _KINDS = ("branch", "remote", "tag")  # of refs, in the order in which they are 
 _DIGESTS = text(
     f"""
     WITH RECURSIVE line (id, parent_id, partial, depth) AS (
-        SELECT id, parent_id, partial, 0 FROM versions WHERE id = :version
+        SELECT v.id, v.parent_id, v.partial, 0 FROM versions v
+        WHERE v.workspace_id = :workspace AND v.id = :version
         UNION ALL
         SELECT v.id, v.parent_id, v.partial, line.depth + 1
-        FROM line JOIN versions v ON v.id = line.parent_id
+        FROM line JOIN versions v ON v.workspace_id = :workspace AND v.id = line.parent_id
         WHERE line.partial AND line.depth < {FANOUT}
     )
-    SELECT t.tensor, t.sha256 FROM line JOIN version_tensors t ON t.version_id = line.id
+    SELECT t.tensor, t.sha256
+    FROM line JOIN version_tensors t ON t.workspace_id = :workspace AND t.version_id = line.id
     ORDER BY line.depth DESC
     """
 )
@@ -121,7 +124,7 @@ def edit_records(
     """
     ids = None if ids is None else list(ids)
     query = select(edits, attributions.c.found).outerjoin(
-        attributions, attributions.c.edit_id == edits.c.id
+        attributions, linked(attributions.c.edit_id, edits.c.id)
     )
     rows = [
         Row("edits", row)
@@ -148,6 +151,16 @@ def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
     queries = parts(select(edits.c.id), edits.c.id, ids)
     return {edit for query in queries for edit in connection.execute(query).scalars()}
+
+
+def needed_anywhere(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Those of the ids that some workspace of the database has an edit for."""
+    return set(map(str, connection.everywhere(edits.c.id, ids)))
+
+
+def edits_anywhere(connection: Connection) -> Sequence[object]:
+    """The ids of all edits of all workspaces of the database, as they stand there."""
+    return connection.everywhere(edits.c.id)
 
 
 def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
@@ -234,7 +247,7 @@ def _stood(
 
 def _recorded_with(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     """The version that each of these edits came with."""
-    query = select(edits.c.id, events.c.version_id).join(events, events.c.seq == edits.c.seq)
+    query = select(edits.c.id, events.c.version_id).join(events, linked(events.c.seq, edits.c.seq))
     return {
         row.id: row.version_id
         for part in parts(query, edits.c.id, ids)

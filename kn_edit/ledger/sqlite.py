@@ -30,11 +30,11 @@ _TRIES = 5  # of copying a file that changes meanwhile
 
 
 def engine_for(
-    connect: Callable[[], sqlite3.Connection], busy_seconds: int, *, foreign_keys: bool = True
+    connect: Callable[[], sqlite3.Connection], busy_seconds: int, *, rebuilds: bool = False
 ) -> Engine:
     """An engine whose connections have the settings of a ledger, and are not kept.
 
-    foreign_keys: whether links between tables are looked at
+    rebuilds: tables may be dropped that others link to, and made anew under the same name
     """
     engine = create_engine(
         "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=stored_json
@@ -46,7 +46,8 @@ def engine_for(
         connection.isolation_level = None
         connection.text_factory = any_text
         connection.execute(f"PRAGMA busy_timeout = {busy_seconds * 1000}")
-        connection.execute(f"PRAGMA foreign_keys = {'ON' if foreign_keys else 'OFF'}")
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if rebuilds else 'ON'}")
+        connection.execute(f"PRAGMA legacy_alter_table = {'ON' if rebuilds else 'OFF'}")
         connection.execute("PRAGMA synchronous = FULL")
 
     @event.listens_for(engine, "begin")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -23,7 +24,7 @@ from kn_edit.atomic import (
     taken_back,
 )
 from kn_edit.errors import KnEditError, LedgerExists, NoLedger
-from kn_edit.ledger import structure
+from kn_edit.ledger import statistics, structure
 from kn_edit.ledger.dialect import WRITES, Dialect
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
 from kn_edit.ledger.leftovers import leftovers_of, moment_in, remove_unfinished, removed
@@ -39,6 +40,7 @@ from kn_edit.ledger.sqlite import (
     read_only,
 )
 from kn_edit.ledger.stored import DamagedRow, any_text
+from kn_edit.ledger.tables import WORKSPACE_ID, metadata, workspaces
 
 DRIVERS = ("sqlite", "sqlite+pysqlite")
 _REVISION = "SELECT version_num FROM alembic_version LIMIT 2"
@@ -132,16 +134,32 @@ class SQLiteFile:
     def upgrader(self) -> Engine:
         """An engine that looks at no links between tables, which SQLite forbids to rebuild else."""
         connect = partial(sqlite3.connect, self.path)
-        return engine_for(connect, BUSY_SECONDS, foreign_keys=False)
+        return engine_for(connect, BUSY_SECONDS, rebuilds=True)
 
     def upgrade_copies(self, upgrade: Callable[[Dialect], None]) -> None:
         """Bring each private copy to the present schema from now on."""
         self._upgrade = upgrade
 
-    def lock_chain(self, connection: Connection) -> None:
+    def tables_made(self, connection: Connection) -> None:
+        """Tell SQLite's planner which columns of an index tell rows apart."""
+        statistics.record(connection)
+
+    def lock_chain(self, connection: Connection, workspace: int) -> None:
+        """Check that this transaction writes: BEGIN IMMEDIATE has locked all of the file."""
+        self.lock_blobs(connection)
+
+    def lock_blobs(self, connection: Connection) -> None:
         """Check that this transaction writes: BEGIN IMMEDIATE has locked all of the file."""
         if not connection.get_execution_options().get(WRITES, False):
-            raise RuntimeError("events are appended in a transaction that writes")
+            raise RuntimeError("a lock is held by a transaction that writes")
+
+    def stored(
+        self, connection: Connection, query: str, values: Mapping[str, int | str]
+    ) -> Iterator[Sequence[Any]]:
+        """Rows right from the driver: a pull of ten thousand edits asks often."""
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        yield from driver.execute(query, values)
 
     def commit(self, connection: Connection) -> sqlite3.Error | None:
         """Commit; the error of the driver where that failed, with nothing left open."""
@@ -206,10 +224,15 @@ class SQLiteFile:
         with disk_errors(folder):
             return removed(leftovers_of(folder), moment_in(folder) - older_than)
 
-    def copy_to(self, path: Path) -> None:
-        """Copy one consistent state of the file to a new one, while others use it."""
+    def copy_to(self, path: Path, workspace: int) -> None:
+        """Copy one consistent state of the file to a new one, while others use it.
+
+        Rows of other workspaces leave no trace in the copy.
+        """
         with closing(self._readable()) as source, closing(sqlite3.connect(path)) as target:
             source.backup(target)
+            if target.execute("SELECT count(*) FROM workspaces").fetchone() != (1,):
+                _keep_only(target, workspace)
 
     def _readable(self) -> sqlite3.Connection:
         """A connection that can read the file, whether or not it may be written."""
@@ -249,6 +272,16 @@ def last_event(path: Path) -> tuple[str, str] | None:
         kind, created = plain.execute(_LAST_EVENT).fetchone() or ("", "")
         return str(kind), str(created)
     return None
+
+
+def _keep_only(copy: sqlite3.Connection, workspace: int) -> None:
+    """Remove the rows of other workspaces from a copy, and their bytes from the file."""
+    copy.execute("PRAGMA foreign_keys = OFF")
+    with copy:
+        for table in metadata.tables.values():
+            column = "id" if table is workspaces else WORKSPACE_ID
+            copy.execute(f"DELETE FROM {table.name} WHERE {column} IS NOT ?", (workspace,))
+    copy.execute("VACUUM")
 
 
 def _move_into_place(unfinished: Path, path: Path) -> None:

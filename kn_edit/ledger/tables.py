@@ -1,8 +1,12 @@
-"""The tables of the ledger. `SCHEMA` is the migration that made them so."""
+"""The tables of the ledger. `SCHEMA` is the migration that made them so.
+
+A database holds one workspace or several. Every row names its workspace, first in its key; what
+reads and writes rows goes through `Connection`, which sees those of one workspace alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -10,6 +14,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -21,23 +26,40 @@ from sqlalchemy import (
 )
 from sqlalchemy.schema import SchemaItem
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 SHA256 = String(64)
 MOMENT = String(32)  # ISO 8601, UTC
+WORKSPACE_ID = "workspace_id"  # the column that every table begins with, but for `workspaces`
 
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
         "pk": "pk_%(table_name)s",
     }
 )
 
+# The ledgers that lie in this database, one each.
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(100), nullable=False, unique=True),
+)
 
-def _table(name: str, items: Sequence[SchemaItem], **options: Any) -> Table:
-    """A table of the ledger with these columns, constraints and indices."""
-    return Table(name, metadata, *items, **options)
+
+def _table(name: str, items: Iterable[SchemaItem], **options: Any) -> Table:
+    """A table of the ledger with these columns, constraints and indices, by workspace."""
+    workspace = Column(
+        WORKSPACE_ID, Integer, ForeignKey(workspaces.c.id), primary_key=True, autoincrement=False
+    )
+    return Table(name, metadata, workspace, *items, **options)
+
+
+def _number(name: str) -> Column[int]:
+    """A number in a primary key, counted within the workspace."""
+    return Column(name, Integer, primary_key=True, autoincrement=False)
 
 
 def _text(name: str, *, nullable: bool = False) -> Column[str]:
@@ -49,13 +71,25 @@ def _files() -> Column[Any]:
     return Column("files", JSON(none_as_null=True), nullable=True)
 
 
-def _event() -> Column[int]:
+def _event() -> tuple[SchemaItem, ...]:
     """The event that recorded a row, whose payload covers it; NULL before schema 0003."""
-    return Column("seq", Integer, nullable=True, index=True)
+    return Column("seq", Integer, nullable=True), _index("seq")
 
 
-def _link(name: str, target: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
-    return Column(name, SHA256, ForeignKey(target), primary_key=key, nullable=nullable)
+def _index(*columns: str) -> Index:
+    """An index of rows of a workspace by these columns."""
+    return Index(None, WORKSPACE_ID, *columns)
+
+
+def _link(
+    name: str, target: str, *, key: bool = False, nullable: bool = False, kind: Any = SHA256
+) -> tuple[SchemaItem, ...]:
+    """A column that names a row of another table, in the same workspace."""
+    table, _, _ = target.partition(".")
+    return (
+        Column(name, kind, primary_key=key, autoincrement=False, nullable=nullable),
+        ForeignKeyConstraint([WORKSPACE_ID, name], [f"{table}.{WORKSPACE_ID}", target]),
+    )
 
 
 base_models = _table(
@@ -69,32 +103,33 @@ base_models = _table(
         _text("model_type"),
         _text("dtype"),
         Column("created", MOMENT, nullable=False),
-        Column(
-            "files", JSON(none_as_null=True), nullable=True
-        ),  # sha256 of config, tokenizer, ... by name
+        _files(),
     ],
+    sqlite_with_rowid=False,
 )
 
 # Where the base lies since it was moved; the last row counts, before that `base_models`.
 base_places = _table(
     "base_places",
     [
-        Column("seq", Integer, primary_key=True, autoincrement=False),
+        _number("seq"),
         _text("source"),
         _files(),
     ],
+    sqlite_with_rowid=False,
 )
 
 facts = _table(
     "facts",
     [
-        Column("id", Integer, primary_key=True),
+        _number("id"),
         _text("relation"),
         _text("subject", nullable=True),
         _text("answer", nullable=True),
-        _event(),
-        Index(None, "relation", "subject"),
+        *_event(),
+        _index("relation", "subject"),
     ],
+    sqlite_with_rowid=False,
 )
 
 edits = _table(
@@ -102,11 +137,11 @@ edits = _table(
     [
         Column("id", SHA256, primary_key=True),
         Column("seq", Integer, nullable=False),  # the event that recorded it
-        _link("base", "base_models.fingerprint"),
+        *_link("base", "base_models.fingerprint"),
         Column("kind", String(16), nullable=False),
         # Of the first fact, as `edit_facts` says it at position 0: events cover them since
         # schema 0003.
-        Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+        *_link("fact_id", "facts.id", kind=Integer),
         _text("target", nullable=True),
         _text("method"),
         _text("message"),
@@ -115,7 +150,7 @@ edits = _table(
         # million ids.
         Column("overlaps", JSON, nullable=False),
         Column("created", MOMENT, nullable=False),
-        UniqueConstraint("seq"),
+        UniqueConstraint(WORKSPACE_ID, "seq"),
     ],
 )
 
@@ -123,9 +158,9 @@ edits = _table(
 edit_facts = _table(
     "edit_facts",
     [
-        _link("edit_id", "edits.id", key=True),
-        Column("position", Integer, primary_key=True, autoincrement=False),
-        Column("fact_id", Integer, ForeignKey("facts.id"), nullable=False),
+        *_link("edit_id", "edits.id", key=True),
+        _number("position"),
+        *_link("fact_id", "facts.id", kind=Integer),
         _text("target", nullable=True),
     ],
     sqlite_with_rowid=False,
@@ -134,32 +169,35 @@ edit_facts = _table(
 attributions = _table(
     "attributions",
     [
-        _link("edit_id", "edits.id", key=True),
+        *_link("edit_id", "edits.id", key=True),
         Column("found", JSON, nullable=False),
     ],
+    sqlite_with_rowid=False,
 )
 
 edit_slots = _table(
     "edit_slots",
     [
-        _link("edit_id", "edits.id", key=True),
-        Column("layer", Integer, primary_key=True),
-        Column("neuron", Integer, primary_key=True),
+        *_link("edit_id", "edits.id", key=True),
+        _number("layer"),
+        _number("neuron"),
         Column("mode", String(8), nullable=False),
-        Index(None, "layer", "neuron"),
+        _index("layer", "neuron"),
     ],
+    sqlite_with_rowid=False,
 )
 
 # Changes of all slots of a layer at once. A layer is in this table or in the one above, never both.
 edit_layers = _table(
     "edit_layers",
     [
-        _link("edit_id", "edits.id", key=True),
-        Column("layer", Integer, primary_key=True),
+        *_link("edit_id", "edits.id", key=True),
+        _number("layer"),
         Column("kind", String(16), nullable=False),  # low-rank
         Column("rank", Integer, nullable=False),
-        Index(None, "layer"),
+        _index("layer"),
     ],
+    sqlite_with_rowid=False,
 )
 
 # A version is stored as what sets its recipe apart from its parent's, so that a thousand edits
@@ -168,28 +206,28 @@ versions = _table(
     "versions",
     [
         Column("id", SHA256, primary_key=True),
-        _link("base", "base_models.fingerprint"),
+        *_link("base", "base_models.fingerprint"),
         Column("created", MOMENT, nullable=False),
-        _link("parent_id", "versions.id", nullable=True),
-        _event(),
+        *_link("parent_id", "versions.id", nullable=True),
+        *_event(),
         # Whether only those digests are stored that its parent has not: then what is not said of a
         # tensor is as in the parent, and no digest at all says that nothing touches it any more.
         Column("partial", Boolean, nullable=True),
         # Where it stands in the tree of parents, and a version far up it: see `ancestry`. Made of
         # `parent_id`, and no part of what an event covers.
         Column("depth", Integer, nullable=True),
-        _link("jump_id", "versions.id", nullable=True),
+        *_link("jump_id", "versions.id", nullable=True),
     ],
 )
 
 version_changes = _table(
     "version_changes",
     [
-        _link("version_id", "versions.id", key=True),
-        Column("position", Integer, primary_key=True, autoincrement=False),
-        _link("edit_id", "edits.id"),
+        *_link("version_id", "versions.id", key=True),
+        _number("position"),
+        *_link("edit_id", "edits.id"),
         Column("added", Boolean, nullable=False),  # at the end of the recipe, or dropped from it
-        Index(None, "edit_id"),
+        _index("edit_id"),
     ],
     sqlite_with_rowid=False,
 )
@@ -199,8 +237,8 @@ version_changes = _table(
 version_spans = _table(
     "version_spans",
     [
-        _link("version_id", "versions.id", key=True),
-        _link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
+        *_link("version_id", "versions.id", key=True),
+        *_link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
         Column("level", Integer, nullable=False),
         Column("dropped", LargeBinary, nullable=False),  # ids of edits, 32 bytes each
         Column("appended", LargeBinary, nullable=False),
@@ -210,7 +248,7 @@ version_spans = _table(
 version_tensors = _table(
     "version_tensors",
     [
-        _link("version_id", "versions.id", key=True),
+        *_link("version_id", "versions.id", key=True),
         Column("tensor", String(255), primary_key=True),
         Column("sha256", SHA256, nullable=False),  # empty in a partial list: not touched
     ],
@@ -220,13 +258,13 @@ version_tensors = _table(
 evaluations = _table(
     "evaluations",
     [
-        Column("id", Integer, primary_key=True),
-        _link("version_id", "versions.id"),
-        _link("edit_id", "edits.id", nullable=True),
+        _number("id"),
+        *_link("version_id", "versions.id"),
+        *_link("edit_id", "edits.id", nullable=True),
         Column("metrics", JSON, nullable=False),
         Column("created", MOMENT, nullable=False),
-        _event(),
-        Index(None, "edit_id"),
+        *_event(),
+        _index("edit_id"),
     ],
 )
 
@@ -235,8 +273,9 @@ refs = _table(
     [
         Column("name", String(255), primary_key=True),
         Column("kind", String(8), nullable=False),
-        _link("version_id", "versions.id"),
+        *_link("version_id", "versions.id"),
     ],
+    sqlite_with_rowid=False,
 )
 
 # Append-only. `hash` covers `previous` and every other column, so a changed row shows; `payload`
@@ -244,13 +283,13 @@ refs = _table(
 events = _table(
     "events",
     [
-        Column("seq", Integer, primary_key=True, autoincrement=False),
+        _number("seq"),
         Column("created", MOMENT, nullable=False),
         Column("kind", String(16), nullable=False),
         Column("ref", String(255), nullable=False),
-        _link("version_id", "versions.id"),
+        *_link("version_id", "versions.id"),
         Column("parents", JSON, nullable=False),
-        _link("edit_id", "edits.id", nullable=True),
+        *_link("edit_id", "edits.id", nullable=True),
         _text("message"),
         Column("previous", SHA256, nullable=False),
         Column("hash", SHA256, nullable=False),
@@ -263,7 +302,7 @@ events = _table(
 publications = _table(
     "publications",
     [
-        Column("id", Integer, primary_key=True),
+        _number("id"),
         _text("repo"),
         _text("branch"),
         Column("commit_id", String(64), nullable=False),
@@ -271,7 +310,8 @@ publications = _table(
         Column("form", String(16), nullable=False),
         _text("tag", nullable=True),
         Column("created", MOMENT, nullable=False),
-        _event(),
-        Index(None, "version_id"),
+        *_event(),
+        _index("version_id"),
     ],
+    sqlite_with_rowid=False,
 )

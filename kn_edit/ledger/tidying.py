@@ -19,7 +19,7 @@ BATCH = 100  # deltas that are removed while writers wait once
 
 
 def collect(database: Database, blobs: BlobStore, older_than: timedelta = GRACE) -> list[str]:
-    """Remove deltas of no edit, and what killed commands left; where each was.
+    """Remove deltas of no edit of any workspace, and what killed commands left; where each was.
 
     older_than: age of what could still be wanted; what certainly is not goes at once
     Raises LedgerBusy, LedgerUnusable.
@@ -33,12 +33,13 @@ def collect(database: Database, blobs: BlobStore, older_than: timedelta = GRACE)
 def _unreferenced(database: Database, blobs: BlobStore, before: float) -> Iterator[str]:
     old = [blob.digest for blob in blobs.stored() if blob.modified < before]
     with database.reading() as connection:
-        recorded = reading.known_edits(connection, old)
+        recorded = reading.needed_anywhere(connection, old)
     rest = [digest for digest in old if digest not in recorded]
     for start in range(0, len(rest), BATCH):
         batch = rest[start : start + BATCH]
         with database.writing() as connection:
-            wanted = reading.known_edits(connection, batch)
+            connection.lock_blobs()
+            wanted = reading.needed_anywhere(connection, batch)
             for digest in batch:
                 if digest not in wanted and blobs.delete(digest, before):
                     yield blobs.where(digest)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
 from kn_edit.errors import BadDigest, KnEditError, LedgerUnusable, phrase, prefixed
 from kn_edit.ledger import ancestry, changed, coverage, journal, lists, reading, written
 from kn_edit.ledger.blob_store import BlobStore
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.database import NO_TEXT, Database
 from kn_edit.ledger.events import CURRENT, FIRST, NO_REF, UPGRADE, event_hash
 from kn_edit.ledger.records import BRANCH, Problem, Report
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
 _MOST_REASON = 200  # letters of what the database says
 _RAW_EVENTS = text(
-    f"SELECT {', '.join(column.name for column in events.columns)} FROM events ORDER BY seq"
+    f"SELECT {', '.join(column.name for column in events.columns)} FROM events "
+    "WHERE events.workspace_id = :workspace ORDER BY seq"
 )
 
 
@@ -98,6 +100,7 @@ def _examine(
     look("version", lambda: _other_spans(connection))
     look("version", lambda: _misplaced_versions(connection))
     look("delta", lambda: _other_deltas(connection, delta, ids, readable))
+    look("delta", lambda: _of_others(connection, ids))
     return chain, all_problems, ids
 
 
@@ -128,7 +131,7 @@ class _Readable:
 def _faults(connection: Connection, database: Database) -> Iterator[Problem]:
     """What the database's own checks say, and which tables are not those of a ledger."""
     dialect = database.dialect
-    for fault in (*dialect.faults(connection), *dialect.shape_faults(connection)):
+    for fault in (*dialect.faults(connection.raw), *dialect.shape_faults(connection.raw)):
         yield Problem("database", str(database.place), shortened(escaped(fault), _MOST_REASON))
 
 
@@ -283,6 +286,12 @@ def _other_deltas(
         ids.add(str(edit))
         problems = partial(_edit_problems, connection, delta, edit)
         yield from readable.problems("delta", str(edit), problems)
+
+
+def _of_others(connection: Connection, ids: set[str]) -> Iterator[Problem]:
+    """No problem: the edits of other workspaces, which share the store. ids: takes theirs"""
+    ids.update(map(str, reading.edits_anywhere(connection)))
+    yield from ()
 
 
 def _edit_problems(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import delete, update
 
 from kn_edit.errors import DigestsDiffer, HeadMoved, NameTaken, TagExists, UnknownBranch
 from kn_edit.ledger import ancestry, changed, events, lists, written
+from kn_edit.ledger.connection import Connection, next_number, select
 from kn_edit.ledger.history import changes
 from kn_edit.ledger.reading import digests as read_digests
 from kn_edit.ledger.records import (
@@ -41,10 +42,10 @@ from kn_edit.ledger.writes import Writes
 def first_rows(connection: Connection, base: BaseRecord, root: str, now: str) -> None:
     """The base model, the version without edits, and the branch that points at it."""
     seq = events.next_seq(connection)
-    connection.execute(insert(base_models).values(**vars(base), created=now))
+    connection.insert(base_models, {**vars(base), "created": now})
     row = {"id": root, "base": base.fingerprint, "created": now, "seq": seq, "depth": 0}
-    connection.execute(insert(versions).values(row))
-    connection.execute(insert(refs).values(name=BRANCH, kind="branch", version_id=root))
+    connection.insert(versions, row)
+    connection.insert(refs, {"name": BRANCH, "kind": "branch", "version_id": root})
     message = f"init {base.name}"
     event = events.NewEvent(created=now, kind="init", ref=BRANCH, version=root, message=message)
     events.append(connection, event)
@@ -96,7 +97,7 @@ def place_tag(connection: Connection, name: str, target: str, move: bool, now: s
     if existing is not None and not move:
         raise TagExists(name, existing.version_id)
     connection.execute(delete(refs).where(refs.c.name == name))
-    connection.execute(insert(refs).values(name=name, kind="tag", version_id=target))
+    connection.insert(refs, {"name": name, "kind": "tag", "version_id": target})
     event = events.NewEvent(created=now, kind="tag", ref=name, version=target)
     events.append(connection, event)
 
@@ -106,7 +107,7 @@ def place_base(
 ) -> None:
     """Note where the base lies from now on, and write the event of it."""
     values = {"seq": events.next_seq(connection), "source": source, "files": files}
-    connection.execute(insert(base_places).values(values))
+    connection.insert(base_places, values)
     events.note(connection, created=now, kind="base", message="base moved")
 
 
@@ -182,7 +183,7 @@ def _begin_version(connection: Connection, version: str, form: _Stored, origin: 
         "depth": form.place.depth,
         "jump_id": form.place.jump,
     }
-    connection.execute(insert(versions).values(row))
+    connection.insert(versions, row)
 
 
 def _fill_version(connection: Connection, version: str, form: _Stored) -> None:
@@ -195,10 +196,8 @@ def _fill_version(connection: Connection, version: str, form: _Stored) -> None:
         {"version_id": version, "tensor": tensor, "sha256": digest}
         for tensor, digest in form.digests.items()
     ]
-    if changed_edits:
-        connection.execute(insert(version_changes), changed_edits)
-    if tensors:
-        connection.execute(insert(version_tensors), tensors)
+    connection.insert(version_changes, changed_edits)
+    connection.insert(version_tensors, tensors)
     if form.span is not None:
         _add_span(connection, version, form.span)
 
@@ -223,7 +222,7 @@ def _add_span(connection: Connection, version: str, span: Span) -> None:
         "dropped": span.effect.dropped,
         "appended": span.effect.appended,
     }
-    connection.execute(insert(version_spans).values(row))
+    connection.insert(version_spans, row)
 
 
 def _shortest(
@@ -270,7 +269,7 @@ def adopt(
     if connection.execute(query).scalar() != plan.version:
         connection.execute(delete(refs).where(refs.c.name == plan.source))
         row = {"name": plan.source, "kind": "remote", "version_id": plan.version}
-        connection.execute(insert(refs).values(row))
+        connection.insert(refs, row)
         _pulled(connection, plan, now, None, plan.message)
 
 
@@ -315,8 +314,8 @@ def add_publication(connection: Connection, publication: Publication, now: str) 
     }
     matches = (publications.c[name].is_not_distinct_from(value) for name, value in columns.items())
     if connection.execute(select(publications.c.id).where(*matches)).first() is None:
-        seq = events.next_seq(connection)
-        connection.execute(insert(publications).values(**columns, created=now, seq=seq))
+        id_, seq = next_number(connection, publications.c.id), events.next_seq(connection)
+        connection.insert(publications, {"id": id_, **columns, "created": now, "seq": seq})
         events.note(
             connection, created=now, kind="publish", message=f"publish {publication.version}"
         )
@@ -328,30 +327,35 @@ def add_edit(connection: Connection, edit: NewEdit, now: str) -> None:
     if connection.execute(select(edits.c.id).where(edits.c.id == delta.id)).scalar() is not None:
         return
     rows = [(_fact(connection, fact), fact.target) for fact in edit.facts]
-    connection.execute(
-        insert(edits).values(
-            id=delta.id,
-            seq=events.next_seq(connection),
-            base=delta.base.fingerprint,
-            kind=edit.kind,
-            fact_id=rows[0][0],
-            target=edit.target,
-            method=edit.method,
-            message=edit.message,
-            overlaps=[],
-            created=now,
-        )
-    )
-    connection.execute(insert(attributions).values(edit_id=delta.id, found=dict(edit.found)))
+    row = {
+        "id": delta.id,
+        "seq": events.next_seq(connection),
+        "base": delta.base.fingerprint,
+        "kind": edit.kind,
+        "fact_id": rows[0][0],
+        "target": edit.target,
+        "method": edit.method,
+        "message": edit.message,
+        "overlaps": [],
+        "created": now,
+    }
+    connection.insert(edits, row)
+    connection.insert(attributions, {"edit_id": delta.id, "found": dict(edit.found)})
     changed.add(connection, delta.id, rows)
     written.add(connection, delta.id, Writes.of(delta))
 
 
 def add_evaluation(connection: Connection, version: str, edit: NewEdit, now: str) -> None:
     """Add what was measured right after the edit."""
-    measured = {"version_id": version, "edit_id": edit.delta.id, "metrics": dict(edit.metrics)}
-    seq = events.next_seq(connection)
-    connection.execute(insert(evaluations).values(**measured, created=now, seq=seq))
+    values = {
+        "id": next_number(connection, evaluations.c.id),
+        "version_id": version,
+        "edit_id": edit.delta.id,
+        "metrics": dict(edit.metrics),
+        "created": now,
+        "seq": events.next_seq(connection),
+    }
+    connection.insert(evaluations, values)
 
 
 def _fact(connection: Connection, fact: FactChange) -> int:
@@ -364,12 +368,13 @@ def _fact(connection: Connection, fact: FactChange) -> int:
     existing_id = connection.execute(query).scalar()
     if existing_id is not None:
         return int(existing_id)
+    number = next_number(connection, facts.c.id)
     values = {
+        "id": number,
         "relation": fact.relation,
         "subject": fact.subject,
         "answer": fact.answer,
         "seq": events.next_seq(connection),
     }
-    key = connection.execute(insert(facts).values(values)).inserted_primary_key
-    assert key is not None
-    return int(key[0])
+    connection.insert(facts, values)
+    return number

@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import Select
 
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import edit_layers, edit_slots
@@ -22,9 +23,8 @@ def add(connection: Connection, edit: str, writes: Writes) -> None:
         for slot, mode in writes.slots.items()
     ]
     layers = [{"edit_id": edit, **vars(change)} for change in writes.changes]
-    for table, rows in ((edit_slots, slots), (edit_layers, layers)):
-        if rows:
-            connection.execute(insert(table), rows)
+    connection.insert(edit_slots, slots)
+    connection.insert(edit_layers, layers)
 
 
 def of_edit(connection: Connection, edit: str) -> Writes:
