@@ -381,6 +381,27 @@ def test_only_the_command_line_prints():
     assert [f"{at}:{call.lineno}" for at, call in calls if room(at) != "cli"] == []
 
 
+def test_digests_are_taken_by_the_ground_floor():
+    users = {one.file for one in IMPORTS if one.target == "hashlib"}
+    assert users == {
+        "canonical",
+        "hub.parts",  # git's sha1
+        "ledger.archive",  # while it copies
+        "ledger.coverage",  # of many events, in one pass
+        "ledger.recipes",  # goes on from states that it keeps
+    }
+
+
+def test_ids_are_shortened_in_one_place():
+    slices = [
+        (module_of(path), node.lineno)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Slice) and ast.unparse(node) == ":12"
+    ]
+    assert slices == []  # `kn_edit.canonical.short`
+
+
 def test_migrations_know_the_tables_only_and_the_shim_the_command_line():
     migrations = sorted((ROOT / "migrations").rglob("*.py"))
     reached = {one.target for path in migrations for one in imports_of(path, MODULES)}
