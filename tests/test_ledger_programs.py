@@ -95,12 +95,12 @@ def test_a_program_is_a_problem_that_verify_reports(tmp_path):
     assert "the trigger t in it holds a program" in problem.message
 
 
-@pytest.mark.parametrize("words", ["STRICT", "/* other */"])
+@pytest.mark.parametrize("words", [", STRICT", " /* other */"])
 def test_other_words_in_a_table_are_reported(tmp_path, words):
     with new_ledger(tmp_path) as ledger:
         run_in(
             tmp_path / ".kn-edit" / "ledger.db",
-            f"PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = sql || ' {words}' "
+            f"PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = sql || '{words}' "
             "WHERE name = 'facts'",
         )
         assert [problem.message for problem in ledger.check()] == [
