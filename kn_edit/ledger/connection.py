@@ -40,19 +40,19 @@ _WORKSPACE = bindparam(_PARAMETER, type_=Integer)
 
 
 @lru_cache(maxsize=256)  # a query is never changed, and making one takes as long as asking it
-def select(first: FromClause | Column[Any], *more: Any) -> Select[Any]:
+def select(first: FromClause | Column[Any], *columns: Any) -> Select[Any]:
     """A query for rows of one workspace, for `Connection.execute`.
 
     first: a table, or a column of it; further tables are joined by their links to it
     """
     table = first if isinstance(first, FromClause) else first.table
-    return sqlalchemy.select(first, *more).where(table.c[WORKSPACE_ID] == _WORKSPACE)
+    return sqlalchemy.select(first, *columns).where(table.c[WORKSPACE_ID] == _WORKSPACE)
 
 
 def linked(column: Column[Any], target: Column[Any]) -> ColumnElement[bool]:
     """The condition that joins two tables by a column of each, within a workspace."""
-    own, other = (each.table.c[WORKSPACE_ID] for each in (column, target))
-    return and_(own == other, column == target)
+    left, right = (each.table.c[WORKSPACE_ID] for each in (column, target))
+    return and_(left == right, column == target)
 
 
 def next_number(connection: Connection, column: Column[int]) -> int:
@@ -92,8 +92,8 @@ class Connection:
         values: parameters of SQL as text, which holds `:workspace` for each table that it names
         """
         if isinstance(statement, Update | Delete):
-            own = statement.table.c[WORKSPACE_ID] == self.workspace
-            return self.raw.execute(statement.where(own))
+            condition = statement.table.c[WORKSPACE_ID] == self.workspace
+            return self.raw.execute(statement.where(condition))
         return self.raw.execute(statement, {**(values or {}), **self._values})
 
     def insert(self, table: Table, rows: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:

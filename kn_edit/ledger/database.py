@@ -56,14 +56,14 @@ class Database:
         self.workspace = workspace
 
     @classmethod
-    def at(cls, url: str | URL, workspace: str | None = None) -> Database:
+    def from_url(cls, url: str | URL, workspace: str | None = None) -> Database:
         """The database that a SQLAlchemy URL names. Raises UnsupportedDatabase."""
         return cls(dialect_of(url), workspace)
 
     @classmethod
     def in_file(cls, path: Path) -> Database:
         """The database in this SQLite file."""
-        return cls.at(url_of(path))
+        return cls.from_url(url_of(path))
 
     @property
     def place(self) -> Path | str:

@@ -16,7 +16,7 @@ from kn_edit.safetext import without_secrets
 _USER = re.compile(r".*@", re.DOTALL)  # who, and with which password, in what is no URL
 
 # Each makes a dialect of a URL. Raises ValueError, which says why it cannot.
-DIALECTS: dict[str, Callable[[URL], Dialect]] = {"sqlite": SQLiteFile.at}
+DIALECTS: dict[str, Callable[[URL], Dialect]] = {"sqlite": SQLiteFile.from_url}
 
 
 def dialect_of(url: str | URL) -> Dialect:
@@ -28,15 +28,15 @@ def dialect_of(url: str | URL) -> Dialect:
     name = parsed.get_backend_name()
     make = DIALECTS.get(name)
     if make is None:
-        raise _unsupported(shown(parsed), f"kn-edit has no dialect {name}")
+        raise _unsupported(without_password(parsed), f"kn-edit has no dialect {name}")
     try:
         return make(parsed)
     except ValueError as error:
-        raise _unsupported(shown(parsed), str(error)) from None
+        raise _unsupported(without_password(parsed), str(error)) from None
 
 
-def shown(url: URL) -> str:
-    """A URL as it may be shown: without its password, and without options, which may hold one."""
+def without_password(url: URL) -> str:
+    """A URL as it may be shown: without its password, and options, which may hold one."""
     return without_secrets(url.set(query={}).render_as_string(hide_password=True))
 
 

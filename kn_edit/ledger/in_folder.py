@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kn_edit.ledger import restoring
 from kn_edit.ledger.folder_blobs import FolderBlobs
-from kn_edit.ledger.ledger import Clock, Ledger
+from kn_edit.ledger.ledger import Ledger
+from kn_edit.ledger.opened import Clock
 from kn_edit.ledger.records import BaseRecord
 from kn_edit.ledger.restoring import Replaced
 from kn_edit.ledger.sqlite_file import url_of

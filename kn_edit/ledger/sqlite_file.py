@@ -64,7 +64,7 @@ class SQLiteFile:
         self._upgrade: Callable[[Dialect], None] | None = None  # of each private copy
 
     @classmethod
-    def at(cls, url: URL) -> SQLiteFile:
+    def from_url(cls, url: URL) -> SQLiteFile:
         """The database that a URL names. Raises ValueError, which says why it cannot be used."""
         if url.drivername not in DRIVERS:
             raise ValueError(f"kn-edit uses the driver {DRIVERS[1]}")

@@ -1,0 +1,1 @@
+"""The verbs of a ledger, by what they are for."""
