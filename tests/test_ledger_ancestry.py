@@ -292,11 +292,19 @@ DAMAGES = (
 )
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_place_is_reported(damage, tmp_path):
-    with new_ledger(tmp_path) as ledger:
+@pytest.fixture(scope="module")
+def short_line(tmp_path_factory) -> Path:
+    """A workspace folder whose ledger has a line of 22 edits."""
+    folder = tmp_path_factory.mktemp("line")
+    with new_ledger(folder) as ledger:
         for delta in list(POOL.values())[:22]:
             put(ledger, delta)
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_place_is_reported(damage, short_line, tmp_path):
+    shutil.copytree(short_line, tmp_path, dirs_exist_ok=True)
     path = tmp_path / ".kn-edit" / "ledger.db"
     with closing(sqlite3.connect(path)) as plain, plain:
         plain.execute(damage)
