@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kn_edit.workspace import Workspace
 
 TARGETS = ("target", "file", "folder")  # parameters of commands that name what they write
+REMOVES = "days"  # the parameter of `gc`, the one command that removes files of a ledger
 NAMES = {
     signal.SIGINT: "stopped",
     signal.SIGTERM: "stopped by SIGTERM",
@@ -63,7 +64,11 @@ class StoppedOnTheWay(Stopped):
 
 @dataclass(frozen=True)
 class Before:
-    """What stood where a command writes, before it did."""
+    """What stood where a command writes, before it did.
+
+    files: how many the ledger's folder had, of a command that removes some; a long history has
+        many deltas, and to count them takes longer than most commands
+    """
 
     head: str | None
     branch: str | None
@@ -84,7 +89,7 @@ class Before:
             head,
             branch,
             refs,
-            _count(workspace.ledger_folder),
+            _count(workspace.ledger_folder) if REMOVES in parameters else 0,
             {target: signature(target) for target in targets},
         )
 
