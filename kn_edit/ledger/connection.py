@@ -103,8 +103,8 @@ class Connection:
         elif rows:
             self.raw.execute(insert(table), [{**row, **self._column} for row in rows])
 
-    def everywhere(self, column: Column[Any], ids: Iterable[object] | None = None) -> list[object]:
-        """What a column holds in all workspaces of the database; of some ids, or all."""
+    def everywhere(self, column: Column[Any], ids: Iterable[object]) -> list[object]:
+        """Those of these values that a column holds in some workspace of the database."""
         queries = parts(sqlalchemy.select(column), column, ids)
         return [value for query in queries for value in self.raw.execute(query).scalars()]
 

@@ -34,6 +34,7 @@ from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import SCHEMA, workspaces
 
 NO_TEXT = "it holds text that is not UTF-8"
+_MOST_NAMES = 20  # of workspaces that an error tells
 _REVISION = text("SELECT version_num FROM alembic_version LIMIT 2")
 _SCHEMA = re.compile(r"[0-9a-z]{4,12}")  # what a later kn-edit may call its schema
 
@@ -108,10 +109,10 @@ class Database:
         """
         with self._transaction(self.dialect.engine) as transaction:
             self._require_schema(transaction.raw)
-            numbers = workspaces_in(transaction.raw)
-            if name in numbers:
+            if _workspaces(transaction.raw, name):
                 raise WorkspaceExists(name, self.place)
-            number = max(numbers.values(), default=0) + 1
+            newest = sqlalchemy.select(sqlalchemy.func.max(workspaces.c.id))
+            number = (transaction.raw.execute(newest).scalar() or 0) + 1
             transaction.raw.execute(insert(workspaces).values(id=number, name=name))
             connection = Connection(transaction.raw, self.dialect, number)
             with self._appending(transaction, connection):
@@ -142,7 +143,7 @@ class Database:
                 self.dialect.tables_made(transaction.raw)
             except UnicodeEncodeError:
                 raise DamagedRow(NO_TEXT) from None
-            for number in workspaces_in(transaction.raw).values():
+            for number in _workspaces(transaction.raw).values():
                 connection = Connection(transaction.raw, self.dialect, number)
                 events.note_upgrade(connection, created=moment(), schema=schema, to=SCHEMA)
             transaction.has_landed = lambda raw: self._schema_in(raw) == SCHEMA
@@ -245,14 +246,13 @@ class Database:
 
     def _of_workspace(self, raw: sqlalchemy.Connection) -> Connection:
         """The connection to the rows of the workspace. Raises UnknownWorkspace, DamagedRow."""
-        numbers = workspaces_in(raw)
-        if not numbers:
-            raise DamagedRow("it holds no workspace")
-        if self.workspace is None and len(numbers) == 1:
+        numbers = _workspaces(raw, self.workspace, most=2)
+        if len(numbers) == 1:
             return Connection(raw, self.dialect, *numbers.values())
-        if self.workspace is None or self.workspace not in numbers:
-            raise UnknownWorkspace(self.workspace, self.place, tuple(sorted(numbers)))
-        return Connection(raw, self.dialect, numbers[self.workspace])
+        known = _workspaces(raw, most=_MOST_NAMES)
+        if not known:
+            raise DamagedRow("it holds no workspace")
+        raise UnknownWorkspace(self.workspace, self.place, tuple(known))
 
     def _require_schema(self, connection: sqlalchemy.Connection) -> None:
         """Raise NewerSchema or SchemaChanged where it is not the one that was opened."""
@@ -278,9 +278,13 @@ class _Transaction:
     has_landed: Callable[[sqlalchemy.Connection], bool] | None = None
 
 
-def workspaces_in(connection: sqlalchemy.Connection) -> dict[str, int]:
-    """The workspaces of a database: their numbers by their names. Raises DamagedRow."""
-    query = sqlalchemy.select(workspaces).order_by(workspaces.c.id)
+def _workspaces(
+    connection: sqlalchemy.Connection, name: str | None = None, *, most: int | None = None
+) -> dict[str, int]:
+    """Numbers of workspaces by their names: of one, or of so many. Raises DamagedRow."""
+    query = sqlalchemy.select(workspaces).order_by(workspaces.c.id).limit(most)
+    if name is not None:
+        query = query.where(workspaces.c.name == name)
     rows = [Row("workspaces", row) for row in connection.execute(query).mappings()]
     return {row.text("name"): row.number("id") for row in rows}
 

@@ -158,11 +158,6 @@ def needed_anywhere(connection: Connection, ids: Iterable[str]) -> set[str]:
     return set(map(str, connection.everywhere(edits.c.id, ids)))
 
 
-def edits_anywhere(connection: Connection) -> Sequence[object]:
-    """The ids of all edits of all workspaces of the database, as they stand there."""
-    return connection.everywhere(edits.c.id)
-
-
 def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:
     """The edits that write the slot of a neuron, oldest first. head: the version that the branch
     points at."""

@@ -65,10 +65,17 @@ def report(
     except KnEditError as error:
         return Report((Problem("database", str(database.place), error.phrase()),), (), None)
     notes = list(_notes(chain))
+
+    def needed(digests: list[str]) -> set[str]:
+        with database.reading() as connection:
+            return reading.needed_anywhere(connection, digests)
+
     try:
-        foreign, unused = strays(blobs, ids)
+        foreign, unused = strays(blobs, ids, needed)
     except LedgerUnusable as error:
         problems.append(Problem("files", blobs.place, error.reason))
+    except KnEditError as error:
+        problems.append(Problem("files", blobs.place, error.phrase()))
     else:
         problems += [Problem("files", place, "it is no delta of any edit") for place in foreign]
         if unused:
@@ -100,7 +107,6 @@ def _examine(
     look("version", lambda: _other_spans(connection))
     look("version", lambda: _misplaced_versions(connection))
     look("delta", lambda: _other_deltas(connection, delta, ids, readable))
-    look("delta", lambda: _of_others(connection, ids))
     return chain, all_problems, ids
 
 
@@ -286,12 +292,6 @@ def _other_deltas(
         ids.add(str(edit))
         problems = partial(_edit_problems, connection, delta, edit)
         yield from readable.problems("delta", str(edit), problems)
-
-
-def _of_others(connection: Connection, ids: set[str]) -> Iterator[Problem]:
-    """No problem: the edits of other workspaces, which share the store. ids: takes theirs"""
-    ids.update(map(str, reading.edits_anywhere(connection)))
-    yield from ()
 
 
 def _edit_problems(
