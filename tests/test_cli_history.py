@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from kn_edit.ledger import lists
+
 
 @pytest.fixture
 def ids(edited):
@@ -122,3 +124,28 @@ def test_a_tag_moves_only_when_told(edited, ids):
     assert edited("tag", "v1", "base").code == 3
     assert edited("tag", "v1", "base", "--move", "-q").lines == [ids[0][-1]]
     assert edited("rewind", "v1").code == 0
+
+
+def test_commands_that_print_no_list_of_edits_read_none(edited, ids, monkeypatch):
+    versions, edits = ids
+    slot = edited("show", edits[0], "--json").json["neurons"][0]
+    way_back, read = lists.way_back, []
+
+    def noted(connection, version):
+        read.append(version)
+        return way_back(connection, version)
+
+    monkeypatch.setattr(lists, "way_back", noted)
+    for args in (
+        ("log", "-n", "20"),
+        ("log", "--all"),
+        ("log", "-q"),
+        ("show", edits[1][:8]),
+        ("blame", f"L{slot['layer']}.{slot['index']}"),
+        ("diff", versions[1], "head"),
+        ("tag", "here"),
+    ):
+        assert edited(*args).code == 0
+    assert read == []
+    assert edited("log", "--json").json[0]["edits"] == edits
+    assert read
