@@ -6,7 +6,7 @@
 The ledgers are filled through the public interface, an edit at a time, each in a transaction of its
 own (`Ledger.plan_edit`, `Ledger.advance`). Each edit adds to one value slot, and five edits share
 each slot. A version touches 12 tensors. What is measured are the public verbs of `Ledger`, and the
-commands `log`, `show` and `blame`: both sizes in turns, in one run. Every figure is the median of
+commands `log -n 20`, `show`, `blame` and `diff`: both sizes in turns, in one run. Every figure is the median of
 the repetitions, in milliseconds of the processor: `opened` with a ledger that is opened for it and
 knows no list yet, `again` with one that stays open.
 
@@ -102,6 +102,7 @@ class Bench:
 
     bytes: of its database when it was filled; filling: milliseconds of the processor for an edit
     next: the number of the next edit that is new to it
+    before_end: the version that lacks the last three edits of the line
     """
 
     folder: Path
@@ -110,6 +111,7 @@ class Bench:
     filling: float = 0.0
     parts: dict[str, int] = field(default_factory=dict)
     next: int = 0
+    before_end: str = ""
 
     def opened(self) -> Ledger:
         return open_in_folder(self.folder, clock=now)
@@ -136,7 +138,11 @@ def filled(place: Path, edits: int) -> Bench:
     bench.bytes, bench.filling = stored["bytes"], stored["filling"]
     bench.parts, bench.next = stored["parts"], stored["next"]
     with bench.opened() as ledger:
-        bench.line.digests = dict(ledger.version("end").digests)
+        end = ledger.version("end")
+        bench.line.digests, bench.before_end = (
+            dict(end.digests),
+            end.edits[:-3].version_id(FINGERPRINT),
+        )
         go_to(ledger, "end")
     per_edit, cost = bench.bytes / edits, bench.filling
     print(f"{edits:,} edits: {per_edit:,.0f} bytes and {cost:.1f} ms each", flush=True)
@@ -222,7 +228,7 @@ VERBS: dict[str, Verb] = {
     "compose with 3 edits": compose,
     "revert a late edit": revert_late,
     "revert an early edit": revert_early,
-    "diff of 3 edits": lambda bench, ledger, number: ledger.diff(ledger.log(4)[-1].version, "head"),
+    "diff of 3 edits": lambda bench, ledger, number: ledger.diff(bench.before_end, "end"),
     "the list of the head": lambda bench, ledger, number: tuple(ledger.head().edits),
 }
 MOVES = ("record an edit", "compose with 3 edits", "revert a late edit", "revert an early edit")
@@ -302,18 +308,19 @@ def medians(times: dict[int, list[float]]) -> dict[int, float]:
 
 def commands(benches: Sequence[Bench], repeat: int) -> Iterator[Figure]:
     """What commands take once their modules are there: each in a process that imports no torch."""
-    for name in ("log", "show", "blame"):
+    for name in ("log", "show", "blame", "diff"):
         times: dict[int, list[float]] = {bench.line.edits: [] for bench in benches}
         for number in range(repeat):
             for bench in benches:
                 arguments = {
-                    "log": ["log", "-n", "20"],
-                    "show": ["show", bench.line.edit(bench.line.edits - 1 - number).delta.id],
-                    "blame": ["blame", str(bench.line.slot(7 + number))],
+                    "log": ["-n", "20"],
+                    "show": [bench.line.edit(bench.line.edits - 1 - number).delta.id],
+                    "blame": [str(bench.line.slot(7 + number))],
+                    "diff": [bench.before_end, "end"],
                 }[name]
                 workspace = ["--workspace", str(bench.folder.parent)]
                 done = subprocess.run(
-                    [sys.executable, str(COMMAND), *arguments, *workspace],
+                    [sys.executable, str(COMMAND), name, *arguments, *workspace],
                     capture_output=True,
                     text=True,
                     check=True,

@@ -194,7 +194,7 @@ def verify(workspace: Workspace, version: str | None, since: str | None, output:
 def _id_of(workspace: Workspace, version: str) -> str | None:
     """The id of a version, where the ledger can still tell it."""
     try:
-        return workspace.ledger.version(version).id
+        return workspace.ledger.version_id(version)
     except LedgerDamaged:
         return None
 

@@ -144,12 +144,12 @@ def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     Example:
       kn-edit diff base head
     """
-    version_a, version_b = workspace.ledger.version(a), workspace.ledger.version(b)
+    id_a, id_b = workspace.ledger.version_id(a), workspace.ledger.version_id(b)
     difference = workspace.diff(a, b)
     output.show(
-        to_json.difference(version_a.id, version_b.id, difference),
+        to_json.difference(id_a, id_b, difference),
         [*difference.only_a, *difference.only_b],
-        lambda: records.difference(workspace, version_a, version_b, difference),
+        lambda: records.difference(workspace, id_a, id_b, difference),
     )
 
 

@@ -66,7 +66,7 @@ def status(workspace: Workspace) -> Parts:
 
 def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
     listing = table("id", "+edit", head=False)
-    for record in workspace.ledger.records(ids):
+    for record in workspace.ledger.records(ids, overlaps=False):
         listing.add_row(f"  {short(record.id)}", record.message)
     yield listing
 
@@ -264,20 +264,19 @@ def version(
         yield pairs((f"  {short(digest)}", name) for name, digest in record.digests.items())
 
 
-def difference(
-    workspace: Workspace, a: VersionRecord, b: VersionRecord, differences: Difference
-) -> Parts:
+def difference(workspace: Workspace, a: str, b: str, differences: Difference) -> Parts:
+    """What sets two versions apart, by their ids."""
     if not (differences.only_a or differences.only_b or differences.slots or differences.layers):
-        yield f"{short(a.id)} and {short(b.id)} are the same"
+        yield f"{short(a)} and {short(b)} are the same"
         return
     for version_, only in ((a, differences.only_a), (b, differences.only_b)):
         if only:
-            yield f"only in {short(version_.id)}:"
+            yield f"only in {short(version_)}:"
             yield from edits(workspace, only)
     if differences.layers:
         yield f"every value slot of {count(len(differences.layers), 'layer')} may differ:"
     for layer in differences.layers:
-        ranks = f"rank {layer.rank_a} in {short(a.id)}, {layer.rank_b} in {short(b.id)}"
+        ranks = f"rank {layer.rank_a} in {short(a)}, {layer.rank_b} in {short(b)}"
         yield f"  {whole_layer(layer.layer)}: {ranks}"
     if differences.slots or not differences.layers:
         yield f"{count(len(differences.slots), 'value slot')} may differ:"

@@ -58,7 +58,7 @@ class Recorder:
                         moved = error
                 context, proposal = self.head(proposal)
                 draft = _measured_again(measured(context, proposal), number + 1)
-        raise moved or HeadMoved(plan.from_head, self.ledger.version(self.branch).id)
+        raise moved or HeadMoved(plan.from_head, self.ledger.version_id(self.branch))
 
     def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
         """Record a draft that was measured on the head that the plan starts from."""

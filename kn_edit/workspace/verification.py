@@ -55,7 +55,7 @@ def examine(
 def _resolved(ledger: Ledger, version: str | None) -> str | None:
     """The id of a version that was named, as far as the ledger can still tell. Raises UnknownId."""
     try:
-        return ledger.version(version).id if version else None
+        return ledger.version_id(version) if version else None
     except LedgerDamaged:
         return version
 

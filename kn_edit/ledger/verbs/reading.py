@@ -36,6 +36,11 @@ class ReadingVerbs(OpenLedger):
         with self._database.reading() as connection:
             return reading.version(connection, names.find_version(connection, name))
 
+    def version_id(self, name: str) -> str:
+        """The id of a version, by any name of `version`. Reads no list."""
+        with self._database.reading() as connection:
+            return names.find_version(connection, name)
+
     def edit(self, prefix: str) -> EditRecord:
         """An edit by the first digits of its id."""
         with self._database.reading() as connection:
