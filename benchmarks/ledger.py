@@ -6,9 +6,9 @@
 The ledgers are filled through the public interface, an edit at a time, each in a transaction of its
 own (`Ledger.plan_edit`, `Ledger.advance`). Each edit adds to one value slot, and five edits share
 each slot. A version touches 12 tensors. What is measured are the public verbs of `Ledger`, and the
-commands `log -n 20`, `show`, `blame` and `diff`: both sizes in turns, in one run. Every figure is the median of
-the repetitions, in milliseconds of the processor: `opened` with a ledger that is opened for it and
-knows no list yet, `again` with one that stays open.
+commands `log -n 20`, `show`, `blame` and `diff`: both sizes in turns, in one run. Every figure is
+the median of the repetitions, in milliseconds of the processor: `opened` with a ledger that is
+opened for it and knows no list yet, `again` with one that stays open.
 
 `--folder` keeps the filled ledgers there, and takes them from there the next time; it may lie in
 memory, as waiting for a disk is no part of what is measured. `--write` puts the tables into a page,
