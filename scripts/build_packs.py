@@ -48,7 +48,7 @@ class Pack:
     description: str
     facts: Callable[[], Facts]
     source: str
-    licence: str
+    license: str
 
 
 COUNTRIES = "(countries from GeoNames, CC-BY-4.0)"
@@ -91,7 +91,7 @@ def written(name: str, pack: Pack) -> str:
         "name": name,
         "description": pack.description,
         "source": pack.source,
-        "licence": pack.licence,
+        "licence": pack.license,
     }
     trained, held_out = TEMPLATES[name]
     templates = [{"text": text} for text in trained]
