@@ -40,18 +40,14 @@ NOW = timedelta(0)
 
 
 class Story:
-    """What a ledger goes through, step by step, and all that it tells on the way.
+    """What a ledger goes through, step by step, and all that it tells on the way."""
 
-    shift: makes the numbers of its edits others than those of another story
-    """
-
-    def __init__(self, base: BaseRecord, shift: float = 0.0) -> None:
+    def __init__(self, base: BaseRecord) -> None:
         self.base = base
-        self.shift = shift
         slots = [((0, 1),), ((0, 2), (1, 1)), ((0, 1),), ((1, 3),), ((1, 4),), ((0, 4),)]
-        self.deltas = [self.delta(delta_of(*s, value=n + 1.0 + shift)) for n, s in enumerate(slots)]
-        self.low_rank = self.delta(low_rank_of(1, rank=2, value=1.0 + shift))
-        self.pulled = self.delta(delta_of((1, 5), value=9.0 + shift))
+        self.deltas = [self.delta(delta_of(*s, value=n + 1.0)) for n, s in enumerate(slots)]
+        self.low_rank = self.delta(low_rank_of(1, rank=2, value=1.0))
+        self.pulled = self.delta(delta_of((1, 5), value=9.0))
 
     def delta(self, delta: Delta) -> Delta:
         """The same numbers, on this story's base."""
@@ -174,11 +170,10 @@ def rows(path: Path, workspace: int) -> dict[str, list[tuple[Any, ...]]]:
 
 
 SAME = (Story(BASE), Story(BASE))
-ALIKE = (Story(BASE), Story(BASE, shift=100.0))  # the same model, other numbers
 OTHER = (Story(BASE), Story(OTHER_BASE))
 
 
-@pytest.mark.parametrize("stories", [SAME, ALIKE, OTHER], ids=["same", "alike", "other base"])
+@pytest.mark.parametrize("stories", [SAME, OTHER], ids=["same", "other base"])
 def test_two_ledgers_in_one_database_are_what_each_is_alone(tmp_path, stories):
     path, blobs = tmp_path / "both.db", MemoryBlobs()
     url = f"sqlite:///{path}"
