@@ -60,12 +60,16 @@ def next_number(connection: Connection, column: Column[int]) -> int:
 
     Raises DamagedRow.
     """
-    query = select(column).order_by(column.desc()).limit(1)
-    newest = connection.execute(query).scalar() or 0
+    newest = connection.execute(_newest(column)).scalar() or 0
     if not isinstance(newest, int) or not 0 <= newest < LARGEST:
         table = column.table.description
         raise DamagedRow(f"its {table} are not numbered as kn-edit numbers them")
     return newest + 1
+
+
+@lru_cache(maxsize=256)
+def _newest(column: Column[int]) -> Select[Any]:
+    return select(column).order_by(column.desc()).limit(1)
 
 
 class Connection:
