@@ -346,6 +346,7 @@ def test_names_that_cannot_be_put_back_are_told_as_unknown_and_no_ledger_is_lost
         with new_ledger(place) as ledger:
             record(ledger, delta_of((1, 3)))
             log = ledger.log()
+            assert [len(step.edits) for step in log] == [1, 0]  # read while the ledger is there
     sync, rename, exchange, failures = restoring.sync, Path.rename, restoring._exchange, []
 
     def fail(path):

@@ -234,6 +234,7 @@ class Sides:
 class Step:
     """One move of a branch. `parents` belong to the step: a version is only its recipe.
 
+    edits: read from the ledger when somebody looks at them
     branch: the one that was moved
     after: `seq` of the steps that it came after, the one before on its branch first; of
         `Ledger.graph` alone, and only as far as that lists them
