@@ -101,8 +101,9 @@ def test_after_the_change_the_sentence_says_what_was_done(edited, args, moment, 
         os.utime(leftover, (0, 0))
     if "--move" in args:
         assert edited("tag", "z").code == 0
-    code, (sentence,) = stopped_at(moment, signal.SIGINT, *args)
+    code, (*before, sentence) = stopped_at(moment, signal.SIGINT, *args)
     assert code == 130
+    assert all("%" in line for line in before)  # a slow machine tells how far it has come
     assert sentence.startswith("stopped; " + words)
     assert edited("verify").code == 0
 
