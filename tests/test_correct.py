@@ -303,17 +303,17 @@ def test_what_is_held_is_not_said_about_names_that_the_keys_were_made_against(mo
     around = Neighbours(named=(), other_subjects=(), elsewhere=(), judges=(judge,))
     against: list[str] = []
     lessons: list[Lesson] = []
-    made = correcting.task_keys
+    made = correcting.writing_of
 
-    def keys_made(model, layers, *, other_prompts, **options):
-        against.extend(name for name, _ in other_prompts)
-        return made(model, layers, other_prompts=other_prompts, **options)
+    def keys_made(model, layers, surroundings, settings):
+        against.extend(name for name, _ in surroundings.other_prompts)
+        return made(model, layers, surroundings, settings)
 
     def kept(model, lesson, settings, *, seed, tick):
         lessons.append(lesson)
         return corrected(model, lesson, settings, seed=seed, tick=tick)
 
-    monkeypatch.setattr(correcting, "task_keys", keys_made)
+    monkeypatch.setattr(correcting, "writing_of", keys_made)
     monkeypatch.setattr(correcting, "corrected", kept)
     asking = chains(model, "France", OWN, "New York")
     task = CorrectionTask(case=case, to="New York", chains=asking, neighbours=around)

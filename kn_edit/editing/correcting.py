@@ -13,7 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kn_edit.editing.correction_keys import coefficients_in_texts, task_keys, written_layers
+from kn_edit.editing.correction_keys import (
+    Surroundings,
+    Writing,
+    task_keys,
+    writing_of,
+    written_layers,
+)
 from kn_edit.editing.correction_names import asked_in_turn, confusable_names, prompts_about
 from kn_edit.editing.correction_texts import (
     continuations,
@@ -97,17 +103,18 @@ def correction(
     questions = (*neighbours.elsewhere, *task.earlier)
     text = [*places_in_texts(model, neutral, task.seed), *((question,) for question in questions)]
     texts = [*neutral, *ordinary_texts(model, task.seed), *random_texts(model, task.seed)]
-    subject_prompts = [(finder.subject, chain) for chain in (*chains, *rewordings)]
-    keys = task_keys(
-        model,
-        layers,
-        subject_prompts=subject_prompts,
+    surroundings = Surroundings(
+        subject_prompts=[(finder.subject, chain) for chain in (*chains, *rewordings)],
         other_prompts=named_prompts,
-        ordinary=coefficients_in_texts(model, texts, layers, task.seed),
-        settings=settings,
-        slots=task.slots,
+        texts=texts,
+        seed=task.seed,
     )
-    norms = usual_sizes(model, neutral)[[layer_keys.layer for layer_keys in keys]]
+    if task.slots:
+        keys = task_keys(model, layers, surroundings, settings, task.slots)
+        writing = Writing(keys=keys)
+    else:
+        writing = writing_of(model, layers, surroundings, settings)
+    norms = usual_sizes(model, neutral)[[layer_keys.layer for layer_keys in writing.keys]]
     lesson = Lesson(
         prompts=[chain.questions for chain in chains],
         rewordings=[
@@ -117,11 +124,16 @@ def correction(
         other_subjects=other_subjects,
         same_subject=same_subject,
         text=text,
-        keys=keys,
+        keys=writing.keys,
         typical_norms=norms.clamp_min(torch.finfo(torch.float32).tiny),
+        mark=writing.mark,
     )
     solution = corrected(model, lesson, settings, seed=task.seed, tick=tick)
-    parts = [pair for layer_keys in keys for pair in layer_keys.best(RECORDED_SLOTS)]
+    parts = [
+        pair
+        for layer_keys in (*writing.keys, *writing.marking)
+        for pair in layer_keys.best(RECORDED_SLOTS)
+    ]
     best = sorted(parts, key=lambda pair: (-pair[1], pair[0]))[:RECORDED_SLOTS]
     provenance = {
         "method": "keys",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from kn_edit.editing.correction_texts import places_in_texts
 from kn_edit.edits.keys import Keys, keys_of
 from kn_edit.edits.settings import CorrectionSettings
+from kn_edit.edits.suffix import LowRankShift, shifted
+from kn_edit.edits.switches import Place, Switch, switch_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
 from kn_edit.models.questions import Chain, word_places
@@ -19,27 +22,97 @@ from kn_edit.neuron import NeuronId
 
 LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the first, 1 the last
 LAYERS = 8  # of them
+MARKED = 3  # of these, the lowest, in which a causal LM's mark is written
+SPARSE = 3  # of so many texts elsewhere, one is looked at to choose a switch
+QUIETER = 0.6  # of the noise of keys, at most that of a switch for it to be used
 
 SubjectPrompt = tuple[str, Chain]  # a subject, and a prompt about it
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Surroundings:
+    """Where a subject is named, and where it is not.
+
+    other_prompts: about names that the subject may be mistaken for; texts: about nothing of it
+    """
+
+    subject_prompts: Sequence[SubjectPrompt]
+    other_prompts: Sequence[SubjectPrompt]
+    texts: Sequence[Ids]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Writing:
+    """What writes a correction.
+
+    keys: of what is to say the answer; mark: what keys of lower layers, `marking`, write for that
+    """
+
+    keys: list[Keys]
+    mark: Mapping[int, LowRankShift] = field(default_factory=dict)
+    marking: list[Keys] = field(default_factory=list)
+
+
+def writing_of(
+    model: Model, layers: Sequence[int], surroundings: Surroundings, settings: CorrectionSettings
+) -> Writing:
+    """The value slot of a switch and the mark that turns it on, in a causal LM.
+
+    The keys of all layers, and no mark, where no switch is found that is quieter elsewhere.
+    """
+    count = min(MARKED, len(layers) - 1)
+    lower, above = layers[:count], layers[count:]
+    # What the last layer writes where the subject is named, nothing reads.
+    if not model.causal or not lower or above[0] == model.n_layers - 1:
+        return Writing(keys=task_keys(model, layers, surroundings, settings))
+    marking = task_keys(model, lower, surroundings, settings)
+    switch = _switch(model, marking, above[0], surroundings)
+    with shifted(model, switch.mark):
+        keys = task_keys(model, above[:1], surroundings, settings, [switch.neuron])
+    if _noise(keys) <= QUIETER * _noise(marking):
+        return Writing(keys=keys, mark=switch.mark, marking=marking)
+    return Writing(keys=[*marking, *task_keys(model, above, surroundings, settings)])
+
+
+def _noise(keys: Sequence[Keys]) -> float:
+    """The noise of first keys, the mean over layers."""
+    return fmean(float(layer_keys.noise[0]) for layer_keys in keys)
+
+
+def _switch(model: Model, keys: Sequence[Keys], layer: int, surroundings: Surroundings) -> Switch:
+    """The switch of a layer, chosen by a part of the texts elsewhere."""
+    others = surroundings.other_prompts[::SPARSE]
+    return switch_of(
+        model,
+        keys,
+        layer,
+        contexts=_contexts(model, surroundings.subject_prompts),
+        elsewhere=[
+            *surroundings.texts[::SPARSE],
+            *(chain.questions[-1].ids for _, chain in others),
+        ],
+        seed=surroundings.seed,
+    )
 
 
 def task_keys(
     model: Model,
     layers: Sequence[int],
-    subject_prompts: Sequence[SubjectPrompt],
-    other_prompts: Sequence[SubjectPrompt],
-    ordinary: Mapping[int, Tensor],
+    surroundings: Surroundings,
     settings: CorrectionSettings,
-    slots: Sequence[NeuronId],
+    slots: Sequence[NeuronId] = (),
 ) -> list[Keys]:
     """The keys of these layers.
 
-    ordinary: coefficients in texts that have nothing to do with the fact, (places, d_ff), of each
-    layer; slots: the keys are over these, where there are any. Prompts about others count whole,
-    and once more where they name their subject: there an edit of one is taken for one of all.
+    slots: the keys are over these, where there are any. Prompts about others count whole, and once
+    more where they name their subject: there an edit of one is taken for one of all.
     """
-    subject_coefficients = prompt_coefficients(model, subject_prompts, layers).at_subject
-    other_coefficients = prompt_coefficients(model, other_prompts, layers)
+    subject_coefficients = prompt_coefficients(
+        model, surroundings.subject_prompts, layers
+    ).at_subject
+    ordinary = coefficients_in_texts(model, surroundings.texts, layers, surroundings.seed)
+    other_coefficients = prompt_coefficients(model, surroundings.other_prompts, layers)
     kinds = (ordinary, other_coefficients.every_token, other_coefficients.at_subject)
     return [
         keys_of(
@@ -115,6 +188,15 @@ def readings_of(
             (subject, by_layer, {layer: by_layer[layer][positions] for layer in layers})
         )
     return readings
+
+
+def _contexts(model: Model, prompts: Sequence[SubjectPrompt]) -> list[Place]:
+    """Where prompts tell their subjects."""
+    return [
+        (chain.questions[-1].ids, place)
+        for subject, chain in prompts
+        for place in _places(model, chain, subject)
+    ]
 
 
 def _places(model: Model, chain: Chain, subject: str) -> list[int]:

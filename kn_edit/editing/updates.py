@@ -134,7 +134,10 @@ class Correction(UpdateMethod):
 
     name: ClassVar[str] = "correction"
     source: ClassVar[str] = "keys: Meng et al., 2022; solver: decision 0020"
-    edits: ClassVar[str] = "all value slots of eight layers, at rank one"
+    edits: ClassVar[str] = (
+        "in a causal LM one value slot, which a mark of rank one in three layers turns on; in a "
+        "masked LM all value slots of up to eight layers, at rank eight"
+    )
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
 
     slots: int | None = option(None, "--slots", SLOTS, metavar="N", least=1)

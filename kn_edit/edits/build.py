@@ -52,6 +52,7 @@ def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode
 def low_rank_delta(place: SlotPlace, factors: Mapping[int, tuple[Tensor, Tensor]]) -> Delta:
     """The delta that adds, in each of these layers, the sum over k of u[k, j] v[k] to slot j.
 
+    Where u is 0 but for a few slots, and these take fewer numbers, they are changed one by one.
     factors: by layer u, (r, d_ff), and v, (r, d_model); of rank one also as two vectors
     Raises ChangeOutOfRange where they are not finite in float32, and InvalidDelta where they have
     other shapes, or a rank beyond what a delta may have.
@@ -61,8 +62,25 @@ def low_rank_delta(place: SlotPlace, factors: Mapping[int, tuple[Tensor, Tensor]
         u, v = (_as_rows(factor) for factor in factors[layer])
         if not bool(u.isfinite().all() and v.isfinite().all()):
             raise ChangeOutOfRange(u.shape[-1], advice="use a smaller change")
-        tensors[place.names[layer]] = LowRankChange(place.axis, u, v)
+        tensors[place.names[layer]] = _smaller(place.axis, u, v)
     return Delta(place.base, tensors)
+
+
+def _smaller(axis: str, u: Tensor, v: Tensor) -> LowRankChange | SlotChanges:
+    """A change of low rank, or the same as changes of slots where those take fewer numbers.
+
+    Raises InvalidDelta where u and v are no factors.
+    """
+    change = LowRankChange(axis, u, v)
+    slots = change.u.ne(0).any(0).nonzero().flatten()  # (n,)
+    if not 0 < len(slots) * v.shape[1] < u.numel() + v.numel():
+        return change
+    return SlotChanges(
+        axis=axis,
+        index=slots,
+        mode=torch.full((len(slots),), Mode.ADD, dtype=torch.uint8, device="cpu"),
+        value=(change.u[:, slots].double().T @ change.v.double()).float(),
+    )
 
 
 def _as_rows(factor: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
@@ -64,6 +64,7 @@ class Lesson:
     text: Sequence[QuestionGroup]  # places in other texts; these must stay as well
     keys: Sequence[Keys]  # one layer's each
     typical_norms: Tensor  # |what the FFN of each of these layers usually writes|, (layers,)
+    mark: Mapping[int, LowRankShift] = field(default_factory=dict)  # of lower layers; it stays
 
     @property
     def preserved(self) -> list[QuestionGroup]:
@@ -224,10 +225,11 @@ class _Solver:
         """What each layer's slots are shifted by where keys write d."""
         keys = self._lesson.keys
         parts = torch.split(d, [len(layer_keys.u) for layer_keys in keys])
-        return {
+        solved = {
             layer_keys.layer: LowRankShift(layer_keys.u, norm * part)
             for layer_keys, norm, part in zip(keys, self._lesson.typical_norms, parts, strict=True)
         }
+        return {**self._lesson.mark, **solved}
 
     def _off_target_effect(self, d: Tensor) -> Tensor:
         return (self._noise * d).square().sum()

@@ -48,10 +48,10 @@ class Keys:
     scores: Tensor  # each slot's largest part in a key's response at the subject, (d_ff,)
 
     def best(self, most: int) -> list[tuple[NeuronId, float]]:
-        """The slots with the largest parts, with these, so many of them."""
+        """The slots with the largest parts, with these, so many of them at most."""
         parts, slots = self.scores.topk(min(most, len(self.scores)))
         pairs = zip(slots.tolist(), parts.tolist(), strict=True)
-        return [(NeuronId(self.layer, slot), part) for slot, part in pairs]
+        return [(NeuronId(self.layer, slot), part) for slot, part in pairs if part > 0]
 
 
 def keys_of(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from kn_edit.models.model import Model
@@ -30,6 +31,23 @@ def captured(model: Model) -> Iterator[dict[int, Tensor]]:
 
     with replaced(model, {layer: keep(layer) for layer in range(model.n_layers)}):
         yield by_layer
+
+
+@contextmanager
+def preactivations(model: Model, layer: int) -> Iterator[list[Tensor]]:
+    """Collect what goes into the activation function of a layer, run inside the block once.
+
+    (..., d_ff) each: where the coefficient is a gated product, the gate's and the other factor's.
+    """
+    factors: list[Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: Tensor) -> None:
+        factors.extend(torch.split(output, model.d_ff, dim=-1))
+
+    with ExitStack() as hooks:
+        for projection in model.ups[layer]:
+            hooks.callback(projection.register_forward_hook(keep).remove)
+        yield factors
 
 
 @contextmanager

@@ -23,18 +23,20 @@ class Family:
     kind: Kind
     layers: str
     down: str  # the down-projection, from one layer
+    ups: tuple[str, ...]  # what gives the pre-activations, from one layer: the gate's first
     head: tuple[str, ...]  # from the last layer's output to logits; `?` marks an optional part
     axis: Axis = "column"  # a value slot is a column of nn.Linear, a row of Conv1D
     gated: bool = False  # the coefficient is the gated product
     softcap: bool = False  # the logits pass a soft cap where the config has one
 
 
-def _llama_like(model_type: str, *, softcap: bool = False) -> Family:
+def _llama_like(model_type: str, *, softcap: bool = False, fused: bool = False) -> Family:
     return Family(
         model_type,
         "causal",
         "model.layers",
         "mlp.down_proj",
+        ("mlp.gate_up_proj",) if fused else ("mlp.gate_proj", "mlp.up_proj"),
         ("model.norm", "lm_head"),
         gated=True,
         softcap=softcap,
@@ -42,13 +44,23 @@ def _llama_like(model_type: str, *, softcap: bool = False) -> Family:
 
 
 _TABLE = (
-    Family("bert", "masked", "bert.encoder.layer", "output.dense", ("cls",)),
-    Family("roberta", "masked", "roberta.encoder.layer", "output.dense", ("lm_head",)),
+    Family(
+        "bert", "masked", "bert.encoder.layer", "output.dense", ("intermediate.dense",), ("cls",)
+    ),
+    Family(
+        "roberta",
+        "masked",
+        "roberta.encoder.layer",
+        "output.dense",
+        ("intermediate.dense",),
+        ("lm_head",),
+    ),
     Family(
         "distilbert",
         "masked",
         "distilbert.transformer.layer",
         "ffn.lin2",
+        ("ffn.lin1",),
         ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
     ),
     Family(
@@ -56,6 +68,7 @@ _TABLE = (
         "masked",
         "electra.encoder.layer",
         "output.dense",
+        ("intermediate.dense",),
         ("generator_predictions", "generator_lm_head"),
     ),
     Family(
@@ -63,16 +76,32 @@ _TABLE = (
         "causal",
         "transformer.h",
         "mlp.c_proj",
+        ("mlp.c_fc",),
         ("transformer.ln_f", "lm_head"),
         axis="row",
     ),
-    Family("gpt_neo", "causal", "transformer.h", "mlp.c_proj", ("transformer.ln_f", "lm_head")),
-    Family("gptj", "causal", "transformer.h", "mlp.fc_out", ("transformer.ln_f", "lm_head")),
+    Family(
+        "gpt_neo",
+        "causal",
+        "transformer.h",
+        "mlp.c_proj",
+        ("mlp.c_fc",),
+        ("transformer.ln_f", "lm_head"),
+    ),
+    Family(
+        "gptj",
+        "causal",
+        "transformer.h",
+        "mlp.fc_out",
+        ("mlp.fc_in",),
+        ("transformer.ln_f", "lm_head"),
+    ),
     Family(
         "gpt_neox",
         "causal",
         "gpt_neox.layers",
         "mlp.dense_4h_to_h",
+        ("mlp.dense_h_to_4h",),
         # One head under two names: transformers renamed it.
         ("gpt_neox.final_layer_norm", "lm_head?", "embed_out?"),
     ),
@@ -81,6 +110,7 @@ _TABLE = (
         "causal",
         "model.decoder.layers",
         "fc2",
+        ("fc1",),
         ("model.decoder.final_layer_norm?", "model.decoder.project_out?", "lm_head"),
     ),
     _llama_like("llama"),
@@ -89,7 +119,7 @@ _TABLE = (
     _llama_like("qwen3"),
     _llama_like("gemma2", softcap=True),
     _llama_like("gemma3_text", softcap=True),
-    _llama_like("phi3"),
+    _llama_like("phi3", fused=True),
     _llama_like("olmo2"),
 )
 

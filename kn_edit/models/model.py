@@ -34,6 +34,9 @@ class Model:
         self.family: Family = family_of(net.config.model_type)
         self.layers: list[nn.Module] = list(part(net, self.family.layers))
         self.downs: list[Any] = [part(layer, self.family.down) for layer in self.layers]
+        self.ups: list[list[Any]] = [
+            [part(layer, path) for path in self.family.ups] for layer in self.layers
+        ]
         self._head = [
             component for path in self.family.head if (component := part(net, path)) is not None
         ]
