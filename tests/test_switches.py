@@ -47,9 +47,9 @@ def test_coefficients_are_made_of_the_preactivations(shape):
 
 
 DEEPER = {
-    "llama": {"num_hidden_layers": 4},
-    "gpt2": {"n_layer": 4},
-    "gpt_neox": {"num_hidden_layers": 4},
+    "llama": {"num_hidden_layers": 6},
+    "gpt2": {"n_layer": 6},
+    "gpt_neox": {"num_hidden_layers": 6},
 }
 
 
@@ -107,10 +107,10 @@ def test_a_mark_takes_its_switch_to_where_it_fires(shape, monkeypatch):
 def test_a_switch_that_is_no_quieter_than_keys_is_not_used(monkeypatch):
     model = deeper("llama")
     monkeypatch.setattr(correction_keys, "QUIETER", 0.0)
-    writing = writing_of(model, [0, 1, 2], surroundings(model), EASY)
+    writing = writing_of(model, [0, 1, 2, 3], surroundings(model), EASY)
     assert writing.mark == {}
-    expected = task_keys(model, [0, 1, 2], surroundings(model), EASY)
-    assert [each.layer for each in writing.keys] == [0, 1, 2]
+    expected = task_keys(model, [0, 1, 2, 3], surroundings(model), EASY)
+    assert [each.layer for each in writing.keys] == [0, 1, 2, 3]
     for ours, theirs in zip(writing.keys, expected, strict=True):
         assert torch.equal(ours.u, theirs.u)
 
@@ -127,23 +127,23 @@ def test_a_correction_by_a_switch_writes_one_slot_and_its_mark(shape, monkeypatc
     task = CorrectionTask(case=case, to="New York", chains=asking, neighbours=around)
     settings = replace(EASY, rate=10.0, w_keep=0.0, w_off_target=0.0)
     before, found = (correction(model, task, replace(settings, steps=steps)) for steps in (0, 40))
-    assert sorted(found.factors) == [0, 1, 2]
+    assert sorted(found.factors) == [1, 2, 3]
     assert found.provenance["margin"] > before.provenance["margin"] + 0.1
     slots = {neuron.layer for neuron, _ in found.best}
-    assert {0, 1, 2} >= slots >= {2}
+    assert {1, 2, 3} >= slots >= {3}
     place = SlotPlace(
         BaseRef(None, None, "0" * 64),
-        {layer: f"layers.{layer}.down" for layer in range(3)},
+        {layer: f"layers.{layer}.down" for layer in range(6)},
         "column",
     )
     delta = low_rank_delta(place, found.factors)
-    *marks, slot = (delta.tensors[f"layers.{layer}.down"] for layer in range(3))
+    *marks, slot = (delta.tensors[f"layers.{layer}.down"] for layer in (1, 2, 3))
     for mark in marks:
         assert isinstance(mark, LowRankChange)
         assert mark.rank == 1
     assert isinstance(slot, SlotChanges)
-    assert [NeuronId(2, index) for index in slot.index.tolist()] == [
-        neuron for neuron, _ in found.best if neuron.layer == 2
+    assert [NeuronId(3, index) for index in slot.index.tolist()] == [
+        neuron for neuron, _ in found.best if neuron.layer == 3
     ]
 
 

@@ -23,8 +23,10 @@ from kn_edit.neuron import NeuronId
 LOWEST, HIGHEST = 0.14, 0.63  # depth of the layers that are written: 0 the first, 1 the last
 LAYERS = 8  # of them
 MARKED = 3  # of these, the lowest, in which a causal LM's mark is written
-SPARSE = 3  # of so many texts elsewhere, one is looked at to choose a switch
-QUIETER = 0.6  # of the noise of keys, at most that of a switch for it to be used
+SWITCHES = 2  # neurons above them that it turns on
+STRIDE = 2  # of the written layers above, one of so many has one
+SPARSE = 6  # of so many texts elsewhere, one is looked at to choose a switch
+QUIETER = 0.6  # of the noise of keys, at most that of switches for them to be used
 
 SubjectPrompt = tuple[str, Chain]  # a subject, and a prompt about it
 
@@ -57,22 +59,32 @@ class Writing:
 def writing_of(
     model: Model, layers: Sequence[int], surroundings: Surroundings, settings: CorrectionSettings
 ) -> Writing:
-    """The value slot of a switch and the mark that turns it on, in a causal LM.
+    """The value slots of switches and the mark that turns them on, in a causal LM.
 
-    The keys of all layers, and no mark, where no switch is found that is quieter elsewhere.
+    The keys of all layers, and no mark, where no switches are found that are quieter elsewhere.
     """
     count = min(MARKED, len(layers) - 1)
-    lower, above = layers[:count], layers[count:]
+    lower, upper = layers[:count], layers[count:]
     # What the last layer writes where the subject is named, nothing reads.
-    if not model.causal or not lower or above[0] == model.n_layers - 1:
+    above = [layer for layer in upper[::STRIDE] if layer < model.n_layers - 1][:SWITCHES]
+    if not (model.causal and lower and above):
         return Writing(keys=task_keys(model, layers, surroundings, settings))
     marking = task_keys(model, lower, surroundings, settings)
-    switch = _switch(model, marking, above[0], surroundings)
-    with shifted(model, switch.mark):
-        keys = task_keys(model, above[:1], surroundings, settings, [switch.neuron])
+    neurons: list[NeuronId] = []
+    mark: Mapping[int, LowRankShift] = {}
+    for layer in above:
+        with shifted(model, mark):
+            switch = _switch(model, marking, layer, surroundings)
+        neurons.append(switch.neuron)
+        mark = {
+            lower_layer: LowRankShift(part.u, part.v + mark[lower_layer].v if mark else part.v)
+            for lower_layer, part in switch.mark.items()
+        }
+    with shifted(model, mark):
+        keys = task_keys(model, above, surroundings, settings, neurons)
     if _noise(keys) <= QUIETER * _noise(marking):
-        return Writing(keys=keys, mark=switch.mark, marking=marking)
-    return Writing(keys=[*marking, *task_keys(model, above, surroundings, settings)])
+        return Writing(keys=keys, mark=mark, marking=marking)
+    return Writing(keys=[*marking, *task_keys(model, upper, surroundings, settings)])
 
 
 def _noise(keys: Sequence[Keys]) -> float:

@@ -135,7 +135,7 @@ class Correction(UpdateMethod):
     name: ClassVar[str] = "correction"
     source: ClassVar[str] = "keys: Meng et al., 2022; solver: decision 0020"
     edits: ClassVar[str] = (
-        "in a causal LM one value slot, which a mark of rank one in three layers turns on; in a "
+        "in a causal LM two value slots, which a mark of rank one in three layers turns on; in a "
         "masked LM all value slots of up to eight layers, at rank eight"
     )
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})

@@ -28,9 +28,9 @@ from kn_edit.neuron import NeuronId
 from kn_edit.seeds import USUAL, generator
 
 FIRED = 3.0  # pre-activations of a switch where the subject is named, on the mean
-CANDIDATES = 3  # neurons for which a mark is made, those that a short one turns on
+CANDIDATES = 2  # neurons for which a mark is made, those that a short one turns on
 ROUNDS = 3  # of Newton's steps towards a mark
-PROBES = 16  # random marks, by which the length of one that turns a neuron on is estimated
+PROBES = 8  # random marks, by which the length of one that turns a neuron on is estimated
 PROBED = 0.1  # their length, in units of 1 in every direction
 
 Place = tuple[Ids, int]  # a text, and a place in it
