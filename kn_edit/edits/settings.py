@@ -65,10 +65,10 @@ class CorrectionSettings:
     pressed: float = 0.3  # times all that is held, in these
     rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
     betas: tuple[float, float] = (0.8, 0.95)
-    margin: float = 4.0  # of log-probability over the next token
+    margin: float = 6.0  # of log-probability over the next token
     w_keep: float = 10.0
     w_near: float = 3.0
-    w_settled: float = 10.0  # times w_near, where the answer leads by nearly the margin
+    w_settled: float = 4.0  # times w_near, where the answer leads by nearly the margin
     w_same: float = 0.3
     w_off_target: float = 5.0
     w_norm: float = 1e-3
@@ -94,5 +94,5 @@ class CorrectionSettings:
 # A masked LM's fact is said at one place, in few tokens, so steps are cheap; what tells subjects
 # apart there lies in more directions than at a subject's own tokens (decision 0020).
 MASKED_CORRECTION = CorrectionSettings(
-    rank=8, steps=80, extra=16, near=12, w_near=3.0, w_settled=1.0
+    rank=8, steps=80, extra=16, margin=4.0, near=12, w_near=3.0, w_settled=1.0
 )
