@@ -104,9 +104,9 @@ def test_a_mark_takes_its_switch_to_where_it_fires(shape, monkeypatch):
     assert all(map(torch.equal, before, model.net.parameters()))
 
 
-def test_a_switch_that_is_no_quieter_than_keys_is_not_used(monkeypatch):
+def test_a_switch_that_fires_elsewhere_is_not_used(monkeypatch):
     model = deeper("llama")
-    monkeypatch.setattr(correction_keys, "QUIETER", 0.0)
+    monkeypatch.setattr(correction_keys, "LOUDEST", 0.0)
     writing = writing_of(model, [0, 1, 2, 3], surroundings(model), EASY)
     assert writing.mark == {}
     expected = task_keys(model, [0, 1, 2, 3], surroundings(model), EASY)
@@ -118,7 +118,7 @@ def test_a_switch_that_is_no_quieter_than_keys_is_not_used(monkeypatch):
 @pytest.mark.parametrize("shape", DEEPER)
 def test_a_correction_by_a_switch_writes_one_slot_and_its_mark(shape, monkeypatch):
     monkeypatch.setattr(switches, "FIRED", FIRED)
-    monkeypatch.setattr(correction_keys, "QUIETER", math.inf)
+    monkeypatch.setattr(correction_keys, "LOUDEST", math.inf)
     model = deeper(shape)
     fact = Fact("capital", "France", "Paris")
     case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)

@@ -26,7 +26,7 @@ MARKED = 3  # of these, the lowest, in which a causal LM's mark is written
 SWITCHES = 2  # neurons above them that it turns on
 STRIDE = 2  # of the written layers above, one of so many has one
 SPARSE = 6  # of so many texts elsewhere, one is looked at to choose a switch
-QUIETER = 0.6  # of the noise of keys, at most that of switches for them to be used
+LOUDEST = 0.1  # noise of switches, at most, for them to be used
 
 SubjectPrompt = tuple[str, Chain]  # a subject, and a prompt about it
 
@@ -61,7 +61,7 @@ def writing_of(
 ) -> Writing:
     """The value slots of switches and the mark that turns them on, in a causal LM.
 
-    The keys of all layers, and no mark, where no switches are found that are quieter elsewhere.
+    The keys of all layers, and no mark, where no switches are found that are quiet elsewhere.
     """
     count = min(MARKED, len(layers) - 1)
     lower, upper = layers[:count], layers[count:]
@@ -82,14 +82,9 @@ def writing_of(
         }
     with shifted(model, mark):
         keys = task_keys(model, above, surroundings, settings, neurons)
-    if _noise(keys) <= QUIETER * _noise(marking):
+    if fmean(float(layer_keys.noise[0]) for layer_keys in keys) <= LOUDEST:
         return Writing(keys=keys, mark=mark, marking=marking)
     return Writing(keys=[*marking, *task_keys(model, upper, surroundings, settings)])
-
-
-def _noise(keys: Sequence[Keys]) -> float:
-    """The noise of first keys, the mean over layers."""
-    return fmean(float(layer_keys.noise[0]) for layer_keys in keys)
 
 
 def _switch(model: Model, keys: Sequence[Keys], layer: int, surroundings: Surroundings) -> Switch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kn_edit.errors import require_number, require_whole
 
@@ -65,10 +65,12 @@ class CorrectionSettings:
     pressed: float = 0.3  # times all that is held, in these
     rate: float = 1.0  # length of Adam's first step of all layers, in units of a usual write
     betas: tuple[float, float] = (0.8, 0.95)
-    margin: float = 6.0  # of log-probability over the next token
+    margin: float = 4.0  # of log-probability over the next token
+    switched_margin: float = 6.0  # the same, where switches say the answer (decision 0033)
     w_keep: float = 10.0
     w_near: float = 3.0
-    w_settled: float = 4.0  # times w_near, where the answer leads by nearly the margin
+    w_settled: float = 10.0  # times w_near, where the answer leads by nearly the margin
+    switched_w_settled: float = 4.0  # the same, where switches say it
     w_same: float = 0.3
     w_off_target: float = 5.0
     w_norm: float = 1e-3
@@ -79,9 +81,17 @@ class CorrectionSettings:
     patience: int = 3  # steps in a row without anything missing, before the last look
 
     def __post_init__(self) -> None:
-        for name in ("w_keep", "w_near", "w_settled", "w_same", "w_off_target", "pressed"):
+        for name in (
+            "w_keep",
+            "w_near",
+            "w_settled",
+            "switched_w_settled",
+            "w_same",
+            "w_off_target",
+            "pressed",
+        ):
             require_number(f"the correction's {name}", getattr(self, name), least=0)
-        for name in ("rate", "margin", "w_norm"):
+        for name in ("rate", "margin", "switched_margin", "w_norm"):
             require_number(f"the correction's {name}", getattr(self, name), above=0)
         for name in ("steps", "extra", "pressing"):
             require_whole(f"the correction's {name}", getattr(self, name), 0)
@@ -90,9 +100,14 @@ class CorrectionSettings:
         if self.slots is not None:
             require_whole("the correction's slots", self.slots, 1)
 
+    @property
+    def switched(self) -> CorrectionSettings:
+        """These settings where switches say the answer: what they write reaches less else."""
+        return replace(self, margin=self.switched_margin, w_settled=self.switched_w_settled)
+
 
 # A masked LM's fact is said at one place, in few tokens, so steps are cheap; what tells subjects
 # apart there lies in more directions than at a subject's own tokens (decision 0020).
 MASKED_CORRECTION = CorrectionSettings(
-    rank=8, steps=80, extra=16, margin=4.0, near=12, w_near=3.0, w_settled=1.0
+    rank=8, steps=80, extra=16, near=12, w_near=3.0, w_settled=1.0
 )
