@@ -73,7 +73,7 @@ def switch_of(
     """
     with torch.inference_mode(False):
         switches = []
-        for index in _nearest(model, keys, layer, contexts, elsewhere, seed):
+        for index in _nearest(model, keys, layer, contexts, elsewhere, seed=seed):
             shifts = _shifts(keys, _mark(model, keys, layer, index, contexts))
             leak = _leak(model, NeuronId(layer, index), shifts, contexts, elsewhere)
             switches.append(Switch(NeuronId(layer, index), shifts, leak))
@@ -86,6 +86,7 @@ def _nearest(
     layer: int,
     contexts: Sequence[Place],
     elsewhere: Sequence[Ids],
+    *,
     seed: int,
 ) -> list[int]:
     """The neurons that a short mark turns on, among the half of a layer that fires least elsewhere.

@@ -23,8 +23,8 @@ class Family:
     kind: Kind
     layers: str
     down: str  # the down-projection, from one layer
-    ups: tuple[str, ...]  # what gives the pre-activations, from one layer: the gate's first
     head: tuple[str, ...]  # from the last layer's output to logits; `?` marks an optional part
+    ups: tuple[str, ...]  # what gives the pre-activations, from one layer: the gate's first
     axis: Axis = "column"  # a value slot is a column of nn.Linear, a row of Conv1D
     gated: bool = False  # the coefficient is the gated product
     softcap: bool = False  # the logits pass a soft cap where the config has one
@@ -36,8 +36,8 @@ def _llama_like(model_type: str, *, softcap: bool = False, fused: bool = False) 
         "causal",
         "model.layers",
         "mlp.down_proj",
-        ("mlp.gate_up_proj",) if fused else ("mlp.gate_proj", "mlp.up_proj"),
         ("model.norm", "lm_head"),
+        ups=("mlp.gate_up_proj",) if fused else ("mlp.gate_proj", "mlp.up_proj"),
         gated=True,
         softcap=softcap,
     )
@@ -45,73 +45,78 @@ def _llama_like(model_type: str, *, softcap: bool = False, fused: bool = False) 
 
 _TABLE = (
     Family(
-        "bert", "masked", "bert.encoder.layer", "output.dense", ("intermediate.dense",), ("cls",)
+        "bert",
+        "masked",
+        "bert.encoder.layer",
+        "output.dense",
+        ("cls",),
+        ups=("intermediate.dense",),
     ),
     Family(
         "roberta",
         "masked",
         "roberta.encoder.layer",
         "output.dense",
-        ("intermediate.dense",),
         ("lm_head",),
+        ups=("intermediate.dense",),
     ),
     Family(
         "distilbert",
         "masked",
         "distilbert.transformer.layer",
         "ffn.lin2",
-        ("ffn.lin1",),
         ("vocab_transform", "activation", "vocab_layer_norm", "vocab_projector"),
+        ups=("ffn.lin1",),
     ),
     Family(
         "electra",
         "masked",
         "electra.encoder.layer",
         "output.dense",
-        ("intermediate.dense",),
         ("generator_predictions", "generator_lm_head"),
+        ups=("intermediate.dense",),
     ),
     Family(
         "gpt2",
         "causal",
         "transformer.h",
         "mlp.c_proj",
-        ("mlp.c_fc",),
         ("transformer.ln_f", "lm_head"),
         axis="row",
+        ups=("mlp.c_fc",),
     ),
     Family(
         "gpt_neo",
         "causal",
         "transformer.h",
         "mlp.c_proj",
-        ("mlp.c_fc",),
         ("transformer.ln_f", "lm_head"),
+        ups=("mlp.c_fc",),
     ),
     Family(
         "gptj",
         "causal",
         "transformer.h",
         "mlp.fc_out",
-        ("mlp.fc_in",),
         ("transformer.ln_f", "lm_head"),
+        ups=("mlp.fc_in",),
     ),
     Family(
         "gpt_neox",
         "causal",
         "gpt_neox.layers",
         "mlp.dense_4h_to_h",
-        ("mlp.dense_h_to_4h",),
         # One head under two names: transformers renamed it.
         ("gpt_neox.final_layer_norm", "lm_head?", "embed_out?"),
+        ups=("mlp.dense_h_to_4h",),
     ),
     Family(
         "opt",
         "causal",
         "model.decoder.layers",
         "fc2",
-        ("fc1",),
         ("model.decoder.final_layer_norm?", "model.decoder.project_out?", "lm_head"),
+        ups=("fc1",),
     ),
     _llama_like("llama"),
     _llama_like("mistral"),
