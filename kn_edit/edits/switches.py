@@ -11,7 +11,7 @@ the mark a gated one has about a tenth of the coefficient. Its value slot then s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,9 +21,9 @@ from kn_edit.edits.keys import Keys
 from kn_edit.edits.suffix import LowRankShift, shifted
 from kn_edit.models.coefficients import preactivations
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, batched
+from kn_edit.models.questions import Batch, Question, batched
 from kn_edit.models.trace import trace
-from kn_edit.models.usage import BATCH, Ids
+from kn_edit.models.usage import Ids, coefficients_in
 from kn_edit.neuron import NeuronId
 from kn_edit.seeds import USUAL, generator
 
@@ -72,10 +72,12 @@ def switch_of(
     seed: of the random marks by which neurons are compared
     """
     with torch.inference_mode(False):
+        # Up to the places: what a causal LM reads behind one changes nothing there.
+        batch = batched(model, [Question(ids[: place + 1], place, 0) for ids, place in contexts])
         switches = []
-        for index in _nearest(model, keys, layer, contexts, elsewhere, seed=seed):
-            shifts = _shifts(keys, _mark(model, keys, layer, index, contexts))
-            leak = _leak(model, NeuronId(layer, index), shifts, contexts, elsewhere)
+        for index in _nearest(model, keys, layer, batch, elsewhere, seed=seed):
+            shifts = _shifts(keys, _mark(model, keys, layer, index, batch))
+            leak = _leak(model, NeuronId(layer, index), shifts, batch, elsewhere)
             switches.append(Switch(NeuronId(layer, index), shifts, leak))
         return min(switches, key=lambda switch: switch.leak * switch.length)
 
@@ -84,7 +86,7 @@ def _nearest(
     model: Model,
     keys: Sequence[Keys],
     layer: int,
-    contexts: Sequence[Place],
+    contexts: Batch,
     elsewhere: Sequence[Ids],
     *,
     seed: int,
@@ -93,7 +95,7 @@ def _nearest(
 
     A neuron's slope is probed by random marks: the mean square of what they move it by.
     """
-    usage = torch.cat(list(_everywhere(model, layer, elsewhere, {}))).square().mean(0)  # (d_ff,)
+    usage = coefficients_in(model, elsewhere, [layer])[layer].square().mean(0)  # (d_ff,)
     rest = _preactivations(model, layer, contexts, {})  # (1 or 2, d_ff)
     draw = generator(seed, "random marks")
     squared_slopes = torch.zeros_like(rest)
@@ -117,9 +119,7 @@ def _aims(values: Tensor) -> Tensor:
     return aims
 
 
-def _mark(
-    model: Model, keys: Sequence[Keys], layer: int, index: int, contexts: Sequence[Place]
-) -> Tensor:
+def _mark(model: Model, keys: Sequence[Keys], layer: int, index: int, contexts: Batch) -> Tensor:
     """The shortest direction that takes a neuron to where it fires, (d_model,).
 
     By Newton's steps of least norm, from the mean pre-activations over contexts.
@@ -145,15 +145,14 @@ def _leak(
     model: Model,
     neuron: NeuronId,
     shifts: Mapping[int, LowRankShift],
-    contexts: Sequence[Place],
+    contexts: Batch,
     elsewhere: Sequence[Ids],
 ) -> float:
     layer, index = neuron.layer, neuron.index
-    batch = batched(model, _cut(contexts))
     with torch.no_grad(), shifted(model, shifts):
-        run = trace(model, batch.ids, mask=batch.mask, stop_at=layer + 1)
-    fired = run.coefficients[layer][batch.rows, batch.positions, index].float().mean().abs()
-    rest = torch.cat([rows[:, index] for rows in _everywhere(model, layer, elsewhere, shifts)])
+        run = trace(model, contexts.ids, mask=contexts.mask, stop_at=layer + 1)
+        rest = coefficients_in(model, elsewhere, [layer])[layer][:, index]
+    fired = run.coefficients[layer][contexts.rows, contexts.positions, index].float().mean().abs()
     return float(rest.square().mean().sqrt() / fired.clamp_min(torch.finfo(fired.dtype).tiny))
 
 
@@ -165,32 +164,12 @@ def _shifts(keys: Sequence[Keys], mark: Tensor) -> dict[int, LowRankShift]:
     }
 
 
-def _cut(places: Sequence[Place]) -> list[Question]:
-    """Texts up to their places: what a causal LM reads behind one changes nothing there."""
-    return [Question(ids[: place + 1], place, 0) for ids, place in places]
-
-
 def _preactivations(
-    model: Model, layer: int, contexts: Sequence[Place], shifts: Mapping[int, LowRankShift]
+    model: Model, layer: int, contexts: Batch, shifts: Mapping[int, LowRankShift]
 ) -> Tensor:
     """The pre-activations of a layer at places, their means, (1 or 2, d_ff)."""
-    batch = batched(model, _cut(contexts))
     with shifted(model, shifts), preactivations(model, layer) as factors:
-        trace(model, batch.ids, mask=batch.mask, stop_at=layer + 1)
-    shaped = (factor.reshape(*batch.ids.shape, -1) for factor in factors)
-    return torch.stack([factor[batch.rows, batch.positions].float().mean(0) for factor in shaped])
-
-
-def _everywhere(
-    model: Model, layer: int, texts: Sequence[Ids], shifts: Mapping[int, LowRankShift]
-) -> Iterator[Tensor]:
-    """Coefficients of a layer at every token of texts, (tokens, d_ff), some texts at a time."""
-    ordered = sorted(dict.fromkeys(texts), key=len)
-    for start in range(0, len(ordered), BATCH):
-        chunk = ordered[start : start + BATCH]
-        batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in chunk])
-        with torch.no_grad(), shifted(model, shifts):
-            run = trace(model, batch.ids, mask=batch.mask, stop_at=layer + 1)
-        by_row = run.coefficients[layer].float()
-        for ids, row in zip(chunk, batch.rows.tolist(), strict=True):
-            yield by_row[row, : len(ids)]
+        trace(model, contexts.ids, mask=contexts.mask, stop_at=layer + 1)
+    shaped = (factor.reshape(*contexts.ids.shape, -1) for factor in factors)
+    rows, positions = contexts.rows, contexts.positions
+    return torch.stack([factor[rows, positions].float().mean(0) for factor in shaped])
