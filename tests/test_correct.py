@@ -305,9 +305,9 @@ def test_what_is_held_is_not_said_about_names_that_the_keys_were_made_against(mo
     lessons: list[Lesson] = []
     made = correcting.writing_of
 
-    def keys_made(model, layers, surroundings, settings):
+    def keys_made(model, layers, surroundings, settings, slots):
         against.extend(name for name, _ in surroundings.other_prompts)
-        return made(model, layers, surroundings, settings)
+        return made(model, layers, surroundings, settings, slots)
 
     def kept(model, lesson, settings, *, seed, tick):
         lessons.append(lesson)

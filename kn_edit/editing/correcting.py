@@ -15,8 +15,6 @@ from torch import Tensor
 
 from kn_edit.editing.correction_keys import (
     Surroundings,
-    Writing,
-    task_keys,
     writing_of,
     written_layers,
 )
@@ -109,11 +107,7 @@ def correction(
         texts=texts,
         seed=task.seed,
     )
-    if task.slots:
-        keys = task_keys(model, layers, surroundings, settings, task.slots)
-        writing = Writing(keys=keys)
-    else:
-        writing = writing_of(model, layers, surroundings, settings)
+    writing = writing_of(model, layers, surroundings, settings, task.slots)
     settings = settings.switched if writing.mark else settings
     norms = usual_sizes(model, neutral)[[layer_keys.layer for layer_keys in writing.keys]]
     lesson = Lesson(

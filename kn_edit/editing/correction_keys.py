@@ -57,18 +57,23 @@ class Writing:
 
 
 def writing_of(
-    model: Model, layers: Sequence[int], surroundings: Surroundings, settings: CorrectionSettings
+    model: Model,
+    layers: Sequence[int],
+    surroundings: Surroundings,
+    settings: CorrectionSettings,
+    slots: Sequence[NeuronId] = (),
 ) -> Writing:
     """The value slots of switches and the mark that turns them on, in a causal LM.
 
-    The keys of all layers, and no mark, where no switches are found that are quiet elsewhere.
+    The keys of all layers, and no mark, where no switches are found that are quiet elsewhere, and
+    where slots are named: then over these.
     """
     count = min(MARKED, len(layers) - 1)
     lower, upper = layers[:count], layers[count:]
     # What the last layer writes where the subject is named, nothing reads.
     above = [layer for layer in upper[::STRIDE] if layer < model.n_layers - 1][:SWITCHES]
-    if not (model.causal and lower and above):
-        return Writing(keys=task_keys(model, layers, surroundings, settings))
+    if slots or not (model.causal and lower and above):
+        return Writing(keys=task_keys(model, layers, surroundings, settings, slots))
     marking = task_keys(model, lower, surroundings, settings)
     neurons: list[NeuronId] = []
     mark: Mapping[int, LowRankShift] = {}
