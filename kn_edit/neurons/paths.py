@@ -139,6 +139,18 @@ class Paths:
         return logits.softmax(-1, dtype=exact)[:, self._token]
 
 
+def evaluate_many(
+    requests: Sequence[tuple[Paths, Mapping[int, Sequence[float]]]],
+) -> list[dict[int, Along]]:
+    """Evaluate nodes of many prompts of one model; each answer is that of `Paths.evaluate`.
+
+    requests: prompts, each with its nodes, layer -> places on its path.
+    """
+    return [
+        paths.evaluate(nodes) if any(map(len, nodes.values())) else {} for paths, nodes in requests
+    ]
+
+
 def _split(nodes: Mapping[int, Sequence[float]], most: int) -> list[dict[int, Sequence[float]]]:
     """Share nodes out over passes of at most `most` rows, but a node of every layer in each.
 
