@@ -6,14 +6,14 @@ an adapter or another file that it names, nor a question on the terminal can com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from kn_edit.errors import (
     CheckpointUnloadable,
@@ -112,20 +112,42 @@ def blueprint(shards: Shards) -> Blueprint:
     return plan
 
 
-def network(plan: Blueprint, dtype: torch.dtype | None = None) -> Any:
-    """The network with its weights, in the number format that they are stored in.
+def network(
+    plan: Blueprint,
+    dtype: torch.dtype | None = None,
+    place: Callable[[str], torch.device] = lambda _: torch.device("cpu"),
+) -> Any:
+    """The network with its weights, in the number format that they are stored in unless named.
 
+    place: the device of each parameter, by its name. Weights go from the file to their device a
+    few megabytes at a time: no second copy of them is ever in memory.
     Raises CheckpointUnloadable, MalformedCheckpoint.
     """
-    shards = plan.shards
-    names = {*plan.sources.values(), *plan.buffers}
-    state = {name: shards.read(name) for name in sorted(names)}
-    net, _ = plan.frame.filled(state, dtype or plan.dtype)
+    shards, dtype = plan.shards, dtype or plan.dtype
+    blank = torch.zeros((), dtype=dtype, device="cpu")
+    sources = {*plan.sources.values()}
+    state = {name: blank.expand(shards.entries[name].shape) for name in sources}
+    state |= {name: shards.read(name) for name in plan.buffers}
+    net, _ = plan.frame.filled(state, dtype)
+    _read_weights(plan, net, place)
     net.config.name_or_path = str(shards.folder)
     generation = _generation(shards.folder)
     if generation is not None:
         net.generation_config = generation
     return net
+
+
+def _read_weights(plan: Blueprint, net: Any, place: Callable[[str], torch.device]) -> None:
+    """Give every parameter of a network memory of its own, and the numbers of the file."""
+    filled: dict[Any, nn.Parameter] = {}  # tied parameters are one
+    for prefix, module in net.named_modules():
+        for name, blank in module.named_parameters(recurse=False):
+            if blank not in filled:
+                full_name = f"{prefix}.{name}".removeprefix(".")
+                weight = torch.empty(blank.shape, dtype=blank.dtype, device=place(full_name))
+                plan.shards.read_into(plan.sources[full_name], weight)
+                filled[blank] = nn.Parameter(weight, requires_grad=False)
+            setattr(module, name, filled[blank])
 
 
 def _class_for(family: Family) -> Any:

@@ -162,7 +162,8 @@ def load(
         family_in(read_config(folder))  # said first, whatever else is missing
     plan = blueprint(Shards.open(folder))
     tokenizer = tokenizer_of(plan)
-    model = Model(network(plan, dtype).to(device), tokenizer)
+    where = torch.device(device)
+    model = Model(network(plan, dtype, lambda _: where).to(where), tokenizer)
     model.stored = {layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)}
     model.read_weight = lambda layer: plan.shards.read(plan.sources[model.slot_tensor(layer)])
     return model

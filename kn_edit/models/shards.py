@@ -99,6 +99,18 @@ class Shards:
             return torch.empty(entry.shape, dtype=entry.torch_dtype)
         return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(entry.shape)
 
+    def read_into(self, name: str, target: torch.Tensor) -> None:
+        """Copy one tensor into another of its shape, on any device and in any number format.
+
+        A few megabytes at a time, so that hardly more memory is taken than that of the target.
+        """
+        entry, flat = self.entry(name), target.view(-1)
+        done = 0
+        for chunk in self._chunks(entry, name):
+            numbers = torch.frombuffer(bytearray(chunk), dtype=entry.torch_dtype)
+            flat[done : done + len(numbers)].copy_(numbers)
+            done += len(numbers)
+
     def digest(self, name: str) -> str:
         """sha256 of the raw bytes of one tensor."""
         return self._digest(self.entry(name), name)
