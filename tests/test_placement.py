@@ -19,7 +19,6 @@ from kn_edit.models.placement import Placement
 from kn_edit.workspace import Correction, Workspace, case_of
 
 SHAPES = ("llama", "gpt2", "bert")
-REAL_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
 def opened(folder: Path, shape: str = "llama", **placed: str) -> Workspace:
@@ -153,22 +152,3 @@ def test_a_pretended_gpu_refuses_tensors_of_two_devices(gpu):  # noqa: F811
     assert (there * there.sum().cpu()).device.type == "cuda"  # a number may be anywhere
     assert torch.zeros(2, device="cuda").device.type == there[0].device.type == "cuda"
     assert (there.cpu() @ here).device.type == there.to("cpu").device.type == "cpu"
-
-
-@REAL_GPU
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_real_gpu_gives_the_answers_of_the_cpu(tmp_path, shape):
-    found = []
-    for device in ("cpu", "cuda"):
-        with opened(tmp_path / device, shape, device=device) as workspace:
-            assert workspace.engine.model.device.type == device
-            found.append(everything(workspace))
-            live = workspace.load()
-            exported = plainly_loaded(workspace.export(tmp_path / device / "out"))
-            for own, other in zip(live.parameters(), exported.parameters(), strict=True):
-                assert torch.equal(own.cpu(), other)
-    cpu, cuda = found
-    ranks = [[(rank, says) for _, rank, says in one["assess"]] for one in found]
-    assert ranks[0] == ranks[1]
-    assert [p for p, *_ in cuda["assess"]] == pytest.approx([p for p, *_ in cpu["assess"]], 1e-4)
-    assert dict(cuda["riemann"]) == pytest.approx(dict(cpu["riemann"]), 1e-3)
