@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -14,12 +15,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from kn_edit.checkpoints import folders
-from kn_edit.checkpoints.materialise import digests, export_checkpoint
+from kn_edit.checkpoints import slots as slots_module
+from kn_edit.checkpoints.digests import digests
+from kn_edit.checkpoints.materialise import export_checkpoint, export_touched
 from kn_edit.checkpoints.recipe import export_deltas, read_deltas
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight
 from kn_edit.errors import (
+    BaseChanged,
     CannotWrite,
     DeltaDigestDiffers,
     DeltaMisfit,
@@ -109,6 +113,17 @@ def raw(tensor: torch.Tensor) -> bytes:
     return bytes(tensor.contiguous().flatten().view(torch.uint8).numpy())
 
 
+def slots_sha256(dtype: str, axis: str, slots: list[int], weight: torch.Tensor) -> str:
+    """The digest of the touched slots of a weight as the docs define it (decision 0038)."""
+    facts = {"axis": axis, "dtype": dtype, "format": "kn-slots/1", "shape": list(weight.shape)}
+    text = json.dumps(facts | {"slots": len(slots)}, sort_keys=True, separators=(",", ":"))
+    rows = weight if axis == "row" else weight.T
+    values = b"".join(raw(rows[slot]) for slot in slots)
+    return hashlib.sha256(
+        text.encode() + struct.pack(f"<{len(slots)}q", *slots) + values
+    ).hexdigest()
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -147,7 +162,9 @@ def test_only_the_bytes_of_touched_slots_differ_from_the_base(dtype, axis, shard
     for name, tensor in loaded(tmp_path / "out").items():
         folded = fold_weight(tensors[name], name, deltas)
         assert raw(tensor) == raw(folded)
-        assert name not in expected or hashlib.sha256(raw(folded)).hexdigest() == expected[name]
+        if name in expected:
+            slots = {weight_name(0): [0, 3, 4, 11], weight_name(2): [7]}[name]
+            assert slots_sha256(base.entry(name).dtype, axis, slots, folded) == expected[name]
     allowed = touched_offsets(base, axis)
     after = contents(tmp_path / "out")
     assert after.keys() == before.keys() - {".cache/lock"}
@@ -172,6 +189,57 @@ def touched_offsets(base: Shards, axis: str) -> dict[str, set[int]]:
                 start = entry.start + element * size
                 allowed.setdefault(entry.file, set()).update(range(start, start + size))
     return allowed
+
+
+@pytest.mark.parametrize("axis", ["row", "column"])
+def test_digests_of_whole_tensors_as_once_recorded_still_hold(axis, tmp_path):
+    tensors = base_tensors(torch.bfloat16, axis)
+    base = write_base(tmp_path / "base", tensors, sharded=True)
+    deltas = some_deltas(axis)
+    now = digests(base, deltas)
+    once = {
+        name: hashlib.sha256(raw(fold_weight(tensors[name], name, deltas))).hexdigest()
+        for name in now
+    }
+    assert once.keys() == now.keys() and not set(once.values()) & set(now.values())
+    assert digests(base, deltas, once) == once
+    assert digests(base, deltas, dict.fromkeys(now, "0" * 64)) == now
+    export_checkpoint(base, deltas, tmp_path / "out", expected=once)
+    wrong = once | {weight_name(2): "0" * 64}
+    with pytest.raises(ExportDiffers):
+        export_checkpoint(base, deltas, tmp_path / "wrong", expected=wrong)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts what a process reads")
+def test_an_edit_is_recorded_without_reading_the_rest_of_its_weights(tmp_path):
+    tensors = {weight_name(layer): torch.zeros(64, 16384, dtype=torch.half) for layer in range(4)}
+    base = write_base(tmp_path / "base", tensors, sharded=True)
+    changed = {
+        name: SlotChanges(
+            "column", torch.arange(5) * 3000, torch.zeros(5, dtype=torch.uint8), torch.ones(5, 64)
+        )
+        for name in tensors
+    }
+
+    def bytes_read() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    before = bytes_read()
+    assert len(digests(base, [Delta(BASE, changed)])) == 4
+    assert bytes_read() - before < 16_000  # of 8 MB: 20 slots of 128 bytes
+
+
+@pytest.mark.parametrize("few", [0, 3, 32])
+def test_columns_are_the_same_read_one_by_one_or_by_rows(few, tmp_path, monkeypatch):
+    tensors = base_tensors(torch.float16, "column")
+    base = write_base(tmp_path / "base", tensors, sharded=False)
+    expected = digests(base, some_deltas("column"))
+    monkeypatch.setattr(slots_module, "FEW_COLUMNS", few)
+    monkeypatch.setattr(slots_module, "RUN", 2 * D_FF * 2)  # two rows
+    assert digests(base, some_deltas("column")) == expected
+    out = export_checkpoint(base, some_deltas("column"), tmp_path / "out", expected=expected)
+    for name, tensor in loaded(out).items():
+        assert raw(tensor) == raw(fold_weight(tensors[name], name, some_deltas("column")))
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
@@ -315,15 +383,23 @@ def test_a_tensor_that_is_not_what_the_ledger_recorded_is_refused(base, tmp_path
     assert found.tensor == weight_name(2)
 
 
-def test_a_base_that_changed_is_noticed(base, tmp_path):
+@pytest.mark.parametrize("form", ["the whole model", "its changed files"])
+def test_a_base_that_changed_is_noticed(base, form, tmp_path):
     deltas = some_deltas("row")
-    expected = digests(base, deltas)
+    expected, fingerprint = digests(base, deltas), base.fingerprint()
+    unedited = {name: base.digest(name) for name in expected}
     entry = base.entry(weight_name(0))
     with base.path(weight_name(0)).open("r+b") as file:
         file.seek(entry.start + 2 * D_MODEL * 4)  # an untouched slot of a touched tensor
         file.write(b"\x01\x02\x03\x04")
-    found = failure(base, deltas, tmp_path / "out", expected=expected)
-    assert isinstance(found, ExportDiffers)
+    with pytest.raises(BaseChanged):
+        if form == "the whole model":
+            kept = {"expected": expected, "fingerprint": fingerprint}
+            export_checkpoint(base, deltas, tmp_path / "out", **kept)
+        else:
+            kept = {"expected": expected, "unedited": unedited}
+            export_touched(base, deltas, tmp_path / "out", **kept)
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
 def test_ctrl_c_leaves_nothing(base, tmp_path):

@@ -18,7 +18,7 @@ from ledgers import about
 from tiny_models import D_FF, D_MODEL
 from workspaces import new_workspace
 
-from kn_edit.checkpoints.materialise import digests
+from kn_edit.checkpoints.digests import digests
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.ledger import Adoption, NewEdit

@@ -18,7 +18,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load
 from kn_edit.checkpoints.adapter import WEIGHTS, adapter_files
-from kn_edit.checkpoints.materialise import digests, export_checkpoint
+from kn_edit.checkpoints.digests import digests
+from kn_edit.checkpoints.materialise import export_checkpoint
 from kn_edit.edits.build import SlotPlace, low_rank_delta
 from kn_edit.edits.delta import BaseRef
 from kn_edit.ledger import BaseRecord, Ledger, NewEdit

@@ -9,7 +9,7 @@ import pytest
 import torch
 from workspaces import QUICK, about, new_workspace
 
-from kn_edit.checkpoints.materialise import digests
+from kn_edit.checkpoints.digests import digests
 from kn_edit.cli.run import run
 from kn_edit.editing.requests import ASKED_AGAIN, case_again
 from kn_edit.edits.build import delta_of

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from safetensors.torch import save_file
 from workspaces import BITS, DTYPES, contents
 
-from kn_edit.checkpoints.materialise import digests
+from kn_edit.checkpoints.digests import digests
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.errors import (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,10 +18,12 @@ from kn_edit.errors import (
     reason_of,
 )
 from kn_edit.models.cache import notes_folder
-from kn_edit.models.shards import CHUNK
 from kn_edit.untrusted import open_regular, path_of
 
+COPIED = 8 << 20  # bytes that are copied at once
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, copy on write
+# What a kernel or a file system says that cannot copy from file to file.
+_CANNOT_COPY = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM}
 
 
 @contextmanager
@@ -121,15 +124,44 @@ def _files_below(
 
 
 def copy_file(source: Path, target: Path, moved: Callable[[int], None]) -> None:
-    """Copy a file's contents, sharing blocks where the file system can; `moved` counts bytes."""
+    """Copy a file's contents inside the kernel, where it can; `moved` counts bytes.
+
+    Blocks are shared with the source where the file system can share them.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with open_regular(source) as reader, target.open("xb") as writer:
+    with open_regular(source) as reader, target.open("xb", buffering=0) as writer:
+        size = os.fstat(reader.fileno()).st_size
         if _share_blocks(reader.fileno(), writer.fileno()):
-            moved(os.fstat(reader.fileno()).st_size)
+            moved(size)
             return
-        while chunk := reader.read(CHUNK):
-            writer.write(chunk)
+        _copy_in_kernel(reader.fileno(), writer.fileno(), size, moved)
+        while chunk := os.read(reader.fileno(), COPIED):  # from where the kernel stopped
+            _write_all(writer.fileno(), chunk)
             moved(len(chunk))
+
+
+def _copy_in_kernel(reader: int, writer: int, size: int, moved: Callable[[int], None]) -> None:
+    """Copy as much of a file as the kernel can without this program. Raises OSError."""
+    if sys.platform != "linux":
+        return
+    done = 0
+    while done < size:
+        try:
+            count = os.copy_file_range(reader, writer, min(COPIED, size - done))
+        except OSError as error:
+            if done or error.errno not in _CANNOT_COPY:
+                raise
+            return
+        if not count:
+            return
+        done += count
+        moved(count)
+
+
+def _write_all(writer: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(writer, left) :]
 
 
 def _sync_folders(folder: Path) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 
 from kn_edit.atomic import sync
-from kn_edit.canonical import digest
+from kn_edit.checkpoints.digests import slots_digest
 from kn_edit.checkpoints.folders import (
     copy_file,
     files_below,
@@ -18,12 +18,14 @@ from kn_edit.checkpoints.folders import (
     refuse_links,
 )
 from kn_edit.checkpoints.form import Export
-from kn_edit.checkpoints.slots import raw_bytes, read_slots, write_slots
+from kn_edit.checkpoints.slots import read_slots, write_slots
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import fold_weight, folded_slots, touched
+from kn_edit.edits.fold import folded_slots, touched
 from kn_edit.errors import BaseChanged, ExportDiffers
 from kn_edit.models.companions import COMPANIONS
+from kn_edit.models.hashing import TensorHasher
+from kn_edit.models.header import Entry
 from kn_edit.models.shards import INDEX, SINGLE, Progress, Shards, index_of
 
 BESIDE = (*COMPANIONS, "LICENSE*", "NOTICE*")  # what travels with the weights, and nothing else
@@ -31,36 +33,57 @@ BESIDE = (*COMPANIONS, "LICENSE*", "NOTICE*")  # what travels with the weights, 
 
 @dataclass(frozen=True)
 class Checks:
-    """What the tensors of an export must be: those of the base, then those that are recorded."""
+    """What the tensors of an export must be: those of the base, then those that are recorded.
 
-    expected: Mapping[str, str]  # sha256 of each touched tensor
+    expected: digest of each touched tensor as a ledger holds it, see `digests`
+    fingerprint: of the whole base; unedited: else, sha256 of the base's touched tensors
+    """
+
+    expected: Mapping[str, str]
     fingerprint: str | None = None
+    unedited: Mapping[str, str] = field(default_factory=dict)
 
-    def compare_base(self, base: Shards, copy: Shards) -> None:
-        """Raise BaseChanged where a copy is not that of the base, touched tensors or not."""
+    def hashed(self) -> Collection[str] | None:
+        """The tensors whose bytes in the copy are compared with the base; None for all."""
+        return None if self.fingerprint is not None else self.unedited
+
+    def compare_base(self, base: Shards, copy: Shards, hasher: TensorHasher) -> None:
+        """Raise BaseChanged where a copy is not that of the base, touched tensors or not.
+
+        hasher: of the copy
+        """
         if self.fingerprint is not None:
-            actual = copy.fingerprint()
+            actual = copy.fingerprint_by(hasher)
             if actual != self.fingerprint:
                 raise BaseChanged(base.folder, self.fingerprint, actual)
+        for name, expected in self.unedited.items():
+            actual = hasher.digest(name)
+            if actual != expected:
+                raise BaseChanged(base.folder, expected, actual)
 
-    def compare_touched(self, copy: Shards) -> None:
-        """Raise ExportDiffers where a touched tensor is not as it is recorded."""
+    def compare_touched(self, copy: Shards, slots: Mapping[str, TouchedSlots]) -> None:
+        """Raise ExportDiffers where a touched tensor is not as it is recorded.
+
+        The slots are read back from the file. A digest of an earlier kn-edit is of all bytes.
+        """
         for name, expected in self.expected.items():
-            for actual in copy.digests(name):
+            for entry in copy.places(name):
+                if name in slots and _slots_in(copy, entry, slots[name]) == expected:
+                    continue
+                actual = copy.digest_at(entry, name)
                 if actual != expected:
                     raise ExportDiffers(name, expected, actual)
 
 
-def digests(base: Shards, deltas: Sequence[Delta]) -> dict[str, str]:
-    """sha256 of the bytes of every touched tensor once folded, by name.
-
-    One tensor is in memory at a time. Raises TensorMissing, DeltaMisfit, SlotOverflow.
-    """
-    sha256_by_name = {}
-    for name in touched(deltas):
-        folded = fold_weight(base.read(name), name, deltas)
-        sha256_by_name[name] = digest(raw_bytes(folded))
-    return sha256_by_name
+def _slots_in(copy: Shards, entry: Entry, where: TouchedSlots) -> str | None:
+    """The digest of the slots as they stand in a file; None where all of them are touched."""
+    if where.complete:
+        return None
+    descriptor = os.open(copy.folder / entry.file, os.O_RDONLY)
+    try:
+        return slots_digest(entry, where, read_slots(descriptor, entry, where))
+    finally:
+        os.close(descriptor)
 
 
 def export_checkpoint(
@@ -102,19 +125,22 @@ def export_touched(
     target: Path,
     *,
     expected: Mapping[str, str] | None = None,
+    unedited: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Write only the weight files that the deltas change. Raises as `export_checkpoint`."""
-    files = [
-        Path(file)
-        for file in sorted({file for name in touched(deltas) for file in base.files(name)})
-    ]
+    """Write only the weight files that the deltas change. Raises as `export_checkpoint`.
+
+    unedited: sha256 of tensors of the base, with which the copied ones are compared
+    """
+    changed = touched(deltas)
+    files = [Path(file) for file in sorted({file for name in changed for file in base.files(name)})]
+    compared = changed.keys() & (unedited or {}).keys()
     return _write(
         base,
         deltas,
         target=target,
         files=files,
-        checks=Checks(expected or {}),
+        checks=Checks(expected or {}, unedited={name: (unedited or {})[name] for name in compared}),
         progress=progress,
     )
 
@@ -129,11 +155,19 @@ def checkpoint_files(export: Export, scratch: Path) -> dict[str, bytes | Path]:
     names = published_names(shards)
     if not export.options.follow_links:
         refuse_links(shards.folder, names)
-    fingerprint = shards.fingerprint()  # what no edit touches goes out as it lies here
+    with shards.hasher() as hasher:
+        unedited = hasher.digests()
+    fingerprint = shards.fingerprint_of(unedited)  # what no edit touches goes out as it lies here
     if fingerprint != export.base.fingerprint:
         raise BaseChanged(shards.folder, export.base.fingerprint, fingerprint)
-    expected, progress = export.digests, export.progress
-    export_touched(shards, export.deltas, scratch, expected=expected, progress=progress)
+    export_touched(
+        shards,
+        export.deltas,
+        scratch,
+        expected=export.digests,
+        unedited=unedited,
+        progress=export.progress,
+    )
     changed = {path.name for path in scratch.iterdir()}
     return {name: (scratch if name in changed else shards.folder) / name for name in names}
 
@@ -166,37 +200,57 @@ def _write(
         where.check_fit(name, entry.shape, entry.torch_dtype)
     refuse_inside(target, base.folder)
     with new_folder(target) as partial:
-        _copy(base.folder, partial, files, progress)
         copy = Shards(partial, base.entries, base.copies)
-        checks.compare_base(base, copy)
-        for name, where in slots.items():
-            _rewrite(copy, name, where, deltas)
-        for file in files:
-            sync(partial / file)
-        checks.compare_touched(copy)
+        with copy.hasher(checks.hashed()) as hasher:
+            _copy(base.folder, partial, files, hasher, progress)
+            for file in files:  # while those behind it are still hashed
+                _rewrite(copy, str(file), slots, deltas, hasher)
+                sync(partial / file)
+            checks.compare_base(base, copy, hasher)
+        checks.compare_touched(copy, slots)
     return target
 
 
-def _copy(source: Path, target: Path, files: Sequence[Path], progress: Progress | None) -> None:
+def _copy(
+    source: Path,
+    target: Path,
+    files: Sequence[Path],
+    hasher: TensorHasher,
+    progress: Progress | None,
+) -> None:
+    """Copy files. hasher: told how much of each file is there"""
     total = sum((source / file).stat().st_size for file in files)
     done = 0
 
-    def moved(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
     for file in files:
+        start = done
+
+        def moved(count: int, file: str = str(file), start: int = start) -> None:
+            nonlocal done
+            done += count
+            hasher.written(file, done - start)
+            if progress is not None:
+                progress(done, total)
+
         copy_file(source / file, target / file, moved)
 
 
-def _rewrite(copy: Shards, name: str, where: TouchedSlots, deltas: Sequence[Delta]) -> None:
-    """Fold the deltas into the slots of one tensor, in each file that holds it."""
-    for entry in copy.places(name):
-        descriptor = os.open(copy.folder / entry.file, os.O_RDWR)
-        try:
-            rows = read_slots(descriptor, entry, where)  # (n, d_model)
-            write_slots(descriptor, entry, where, folded_slots(rows, name, where.index, deltas))
-        finally:
-            os.close(descriptor)
+def _rewrite(
+    copy: Shards,
+    file: str,
+    slots: Mapping[str, TouchedSlots],
+    deltas: Sequence[Delta],
+    hasher: TensorHasher,
+) -> None:
+    """Fold the deltas into the touched slots that lie in one file, once their bytes are hashed."""
+    for name, where in slots.items():
+        for entry in copy.places(name):
+            if entry.file != file:
+                continue
+            hasher.wait(name)
+            descriptor = os.open(copy.folder / file, os.O_RDWR)
+            try:
+                rows = read_slots(descriptor, entry, where)  # (n, d_model)
+                write_slots(descriptor, entry, where, folded_slots(rows, name, where.index, deltas))
+            finally:
+                os.close(descriptor)

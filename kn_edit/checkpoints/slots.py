@@ -23,6 +23,7 @@ from kn_edit.models.header import Entry
 from kn_edit.models.shards import Shards
 
 RUN = 16 << 20  # bytes of a weight that are read or written at once
+FEW_COLUMNS = 32  # up to so many are read number by number
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +74,12 @@ def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:
 
     All slots of a `column` weight are the weight as it stands there, transposed.
     """
+    if _many_columns(slots):
+        columns = [rows[:, slots.index] for _, rows in _row_blocks(descriptor, entry)]
+        return torch.cat(columns).T
     raw = bytearray()
     for offset, length in _runs(entry, slots):
-        run = os.pread(descriptor, length, offset)
-        if len(run) != length:
-            raise MalformedCheckpoint(Path(entry.file), "it ends inside a value slot")
-        raw += run
+        raw += _read(descriptor, entry, offset, length)
     values = torch.frombuffer(raw, dtype=entry.torch_dtype)
     if slots.complete and slots.axis == "column":
         return values.reshape(slots.d_model, -1).T
@@ -90,17 +91,49 @@ def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tens
 
     By pwrite and not through a map of the file: on a full disk a map ends the process.
     """
+    if _many_columns(slots):
+        start = 0
+        for offset, rows in _row_blocks(descriptor, entry):
+            rows[:, slots.index] = values.T[start : start + len(rows)]
+            _write(descriptor, offset, raw_bytes(rows))
+            start += len(rows)
+        return
     raw = raw_bytes(values.T if slots.complete and slots.axis == "column" else values)
     for offset, length in _runs(entry, slots):
-        run, raw = raw[:length], raw[length:]
-        while run:
-            written = os.pwrite(descriptor, run, offset)
-            run, offset = run[written:], offset + written
+        _write(descriptor, offset, raw[:length])
+        raw = raw[length:]
 
 
 def raw_bytes(tensor: Tensor) -> memoryview:
     """The bytes of a tensor as they stand in a checkpoint."""
     return memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
+
+
+def _many_columns(slots: TouchedSlots) -> bool:
+    """Whether whole rows are read and written, and not the numbers of each column one by one."""
+    return slots.axis == "column" and not slots.complete and len(slots.index) > FEW_COLUMNS
+
+
+def _row_blocks(descriptor: int, entry: Entry) -> Iterator[tuple[int, Tensor]]:
+    """(offset, rows) of the rows of a weight that are read together, (rows, d_ff)."""
+    row = entry.shape[1] * entry.torch_dtype.itemsize
+    step = max(1, RUN // row) * row
+    for offset in range(entry.start, entry.end, step):
+        raw = bytearray(_read(descriptor, entry, offset, min(step, entry.end - offset)))
+        yield offset, torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(-1, entry.shape[1])
+
+
+def _read(descriptor: int, entry: Entry, offset: int, length: int) -> bytes:
+    run = os.pread(descriptor, length, offset)
+    if len(run) != length:
+        raise MalformedCheckpoint(Path(entry.file), "it ends inside a value slot")
+    return run
+
+
+def _write(descriptor: int, offset: int, run: memoryview) -> None:
+    while run:
+        written = os.pwrite(descriptor, run, offset)
+        run, offset = run[written:], offset + written
 
 
 def _runs(entry: Entry, slots: TouchedSlots) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,8 @@ ever written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from kn_edit.errors import (
     TensorMissing,
     reason_of,
 )
+from kn_edit.models.hashing import TensorHasher
 from kn_edit.models.header import LIMITS, Entry, read_header
 from kn_edit.tensor_header import HeaderProblem, printable
 from kn_edit.untrusted import JsonProblem, open_regular, parse_object, read_bounded
@@ -33,7 +35,7 @@ from kn_edit.untrusted import JsonProblem, open_regular, parse_object, read_boun
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
-CHUNK = 8 << 20
+CHUNK = 1 << 20  # bytes that are read at once: they stay in the cache of a core
 MOST_CONFIG_BYTES = 4 << 20
 MOST_INDEX_BYTES = 32 << 20
 MOST_CONFIG_VALUES = 50_000
@@ -113,7 +115,7 @@ class Shards:
 
     def digest(self, name: str) -> str:
         """sha256 of the raw bytes of one tensor."""
-        return self._digest(self.entry(name), name)
+        return self.digest_at(self.entry(name), name)
 
     @property
     def weight_files(self) -> list[str]:
@@ -122,7 +124,7 @@ class Shards:
 
     def digests(self, name: str) -> list[str]:
         """sha256 of the raw bytes of one tensor, in each place that holds it."""
-        return [self._digest(entry, name) for entry in self.places(name)]
+        return [self.digest_at(entry, name) for entry in self.places(name)]
 
     def places(self, name: str) -> tuple[Entry, ...]:
         """Every place that holds tensor `name`, first the one that counts. Raises TensorMissing."""
@@ -137,39 +139,55 @@ class Shards:
 
         Only tensors count: neither the way they are spread over files nor the order of headers.
         """
-        total = sum(entry.end - entry.start for entry in self.entries.values())
-        done = 0
+        with self.hasher() as hasher:
+            return self.fingerprint_by(hasher, progress)
 
-        def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    def hasher(self, names: Collection[str] | None = None) -> TensorHasher:
+        """What takes the digests of tensors in threads, to be used in a `with` block.
+
+        names: of all tensors where it is None
+        """
+        entries = {name: self.entry(name) for name in (self.entries if names is None else names)}
+        files = {name: entry.file for name, entry in entries.items()}
+        return TensorHasher(self.digest, entries, files)
+
+    def fingerprint_by(self, hasher: TensorHasher, progress: Progress | None = None) -> str:
+        """The fingerprint from the digests of a hasher, which may have begun with them."""
+        sizes = {name: entry.end - entry.start for name, entry in self.entries.items()}
+        total, done = sum(sizes.values()), 0
+
+        def counted(name: str) -> None:
             nonlocal done
-            for chunk in chunks:
-                yield chunk
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, total)
+            done += sizes[name]
+            if progress is not None and sizes[name]:
+                progress(done, total)
 
-        table = {}
-        for name, entry in sorted(
-            self.entries.items(), key=lambda item: (item[1].file, item[1].start)
-        ):
-            sha256 = digest_of(counted(self._chunks(entry, name)))
-            table[name] = [entry.dtype, list(entry.shape), sha256]
+        return self.fingerprint_of(hasher.digests(counted))
+
+    def fingerprint_of(self, digests: Mapping[str, str]) -> str:
+        """The fingerprint of tensors of which these are the digests."""
+        table = {
+            name: [entry.dtype, list(entry.shape), digests[name]]
+            for name, entry in self.entries.items()
+        }
         return digest(canonical_json(table))
 
-    def _digest(self, entry: Entry, name: str) -> str:
+    def digest_at(self, entry: Entry, name: str) -> str:
+        """sha256 of the raw bytes of one tensor in one of the places that hold it."""
         return digest_of(self._chunks(entry, name))
 
-    def _chunks(self, entry: Entry, name: str) -> Iterator[bytes]:
+    def _chunks(self, entry: Entry, name: str) -> Iterator[memoryview]:
+        """The bytes of a tensor in pieces, each of which holds until the next one is asked for."""
         path = self.folder / entry.file
-        remaining = entry.end - entry.start
+        offset = entry.start
+        buffer = memoryview(bytearray(min(CHUNK, entry.end - entry.start)))
         with _blaming(path), open_regular(path) as file:
-            file.seek(entry.start)
-            while remaining:
-                chunk = file.read(min(CHUNK, remaining))
-                if not chunk:
+            while offset < entry.end:
+                size = os.preadv(file.fileno(), [buffer[: entry.end - offset]], offset)
+                if not size:
                     raise MalformedCheckpoint(path, f"it ends inside tensor {printable(name)}")
-                remaining -= len(chunk)
-                yield chunk
+                yield buffer[:size]
+                offset += size
 
     def _compare_copies(self) -> None:
         """Raise MalformedCheckpoint where a tensor stands in two shards with other numbers.
@@ -180,7 +198,9 @@ class Shards:
             first = self.entries[name]
             for duplicate in duplicates:
                 same_layout = (first.dtype, first.shape) == (duplicate.dtype, duplicate.shape)
-                if not same_layout or self._digest(first, name) != self._digest(duplicate, name):
+                if not same_layout or self.digest_at(first, name) != self.digest_at(
+                    duplicate, name
+                ):
                     problem = (
                         f"tensor {printable(name)} is in {printable(first.file)} too, otherwise"
                     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from kn_edit.checkpoints.materialise import digests
+from collections.abc import Mapping
+
+from kn_edit.checkpoints.digests import digests
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
+from kn_edit.errors import UnknownId
 from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
 
 
@@ -14,4 +17,13 @@ def advance(
     """Rebuild the planned version for its digests, then record it, with its new edit if any."""
     recorded = [id_ for id_ in plan.recipe if edit is None or id_ != edit.delta.id]
     deltas = LoadedDeltas([*ledger.deltas(recorded), *([edit.delta] if edit else [])])
-    return ledger.advance(plan, digests(engine.shards, deltas), edit=edit)
+    recorded_digests = known_digests(ledger, plan.version)
+    return ledger.advance(plan, digests(engine.shards, deltas, recorded_digests), edit=edit)
+
+
+def known_digests(ledger: Ledger, version: str) -> Mapping[str, str]:
+    """The digests that a ledger holds of a version, by its id; none where it is new."""
+    try:
+        return ledger.version(version).digests
+    except UnknownId:
+        return {}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.canonical import short
+from kn_edit.checkpoints.digests import digests
 from kn_edit.checkpoints.folders import leads_outside
 from kn_edit.checkpoints.form import ExportForm, ExportOptions
-from kn_edit.checkpoints.materialise import digests
 from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
@@ -32,6 +32,7 @@ from kn_edit.ledger.history import version_id
 from kn_edit.models.shards import Shards
 from kn_edit.progress import Progress
 from kn_edit.untrusted import read_bounded
+from kn_edit.workspace.advancing import known_digests
 from kn_edit.workspace.exporting import export_of
 from kn_edit.workspace.merging import conflicts_between
 
@@ -169,7 +170,8 @@ def _adopted(
         message=f"pull {name} ({short(fetched.commit)})",
         branch=branch,
     )
-    folded = digests(engine.shards, LoadedDeltas(there))
+    recorded = known_digests(ledger, plan.version)
+    folded = digests(engine.shards, LoadedDeltas(there), recorded)
     head = ledger.version(branch)  # not after it is recorded: then nothing may fail any more
     version, moved = ledger.adopt(plan, folded)
     if not moved and head.edits[: len(recipe)] != recipe:

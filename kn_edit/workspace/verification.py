@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from kn_edit.checkpoints.materialise import digests
+from kn_edit.checkpoints.digests import digests
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import BaseChanged, ExitCode, KnEditError, LedgerDamaged
 from kn_edit.ledger import BaseRecord, Ledger, Problem, Report, VersionRecord
@@ -87,7 +87,7 @@ def _differing(ledger: Ledger, shards: Shards, name: str, unsound: set[str]) -> 
         version = ledger.version(name)
         if not unsound.isdisjoint(version.edits):
             return
-        rebuilt = digests(shards, ledger.deltas(version.edits))
+        rebuilt = digests(shards, ledger.deltas(version.edits), version.digests)
     except KnEditError as error:
         yield Problem("version", name, error.phrase())
         return
