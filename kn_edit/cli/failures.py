@@ -27,6 +27,7 @@ from kn_edit.errors import (
     OutOfMemory,
     SystemRefused,
     TooDeep,
+    is_out_of_memory,
 )
 from kn_edit.errors.base import MAX_SENTENCE
 from kn_edit.safetext import escaped, escaped_json, shown, struck
@@ -85,7 +86,7 @@ def as_own_error(error: BaseException) -> BaseException:
         return error
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return Stopped(None, signum=signal_of(error))
-    if isinstance(error, MemoryError) or _is_no_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemory()
     if isinstance(error, RecursionError):
         return TooDeep()
@@ -118,11 +119,6 @@ def _is_address(text: str) -> bool:
         return parts.port is None or bool(parts.hostname)
     except ValueError:
         return False
-
-
-def _is_no_memory(error: BaseException) -> bool:
-    """torch has no class of its own for this."""
-    return isinstance(error, RuntimeError) and "not enough memory" in str(error)
 
 
 def _usage(error: click.ClickException) -> str:

@@ -10,6 +10,8 @@ COMMAND_LINE = WordingTable(
         Remedy.ACCEPT_FILES: "kn-edit base set FOLDER --accept-files",
         Remedy.ALLOW_OVERLAP: "--allow-overlap",
         Remedy.ANSWER: "--answer",
+        Remedy.DEVICE: "--device {0}",
+        Remedy.DTYPE: "--dtype {0}",
         Remedy.EXPORT_CHECKPOINT: "--as checkpoint",
         Remedy.EXPORT_PATCH: "--as patch",
         Remedy.FACTS: "--facts FILE",

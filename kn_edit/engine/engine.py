@@ -18,6 +18,7 @@ from kn_edit.errors import BaseChanged, BaseFilesChanged, BaseFolderMissing
 from kn_edit.ledger.records import BaseRecord
 from kn_edit.models.cache import DEMOS
 from kn_edit.models.companions import companion_files, differing
+from kn_edit.models.memory import memory_told
 from kn_edit.models.model import Model, load
 from kn_edit.models.placement import Placement
 from kn_edit.models.shards import Shards
@@ -105,9 +106,15 @@ class Engine:
     def at(self, deltas: Sequence[Delta]) -> Iterator[ModelVersion]:
         """The model with these deltas, inside the block.
 
-        One block at a time: it is one model. Raises ModelInUse, DeltaMisfit, SlotOverflow.
+        One block at a time: it is one model. Raises ModelInUse, DeltaMisfit, SlotOverflow; where
+        the work in the block takes more memory than there is, OutOfMemory.
         """
-        with undisturbed(), self._in_use.once(), applied(self.model, deltas) as model:
+        with (
+            undisturbed(),
+            self._in_use.once(),
+            memory_told(self.model),
+            applied(self.model, deltas) as model,
+        ):
             version = ModelVersion(
                 model=model,
                 fingerprint=self.base.fingerprint,

@@ -176,6 +176,7 @@ from kn_edit.errors.system import (
     SystemRefused,
     TooDeep,
     WriteUnknown,
+    is_out_of_memory,
     reason_of,
 )
 from kn_edit.errors.weights import (
@@ -364,6 +365,7 @@ __all__ = [
     "WorkspaceClosed",
     "WorkspaceExists",
     "WriteUnknown",
+    "is_out_of_memory",
     "listed",
     "phrase",
     "prefixed",

@@ -23,6 +23,8 @@ class Remedy(StrEnum):
     ACCEPT_FILES = auto()
     ALLOW_OVERLAP = auto()
     ANSWER = auto()
+    DEVICE = auto()
+    DTYPE = auto()
     EXPORT_CHECKPOINT = auto()
     EXPORT_PATCH = auto()
     FACTS = auto()
@@ -133,6 +135,8 @@ PYTHON = WordingTable(
         Remedy.ACCEPT_FILES: "workspace.set_base(FOLDER, accept_files=True)",
         Remedy.ALLOW_OVERLAP: "allow_overlap=True",
         Remedy.ANSWER: "`answer`",
+        Remedy.DEVICE: "device={0!r}",
+        Remedy.DTYPE: "dtype={0!r}",
         Remedy.EXPORT_CHECKPOINT: "form='checkpoint'",
         Remedy.EXPORT_PATCH: "form='patch'",
         Remedy.FACTS: "`read_cases(FILE)`",

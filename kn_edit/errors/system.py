@@ -7,6 +7,9 @@ from pathlib import Path
 
 from kn_edit.errors.base import ExitCode, KnEditError
 
+# What torch says of allocations that failed, where its error is a RuntimeError like others.
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory", "ALLOC_FAILED")
+
 
 def reason_of(error: OSError) -> str:
     """What the operating system says of a failure, to stand in a sentence."""
@@ -77,12 +80,59 @@ class OutputLost(KnEditError):
 
 @dataclass
 class OutOfMemory(KnEditError):
-    """An allocation that failed."""
+    """An allocation that failed, or that would.
+
+    device, dtype, weights: where a model was to run, in which number format, of how many bytes;
+        empty and 0 where none was
+    free: bytes that the device had left for it, or beside it; None where nobody tells
+    loaded: whether its weights were there already, and the work beside them was too much
+    fits: a number format in which it would take less; empty where there is none
+    """
 
     exit_code = ExitCode.ERROR
+    device: str = ""
+    dtype: str = ""
+    weights: int = 0
+    free: int | None = None
+    loaded: bool = False
+    fits: str = ""
 
     def __str__(self) -> str:
-        return "the memory does not suffice; end other programs, or use a smaller model"
+        if not self.device:
+            return "the memory does not suffice; end other programs, or use a smaller model"
+        model = f"the model's weights take {gigabytes(self.weights)} in {self.dtype}"
+        if self.loaded:
+            left = (
+                "too little"
+                if self.free is None
+                else f"{gigabytes(self.free)}, which is too little"
+            )
+            problem = f"{model}, and {self.device} has {left} for the work beside them"
+        else:
+            left = "less" if self.free is None else gigabytes(self.free)
+            problem = f"{model}, and {self.device} has {left} free"
+        return f"the memory does not suffice: {problem}" + self.steps(*self._clauses())
+
+    def _clauses(self) -> list[str]:
+        clauses = ["pass {dtype:fits}"] if self.fits else []
+        if self.device != "cpu":
+            clauses.append("or run it on the host with {device:=cpu}")
+        return [*clauses, "or end other programs there", "or use a smaller model"]
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed: of Python, of torch on the host, or of a GPU."""
+    if isinstance(error, MemoryError):
+        return True
+    names = {kind.__name__ for kind in type(error).__mro__}  # asking torch would take its import
+    return isinstance(error, RuntimeError) and (
+        "OutOfMemoryError" in names or any(words in str(error) for words in _NO_MEMORY)
+    )
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes in words: `16.1 GB`, `512 MB`."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
 
 
 @dataclass

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kn_edit.errors import CheckpointUnloadable, KnEditError
+from kn_edit.errors import CheckpointUnloadable, KnEditError, is_out_of_memory
 from kn_edit.models.logging import quiet_loading
 
 _NOT_OURS = (KeyboardInterrupt, SystemExit, GeneratorExit)
@@ -31,6 +31,8 @@ def foreign_code(folder: Path, failure: str, *, scratch: Path | None = None) -> 
     except (KnEditError, *_NOT_OURS):
         raise
     except BaseException as error:  # a panic of the tokenizer library is no Exception
+        if is_out_of_memory(error):  # of the machine, not of the files
+            raise
         words = " ".join(str(error).split()) or "no reason given"
         if scratch is not None:
             words = words.replace(str(scratch), folder.name)

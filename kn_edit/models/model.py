@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kn_edit.errors import SlotsNotStored
+from kn_edit.errors import SlotsNotStored, is_out_of_memory
 from kn_edit.models.configs import family_in
 from kn_edit.models.families import Family, family_of
 from kn_edit.models.guarded import GuardedTokenizer
 from kn_edit.models.loading import Blueprint, blueprint, network
+from kn_edit.models.memory import no_room, require_room
 from kn_edit.models.shards import CONFIG, Shards, read_config
 from kn_edit.models.tokenizer import load_tokenizer
 
@@ -67,6 +68,12 @@ class Model:
     @property
     def device(self) -> torch.device:
         return self.slots(0).device
+
+    @property
+    def weight_bytes(self) -> int:
+        """The memory that its weights take."""
+        weights = self.net.parameters()
+        return sum(weight.numel() * weight.element_size() for weight in weights)
 
     @property
     def causal(self) -> bool:
@@ -156,17 +163,27 @@ def load(
 
     Nothing of the folder runs, and whatever cannot be loaded is refused: raises SharedLayers,
     UnknownFamily, WeightsMissing, MalformedCheckpoint, CheckpointUnloadable, CheckpointNamesCode,
-    CannotWrite, and what Shards.open raises.
+    CannotWrite, OutOfMemory, and what Shards.open raises.
     """
     if (folder / CONFIG).exists():
         family_in(read_config(folder))  # said first, whatever else is missing
     plan = blueprint(Shards.open(folder))
     tokenizer = tokenizer_of(plan)
-    where = torch.device(device)
-    model = Model(network(plan, dtype, lambda _: where).to(where), tokenizer)
+    model = Model(_network_on(plan, dtype or plan.dtype, torch.device(device)), tokenizer)
     model.stored = {layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)}
     model.read_weight = lambda layer: plan.shards.read(plan.sources[model.slot_tensor(layer)])
     return model
+
+
+def _network_on(plan: Blueprint, dtype: torch.dtype, device: torch.device) -> Any:
+    """The network with its weights on a device. Raises OutOfMemory, and what `network` does."""
+    require_room(plan, dtype, device)
+    try:
+        return network(plan, dtype, lambda _: device).to(device)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise no_room(plan, dtype, device) from error
+        raise
 
 
 def check_loadable(shards: Shards) -> None:
