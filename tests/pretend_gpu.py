@@ -121,5 +121,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One pretended GPU."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8 << 30, 8 << 30))
     with PretendGpu():
         yield
