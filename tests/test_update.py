@@ -24,7 +24,7 @@ from kn_edit.errors import EmbeddingWidthDiffers, ExitCode, NoNeurons
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
-from kn_edit.models.questions import ask, ask_openly, batched
+from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.attribution import Riemann, attribute
 
@@ -143,7 +143,8 @@ def test_the_part_above_a_layer_predicts_as_the_whole(shape, layer):
     model = tiny(shape)
     questions = aims(model).change
     with torch.no_grad():
-        found = Suffix(model, layer, batched(model, questions)).log_p()
+        suffix = Suffix(model, layer, [question.ids for question in questions])
+        found = suffix.log_p(questions)
     expected = torch.stack(list(log_p(model, questions)))
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
 

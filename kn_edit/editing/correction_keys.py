@@ -12,7 +12,7 @@ from torch import Tensor
 from kn_edit.editing.correction_texts import places_in_texts
 from kn_edit.edits.keys import Keys, keys_of
 from kn_edit.edits.settings import CorrectionSettings
-from kn_edit.edits.suffix import LowRankShift, shifted
+from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
 from kn_edit.edits.switches import Place, Switch, switch_of
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients
@@ -42,6 +42,12 @@ class Surroundings:
     other_prompts: Sequence[SubjectPrompt]
     texts: Sequence[Ids]
     seed: int
+
+    @property
+    def every_text(self) -> list[Ids]:
+        """The texts of all prompts, and the others."""
+        prompts = (*self.subject_prompts, *self.other_prompts)
+        return [*(chain.questions[-1].ids for _, chain in prompts), *self.texts]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,7 +80,9 @@ def writing_of(
     above = [layer for layer in upper[::STRIDE] if layer < model.n_layers - 1][:SWITCHES]
     if slots or not (model.causal and lower and above):
         return Writing(keys=task_keys(model, layers, surroundings, settings, slots))
-    marking = task_keys(model, lower, surroundings, settings)
+    # What lies below the first layer that is written runs once for all that follows.
+    suffix = Suffix(model, lower[0], surroundings.every_text)
+    marking = task_keys(model, lower, surroundings, settings, suffix=suffix)
     neurons: list[NeuronId] = []
     mark: Mapping[int, LowRankShift] = {}
     for layer in above:
@@ -86,10 +94,11 @@ def writing_of(
             for lower_layer, part in switch.mark.items()
         }
     with shifted(model, mark):
-        keys = task_keys(model, above, surroundings, settings, neurons)
+        keys = task_keys(model, above, surroundings, settings, neurons, suffix=suffix)
     if fmean(float(layer_keys.noise[0]) for layer_keys in keys) <= LOUDEST:
         return Writing(keys=keys, mark=mark, marking=marking)
-    return Writing(keys=[*marking, *task_keys(model, upper, surroundings, settings)])
+    upper_keys = task_keys(model, upper, surroundings, settings, suffix=suffix)
+    return Writing(keys=[*marking, *upper_keys])
 
 
 def _switch(model: Model, keys: Sequence[Keys], layer: int, surroundings: Surroundings) -> Switch:
@@ -114,17 +123,28 @@ def task_keys(
     surroundings: Surroundings,
     settings: CorrectionSettings,
     slots: Sequence[NeuronId] = (),
+    *,
+    suffix: Suffix | None = None,
 ) -> list[Keys]:
     """The keys of these layers.
 
+    suffix: holds all texts; where there is one, nothing below it runs again
     slots: the keys are over these, where there are any. Prompts about others count whole, and once
     more where they name their subject: there an edit of one is taken for one of all.
     """
     subject_coefficients = prompt_coefficients(
-        model, surroundings.subject_prompts, layers
+        model, surroundings.subject_prompts, layers, suffix=suffix
     ).at_subject
-    ordinary = coefficients_in_texts(model, surroundings.texts, layers, surroundings.seed)
-    other_coefficients = prompt_coefficients(model, surroundings.other_prompts, layers)
+    ordinary = (
+        coefficients_in_texts(model, surroundings.texts, layers, surroundings.seed)
+        if suffix is None
+        else joined(
+            model, [rows for _, rows in suffix.coefficients(surroundings.texts, layers)], layers
+        )
+    )
+    other_coefficients = prompt_coefficients(
+        model, surroundings.other_prompts, layers, suffix=suffix
+    )
     kinds = (ordinary, other_coefficients.every_token, other_coefficients.at_subject)
     return [
         keys_of(
@@ -168,10 +188,17 @@ class PromptCoefficients:
 
 
 def prompt_coefficients(
-    model: Model, named: Sequence[SubjectPrompt], layers: Sequence[int]
+    model: Model,
+    named: Sequence[SubjectPrompt],
+    layers: Sequence[int],
+    *,
+    suffix: Suffix | None = None,
 ) -> PromptCoefficients:
-    """The coefficients in prompts that name their subjects, joined for each layer."""
-    readings = readings_of(model, named, layers)
+    """The coefficients in prompts that name their subjects, joined for each layer.
+
+    suffix: holds the prompts; where there is one, nothing below it runs again
+    """
+    readings = readings_of(model, named, layers, suffix=suffix)
     return PromptCoefficients(
         every_token=joined(model, [every_token for _, every_token, _ in readings], layers),
         at_subject=joined(model, [at_subject for _, _, at_subject in readings], layers),
@@ -182,11 +209,17 @@ Rows = dict[int, Tensor]  # coefficients in a prompt, (tokens, d_ff), of each la
 
 
 def readings_of(
-    model: Model, named: Sequence[SubjectPrompt], layers: Sequence[int], *, cut: bool = False
+    model: Model,
+    named: Sequence[SubjectPrompt],
+    layers: Sequence[int],
+    *,
+    cut: bool = False,
+    suffix: Suffix | None = None,
 ) -> list[tuple[str, Rows, Rows]]:
     """Each subject with the coefficients in its prompt, and with those where it is told.
 
     cut: of a causal LM no more of a prompt is run than up to there
+    suffix: holds the prompts; where there is one, nothing below it runs again
     """
     places: dict[Ids, tuple[str, list[int]]] = {}
     for subject, chain in named:
@@ -194,7 +227,12 @@ def readings_of(
         until = positions[-1] + 1 if cut and model.causal and positions else len(ids)
         places[ids[:until]] = subject, positions
     readings = []
-    for ids, by_layer in coefficients_by_text(model, list(places), layers):
+    by_text = (
+        coefficients_by_text(model, list(places), layers)
+        if suffix is None
+        else suffix.coefficients(places, layers)
+    )
+    for ids, by_layer in by_text:
         subject, positions = places[ids]
         readings.append(
             (subject, by_layer, {layer: by_layer[layer][positions] for layer in layers})

@@ -8,8 +8,9 @@ from kn_edit.editing.neutral import SEEN_TEXTS
 from kn_edit.edits.correct import QuestionGroup
 from kn_edit.facts import bundled, load_relation, neutral_sentences, ordinary_sentences
 from kn_edit.models.encoding import text_ids
-from kn_edit.models.greedy import along, greedy
+from kn_edit.models.greedy import along, greedy, likeliest_paths
 from kn_edit.models.model import Model
+from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Question, ask_place
 from kn_edit.models.usage import Ids
 from kn_edit.seeds import generator
@@ -36,9 +37,19 @@ def ordinary_texts(model: Model, seed: int) -> list[Ids]:
 
 
 def continuations(model: Model, questions: Sequence[Question]) -> list[QuestionGroup]:
-    """The places of what a model says to prompts now, the first few tokens of each."""
-    texts = greedy(model, questions, [CONTINUED] * len(questions))
-    return [tuple(along(model, text.question, tuple(text.tokens))) for text in texts if text.tokens]
+    """The places of what a model says to prompts now, the first few tokens of each.
+
+    Raises NotFinite.
+    """
+    counts = [CONTINUED] * len(questions)
+    if model.causal:
+        paths = likeliest_paths(model, questions, counts)
+        silent = [question for question, path in zip(questions, paths, strict=True) if not path]
+        first_tokens(model, silent)  # raises where they are NaN
+    else:
+        paths = [tuple(text.tokens) for text in greedy(model, questions, counts)]
+    pairs = zip(questions, paths, strict=True)
+    return [tuple(along(model, question, path)) for question, path in pairs if path]
 
 
 def places_in_texts(model: Model, texts: Sequence[Ids], seed: int) -> list[QuestionGroup]:

@@ -34,7 +34,7 @@ from kn_edit.edits.suffix import Shift, Suffix, shifted
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
-from kn_edit.models.questions import Question, batched, of_similar_length
+from kn_edit.models.questions import Question, batched
 from kn_edit.neuron import NeuronId
 
 _LinAlgError = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # torch does not list it
@@ -133,15 +133,16 @@ def _solved(
     tick: Tick,
 ) -> Solution:
     lowest = min(neuron.layer for neuron in neurons)
-    prompts = _Prompts(model, lowest, [*aims.change, *aims.keep])
+    questions = [*aims.change, *aims.keep]
+    suffix = Suffix(model, lowest, (question.ids for question in questions))
     changed = len(aims.change)
     wanted = torch.tensor([question.token for question in aims.change], device=model.device)
     # A slot of zeros (an erased one, say) stays as it is: it has no size to move by.
     sizes = slot_norms(model, neurons).clamp_min(torch.finfo(torch.float32).tiny)  # (n, 1)
     with torch.no_grad():
-        unshifted = prompts.log_p()
+        unshifted = suffix.log_p(questions)
     if bool(unshifted.isnan().any()):
-        raise first_non_finite(model, batched(model, [*aims.change, *aims.keep]))
+        raise first_non_finite(model, batched(model, questions))
     before = unshifted[changed:]  # (kept prompts, vocabulary)
 
     off_target = _off_target_matrix(aims.elsewhere, neurons, sizes)  # (places, n)
@@ -156,7 +157,7 @@ def _solved(
             u = preconditioner @ z  # b in units of |v|, (n, d_model)
             off_target_effect = (off_target @ u).square().sum()
             with shifted(model, by_layer(neurons, u * sizes)):
-                log_p = prompts.log_p()  # (changed and kept prompts, vocabulary)
+                log_p = suffix.log_p(questions)  # (changed and kept prompts, vocabulary)
             kl = divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
             leads = lead(log_p[:changed], wanted)  # (changed prompts,)
             loss = hinge_loss(leads, settings)
@@ -268,22 +269,6 @@ def by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
         index = torch.tensor([neurons[row].index for row in rows], device=b.device)
         shifts[layer] = Shift(index, b[rows])
     return shifts
-
-
-class _Prompts:
-    """Questions of every length, each group of similar length one batch: small ones are slow."""
-
-    def __init__(self, model: Model, layer: int, questions: Sequence[Question]) -> None:
-        groups = of_similar_length(questions)
-        flat = (question for group in groups for question in group)
-        places = {question: index for index, question in enumerate(flat)}
-        self._parts = [Suffix(model, layer, batched(model, group)) for group in groups]
-        order = [places[question] for question in questions]
-        self._order = torch.tensor(order, dtype=torch.long, device=model.device)
-
-    def log_p(self) -> Tensor:
-        """Log-probabilities in the order of the questions, (questions, vocabulary)."""
-        return torch.cat([part.log_p() for part in self._parts])[self._order]
 
 
 def hinge_loss(leads: Tensor, settings: Settings) -> Tensor:

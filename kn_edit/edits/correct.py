@@ -38,18 +38,17 @@ from torch import Tensor
 from kn_edit.edits.calibrate import Outcome, Tick, divergence
 from kn_edit.edits.keys import Keys
 from kn_edit.edits.settings import CorrectionSettings
-from kn_edit.edits.suffix import LowRankShift, shifted
+from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.predict import log_p as answers_of
-from kn_edit.models.questions import Question, batched, grouped_by_length
-from kn_edit.models.trace import trace
+from kn_edit.models.questions import Question
+from kn_edit.models.usage import Ids
 from kn_edit.seeds import USUAL, generator
 
 SCALES = (0.9, 0.8, 0.7, 0.6)  # of what is written, tried at the end
 TOLERANCE = 0.05  # of log-probability, by which rewordings may fall short more for it
 SETTLED = 0.75  # of the margin: from there on, what is kept counts more
-MOST_ROWS = 32  # texts that run side by side
 QuestionGroup = tuple[Question, ...]  # about one text
 
 
@@ -70,6 +69,12 @@ class Lesson:
     def preserved(self) -> list[QuestionGroup]:
         """All questions whose predictions must stay."""
         return [*self.other_subjects, *self.same_subject, *self.text]
+
+    @property
+    def texts(self) -> list[Ids]:
+        """The texts of all questions."""
+        groups = [*self.prompts, *self.rewordings, *self.preserved]
+        return [question.ids for group in groups for question in group]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,9 @@ class _Solver:
         self._draw = generator(seed, "steps of the solver")
         self._noise = torch.cat([keys.noise for keys in lesson.keys])[:, None]  # (r, 1)
         self._before = _Before(model, lesson.preserved)
+        lowest = min(keys.layer for keys in lesson.keys)
+        with shifted(model, lesson.mark):  # of layers below
+            self._suffix = Suffix(model, lowest, lesson.texts)
 
     def solved(self, tick: Tick) -> Factors:
         settings = self._settings
@@ -153,7 +161,7 @@ class _Solver:
         text = self._sample(lesson.text, settings.text)
         changing = [*lesson.prompts, *rewordings]
         with shifted(self._model, self._shifts(d)):
-            rows = _log_p(self._model, [*changing, *other_subjects, *same_subject, *text])
+            rows = self._log_p([*changing, *other_subjects, *same_subject, *text])
         counts = [
             sum(map(len, groups)) for groups in (changing, other_subjects, same_subject, text)
         ]
@@ -192,7 +200,7 @@ class _Solver:
 
         def shortfalls(scale: float) -> Tensor:
             with torch.no_grad(), shifted(self._model, self._shifts(scale * d)):
-                leads = _leads(_log_p(self._model, changing), changing)
+                leads = _leads(self._log_p(changing), changing)
             shortfall = (self._settings.margin / 2 - leads).relu()
             return torch.stack(
                 (shortfall[:prompt_questions].sum(), shortfall.sum() / len(changing))
@@ -206,8 +214,8 @@ class _Solver:
         """The factors where keys write d, judged by all prompts."""
         lesson, settings = self._lesson, self._settings
         with torch.no_grad(), shifted(self._model, self._shifts(d)):
-            rows = _log_p(self._model, lesson.prompts)
-            kl = self._before.divergence(lesson.preserved, _log_p(self._model, lesson.preserved))
+            rows = self._log_p(lesson.prompts)
+            kl = self._before.divergence(lesson.preserved, self._log_p(lesson.preserved))
         margin = float(_leads(rows, lesson.prompts).min())
         return Factors(
             by_layer={
@@ -231,6 +239,10 @@ class _Solver:
         }
         return {**self._lesson.mark, **solved}
 
+    def _log_p(self, groups: Sequence[QuestionGroup]) -> Tensor:
+        """Log-probabilities at each question, (questions, vocabulary), with what is shifted."""
+        return self._suffix.log_p([question for group in groups for question in group])
+
     def _off_target_effect(self, d: Tensor) -> Tensor:
         return (self._noise * d).square().sum()
 
@@ -242,7 +254,8 @@ class _Before:
     """What a model predicts before anything is shifted."""
 
     def __init__(self, model: Model, groups: Sequence[QuestionGroup]) -> None:
-        questions = dict.fromkeys(question for group in groups for question in group)
+        ordered = sorted(groups, key=_length)  # those of similar length run together
+        questions = dict.fromkeys(question for group in ordered for question in group)
         rows = answers_of(model, list(questions))
         self._rows = dict(zip(questions, rows, strict=True))
 
@@ -260,32 +273,13 @@ def _leads(log_p: Tensor, groups: Sequence[QuestionGroup]) -> Tensor:
     return lead(log_p, torch.tensor(tokens, device=log_p.device))
 
 
+def _length(group: QuestionGroup) -> int:
+    return max(len(question.ids) for question in group)
+
+
 def _slower(share: float) -> float:
     """Factor of the rate at this share of the steps: 1 at first, then down to a fifth.
 
     1 again in the extra ones.
     """
     return 1.0 if share < 0.6 or share >= 1 else max(0.2, 1 - (share - 0.6) / 0.4)
-
-
-def _log_p(model: Model, groups: Sequence[QuestionGroup]) -> Tensor:
-    """Log-probabilities at each question, (questions, vocabulary), with a graph if there is one.
-
-    Texts of similar length run together: a chat's frame is four times as long as a prompt.
-    """
-    parts = [torch.empty(0, model.n_tokens, device=model.device)] if not groups else []
-    order: list[Question] = []
-    for batch_groups in grouped_by_length(groups, _length, most=MOST_ROWS):
-        batch_questions = [question for group in batch_groups for question in group]
-        batch = batched(model, batch_questions)
-        run = trace(model, batch.ids, mask=batch.mask)
-        assert run.output is not None
-        parts.append(model.logits(batch.at_answer(run.output)).float().log_softmax(-1))
-        order += batch_questions
-    row_of = {question: row for row, question in enumerate(order)}
-    rows = [row_of[question] for group in groups for question in group]
-    return torch.cat(parts)[rows]
-
-
-def _length(group: QuestionGroup) -> int:
-    return max(len(question.ids) for question in group)

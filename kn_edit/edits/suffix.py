@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,9 +11,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Batch
-from kn_edit.models.trace import run_from, trace
+from kn_edit.models.questions import Question, batched, distinct_rows
+from kn_edit.models.trace import LayerCall, run_layer, trace
+from kn_edit.models.usage import Ids
+
+MOST_ROWS = 32  # texts that run side by side
+GROUP_COST = 30  # of one more group, in tokens: weights are read anew, layers are called
+STEP = 4  # texts are padded to a multiple of so many tokens
 
 
 class Addition(Protocol):
@@ -67,17 +74,132 @@ def _adding(shift: Addition) -> Any:
     return hook
 
 
+@dataclass(frozen=True, eq=False)
+class TextGroup:
+    """Texts side by side, padded on the right, at the input of a layer."""
+
+    texts: list[Ids]
+    hidden: Tensor  # (texts, tokens, d_model)
+    calls: Mapping[int, LayerCall]  # of the layers from there on
+
+    def run(self, model: Model, stop_at: int | None = None) -> Tensor:
+        """Run the layers to the output of the last one, (texts, tokens, d_model).
+
+        stop_at: leave before this layer
+        """
+        hidden = self.hidden
+        for layer, call in sorted(self.calls.items()):
+            if layer == stop_at:
+                break
+            hidden = run_layer(model, layer, hidden, call)
+        return hidden
+
+
 class Suffix:
-    """One batch from the input of a layer on; what lies below ran once."""
+    """Texts from the input of a layer on; what lies below that layer ran once."""
 
-    def __init__(self, model: Model, layer: int, batch: Batch) -> None:
-        self._model, self._layer, self._batch = model, layer, batch
-        with torch.no_grad():
-            run = trace(model, batch.ids, mask=batch.mask)
-        self._hidden = run.inputs[layer]
-        self._calls = {index: call for index, call in run.calls.items() if index >= layer}
+    def __init__(self, model: Model, layer: int, texts: Iterable[Ids]) -> None:
+        self._model, self._layer = model, layer
+        self._hidden: dict[Ids, Tensor] = {}  # of each text, (tokens, d_model)
+        self._calls: dict[
+            int, Mapping[int, LayerCall]
+        ] = {}  # by length
+        known = list(dict.fromkeys(texts))
+        longest, rows = distinct_rows(known, within=model.causal)
+        for group in packed(longest, padded=model.causal):
+            batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in group])
+            with torch.no_grad():
+                inputs = trace(model, batch.ids, mask=batch.mask, stop_at=layer).inputs[layer]
+            for ids, row in zip(group, batch.rows.tolist(), strict=True):
+                self._hidden[ids] = inputs[row, : len(ids)].clone()
+        for ids, row in zip(known, rows, strict=True):
+            self._hidden[ids] = self._hidden[longest[row]][: len(ids)]
 
-    def log_p(self) -> Tensor:
-        """Log-probabilities at every row's answer position, float32, (batch, vocabulary)."""
-        hidden = run_from(self._model, self._layer, self._hidden, self._calls)
-        return self._model.logits(self._batch.at_answer(hidden)).float().log_softmax(-1)
+    def groups(self, texts: Iterable[Ids]) -> Iterator[TextGroup]:
+        """Put texts side by side, so that little is padded; the shorter ones first."""
+        for group in packed(texts, padded=self._model.causal):
+            length = self._padded_length(len(group[-1]))
+            hidden = self._hidden[group[-1]].new_zeros(len(group), length, self._model.d_model)
+            for row, ids in enumerate(group):
+                hidden[row, : len(ids)] = self._hidden[ids]
+            yield TextGroup(texts=group, hidden=hidden, calls=self._calls_of(group[-1], length))
+
+    def log_p(self, questions: Sequence[Question]) -> Tensor:
+        """Log-probabilities at each question, float32, (questions, vocabulary).
+
+        The questions are about texts of the suffix, or beginnings of them in a causal LM.
+        """
+        model = self._model
+        asked: dict[Ids, list[int]] = {}
+        texts, rows = distinct_rows([question.ids for question in questions], within=model.causal)
+        for index, row in enumerate(rows):
+            asked.setdefault(texts[row], []).append(index)
+        parts = [] if questions else [torch.empty(0, model.n_tokens, device=model.device)]
+        order: list[int] = []
+        for group in self.groups(asked):
+            pairs = [(row, index) for row, ids in enumerate(group.texts) for index in asked[ids]]
+            positions = [questions[index].position for _, index in pairs]
+            hidden = group.run(model)[[row for row, _ in pairs], positions]
+            parts.append(model.logits(hidden).float().log_softmax(-1))
+            order += [index for _, index in pairs]
+        places = torch.tensor(order, dtype=torch.long).argsort()
+        return torch.cat(parts)[places.to(model.device)]
+
+    def coefficients(
+        self, texts: Iterable[Ids], layers: Sequence[int]
+    ) -> Iterator[tuple[Ids, dict[int, Tensor]]]:
+        """Each text once with its coefficients, float32, (tokens, d_ff), of each layer.
+
+        Shorter texts first. No layer above these is run.
+        """
+        for group in self.groups(texts):
+            with torch.no_grad(), captured(self._model) as by_layer:
+                group.run(self._model, stop_at=max(layers) + 1)
+            shape = (*group.hidden.shape[:2], -1)
+            rows = {layer: by_layer[layer].view(shape).float() for layer in layers}
+            for row, ids in enumerate(group.texts):
+                yield ids, {layer: rows[layer][row, : len(ids)] for layer in layers}
+
+    def _padded_length(self, length: int) -> int:
+        """The length that texts are padded to, so that there are few lengths to make calls of."""
+        if not self._model.causal:
+            return length  # padding would be seen
+        most = self._model.max_length or math.inf
+        return int(min(-(-length // STEP) * STEP, max(most, length)))
+
+    def _calls_of(self, text: Ids, length: int) -> Mapping[int, LayerCall]:
+        """How the layers are called with texts of a length, for as many of them as wished."""
+        if length not in self._calls:
+            ids = (*text, *text[:1] * (length - len(text)))
+            with torch.no_grad():
+                calls = trace(self._model, torch.tensor([ids], device=self._model.device)).calls
+            self._calls[length] = {
+                layer: call for layer, call in calls.items() if layer >= self._layer
+            }
+        return self._calls[length]
+
+
+def packed(texts: Iterable[Ids], *, padded: bool) -> list[list[Ids]]:
+    """Put texts into groups that run side by side at the least cost, the shorter ones first.
+
+    The cost of a group is what its texts have in tokens when padded, and GROUP_COST. Repeats are
+    left out. padded: False where only texts of one length may stand in a group
+    """
+    ordered = sorted(dict.fromkeys(texts), key=len)
+    costs, starts = [0.0], [0]
+    for end in range(1, len(ordered) + 1):
+        length = len(ordered[end - 1])
+        options = [
+            (costs[start] + (end - start) * length + GROUP_COST, start)
+            for start in range(max(0, end - MOST_ROWS), end)
+            if padded or len(ordered[start]) == length
+        ]
+        cost, start = min(options)
+        costs.append(cost)
+        starts.append(start)
+    groups: list[list[Ids]] = []
+    end = len(ordered)
+    while end:
+        groups.append(ordered[starts[end] : end])
+        end = starts[end]
+    return groups[::-1]

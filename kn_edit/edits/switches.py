@@ -18,12 +18,10 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.keys import Keys
-from kn_edit.edits.suffix import LowRankShift, shifted
+from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
 from kn_edit.models.coefficients import preactivations
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Batch, Question, batched
-from kn_edit.models.trace import trace
-from kn_edit.models.usage import Ids, coefficients_in
+from kn_edit.models.usage import Ids
 from kn_edit.neuron import NeuronId
 from kn_edit.seeds import USUAL, generator
 
@@ -72,41 +70,120 @@ def switch_of(
     seed: of the random marks by which neurons are compared
     """
     with torch.inference_mode(False):
-        # Up to the places: what a causal LM reads behind one changes nothing there.
-        batch = batched(model, [Question(ids[: place + 1], place, 0) for ids, place in contexts])
+        search = _Search.of(model, keys, layer, contexts, elsewhere)
         switches = []
-        for index in _nearest(model, keys, layer, batch, elsewhere, seed=seed):
-            shifts = _shifts(keys, _mark(model, keys, layer, index, batch))
-            leak = _leak(model, NeuronId(layer, index), shifts, batch, elsewhere)
+        for index in search.nearest(seed):
+            shifts = search.shifts(search.mark(index))
+            leak = search.leak(index, shifts)
             switches.append(Switch(NeuronId(layer, index), shifts, leak))
         return min(switches, key=lambda switch: switch.leak * switch.length)
 
 
-def _nearest(
-    model: Model,
-    keys: Sequence[Keys],
-    layer: int,
-    contexts: Batch,
-    elsewhere: Sequence[Ids],
-    *,
-    seed: int,
-) -> list[int]:
-    """The neurons that a short mark turns on, among the half of a layer that fires least elsewhere.
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Where a switch of a layer is looked for. What lies below the keys ran once."""
 
-    A neuron's slope is probed by random marks: the mean square of what they move it by.
-    """
-    usage = coefficients_in(model, elsewhere, [layer])[layer].square().mean(0)  # (d_ff,)
-    rest = _preactivations(model, layer, contexts, {})  # (1 or 2, d_ff)
-    draw = generator(seed, "random marks")
-    squared_slopes = torch.zeros_like(rest)
-    for _ in range(PROBES):
-        probe = PROBED * torch.tensor([draw.gauss() for _ in range(model.d_model)]).to(rest)
-        moved = _preactivations(model, layer, contexts, _shifts(keys, probe)) - rest
-        squared_slopes += (moved / PROBED).square() / PROBES
-    tiny = torch.finfo(rest.dtype).tiny
-    squared_lengths = ((_aims(rest) - rest).square() / squared_slopes.clamp_min(tiny)).sum(0)
-    squared_lengths[usage > usage.median()] = math.inf
-    return squared_lengths.topk(min(CANDIDATES, len(usage)), largest=False).indices.tolist()
+    model: Model
+    keys: Sequence[Keys]
+    layer: int
+    contexts: Sequence[Ids]  # each up to where the subject is named
+    elsewhere: Sequence[Ids]
+    suffix: Suffix
+
+    @classmethod
+    def of(
+        cls,
+        model: Model,
+        keys: Sequence[Keys],
+        layer: int,
+        contexts: Sequence[Place],
+        elsewhere: Sequence[Ids],
+    ) -> _Search:
+        # Up to the places: what a causal LM reads behind one changes nothing there.
+        texts = [ids[: place + 1] for ids, place in contexts]
+        lowest = min(layer_keys.layer for layer_keys in keys)
+        return cls(
+            model=model,
+            keys=keys,
+            layer=layer,
+            contexts=texts,
+            elsewhere=elsewhere,
+            suffix=Suffix(model, lowest, [*texts, *elsewhere]),
+        )
+
+    def nearest(self, seed: int) -> list[int]:
+        """The neurons that a short mark turns on, among the half that fires least elsewhere.
+
+        A neuron's slope is probed by random marks: the mean square of what they move it by.
+        """
+        usage = self._coefficients_elsewhere().square().mean(0)  # (d_ff,)
+        rest = self._preactivations({})  # (1 or 2, d_ff)
+        draw = generator(seed, "random marks")
+        squared_slopes = torch.zeros_like(rest)
+        for _ in range(PROBES):
+            direction = torch.tensor([draw.gauss() for _ in range(self.model.d_model)])
+            moved = self._preactivations(self.shifts(PROBED * direction.to(rest))) - rest
+            squared_slopes += (moved / PROBED).square() / PROBES
+        tiny = torch.finfo(rest.dtype).tiny
+        squared_lengths = ((_aims(rest) - rest).square() / squared_slopes.clamp_min(tiny)).sum(0)
+        squared_lengths[usage > usage.median()] = math.inf
+        return squared_lengths.topk(min(CANDIDATES, len(usage)), largest=False).indices.tolist()
+
+    def mark(self, index: int) -> Tensor:
+        """The shortest direction that takes a neuron to where it fires, (d_model,).
+
+        By Newton's steps of least norm, from the mean pre-activations over contexts.
+        """
+        mark = torch.zeros(self.model.d_model, device=self.model.device)
+        aims: Tensor | None = None
+        for _ in range(ROUNDS):
+            mark.requires_grad_()
+            with torch.enable_grad():
+                values = self._preactivations(self.shifts(mark))[:, index]
+                slopes = torch.stack(
+                    [torch.autograd.grad(value, mark, retain_graph=True)[0] for value in values]
+                ).double()  # (1 or 2, d_model)
+            reached = values.detach().double()
+            aims = _aims(reached) if aims is None else aims
+            gram = slopes @ slopes.T
+            gram.diagonal().add_(1e-6 * gram.diagonal().mean().clamp_min(1e-12))
+            mark = mark.detach() + (slopes.T @ torch.linalg.solve(gram, aims - reached)).to(mark)
+        return mark
+
+    def leak(self, index: int, shifts: Mapping[int, LowRankShift]) -> float:
+        """A neuron's coefficient elsewhere, the root of its mean square, in units of what it is
+        where the subject is named."""
+        with shifted(self.model, shifts):
+            rest = self._coefficients_elsewhere()[:, index]
+            by_text = self.suffix.coefficients(self.contexts, [self.layer])
+            at_subject = {ids: rows[self.layer][-1, index] for ids, rows in by_text}
+        fired = torch.stack([at_subject[ids] for ids in self.contexts]).mean().abs()
+        return float(rest.square().mean().sqrt() / fired.clamp_min(torch.finfo(fired.dtype).tiny))
+
+    def shifts(self, mark: Tensor) -> dict[int, LowRankShift]:
+        """What the keys' layers write, each its part of the mark."""
+        return {
+            layer_keys.layer: LowRankShift(layer_keys.u[:1], mark[None] / len(self.keys))
+            for layer_keys in self.keys
+        }
+
+    def _coefficients_elsewhere(self) -> Tensor:
+        by_text = self.suffix.coefficients(self.elsewhere, [self.layer])
+        return torch.cat([rows[self.layer] for _, rows in by_text])  # (places, d_ff)
+
+    def _preactivations(self, shifts: Mapping[int, LowRankShift]) -> Tensor:
+        """The pre-activations of the layer where the subject is named, means, (1 or 2, d_ff)."""
+        by_text: dict[Ids, Tensor] = {}
+        with shifted(self.model, shifts):
+            for group in self.suffix.groups(self.contexts):
+                with preactivations(self.model, self.layer) as factors:
+                    group.run(self.model, stop_at=self.layer + 1)
+                rows = torch.arange(len(group.texts))
+                last = torch.tensor([len(ids) - 1 for ids in group.texts])
+                shape = (*group.hidden.shape[:2], -1)
+                values = torch.stack([factor.reshape(shape)[rows, last] for factor in factors], 1)
+                by_text.update(zip(group.texts, values.float(), strict=True))
+        return torch.stack([by_text[ids] for ids in self.contexts]).mean(0)
 
 
 def _aims(values: Tensor) -> Tensor:
@@ -117,59 +194,3 @@ def _aims(values: Tensor) -> Tensor:
     aims = FIRED * torch.where(values < 0, -1.0, 1.0)
     aims[0] = FIRED
     return aims
-
-
-def _mark(model: Model, keys: Sequence[Keys], layer: int, index: int, contexts: Batch) -> Tensor:
-    """The shortest direction that takes a neuron to where it fires, (d_model,).
-
-    By Newton's steps of least norm, from the mean pre-activations over contexts.
-    """
-    mark = torch.zeros(model.d_model, device=model.device)
-    aims: Tensor | None = None
-    for _ in range(ROUNDS):
-        mark.requires_grad_()
-        with torch.enable_grad():
-            values = _preactivations(model, layer, contexts, _shifts(keys, mark))[:, index]
-            slopes = torch.stack(
-                [torch.autograd.grad(value, mark, retain_graph=True)[0] for value in values]
-            ).double()  # (1 or 2, d_model)
-        reached = values.detach().double()
-        aims = _aims(reached) if aims is None else aims
-        gram = slopes @ slopes.T
-        gram.diagonal().add_(1e-6 * gram.diagonal().mean().clamp_min(1e-12))
-        mark = mark.detach() + (slopes.T @ torch.linalg.solve(gram, aims - reached)).to(mark)
-    return mark
-
-
-def _leak(
-    model: Model,
-    neuron: NeuronId,
-    shifts: Mapping[int, LowRankShift],
-    contexts: Batch,
-    elsewhere: Sequence[Ids],
-) -> float:
-    layer, index = neuron.layer, neuron.index
-    with torch.no_grad(), shifted(model, shifts):
-        run = trace(model, contexts.ids, mask=contexts.mask, stop_at=layer + 1)
-        rest = coefficients_in(model, elsewhere, [layer])[layer][:, index]
-    fired = run.coefficients[layer][contexts.rows, contexts.positions, index].float().mean().abs()
-    return float(rest.square().mean().sqrt() / fired.clamp_min(torch.finfo(fired.dtype).tiny))
-
-
-def _shifts(keys: Sequence[Keys], mark: Tensor) -> dict[int, LowRankShift]:
-    """What the keys' layers write, each its part of the mark."""
-    return {
-        layer_keys.layer: LowRankShift(layer_keys.u[:1], mark[None] / len(keys))
-        for layer_keys in keys
-    }
-
-
-def _preactivations(
-    model: Model, layer: int, contexts: Batch, shifts: Mapping[int, LowRankShift]
-) -> Tensor:
-    """The pre-activations of a layer at places, their means, (1 or 2, d_ff)."""
-    with shifted(model, shifts), preactivations(model, layer) as factors:
-        trace(model, contexts.ids, mask=contexts.mask, stop_at=layer + 1)
-    shaped = (factor.reshape(*contexts.ids.shape, -1) for factor in factors)
-    rows, positions = contexts.rows, contexts.positions
-    return torch.stack([factor[rows, positions].float().mean(0) for factor in shaped])

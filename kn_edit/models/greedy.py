@@ -92,14 +92,14 @@ def answers(
     Raises NotFinite; finite: False marks what is NaN instead.
     """
     if model.causal:
-        paths = _paths(model, questions, counts)
+        paths = likeliest_paths(model, questions, counts)
     else:
         firsts = greedy(model, questions, counts, finite=finite)
         paths = [tuple(text.tokens) for text in firsts]
     return answers_along(model, questions, paths, finite=finite)
 
 
-def _paths(
+def likeliest_paths(
     model: Model, questions: Sequence[Question], counts: Sequence[int]
 ) -> list[tuple[int, ...]]:
     """What a causal LM says to prompts, those of one length together and each token run once.

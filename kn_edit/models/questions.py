@@ -235,7 +235,7 @@ def batched(model: Model, questions: Sequence[Question], *, separate_rows: bool 
     separate_rows: give such a text a row all the same, for callers who change something at an
     answer's place, which the rest of a longer text would see
     """
-    texts, rows = _rows(
+    texts, rows = distinct_rows(
         [question.ids for question in questions], within=model.causal and not separate_rows
     )
     longest = max(map(len, texts))
@@ -256,7 +256,7 @@ def batched(model: Model, questions: Sequence[Question], *, separate_rows: bool 
     )
 
 
-def _rows(
+def distinct_rows(
     texts: Sequence[tuple[int, ...]], *, within: bool
 ) -> tuple[list[tuple[int, ...]], list[int]]:
     """Texts without repeats, and the row of each text.
