@@ -101,9 +101,7 @@ class Suffix:
     def __init__(self, model: Model, layer: int, texts: Iterable[Ids]) -> None:
         self._model, self._layer = model, layer
         self._hidden: dict[Ids, Tensor] = {}  # of each text, (tokens, d_model)
-        self._calls: dict[
-            int, Mapping[int, LayerCall]
-        ] = {}  # by length
+        self._calls: dict[int, Mapping[int, LayerCall]] = {}  # by length
         known = list(dict.fromkeys(texts))
         longest, rows = distinct_rows(known, within=model.causal)
         for group in packed(longest, padded=model.causal):
