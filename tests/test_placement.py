@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import torch
 from pretend_gpu import gpu  # noqa: F401  (a fixture)
+from tiny_models import tiny_folder
 from workspaces import QUICK, about, known_by, new_workspace, plainly_loaded, quick
 
+from kn_edit.cli.run import run
 from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.errors import BadSetting, BadSettingsFile, DeviceMissing
 from kn_edit.models.placement import Placement
@@ -110,6 +112,40 @@ def test_kn_edit_toml_sets_both_and_a_call_overrules_it(tmp_path):
         assert workspace.engine.placement == Placement("cpu", "bfloat16")
     with Workspace.open(tmp_path / "work", dtype="float32") as workspace:
         assert workspace.engine.placement == Placement("cpu", "float32")
+
+
+def test_init_keeps_both_for_the_calls_that_follow(tmp_path):
+    model, place = tiny_folder("llama", tmp_path / "model"), tmp_path / "work"
+    place.mkdir()
+    settings = place / "kn-edit.toml"
+    settings.write_text("[gate]\nefficacy = 0.5  # agreed\n", encoding="utf-8")
+    Workspace.init(model, place, device="cpu", dtype="bfloat16").close()
+    assert settings.read_text() == (
+        '[gate]\nefficacy = 0.5  # agreed\n\n[model]\ndevice = "cpu"\ndtype = "bfloat16"\n'
+    )
+    with Workspace.open(place) as workspace:
+        assert workspace.engine.placement == Placement("cpu", "bfloat16")
+        assert workspace.gate.efficacy == 0.5
+    Workspace.init(model, place, dtype="bfloat16").close()  # as it is
+    with pytest.raises(BadSettingsFile, match="says otherwise"):
+        Workspace.init(model, place, dtype="float32")
+    assert "float32" not in settings.read_text()
+
+
+def test_init_without_either_writes_no_settings_and_a_wrong_one_makes_no_workspace(tmp_path):
+    model = tiny_folder("llama", tmp_path / "model")
+    Workspace.init(model, tmp_path / "plain").close()
+    assert not (tmp_path / "plain" / "kn-edit.toml").exists()
+    with pytest.raises(BadSetting, match="cuda:N"):
+        Workspace.init(model, tmp_path / "wrong", device="gpu")
+    assert not (tmp_path / "wrong" / ".kn-edit").exists()
+
+
+def test_init_at_the_command_line_keeps_both(tmp_path):
+    model = tiny_folder("llama", tmp_path / "model")
+    asked = ["init", str(model), "--workspace", str(tmp_path), "--dtype", "float16"]
+    assert run([*asked, "--device", "cpu"]) == 0
+    assert "float16" in (tmp_path / "kn-edit.toml").read_text()
 
 
 @pytest.mark.parametrize("line", ['device = "gpu"', 'dtype = "int8"', "device = 0", "gpus = 1"])

@@ -13,7 +13,7 @@ import click
 from kn_edit.canonical import short
 from kn_edit.cli.form_options import FormName, check_max_rank, follow_links_option, max_rank_option
 from kn_edit.cli.opening import folder_named, pass_workspace, workspace_option
-from kn_edit.cli.options import finite, output_options, version_option
+from kn_edit.cli.options import finite, model_defaults, output_options, version_option
 from kn_edit.cli.output import Output
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
@@ -30,9 +30,16 @@ MOST_DAYS = 365_000  # a thousand years; a time span has an end
 
 @click.command()
 @click.argument("model")
+@model_defaults
 @output_options
 @workspace_option
-def init(model: str, output: Output, workspace_folder: Path | None) -> None:
+def init(
+    model: str,
+    output: Output,
+    workspace_folder: Path | None,
+    device: str | None,
+    dtype: str | None,
+) -> None:
     """Start a workspace on a Hub model, a folder or a demo.
 
     Makes .kn-edit/ here, or in --workspace DIR. A Hub id is pinned to its commit. `demo` is a small
@@ -46,10 +53,14 @@ def init(model: str, output: Output, workspace_folder: Path | None) -> None:
       kn-edit init demo-bert
       kn-edit init HuggingFaceTB/SmolLM2-135M
       kn-edit init ./my-checkpoint --workspace edits
+      kn-edit init meta-llama/Llama-3.1-8B --device cuda --dtype bfloat16
     """
-    with _making(folder_named(workspace_folder)):
+    folder = folder_named(workspace_folder)
+    with _making(folder):
         try:
-            workspace = Workspace.init(model, folder_named(workspace_folder), progress=output.meter)
+            workspace = Workspace.init(
+                model, folder, progress=output.meter, device=device, dtype=dtype
+            )
         finally:
             output.meter.stop()
         with workspace:

@@ -148,23 +148,35 @@ output_options = grouped(
 )
 
 
+def _placement_options(device: str, dtype: str) -> tuple[Option, Option]:
+    """The options --dtype and --device, in the order in which they are put on. Their help."""
+    formats = click.Choice(["auto", "float32", "bfloat16", "float16"])
+    return (
+        click.option("--dtype", type=formats, help=dtype),
+        click.option("--device", metavar="D", help=device),
+    )
+
+
 def model_options(function: F) -> F:
     """The options of a command that runs the model; `pass_workspace` takes them."""
-    for option in (
-        click.option(
-            "--dtype",
-            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-            help="Its number format; auto is that of the checkpoint, to which edits are rounded "
-            "in any case.",
-        ),
-        click.option(
-            "--device",
-            metavar="D",
-            help="Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
-            "kn-edit.toml sets both for a workspace.",
-        ),
+    for option in _placement_options(
+        "Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
+        "kn-edit.toml sets both for a workspace.",
+        "Its number format; auto is that of the checkpoint, to which edits are rounded in any "
+        "case.",
     ):
-        function = option(function)
+        function = option(function)  # type: ignore[assignment]
+    return function
+
+
+def model_defaults(function: F) -> F:
+    """The same options where they are kept for the commands that follow."""
+    for option in _placement_options(
+        "Where the model of this workspace is to run: auto, cpu, cuda, cuda:1, mps. Both are kept "
+        "in kn-edit.toml.",
+        "In which number format; auto is that of the checkpoint.",
+    ):
+        function = option(function)  # type: ignore[assignment]
     return function
 
 

@@ -17,7 +17,6 @@ from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
 from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
-from kn_edit.models.placement import Placement
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.calls import Calls
@@ -30,7 +29,13 @@ from kn_edit.workspace.folder import (
     nearest_or_here,
     new_workspace_folder,
 )
-from kn_edit.workspace.settings import gate_of, placement_of
+from kn_edit.workspace.settings import (
+    gate_of,
+    keep_placement,
+    placement_named,
+    placement_of,
+    require_placement,
+)
 
 if TYPE_CHECKING:
     from kn_edit.engine import engine as live
@@ -69,9 +74,7 @@ class OpenWorkspace:
         device: str | None = None,
         dtype: str | None = None,
     ) -> None:
-        named = {"device": device, "dtype": dtype}
-        self._placed = {name: value for name, value in named.items() if value is not None}
-        Placement(**self._placed)  # whoever named something wrong hears of it now
+        self._placed = placement_named(device, dtype)
         self.folder = folder
         self.ledger = ledger
         self.closed = False
@@ -93,13 +96,16 @@ class OpenWorkspace:
 
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
-        device, dtype: of the live model, as of `open`
-        Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, and what finding the
-        model raises.
+        device, dtype: of the live model, as of `open`; kept in kn-edit.toml for later calls
+        Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, BadSetting,
+        BadSettingsFile, and what finding the model raises.
         """
         folder = new_workspace_folder(chosen_folder(folder) or current_folder())
+        named = placement_named(device, dtype)
+        require_placement(folder, named)
         with undisturbed():
             ledger = starting.start(model, folder / LEDGER, clock, progress)
+        keep_placement(folder, named)
         return cls(folder, ledger, progress, device=device, dtype=dtype)
 
     @classmethod

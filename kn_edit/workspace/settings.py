@@ -1,6 +1,8 @@
 """What holds for a workspace unless a call says otherwise: `kn-edit.toml` in its folder.
 
-People write it by hand, and may keep it in version control beside the workspace:
+People write it by hand (`init` writes the table [model] where it is told a device or a number
+format), and may keep it in version
+control beside the workspace:
 
     [model]
     device = "cuda:1"
@@ -14,12 +16,13 @@ People write it by hand, and may keep it in version control beside the workspace
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kn_edit.errors import BadSetting, BadSettingsFile
+from kn_edit.atomic import write_atomically
+from kn_edit.errors import BadSetting, BadSettingsFile, reason_of
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.placement import Placement
 from kn_edit.safetext import escaped, shortened
@@ -47,6 +50,41 @@ def placement_of(folder: Path) -> Placement:
     folder: of the workspace. Raises BadSettingsFile.
     """
     return _of_table(folder / SETTINGS, "model", Placement)
+
+
+def placement_named(device: str | None, dtype: str | None) -> dict[str, str]:
+    """The settings of a placement that a call names. Raises BadSetting for names that are none."""
+    named = {"device": device, "dtype": dtype}
+    settings = {name: value for name, value in named.items() if value is not None}
+    Placement(**settings)
+    return settings
+
+
+def require_placement(folder: Path, named: Mapping[str, str]) -> None:
+    """Refuse defaults of the model that differ from those which the file names already.
+
+    folder: of the workspace; named: settings of the table [model]. Raises BadSettingsFile.
+    """
+    path = folder / SETTINGS
+    kept = _table(path).get("model", {}) if named else {}
+    if kept and any(kept.get(name) != value for name, value in named.items()):
+        raise BadSettingsFile(path, "its [model] says otherwise already")
+
+
+def keep_placement(folder: Path, named: Mapping[str, str]) -> None:
+    """Write defaults of the model into the settings of a workspace, below what stands there.
+
+    folder: of the workspace; named: settings of the table [model]. Raises BadSettingsFile.
+    """
+    path = folder / SETTINGS
+    if not named or "model" in _table(path):
+        return
+    text = read_bounded(path, MOST_BYTES).decode("utf-8").rstrip("\n") if path.exists() else ""
+    lines = ["[model]", *(f'{name} = "{value}"' for name, value in named.items())]
+    try:
+        write_atomically(path, "\n".join([text, "", *lines, ""] if text else [*lines, ""]))
+    except OSError as error:
+        raise BadSettingsFile(path, reason_of(error)) from error
 
 
 def _of_table(path: Path, name: str, make: type[S]) -> S:
