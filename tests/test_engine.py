@@ -10,7 +10,7 @@ from workspaces import QUICK, about, new_workspace
 
 from kn_edit.editing.locating import Locator, Search
 from kn_edit.engine.engine import Engine
-from kn_edit.engine.scores import CachedScorer, LocalScorer, ScoreStore
+from kn_edit.engine.scores import CachedScorer, LocalScorer, Scorer, ScoreStore
 from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import VersionLeft
 from kn_edit.models.questions import Chain, ask
@@ -22,6 +22,13 @@ from kn_edit.workspace import Workspace
 def chains(live: ModelVersion) -> list[Chain]:
     case = about("France")
     return [ask(live.model, prompt) for prompt in case.relation.prompts(case.fact)]
+
+
+def scores_of(scorer: Scorer, asked: Sequence[Chain], method: str, m: int) -> list[PromptScores]:
+    """The scores of prompts in their order."""
+    scores = dict(scorer.scores(asked, method, m))
+    assert sorted(scores) == list(range(len(asked)))
+    return [scores[place] for place in range(len(asked))]
 
 
 def remote(workspace: Workspace, scorer: CountingScorer) -> Engine:
@@ -42,10 +49,12 @@ class CountingScorer:
         self.asked: list[Chain] = []
         self.versions: list[tuple[str, ...]] = []
 
-    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
-        for chain, scores in zip(chains, self._local.scores(chains, method, m), strict=True):
-            self.asked.append(chain)
-            yield scores
+    def scores(
+        self, chains: Sequence[Chain], method: str, m: int
+    ) -> Iterator[tuple[int, PromptScores]]:
+        for place, scores in self._local.scores(chains, method, m):
+            self.asked.append(chains[place])
+            yield place, scores
 
     def right(self, chains: Sequence[Chain]) -> list[bool]:
         self.asked += chains
@@ -81,12 +90,12 @@ def test_scores_are_kept_by_version_and_taken_from_there(tmp_path):
         found = []
         for deltas in ([], [edit.draft.delta], []):
             with workspace.engine.at(deltas) as live:
-                found.append(list(live.scorer.scores(chains(live), "activation", 20)))
+                found.append(scores_of(live.scorer, chains(live), "activation", 20))
         assert found[0] == found[2] != found[1]
         with workspace.engine.at([]) as live:  # as if it were computed, so from the cache
             live.model.downs[0].weight.data.zero_()
-            assert list(live.scorer.scores(chains(live), "activation", 20)) == found[0]
-            other = list(live.scorer.scores(chains(live), "riemann", 3))
+            assert scores_of(live.scorer, chains(live), "activation", 20) == found[0]
+            other = scores_of(live.scorer, chains(live), "riemann", 3)
         assert other != found[0]
 
 
@@ -96,17 +105,31 @@ def test_only_what_no_store_knows_is_asked_of_the_scorer_behind_it(tmp_path):
         behind = CountingScorer(workspace)
         store = ScoreStore(str(tmp_path), (), {}, live.model)  # of which nothing is known yet
         scorer = CachedScorer(behind, store)
-        first = list(scorer.scores(asked[1:2], "riemann", 7))
+        first = scores_of(scorer, asked[1:2], "riemann", 7)
         assert behind.asked == asked[1:2]
-        every = list(scorer.scores(asked, "riemann", 7))
+        every = scores_of(scorer, asked, "riemann", 7)
         assert [*behind.asked[1:]] == [asked[0], *asked[2:]]
         assert every[1:2] == first
-        assert every == list(LocalScorer(live.model).scores(asked, "riemann", 7))
+        assert every == scores_of(LocalScorer(live.model), asked, "riemann", 7)
         behind.asked.clear()
         right = scorer.right(asked)
         assert behind.asked == asked
         assert right == scorer.right(asked) == LocalScorer(live.model).right(asked)
         assert behind.asked == asked
+
+
+def test_prompts_that_are_done_are_kept_when_the_others_are_interrupted(tmp_path):
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        asked = chains(live)
+        store = ScoreStore(str(tmp_path), (), {}, live.model)
+        running = CachedScorer(LocalScorer(live.model), store).scores(asked, "adaptive", 20)
+        place, scores = next(running)
+        running.close()  # as Ctrl-C does
+        behind = CountingScorer(workspace)
+        again = scores_of(CachedScorer(behind, store), asked, "adaptive", 20)
+        assert again[place] == scores
+        assert asked[place] not in behind.asked
+        assert len(behind.asked) == len(asked) - 1
 
 
 def test_an_engine_takes_another_scorer_and_locates_the_same_neurons(tmp_path):

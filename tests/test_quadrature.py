@@ -2,58 +2,95 @@
 
 from __future__ import annotations
 
-import pytest
-import torch
+import math
 
-from kn_edit.neurons.quadrature import GAUSS, KRONROD, NODES, PLACES, Panel, riemann_nodes
+import pytest
+
+from kn_edit.neurons.quadrature import FEW, MANY, WEIGHTS, Grading, Panel, riemann_nodes
 
 
 def integral(weights: tuple[float, ...], degree: int, panel: Panel) -> float:
-    values = torch.tensor([[node**degree] for node in panel.nodes], dtype=torch.float64)
-    return float(panel.integral(values, weights))
+    values = [node**degree for node in panel.nodes]
+    return panel.width * sum(w * value for w, value in zip(weights, values, strict=True))
 
 
-@pytest.mark.parametrize("panel", [Panel(0, 0.0, 1.0), Panel(0, 0.25, 0.5), Panel(0, -1.0, 1.0)])
-@pytest.mark.parametrize(("weights", "exact_to"), [(KRONROD, 11), (GAUSS, 5)])
-def test_a_rule_integrates_polynomials_exactly_up_to_its_degree(panel, weights, exact_to):
-    for degree in range(exact_to + 1):
-        expected = (panel.end ** (degree + 1) - panel.start ** (degree + 1)) / (degree + 1)
-        assert integral(weights, degree, panel) == pytest.approx(expected, rel=1e-14, abs=1e-15)
+def exact(degree: int, start: float, end: float) -> float:
+    return (end ** (degree + 1) - start ** (degree + 1)) / (degree + 1)
 
 
-@pytest.mark.parametrize(("weights", "degree"), [(KRONROD, 12), (GAUSS, 6)])
-def test_a_rule_misses_the_next_degree(weights, degree):
-    assert abs(integral(weights, degree, Panel(0, -1.0, 1.0)) - 2 / (degree + 1)) > 1e-6
+@pytest.mark.parametrize(("start", "end"), [(0.0, 1.0), (0.25, 0.5), (-1.0, 1.0)])
+@pytest.mark.parametrize(
+    ("count", "integral_to", "opinion_to", "half_to"), [(FEW, 3, 1, 2), (MANY, 5, 3, 4)]
+)
+def test_a_rule_integrates_polynomials_exactly_up_to_its_degree(
+    start, end, count, integral_to, opinion_to, half_to
+):
+    panel, weights = Panel(0, start, end, count), WEIGHTS[count]
+    whole, half = (start, end), (start, (start + end) / 2)
+    for rule, degrees, stretch in [
+        (weights.integral, integral_to, whole),
+        (weights.opinion, opinion_to, whole),
+        (weights.first_half, half_to, half),
+    ]:
+        for degree in range(degrees + 1):
+            expected = exact(degree, *stretch)
+            assert integral(rule, degree, panel) == pytest.approx(expected, rel=1e-13, abs=1e-15)
 
 
-def test_the_inner_rule_uses_every_other_node_of_the_outer_one():
-    assert len(PLACES) == len(KRONROD) == len(GAUSS) == NODES == 7
-    assert [weight != 0 for weight in GAUSS] == [False, True] * 3 + [False]
-    assert tuple(-place for place in reversed(PLACES)) == PLACES
-    assert list(PLACES) == sorted(PLACES)
+@pytest.mark.parametrize(("count", "integral_to", "opinion_to"), [(FEW, 3, 1), (MANY, 5, 3)])
+def test_a_rule_misses_the_next_degree(count, integral_to, opinion_to):
+    panel, weights = Panel(0, -1.0, 1.0, count), WEIGHTS[count]
+    for rule, degree in [(weights.integral, integral_to + 1), (weights.opinion, opinion_to + 1)]:
+        assert abs(integral(rule, degree, panel) - exact(degree, -1.0, 1.0)) > 1e-2
 
 
-def test_the_nodes_lie_inside_the_panel_from_left_to_right():
-    panel = Panel(0, 0.25, 0.5)
+def test_the_nodes_lie_at_equal_distances_with_both_ends():
+    panel = Panel(0, 0.25, 0.5, MANY)
     assert panel.width == 0.25
-    assert list(panel.nodes) == sorted(panel.nodes)
-    assert panel.start < panel.nodes[0] < panel.nodes[-1] < panel.end
+    assert panel.nodes == (0.25, 0.3125, 0.375, 0.4375, 0.5)
+    assert Panel(0, 0.25, 0.5).nodes == panel.nodes[::2]
 
 
-def test_halves_meet_in_the_middle_and_sum_to_the_whole():
-    whole = Panel(4, 0.25, 0.5)
-    left, right = whole.halved()
-    assert (left, right) == (Panel(4, 0.25, 0.375), Panel(4, 0.375, 0.5))
-    parts = integral(KRONROD, 9, left) + integral(KRONROD, 9, right)
-    assert parts == pytest.approx(integral(KRONROD, 9, whole), rel=1e-14)
+def test_a_closer_look_uses_every_node_again():
+    panel = Panel(4, 0.25, 0.5)
+    (closer,) = panel.closer()
+    assert set(panel.nodes) < set(closer.nodes)
+    halves = closer.closer()
+    assert halves == (Panel(4, 0.25, 0.375), Panel(4, 0.375, 0.5))
+    assert {t for half in halves for t in half.nodes} == set(closer.nodes)
 
 
-def test_every_neuron_is_integrated_on_its_own_in_float64():
-    panel = Panel(0, 0.0, 1.0)
-    gradients = torch.tensor([[1.0, node, node**2] for node in panel.nodes])  # float32
-    found = panel.integral(gradients, KRONROD)
-    assert found.dtype == torch.float64
-    torch.testing.assert_close(found, torch.tensor([1, 1 / 2, 1 / 3]).double(), rtol=0, atol=1e-7)
+def test_a_graded_path_ends_at_0_and_1_and_has_its_own_slope():
+    for grading in (Grading(), Grading(0.5), Grading(1e-3), Grading(1e-6)):
+        places = [grading.alpha(t / 64) for t in range(65)]
+        assert places == sorted(places)
+        assert (places[0], places[-1]) == (0.0, 1.0)
+        for t in (0.125, 0.5, 0.875):
+            measured = (grading.alpha(t + 1e-6) - grading.alpha(t - 1e-6)) / 2e-6
+            assert grading.slope(t) == pytest.approx(measured, rel=1e-6)
+    assert Grading(1e-3).alpha(0.5) < 0.05  # half of the nodes lie next to 0
+    assert Grading(1e4).alpha(0.5) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_what_a_norm_makes_of_a_path_is_smooth_in_the_graded_variable():
+    """Boole's rule on 4 panels, of a path that a norm with a small epsilon bends next to 0."""
+    bend = 1e-3
+    rise = 1 / math.sqrt(1 + bend**2)  # of alpha / sqrt(alpha^2 + bend^2)
+
+    def missed(grading: Grading) -> float:
+        total = 0.0
+        for place in range(4):
+            panel = Panel(0, place / 4, (place + 1) / 4, MANY)
+            slopes = [
+                bend**2 / (grading.alpha(t) ** 2 + bend**2) ** 1.5 * grading.slope(t)
+                for t in panel.nodes
+            ]
+            pairs = zip(WEIGHTS[MANY].integral, slopes, strict=True)
+            total += panel.width * sum(weight * slope for weight, slope in pairs)
+        return abs(total - rise)
+
+    assert missed(Grading(bend)) < 0.01
+    assert missed(Grading()) > 1
 
 
 def test_the_rule_of_the_paper_leaves_out_the_right_end():

@@ -178,13 +178,13 @@ class Locator:
 
     def _scores(self, groups: Sequence[Sequence[Chain]], label: str) -> list[list[PromptScores]]:
         chains = [chain for group in groups for chain in group]
-        scored: list[PromptScores] = []
+        scored: dict[int, PromptScores] = {}
         self._progress(f"locating {label}", 0, len(chains))
-        for scores in self._live.scorer.scores(chains, self._search.method, self._search.m):
-            scored.append(scores)
+        for place, scores in self._live.scorer.scores(chains, self._search.method, self._search.m):
+            scored[place] = scores
             self._progress(f"locating {label}", len(scored), len(chains))
-        rest = iter(scored)
-        return [[next(rest) for _ in group] for group in groups]
+        places = iter(range(len(chains)))
+        return [[scored[next(places)] for _ in group] for group in groups]
 
 
 def prompts_for(

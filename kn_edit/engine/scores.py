@@ -18,10 +18,10 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
-from kn_edit.neurons.locate import PromptScores, score_prompt
+from kn_edit.neurons.locate import PromptScores, score_prompts
 from kn_edit.untrusted import parse_json, read_bounded
 
-FORMAT = 2  # raise it when a rule changes its numbers
+FORMAT = 3  # raise it when a rule changes its numbers
 MOST_BYTES = 1 << 20  # of one file: 512 neurons take 20,000
 _SAYING = ("generation_config.json", "chat_template")  # of no weight in a score
 
@@ -29,8 +29,10 @@ _SAYING = ("generation_config.json", "chat_template")  # of no weight in a score
 class Scorer(Protocol):
     """Scores prompts at one version of a model: questions in, scores out."""
 
-    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
-        """The scores of prompts in their order, each as soon as it is known.
+    def scores(
+        self, chains: Sequence[Chain], method: str, m: int
+    ) -> Iterator[tuple[int, PromptScores]]:
+        """The scores of prompts, each with its place in `chains`, as soon as it is known.
 
         method: one of `METHODS`; m: points of the Riemann rule
         """
@@ -42,14 +44,15 @@ class Scorer(Protocol):
 
 
 class LocalScorer:
-    """Scores prompts in this process, one after the other."""
+    """Scores prompts in this process, many at a time."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
-        for chain in chains:
-            yield score_prompt(self._model, chain, method, m)
+    def scores(
+        self, chains: Sequence[Chain], method: str, m: int
+    ) -> Iterator[tuple[int, PromptScores]]:
+        return score_prompts(self._model, chains, method, m)
 
     def right(self, chains: Sequence[Chain]) -> list[bool]:
         return [answer.right for answer in assess(self._model, chains)]
@@ -61,16 +64,21 @@ class CachedScorer:
     def __init__(self, scorer: Scorer, store: ScoreStore) -> None:
         self._scorer, self._store = scorer, store
 
-    def scores(self, chains: Sequence[Chain], method: str, m: int) -> Iterator[PromptScores]:
+    def scores(
+        self, chains: Sequence[Chain], method: str, m: int
+    ) -> Iterator[tuple[int, PromptScores]]:
         rule = (method, m if method == "riemann" else 0)
-        stored = [self._store.scores(chain, *rule) for chain in chains]
-        missing = [chain for chain, scores in zip(chains, stored, strict=True) if scores is None]
-        computed = self._scorer.scores(missing, method, m)
-        for chain, scores in zip(chains, stored, strict=True):
+        missing: list[int] = []
+        for place, chain in enumerate(chains):
+            scores = self._store.scores(chain, *rule)
             if scores is None:
-                scores = next(computed)
-                self._store.keep_scores(chain, scores, *rule)
-            yield scores
+                missing.append(place)
+            else:
+                yield place, scores
+        computed = self._scorer.scores([chains[place] for place in missing], method, m)
+        for index, scores in computed:
+            self._store.keep_scores(chains[missing[index]], scores, *rule)
+            yield missing[index], scores
 
     def right(self, chains: Sequence[Chain]) -> list[bool]:
         stored = [self._store.right(chain) for chain in chains]

@@ -11,8 +11,7 @@ zero, the gradient of the probability.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,22 +19,26 @@ from torch import Tensor
 
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question
-from kn_edit.neurons.paths import Paths
-from kn_edit.neurons.quadrature import GAUSS, KRONROD, NODES, Panel, riemann_nodes
+from kn_edit.neurons.adaptive import Adaptive
+from kn_edit.neurons.paths import Along, Paths, evaluate_many
+from kn_edit.neurons.quadrature import riemann_nodes
+from kn_edit.neurons.rule import Attribution, Rule, Walk, completeness_gap
 
+__all__ = [
+    "Adaptive",
+    "Attribution",
+    "Riemann",
+    "Rule",
+    "activations",
+    "attribute",
+    "attribute_chain",
+    "attribute_chains",
+    "attribute_many",
+]
 
-@dataclass(frozen=True, eq=False)
-class Attribution:
-    """The scores of one prompt and how far they can be trusted."""
-
-    scores: Tensor  # float64, (layers, d_ff)
-    gap: Tensor  # completeness gap of each layer, float64, (layers,)
-    nodes: Tensor  # evaluations spent on each layer, (layers,)
-    p: float  # p(answer)
-    reached: bool  # the tolerance; always True for a rule that has none
-
-
-Rule = Callable[[Paths], Attribution]
+# Tokens of the prompts that are under way together: their rows share passes, but each holds what
+# its layers were called with.
+TOKENS_HELD = 512
 
 
 @dataclass(frozen=True)
@@ -44,130 +47,108 @@ class Riemann:
 
     m: int = 20
 
-    def __call__(self, paths: Paths) -> Attribution:
-        nodes = riemann_nodes(self.m)  # the first is 0, which the gap needs
-        along = paths.evaluate(dict.fromkeys(range(paths.n_layers), nodes))
+    def walk(self, paths: Paths) -> RiemannWalk:
+        """Begin to integrate one prompt's paths."""
+        return RiemannWalk(paths, self.m)
+
+
+class RiemannWalk:
+    """One prompt's left Riemann sums: all nodes are asked for at once."""
+
+    def __init__(self, paths: Paths, m: int) -> None:
+        self.paths, self._m = paths, m
+        self._along: Mapping[int, Along] | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether the nodes are known."""
+        return self._along is not None
+
+    def wanted(self) -> dict[int, tuple[float, ...]]:
+        """The nodes of every layer; the first is 0, which the gap needs."""
+        return dict.fromkeys(range(self.paths.n_layers), riemann_nodes(self._m))
+
+    def take(self, along: Mapping[int, Along]) -> None:
+        """Take in the gradients at the nodes."""
+        self._along = along
+
+    def attribution(self) -> Attribution:
+        """The scores, once the nodes are known."""
+        assert self._along is not None
+        paths, along = self.paths, self._along
         means = [along[layer].gradients.double().cpu().mean(0) for layer in range(paths.n_layers)]
         scores = torch.stack(
             [mean * paths.coefficients_of(layer) for layer, mean in enumerate(means)]
         )
         zeros = [float(along[layer].p[0]) for layer in range(paths.n_layers)]
-        spent = torch.full((paths.n_layers,), self.m, dtype=torch.long, device="cpu")
         return Attribution(
-            scores=scores, gap=_gap(scores, paths.p, zeros), nodes=spent, p=paths.p, reached=True
-        )
-
-
-@dataclass(frozen=True)
-class Adaptive:
-    """Panels are halved, in the layers that need it, until two rules agree on every neuron.
-
-    tolerance: of the difference between the 7-node and the 3-node rule on a panel, relative to
-    the prompt's largest score. The error of the 7-node rule is far below that difference
-    (docs/attribution.md).
-    gap: of a panel's completeness gap, relative to p(answer); not finer than the model's number
-    format can tell, or a model in 16 bits would be halved down to its rounding noise.
-    narrowest, most: the width of a panel and the nodes of a layer at which halving ends. Where a
-    norm follows the FFN (Gemma, OLMo 2), all of p(answer)'s rise lies next to 0.
-    """
-
-    tolerance: float = 0.1
-    gap: float = 3e-3
-    narrowest: float = 2**-20
-    most: int = 400
-
-    def __call__(self, paths: Paths) -> Attribution:
-        layers = range(paths.n_layers)
-        scores = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64, device="cpu")
-        walk = _Walk(paths)
-        widest_gap = max(self.gap, 4 * paths.epsilon) * paths.p
-        pending = [Panel(layer, 0.0, 1.0) for layer in layers]
-        reached = True
-        while pending:
-            looks = walk.look(pending)
-            sums = scores.clone()
-            for look in looks:
-                sums[look.panel.layer] += look.scores
-            largest = float(sums.max())
-            pending = []
-            for look in looks:
-                layer = look.panel.layer
-                settled = look.doubt <= self.tolerance * largest and look.gap <= widest_gap
-                room = look.panel.width > self.narrowest and walk.spent[layer] < self.most
-                if room and not settled:
-                    pending += look.panel.halved()
-                else:
-                    scores[layer] += look.scores
-                    reached = reached and settled
-        zeros = [walk.ends[layer, 0.0] for layer in layers]
-        gap = _gap(scores, paths.p, zeros)
-        return Attribution(scores=scores, gap=gap, nodes=walk.spent, p=paths.p, reached=reached)
-
-
-@dataclass(frozen=True, eq=False)
-class _Look:
-    """One panel, evaluated."""
-
-    panel: Panel
-    scores: Tensor  # (d_ff,)
-    doubt: float  # largest difference of a neuron's score between the two rules
-    gap: float  # the panel's completeness gap
-
-
-class _Walk:
-    """Evaluates panels of all layers together, and remembers p(answer) at their ends."""
-
-    def __init__(self, paths: Paths) -> None:
-        self._paths = paths
-        self.spent = torch.zeros(paths.n_layers, dtype=torch.long, device="cpu")
-        self.ends = {(layer, 1.0): paths.p for layer in range(paths.n_layers)}
-
-    def look(self, panels: list[Panel]) -> list[_Look]:
-        """Evaluate panels, those of one layer side by side."""
-        nodes: dict[int, list[float]] = defaultdict(list)
-        for panel in panels:
-            nodes[panel.layer] += panel.nodes
-        for panel in panels:  # the ends follow the inner nodes
-            for end in (panel.start, panel.end):
-                if (panel.layer, end) not in self.ends:
-                    self.ends[panel.layer, end] = float("nan")
-                    nodes[panel.layer].append(end)
-        along = self._paths.evaluate(nodes)
-        for layer, alphas in nodes.items():
-            self.spent[layer] += len(alphas)
-            for alpha, p in zip(alphas, along[layer].p.tolist(), strict=True):
-                if (layer, alpha) in self.ends:
-                    self.ends[layer, alpha] = p
-        used_nodes: dict[int, int] = defaultdict(int)
-        looks = []
-        for panel in panels:
-            start = used_nodes[panel.layer]
-            used_nodes[panel.layer] += NODES
-            looks.append(self._judged(panel, along[panel.layer].gradients[start : start + NODES]))
-        return looks
-
-    def _judged(self, panel: Panel, gradients: Tensor) -> _Look:
-        coefficients = self._paths.coefficients_of(panel.layer)
-        scores = panel.integral(gradients, KRONROD) * coefficients  # (d_ff,)
-        gauss_scores = panel.integral(gradients, GAUSS) * coefficients
-        rise = self.ends[panel.layer, panel.end] - self.ends[panel.layer, panel.start]
-        return _Look(
-            panel=panel,
             scores=scores,
-            doubt=float((scores - gauss_scores).abs().max()),
-            gap=abs(float(scores.sum()) - rise),
+            gap=completeness_gap(scores, paths.p, zeros),
+            nodes=torch.full((paths.n_layers,), self._m, dtype=torch.long, device="cpu"),
+            p=paths.p,
+            reached=True,
         )
 
 
 def attribute(model: Model, question: Question, rule: Rule) -> Attribution:
     """Attribution scores of one question. Raises NotFinite."""
-    with torch.inference_mode(False):  # where a caller works in one, there is no gradient
-        return rule(Paths(model, question))
+    ((_, attribution),) = attribute_many(model, [question], rule)
+    return attribution
+
+
+def attribute_many(
+    model: Model, questions: Sequence[Question], rule: Rule
+) -> Iterator[tuple[int, Attribution]]:
+    """Attribution scores of many questions, each with its place as soon as it is known.
+
+    The nodes that the questions need next are evaluated together, round by round. Raises NotFinite.
+    """
+    waiting = list(reversed(list(enumerate(questions))))
+    walks: dict[int, Walk] = {}
+    while waiting or walks:
+        with torch.inference_mode(False):  # where a caller works in one, there is no gradient
+            held = sum(len(questions[place].ids) for place in walks)
+            while waiting and (not walks or held + len(waiting[-1][1].ids) <= TOKENS_HELD):
+                place, question = waiting.pop()
+                walks[place] = rule.walk(Paths(model, question))
+                held += len(question.ids)
+            requests = [(walk.paths, walk.wanted()) for walk in walks.values()]
+            for walk, along in zip(walks.values(), evaluate_many(requests), strict=True):
+                walk.take(along)
+        for place in [place for place, walk in walks.items() if walk.done]:
+            yield place, walks.pop(place).attribution()
 
 
 def attribute_chain(model: Model, chain: Chain, rule: Rule) -> Attribution:
     """Attribution scores of a whole answer: the mean over the tokens of its chain."""
-    parts = [attribute(model, question, rule) for question in chain.questions]
+    ((_, attribution),) = attribute_chains(model, [chain], rule)
+    return attribution
+
+
+def attribute_chains(
+    model: Model, chains: Sequence[Chain], rule: Rule
+) -> Iterator[tuple[int, Attribution]]:
+    """Attribution scores of many answers, each with its place as soon as it is known.
+
+    Raises NotFinite.
+    """
+    owners = [
+        (place, index)
+        for place, chain in enumerate(chains)
+        for index in range(len(chain.questions))
+    ]
+    parts: list[dict[int, Attribution]] = [{} for _ in chains]
+    questions = [question for chain in chains for question in chain.questions]
+    for number, attribution in attribute_many(model, questions, rule):
+        place, index = owners[number]
+        parts[place][index] = attribution
+        if len(parts[place]) == len(chains[place].questions):
+            yield place, _mean([parts[place][key] for key in sorted(parts[place])])
+            parts[place] = {}
+
+
+def _mean(parts: Sequence[Attribution]) -> Attribution:
+    """The attribution of a chain from those of its questions."""
     if len(parts) == 1:
         return parts[0]
     return Attribution(
@@ -186,8 +167,3 @@ def activations(model: Model, chain: Chain) -> Tensor:
         paths = Paths(model, question)
         parts.append(torch.stack([paths.coefficients_of(layer) for layer in range(paths.n_layers)]))
     return torch.stack(parts).mean(0)
-
-
-def _gap(scores: Tensor, p: float, zeros: list[float]) -> Tensor:
-    """Completeness: what a layer's scores miss of p(answer) minus p(answer) without the layer."""
-    return scores.sum(1) - (p - torch.tensor(zeros, dtype=torch.float64, device="cpu"))

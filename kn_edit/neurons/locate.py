@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from kn_edit.errors import NotFinite, require_known
 from kn_edit.facts import Fact
@@ -13,8 +15,9 @@ from kn_edit.models.model import Model
 from kn_edit.models.placement import dtype_name
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
+from kn_edit.neurons.adaptive import Adaptive
 from kn_edit.neurons.assess import assess
-from kn_edit.neurons.attribution import Adaptive, Riemann, activations, attribute_chain
+from kn_edit.neurons.attribution import Riemann, activations, attribute_chains
 from kn_edit.neurons.selection import Neurons, Thresholds, coarse, refined
 from kn_edit.seeds import USUAL
 
@@ -68,32 +71,68 @@ class Located:
         return all(prompt.reached for prompt in self.prompts)
 
 
+def score_prompts(
+    model: Model, chains: Sequence[Chain], method: str, m: int = 20
+) -> Iterator[tuple[int, PromptScores]]:
+    """Score every neuron for many prompts by one of METHODS, each with its place in `chains`.
+
+    A prompt is yielded as soon as it is known, so not in their order. m: points of the Riemann rule
+    Raises NotFinite, BadSetting.
+    """
+    require_known("the rule", method, METHODS)
+    if method == "activation":
+        for place, chain in enumerate(chains):
+            yield place, _activation_scores(model, chain)
+        return
+    rule = Riemann(m) if method == "riemann" else Adaptive()
+    for place, attribution in attribute_chains(model, chains, rule):
+        yield (
+            place,
+            PromptScores(
+                prompt=chains[place].prompt.cloze,
+                p=attribution.p,
+                neurons=_best(model, attribution.scores),
+                gap=tuple(attribution.gap.tolist()),
+                nodes=float(attribution.nodes.float().mean()),
+                reached=attribution.reached,
+            ),
+        )
+
+
 def score_prompt(model: Model, chain: Chain, method: str, m: int = 20) -> PromptScores:
     """Score every neuron for one prompt, by one of METHODS. m: points of the Riemann rule.
 
     Raises NotFinite, BadSetting.
     """
-    require_known("the rule", method, METHODS)
-    text = chain.prompt.cloze
-    if method == "activation":
-        scores, gap, nodes, reached = activations(model, chain), (), 1.0, True
-        p = assess(model, [chain])[0].p
-    else:
-        rule = Riemann(m) if method == "riemann" else Adaptive()
-        attribution = attribute_chain(model, chain, rule)
-        scores, gap = attribution.scores, tuple(attribution.gap.tolist())
-        nodes, reached = float(attribution.nodes.float().mean()), attribution.reached
-        p = attribution.p
+    ((_, scores),) = score_prompts(model, [chain], method, m)
+    return scores
+
+
+def _activation_scores(model: Model, chain: Chain) -> PromptScores:
+    return PromptScores(
+        prompt=chain.prompt.cloze,
+        p=assess(model, [chain])[0].p,
+        neurons=_best(model, activations(model, chain)),
+        gap=(),
+        nodes=1.0,
+        reached=True,
+    )
+
+
+def _best(model: Model, scores: Tensor) -> tuple[tuple[NeuronId, float], ...]:
+    """The KEPT best neurons, best first. Raises NotFinite.
+
+    scores: of one prompt, (layers, d_ff)
+    """
     if not bool(scores.isfinite().all()):
         layer = int((~scores.isfinite()).any(1).nonzero()[0])
         raise NotFinite(f"layer {layer} (its scores)", dtype_name(model.dtype))
     best = scores.flatten().topk(min(KEPT, scores.numel()))
     width = scores.shape[1]
-    neurons = tuple(
+    return tuple(
         (NeuronId(place // width, place % width), score)
         for place, score in zip(best.indices.tolist(), best.values.tolist(), strict=True)
     )
-    return PromptScores(prompt=text, p=p, neurons=neurons, gap=gap, nodes=nodes, reached=reached)
 
 
 def fact_neurons(prompts: Sequence[PromptScores], thresholds: Thresholds, share: float) -> Neurons:
