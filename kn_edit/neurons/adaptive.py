@@ -169,7 +169,8 @@ class AdaptiveWalk:
 
     def _sorted_out(self, looks: _Looks, largest: float) -> tuple[list[int], list[Panel]]:
         """The places of panels that are settled, and the panels to look at next."""
-        settled, closer = [], []
+        settled: list[int] = []
+        closer: list[Panel] = []
         for index, panel in enumerate(looks.panels):
             agreed = (
                 looks.doubts[index] <= self._tolerance[panel.count] * largest
@@ -188,7 +189,7 @@ class AdaptiveWalk:
         sums = self._scores.clone()
         layers = [panel.layer for panel in looks.panels]
         sums.index_add_(0, self._indices(layers), looks.scores)
-        largest = sums.amax(1).tolist()
+        largest: list[float] = sums.amax(1).tolist()
         for layer, doubt in zip(layers, looks.doubts, strict=True):
             largest[layer] -= doubt
         return max(0.0, *largest)
