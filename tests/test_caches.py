@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from kn_edit.workspace.caches import Trimmed, remove_leftovers, trim_scores
+from kn_edit.engine.score_files import ScoreFiles, Trimmed, cached_bytes, trim_scores
+from kn_edit.workspace.caches import remove_leftovers
 
 
 @pytest.fixture
@@ -26,6 +27,31 @@ def test_the_oldest_scores_go_first(scores):
     assert trim_scores(650) == Trimmed(4, 400)
     assert sorted(path.name for path in scores.iterdir()) == [f"{n}.json" for n in range(4, 10)]
     assert trim_scores(650) == Trimmed(0, 0)
+
+
+def test_a_score_that_was_read_lately_outlives_one_that_was_written_later(scores):
+    files = ScoreFiles()
+    names = [f"{number:064x}" for number in range(10)]
+    for number, name in enumerate(names):
+        files.write(name, "x" * 98)
+        path = scores.parent / name[:2] / f"{name}.json"
+        os.utime(path, (time.time() - 1000 + number,) * 2)
+    assert files.read(names[0]) == "x" * 98
+    assert trim_scores(250) == Trimmed(8, 800)
+    assert [name for name in names if files.read(name)] == [names[0], names[9]]
+
+
+def test_the_cache_makes_room_as_it_is_written(scores):
+    files = ScoreFiles(most=1000)
+    for number in range(40):
+        files.write(f"{number:064x}", "x" * 98)
+        assert cached_bytes() <= 1000
+    assert files.read(f"{39:064x}") == "x" * 98
+    assert files.read(f"{0:064x}") is None
+    another = ScoreFiles(most=1000)  # of another process: it counts what is there
+    for number in range(40, 43):
+        another.write(f"{number:064x}", "x" * 98)
+        assert cached_bytes() <= 1000
 
 
 def test_nothing_is_removed_through_a_link(scores, tmp_path):

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
-from kn_edit.atomic import write_atomically
 from kn_edit.canonical import digest
-from kn_edit.models.cache import cache_folder
+from kn_edit.engine.score_files import ScoreFiles
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import assess
 from kn_edit.neurons.locate import PromptScores, score_prompts
-from kn_edit.untrusted import parse_json, read_bounded
 
 FORMAT = 3  # raise it when a rule changes its numbers
-MOST_BYTES = 1 << 20  # of one file: 512 neurons take 20,000
 _SAYING = ("generation_config.json", "chat_template")  # of no weight in a score
 
 
@@ -107,40 +103,31 @@ class ScoreStore:
             *device,
         ]
         self._model = model
-        self._folder = cache_folder() / "scores"
+        self._files = ScoreFiles()
 
     def scores(self, chain: Chain, *rule: object) -> PromptScores | None:
         """The scores of a prompt by a rule; None where they are not known."""
-        return _scores(_read(self._path(chain, *rule)), self._model)
+        return _scores(self._files.read(self._name(chain, *rule)), self._model)
 
     def keep_scores(self, chain: Chain, scores: PromptScores, *rule: object) -> None:
         """Write the scores of a prompt by a rule."""
-        _write(self._path(chain, *rule), _plain(scores))
+        self._files.write(self._name(chain, *rule), _plain(scores))
 
     def right(self, chain: Chain) -> bool | None:
         """Whether a prompt's answer is first; None where it is not known."""
-        answer = _read(self._path(chain, "right"))
+        answer = self._files.read(self._name(chain, "right"))
         return answer if isinstance(answer, bool) else None
 
     def keep_right(self, chain: Chain, right: bool) -> None:
         """Write whether a prompt's answer is first."""
-        _write(self._path(chain, "right"), right)
+        self._files.write(self._name(chain, "right"), right)
 
-    def _path(self, chain: Chain, *rule: object) -> Path:
+    def _name(self, chain: Chain, *rule: object) -> str:
         questions = [
             [list(question.ids), question.position, question.token] for question in chain.questions
         ]
         key = [FORMAT, *self._key, questions, *rule]
-        name = digest(json.dumps(key).encode())
-        return self._folder / name[:2] / f"{name}.json"
-
-
-def _read(path: Path) -> Any:
-    """What a file holds; None where it cannot be read, or is a link."""
-    try:
-        return None if path.is_symlink() else parse_json(read_bounded(path, MOST_BYTES))
-    except (OSError, ValueError):
-        return None
+        return digest(json.dumps(key).encode())
 
 
 def _scores(raw: Any, model: Model) -> PromptScores | None:
@@ -188,11 +175,3 @@ def _plain(scores: PromptScores) -> dict[str, Any]:
         "nodes": scores.nodes,
         "reached": scores.reached,
     }
-
-
-def _write(path: Path, raw: object) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps(raw), durable=False)
-    except OSError:
-        pass  # a cache that cannot be written is only slower

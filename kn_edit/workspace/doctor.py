@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kn_edit import __version__
+from kn_edit.engine.score_files import MAX_SCORES, cached_bytes
 from kn_edit.errors import KnEditError, NoWorkspace, phrase
 from kn_edit.ledger.tables import SCHEMA
 from kn_edit.models.cache import DEMOS, cache_folder
@@ -50,6 +51,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         *(_package(name, "only `init demo` needs it: kn-edit[demo]") for name in FOR_THE_DEMO),
         Finding("schema", SCHEMA),
         _room("cache", cache_folder()),
+        _scores(),
         *_workspace(folder),
     ]
 
@@ -70,6 +72,11 @@ def _room(label: str, folder: Path) -> Finding:
         if free >= ROOM
         else Finding(label, description, False, "free some space")
     )
+
+
+def _scores() -> Finding:
+    taken = f"{cached_bytes() / 1e6:.0f} MB cached, of at most {MAX_SCORES / 1e6:.0f} MB"
+    return Finding("scores", taken)
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kn_edit.checkpoints.form import ExportOptions
 from kn_edit.checkpoints.forms import form_of
+from kn_edit.engine.score_files import Trimmed, trim_scores
 from kn_edit.engine.undisturbed import verb
 from kn_edit.later import later
 from kn_edit.ledger import BaseRecord, Problem, Report
@@ -16,7 +17,7 @@ from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.models.cache import notes_folder
 from kn_edit.untrusted import path_of
-from kn_edit.workspace.caches import Trimmed, remove_leftovers, trim_scores
+from kn_edit.workspace.caches import remove_leftovers
 from kn_edit.workspace.opened import OpenWorkspace
 
 if TYPE_CHECKING:
@@ -115,5 +116,5 @@ class FileVerbs(OpenWorkspace):
 
     @staticmethod
     def trim_cache() -> Trimmed:
-        """Remove the oldest cached scores where the cache has grown beyond its bound."""
+        """Remove the least recently used cached scores where the cache has outgrown its bound."""
         return trim_scores()
