@@ -294,8 +294,8 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
     """Remove files that nothing refers to.
 
     Deltas that belong to no edit, what killed commands left here and beside the targets of exports
-    and backups, and the least recently used scores beyond 256 MB. Other commands may run meanwhile: what
-    they need stays.
+    and backups, and the least recently used scores beyond 256 MB. Other commands may run meanwhile:
+    what they need stays.
 
     \b
     Examples:
