@@ -7,8 +7,11 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 READERS ?= delta header recipe published packs facts sentences names
 SECONDS ?= 60
+PARTS ?= bert demo gemma solve updates memory files
+PEERS := .bench/peers
+BENCH = --only $(PARTS) --peers $(PEERS)/bin/python --folder .bench
 
-.PHONY: demo test torture fuzz check fix docs bench corrections clean
+.PHONY: demo test torture fuzz check fix docs bench bench-check results corrections clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -51,10 +54,28 @@ docs: $(STAMP)
 	$(BIN)/python scripts/readme.py
 	$(BIN)/python scripts/branches.py
 
-bench: $(STAMP)
+# Every figure of docs/performance.md beside its reference in the same run; hours. PARTS: some of
+# bert demo gemma solve updates memory files. `make bench-check` fails where one has become worse.
+bench: $(STAMP) $(PEERS)/.installed
+	$(BIN)/python benchmarks/bench.py $(BENCH) --json docs/performance.json --write docs/performance.md
+	$(BIN)/python benchmarks/ledger.py --folder .bench --write docs/performance.md
+
+bench-check: $(STAMP) $(PEERS)/.installed
+	$(BIN)/python benchmarks/bench.py $(BENCH) --check docs/performance.json
+
+# Packages that are compared with. They see torch and transformers of .venv, and add nothing to it.
+$(PEERS)/.installed: $(STAMP)
+	$(BIN)/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  captum==0.9.0 knowledge-neurons==0.0.2 einops==0.8.2
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+	  > $$($(PEERS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/project.pth
+	touch $@
+
+# The tables of docs/results.md: errors of integration rules, and updates of capital facts.
+results: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench
 	$(BIN)/python benchmarks/update.py
-	$(BIN)/python benchmarks/ledger.py --folder .bench --write docs/performance.md
 
 # Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
 corrections: $(STAMP)
