@@ -41,7 +41,9 @@ class Model:
         self._head = [
             component for path in self.family.head if (component := part(net, path)) is not None
         ]
-        self._softcap = net.config.final_logit_softcapping if self.family.softcap else None
+        self.softcap: float | None = (
+            net.config.final_logit_softcapping if self.family.softcap else None
+        )
         self.stored: dict[int, torch.dtype] = {}
         self.read_weight: Callable[[int], Tensor] | None = None
 
@@ -143,8 +145,8 @@ class Model:
         """Map the last layer's output, (..., d_model), to logits over the vocabulary."""
         for step in self._head:
             hidden = step(hidden)
-        if self._softcap is not None:
-            hidden = torch.tanh(hidden / self._softcap) * self._softcap
+        if self.softcap is not None:
+            hidden = torch.tanh(hidden / self.softcap) * self.softcap
         return hidden
 
 

@@ -85,14 +85,9 @@ def trace(
         for number, layer in enumerate(model.layers)
     ]
     handles.append(model.layers[-1].register_forward_hook(after))
-    arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-    if model.causal:
-        arguments["use_cache"] = cache is not None
-    if cache is not None:
-        arguments[_cache_argument(model)] = cache
     try:
         with captured(model) as coefficients:
-            model.net(**arguments)
+            model.net(**_arguments(model, ids, mask, cache))
     except _Stop:
         pass
     finally:
@@ -103,6 +98,16 @@ def trace(
     return Trace(
         inputs=inputs, calls=calls, coefficients=shaped, output=output[0] if output else None
     )
+
+
+def _arguments(model: Model, ids: Tensor, mask: Tensor | None, cache: Any) -> dict[str, Any]:
+    """What the network is called with."""
+    arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
+    if model.causal:
+        arguments["use_cache"] = cache is not None
+    if cache is not None:
+        arguments[_cache_argument(model)] = cache
+    return arguments
 
 
 def _check_ids(model: Model, ids: Tensor, cache: Any) -> None:
@@ -160,18 +165,43 @@ class SharedPrefix:
         )
 
 
-def trace_last_token(model: Model, ids: Tensor) -> Trace:
-    """Trace the last token of a causal LM's prompt, (1, tokens), against its cached prefix.
+def prefix_cache(model: Model, ids: Tensor) -> Any:
+    """Run a causal LM on all tokens of a prompt, (1, tokens), but its last: a transformers cache.
 
-    The calls hold a SharedPrefix, so a layer can be called again with one token per row.
+    Nothing else of that run is kept. Raises what trace raises.
     """
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.net.config)
     if ids.shape[1] > 1:
-        trace(model, ids[:, :-1], cache=cache)
-    stored = [(layer.keys, layer.values) for layer in cache.layers if layer.keys is not None]
+        _check_ids(model, ids[:, :-1], cache)
+        handle = model.layers[-1].register_forward_hook(_leave)
+        try:
+            model.net(**_arguments(model, ids[:, :-1], None, cache))
+        except _Stop:
+            pass
+        finally:
+            handle.remove()
+    return cache
+
+
+def _leave(*_: Any) -> None:
+    raise _Stop
+
+
+def trace_last_token(model: Model, ids: Tensor, cache: Any = None) -> Trace:
+    """Trace the last token of a causal LM's prompt, (1, tokens), against its cached prefix.
+
+    The calls hold a SharedPrefix, so a layer can be called again with one token per row.
+    cache: of the prompt's prefix, where it is there
+    """
+    cache = prefix_cache(model, ids) if cache is None else cache
+    shared = SharedPrefix(stored_keys(cache))
     run = trace(model, ids[:, -1:], cache=cache)
-    shared = SharedPrefix(stored)
     calls = {number: call.with_cache(cache, shared) for number, call in run.calls.items()}
     return Trace(inputs=run.inputs, calls=calls, coefficients=run.coefficients, output=run.output)
+
+
+def stored_keys(cache: Any) -> list[tuple[Tensor, Tensor]]:
+    """Keys and values of each layer in a transformers cache; none where nothing ran."""
+    return [(layer.keys, layer.values) for layer in cache.layers if layer.keys is not None]

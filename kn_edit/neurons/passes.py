@@ -1,0 +1,226 @@
+"""One forward and one backward pass for nodes of many prompts and all layers.
+
+At layer l the rows of that layer's nodes join, and all rows climb on together. A new row starts
+behind the coefficients that it scales: what its layer computes before them is that of the prompt
+as it is. At the end only answer positions are left: in a masked LM the last layer makes keys and
+values of all tokens, and the rest of the answer's alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kn_edit.errors import NotFinite
+from kn_edit.models.attention import (
+    KeysTaken,
+    Span,
+    attend_to_prefixes,
+    attend_within_rows,
+    attending,
+    packed_attention,
+    take_keys,
+    with_keys,
+)
+from kn_edit.models.clean import CleanRun, joined_call
+from kn_edit.models.head import p_of
+from kn_edit.models.model import Model
+from kn_edit.models.placement import dtype_name
+from kn_edit.models.replay import run_behind_coefficients, side_by_side
+from kn_edit.models.trace import run_layer
+
+Nodes = Mapping[int, Sequence[float]]  # layer -> places on its path
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """What one layer's path looks like at some nodes."""
+
+    p: Tensor  # p(answer), (nodes,)
+    gradients: Tensor  # d p(answer) / d coefficient, (nodes, d_ff)
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Nodes that are asked of one prompt."""
+
+    run: CleanRun
+    token: int  # the answer
+    nodes: Nodes
+
+
+class Pass:
+    """One pass; packed: whether rows of all prompts go through a layer in one call."""
+
+    def __init__(self, model: Model, requests: Sequence[Request], *, packed: bool) -> None:
+        self._model, self._requests, self._packed = model, requests, packed
+        self._last = model.n_layers - 1
+        self._rows = [0] * len(requests)  # of each prompt, as they climb
+
+    def evaluate(self) -> list[dict[int, Along]]:
+        """What the paths of each request look like at its nodes. Raises NotFinite."""
+        leaves: dict[int, Tensor] = {}
+        context = packed_attention(self._model) if self._packed else nullcontext()
+        with torch.enable_grad(), context:
+            p = self._climb(leaves)
+            gradients = torch.autograd.grad(p.sum(), list(leaves.values()))
+        return self._sorted(p.detach(), dict(zip(leaves, gradients, strict=True)))
+
+    def _climb(self, leaves: dict[int, Tensor]) -> Tensor:
+        """p(answer) of all rows, prompt by prompt, (rows,); layers' leaves go into `leaves`."""
+        hidden: Tensor | None = None  # (tokens of all rows, d_model)
+        first = min(layer for request in self._requests for layer in request.nodes)
+        for layer in range(first, self._last + 1):
+            if hidden is not None:
+                hidden = self._through(layer, hidden)
+            new = [len(request.nodes.get(layer, ())) for request in self._requests]
+            if any(new):
+                leaves[layer] = self._scaled(layer)
+                hidden = self._merged(layer, hidden, self._joining(layer, new, leaves[layer]), new)
+        assert hidden is not None
+        tokens = torch.tensor([request.token for request in self._requests])
+        return p_of(self._model, hidden, tokens.repeat_interleave(torch.tensor(self._rows)))
+
+    def _scaled(self, layer: int) -> Tensor:
+        """The layer's coefficients at the nodes of all prompts, (nodes, d_ff)."""
+        parts = []
+        for request in self._requests:
+            coefficients = request.run.coefficients[layer]
+            scale = torch.tensor(
+                request.nodes.get(layer, ()), dtype=coefficients.dtype, device=coefficients.device
+            )
+            parts.append(scale[:, None] * coefficients)
+        return torch.cat(parts).requires_grad_()
+
+    def _joining(self, layer: int, new: Sequence[int], leaf: Tensor) -> list[Tensor]:
+        """The layer's output in its new rows, for each prompt (tokens of its rows, d_model)."""
+        asked = [(request.run, rows) for request, rows in zip(self._requests, new, strict=True)]
+        runs = [run for run, rows in asked if rows]
+        rows = [rows for _, rows in asked if rows]
+        answer = torch.cat(
+            [
+                run.inputs[layer][0, run.position].expand(count, -1)
+                for run, count in zip(runs, rows, strict=True)
+            ]
+        )
+        outputs = side_by_side([run.outputs[layer] for run in runs], rows)
+        call = runs[0].packed_calls[layer]
+        written = run_behind_coefficients(self._model, layer, answer[None], call, outputs, leaf)[
+            0
+        ]  # (new rows, d_model)
+        parts = written.split(list(new))
+        return [self._filled(layer, run, part) for (run, _), part in zip(asked, parts, strict=True)]
+
+    def _filled(self, layer: int, run: CleanRun, answer: Tensor) -> Tensor:
+        """Rows of a whole prompt, from what is at the answer: (rows * tokens, d_model)."""
+        if run.tokens == 1 or layer == self._last:
+            return answer
+        clean = run.behind(layer).expand(len(answer), -1, -1)
+        before, after = clean[:, : run.position], clean[:, run.position + 1 :]
+        return torch.cat([before, answer[:, None], after], dim=1).flatten(0, 1)
+
+    def _merged(
+        self, layer: int, hidden: Tensor | None, joining: Sequence[Tensor], new: Sequence[int]
+    ) -> Tensor:
+        """Old and new rows, those of a prompt side by side."""
+        tokens = self._tokens(layer + 1)
+        if hidden is None:
+            parts = list(joining)
+        else:
+            old = hidden.split([n * t for n, t in zip(self._rows, tokens, strict=True)])
+            parts = [part for pair in zip(old, joining, strict=True) for part in pair]
+        self._rows = [old_rows + added for old_rows, added in zip(self._rows, new, strict=True)]
+        return torch.cat(parts)
+
+    def _tokens(self, layer: int) -> list[int]:
+        """Tokens of each prompt's rows in front of a layer: behind the last one, the answer."""
+        return [1 if layer > self._last else request.run.tokens for request in self._requests]
+
+    def _through(self, layer: int, hidden: Tensor) -> Tensor:
+        """Run one layer on all rows; of the last one, only the answers come out."""
+        if not self._packed:
+            return self._one_by_one(layer, hidden)
+        if self._model.causal:
+            return self._causal(layer, hidden)
+        return self._masked(layer, hidden)
+
+    def _causal(self, layer: int, hidden: Tensor) -> Tensor:
+        spans = list(self._spans(layer))
+        runs = [request.run for request, rows in self._climbing() if rows]
+        rows = [rows for rows in self._rows if rows]
+        call = runs[0].packed_calls[layer]
+        if len({run.length for run in runs}) > 1:
+            call = joined_call([run.packed_calls[layer] for run in runs], rows)
+        with attending(attend_to_prefixes(spans)):
+            return run_layer(self._model, layer, hidden[None], call)[0]
+
+    def _climbing(self) -> Iterator[tuple[Request, int]]:
+        return zip(self._requests, self._rows, strict=True)
+
+    def _spans(self, layer: int) -> Iterator[Span]:
+        start = 0
+        for request, rows in self._climbing():
+            if rows:
+                yield Span(start, start + rows, request.run.prefixes[layer])
+            start += rows
+
+    def _masked(self, layer: int, hidden: Tensor) -> Tensor:
+        sizes = [(rows, request.run.tokens) for request, rows in self._climbing() if rows]
+        call = self._requests[0].run.packed_calls[layer]
+        if layer < self._last:
+            with attending(attend_within_rows(sizes)):
+                return run_layer(self._model, layer, hidden[None], call)[0]
+        try:
+            with attending(take_keys):
+                run_layer(self._model, layer, hidden[None], call)
+        except KeysTaken as taken:
+            key, value = taken.key, taken.value
+        attend = with_keys(attend_within_rows(sizes, asked=1), key, value)
+        with attending(attend):
+            return run_layer(self._model, layer, self._answers(hidden)[None], call)[0]
+
+    def _answers(self, hidden: Tensor) -> Tensor:
+        """The answer position of each row, (rows, d_model)."""
+        lengths = [rows * request.run.tokens for request, rows in self._climbing()]
+        return torch.cat(
+            [
+                part.unflatten(0, (-1, request.run.tokens))[:, request.run.position]
+                for request, part in zip(self._requests, hidden.split(lengths), strict=True)
+                if len(part)
+            ]
+        )
+
+    def _one_by_one(self, layer: int, hidden: Tensor) -> Tensor:
+        """Run one layer prompt by prompt, in the layer's own attention."""
+        lengths = [rows * request.run.tokens for request, rows in self._climbing()]
+        parts = []
+        for request, part in zip(self._requests, hidden.split(lengths), strict=True):
+            if len(part):
+                rows = part.unflatten(0, (-1, request.run.tokens))
+                out = run_layer(self._model, layer, rows, request.run.calls[layer])
+                parts.append(out.flatten(0, 1))
+        hidden = torch.cat(parts)
+        return self._answers(hidden) if layer == self._last else hidden
+
+    def _sorted(self, p: Tensor, gradients: dict[int, Tensor]) -> list[dict[int, Along]]:
+        """Results by request and layer; in each request its rows are in the order of layers."""
+        along: list[dict[int, Along]] = [{} for _ in self._requests]
+        used = [0] * len(self._requests)
+        by_prompt = p.split(self._rows)
+        for layer, gradient in gradients.items():
+            new = [len(request.nodes.get(layer, ())) for request in self._requests]
+            for place, part in enumerate(gradient.split(new)):
+                if new[place]:
+                    own_p = by_prompt[place][used[place] : used[place] + new[place]]
+                    self._check(layer, own_p, part)
+                    along[place][layer] = Along(p=own_p, gradients=part)
+                    used[place] += new[place]
+        return along
+
+    def _check(self, layer: int, p: Tensor, gradient: Tensor) -> None:
+        if not bool(p.isfinite().all() and gradient.isfinite().all()):
+            raise NotFinite(f"layer {layer} (its integration path)", dtype_name(self._model.dtype))
