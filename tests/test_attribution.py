@@ -13,7 +13,6 @@ from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question
 from kn_edit.neurons import attribution
-from kn_edit.neurons import paths as paths_room
 from kn_edit.neurons.attribution import (
     Adaptive,
     Attribution,
@@ -24,6 +23,7 @@ from kn_edit.neurons.attribution import (
     attribute_chain,
     attribute_many,
 )
+from kn_edit.neurons.passes import Pass
 from kn_edit.neurons.paths import Along, Paths, evaluate_many
 from kn_edit.neurons.rule import integrated
 
@@ -267,18 +267,12 @@ def test_many_questions_have_the_scores_that_each_has_alone():
 def test_prompts_under_way_are_bounded_by_their_tokens(monkeypatch):
     monkeypatch.setattr(attribution, "TOKENS_HELD", 20)
     model = tiny("llama")
-    lengths, together = {}, []
-
-    class Measured(Paths):
-        def __init__(self, model: Model, question: Question) -> None:
-            super().__init__(model, question)
-            lengths[self] = len(question.ids)
+    together = []
 
     def counting(requests):
-        together.append([lengths[paths] for paths, _ in requests])
+        together.append([paths.run.length for paths, _ in requests])
         return evaluate_many(requests)
 
-    monkeypatch.setattr(attribution, "Paths", Measured)
     monkeypatch.setattr(attribution, "evaluate_many", counting)
     questions = [a_question(model, tokens, seed=tokens) for tokens in (9, 9, 30, 4, 4, 4)]
     assert len(dict(attribute_many(model, questions, Adaptive()))) == 6
@@ -286,25 +280,30 @@ def test_prompts_under_way_are_bounded_by_their_tokens(monkeypatch):
     assert all(sum(tokens) <= 20 or len(tokens) == 1 for tokens in together)
 
 
-@pytest.mark.parametrize("tokens_at_once", [1, 6, 60])
+@pytest.mark.parametrize("memory", [1, 34_000_000, 600_000_000])
 @pytest.mark.parametrize("shape", ["bert", "gpt2", "llama", "opt"])
 @pytest.mark.parametrize("rule", [Riemann(7), Adaptive(tolerance=1e-2)])
-def test_passes_may_be_split(tokens_at_once, shape, rule, monkeypatch):
+def test_passes_may_be_split(memory, shape, rule, monkeypatch):
     model = tiny(shape, torch.float64)
     question = a_question(model)
     whole = attribute(model, question, rule)
-    passes = []
+    sizes = []
+    evaluate = Pass.evaluate
 
-    class Counting(Paths):
-        def _pass(self, nodes):
-            passes.append(nodes)
-            return super()._pass(nodes)
+    def counting(one):
+        sizes.append(
+            [len(alphas) for request in one._requests for alphas in request.nodes.values()]
+        )
+        return evaluate(one)
 
-    monkeypatch.setattr(paths_room, "TOKENS_AT_ONCE", tokens_at_once)
-    split = integrated(rule, Counting(model, question))
-    assert len(passes) > 1 or tokens_at_once == 60
-    most = max(tokens_at_once // (1 if model.causal else len(question.ids)), LAYERS)
-    assert all(sum(map(len, nodes.values())) <= most for nodes in passes)
+    monkeypatch.setattr(Pass, "evaluate", counting)
+    model.memory = memory
+    split = attribute(model, question, rule)
+    if memory == 1:
+        assert len(sizes) >= 7
+        assert {max(nodes) for nodes in sizes} == {1}
+    else:
+        assert max(max(nodes) for nodes in sizes) >= 7
     assert error(split.scores, whole.scores) < 1e-12
     assert split.nodes.equal(whole.nodes)
     torch.testing.assert_close(split.gap, whole.gap, rtol=0, atol=1e-14)

@@ -104,9 +104,19 @@ def attend_to_prefixes(spans: Sequence[Span]) -> Attend:
     def attend(
         query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None
     ) -> Tensor:
-        return _RowAttention.apply(query[0], key[0], value[0], spans, scale, softcap)
+        apply: Any = _RowAttention.apply
+        return torch.as_tensor(apply(query[0], key[0], value[0], _Logits(spans, scale, softcap)))
 
     return attend
+
+
+@dataclass(frozen=True)
+class _Logits:
+    """How rows attend: to which prefixes, and with which logits."""
+
+    spans: Sequence[Span]
+    scale: float
+    softcap: float | None
 
 
 class _RowAttention(torch.autograd.Function):
@@ -121,10 +131,9 @@ class _RowAttention(torch.autograd.Function):
         query: Tensor,  # (heads, rows, width)
         key: Tensor,  # (key heads, rows, width)
         value: Tensor,  # (key heads, rows, width)
-        spans: Sequence[Span],
-        scale: float,
-        softcap: float | None,
+        to: _Logits,
     ) -> Tensor:
+        spans = to.spans
         heads, rows, width = query.shape
         key_heads = key.shape[0]
         group = heads // key_heads  # query heads that share a key head
@@ -139,11 +148,11 @@ class _RowAttention(torch.autograd.Function):
             logits[:, span.start : span.end, :, :length] = product.view(
                 key_heads, -1, group, length
             )
-        logits *= scale
+        logits *= to.scale
         capped = None
-        if softcap is not None:
-            capped = (logits / softcap).tanh_()
-            logits = capped * softcap
+        if to.softcap is not None:
+            capped = (logits / to.softcap).tanh_()
+            logits = capped * to.softcap
         for span in spans:
             length = 0 if span.prefix is None else span.prefix.keys.shape[1]
             logits[:, span.start : span.end, :, length:longest] = -torch.inf
@@ -158,7 +167,7 @@ class _RowAttention(torch.autograd.Function):
                 key_heads, -1, group, value.shape[-1]
             )
         ctx.save_for_backward(query, key, value, shares, capped)
-        ctx.spans, ctx.scale = spans, scale
+        ctx.spans, ctx.scale = spans, to.scale
         return output.transpose(0, 1).reshape(1, rows, heads, value.shape[-1])
 
     @staticmethod
@@ -180,16 +189,16 @@ class _RowAttention(torch.autograd.Function):
         if capped is not None:
             d_logits *= 1 - capped * capped
         d_logits *= ctx.scale
-        own = d_logits[..., longest:]  # (key heads, rows, group, 1)
-        d_query = own * key[:, :, None]
+        d_self = d_logits[..., longest:]  # (key heads, rows, group, 1)
+        d_query = d_self * key[:, :, None]
         for span, prefix, length in _prefixes(ctx.spans):
             part = d_logits[:, span.start : span.end, :, :length].flatten(1, 2)
             d_query[:, span.start : span.end] += torch.bmm(part, prefix.keys).view(
                 key_heads, -1, group, width
             )
-        d_key = (own * query).sum(2)
+        d_key = (d_self * query).sum(2)
         d_query = d_query.transpose(1, 2).reshape(key_heads * group, rows, width)
-        return d_query, d_key, d_value, None, None, None
+        return d_query, d_key, d_value, None
 
 
 def _prefixes(spans: Sequence[Span]) -> Iterator[tuple[Span, Prefix, int]]:
@@ -199,11 +208,11 @@ def _prefixes(spans: Sequence[Span]) -> Iterator[tuple[Span, Prefix, int]]:
             yield span, span.prefix, span.prefix.keys.shape[1]
 
 
-def attend_within_rows(sizes: Sequence[tuple[int, int]], asked: int | None = None) -> Attend:
+def attend_within_rows(sizes: Sequence[tuple[int, int]], queries: int | None = None) -> Attend:
     """Attention of whole rows, each to all of its own tokens.
 
-    sizes: (rows, tokens in each row), in their order; asked: query tokens of a row, where they are
-    not all of its tokens
+    sizes: (rows, tokens in each row), in order; queries: query tokens of a row, where not
+    all of its tokens
     """
 
     def attend(
@@ -212,16 +221,18 @@ def attend_within_rows(sizes: Sequence[tuple[int, int]], asked: int | None = Non
         assert softcap is None  # no masked LM has one
         outputs = []
         lengths = [rows * tokens for rows, tokens in sizes]
-        asked_lengths = [rows * (asked or tokens) for rows, tokens in sizes]
+        query_lengths = [rows * (queries or tokens) for rows, tokens in sizes]
         parts = zip(
             sizes,
-            query[0].split(asked_lengths, dim=1),
-            key[0].split(lengths, dim=1),
-            value[0].split(lengths, dim=1),
+            torch.split(query[0], query_lengths, dim=1),
+            torch.split(key[0], lengths, dim=1),
+            torch.split(value[0], lengths, dim=1),
             strict=True,
         )
         for (rows, _), *vectors in parts:
-            q, k, v = (part.unflatten(1, (rows, -1)).transpose(0, 1) for part in vectors)
+            q, k, v = (
+                part.view(len(part), rows, -1, part.shape[-1]).transpose(0, 1) for part in vectors
+            )
             output = torch.nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
             outputs.append(output.transpose(1, 2).flatten(0, 1))  # (rows * tokens, heads, width)
         return torch.cat(outputs)[None]

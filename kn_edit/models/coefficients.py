@@ -15,16 +15,17 @@ Change = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def captured(model: Model) -> Iterator[dict[int, Tensor]]:
+def captured(model: Model, of: Change | None = None) -> Iterator[dict[int, Tensor]]:
     """Collect the coefficients of every layer that runs inside the block, {layer: (..., d_ff)}.
 
     The leading axes are those that the network uses: (batch, tokens), or their product in OPT.
+    of: what is kept of them
     """
     by_layer: dict[int, Tensor] = {}
 
     def keep(layer: int) -> Change:
         def look(coefficients: Tensor) -> Tensor:
-            by_layer[layer] = coefficients
+            by_layer[layer] = coefficients if of is None else of(coefficients)
             return coefficients
 
         return look

@@ -40,8 +40,8 @@ def p_of(model: Model, hidden: Tensor, tokens: Tensor) -> Tensor:
         return p.gather(-1, tokens.to(p.device)[:, None])[:, 0]
     weight = embedding.weight
     features, tokens = features.to(weight.device), tokens.to(weight.device)
-    p = _Answer.apply(features, tokens, weight, embedding.bias, model.softcap)
-    return torch.as_tensor(p)
+    apply: Any = _Answer.apply
+    return torch.as_tensor(apply(features, tokens, weight, embedding.bias, model.softcap))
 
 
 def _features(model: Model, embedding: torch.nn.Linear, hidden: Tensor) -> Tensor | None:

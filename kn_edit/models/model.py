@@ -44,6 +44,7 @@ class Model:
         self.softcap: float | None = (
             net.config.final_logit_softcapping if self.family.softcap else None
         )
+        self.memory: int | None = None  # bytes that locating may take; None for the default
         self.stored: dict[int, torch.dtype] = {}
         self.read_weight: Callable[[int], Tensor] | None = None
 

@@ -17,28 +17,42 @@ from torch import Tensor, nn
 
 from kn_edit.models.coefficients import replaced
 from kn_edit.models.model import Model
+from kn_edit.models.questions import Batch
 from kn_edit.models.trace import LayerCall, run_layer
 
 Outputs = Mapping[str, Any]  # a module's path in its layer -> what it gave
 
 
 @contextmanager
-def recorded(model: Model) -> Iterator[dict[int, dict[str, Any]]]:
-    """Collect what modules in front of each down-projection give inside the block, by layer."""
+def recorded(model: Model, batch: Batch) -> Iterator[dict[int, dict[str, Any]]]:
+    """Collect what modules in front of each down-projection give inside the block, by layer.
+
+    Of the tokens of a batch, only those at the answers are kept: (questions, width) each.
+    """
+
+    def at_answers(values: Tensor) -> Tensor:
+        return batch.at_answer(values.view(*batch.ids.shape, -1))
+
     outputs: dict[int, dict[str, Any]] = {}
     with ExitStack() as hooks:
         for layer in range(model.n_layers):
-            _record(model, layer, outputs.setdefault(layer, {}), hooks)
+            _record(model, layer, outputs.setdefault(layer, {}), at_answers, hooks)
         yield outputs
 
 
-def _record(model: Model, layer: int, outputs: dict[str, Any], hooks: ExitStack) -> None:
+def _record(
+    model: Model,
+    layer: int,
+    outputs: dict[str, Any],
+    at_answers: Callable[[Tensor], Tensor],
+    hooks: ExitStack,
+) -> None:
     reached: list[bool] = []  # not empty where the down-projection ran
 
     def keep(path: str) -> Callable[..., None]:
         def hook(_module: Any, _inputs: Any, output: Any) -> None:
             if not reached:
-                outputs[path] = output
+                outputs[path] = _mapped(at_answers, output)
 
         return hook
 
@@ -60,28 +74,21 @@ def _beside_down(model: Model, layer: int) -> dict[str, nn.Module]:
     return modules
 
 
-def at_token(outputs: Outputs, token: int) -> dict[str, Any]:
-    """What modules gave at one token of a prompt, (1, 1, width) each; others stay as they are."""
+def of_question(outputs: Outputs, question: int) -> Outputs:
+    """Recorded outputs of one question of a batch, (1, width) each."""
     return {
-        path: _mapped(lambda part: part[:, token : token + 1] if part.ndim == 3 else part, output)
+        path: _mapped(lambda part: part[question : question + 1], output)
         for path, output in outputs.items()
     }
 
 
-def side_by_side(outputs: Sequence[Outputs], rows: Sequence[int]) -> dict[str, Any]:
-    """Recorded outputs at one token of several prompts, each repeated for its rows."""
+def side_by_side(outputs: Sequence[Outputs], rows: Sequence[int]) -> Outputs:
+    """Recorded outputs of several questions, each repeated for its rows: (rows, width)."""
 
     def joined(*parts: Tensor) -> Tensor:
-        axis = 1 if parts[0].ndim == 3 else 0
-        return torch.cat(
-            [
-                part.expand(*(count if at == axis else -1 for at in range(part.ndim)))
-                for part, count in zip(parts, rows, strict=True)
-            ],
-            axis,
-        )
+        return torch.cat([part.expand(n, -1) for part, n in zip(parts, rows, strict=True)])
 
-    return {path: _mapped(joined, *(one[path] for one in outputs)) for path in outputs[0]}
+    return {path: _mapped(joined, *(parts[path] for parts in outputs)) for path in outputs[0]}
 
 
 def _mapped(change: Callable[..., Tensor], *outputs: Any) -> Any:
@@ -105,11 +112,11 @@ def run_behind_coefficients(
     """Run what follows the coefficients of a layer, at one token a row: (1, rows, d_model).
 
     hidden: the layer's input, (1, rows, d_model); outputs: of the modules in front, for these rows;
-    coefficients: (rows, d_ff)
+    (rows, width) each; coefficients: (rows, d_ff)
     """
     with (
         _handing_out(model, layer, outputs),
-        replaced(model, {layer: lambda given: coefficients.view(given.shape)}),
+        replaced(model, {layer: lambda present: coefficients.view(present.shape)}),
     ):
         return run_layer(model, layer, hidden, call)
 
@@ -127,7 +134,14 @@ def _handing_out(model: Model, layer: int, outputs: Outputs) -> Iterator[None]:
 
 
 def _giving(output: Any) -> Callable[..., Any]:
-    return lambda *_args, **_kwargs: output
+    """A module's method that gives a recorded output in the shape of its input."""
+
+    def forward(*args: Any, **named: Any) -> Any:
+        argument = next(value for value in (*args, *named.values()) if isinstance(value, Tensor))
+        flat = argument.ndim == 2  # OPT's FFN
+        return _mapped(lambda part: part if flat else part[None], output)
+
+    return forward
 
 
 def _restore_forward(module: nn.Module, forward: Any) -> None:

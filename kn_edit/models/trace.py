@@ -7,6 +7,7 @@ over the batch, so a layer can be called again with more rows than the network w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor
 from kn_edit.errors import PromptTooLong, TokenNotEmbedded
 from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
+from kn_edit.models.questions import Batch
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,17 @@ def trace(
     mask: Tensor | None = None,
     cache: Any = None,
     stop_at: int | None = None,
+    answers: Batch | None = None,
 ) -> Trace:
     """Run the network on token ids, (batch, tokens), without its head.
 
-    mask: 1 for tokens, 0 for padding; stop_at: leave before this layer's work, its input noted.
-    Raises TokenNotEmbedded, PromptTooLong.
+    mask: 1 for tokens, 0 for padding; stop_at: leave before this layer's work, its input noted;
+    answers: questions about these ids, at whose answers alone coefficients are noted, and in a
+    causal LM hidden states too: (questions, 1, width) each. Raises TokenNotEmbedded, PromptTooLong.
     """
     _check_ids(model, ids, cache)
+    at_answer = _selection(answers, ids)
+    of_hidden = at_answer if model.causal else _everything
     inputs: dict[int, Tensor] = {}
     calls: dict[int, LayerCall] = {}
     output: list[Tensor] = []
@@ -69,7 +75,7 @@ def trace(
     def before(layer: int) -> Any:
         def hook(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             rest = dict(kwargs)
-            inputs[layer] = args[0] if args else rest.pop("hidden_states")
+            inputs[layer] = of_hidden(args[0] if args else rest.pop("hidden_states"))
             calls[layer] = LayerCall(args[1:], rest)
             if layer == stop_at:
                 raise _Stop
@@ -77,7 +83,7 @@ def trace(
         return hook
 
     def after(_module: Any, _args: Any, result: Any) -> None:
-        output.append(_hidden(result))
+        output.append(of_hidden(_hidden(result)))
         raise _Stop
 
     handles = [
@@ -86,18 +92,29 @@ def trace(
     ]
     handles.append(model.layers[-1].register_forward_hook(after))
     try:
-        with captured(model) as coefficients:
+        with captured(model, at_answer) as coefficients:
             model.net(**_arguments(model, ids, mask, cache))
     except _Stop:
         pass
     finally:
         for handle in handles:
             handle.remove()
-    batch, tokens = ids.shape
-    shaped = {layer: values.view(batch, tokens, -1) for layer, values in coefficients.items()}
+    shape = ids.shape if answers is None else (len(answers.tokens), 1)
+    shaped = {layer: values.view(*shape, -1) for layer, values in coefficients.items()}
     return Trace(
         inputs=inputs, calls=calls, coefficients=shaped, output=output[0] if output else None
     )
+
+
+def _everything(values: Tensor) -> Tensor:
+    return values
+
+
+def _selection(answers: Batch | None, ids: Tensor) -> Callable[[Tensor], Tensor]:
+    """How values of all tokens, also flattened, are cut down to those at answers."""
+    if answers is None:
+        return _everything
+    return lambda values: answers.at_answer(values.view(*ids.shape, -1))[:, None]
 
 
 def _arguments(model: Model, ids: Tensor, mask: Tensor | None, cache: Any) -> dict[str, Any]:

@@ -108,10 +108,14 @@ def attribute_many(
     while waiting or walks:
         with torch.inference_mode(False):  # where a caller works in one, there is no gradient
             held = sum(len(questions[place].ids) for place in walks)
-            while waiting and (not walks or held + len(waiting[-1][1].ids) <= TOKENS_HELD):
+            places, joining = [], []
+            while waiting and (not held or held + len(waiting[-1][1].ids) <= TOKENS_HELD):
                 place, question = waiting.pop()
-                walks[place] = rule.walk(Paths(model, question))
+                places.append(place)
+                joining.append(question)
                 held += len(question.ids)
+            for place, paths in zip(places, Paths.of(model, joining), strict=True):
+                walks[place] = rule.walk(paths)
             requests = [(walk.paths, walk.wanted()) for walk in walks.values()]
             for walk, along in zip(walks.values(), evaluate_many(requests), strict=True):
                 walk.take(along)
@@ -163,7 +167,6 @@ def _mean(parts: Sequence[Attribution]) -> Attribution:
 def activations(model: Model, chain: Chain) -> Tensor:
     """The activation baseline: coefficients in place of scores, float64, (layers, d_ff)."""
     parts = []
-    for question in chain.questions:
-        paths = Paths(model, question)
+    for paths in Paths.of(model, chain.questions):
         parts.append(torch.stack([paths.coefficients_of(layer) for layer in range(paths.n_layers)]))
     return torch.stack(parts).mean(0)

@@ -60,30 +60,31 @@ class Pass:
         self._model, self._requests, self._packed = model, requests, packed
         self._last = model.n_layers - 1
         self._rows = [0] * len(requests)  # of each prompt, as they climb
+        self._leaves: dict[int, Tensor] = {}  # scaled coefficients, layer -> (nodes, d_ff)
 
     def evaluate(self) -> list[dict[int, Along]]:
         """What the paths of each request look like at its nodes. Raises NotFinite."""
-        leaves: dict[int, Tensor] = {}
-        context = packed_attention(self._model) if self._packed else nullcontext()
-        with torch.enable_grad(), context:
-            p = self._climb(leaves)
-            gradients = torch.autograd.grad(p.sum(), list(leaves.values()))
-        return self._sorted(p.detach(), dict(zip(leaves, gradients, strict=True)))
+        with torch.enable_grad():
+            hidden = self.climb()
+            tokens = torch.tensor([request.token for request in self._requests])
+            p = p_of(self._model, hidden, tokens.repeat_interleave(torch.tensor(self._rows)))
+            gradients = torch.autograd.grad(p.sum(), list(self._leaves.values()))
+        return self._sorted(p.detach(), dict(zip(self._leaves, gradients, strict=True)))
 
-    def _climb(self, leaves: dict[int, Tensor]) -> Tensor:
-        """p(answer) of all rows, prompt by prompt, (rows,); layers' leaves go into `leaves`."""
+    def climb(self) -> Tensor:
+        """The last layer's output at the answers of all rows, prompt by prompt, (rows, d_model)."""
         hidden: Tensor | None = None  # (tokens of all rows, d_model)
         first = min(layer for request in self._requests for layer in request.nodes)
-        for layer in range(first, self._last + 1):
-            if hidden is not None:
-                hidden = self._through(layer, hidden)
-            new = [len(request.nodes.get(layer, ())) for request in self._requests]
-            if any(new):
-                leaves[layer] = self._scaled(layer)
-                hidden = self._merged(layer, hidden, self._joining(layer, new, leaves[layer]), new)
+        with packed_attention(self._model) if self._packed else nullcontext():
+            for layer in range(first, self._last + 1):
+                if hidden is not None:
+                    hidden = self._through(layer, hidden)
+                new = [len(request.nodes.get(layer, ())) for request in self._requests]
+                if any(new):
+                    leaf = self._leaves[layer] = self._scaled(layer)
+                    hidden = self._merged(layer, hidden, self._joining(layer, new, leaf), new)
         assert hidden is not None
-        tokens = torch.tensor([request.token for request in self._requests])
-        return p_of(self._model, hidden, tokens.repeat_interleave(torch.tensor(self._rows)))
+        return hidden
 
     def _scaled(self, layer: int) -> Tensor:
         """The layer's coefficients at the nodes of all prompts, (nodes, d_ff)."""
@@ -94,13 +95,13 @@ class Pass:
                 request.nodes.get(layer, ()), dtype=coefficients.dtype, device=coefficients.device
             )
             parts.append(scale[:, None] * coefficients)
-        return torch.cat(parts).requires_grad_()
+        return torch.cat(parts).requires_grad_(torch.is_grad_enabled())
 
     def _joining(self, layer: int, new: Sequence[int], leaf: Tensor) -> list[Tensor]:
         """The layer's output in its new rows, for each prompt (tokens of its rows, d_model)."""
-        asked = [(request.run, rows) for request, rows in zip(self._requests, new, strict=True)]
-        runs = [run for run, rows in asked if rows]
-        rows = [rows for _, rows in asked if rows]
+        joining = [pair for pair in zip(self._requests, new, strict=True) if pair[1]]
+        runs = [request.run for request, _ in joining]
+        rows = [count for _, count in joining]
         answer = torch.cat(
             [
                 run.inputs[layer][0, run.position].expand(count, -1)
@@ -108,12 +109,15 @@ class Pass:
             ]
         )
         outputs = side_by_side([run.outputs[layer] for run in runs], rows)
-        call = runs[0].packed_calls[layer]
-        written = run_behind_coefficients(self._model, layer, answer[None], call, outputs, leaf)[
-            0
-        ]  # (new rows, d_model)
-        parts = written.split(list(new))
-        return [self._filled(layer, run, part) for (run, _), part in zip(asked, parts, strict=True)]
+        call = runs[0].calls[layer]
+        written = run_behind_coefficients(
+            self._model, layer, answer[None], call=call, outputs=outputs, coefficients=leaf
+        )[0]  # (new rows, d_model)
+        parts = torch.split(written, list(new))
+        return [
+            self._filled(layer, request.run, part)
+            for request, part in zip(self._requests, parts, strict=True)
+        ]
 
     def _filled(self, layer: int, run: CleanRun, answer: Tensor) -> Tensor:
         """Rows of a whole prompt, from what is at the answer: (rows * tokens, d_model)."""
@@ -131,7 +135,7 @@ class Pass:
         if hidden is None:
             parts = list(joining)
         else:
-            old = hidden.split([n * t for n, t in zip(self._rows, tokens, strict=True)])
+            old = torch.split(hidden, [n * t for n, t in zip(self._rows, tokens, strict=True)])
             parts = [part for pair in zip(old, joining, strict=True) for part in pair]
         self._rows = [old_rows + added for old_rows, added in zip(self._rows, new, strict=True)]
         return torch.cat(parts)
@@ -152,9 +156,9 @@ class Pass:
         spans = list(self._spans(layer))
         runs = [request.run for request, rows in self._climbing() if rows]
         rows = [rows for rows in self._rows if rows]
-        call = runs[0].packed_calls[layer]
+        call = runs[0].calls[layer]
         if len({run.length for run in runs}) > 1:
-            call = joined_call([run.packed_calls[layer] for run in runs], rows)
+            call = joined_call([run.calls[layer] for run in runs], rows)
         with attending(attend_to_prefixes(spans)):
             return run_layer(self._model, layer, hidden[None], call)[0]
 
@@ -170,7 +174,7 @@ class Pass:
 
     def _masked(self, layer: int, hidden: Tensor) -> Tensor:
         sizes = [(rows, request.run.tokens) for request, rows in self._climbing() if rows]
-        call = self._requests[0].run.packed_calls[layer]
+        call = self._requests[0].run.calls[layer]
         if layer < self._last:
             with attending(attend_within_rows(sizes)):
                 return run_layer(self._model, layer, hidden[None], call)[0]
@@ -179,7 +183,7 @@ class Pass:
                 run_layer(self._model, layer, hidden[None], call)
         except KeysTaken as taken:
             key, value = taken.key, taken.value
-        attend = with_keys(attend_within_rows(sizes, asked=1), key, value)
+        attend = with_keys(attend_within_rows(sizes, queries=1), key, value)
         with attending(attend):
             return run_layer(self._model, layer, self._answers(hidden)[None], call)[0]
 
@@ -188,8 +192,8 @@ class Pass:
         lengths = [rows * request.run.tokens for request, rows in self._climbing()]
         return torch.cat(
             [
-                part.unflatten(0, (-1, request.run.tokens))[:, request.run.position]
-                for request, part in zip(self._requests, hidden.split(lengths), strict=True)
+                part.view(-1, request.run.tokens, part.shape[1])[:, request.run.position]
+                for request, part in zip(self._requests, torch.split(hidden, lengths), strict=True)
                 if len(part)
             ]
         )
@@ -198,10 +202,10 @@ class Pass:
         """Run one layer prompt by prompt, in the layer's own attention."""
         lengths = [rows * request.run.tokens for request, rows in self._climbing()]
         parts = []
-        for request, part in zip(self._requests, hidden.split(lengths), strict=True):
+        for request, part in zip(self._requests, torch.split(hidden, lengths), strict=True):
             if len(part):
-                rows = part.unflatten(0, (-1, request.run.tokens))
-                out = run_layer(self._model, layer, rows, request.run.calls[layer])
+                rows = part.view(-1, request.run.tokens, part.shape[1])
+                out = run_layer(self._model, layer, rows, request.run.single_calls[layer])
                 parts.append(out.flatten(0, 1))
         hidden = torch.cat(parts)
         return self._answers(hidden) if layer == self._last else hidden
@@ -210,10 +214,10 @@ class Pass:
         """Results by request and layer; in each request its rows are in the order of layers."""
         along: list[dict[int, Along]] = [{} for _ in self._requests]
         used = [0] * len(self._requests)
-        by_prompt = p.split(self._rows)
+        by_prompt = torch.split(p, self._rows)
         for layer, gradient in gradients.items():
             new = [len(request.nodes.get(layer, ())) for request in self._requests]
-            for place, part in enumerate(gradient.split(new)):
+            for place, part in enumerate(torch.split(gradient, new)):
                 if new[place]:
                     own_p = by_prompt[place][used[place] : used[place] + new[place]]
                     self._check(layer, own_p, part)

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from kn_edit.models.clean import clean_run
+from kn_edit.models.clean import CleanRun, clean_runs
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.head import p_of
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, batched
+from kn_edit.models.questions import Question, batched, grouped_by_length
+from kn_edit.neurons.budget import plan, room, traits
 from kn_edit.neurons.passes import Along, Pass, Request
 
 __all__ = ["Along", "Paths", "evaluate_many"]
@@ -25,14 +26,28 @@ class Paths:
     """
 
     def __init__(self, model: Model, question: Question) -> None:
-        self.model, self.token = model, question.token
-        ids = torch.tensor([question.ids], device=model.device)
-        self.run = clean_run(model, ids, question.position)
-        with torch.no_grad():
-            answer = self.run.output[:, self.run.position]
-            self.p = float(p_of(model, answer, torch.tensor([question.token])))
-        if not math.isfinite(self.p):
-            raise first_non_finite(model, batched(model, [question]))
+        (run,) = clean_runs(model, [question])
+        (p,) = _probabilities(model, [question], [run])
+        self._set(run, question.token, p)
+
+    @classmethod
+    def of(cls, model: Model, questions: Sequence[Question]) -> list[Paths]:
+        """The paths of many questions, which run together. Raises NotFinite."""
+        if not questions:
+            return []
+        runs = clean_runs(model, questions)
+        paths_of_all = []
+        for question, run, p in zip(
+            questions, runs, _probabilities(model, questions, runs), strict=True
+        ):
+            paths = cls.__new__(cls)
+            paths._set(run, question.token, p)
+            paths_of_all.append(paths)
+        return paths_of_all
+
+    def _set(self, run: CleanRun, token: int, p: float) -> None:
+        self.run, self.token, self.p = run, token, p
+        model = run.model
         self.n_layers, self.d_ff = model.n_layers, model.d_ff
         self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
 
@@ -55,6 +70,53 @@ def evaluate_many(
 
     requests: prompts, each with its nodes, layer -> places on its path.
     """
-    model = requests[0][0].model
-    asked = [Request(paths.run, paths.token, nodes) for paths, nodes in requests]
-    return Pass(model, asked, packed=model.family.model_type != "gpt_neo").evaluate()
+    batch = [Request(run=paths.run, token=paths.token, nodes=nodes) for paths, nodes in requests]
+    groups = grouped_by_length(range(len(batch)), lambda number: batch[number].run.length)
+    answers: list[dict[int, Along]] = [{} for _ in batch]
+    for group in groups:
+        for number, along in zip(
+            group, _evaluate([batch[member] for member in group]), strict=True
+        ):
+            answers[number] = along
+    return answers
+
+
+def _evaluate(requests: Sequence[Request]) -> list[dict[int, Along]]:
+    """The answers to requests of similar length, in as few passes as their memory allows."""
+    runs = [request.run for request in requests]
+    model = runs[0].model
+    packed = traits(model, runs[0]).packed
+    pieces = [
+        Pass(model, part, packed=packed).evaluate() for part in plan(requests, room(model, runs))
+    ]
+    return [
+        {
+            layer: _joined([piece[number][layer] for piece in pieces if layer in piece[number]])
+            for layer, alphas in request.nodes.items()
+            if len(alphas)
+        }
+        for number, request in enumerate(requests)
+    ]
+
+
+def _joined(parts: Sequence[Along]) -> Along:
+    if len(parts) == 1:
+        return parts[0]
+    return Along(
+        p=torch.cat([part.p for part in parts]),
+        gradients=torch.cat([part.gradients for part in parts]),
+    )
+
+
+def _probabilities(
+    model: Model, questions: Sequence[Question], runs: Sequence[CleanRun]
+) -> list[float]:
+    """p(answer) of each question. Raises NotFinite."""
+    tokens = torch.tensor([question.token for question in questions])
+    with torch.no_grad():
+        answers = torch.cat([run.output[:, run.position] for run in runs])
+        p: list[float] = p_of(model, answers, tokens).tolist()
+    for question, value in zip(questions, p, strict=True):
+        if not math.isfinite(value):
+            raise first_non_finite(model, batched(model, [question]))
+    return p

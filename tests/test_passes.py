@@ -1,0 +1,142 @@
+"""Passes over nodes of many prompts, and the parts that they are made of."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from test_attribution import a_question, error, plain
+from tiny_models import CAUSAL, D_FF, LAYERS, SHAPES, tiny
+
+from kn_edit.models.clean import clean_runs
+from kn_edit.models.head import LEAST_WORDS, p_of
+from kn_edit.models.questions import Question
+from kn_edit.neurons.budget import plan, row_bytes, traits
+from kn_edit.neurons.passes import Pass, Request
+from kn_edit.neurons.paths import Paths, evaluate_many
+
+NODES = ({0: [0.5, 0.0], 1: [0.25, 1.0]}, {1: [0.75]}, {0: [0.1, 0.2, 0.3]}, {0: [0.9], 1: [0.4]})
+LENGTHS = (6, 9, 6, 7)
+VOCABULARY_END = 10_000
+
+
+def questions(model):
+    """Prompts of several lengths, two of them beginnings of one text."""
+    several = [a_question(model, tokens, seed=seed) for seed, tokens in enumerate(LENGTHS)]
+    if model.causal:
+        first = several[0]
+        several[3] = Question((*first.ids, first.token), first.position + 1, 30)
+    return several
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prompts_asked_together_answer_as_each_alone(shape):
+    model = tiny(shape, torch.float64)
+    asked = questions(model)
+    together = evaluate_many(list(zip(Paths.of(model, asked), NODES, strict=True)))
+    # Their own attention always computes in float32.
+    limit = 1e-4 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-9
+    for question, nodes, along in zip(asked, NODES, together, strict=True):
+        expected = plain(model, question)
+        assert along.keys() == nodes.keys()
+        for layer, alphas in nodes.items():
+            assert along[layer].p.shape == (len(alphas),)
+            for number, alpha in enumerate(alphas):
+                p, gradient = expected.at(layer, alpha)
+                assert float(along[layer].p[number]) == pytest.approx(p, rel=limit)
+                assert error(along[layer].gradients[number], gradient) < limit
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_prompts_run_together_are_those_run_alone(shape):
+    model = tiny(shape, torch.float64)
+    asked = questions(model)
+    close = {"rtol": 0, "atol": 1e-5 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-12}
+    for question, run in zip(asked, clean_runs(model, asked), strict=True):
+        (alone,) = clean_runs(model, [question])
+        torch.testing.assert_close(run.output, alone.output, **close)
+        for layer in range(LAYERS):
+            assert run.coefficients[layer].shape == (D_FF,)
+            torch.testing.assert_close(run.coefficients[layer], alone.coefficients[layer], **close)
+        assert Paths(model, question).p == pytest.approx(plain(model, question).p, rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_family_but_one_packs_the_rows_of_many_prompts(shape):
+    """GPT-Neo does not ask for an attention function; its prompts go through a layer in turn."""
+    model = tiny(shape)
+    (run,) = clean_runs(model, [a_question(model)])
+    assert traits(model, run).packed == (shape != "gpt_neo")
+
+
+@pytest.mark.parametrize("shape", ["llama", "gemma2", "bert", "gpt_neo"])
+def test_a_pass_leaves_the_model_as_it_was(shape):
+    model = tiny(shape)
+    before = model.net.config._attn_implementation
+    methods = {name: set(vars(module)) for name, module in model.net.named_modules()}
+    (run,) = clean_runs(model, [a_question(model)])
+    request = Request(run=run, token=VOCABULARY_END, nodes={0: [0.5]})
+    with pytest.raises(IndexError):  # no such word: the pass ends in its head
+        Pass(model, [request], packed=shape != "gpt_neo").evaluate()
+    assert model.net.config._attn_implementation == before
+    assert {name: set(vars(module)) for name, module in model.net.named_modules()} == methods
+    for module in model.net.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+@pytest.mark.parametrize("shape", ["bert", "electra", "gpt2", "gemma2", "opt-350m"])
+@pytest.mark.parametrize("words", [70, LEAST_WORDS + 70, 3 * LEAST_WORDS])
+def test_p_and_its_gradient_are_those_of_a_softmax_over_all_words(shape, words):
+    model = tiny(shape, torch.float64, vocab_size=words)
+    hidden = torch.randn(64, model.d_model, dtype=torch.float64)
+    hidden.requires_grad_()
+    tokens = torch.arange(len(hidden)) % words
+    expected = model.logits(hidden).softmax(-1).gather(1, tokens[:, None])[:, 0]
+    weights = torch.linspace(-1, 1, len(hidden), dtype=torch.float64)
+    (gradient,) = torch.autograd.grad((weights * expected).sum(), hidden)
+    p = p_of(model, hidden, tokens)
+    (found,) = torch.autograd.grad((weights * p).sum(), hidden)
+    torch.testing.assert_close(p, expected, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found, gradient, rtol=1e-9, atol=1e-15)
+
+
+def test_p_never_exceeds_one_where_a_model_is_sure():
+    model = tiny("llama", vocab_size=3 * LEAST_WORDS)
+    with torch.no_grad():
+        model.net.lm_head.weight *= 100
+    hidden = torch.randn(64, model.d_model)
+    p = p_of(model, hidden, model.logits(hidden).argmax(-1))
+    assert float(p.max()) == 1.0
+
+
+@pytest.mark.parametrize("shape", ["llama", "bert"])
+def test_a_pass_has_the_rows_that_its_memory_allows(shape):
+    model = tiny(shape)
+    runs = clean_runs(model, [a_question(model, 9, seed=seed) for seed in range(3)])
+    nodes = {0: [0.1] * 40, 1: [0.2] * 5}
+    requests = [Request(run=run, token=9, nodes=nodes) for run in runs]
+    room = 30 * row_bytes(model, runs[0], 0)
+    passes = plan(requests, room)
+    assert 4 < len(passes) < 7  # 120 rows of layer 0, and 15 of layer 1
+    for requests_of_pass in passes:
+        bytes_of_pass = sum(
+            len(alphas) * row_bytes(model, request.run, layer)
+            for request in requests_of_pass
+            for layer, alphas in request.nodes.items()
+        )
+        assert 0.5 * room < bytes_of_pass <= room
+    for number in range(3):
+        for layer, alphas in nodes.items():
+            shared_out = [part[number].nodes.get(layer, []) for part in passes]
+            assert [alpha for part in shared_out for alpha in part] == alphas
+
+
+@pytest.mark.parametrize("shape", CAUSAL)
+def test_rows_share_their_prefix(shape):
+    """A long prompt costs a row a share of attention per token, and no key or value."""
+    model = tiny(shape)
+    short, long = clean_runs(model, [a_question(model, 4), a_question(model, 60)])
+    more = row_bytes(model, long, 0) - row_bytes(model, short, 0)
+    heads = model.net.config.num_attention_heads
+    copied = 2 * model.d_model if shape == "gpt_neo" else 0
+    assert more == 56 * 4 * (heads + copied) * (LAYERS - 1)
