@@ -47,6 +47,7 @@ class Paths:
 
     def _set(self, run: CleanRun, token: int, p: float) -> None:
         self.run, self.token, self.p = run, token, p
+        self.coefficients = run.coefficients  # at the answer, layer -> (d_ff,)
         model = run.model
         self.n_layers, self.d_ff = model.n_layers, model.d_ff
         self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
