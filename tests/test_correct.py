@@ -11,7 +11,7 @@ from tiny_models import LAYERS, SHAPES, tiny
 from torch import Tensor
 
 from kn_edit.editing import correcting
-from kn_edit.editing.correcting import CorrectionTask, correction
+from kn_edit.editing.correcting import CorrectionTask, correction, in_other_cases
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.edits import correct
 from kn_edit.edits.correct import Factors, Lesson, QuestionGroup, corrected
@@ -28,7 +28,7 @@ from kn_edit.facts import (
     neutral_sentences,
     ordinary_sentences,
 )
-from kn_edit.facts.varying import varied_templates
+from kn_edit.facts.varying import in_other_case, varied_templates
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead, log_p
 from kn_edit.models.questions import Chain, Question, ask, ask_openly, word_places
@@ -485,3 +485,27 @@ def test_where_no_english_stands_none_is_put_in():
 def test_a_prompt_of_no_other_words_gives_few_and_one_that_does_not_end_with_its_answer_none():
     assert len(varied_templates(Template("[X] [Y]"), 6, Random(0))) == 0
     assert varied_templates(Template("[Y] is the capital of [X]"), 6, Random(0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("Porcupine grass", "porcupine grass"),
+        ("2005 honda civic", "2005 Honda Civic"),
+        ("harry's mom", "Harry's Mom"),
+        ("東京", "東京"),
+        ("", ""),
+    ],
+)
+def test_a_name_in_the_other_case_is_in_small_letters_or_has_capitals(name, other):
+    assert in_other_case(name) == other
+
+
+def test_every_third_prompt_writes_the_subject_in_the_other_case():
+    model = tiny("llama")
+    named = [("Japan", chain) for chain in chains(model, "Japan", OWN, "Rome")] * 6
+    written = in_other_cases(model, named, "Rome")
+    assert [subject for subject, _ in written] == ["Japan", "Japan", "japan"] * 2
+    assert all(subject in chain.prompt.before for subject, chain in written)
+    token = named[0][1].questions[0].token
+    assert all(chain.questions[0].token == token for _, chain in written)

@@ -7,13 +7,15 @@ value slots are solved for on the user's prompts and rewordings of them (decisio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from kn_edit.editing.correction_keys import (
+    SubjectPrompt,
     Surroundings,
     writing_of,
     written_layers,
@@ -33,9 +35,10 @@ from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.calibrate import Tick
 from kn_edit.edits.correct import Lesson, corrected
 from kn_edit.edits.settings import CorrectionSettings
+from kn_edit.errors import KnEditError
 from kn_edit.facts import Case, Template
 from kn_edit.facts.paraphrases import Rewording, for_solver
-from kn_edit.facts.varying import varied_templates
+from kn_edit.facts.varying import in_other_case, varied_templates
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.models.usage import usual_sizes
@@ -44,6 +47,7 @@ from kn_edit.seeds import USUAL, generator
 
 REWORDED = 6  # rewordings of the prompts, frames around them
 VARIED = 18  # and prompts with some words left out and others put in
+OTHER_CASE = 3  # one of so many of all these writes the subject in the other case
 OTHER_NAMES = 40  # that are heard like the subject, in the user's prompts
 HELD_NAMES = 36  # others that are heard like it, about which what is said is held
 RECORDED_SLOTS = 20  # slots that the record names, the best
@@ -89,7 +93,8 @@ def correction(
     """Solve for a new answer to a case's prompts. Raises NotFinite."""
     case, to, chains, neighbours = task.case, task.to, task.chains, task.neighbours
     finder = Finder.of(model, case, task.seed)
-    rewordings = other_words(model, case, to, chains, task.seed)
+    rewordings = [(finder.subject, chain) for chain in other_words(model, case, to, task.seed)]
+    rewordings = in_other_cases(model, rewordings, to)
     layers = sorted({slot.layer for slot in task.slots}) or written_layers(model)
     names = confusable_names(model, finder, neighbours, chains[0], layers)
     # A name that the keys were made against is hardly heard, so holding it would teach nothing.
@@ -102,7 +107,7 @@ def correction(
     text = [*places_in_texts(model, neutral, task.seed), *((question,) for question in questions)]
     texts = [*neutral, *ordinary_texts(model, task.seed), *random_texts(model, task.seed)]
     surroundings = Surroundings(
-        subject_prompts=[(finder.subject, chain) for chain in (*chains, *rewordings)],
+        subject_prompts=[*((finder.subject, chain) for chain in chains), *rewordings],
         other_prompts=named_prompts,
         texts=texts,
         seed=task.seed,
@@ -113,7 +118,7 @@ def correction(
     lesson = Lesson(
         prompts=[chain.questions for chain in chains],
         rewordings=[
-            *(chain.questions for chain in rewordings),
+            *(chain.questions for _, chain in rewordings),
             *((question,) for question in less_own_words(model, chains, task.seed)),
         ],
         other_subjects=other_subjects,
@@ -142,9 +147,7 @@ def correction(
     return Correction(solution.by_layer, provenance, tuple(sorted(best)))
 
 
-def other_words(
-    model: Model, case: Case, to: str, chains: Sequence[Chain], seed: int = USUAL
-) -> list[Chain]:
+def other_words(model: Model, case: Case, to: str, seed: int = USUAL) -> list[Chain]:
     """The prompts in other words, asked for the new answer; a masked LM has them as they are."""
     if not model.causal:
         return []
@@ -160,6 +163,25 @@ def other_words(
         VARIED,
     )
     return [ask(model, prompt, to) for prompt in (*framed, *varied)]
+
+
+def in_other_cases(model: Model, prompts: Sequence[SubjectPrompt], to: str) -> list[SubjectPrompt]:
+    """The prompts, but every third one writes the subject in the other case."""
+    return [
+        prompt if number % OTHER_CASE else _in_other_case(model, prompt, to)
+        for number, prompt in enumerate(prompts, start=1)
+    ]
+
+
+def _in_other_case(model: Model, named: SubjectPrompt, to: str) -> SubjectPrompt:
+    """The prompt as it is where the subject cannot be asked about in that case."""
+    subject, chain = named
+    other = in_other_case(subject)
+    fact = chain.prompt.fact
+    fact = replace(fact, subject=fact.subject.replace(subject, other))
+    with suppress(KnEditError):
+        return other, ask(model, replace(chain.prompt, fact=fact), to)
+    return named
 
 
 def _as_rewordings(templates: Sequence[Template]) -> tuple[Rewording, ...]:

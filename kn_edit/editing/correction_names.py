@@ -36,7 +36,7 @@ def confusable_names(
         if finder.subject not in name and not any(name in text for text in judging_texts)
     ]
     subject_coefficients = prompt_coefficients(model, [(finder.subject, chain)], layers).at_subject
-    readings = readings_of(model, _about(model, finder, chain, names), layers, cut=True)
+    readings = readings_of(model, _about(model, (finder.subject, chain), names), layers, cut=True)
     pool = joined(model, [rows for _, _, rows in readings], layers)
     loudness = dict.fromkeys(names, 0.0)
     for layer in layers:
@@ -51,16 +51,18 @@ def prompts_about(
     finder: Finder,
     names: Sequence[str],
     chains: Sequence[Chain],
-    rewordings: Sequence[Chain],
+    rewordings: Sequence[SubjectPrompt],
 ) -> list[SubjectPrompt]:
     """The prompts about other names: all of them in the user's, a few in each rewording."""
-    prompts = [prompt for chain in chains for prompt in _about(model, finder, chain, names)]
-    for index, chain in enumerate(rewordings if names else ()):
+    prompts = [
+        prompt for chain in chains for prompt in _about(model, (finder.subject, chain), names)
+    ]
+    for index, reworded in enumerate(rewordings if names else ()):
         drawn_names = [
             names[(index * NAMES_PER_REWORDING + offset) % len(names)]
             for offset in range(NAMES_PER_REWORDING)
         ]
-        prompts += _about(model, finder, chain, drawn_names)
+        prompts += _about(model, reworded, drawn_names)
     return prompts
 
 
@@ -71,16 +73,17 @@ def asked_in_turn(
     return [
         chain.questions[0]
         for index, name in enumerate(names)
-        for _, chain in _about(model, finder, chains[index % len(chains)], [name])
+        for _, chain in _about(model, (finder.subject, chains[index % len(chains)]), [name])
     ]
 
 
-def _about(model: Model, finder: Finder, chain: Chain, names: Sequence[str]) -> list[SubjectPrompt]:
+def _about(model: Model, named: SubjectPrompt, names: Sequence[str]) -> list[SubjectPrompt]:
     """A prompt about other names; those left out that the model cannot be asked about."""
+    subject, chain = named
     fact, template = chain.prompt.fact, chain.prompt.template
     prompts: list[SubjectPrompt] = []
     for name in names:
-        other_fact = replace(fact, subject=fact.subject.replace(finder.subject, name))
+        other_fact = replace(fact, subject=fact.subject.replace(subject, name))
         with suppress(CannotAsk):
             prompts.append((name, _openly(model, Prompt(other_fact, template))))
     return prompts

@@ -15,6 +15,7 @@ PUT_IN = 0.12  # chance of another word in front of each
 MOVED = 0.4  # chance that a question's subject stands elsewhere among them
 STAYING = 2  # words before a statement's answer, which say what is asked
 TRIES = 4  # for each that is wanted
+_WORD_START = re.compile(r"(?<![\w'’])[^\W\d_]")
 # Words that stand in many questions and say nothing of what is asked.
 _COMMON = tuple(
     re.findall(
@@ -51,6 +52,15 @@ def varied_templates(template: Template, count: int, draw: Random) -> tuple[Temp
             except BadTemplate:  # a second [X] in the user's words
                 continue
     return tuple(templates.values())
+
+
+def in_other_case(name: str) -> str:
+    """A name as somebody else may type it: in small letters, or with capitals where it has none.
+
+    The name itself where its letters know no case.
+    """
+    small = name.lower()
+    return small if small != name else _WORD_START.sub(lambda match: match[0].upper(), name)
 
 
 class _Words:
