@@ -194,7 +194,7 @@ def test_pickles_beside_safetensors_do_no_harm(tmp_path):
 
 @pytest.mark.parametrize(
     ("config", "method"),
-    [({"quant_method": "gptq", "bits": 4}, "gptq"), ({}, "quantization_config"), (1, "quanti")],
+    [({"quant_method": "aqlm", "bits": 4}, "aqlm"), ({}, "quantization_config"), (1, "quanti")],
 )
 def test_quantised_weights_are_refused_with_their_method(config, method, tmp_path):
     write_single(tmp_path)

@@ -21,7 +21,7 @@ from kn_edit.models.companions import companion_files, differing
 from kn_edit.models.memory import memory_told
 from kn_edit.models.model import Model, load
 from kn_edit.models.placement import Placement
-from kn_edit.models.shards import Shards
+from kn_edit.models.shards import Shards, check_editable
 from kn_edit.models.source import resolve
 from kn_edit.progress import Progress, bytes_of, silent
 from kn_edit.untrusted import parse_json, read_bounded
@@ -81,6 +81,10 @@ class Engine:
         if changed:
             raise BaseFilesChanged(self.shards.folder, tuple(changed))
 
+    def check_editable(self) -> None:
+        """Refuse to edit a base whose weights are quantised. Raises QuantisedWeights."""
+        check_editable(self.shards.folder)
+
     @cached_property
     def model(self) -> Model:
         """The base, live. It holds the base's slots whenever no block of `at` runs.
@@ -97,7 +101,8 @@ class Engine:
 
     @cached_property
     def place(self) -> SlotPlace:
-        """Where new deltas of this base point."""
+        """Where new deltas of this base point. Raises QuantisedWeights."""
+        self.check_editable()
         base = BaseRef(self.base.repo, self.base.revision, self.base.fingerprint)
         names = self.model.stored_names(self.shards.entries)
         return SlotPlace(base, names, self.model.family.axis)

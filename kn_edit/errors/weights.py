@@ -129,16 +129,23 @@ class PickleWeights(KnEditError):
 
 @dataclass
 class QuantisedWeights(KnEditError):
-    """Quantised weights: their slots are not numbers that can be added to."""
+    """Quantised weights: their slots are not numbers that can be added to.
+
+    base: the model that it says it was made from; empty where it says none
+    """
 
     exit_code = ExitCode.ERROR
     model: str
     method: str
+    base: str = ""
 
     def __str__(self) -> str:
+        whole = (
+            f"{self.base}, which it was made from" if self.base else "the model it was made from"
+        )
         return (
             f"{self.model} is quantised ({self.method}), so its value slots cannot be edited "
-            "exactly; use the model it was made from, in float32, float16 or bfloat16"
+            f"exactly; use {whole}, in float32, float16 or bfloat16"
         )
 
 

@@ -21,6 +21,7 @@ from kn_edit.errors import (
     WeightsMissing,
 )
 from kn_edit.models.configs import attention_in, checked_config, config_of, family_in
+from kn_edit.models.dequantised import Weights, readable_weights
 from kn_edit.models.families import Family
 from kn_edit.models.foreign import foreign_code
 from kn_edit.models.placement import dtype_name
@@ -60,7 +61,7 @@ class Frame:
 class Blueprint:
     """What a checkpoint will be loaded as, told without reading a weight."""
 
-    shards: Shards
+    shards: Weights
     family: Family
     facts: Mapping[str, Any]  # config.json, as far as it is followed
     frame: Frame
@@ -86,20 +87,21 @@ def blueprint(shards: Shards) -> Blueprint:
     Raises UnknownFamily, SharedLayers, MalformedCheckpoint, CheckpointUnloadable, WeightsMissing.
     """
     folder, raw = shards.folder, read_config(shards.folder)
+    weights = readable_weights(shards)
     family, attention = family_in(raw), attention_in(raw)
-    facts = checked_config(folder, shards.entries)
+    facts = checked_config(folder, weights.entries)
     config = config_of(folder, facts)
     with foreign_code(folder, "no model can be made of its config.json"), torch.device("meta"):
         outline = _class_for(family).from_config(
             config, dtype=torch.float32, attn_implementation=attention
         )
         embeddings = int(outline.get_input_embeddings().weight.shape[0])
-    _check_sizes(shards, outline)
+    _check_sizes(weights, outline)
     _check_forward(folder, outline)
     frame = Frame(folder=folder, kind=type(outline), config=config, attention=attention)
-    sources, buffers = _sources(shards, frame)
+    sources, buffers = _sources(weights, frame)
     plan = Blueprint(
-        shards=shards,
+        shards=weights,
         family=family,
         facts=facts,
         frame=frame,
@@ -156,7 +158,7 @@ def _class_for(family: Family) -> Any:
     return AutoModelForCausalLM if family.kind == "causal" else AutoModelForMaskedLM
 
 
-def _check_sizes(shards: Shards, outline: Any) -> None:
+def _check_sizes(shards: Weights, outline: Any) -> None:
     """Refuse shapes that are not those of the file, and networks far larger than it."""
     for name, tensor in outline.state_dict().items():
         entry = shards.entries.get(name)
@@ -197,7 +199,7 @@ def _check_forward(folder: Path, outline: Any) -> None:
             raise
 
 
-def _sources(shards: Shards, frame: Frame) -> tuple[dict[str, str], frozenset[str]]:
+def _sources(shards: Weights, frame: Frame) -> tuple[dict[str, str], frozenset[str]]:
     """Which tensor of the file becomes which parameter, by the rules of transformers itself.
 
     Every tensor is stood for by its number, without memory of its own; then the parameters of the

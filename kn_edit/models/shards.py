@@ -29,6 +29,7 @@ from kn_edit.errors import (
 )
 from kn_edit.models.hashing import TensorHasher
 from kn_edit.models.header import LIMITS, Entry, read_header
+from kn_edit.models.quantisation import base_named, is_readable, quantisation_in
 from kn_edit.tensor_header import HeaderProblem, printable
 from kn_edit.untrusted import JsonProblem, open_regular, parse_object, read_bounded
 
@@ -236,14 +237,20 @@ def read_settings(path: Path) -> dict[str, Any] | None:
 
 
 def check_config(model: str, folder: Path) -> None:
-    """Refuse a checkpoint whose config.json says that it is quantised, or says nothing readable.
+    """Refuse a checkpoint that is quantised in a way that kn-edit cannot read.
 
     Raises QuantisedWeights, MalformedCheckpoint.
     """
-    quantisation = _json_file(folder / CONFIG).get("quantization_config")
-    if quantisation is not None:
-        method = quantisation.get("quant_method") if isinstance(quantisation, dict) else None
-        raise QuantisedWeights(model, printable(str(method or "quantization_config")))
+    found = quantisation_in(_json_file(folder / CONFIG))
+    if found is not None and not is_readable(*found):
+        raise QuantisedWeights(model, printable(found[0]), base_named(folder))
+
+
+def check_editable(folder: Path) -> None:
+    """Refuse to edit quantised weights. Raises QuantisedWeights, MalformedCheckpoint."""
+    found = quantisation_in(read_config(folder))
+    if found is not None:
+        raise QuantisedWeights(str(folder), printable(found[0]), base_named(folder))
 
 
 def _is_pickle(name: str) -> bool:

@@ -45,6 +45,7 @@ def forecast(workspace: OpenWorkspace, case: Case, to: str, method: UpdateMethod
 
 def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edited:
     """Change the facts of all rows by one edit, and record it."""
+    workspace.engine.check_editable()
     ledger, cases = workspace.ledger, [case for case, _ in rows]
     branch = ledger.current_branch().name
 
@@ -71,6 +72,7 @@ def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edi
 
 def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edited:
     """Erase a relation, and record the edit."""
+    workspace.engine.check_editable()
     ledger = workspace.ledger
     branch = ledger.current_branch().name
 
