@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from kn_edit.hub.push import Pushed
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
+    from kn_edit.workspace.benchmark import Benchmark
     from kn_edit.workspace.publishing import Pulled
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "BaseRecord",
     "Batch",
     "BatchRow",
+    "Benchmark",
     "Blame",
     "BranchRecord",
     "Calibrated",
@@ -134,6 +136,7 @@ __all__ = [
 
 _LATER = {
     "Assessment": "kn_edit.neurons.assess",
+    "Benchmark": "kn_edit.workspace.benchmark",
     "Change": "kn_edit.evaluation.changes",
     "Comparison": "kn_edit.editing.evaluating",
     "Draft": "kn_edit.editing.drafts",

@@ -13,6 +13,7 @@ from kn_edit.workspace.batch import RowStatus
 if TYPE_CHECKING:
     from kn_edit.workspace import (
         Assessment,
+        Benchmark,
         Blame,
         BranchRecord,
         Change,
@@ -93,6 +94,11 @@ def located(result: Located) -> Plain:
         ],
         "seed": result.seed,
     }
+
+
+def benchmark(result: Benchmark) -> Plain:
+    """Seconds are those of the clock and of the processor; weights and memory are bytes."""
+    return asdict(result)
 
 
 def scaled(result: Scaled) -> Plain:

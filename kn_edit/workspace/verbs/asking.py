@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace import asking
+    from kn_edit.workspace import benchmark as measuring
 else:
     locating = later("kn_edit.editing.locating")
     asking = later("kn_edit.workspace.asking")
+    measuring = later("kn_edit.workspace.benchmark")
 
 
 class AskingVerbs(OpenWorkspace):
@@ -60,6 +62,18 @@ class AskingVerbs(OpenWorkspace):
     ) -> Located:
         """The knowledge neurons of a fact. seed: of the relation's other facts that are asked"""
         return asking.locate(self, case, search, version=version, seed=seed)
+
+    @verb
+    def benchmark(
+        self, relation: Relation, *, prompts: int = 10, update: bool = True
+    ) -> measuring.Benchmark:
+        """Seconds of a prompt and of an update of the base on this machine, memory, peak.
+
+        No cached score is used, and nothing is recorded. prompts: how many are scored together;
+        update: whether an update is timed as well. Raises NoFactToAsk where the relation has no
+        fact that the model can be asked, or no second answer.
+        """
+        return measuring.benchmark(self, relation, prompts=prompts, update=update)
 
     @verb
     def locate_relation(
