@@ -161,7 +161,7 @@ def test_adaptive_finds_a_rise_next_to_zero(shape):
     found = attribute(model, question, Adaptive())
     assert found.reached
     assert error(found.scores, reference) < 0.01
-    assert int(found.nodes.max()) < 32  # and not a panel for each power of two
+    assert int(found.nodes.max()) < 24  # and not a panel for each power of two
     assert error(attribute(model, question, Riemann(20)).scores, reference) > 1
 
 

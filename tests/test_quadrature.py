@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from kn_edit.neurons.quadrature import FEW, MANY, WEIGHTS, Grading, Panel, riemann_nodes
@@ -60,37 +61,41 @@ def test_a_closer_look_uses_every_node_again():
     assert {t for half in halves for t in half.nodes} == set(closer.nodes)
 
 
-def test_a_graded_path_ends_at_0_and_1_and_has_its_own_slope():
+def test_a_graded_path_ends_at_0_and_1():
     for grading in (Grading(), Grading(0.5), Grading(1e-3), Grading(1e-6)):
         places = [grading.alpha(t / 64) for t in range(65)]
         assert places == sorted(places)
         assert (places[0], places[-1]) == (0.0, 1.0)
-        for t in (0.125, 0.5, 0.875):
-            measured = (grading.alpha(t + 1e-6) - grading.alpha(t - 1e-6)) / 2e-6
-            assert grading.slope(t) == pytest.approx(measured, rel=1e-6)
-    assert Grading(1e-3).alpha(0.5) < 0.05  # half of the nodes lie next to 0
+    assert Grading(1e-3).alpha(0.5) < 1e-3  # half of the nodes lie next to 0
     assert Grading(1e4).alpha(0.5) == pytest.approx(0.5, rel=1e-6)
 
 
-def test_what_a_norm_makes_of_a_path_is_smooth_in_the_graded_variable():
-    """Boole's rule on 4 panels, of a path that a norm with a small epsilon bends next to 0."""
-    bend = 1e-3
-    rise = 1 / math.sqrt(1 + bend**2)  # of alpha / sqrt(alpha^2 + bend^2)
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_a_large_bend_has_the_weights_of_the_straight_path(count):
+    panel = Panel(0, 0.25, 0.5, count)
+    straight, bent = Grading().weights(panel), Grading(1e4).weights(panel)
+    for rule in ("integral", "opinion", "first_half"):
+        assert getattr(bent, rule) == pytest.approx(getattr(straight, rule), rel=1e-6, abs=1e-9)
 
-    def missed(grading: Grading) -> float:
-        total = 0.0
-        for place in range(4):
-            panel = Panel(0, place / 4, (place + 1) / 4, MANY)
-            slopes = [
-                bend**2 / (grading.alpha(t) ** 2 + bend**2) ** 1.5 * grading.slope(t)
-                for t in panel.nodes
-            ]
-            pairs = zip(WEIGHTS[MANY].integral, slopes, strict=True)
-            total += panel.width * sum(weight * slope for weight, slope in pairs)
-        return abs(total - rise)
 
-    assert missed(Grading(bend)) < 0.01
-    assert missed(Grading()) > 1
+@pytest.mark.parametrize("bend", [0.5, 1e-2, 1e-4])
+def test_what_a_norm_makes_of_gradients_is_integrated_exactly(bend):
+    """Gradients t^k / sqrt(alpha^2 + bend^2), whose integral over alpha is one of tanh^k."""
+    top = math.sqrt(1 + bend**2)
+    x, w = np.polynomial.legendre.leggauss(200)
+    for start, end in [(0.0, 1.0), (0.5, 1.0), (0.0, 0.25)]:
+        panel, grading = Panel(0, start, end, MANY), Grading(bend)
+        for power in range(5):
+            values = [t**power / math.sqrt(grading.alpha(t) ** 2 + bend**2) for t in panel.nodes]
+            for weights, stop in [
+                (grading.weights(panel).integral, end),
+                (grading.weights(panel).first_half, (start + end) / 2),
+            ]:
+                low, high = (math.asinh(grading.alpha(t) / bend) for t in (start, stop))
+                s = (low + high) / 2 + (high - low) / 2 * x
+                expected = (high - low) / 2 * float(w @ (top * np.tanh(s)) ** power)
+                found = sum(a * b for a, b in zip(weights, values, strict=True))
+                assert found == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_rule_of_the_paper_leaves_out_the_right_end():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.neurons.paths import Along, Paths
-from kn_edit.neurons.quadrature import FEW, MANY, WEIGHTS, Grading, Panel
+from kn_edit.neurons.quadrature import FEW, MANY, Grading, Panel
 from kn_edit.neurons.rule import Attribution, completeness_gap
 
 FIRST_LOOK = 0.3  # of the tolerance: three nodes that agree are weaker evidence than five
@@ -211,19 +211,15 @@ class AdaptiveWalk:
 
     def _look_alike(self, panels: list[Panel], count: int) -> _Looks:
         """The same of panels that have equally many nodes."""
-        weights = WEIGHTS[count]
-        rules = self._scores.new_tensor([weights.integral, weights.opinion, weights.first_half])
-        steps = self._scores.new_tensor(
-            [
-                [panel.width * self._gradings[panel.layer].slope(t) for t in panel.nodes]
-                for panel in panels
-            ]
-        )  # (panels, count): d alpha at each node
+        weights = [self._gradings[panel.layer].weights(panel) for panel in panels]
+        rules = self._scores.new_tensor(
+            [[panel.integral, panel.opinion, panel.first_half] for panel in weights]
+        )  # (panels, 3, count)
         places = [(panel.layer, t) for panel in panels for t in panel.nodes]
         gradients = torch.stack([self._gradients[place] for place in places]).to(self._exact)
         gradients = gradients.view(len(panels), count, -1)  # (panels, count, d_ff)
         layers = [panel.layer for panel in panels]
-        sums = (rules * steps[:, None]) @ gradients * self._coefficients[layers][:, None]
+        sums = rules @ gradients * self._coefficients[layers][:, None]
         scores, opinion, first_half = sums.unbind(1)  # (panels, d_ff) each
         doubts = (scores - opinion).abs().amax(1).tolist()
         totals = torch.stack([first_half.sum(1), scores.sum(1)], dim=1).tolist()

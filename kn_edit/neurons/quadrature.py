@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
+_PLACES, _SHARES = np.polynomial.legendre.leggauss(64)
 FEW, MANY = 3, 5  # nodes of a panel at its first look and at its second
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a panel's nodes tell, each as weights for a panel of width 1.
+    """What a panel's nodes tell, each as weights of the values at the nodes.
 
     integral: over the panel; opinion: the same by a lower rule on some of the nodes
     first_half: over the panel's left half, by the polynomial through all nodes
@@ -20,8 +23,14 @@ class Weights:
     opinion: tuple[float, ...]
     first_half: tuple[float, ...]
 
+    def scaled(self, width: float) -> Weights:
+        """The weights for a panel of another width."""
+        rules = (self.integral, self.opinion, self.first_half)
+        integral, opinion, first_half = (tuple(width * w for w in rule) for rule in rules)
+        return Weights(integral, opinion, first_half)
 
-WEIGHTS = {
+
+WEIGHTS = {  # of a panel of width 1
     FEW: Weights(  # Simpson beside the trapezoid
         integral=(1 / 6, 4 / 6, 1 / 6),
         opinion=(1 / 2, 0.0, 1 / 2),
@@ -71,34 +80,56 @@ class Panel:
 
 @dataclass(frozen=True)
 class Grading:
-    """A variable t from 0 to 1 in which a path that bends next to 0 is smooth.
+    """A variable t from 0 to 1 in which a path that a norm bends next to 0 is smooth.
 
-    alpha = bend sinh(t asinh(1 / bend)). A norm behind the FFN divides what it writes by
-    sqrt(alpha^2 + bend^2), up to a factor; in t that is a hyperbolic cosine. The straight path,
-    alpha = t, is the limit of a large bend.
+    Behind an FFN, a norm makes alpha / sqrt(alpha^2 + bend^2) of alpha, up to a factor: that is t.
+    Every gradient by a coefficient has 1 / sqrt(alpha^2 + bend^2) as a factor, which rises so
+    steeply that it is integrated exactly; the rest is as smooth as without the norm. The straight
+    path, alpha = t, is the limit of a large bend.
     """
 
     bend: float = math.inf
 
     @property
     def straight(self) -> bool:
+        """Whether alpha itself is the variable."""
         return math.isinf(self.bend)
-
-    @property
-    def _stretch(self) -> float:
-        return math.asinh(1 / self.bend)
 
     def alpha(self, t: float) -> float:
         """The place on the path, 0 at 0 and 1 at 1."""
         if self.straight or t in (0.0, 1.0):
             return t
-        return self.bend * math.sinh(t * self._stretch)
+        return self.bend * t / math.sqrt(self.bend**2 + (1 - t) * (1 + t))
 
-    def slope(self, t: float) -> float:
-        """d alpha / d t."""
+    def weights(self, panel: Panel) -> Weights:
+        """The weights of a panel's gradients; the panel and its nodes are of the variable t."""
         if self.straight:
-            return 1.0
-        return self.bend * self._stretch * math.cosh(t * self._stretch)
+            return WEIGHTS[panel.count].scaled(panel.width)
+        every, second = list(range(panel.count)), list(range(0, panel.count, 2))
+        return Weights(
+            integral=self._product_rule(panel, every, panel.end),
+            opinion=self._product_rule(panel, second, panel.end),
+            first_half=self._product_rule(panel, every, panel.nodes[panel.count // 2]),
+        )
+
+    def _product_rule(self, panel: Panel, places: list[int], end: float) -> tuple[float, ...]:
+        """Weights that are exact where the rest is the polynomial through some nodes of a panel.
+
+        places: of the nodes; end: where the integral from the panel's start on ends
+        """
+        nodes = np.array(panel.nodes)
+        top = math.sqrt(1 + self.bend**2)
+        # d alpha / sqrt(alpha^2 + bend^2) is d s, where alpha = bend sinh s, so t = top tanh s.
+        start, stop = (math.asinh(self.alpha(t) / self.bend) for t in (panel.start, end))
+        t = top * np.tanh((start + stop) / 2 + (stop - start) / 2 * _PLACES)
+        weights = np.zeros(panel.count)
+        for place in places:
+            others = [other for other in places if other != place]
+            factors = [(t - nodes[other]) / (nodes[place] - nodes[other]) for other in others]
+            basis = np.prod(factors, axis=0)
+            divisor = math.hypot(self.alpha(panel.nodes[place]), self.bend)
+            weights[place] = divisor * (stop - start) / 2 * float(_SHARES @ basis)
+        return tuple(weights.tolist())
 
 
 def riemann_nodes(m: int) -> tuple[float, ...]:
