@@ -11,6 +11,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from correction_table import NAMING
+
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neutral import unseen_texts
 from kn_edit.editing.stated import can_ask, model_answer
@@ -43,6 +45,15 @@ class Row:
     def rephrased(self) -> Prompt:
         """The first held-out prompt, the file's own rephrasing."""
         return self.case.relation.prompts(self.case.fact, held_out=True)[0]
+
+
+def naming(row: Row) -> str:
+    """How the rephrased prompt names the subject; one of NAMING."""
+    subject = row.case.fact.subject
+    text = f"{row.rephrased.before}{row.rephrased.after}"
+    if subject in text:
+        return NAMING[0]
+    return NAMING[1 if subject.casefold() in text.casefold() else 2]
 
 
 def rows_of(path: Path) -> list[Row]:

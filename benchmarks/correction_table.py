@@ -16,6 +16,7 @@ COUNTED = {  # kn-edit's own metrics, with how many prompts are behind each
     "same_subject": "same_subject_prompts",
     "generalization": "paraphrases",
 }
+NAMING = ("as in the prompt", "in other letters", "in other words")
 ASKED = ("prompt", "rephrased", "locality")  # one answer per prompt of the row's file
 
 
@@ -35,8 +36,8 @@ def table(results: dict[str, list[Result]]) -> str:
             known = [float(row[key]) for row in rows if row[key] is not None]
             asked_in_all = sum(row[count] or 0 for row in rows)
             cells.append(f"{wilson(known)} ({asked_in_all})" if known else "none")
-        seconds = [float(row["seconds"]) for row in rows]
-        cells.append(f"{mean(seconds)}, most {max(seconds):.0f}")
+        seconds = [float(row["seconds"]) for row in rows if row["device"] == "cpu"]
+        cells.append(f"{mean(seconds)}, most {max(seconds):.0f}" if seconds else "none")
         cells.append(f"{fmean(row['bytes'] for row in rows) / 1000:.0f}")
         lines.append(f"| {name} | {len(rows)} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -56,6 +57,27 @@ def wilson(shares: Sequence[float]) -> Estimate:
     return Estimate(
         share, max(0.0, (centre - half) / whole), min(1.0, (centre + half) / whole), count
     )
+
+
+def by_naming(results: dict[str, list[Result]], naming: Sequence[str]) -> str:
+    """A Markdown table of the rephrased column by how the rephrased prompt names the subject.
+
+    naming: of each row, in the order of the results
+    """
+    kinds = [kind for kind in NAMING if kind in naming]
+    lines = [
+        f"| rephrased: the subject is named | {' | '.join(kinds)} |",
+        "|---|" + "---|" * len(kinds),
+    ]
+    for name, rows in results.items():
+        cells = []
+        for kind in kinds:
+            shares = [
+                row["rephrased"] for row, own in zip(rows, naming, strict=True) if own == kind
+            ]
+            cells.append(f"{_shares(shares)} of {len(shares)} rows")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def unmeasured(results: dict[str, list[Result]]) -> list[str]:

@@ -29,7 +29,7 @@ of its mean share; else of the bootstrap over rows.
 
 Each row's result is a file in DIR, so a run that was stopped goes on, and processes beside each
 other take a share of the rows each: --share 2/16 is the second of sixteen. Results of another state
-of the code, or of another device, belong in another DIR. On a GPU the seconds are of the clock.
+of the code belong in another DIR. The column of CPU seconds counts rows that ran on the CPU.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ from typing import TypeVar
 
 import torch
 from baselines import Rome, fine_tuned
-from correction_rows import Judge, Row, asked, draw, neutral_perplexity, rows_of
-from correction_table import ASKED, COUNTED, Result, about_rome, table, unmeasured
+from correction_rows import Judge, Row, asked, draw, naming, neutral_perplexity, rows_of
+from correction_table import ASKED, COUNTED, Result, about_rome, by_naming, table, unmeasured
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
@@ -315,7 +315,8 @@ def main() -> None:
             return
         for path, rows in files.items():
             found = {name: [results.of(row, name) for row in rows] for name in names}
-            print(f"\n{path.stem}, seed {chosen.seed}\n\n{table(found)}")
+            print(f"\n{path.stem}, seed {chosen.seed}\n\n{table(found)}\n")
+            print(by_naming(found, [naming(row) for row in rows]))
             print("\n".join((*about_rome(found.get("rome", [])), *unmeasured(found))))
 
 
