@@ -22,7 +22,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -211,13 +210,12 @@ def questions(model: Model, count: int, tokens: int = TOKENS, seed: int = 0) -> 
     ]
 
 
-def locate(model: Model, asked: Sequence[Question], rule: attribution.Rule) -> list[Any]:
+def locate(
+    model: Model, asked: Sequence[Question], rule: attribution.Rule
+) -> list[attribution.Attribution]:
     """Scores of prompts, through the function that locating itself calls."""
-    many = getattr(attribution, "attribute_many", None)
-    if many is None:
-        return [attribution.attribute(model, question, rule) for question in asked]
-    options = {"memory": MEMORY} if "memory" in signature(many).parameters else {}
-    return list(many(model, asked, rule, **options))
+    scores = dict(attribution.attribute_many(model, asked, rule))
+    return [scores[place] for place in range(len(asked))]
 
 
 def locating(model: Model, count: int, rule: attribution.Rule, peak_flops: float) -> dict[str, Any]:
@@ -312,6 +310,7 @@ def measure(name: str, run: Run, peak_flops: float) -> None:
     if not kept:
         return
     model, short = kept[0], run.tiny
+    model.memory = MEMORY
     riemann, adaptive = attribution.Riemann(4 if short else RIEMANN), attribution.Adaptive()
     for count in (2,) if short else BATCHES:
         run.part(
