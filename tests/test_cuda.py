@@ -15,6 +15,7 @@ from test_placement import SHAPES, everything, opened
 from workspaces import QUICK, about, plainly_loaded
 
 from kn_edit.edits.settings import CorrectionSettings
+from kn_edit.errors import OutOfMemory
 from kn_edit.models.model import Model
 from kn_edit.workspace import Correction, Workspace, case_of
 
@@ -125,3 +126,17 @@ def test_weights_reach_the_gpu_through_a_fifth_of_their_size_in_host_memory(
 ):
     torch.ones(1, device=GPU)  # the driver takes some memory, once
     assert peak_while_loading(large, GPU) < 0.2
+
+
+def test_memory_of_the_gpu_that_ends_is_said_with_its_numbers_and_loses_nothing(tmp_path):
+    with opened(tmp_path, device=GPU) as workspace:
+        edited = workspace.update(about("France"), "Oslo", how=QUICK, accept=True)
+        before = slots(workspace.engine.model)
+        with pytest.raises(OutOfMemory) as error, workspace.engine.at([edited.draft.delta]):
+            torch.empty(1 << 45, dtype=torch.uint8, device=GPU)
+        assert error.value.loaded
+        assert error.value.free is not None
+        assert torch.device(error.value.device).type == torch.device(GPU).type
+        assert all(map(torch.equal, slots(workspace.engine.model), before))
+        assert workspace.assess(about("France"))  # goes on
+        assert not workspace.verify()

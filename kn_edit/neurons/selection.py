@@ -104,12 +104,13 @@ def fact_specific(
     ranking: with scores; fact_coefficients, elsewhere: coefficients in its order, (prompts, n) and
     (places, n)
     """
+    fact_coefficients, elsewhere = fact_coefficients.cpu(), elsewhere.cpu()  # MPS has no float64
     signal = fact_coefficients.double().mean(0).square()
     noise = elsewhere.double().square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
     clear = signal / (noise + signal / MOST_SIGNAL).clamp_min(torch.finfo(signal.dtype).tiny)
     positive = [max(score, 0.0) for _, score in ranking]
     scores = torch.tensor(positive, dtype=torch.float64, device="cpu")
-    worth = (scores.sqrt() * clear.cpu()).tolist()
+    worth = (scores.sqrt() * clear).tolist()
     order = sorted(range(len(ranking)), key=lambda index: (-worth[index], -ranking[index][1]))
     return tuple(ranking[index][0] for index in order)
 
