@@ -4,7 +4,7 @@
 
 Facts are the first of the relation whose answer the float32 model puts first on every prompt. Their
 neurons are chosen as `locate` chooses them, without the relation's filter. Writes the table of
-docs/performance.md.
+docs/attribution.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Locating and updating on a GPU: prompts a second, share of the peak, memory, seconds an update.
 
-    python benchmarks/gpu.py --out FILE [--models smollm2,1b,8b] [--seconds 140] [--device cuda]
+    python benchmarks/gpu.py --out FILE [--models 8b,1b,smollm2] [--seconds 140] [--device cuda]
     python benchmarks/gpu.py --out FILE --tiny      # the same on any machine, in seconds
 
 Each model is random, in bfloat16, made on the device from its shape alone; `demo` is the demo model
@@ -46,7 +46,6 @@ BATCHES = (4, 16, 48)  # prompts in one call
 MEMORY = 24 << 30  # bytes that locating may take over the weights
 UPDATE = {"change": 6, "keep": 24, "neurons": 20}
 
-# hidden size, FFN, layers, heads, heads of keys and values, words, tied, largest id of the prompts
 SHAPES: dict[str, dict[str, Any]] = {
     "smollm2": {
         "hidden_size": 576,
@@ -332,7 +331,7 @@ def measure(name: str, run: Run, peak_flops: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--models", default="smollm2,1b,8b")
+    parser.add_argument("--models", default="8b,1b,smollm2")
     parser.add_argument("--seconds", type=float, default=140)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--tiny", action="store_true")
@@ -343,7 +342,10 @@ def main() -> None:
     run.part("machine", 20, lambda: machine(device))
     size = 256 if chosen.tiny else 8192 if device.type == "cuda" else 2048
     found = run.part("peak, bfloat16", 20, lambda: peak(device, size))
-    for name in chosen.models.split(","):
+    names = chosen.models.split(",")
+    for place, name in enumerate(names):
+        left = end - time.monotonic()
+        run.end = end - left + left / (len(names) - place)  # each model has an equal share of it
         measure(name, run, found["flops"] if found else 0.0)
         if device.type == "cuda":
             gc.collect()
