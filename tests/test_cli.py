@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -46,6 +47,8 @@ IN_A_WORKSPACE = [
     ("backup", "b.tar"),
     ("gc",),
 ]
+STARTING = {"click", "sqlalchemy", "rich", "greenlet", "typing_extensions", "platformdirs"}
+MODULES = 190  # of kn-edit itself, for `log`
 WRONG = [
     ("nonsense",),
     ("init",),
@@ -276,6 +279,27 @@ sys.exit(code)
 """
     ran = ended(process(*args, program=program))
     assert (ran.code, ran.lines[-1]) == (0, "[]"), ran.err
+
+
+def test_a_look_at_the_history_loads_few_packages(edited):
+    """Each costs time at every start. Counted, as seconds depend on what else runs."""
+    program = """
+import sys
+from kn_edit.cli.run import run
+code = run(sys.argv[1:])
+installed = {
+    name.partition(".")[0]
+    for name, module in [*sys.modules.items()]
+    if "site-packages" in (getattr(module, "__file__", None) or "") and name[0] != "_"
+}
+print(sorted(installed))
+print(sum(name.startswith("kn_edit") for name in sys.modules))
+sys.exit(code)
+"""
+    ran = ended(process("log", program=program))
+    assert ran.code == 0, ran.err
+    assert set(ast.literal_eval(ran.lines[-2])) <= STARTING
+    assert int(ran.lines[-1]) <= MODULES
 
 
 def test_a_reader_that_leaves_is_no_error(edited):
