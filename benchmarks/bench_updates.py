@@ -52,7 +52,7 @@ def update_figures(threads: int, repeats: int) -> list[Figure]:
             assert workspace.engine.model  # loaded, before the clock runs
             france = case_of(relation="capital", subject="France")
             japan = case_of(relation="capital", subject="Japan")
-            own = case_of(prompts=[OWN], subject="Starbucks")
+            own = case_of(prompts=[OWN], subject="Starbucks", to="Ann")
             edits = (("first", france, "Rome"), ("second", japan, "Oslo"), ("own", own, "Ann"))
             for name, case, answer in edits:
                 samples[name].append(
