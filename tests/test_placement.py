@@ -132,6 +132,17 @@ def test_init_keeps_both_for_the_calls_that_follow(tmp_path):
     assert "float32" not in settings.read_text()
 
 
+def test_memory_is_named_as_people_name_it(tmp_path):
+    amounts = {"auto": None, "600MB": 600_000_000, "1.5 GB": 1_500_000_000, "2GiB": 2 << 30}
+    for text, memory in amounts.items():
+        assert Placement(memory=text).memory_bytes == memory
+    for text in ("", "600", "0MB", "-1GB", "2gb", "1e3MB", 600_000_000):
+        with pytest.raises(BadSetting, match="MB, GB, MiB, GiB"):
+            Placement(memory=text)
+    with opened(tmp_path, memory="50MB") as workspace:
+        assert workspace.engine.model.memory == 50_000_000
+
+
 def test_init_without_either_writes_no_settings_and_a_wrong_one_makes_no_workspace(tmp_path):
     model = tiny_folder("llama", tmp_path / "model")
     Workspace.init(model, tmp_path / "plain").close()

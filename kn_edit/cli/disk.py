@@ -39,6 +39,7 @@ def init(
     workspace_folder: Path | None,
     device: str | None,
     dtype: str | None,
+    memory: str | None,
 ) -> None:
     """Start a workspace on a Hub model, a folder or a demo.
 
@@ -59,7 +60,7 @@ def init(
     with _making(folder):
         try:
             workspace = Workspace.init(
-                model, folder, progress=output.meter, device=device, dtype=dtype
+                model, folder, progress=output.meter, device=device, dtype=dtype, memory=memory
             )
         finally:
             output.meter.stop()

@@ -43,7 +43,11 @@ def pass_workspace(function: F) -> F:
     @functools.wraps(function)
     def opened(*, workspace_folder: Path | None, output: Output, **parameters: Any) -> None:
         folder = folder_named(workspace_folder)
-        placed = {name: parameters.pop(name) for name in ("device", "dtype") if name in parameters}
+        placed = {
+            name: parameters.pop(name)
+            for name in ("device", "dtype", "memory")
+            if name in parameters
+        }
         with (
             telling_of_upgrades(folder),
             Workspace.open(folder, progress=output.meter, **placed) as workspace,

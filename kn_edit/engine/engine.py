@@ -144,7 +144,9 @@ class Engine:
         device, dtype = self.placement.torch_device, self.placement.torch_dtype
         self.check_files()
         with undisturbed():
-            return load(self.shards.folder, dtype=dtype, device=device)
+            model = load(self.shards.folder, dtype=dtype, device=device)
+        model.memory = self.placement.memory_bytes
+        return model
 
     def _again(self) -> Path:
         """The base was moved away; what came from elsewhere can come again."""

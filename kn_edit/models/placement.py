@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DTYPES = (AUTO, "float32", "bfloat16", "float16")
+_UNITS = {"MB": 10**6, "GB": 10**9, "MiB": 2**20, "GiB": 2**30}
+_MEMORY = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) ?(MB|GB|MiB|GiB)")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 
 
@@ -23,20 +25,33 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a number format for a model. Raises BadSetting for names that are none.
+    """Where, in which number format and in how much memory a model runs. Raises BadSetting.
 
     device: auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1, mps
     dtype: auto (as the checkpoint is stored), float32, bfloat16, float16. Edits are rounded to the
         checkpoint's format all the same.
+    memory: what locating may take over the loaded model, 600MB or 2GiB; auto (600MB, and half of
+        what is free on a GPU). Less takes longer, and gives the same up to rounding.
     """
 
     device: str = AUTO
     dtype: str = AUTO
+    memory: str = AUTO
 
     def __post_init__(self) -> None:
         if not isinstance(self.device, str) or not _DEVICE.fullmatch(self.device):
             raise BadSetting("the device", self.device, "auto, cpu, cuda, cuda:N or mps")
         require_known("the number format", self.dtype, DTYPES)
+        if not isinstance(self.memory, str) or self.memory_bytes == 0:
+            raise BadSetting("the memory", self.memory, f"auto or a number of {', '.join(_UNITS)}")
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """What locating may take; None for the usual, 0 for what is no amount of memory."""
+        if self.memory == AUTO:
+            return None
+        amount = _MEMORY.fullmatch(self.memory)
+        return int(float(amount[1]) * _UNITS[amount[2]]) if amount else 0
 
     @property
     def torch_device(self) -> torch.device:

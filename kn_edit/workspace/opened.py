@@ -73,8 +73,9 @@ class OpenWorkspace:
         *,
         device: str | None = None,
         dtype: str | None = None,
+        memory: str | None = None,
     ) -> None:
-        self._placed = placement_named(device, dtype)
+        self._placed = placement_named(device, dtype, memory)
         self.folder = folder
         self.ledger = ledger
         self.closed = False
@@ -91,22 +92,23 @@ class OpenWorkspace:
         progress: Progress = silent,
         device: str | None = None,
         dtype: str | None = None,
+        memory: str | None = None,
     ) -> Self:
         """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
 
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
-        device, dtype: of the live model, as of `open`; kept in kn-edit.toml for later calls
+        device, dtype, memory: of the live model, as of `open`; kept in kn-edit.toml for later calls
         Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, BadSetting,
         BadSettingsFile, and what finding the model raises.
         """
         folder = new_workspace_folder(chosen_folder(folder) or current_folder())
-        named = placement_named(device, dtype)
+        named = placement_named(device, dtype, memory)
         require_placement(folder, named)
         with undisturbed():
             ledger = starting.start(model, folder / LEDGER, clock, progress)
         keep_placement(folder, named)
-        return cls(folder, ledger, progress, device=device, dtype=dtype)
+        return cls(folder, ledger, progress, device=device, dtype=dtype, memory=memory)
 
     @classmethod
     def open(
@@ -117,18 +119,21 @@ class OpenWorkspace:
         progress: Progress = silent,
         device: str | None = None,
         dtype: str | None = None,
+        memory: str | None = None,
     ) -> Self:
         """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
 
         device: where its model runs: auto (a CUDA GPU where there is one), cpu, cuda, cuda:1, mps
         dtype: in which number format: auto (the checkpoint's), float32, bfloat16, float16. Where
         one is None, kn-edit.toml says, else it is auto.
+        memory: what locating may take over the loaded model: auto (600MB, half of what is free on
+        a GPU), 2GB, 512MiB
         Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
         """
         chosen = chosen_folder(folder)
         workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
         ledger = open_in_folder(workspace_folder / LEDGER, clock=clock)
-        return cls(workspace_folder, ledger, progress, device=device, dtype=dtype)
+        return cls(workspace_folder, ledger, progress, device=device, dtype=dtype, memory=memory)
 
     @classmethod
     def restore(

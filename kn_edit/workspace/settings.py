@@ -1,12 +1,13 @@
 """What holds for a workspace unless a call says otherwise: `kn-edit.toml` in its folder.
 
-People write it by hand (`init` writes the table [model] where it is told a device or a number
-format), and may keep it in version
+People write it by hand (`init` writes the table [model] where it is told a device, a number
+format or a memory), and may keep it in version
 control beside the workspace:
 
     [model]
     device = "cuda:1"
     dtype = "bfloat16"
+    memory = "2GB"
 
     [gate]
     efficacy = 0.9
@@ -52,9 +53,9 @@ def placement_of(folder: Path) -> Placement:
     return _of_table(folder / SETTINGS, "model", Placement)
 
 
-def placement_named(device: str | None, dtype: str | None) -> dict[str, str]:
+def placement_named(device: str | None, dtype: str | None, memory: str | None) -> dict[str, str]:
     """The settings of a placement that a call names. Raises BadSetting for names that are none."""
-    named = {"device": device, "dtype": dtype}
+    named = {"device": device, "dtype": dtype, "memory": memory}
     settings = {name: value for name, value in named.items() if value is not None}
     Placement(**settings)
     return settings
