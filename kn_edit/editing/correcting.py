@@ -114,7 +114,7 @@ def correction(
     )
     writing = writing_of(model, layers, surroundings, settings, task.slots)
     settings = settings.switched if writing.mark else settings
-    norms = usual_sizes(model, neutral)[[layer_keys.layer for layer_keys in writing.keys]]
+    norms = usual_sizes(model, neutral, [layer_keys.layer for layer_keys in writing.keys])
     lesson = Lesson(
         prompts=[chain.questions for chain in chains],
         rewordings=[

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from kn_edit.models.model import Model
-from kn_edit.models.predict import written
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 
@@ -53,8 +52,14 @@ def joined(
     return {layer: torch.cat([nothing, *(part[layer] for part in parts)]) for layer in layers}
 
 
-def usual_sizes(model: Model, texts: Sequence[Ids]) -> Tensor:
-    """|what a layer's FFN writes|, biases aside, at the median token of texts, (layers,)."""
-    per_text = coefficients_by_text(model, texts, range(model.n_layers))
-    rows = (torch.stack(list(layers.values()), 1) for _, layers in per_text)
-    return torch.cat([written(model, row).sqrt() for row in rows]).median(0).values
+def usual_sizes(model: Model, texts: Sequence[Ids], layers: Sequence[int] | None = None) -> Tensor:
+    """|what a layer's FFN writes|, biases aside, at the median token of texts, (layers,).
+
+    layers: of these, in their order; None: of all
+    """
+    wanted = range(model.n_layers) if layers is None else layers
+    sizes: dict[int, list[Tensor]] = {layer: [] for layer in wanted}
+    for _, by_layer in coefficients_by_text(model, texts, wanted):
+        for layer in wanted:
+            sizes[layer].append((by_layer[layer] @ model.slots(layer).float()).norm(dim=1))
+    return torch.stack([torch.cat(sizes[layer]).median() for layer in wanted])
