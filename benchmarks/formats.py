@@ -67,8 +67,9 @@ def facts_known(model: Model, name: str, count: int) -> dict[Fact, list[Chain]]:
 def choices(model: Model, facts: dict[Fact, list[Chain]]) -> list[Choice]:
     limits, found = Thresholds(), []
     for fact, chains in facts.items():
-        scores = tuple(LocalScorer(model).scores(chains, "adaptive", 20))
-        found.append(chosen(located(fact, scores, frozenset(), limits, limits.shared)))
+        scores = dict(LocalScorer(model).scores(chains, "adaptive", 20))
+        in_order = [scores[place] for place in range(len(chains))]
+        found.append(chosen(located(fact, in_order, frozenset(), limits, limits.shared)))
         print(f"{fact.subject}: {len(found[-1].refined)} neurons in {model.dtype}", flush=True)
     return found
 
