@@ -15,6 +15,7 @@ from kn_edit.errors import ExitCode, OutOfMemory, is_out_of_memory
 from kn_edit.models import memory
 from kn_edit.models.memory import free_memory
 from kn_edit.models.model import load
+from kn_edit.models.placement import Placement
 from kn_edit.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -74,6 +75,8 @@ def test_work_that_does_not_fit_says_what_was_left_and_leaves_all_as_it_was(tmp_
             raise kind("DefaultCPUAllocator: can't allocate memory")
         assert error.value.loaded and error.value.device == "cpu"
         assert error.value.weights == model.weight_bytes
+        assert f"memory='{error.value.memory}'" in str(error.value)
+        assert Placement(memory=error.value.memory).memory_bytes < error.value.free
         after = [model.slots(layer) for layer in range(model.n_layers)]
         assert all(map(torch.equal, after, before))
         assert not workspace.verify()

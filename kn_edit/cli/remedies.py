@@ -22,6 +22,7 @@ COMMAND_LINE = WordingTable(
         Remedy.KEEP_THEIRS: "--theirs",
         Remedy.LICENSE: "--license",
         Remedy.MAX_RANK: "--max-rank",
+        Remedy.MEMORY: "--memory {0}",
         Remedy.METHOD: "--method {0}",
         Remedy.MOVE: "--move",
         Remedy.NEURONS: "--neurons",

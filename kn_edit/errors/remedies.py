@@ -35,6 +35,7 @@ class Remedy(StrEnum):
     KEEP_THEIRS = auto()
     LICENSE = "licence"  # as programs read it in JSON
     MAX_RANK = auto()
+    MEMORY = auto()
     METHOD = auto()
     MOVE = auto()
     NEURONS = auto()
@@ -147,6 +148,7 @@ PYTHON = WordingTable(
         Remedy.KEEP_THEIRS: "keep='theirs'",
         Remedy.LICENSE: "`license`",
         Remedy.MAX_RANK: "`most_rank`",
+        Remedy.MEMORY: "memory={0!r}",
         Remedy.METHOD: "how={0}",
         Remedy.MOVE: "move=True",
         Remedy.NEURONS: "`neurons`",

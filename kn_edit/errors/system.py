@@ -87,6 +87,8 @@ class OutOfMemory(KnEditError):
     free: bytes that the device had left for it, or beside it; None where nobody tells
     loaded: whether its weights were there already, and the work beside them was too much
     fits: a number format in which it would take less; empty where there is none
+    memory: what locating may take beside the weights so that it fits, `1500MB`; empty where
+        nobody knows
     """
 
     exit_code = ExitCode.ERROR
@@ -96,6 +98,7 @@ class OutOfMemory(KnEditError):
     free: int | None = None
     loaded: bool = False
     fits: str = ""
+    memory: str = ""
 
     def __str__(self) -> str:
         if not self.device:
@@ -114,7 +117,9 @@ class OutOfMemory(KnEditError):
         return f"the memory does not suffice: {problem}" + self.steps(*self._clauses())
 
     def _clauses(self) -> list[str]:
-        clauses = ["pass {dtype:fits}"] if self.fits else []
+        clauses = ["pass {memory:memory}"] if self.memory else []
+        if self.fits:
+            clauses.append("or pass {dtype:fits}" if clauses else "pass {dtype:fits}")
         if self.device != "cpu":
             clauses.append("or run it on the host with {device:=cpu}")
         return [*clauses, "or end other programs there", "or use a smaller model"]

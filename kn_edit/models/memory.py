@@ -17,6 +17,7 @@ from kn_edit.untrusted import read_bounded
 
 MEMINFO = Path("/proc/meminfo")
 MOST_BYTES = 64 << 10  # of it
+AT_WORK = 0.25  # share of what is free that is advised for locating: half of it is usual
 
 
 class Working(Protocol):
@@ -94,6 +95,7 @@ def memory_told(model: Working) -> Iterator[None]:
             weights=model.weight_bytes,
             free=free,
             loaded=True,
+            memory="" if free is None else f"{max(int(AT_WORK * free / 1e6), 1)}MB",
             fits="bfloat16" if dtype.itemsize > torch.bfloat16.itemsize else "",
         ) from error
 
