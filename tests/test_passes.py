@@ -29,6 +29,34 @@ def questions(model):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_ends_of_all_paths_are_one_row_and_answer_as_a_row_of_each(shape, monkeypatch):
+    model = tiny(shape, torch.float64)
+    asked = questions(model)
+    nodes = [{layer: [0.5, 1.0, 0.0] for layer in range(LAYERS)}, *[{0: [1.0], 1: [1.0]}] * 3]
+    rows = []
+    climb = Pass.climb
+
+    def counting(self):
+        hidden = climb(self)
+        rows.append(len(hidden))
+        return hidden
+
+    many = Paths.of(model, asked)
+    evaluate_many([(many[0], nodes[0])])  # the first one measures the model
+    monkeypatch.setattr(Pass, "climb", counting)
+    together = evaluate_many(list(zip(many, nodes, strict=True)))
+    assert sum(rows) == 2 * LAYERS + len(asked)
+    limit = 1e-4 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-9
+    for question, wanted, along in zip(asked, nodes, together, strict=True):
+        expected = plain(model, question)
+        for layer, alphas in wanted.items():
+            for place, alpha in enumerate(alphas):
+                p, gradient = expected.at(layer, alpha)
+                assert float(along[layer].p[place]) == pytest.approx(p, rel=limit)
+                assert error(along[layer].gradients[place], gradient) < limit
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_prompts_asked_together_answer_as_each_alone(shape):
     model = tiny(shape, torch.float64)
     asked = questions(model)

@@ -11,6 +11,7 @@ zero, the gradient of the probability.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,8 +37,9 @@ __all__ = [
     "attribute_many",
 ]
 
-# Tokens of the prompts that are under way together: their rows share passes, but each holds what
-# its layers were called with.
+# Of the prompts that are under way together. Their rows share passes; but each holds what its
+# layers were called with, and is lost where it is interrupted.
+PROMPTS_HELD = 12
 TOKENS_HELD = 512
 
 
@@ -103,24 +105,31 @@ def attribute_many(
 
     The nodes that the questions need next are evaluated together, round by round. Raises NotFinite.
     """
-    waiting = list(reversed(list(enumerate(questions))))
+    waiting = deque(enumerate(questions))
     walks: dict[int, Walk] = {}
     while waiting or walks:
+        joining = dict(_joining(waiting, [questions[place] for place in walks]))
         with torch.inference_mode(False):  # where a caller works in one, there is no gradient
-            held = sum(len(questions[place].ids) for place in walks)
-            places, joining = [], []
-            while waiting and (not held or held + len(waiting[-1][1].ids) <= TOKENS_HELD):
-                place, question = waiting.pop()
-                places.append(place)
-                joining.append(question)
-                held += len(question.ids)
-            for place, paths in zip(places, Paths.of(model, joining), strict=True):
-                walks[place] = rule.walk(paths)
+            many = Paths.of(model, list(joining.values()))
+            walks |= {place: rule.walk(paths) for place, paths in zip(joining, many, strict=True)}
             requests = [(walk.paths, walk.wanted()) for walk in walks.values()]
             for walk, along in zip(walks.values(), evaluate_many(requests), strict=True):
                 walk.take(along)
         for place in [place for place, walk in walks.items() if walk.done]:
             yield place, walks.pop(place).attribution()
+
+
+def _joining(
+    waiting: deque[tuple[int, Question]], held: Sequence[Question]
+) -> Iterator[tuple[int, Question]]:
+    """Take waiting questions for which there is room beside those that are held."""
+    prompts, tokens = len(held), sum(len(question.ids) for question in held)
+    while waiting and prompts < PROMPTS_HELD:
+        length = len(waiting[0][1].ids)
+        if prompts and tokens + length > TOKENS_HELD:
+            return
+        prompts, tokens = prompts + 1, tokens + length
+        yield waiting.popleft()
 
 
 def attribute_chain(model: Model, chain: Chain, rule: Rule) -> Attribution:

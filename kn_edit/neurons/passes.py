@@ -60,7 +60,7 @@ class Pass:
         self._model, self._requests, self._packed = model, requests, packed
         self._last = model.n_layers - 1
         self._rows = [0] * len(requests)  # of each prompt, as they climb
-        self._leaves: dict[int, Tensor] = {}  # scaled coefficients, layer -> (nodes, d_ff)
+        self.leaves: dict[int, Tensor] = {}  # scaled coefficients, layer -> (nodes, d_ff)
 
     def evaluate(self) -> list[dict[int, Along]]:
         """What the paths of each request look like at its nodes. Raises NotFinite."""
@@ -68,8 +68,8 @@ class Pass:
             hidden = self.climb()
             tokens = torch.tensor([request.token for request in self._requests])
             p = p_of(self._model, hidden, tokens.repeat_interleave(torch.tensor(self._rows)))
-            gradients = torch.autograd.grad(p.sum(), list(self._leaves.values()))
-        return self._sorted(p.detach(), dict(zip(self._leaves, gradients, strict=True)))
+            gradients = torch.autograd.grad(p.sum(), list(self.leaves.values()))
+        return self._sorted(p.detach(), dict(zip(self.leaves, gradients, strict=True)))
 
     def climb(self) -> Tensor:
         """The last layer's output at the answers of all rows, prompt by prompt, (rows, d_model)."""
@@ -81,7 +81,7 @@ class Pass:
                     hidden = self._through(layer, hidden)
                 new = [len(request.nodes.get(layer, ())) for request in self._requests]
                 if any(new):
-                    leaf = self._leaves[layer] = self._scaled(layer)
+                    leaf = self.leaves[layer] = self._scaled(layer)
                     hidden = self._merged(layer, hidden, self._joining(layer, new, leaf), new)
         assert hidden is not None
         return hidden
@@ -220,11 +220,12 @@ class Pass:
             for place, part in enumerate(torch.split(gradient, new)):
                 if new[place]:
                     own_p = by_prompt[place][used[place] : used[place] + new[place]]
-                    self._check(layer, own_p, part)
+                    self.check(layer, own_p, part)
                     along[place][layer] = Along(p=own_p, gradients=part)
                     used[place] += new[place]
         return along
 
-    def _check(self, layer: int, p: Tensor, gradient: Tensor) -> None:
+    def check(self, layer: int, p: Tensor, gradient: Tensor) -> None:
+        """Raise NotFinite where p(answer) or a gradient is not a number."""
         if not bool(p.isfinite().all() and gradient.isfinite().all()):
             raise NotFinite(f"layer {layer} (its integration path)", dtype_name(self._model.dtype))

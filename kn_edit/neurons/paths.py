@@ -14,6 +14,7 @@ from kn_edit.models.head import p_of
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.neurons.budget import plan, room, traits
+from kn_edit.neurons.ends import asks_for_ends, ends_of, with_ends, without_ends
 from kn_edit.neurons.passes import Along, Pass, Request
 
 __all__ = ["Along", "Paths", "evaluate_many"]
@@ -87,17 +88,25 @@ def _evaluate(requests: Sequence[Request]) -> list[dict[int, Along]]:
     runs = [request.run for request in requests]
     model = runs[0].model
     packed = traits(model, runs[0]).packed
+    ending = [number for number, request in enumerate(requests) if asks_for_ends(request)]
+    ends = ends_of(model, [requests[number] for number in ending], packed=packed)
+    inner = list(requests)
+    for number in ending:
+        inner[number] = without_ends(requests[number])
     pieces = [
-        Pass(model, part, packed=packed).evaluate() for part in plan(requests, room(model, runs))
+        Pass(model, part, packed=packed).evaluate() for part in plan(inner, room(model, runs))
     ]
-    return [
+    answers = [
         {
             layer: _joined([piece[number][layer] for piece in pieces if layer in piece[number]])
             for layer, alphas in request.nodes.items()
             if len(alphas)
         }
-        for number, request in enumerate(requests)
+        for number, request in enumerate(inner)
     ]
+    for number, end in zip(ending, ends, strict=True):
+        answers[number] = with_ends(requests[number], answers[number], end)
+    return answers
 
 
 def _joined(parts: Sequence[Along]) -> Along:
