@@ -110,7 +110,12 @@ def test_only_what_no_store_knows_is_asked_of_the_scorer_behind_it(tmp_path):
         every = scores_of(scorer, asked, "riemann", 7)
         assert [*behind.asked[1:]] == [asked[0], *asked[2:]]
         assert every[1:2] == first
-        assert every == scores_of(LocalScorer(live.model), asked, "riemann", 7)
+        # Rounding depends on the prompts that share a pass.
+        for scores, alone in zip(
+            every, scores_of(LocalScorer(live.model), asked, "riemann", 7), strict=True
+        ):
+            assert scores.prompt == alone.prompt
+            assert dict(scores.neurons) == pytest.approx(dict(alone.neurons), rel=1e-3, abs=1e-9)
         behind.asked.clear()
         right = scorer.right(asked)
         assert behind.asked == asked
@@ -140,7 +145,10 @@ def test_an_engine_takes_another_scorer_and_locates_the_same_neurons(tmp_path):
         with remote(workspace, elsewhere).at([]) as live:
             locator = Locator(live, Search.by("riemann"), silent)
             common = locator.relation_neurons(case.relation, case.fact)
-            assert locator.fact(case.relation, case.fact, common) == here
+            there = locator.fact(case.relation, case.fact, common)
+        # Rounding depends on the prompts that share a pass.
+        assert dict(there.neurons) == pytest.approx(dict(here.neurons), rel=1e-3)
+        assert (there.dropped, there.share) == (here.dropped, here.share)
         assert elsewhere.asked
         assert elsewhere.versions == [()]
 
