@@ -23,8 +23,9 @@ from kn_edit.progress import Progress
 from kn_edit.seeds import USUAL, generator
 
 TRIED = 96  # other subjects that are asked, to find some that the model knows
-OTHERS = 8  # of those, how many serve as the relation's other facts
-BRIEF = 3  # prompts of such a fact
+BRIEF = 3  # prompts by which a fact is known
+OTHERS = 6  # facts that show which neurons serve the relation: as good as 8 by 3 prompts each
+FILTERING = 2  # prompts of each (docs/decisions/0010)
 ACTIVATION_COARSE = 0.5  # the paper's threshold of its activation baseline
 
 
@@ -75,7 +76,8 @@ class Locator:
             candidate for candidate in self.known_facts(relation, fact) if candidate.stated
         ][:OTHERS]
         scored = self._scores(
-            [self._brief(relation, known_fact) for known_fact in known_facts], relation.name
+            [self._chains(relation, known_fact, FILTERING) for known_fact in known_facts],
+            relation.name,
         )
         thresholds = self._search.thresholds
         sets = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored]
