@@ -14,8 +14,9 @@ from torch import Tensor
 
 from kn_edit.models.model import Model
 
-PIECE_BYTES = 8 << 20  # of one piece of logits in float32
-LEAST_WORDS = 1024  # of a piece: the product with fewer would be slow
+PIECE_BYTES = 8 << 20  # of one piece of logits in float32, on the CPU
+GPU_PIECE_BYTES = 256 << 20  # a GPU has no use for small products
+LEAST_WORDS = 1024  # of a piece: with fewer, products are slow
 
 
 class _Stop(Exception):
@@ -80,7 +81,8 @@ class _Answer(torch.autograd.Function):
         mean = features.new_zeros((rows, width if differentiable else 0), dtype=exact)
         answer = features.new_zeros((rows, 1), dtype=exact)
         slope = torch.ones_like(answer)  # of the soft cap, at the answer's logit
-        words = max(LEAST_WORDS, PIECE_BYTES // (4 * rows))
+        piece_bytes = PIECE_BYTES if weight.device.type == "cpu" else GPU_PIECE_BYTES
+        words = max(LEAST_WORDS, piece_bytes // (4 * rows))
         for start in range(0, len(weight), words):
             piece = weight[start : start + words]
             logits = torch.nn.functional.linear(
