@@ -100,10 +100,10 @@ def readable_weights(shards: Shards) -> Weights:
     Raises MalformedCheckpoint.
     """
     config = read_config(shards.folder)
-    found = quantisation_in(config)
-    if found is None:
+    quantisation = quantisation_in(config)
+    if quantisation is None:
         return shards
-    method, settings = found
+    method, settings = quantisation
     packers = {"gptq": _gptq, "awq": _awq, "fp8": _fp8, "bitsandbytes": _bitsandbytes}
     packed = {}
     for name in shards.entries:

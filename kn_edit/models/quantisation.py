@@ -23,8 +23,8 @@ def quantisation_in(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | N
     settings = config.get("quantization_config")
     if settings is None:
         return None
-    known = settings if isinstance(settings, dict) else {}
-    return str(known.get("quant_method") or "quantization_config"), known
+    options = settings if isinstance(settings, dict) else {}
+    return str(options.get("quant_method") or "quantization_config"), options
 
 
 def is_readable(method: str, settings: Mapping[str, Any]) -> bool:
@@ -43,5 +43,5 @@ def base_named(folder: Path) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     front = card.split("\n---", 1)[0] if card.startswith("---") else ""
-    found = _BASE.search(front)
-    return found[1] if found else ""
+    match = _BASE.search(front)
+    return match[1] if match else ""

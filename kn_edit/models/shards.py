@@ -241,16 +241,16 @@ def check_config(model: str, folder: Path) -> None:
 
     Raises QuantisedWeights, MalformedCheckpoint.
     """
-    found = quantisation_in(_json_file(folder / CONFIG))
-    if found is not None and not is_readable(*found):
-        raise QuantisedWeights(model, printable(found[0]), base_named(folder))
+    quantisation = quantisation_in(_json_file(folder / CONFIG))
+    if quantisation is not None and not is_readable(*quantisation):
+        raise QuantisedWeights(model, printable(quantisation[0]), base_named(folder))
 
 
 def check_editable(folder: Path) -> None:
     """Refuse to edit quantised weights. Raises QuantisedWeights, MalformedCheckpoint."""
-    found = quantisation_in(read_config(folder))
-    if found is not None:
-        raise QuantisedWeights(str(folder), printable(found[0]), base_named(folder))
+    quantisation = quantisation_in(read_config(folder))
+    if quantisation is not None:
+        raise QuantisedWeights(str(folder), printable(quantisation[0]), base_named(folder))
 
 
 def _is_pickle(name: str) -> bool:

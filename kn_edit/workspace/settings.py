@@ -67,8 +67,8 @@ def require_placement(folder: Path, named: Mapping[str, str]) -> None:
     folder: of the workspace; named: settings of the table [model]. Raises BadSettingsFile.
     """
     path = folder / SETTINGS
-    kept = _table(path).get("model", {}) if named else {}
-    if kept and any(kept.get(name) != value for name, value in named.items()):
+    defaults = _table(path).get("model", {}) if named else {}
+    if defaults and any(defaults.get(name) != value for name, value in named.items()):
         raise BadSettingsFile(path, "its [model] says otherwise already")
 
 
