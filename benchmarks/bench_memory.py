@@ -29,8 +29,8 @@ def measure(tokens: int) -> int:
     last = model.tokenizer(" The capital of France is")["input_ids"]
     ids = (*words[: tokens - len(last)], *last)
     question = Question(ids, len(ids) - 1, words[1])
-    before = memory("VmRSS")
     forget_peak()
+    before = memory("VmRSS")
     locate(model, [question], Adaptive())
     return memory() - before
 
