@@ -31,6 +31,7 @@ import transformers
 from bench_files import file_figures
 from bench_locating import bert_figures, demo_figures, gemma_figures
 from bench_memory import memory_figures
+from bench_shapes import WIDE_SPREAD
 from bench_timing import Figure, Sample, on_threads, peak, spread, thread_counts
 from bench_updates import solve_figures, update_figures
 
@@ -64,6 +65,9 @@ def _files(plan: Plan, threads: int) -> list[Figure]:
 PARTS: dict[str, Part] = {
     "bert": lambda plan, threads: bert_figures(
         threads, plan.repeats, plan.peak, plan.python, small=plan.small
+    ),
+    "bert-wide": lambda plan, threads: bert_figures(
+        threads, plan.repeats, plan.peak, plan.python, small=plan.small, spread=WIDE_SPREAD
     ),
     "demo": lambda plan, threads: demo_figures(threads, plan.repeats, small=plan.small),
     "gemma": lambda plan, threads: gemma_figures(threads, plan.repeats, small=plan.small),

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 import torch
 from bench_plain import cached_prefix_loop, full_pass_loop
-from bench_shapes import bert, bert_prompt, gemma, no_tokenizer
+from bench_shapes import USUAL_SPREAD, bert, bert_prompt, gemma, no_tokenizer
 from bench_timing import Figure, Sample, in_turns, timed, timing
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -49,8 +49,9 @@ def locate(model: Model, questions: Sequence[Question], rule: Rule) -> list[Attr
 class Peers:
     """The packages of the peers' environment, each run once when it is asked."""
 
-    def __init__(self, python: Path, threads: int, *, small: bool) -> None:
+    def __init__(self, python: Path, threads: int, spread: float, *, small: bool) -> None:
         command = [str(python), str(BENCHMARKS / "bench_peers.py"), "--threads", str(threads)]
+        command += ["--spread", str(spread)]
         self._command = [*command, *(["--small"] if small else [])]
 
     def __enter__(self) -> Peers:
@@ -80,10 +81,16 @@ class Peers:
 
 
 def bert_figures(
-    threads: int, repeats: int, peak: float, python: Path | None, *, small: bool
+    threads: int,
+    repeats: int,
+    peak: float,
+    python: Path | None,
+    *,
+    small: bool,
+    spread: float = USUAL_SPREAD,
 ) -> list[Figure]:
     """One prompt of BERT's shape: by the paper's rule, and by the default beside the packages."""
-    model = Model(bert(small=small), no_tokenizer())
+    model = Model(bert(spread=spread, small=small), no_tokenizer())
     ids, position = bert_prompt()
     token = int(model.net(input_ids=torch.tensor([ids])).logits[0, position].argmax())
     question = Question(tuple(ids), position, token)
@@ -97,11 +104,12 @@ def bert_figures(
     if python is None:
         samples = in_turns(calls, repeats)
     else:
-        with Peers(python, threads, small=small) as peers:
+        with Peers(python, threads, spread, small=small) as peers:
             for name in peers.names:
                 calls[name] = lambda name=name: peers.sample(name)
             samples = in_turns(calls, repeats)
-    shape = "BERT-base shape, 13 tokens"
+    wide = "" if spread == USUAL_SPREAD else f" (weights of spread {spread})"
+    shape = f"BERT-base shape{wide}, 13 tokens"
     rows = [
         ("plain loop", "riemann", f"{shape}, the paper's rule, m = 20", 1.15, ""),
         ("captum", "default", f"{shape}, default rule / captum", 12, ""),

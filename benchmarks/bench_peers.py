@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from bench_shapes import MASK, bert, bert_prompt
+from bench_shapes import MASK, USUAL_SPREAD, bert, bert_prompt
 from bench_timing import timed
 from torch import Tensor
 
@@ -89,10 +89,11 @@ PEERS = {"captum": captum, "knowledge-neurons": knowledge_neurons}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--spread", type=float, default=USUAL_SPREAD)
     parser.add_argument("--small", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    prompt = Prompt(bert(small=chosen.small))
+    prompt = Prompt(bert(spread=chosen.spread, small=chosen.small))
     runs = {name: make(prompt) for name, make in PEERS.items()}
     print(json.dumps(sorted(runs)), flush=True)
     for line in sys.stdin:

@@ -19,15 +19,17 @@ from transformers import (
 
 BERT_TOKENS = 13
 MASK = 103
+USUAL_SPREAD = 0.02  # of random weights, as transformers makes them
+WIDE_SPREAD = 0.05
 POSITION = 11  # of the mask in the prompt
 SMALL = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128}
 
 
-def bert(*, small: bool = False) -> Any:
-    """A network of the shape of BERT-base; its words are told apart by the scale of its weights."""
+def bert(*, spread: float = USUAL_SPREAD, small: bool = False) -> Any:
+    """A network of the shape of BERT-base. spread: of its random weights; wider bends p more"""
     torch.manual_seed(0)
     heads = {"num_attention_heads": 4} if small else {}
-    config = BertConfig(initializer_range=0.05, **(SMALL | heads if small else {}))
+    config = BertConfig(initializer_range=spread, **(SMALL | heads if small else {}))
     return BertForMaskedLM(config).eval().requires_grad_(False)
 
 
