@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,10 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for kind, own_words in SHAPES.items():
         words = chosen.words or own_words
-        model = Model(network(kind, words, chosen.layers, chosen.width), tokenizer=None)
+        model = Model(
+            network(kind, words, chosen.layers, chosen.width),
+            tokenizer=SimpleNamespace(pad_token_id=0),
+        )
         asked = questions(model, chosen.prompts)
         start = time.process_time()
         found = dict(attribute_many(model, asked, Adaptive()))
