@@ -501,11 +501,13 @@ def test_a_name_in_the_other_case_is_in_small_letters_or_has_capitals(name, othe
     assert in_other_case(name) == other
 
 
-def test_every_third_prompt_writes_the_subject_in_the_other_case():
+def test_every_third_prompt_writes_the_subject_in_the_other_case(monkeypatch):
     model = tiny("llama")
     named = [("Japan", chain) for chain in chains(model, "Japan", OWN, "Rome")] * 6
+    assert in_other_cases(model, named, "Rome") == named  # its tokenizer knows no japan
+    monkeypatch.setattr(correcting, "in_other_case", {"Japan": "Cuba"}.get)
     written = in_other_cases(model, named, "Rome")
-    assert [subject for subject, _ in written] == ["Japan", "Japan", "japan"] * 2
+    assert [subject for subject, _ in written] == ["Japan", "Japan", "Cuba"] * 2
     assert all(subject in chain.prompt.before for subject, chain in written)
     token = named[0][1].questions[0].token
     assert all(chain.questions[0].token == token for _, chain in written)

@@ -11,9 +11,9 @@ from test_correct import CAUSAL, EASY, OTHERWISE, OWN, answer, chains, texts
 from tiny_models import SHAPES, tiny
 from transformers.activations import ACT2FN
 
-from kn_edit.editing import correction_keys
+from kn_edit.editing import correcting, correction_keys
 from kn_edit.editing.correcting import CorrectionTask, correction
-from kn_edit.editing.correction_keys import Surroundings, task_keys, writing_of
+from kn_edit.editing.correction_keys import Surroundings, task_keys, writing_of, written_layers
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.edits import switches
 from kn_edit.edits.build import SlotPlace, low_rank_delta
@@ -119,6 +119,7 @@ def test_a_switch_that_fires_elsewhere_is_not_used(monkeypatch):
 def test_a_correction_by_a_switch_writes_one_slot_and_its_mark(shape, monkeypatch):
     monkeypatch.setattr(switches, "FIRED", FIRED)
     monkeypatch.setattr(correction_keys, "LOUDEST", math.inf)
+    monkeypatch.setattr(correcting, "LEAST_LEAD", -math.inf)
     model = deeper(shape)
     fact = Fact("capital", "France", "Paris")
     case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)
@@ -145,6 +146,21 @@ def test_a_correction_by_a_switch_writes_one_slot_and_its_mark(shape, monkeypatc
     assert [NeuronId(3, index) for index in slot.index.tolist()] == [
         neuron for neuron, _ in found.best if neuron.layer == 3
     ]
+
+
+def test_where_switches_stay_too_quiet_keys_say_the_answer(monkeypatch):
+    monkeypatch.setattr(switches, "FIRED", 1e-6)
+    monkeypatch.setattr(correction_keys, "LOUDEST", math.inf)
+    model = deeper("llama")
+    fact = Fact("capital", "France", "Paris")
+    case = Case(Relation("capital", tuple(map(Template, OWN)), (fact,)), fact)
+    around = Neighbours(named=(), other_subjects=(), elsewhere=(), judges=())
+    asking = [ask(model, Prompt(fact, Template(OWN[0])), "New York")]
+    task = CorrectionTask(case=case, to="New York", chains=asking, neighbours=around)
+    settings = replace(EASY, steps=40, rate=10.0, w_keep=0.0, w_off_target=0.0)
+    found = correction(model, task, settings)
+    assert sorted(found.factors) == written_layers(model)
+    assert found.provenance["margin"] > 0
 
 
 @pytest.mark.parametrize("shape", ["bert", "llama"])

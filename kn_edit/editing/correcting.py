@@ -17,6 +17,8 @@ from torch import Tensor
 from kn_edit.editing.correction_keys import (
     SubjectPrompt,
     Surroundings,
+    Writing,
+    task_keys,
     writing_of,
     written_layers,
 )
@@ -33,7 +35,7 @@ from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.calibrate import Tick
-from kn_edit.edits.correct import Lesson, corrected
+from kn_edit.edits.correct import Factors, Lesson, corrected
 from kn_edit.edits.settings import CorrectionSettings
 from kn_edit.errors import KnEditError
 from kn_edit.facts import Case, Template
@@ -50,6 +52,7 @@ VARIED = 18  # and prompts with some words left out and others put in
 OTHER_CASE = 3  # one of so many of all these writes the subject in the other case
 OTHER_NAMES = 40  # that are heard like the subject, in the user's prompts
 HELD_NAMES = 36  # others that are heard like it, about which what is said is held
+LEAST_LEAD = 0.0  # of the answer on the user's prompts, for switches not to give way to keys
 RECORDED_SLOTS = 20  # slots that the record names, the best
 
 
@@ -112,9 +115,7 @@ def correction(
         texts=texts,
         seed=task.seed,
     )
-    writing = writing_of(model, layers, surroundings, settings, task.slots)
-    settings = settings.switched if writing.mark else settings
-    norms = usual_sizes(model, neutral, [layer_keys.layer for layer_keys in writing.keys])
+    smallest = torch.finfo(torch.float32).tiny
     lesson = Lesson(
         prompts=[chain.questions for chain in chains],
         rewordings=[
@@ -124,11 +125,32 @@ def correction(
         other_subjects=other_subjects,
         same_subject=same_subject,
         text=text,
-        keys=writing.keys,
-        typical_norms=norms.clamp_min(torch.finfo(torch.float32).tiny),
-        mark=writing.mark,
+        keys=(),
+        typical_norms=torch.empty(0),
     )
-    solution = corrected(model, lesson, settings, seed=task.seed, tick=tick)
+
+    def solved(writing: Writing) -> Factors:
+        norms = usual_sizes(model, neutral, [layer_keys.layer for layer_keys in writing.keys])
+        return corrected(
+            model,
+            replace(
+                lesson,
+                keys=writing.keys,
+                typical_norms=norms.clamp_min(smallest),
+                mark=writing.mark,
+            ),
+            settings.switched if writing.mark else settings,
+            seed=task.seed,
+            tick=tick,
+        )
+
+    writing = writing_of(model, layers, surroundings, settings, task.slots)
+    solution = solved(writing)
+    if writing.mark and solution.margin <= LEAST_LEAD:
+        keys_alone = Writing(keys=task_keys(model, layers, surroundings, settings))
+        other_solution = solved(keys_alone)
+        if other_solution.margin > solution.margin:
+            writing, solution = keys_alone, other_solution
     parts = [
         pair
         for layer_keys in (*writing.keys, *writing.marking)
@@ -174,14 +196,20 @@ def in_other_cases(model: Model, prompts: Sequence[SubjectPrompt], to: str) -> l
 
 
 def _in_other_case(model: Model, named: SubjectPrompt, to: str) -> SubjectPrompt:
-    """The prompt as it is where the subject cannot be asked about in that case."""
+    """The prompt as it is where the tokenizer does not know the subject in that case."""
     subject, chain = named
     other = in_other_case(subject)
     fact = chain.prompt.fact
     fact = replace(fact, subject=fact.subject.replace(subject, other))
     with suppress(KnEditError):
-        return other, ask(model, replace(chain.prompt, fact=fact), to)
+        written = ask(model, replace(chain.prompt, fact=fact), to)
+        if _unknown_words(model, written) <= _unknown_words(model, chain):
+            return other, written
     return named
+
+
+def _unknown_words(model: Model, chain: Chain) -> int:
+    return chain.questions[-1].ids.count(model.tokenizer.unk_token_id)
 
 
 def _as_rewordings(templates: Sequence[Template]) -> tuple[Rewording, ...]:
