@@ -40,9 +40,9 @@ def digests(
         where.check_fit(name, entry.shape, entry.torch_dtype)
         actual = None if where.complete else _folded_digest(base, name, where, deltas)
         if actual is None or recorded.get(name, actual) != actual:
-            whole = digest(raw_bytes(fold_weight(base.read(name), name, deltas)))
-            if actual is None or recorded[name] == whole:
-                actual = whole
+            whole_tensor = digest(raw_bytes(fold_weight(base.read(name), name, deltas)))
+            if actual is None or recorded[name] == whole_tensor:
+                actual = whole_tensor
         sha256_by_name[name] = actual
     return sha256_by_name
 

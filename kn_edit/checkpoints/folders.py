@@ -159,9 +159,9 @@ def _copy_in_kernel(reader: int, writer: int, size: int, moved: Callable[[int], 
 
 
 def _write_all(writer: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(writer, left) :]
+    unwritten = memoryview(data)
+    while unwritten:
+        unwritten = unwritten[os.write(writer, unwritten) :]
 
 
 def _sync_folders(folder: Path) -> None:

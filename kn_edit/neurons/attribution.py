@@ -110,8 +110,10 @@ def attribute_many(
     while waiting or walks:
         joining = dict(_joining(waiting, [questions[place] for place in walks]))
         with torch.inference_mode(False):  # where a caller works in one, there is no gradient
-            many = Paths.of(model, list(joining.values()))
-            walks |= {place: rule.walk(paths) for place, paths in zip(joining, many, strict=True)}
+            joined_paths = Paths.of(model, list(joining.values()))
+            walks |= {
+                place: rule.walk(paths) for place, paths in zip(joining, joined_paths, strict=True)
+            }
             requests = [(walk.paths, walk.wanted()) for walk in walks.values()]
             for walk, along in zip(walks.values(), evaluate_many(requests), strict=True):
                 walk.take(along)

@@ -58,10 +58,10 @@ def ends_of(model: Model, requests: Sequence[Request], *, packed: bool) -> list[
 
 def _ends(model: Model, requests: Sequence[Request], *, packed: bool) -> list[dict[int, Along]]:
     """The ends in one pass, which holds several prompts only where it is packed."""
-    whole = [replace(request, nodes={0: [END]}) for request in requests]
+    end_requests = [replace(request, nodes={0: [END]}) for request in requests]
     tokens = torch.tensor([request.token for request in requests])
     with torch.enable_grad():
-        climbing = Pass(model, whole, packed=packed)
+        climbing = Pass(model, end_requests, packed=packed)
         with captured(model) as coefficients:
             hidden = climbing.climb()
         coefficients[0] = climbing.leaves[0]

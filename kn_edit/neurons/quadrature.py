@@ -124,8 +124,9 @@ class Grading:
         t = top * np.tanh((start + stop) / 2 + (stop - start) / 2 * _PLACES)
         weights = np.zeros(panel.count)
         for place in places:
-            others = [other for other in places if other != place]
-            factors = [(t - nodes[other]) / (nodes[place] - nodes[other]) for other in others]
+            factors = [
+                (t - nodes[root]) / (nodes[place] - nodes[root]) for root in places if root != place
+            ]
             basis = np.prod(factors, axis=0)
             divisor = math.hypot(self.alpha(panel.nodes[place]), self.bend)
             weights[place] = divisor * (stop - start) / 2 * float(_SHARES @ basis)

@@ -171,7 +171,7 @@ def _questions(
         raise NoFactToAsk(relation.name)
     each = [chains_for(live.model, relation, fact) for fact in facts[:count]]
     rounds = max(map(len, each))
-    chains = [chains[at] for at in range(rounds) for chains in each if at < len(chains)]
+    chains = [chains[turn] for turn in range(rounds) for chains in each if turn < len(chains)]
     return facts, chains[:count]
 
 

@@ -75,8 +75,8 @@ def _room(label: str, folder: Path) -> Finding:
 
 
 def _scores() -> Finding:
-    taken = f"{cached_bytes() / 1e6:.0f} MB cached, of at most {MAX_SCORES / 1e6:.0f} MB"
-    return Finding("scores", taken)
+    size = f"{cached_bytes() / 1e6:.0f} MB cached, of at most {MAX_SCORES / 1e6:.0f} MB"
+    return Finding("scores", size)
 
 
 def _workspace(folder: Path | None) -> Iterator[Finding]:
