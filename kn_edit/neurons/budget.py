@@ -26,7 +26,8 @@ from kn_edit.neurons.passes import Pass, Request
 
 MEMORY = 600_000_000  # bytes over the loaded model, on the CPU
 GPU_SHARE = 0.5  # of a GPU's free memory
-FIXED = 4 * PIECE_BYTES  # pieces of the head, and scratch of the matrix products
+# Pieces of the head, scratch of the matrix products, what the rules of twelve prompts keep.
+FIXED = 12 * PIECE_BYTES
 ROWS_SHARE = 0.9  # of the budget: an allocator cannot use every hole
 PROBE_ROWS = (2, 6)
 TRANSIENT = 4  # vectors of d_ff numbers per token that a layer holds while it runs

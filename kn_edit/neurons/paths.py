@@ -11,6 +11,7 @@ from torch import Tensor
 from kn_edit.models.clean import CleanRun, clean_runs
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.head import p_of
+from kn_edit.models.heap import return_large_blocks
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.neurons.budget import plan, room, traits
@@ -27,6 +28,7 @@ class Paths:
     """
 
     def __init__(self, model: Model, question: Question) -> None:
+        return_large_blocks()
         (run,) = clean_runs(model, [question])
         (p,) = _probabilities(model, [question], [run])
         self._set(run, question.token, p)
@@ -36,6 +38,7 @@ class Paths:
         """The paths of many questions, which run together. Raises NotFinite."""
         if not questions:
             return []
+        return_large_blocks()
         runs = clean_runs(model, questions)
         paths_of_all = []
         for question, run, p in zip(
