@@ -115,7 +115,9 @@ def test_a_method_that_needs_no_attribution_does_not_run_it(loudest, tmp_path):
     ):
         workspace.update(about("France"), "Rome", how=loudest(), dry_run=True)
         assert not [what for what in told if what.startswith("locating")]
-        workspace.update(about("France"), "Rome", how=Calibrated(settings=Settings(most_steps=1)), dry_run=True)
+        workspace.update(
+            about("France"), "Rome", how=Calibrated(settings=Settings(most_steps=1)), dry_run=True
+        )
         assert [what for what in told if what.startswith("locating")]
 
 
