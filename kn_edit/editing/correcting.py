@@ -18,7 +18,7 @@ from kn_edit.editing.correction_keys import (
     SubjectPrompt,
     Surroundings,
     Writing,
-    task_keys,
+    without_switches,
     writing_of,
     written_layers,
 )
@@ -115,39 +115,29 @@ def correction(
         texts=texts,
         seed=task.seed,
     )
-    smallest = torch.finfo(torch.float32).tiny
-    lesson = Lesson(
-        prompts=[chain.questions for chain in chains],
-        rewordings=[
-            *(chain.questions for _, chain in rewordings),
-            *((question,) for question in less_own_words(model, chains, task.seed)),
-        ],
-        other_subjects=other_subjects,
-        same_subject=same_subject,
-        text=text,
-        keys=(),
-        typical_norms=torch.empty(0),
-    )
 
     def solved(writing: Writing) -> Factors:
         norms = usual_sizes(model, neutral, [layer_keys.layer for layer_keys in writing.keys])
-        return corrected(
-            model,
-            replace(
-                lesson,
-                keys=writing.keys,
-                typical_norms=norms.clamp_min(smallest),
-                mark=writing.mark,
-            ),
-            settings.switched if writing.mark else settings,
-            seed=task.seed,
-            tick=tick,
+        lesson = Lesson(
+            prompts=[chain.questions for chain in chains],
+            rewordings=[
+                *(chain.questions for _, chain in rewordings),
+                *((question,) for question in less_own_words(model, chains, task.seed)),
+            ],
+            other_subjects=other_subjects,
+            same_subject=same_subject,
+            text=text,
+            keys=writing.keys,
+            typical_norms=norms.clamp_min(torch.finfo(torch.float32).tiny),
+            mark=writing.mark,
         )
+        chosen = settings.switched if writing.mark else settings
+        return corrected(model, lesson, chosen, seed=task.seed, tick=tick)
 
     writing = writing_of(model, layers, surroundings, settings, task.slots)
     solution = solved(writing)
     if writing.mark and solution.margin <= LEAST_LEAD:
-        keys_alone = Writing(keys=task_keys(model, layers, surroundings, settings))
+        keys_alone = without_switches(model, layers, surroundings, settings, writing)
         other_solution = solved(keys_alone)
         if other_solution.margin > solution.margin:
             writing, solution = keys_alone, other_solution

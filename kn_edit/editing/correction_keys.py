@@ -95,10 +95,28 @@ def writing_of(
         }
     with shifted(model, mark):
         keys = task_keys(model, above, surroundings, settings, neurons, suffix=suffix)
+    writing = Writing(keys=keys, mark=mark, marking=marking)
     if fmean(float(layer_keys.noise[0]) for layer_keys in keys) <= LOUDEST:
-        return Writing(keys=keys, mark=mark, marking=marking)
-    upper_keys = task_keys(model, upper, surroundings, settings, suffix=suffix)
-    return Writing(keys=[*marking, *upper_keys])
+        return writing
+    return without_switches(model, layers, surroundings, settings, writing, suffix=suffix)
+
+
+def without_switches(
+    model: Model,
+    layers: Sequence[int],
+    surroundings: Surroundings,
+    settings: CorrectionSettings,
+    writing: Writing,
+    *,
+    suffix: Suffix | None = None,
+) -> Writing:
+    """The keys of all layers in place of switches; those of the lowest, which marked, are known.
+
+    suffix: holds all texts; where there is one, nothing below it runs again
+    """
+    upper = layers[len(writing.marking) :]
+    keys = task_keys(model, upper, surroundings, settings, suffix=suffix)
+    return Writing(keys=[*writing.marking, *keys])
 
 
 def _switch(model: Model, keys: Sequence[Keys], layer: int, surroundings: Surroundings) -> Switch:
