@@ -70,7 +70,7 @@ def main() -> None:
     print("|---|---|" + "---|" * (len(RULES) + 1))
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RULES}
     for number, (text, answer) in enumerate(PROMPTS[: chosen.prompts]):
-        paths = Paths(model, question(model, text, answer))
+        paths = Paths.of_one(model, question(model, text, answer))
         kept = chosen.cache / f"{number}.npy" if chosen.cache else None
         if kept is not None and kept.is_file():
             truth = torch.from_numpy(np.load(kept))

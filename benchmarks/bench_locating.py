@@ -167,7 +167,7 @@ def _whole(model: Model, question: Question, layers: Sequence[int]) -> Sample:
 
 def relative_error(model: Model, question: Question, scores: Tensor) -> float:
     """The largest error of a score, relative to the largest score, by many Gauss nodes."""
-    paths = Paths(model, question)
+    paths = Paths.of_one(model, question)
     panels, nodes = EXACT
     x, w = np.polynomial.legendre.leggauss(nodes)
     exact = torch.zeros(paths.n_layers, paths.d_ff, dtype=torch.float64)

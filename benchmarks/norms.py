@@ -100,7 +100,7 @@ def main() -> None:
         nodes = [float(each.nodes.float().mean()) for each in found.values()]
         errors = []
         for place, question in enumerate([] if chosen.no_reference else asked):
-            truth = reference(Paths(model, question))
+            truth = reference(Paths.of_one(model, question))
             errors.append(float((found[place].scores - truth).abs().max() / truth.max()))
         worst = f"{max(errors):.2%}" if errors else "-"
         mean = sum(nodes) / len(nodes)

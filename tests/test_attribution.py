@@ -104,7 +104,7 @@ def test_a_mask_may_stand_anywhere(place):
 def test_coefficients_and_p_are_those_of_the_whole_network(shape):
     model = tiny(shape)
     question = a_question(model)
-    paths, expected = Paths(model, question), plain(model, question)
+    paths, expected = Paths.of_one(model, question), plain(model, question)
     assert paths.p == pytest.approx(expected.p, rel=1e-4)
     for layer in range(LAYERS):
         own = paths.coefficients_of(layer)
@@ -117,7 +117,7 @@ def test_p_and_its_gradient_along_the_path_come_back_in_the_order_asked_for(shap
     model = tiny(shape, torch.float64)
     question = a_question(model)
     asked = {1: [0.5, 0.0, 1.0], 0: [0.25]}
-    along, expected = Paths(model, question).evaluate(asked), plain(model, question)
+    along, expected = Paths.of_one(model, question).evaluate(asked), plain(model, question)
     for layer, alphas in asked.items():
         for number, alpha in enumerate(alphas):
             p, gradient = expected.at(layer, alpha)
@@ -169,7 +169,7 @@ def test_paths_are_graded_where_the_gradient_undoes_alpha_and_nowhere_else():
     graded = {}
     for shape in ("gemma2", "olmo2", "llama", "gpt2", "bert"):
         model = tiny(shape, torch.float64)
-        walk = Adaptive().walk(Paths(model, a_question(model, 6)))
+        walk = Adaptive().walk(Paths.of_one(model, a_question(model, 6)))
         walk.take(walk.paths.evaluate(walk.wanted()))
         places = [alpha for alphas in walk.wanted().values() for alpha in alphas]
         graded[shape] = bool(places) and max(places) < 0.25
@@ -219,7 +219,7 @@ def test_adaptive_ends_where_the_model_gives_the_answer_no_chance_at_all():
 @pytest.mark.parametrize("shape", ["gpt2", "gemma2"])
 def test_no_node_is_evaluated_twice_and_each_is_counted(shape):
     model = tiny(shape)
-    walk = Adaptive(tolerance=1e-3).walk(Paths(model, a_question(model)))
+    walk = Adaptive(tolerance=1e-3).walk(Paths.of_one(model, a_question(model)))
     asked = []
     while not walk.done:
         wanted = walk.wanted()
@@ -325,7 +325,7 @@ def test_a_chain_has_the_mean_of_its_questions(shape):
     assert found.nodes.tolist() == [6] * LAYERS
     assert found.p == pytest.approx(parts[0].p * parts[1].p)
     own = [
-        torch.stack([Paths(model, q).coefficients_of(layer) for layer in range(LAYERS)])
+        torch.stack([Paths.of_one(model, q).coefficients_of(layer) for layer in range(LAYERS)])
         for q in (first, second)
     ]
     torch.testing.assert_close(

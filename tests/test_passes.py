@@ -17,6 +17,7 @@ from kn_edit.neurons.paths import Paths, evaluate_many
 NODES = ({0: [0.5, 0.0], 1: [0.25, 1.0]}, {1: [0.75]}, {0: [0.1, 0.2, 0.3]}, {0: [0.9], 1: [0.4]})
 LENGTHS = (6, 9, 6, 7)
 VOCABULARY_END = 10_000
+IN_FLOAT32 = ("gpt_neo", "gptj", "gemma2")  # their own attention computes in it, always
 
 
 def questions(model):
@@ -26,6 +27,20 @@ def questions(model):
         first = several[0]
         several[3] = Question((*first.ids, first.token), first.position + 1, 30)
     return several
+
+
+def assert_as_plain(model, shape, answered):
+    """Every answer is that of a plain loop. answered: questions, their nodes, and what came."""
+    limit = 1e-4 if shape in IN_FLOAT32 else 1e-9
+    for question, nodes, along in answered:
+        expected = plain(model, question)
+        assert along.keys() == nodes.keys()
+        for layer, alphas in nodes.items():
+            assert along[layer].p.shape == (len(alphas),)
+            for place, alpha in enumerate(alphas):
+                p, gradient = expected.at(layer, alpha)
+                assert float(along[layer].p[place]) == pytest.approx(p, rel=limit)
+                assert error(along[layer].gradients[place], gradient) < limit
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -46,14 +61,7 @@ def test_the_ends_of_all_paths_are_one_row_and_answer_as_a_row_of_each(shape, mo
     monkeypatch.setattr(Pass, "climb", counting)
     together = evaluate_many(list(zip(many, nodes, strict=True)))
     assert sum(rows) == 2 * LAYERS + len(asked)
-    limit = 1e-4 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-9
-    for question, wanted, along in zip(asked, nodes, together, strict=True):
-        expected = plain(model, question)
-        for layer, alphas in wanted.items():
-            for place, alpha in enumerate(alphas):
-                p, gradient = expected.at(layer, alpha)
-                assert float(along[layer].p[place]) == pytest.approx(p, rel=limit)
-                assert error(along[layer].gradients[place], gradient) < limit
+    assert_as_plain(model, shape, zip(asked, nodes, together, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -61,31 +69,21 @@ def test_prompts_asked_together_answer_as_each_alone(shape):
     model = tiny(shape, torch.float64)
     asked = questions(model)
     together = evaluate_many(list(zip(Paths.of(model, asked), NODES, strict=True)))
-    # Their own attention always computes in float32.
-    limit = 1e-4 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-9
-    for question, nodes, along in zip(asked, NODES, together, strict=True):
-        expected = plain(model, question)
-        assert along.keys() == nodes.keys()
-        for layer, alphas in nodes.items():
-            assert along[layer].p.shape == (len(alphas),)
-            for number, alpha in enumerate(alphas):
-                p, gradient = expected.at(layer, alpha)
-                assert float(along[layer].p[number]) == pytest.approx(p, rel=limit)
-                assert error(along[layer].gradients[number], gradient) < limit
+    assert_as_plain(model, shape, zip(asked, NODES, together, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_prompts_run_together_are_those_run_alone(shape):
     model = tiny(shape, torch.float64)
     asked = questions(model)
-    close = {"rtol": 0, "atol": 1e-5 if shape in ("gpt_neo", "gptj", "gemma2") else 1e-12}
+    close = {"rtol": 0, "atol": 1e-5 if shape in IN_FLOAT32 else 1e-12}
     for question, run in zip(asked, clean_runs(model, asked), strict=True):
         (alone,) = clean_runs(model, [question])
         torch.testing.assert_close(run.output, alone.output, **close)
         for layer in range(LAYERS):
             assert run.coefficients[layer].shape == (D_FF,)
             torch.testing.assert_close(run.coefficients[layer], alone.coefficients[layer], **close)
-        assert Paths(model, question).p == pytest.approx(plain(model, question).p, rel=1e-4)
+        assert Paths.of_one(model, question).p == pytest.approx(plain(model, question).p, rel=1e-4)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -164,8 +164,11 @@ class AdaptiveWalk:
 
     def _by_readiness(self, panels: Sequence[Panel]) -> tuple[list[Panel], list[Panel]]:
         """Panels whose nodes are all known, and the others."""
-        ready = [panel for panel in panels if not self._unknown(panel)]
-        return ready, [panel for panel in panels if self._unknown(panel)]
+        ready: list[Panel] = []
+        unready: list[Panel] = []
+        for panel in panels:
+            (unready if self._unknown(panel) else ready).append(panel)
+        return ready, unready
 
     def _sorted_out(self, looks: _Looks, largest: float) -> tuple[list[int], list[Panel]]:
         """The places of panels that are settled, and the panels to look at next."""

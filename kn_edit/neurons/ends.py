@@ -15,7 +15,7 @@ from torch import Tensor
 from kn_edit.models.coefficients import captured
 from kn_edit.models.head import p_of
 from kn_edit.models.model import Model
-from kn_edit.neurons.passes import Along, Pass, Request
+from kn_edit.neurons.passes import Along, Pass, Request, joined
 
 END = 1.0
 
@@ -40,12 +40,10 @@ def with_ends(
     """The answer to a request, from its inner nodes and the ends of all layers."""
     along = {}
     for layer, alphas in request.nodes.items():
-        parts = [ends[layer], *([inner[layer]] if layer in inner else [])]
-        p = torch.cat([part.p for part in parts])
-        gradients = torch.cat([part.gradients for part in parts])
-        inner_places = iter(range(1, len(p)))
+        merged = joined([ends[layer], *([inner[layer]] if layer in inner else [])])
+        inner_places = iter(range(1, len(merged.p)))
         order = [0 if alpha == END else next(inner_places) for alpha in alphas]
-        along[layer] = Along(p=p[order], gradients=gradients[order])
+        along[layer] = Along(p=merged.p[order], gradients=merged.gradients[order])
     return along
 
 

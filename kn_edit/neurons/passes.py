@@ -53,6 +53,16 @@ class Request:
     nodes: Nodes
 
 
+def joined(parts: Sequence[Along]) -> Along:
+    """Parts of one layer's path, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return Along(
+        p=torch.cat([part.p for part in parts]),
+        gradients=torch.cat([part.gradients for part in parts]),
+    )
+
+
 class Pass:
     """One pass; packed: whether rows of all prompts go through a layer in one call."""
 
@@ -189,25 +199,23 @@ class Pass:
 
     def _answers(self, hidden: Tensor) -> Tensor:
         """The answer position of each row, (rows, d_model)."""
+        return torch.cat([rows[:, run.position] for run, rows in self._by_prompt(hidden)])
+
+    def _by_prompt(self, hidden: Tensor) -> Iterator[tuple[CleanRun, Tensor]]:
+        """The rows of each prompt that has some, (rows, tokens, d_model)."""
         lengths = [rows * request.run.tokens for request, rows in self._climbing()]
-        return torch.cat(
-            [
-                part.view(-1, request.run.tokens, part.shape[1])[:, request.run.position]
-                for request, part in zip(self._requests, torch.split(hidden, lengths), strict=True)
-                if len(part)
-            ]
-        )
+        for request, part in zip(self._requests, torch.split(hidden, lengths), strict=True):
+            if len(part):
+                yield request.run, part.view(-1, request.run.tokens, part.shape[1])
 
     def _one_by_one(self, layer: int, hidden: Tensor) -> Tensor:
         """Run one layer prompt by prompt, in the layer's own attention."""
-        lengths = [rows * request.run.tokens for request, rows in self._climbing()]
-        parts = []
-        for request, part in zip(self._requests, torch.split(hidden, lengths), strict=True):
-            if len(part):
-                rows = part.view(-1, request.run.tokens, part.shape[1])
-                out = run_layer(self._model, layer, rows, request.run.single_calls[layer])
-                parts.append(out.flatten(0, 1))
-        hidden = torch.cat(parts)
+        hidden = torch.cat(
+            [
+                run_layer(self._model, layer, rows, run.single_calls[layer]).flatten(0, 1)
+                for run, rows in self._by_prompt(hidden)
+            ]
+        )
         return self._answers(hidden) if layer == self._last else hidden
 
     def _sorted(self, p: Tensor, gradients: dict[int, Tensor]) -> list[dict[int, Along]]:

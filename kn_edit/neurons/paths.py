@@ -16,22 +16,24 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, grouped_by_length
 from kn_edit.neurons.budget import plan, room, traits
 from kn_edit.neurons.ends import asks_for_ends, ends_of, with_ends, without_ends
-from kn_edit.neurons.passes import Along, Pass, Request
+from kn_edit.neurons.passes import Along, Pass, Request, joined
 
 __all__ = ["Along", "Paths", "evaluate_many"]
 
 
 class Paths:
-    """The integration paths of one question, all layers.
+    """The integration paths of one question, all layers; made by `of` and `of_one`.
 
-    Raises NotFinite where p(answer) or a gradient of it is not a number.
+    NotFinite is raised where p(answer) or a gradient of it is not a number.
     """
 
-    def __init__(self, model: Model, question: Question) -> None:
-        return_large_blocks()
-        (run,) = clean_runs(model, [question])
-        (p,) = _probabilities(model, [question], [run])
-        self._set(run, question.token, p)
+    def __init__(self, run: CleanRun, token: int, p: float) -> None:
+        """run: the prompt as the network runs it; token: the answer; p: p(answer)"""
+        self.run, self.token, self.p = run, token, p
+        self.coefficients = run.coefficients  # at the answer, layer -> (d_ff,)
+        model = run.model
+        self.n_layers, self.d_ff = model.n_layers, model.d_ff
+        self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
 
     @classmethod
     def of(cls, model: Model, questions: Sequence[Question]) -> list[Paths]:
@@ -40,21 +42,13 @@ class Paths:
             return []
         return_large_blocks()
         runs = clean_runs(model, questions)
-        paths_of_all = []
-        for question, run, p in zip(
-            questions, runs, _probabilities(model, questions, runs), strict=True
-        ):
-            paths = cls.__new__(cls)
-            paths._set(run, question.token, p)
-            paths_of_all.append(paths)
-        return paths_of_all
+        parts = zip(questions, runs, _probabilities(model, questions, runs), strict=True)
+        return [cls(run, question.token, p) for question, run, p in parts]
 
-    def _set(self, run: CleanRun, token: int, p: float) -> None:
-        self.run, self.token, self.p = run, token, p
-        self.coefficients = run.coefficients  # at the answer, layer -> (d_ff,)
-        model = run.model
-        self.n_layers, self.d_ff = model.n_layers, model.d_ff
-        self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
+    @classmethod
+    def of_one(cls, model: Model, question: Question) -> Paths:
+        """The paths of one question. Raises NotFinite."""
+        return cls.of(model, [question])[0]
 
     def coefficients_of(self, layer: int) -> Tensor:
         """The layer's coefficients at the answer position, float64 on the CPU, (d_ff,)."""
@@ -101,7 +95,7 @@ def _evaluate(requests: Sequence[Request]) -> list[dict[int, Along]]:
     ]
     answers = [
         {
-            layer: _joined([piece[number][layer] for piece in pieces if layer in piece[number]])
+            layer: joined([piece[number][layer] for piece in pieces if layer in piece[number]])
             for layer, alphas in request.nodes.items()
             if len(alphas)
         }
@@ -110,15 +104,6 @@ def _evaluate(requests: Sequence[Request]) -> list[dict[int, Along]]:
     for number, end in zip(ending, ends, strict=True):
         answers[number] = with_ends(requests[number], answers[number], end)
     return answers
-
-
-def _joined(parts: Sequence[Along]) -> Along:
-    if len(parts) == 1:
-        return parts[0]
-    return Along(
-        p=torch.cat([part.p for part in parts]),
-        gradients=torch.cat([part.gradients for part in parts]),
-    )
 
 
 def _probabilities(
