@@ -18,7 +18,7 @@ from kn_edit.checkpoints.folders import (
     refuse_links,
 )
 from kn_edit.checkpoints.form import Export
-from kn_edit.checkpoints.slots import read_slots, write_slots
+from kn_edit.checkpoints.slots import read_slots, slots_at, write_slots
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import folded_slots, touched
@@ -77,13 +77,7 @@ class Checks:
 
 def _slots_in(copy: Shards, entry: Entry, where: TouchedSlots) -> str | None:
     """The digest of the slots as they stand in a file; None where all of them are touched."""
-    if where.complete:
-        return None
-    descriptor = os.open(copy.folder / entry.file, os.O_RDONLY)
-    try:
-        return slots_digest(entry, where, read_slots(descriptor, entry, where))
-    finally:
-        os.close(descriptor)
+    return None if where.complete else slots_digest(entry, where, slots_at(copy, entry, where))
 
 
 def export_checkpoint(

@@ -62,9 +62,14 @@ def touched_of(base: Shards, deltas: Sequence[Delta], form: str) -> dict[str, To
 
 def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
     """The slots of a weight of the base, one a row, (n, d_model). Raises MalformedCheckpoint."""
-    descriptor = os.open(base.path(name), os.O_RDONLY)
+    return slots_at(base, base.entry(name), slots)
+
+
+def slots_at(shards: Shards, entry: Entry, slots: TouchedSlots) -> Tensor:
+    """The slots of a weight in one of the places that hold it, as `base_slots` gives them."""
+    descriptor = os.open(shards.folder / entry.file, os.O_RDONLY)
     try:
-        return read_slots(descriptor, base.entry(name), slots)
+        return read_slots(descriptor, entry, slots)
     finally:
         os.close(descriptor)
 
