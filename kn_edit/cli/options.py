@@ -148,43 +148,40 @@ output_options = grouped(
 )
 
 
-def _placement_options(device: str, dtype: str, memory: str) -> tuple[Option, ...]:
-    """The options --memory, --dtype and --device, in the order in which they are put on.
-
-    Of each its help.
-    """
+def _placement_options(*, device: str, dtype: str, memory: str) -> Callable[[F], F]:
+    """A decorator that adds --device, --dtype and --memory, each with its help."""
     formats = click.Choice(["auto", "float32", "bfloat16", "float16"])
-    return (
-        click.option("--memory", metavar="M", help=memory),
-        click.option("--dtype", type=formats, help=dtype),
+    options = (
         click.option("--device", metavar="D", help=device),
+        click.option("--dtype", type=formats, help=dtype),
+        click.option("--memory", metavar="M", help=memory),
     )
 
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
 
-def model_options(function: F) -> F:
-    """The options of a command that runs the model; `pass_workspace` takes them."""
-    for option in _placement_options(
-        "Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
-        "kn-edit.toml sets all three for a workspace.",
-        "Its number format; auto is that of the checkpoint, to which edits are rounded in any "
-        "case.",
-        "What locating may take over the loaded model: auto (600MB; half of what is free on a "
-        "GPU), 2GB, 512MiB.",
-    ):
-        function = option(function)  # type: ignore[assignment]
-    return function
+    return decorate
 
 
-def model_defaults(function: F) -> F:
-    """The same options where they are kept for the commands that follow."""
-    for option in _placement_options(
-        "Where the model of this workspace is to run: auto, cpu, cuda, cuda:1, mps. All three "
-        "are kept in kn-edit.toml.",
-        "In which number format; auto is that of the checkpoint.",
-        "What locating may take over the loaded model: auto, 2GB, 512MiB.",
-    ):
-        function = option(function)  # type: ignore[assignment]
-    return function
+# Of a command that runs the model; `pass_workspace` takes them.
+model_options = _placement_options(
+    device="Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
+    "kn-edit.toml sets all three for a workspace.",
+    dtype="Its number format; auto is that of the checkpoint, to which edits are rounded in any "
+    "case.",
+    memory="What locating may take over the loaded model: auto (600MB; half of what is free on a "
+    "GPU), 2GB, 512MiB.",
+)
+
+# The same where they are kept for the commands that follow.
+model_defaults = _placement_options(
+    device="Where the model of this workspace is to run: auto, cpu, cuda, cuda:1, mps. All three "
+    "are kept in kn-edit.toml.",
+    dtype="In which number format; auto is that of the checkpoint.",
+    memory="What locating may take over the loaded model: auto, 2GB, 512MiB.",
+)
 
 
 version_option = click.option(

@@ -90,7 +90,6 @@ def benchmark(
         _, scoring = timed(lambda: _scored(live, chains, workspace.progress))
         most = memory.most()
         peak = peak_of(model)
-    weights = list(model.net.parameters())
     fact, change = facts[0], None
     if update:
         request = UpdateRequest(Case(relation, fact), _other_answer(model, relation, facts))
@@ -99,8 +98,8 @@ def benchmark(
         device=str(model.device),
         dtype=dtype_name(model.dtype),
         threads=torch.get_num_threads(),
-        parameters=sum(weight.numel() for weight in weights),
-        weights=sum(weight.nbytes for weight in weights),
+        parameters=sum(weight.numel() for weight in model.net.parameters()),
+        weights=model.weight_bytes,
         peak=peak,
         load=load,
         prompts=len(chains),
