@@ -220,6 +220,7 @@ HEAVY: dict[str, tuple[bytes, int, bytes]] = {  # what is repeated, how often, w
     "objects that open": (b'{"a":', 12 * MB, b""),
     "line breaks": (b"\n", 60 * MB, b"{}"),
     "lines of a space": (b" \n", 30 * MB, b"{}"),
+    "lines of a comment": (b"#\n", 30 * MB, b"{}"),
     "a million rows": (b'{"relation":"capital","subject":"France"}\n', 1_000_000, b""),
     "a pack of empty facts": (b"[],", 5_000_000, b"[]]}"),
 }

@@ -32,13 +32,15 @@ from kn_edit.facts.statement import (
 )
 from kn_edit.facts.wording import relation_name
 
-_LINE = re.compile(rb"[^\n]+")
+_LINE = re.compile(rb"[^ \t\r\n][^\n]*")  # blank ones cost no step: a file may be full of them
 Stated = tuple[Place, Statement]
 
 
 def is_statements(raw: bytes) -> bool:
     """Whether the first line of a text that says something is a statement with marks."""
-    for match in _LINE.finditer(raw):
+    for number, match in enumerate(_LINE.finditer(raw)):
+        if number == MOST_ROWS:
+            return True  # so many comments are no JSON; reading them as statements refuses them
         line = match[0][:MOST_ROW].decode(errors="replace").strip()
         if line and not line.startswith("#"):
             json = line.startswith("{") or (line.startswith("[") and not begins_with_mark(line))

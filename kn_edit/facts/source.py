@@ -43,6 +43,7 @@ _BINARY = {
     b"<!doctype": ("a web page", "download the file itself, not the page that shows it"),
     b"<html": ("a web page", "download the file itself, not the page that shows it"),
 }
+_LONGEST_MAGIC = max(map(len, _BINARY))
 _BOM = b"\xef\xbb\xbf"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -122,8 +123,9 @@ def _read_fifo(path: Path, most: int) -> bytes:
 
 
 def _check_is_text(path: Path, raw: bytes) -> None:
+    start = raw.removeprefix(_BOM).lstrip(b"\r\n")[:_LONGEST_MAGIC]
     for magic, (kind, remedy) in _BINARY.items():
-        if raw.removeprefix(_BOM).lstrip(b"\r\n").startswith(magic):
+        if start.startswith(magic):
             raise BadFacts(path, 1, f"this is {kind}", remedy)
     if raw.startswith(_UTF16) or b"\0" in raw[:4]:
         raise BadFacts(path, 1, "the text is UTF-16 or UTF-32, not UTF-8", "save it as UTF-8")
