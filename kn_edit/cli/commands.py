@@ -79,6 +79,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "pull": Entry("hub", "Take in the edits of a published version."),
         "rollback": Entry("hub", "Restore an earlier state of a repository, by a new commit."),
     },
+    "A service": {
+        "serve": Entry("serve", "Serve the workspace over HTTP, with pages and an API."),
+    },
     "This program": {
         "doctor": Entry("machine", "Look at what kn-edit stands on."),
         "completion": Entry("machine", "Print the script that makes the Tab key work."),

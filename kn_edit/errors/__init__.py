@@ -170,6 +170,7 @@ from kn_edit.errors.remedies import (
 )
 from kn_edit.errors.system import (
     BadPath,
+    ExtraMissing,
     NotText,
     OutOfMemory,
     OutputLost,
@@ -266,6 +267,7 @@ __all__ = [
     "EmptyField",
     "ExitCode",
     "ExportDiffers",
+    "ExtraMissing",
     "FactNotNamed",
     "FactsDiffer",
     "FilesIgnored",

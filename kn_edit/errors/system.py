@@ -32,6 +32,24 @@ class SystemRefused(KnEditError):
 
 
 @dataclass
+class ExtraMissing(KnEditError):
+    """A package that only some commands need is not installed.
+
+    extra: of kn-edit, which brings it; package: that is missing
+    """
+
+    exit_code = ExitCode.USAGE
+    extra: str
+    package: str
+
+    def __str__(self) -> str:
+        return (
+            f"the package {self.package} is not installed; install what this needs by "
+            f"`pip install 'kn-edit[{self.extra}]'`"
+        )
+
+
+@dataclass
 class WriteUnknown(KnEditError):
     """A file or folder of which the disk does not tell whether it stays.
 

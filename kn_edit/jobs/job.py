@@ -1,0 +1,84 @@
+"""What a job is, and what a queue of jobs does; every queue is one behind this port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum, auto
+from typing import Any, Protocol
+
+Plain = Mapping[str, Any]  # what JSON can say
+
+
+class JobState(StrEnum):
+    """Where a job stands. Those from DONE on are final."""
+
+    QUEUED = auto()
+    RUNNING = auto()
+    DONE = auto()
+    FAILED = auto()
+    CANCELLED = auto()
+
+    @property
+    def final(self) -> bool:
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What shall be done.
+
+    verb: a name of kn_edit.service.work.VERBS, such as `update`; arguments: of it, as JSON
+    branch: that it writes to; jobs on one branch run one after the other. None: it only looks
+    by: who asked for it; key: two requests with one key are one job
+    """
+
+    verb: str
+    arguments: Plain
+    branch: str | None = None
+    by: str = "local"
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """How far a job has come. total: 0 where nobody knows"""
+
+    task: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands. Times are UTC, ISO 8601; None for what has not happened."""
+
+    id: str
+    request: JobRequest
+    state: JobState
+    created: str
+    started: str | None = None
+    ended: str | None = None
+    progress: JobProgress | None = None
+    log: Sequence[str] = ()
+    result: Plain | None = None  # what the verb gives with --json, once it is DONE
+    error: Plain | None = None  # the error's document, once it has FAILED
+
+
+class JobQueue(Protocol):
+    """Keeps jobs and lets workers run them, each once; it survives a restart."""
+
+    def submit(self, request: JobRequest) -> Job:
+        """Queue a job; where one with this key is there, that one."""
+
+    def get(self, id: str) -> Job:
+        """A job as it stands now. Raises UnknownJob."""
+
+    def jobs(self, most: int = 50) -> list[Job]:
+        """The newest jobs, newest first."""
+
+    def cancel(self, id: str) -> Job:
+        """Take a queued job out, or ask a running one to stop. Raises UnknownJob, JobEnded."""
+
+    def close(self) -> None:
+        """Give back what is held."""

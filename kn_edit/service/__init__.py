@@ -1,0 +1,8 @@
+"""A workspace over HTTP: `kn-edit serve`. Needs the extra `serve`.
+
+app        the application, put together
+service    what every route works with
+access     who calls, and what that caller may do
+problems   errors as problem+json
+api        the routes of /api/v1, by subject
+"""

@@ -1,0 +1,31 @@
+"""The application: routes, errors, and what they work with, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from kn_edit import __version__
+from kn_edit.service.api import router as api
+from kn_edit.service.problems import tell_problems
+from kn_edit.service.service import Service
+from kn_edit.workspace import Workspace
+
+
+def make_app(folder: Path | None = None) -> FastAPI:
+    """The application that serves the workspace in a folder. Raises what opening it raises."""
+    workspace = Workspace.open(folder)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with workspace:
+            yield
+
+    app = FastAPI(title="kn-edit", version=__version__, lifespan=lifespan)
+    app.state.service = Service(workspace)
+    tell_problems(app)
+    app.include_router(api)
+    return app
