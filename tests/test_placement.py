@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from pretend_gpu import gpu  # noqa: F401  (a fixture)
+from pretend_gpu import apple_gpu, gpu  # noqa: F401  (fixtures)
 from tiny_models import tiny_folder
 from workspaces import QUICK, about, known_by, new_workspace, plainly_loaded, quick
 
@@ -56,14 +56,39 @@ def everything(workspace: Workspace) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module", params=SHAPES)
+def on_cpu(request, tmp_path_factory) -> tuple[str, dict[str, Any]]:
+    """A shape, and what each verb finds in it on the CPU."""
+    with opened(tmp_path_factory.mktemp("cpu"), request.param, device="cpu") as workspace:
+        return request.param, everything(workspace)
+
+
 @pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_verb_keeps_its_tensors_on_the_device(tmp_path, shape, gpu):  # noqa: F811
-    with opened(tmp_path / "cpu", shape, device="cpu") as workspace:
-        expected = everything(workspace)
-    with opened(tmp_path / "gpu", shape) as workspace:
+def test_every_verb_keeps_its_tensors_on_the_device(tmp_path, on_cpu, gpu):  # noqa: F811
+    shape, expected = on_cpu
+    with opened(tmp_path, shape) as workspace:
         assert workspace.engine.model.device.type == "cuda"  # auto takes it
         assert everything(workspace) == expected
+
+
+def test_every_verb_runs_on_a_gpu_without_float64(tmp_path, on_cpu, apple_gpu):  # noqa: F811
+    shape, expected = on_cpu
+    if shape == "gpt2":
+        pytest.skip("computes in float64 where llama does")
+    with opened(tmp_path, shape, device="mps") as workspace:
+        assert workspace.engine.model.device.type == "mps"
+        assert everything(workspace) == expected
+
+
+def test_a_float64_checkpoint_runs_in_float32_where_a_gpu_has_no_more(tmp_path, apple_gpu):  # noqa: F811
+    new_workspace(tmp_path, "llama", torch.float64).close()
+    with Workspace.open(tmp_path / "work", device="mps") as workspace:
+        assert workspace.engine.model.dtype == torch.float32
+        workspace.update(about("France"), "Oslo", how=QUICK, accept=True)
+        exported = plainly_loaded(workspace.export(tmp_path / "out"))
+        live = workspace.load()
+    for own, other in zip(live.parameters(), exported.parameters(), strict=True):
+        assert torch.equal(own.cpu(), other.float())  # as what is published
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -32,6 +32,7 @@ from torch import Tensor
 from kn_edit.edits.settings import Settings
 from kn_edit.edits.suffix import Shift, Suffix, shifted
 from kn_edit.models.finite import first_non_finite
+from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched
@@ -239,17 +240,18 @@ def _preconditioner(off_target: Tensor, w_off_target: float, w_norm: float) -> T
 
     P = (H / h)^(-1/2), H their Hessian plus a part of its median eigenvalue, h its least one.
     """
-    hessian = w_off_target * (off_target.double().T @ off_target.double())
+    exact = in_float64(off_target)
+    hessian = w_off_target * (exact.T @ exact)
     hessian = hessian + w_norm * torch.eye(len(hessian), dtype=hessian.dtype, device=hessian.device)
     try:
         eigenvalues, eigenvectors = torch.linalg.eigh(hessian)
     except _LinAlgError:  # beyond what float64 resolves
-        return torch.eye(len(hessian), dtype=torch.float32, device=hessian.device)
+        return torch.eye(len(hessian), dtype=torch.float32, device=off_target.device)
     if float(eigenvalues[0]) <= 0:  # rounding, where others are far larger
         eigenvalues = eigenvalues.clamp_min(w_norm)
     eigenvalues = eigenvalues + _DAMPING * eigenvalues.median()
     preconditioner: Tensor = (eigenvectors * (eigenvalues[0] / eigenvalues).sqrt()) @ eigenvectors.T
-    return preconditioner.float()
+    return preconditioner.float().to(off_target.device)
 
 
 def _preconditioned(preconditioner: Tensor, u: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kn_edit.models.float64 import in_float64
 from kn_edit.neuron import NeuronId
 
 RIDGE = 0.1  # of the median noise is added to all: what was never seen to fire may still do so
@@ -105,7 +106,7 @@ def _directions(
     """The keys over these slots, (n, r), and their noise, (r,)."""
     root = _root(_moment(subject_coefficients, elsewhere))
     # Of equal contexts, as there are many at a text's beginning, one counts.
-    contexts = torch.unique(subject_coefficients.double(), dim=0)
+    contexts = torch.unique(in_float64(subject_coefficients), dim=0)
     whitened = torch.linalg.solve_triangular(root, contexts.T, upper=False).T  # (contexts, n)
     common = _common(whitened)
     first_axis = common / common.norm().clamp_min(torch.finfo(common.dtype).tiny)
@@ -115,8 +116,10 @@ def _directions(
     count = int((sizes[: rank - 1] > SILENT * whitened.norm(dim=1).amax()).sum())
     axes = torch.cat([first_axis[None], axes[:count]])
     directions = torch.linalg.solve_triangular(root.T, axes.T, upper=True)  # of noise 1
-    loudest = (subject_coefficients.double() @ directions).abs().amax(0).clamp_min(SILENT)
-    return (directions / loudest).float(), (1 / loudest).float()
+    responses = in_float64(subject_coefficients) @ directions  # (contexts, r)
+    loudest = responses.abs().amax(0).clamp_min(SILENT)
+    device = subject_coefficients.device
+    return (directions / loudest).float().to(device), (1 / loudest).float().to(device)
 
 
 def _common(whitened: Tensor) -> Tensor:
@@ -134,11 +137,10 @@ def _common(whitened: Tensor) -> Tensor:
 
 def _moment(subject_coefficients: Tensor, elsewhere: Sequence[Tensor]) -> Tensor:
     """N, float64, (n, n), with what is added to its diagonal."""
-    moment = subject_coefficients.new_zeros(
-        subject_coefficients.shape[1], subject_coefficients.shape[1], dtype=torch.float64
-    )
+    count = subject_coefficients.shape[1]
+    moment = in_float64(subject_coefficients.new_zeros(count, count))
     for part in elsewhere:
-        moment += (part.T @ part).double() / len(part)
+        moment += in_float64(part.T @ part) / len(part)
     variances = moment.diagonal().clone()
     floor = (RIDGE * variances.median()).clamp_min(torch.finfo(torch.float32).tiny)
     moment = moment * (1 - SHRINKAGE)

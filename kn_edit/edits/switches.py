@@ -20,6 +20,7 @@ from torch import Tensor
 from kn_edit.edits.keys import Keys
 from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
 from kn_edit.models.coefficients import preactivations
+from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
 from kn_edit.models.usage import Ids
 from kn_edit.neuron import NeuronId
@@ -140,14 +141,16 @@ class _Search:
             mark.requires_grad_()
             with torch.enable_grad():
                 values = self._preactivations(self.shifts(mark))[:, index]
-                slopes = torch.stack(
-                    [torch.autograd.grad(value, mark, retain_graph=True)[0] for value in values]
-                ).double()  # (1 or 2, d_model)
-            reached = values.detach().double()
+                gradients = [
+                    torch.autograd.grad(value, mark, retain_graph=True)[0] for value in values
+                ]
+            slopes = in_float64(torch.stack(gradients))  # (1 or 2, d_model)
+            reached = in_float64(values.detach())
             aims = _aims(reached) if aims is None else aims
             gram = slopes @ slopes.T
             gram.diagonal().add_(1e-6 * gram.diagonal().mean().clamp_min(1e-12))
-            mark = mark.detach() + (slopes.T @ torch.linalg.solve(gram, aims - reached)).to(mark)
+            step = slopes.T @ torch.linalg.solve(gram, aims - reached)  # (d_model,)
+            mark = mark.detach() + step.to(mark)
         return mark
 
     def leak(self, index: int, shifts: Mapping[int, LowRankShift]) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from kn_edit.errors import SlotsNotStored, is_out_of_memory
 from kn_edit.models.configs import family_in
 from kn_edit.models.families import Family, family_of
+from kn_edit.models.float64 import runnable
 from kn_edit.models.guarded import GuardedTokenizer
 from kn_edit.models.loading import Blueprint, blueprint, network
 from kn_edit.models.memory import no_room, require_room
@@ -113,7 +114,7 @@ class Model:
         stored = self.stored_dtype(layer)
         holds_all = torch.promote_types(self.dtype, stored) == self.dtype
         if holds_all or self.read_weight is None:
-            return self.slots(layer).to("cpu", stored)
+            return self.slots(layer).cpu().to(stored)  # Apple's GPUs have no float64
         weight = self.read_weight(layer)
         return weight if self.family.axis == "row" else weight.T
 
@@ -164,6 +165,8 @@ def load(
 ) -> Model:
     """Load a checkpoint folder. The dtype is the checkpoint's unless given.
 
+    On Apple's GPUs, float32 stands for float64.
+
     Nothing of the folder runs, and whatever cannot be loaded is refused: raises SharedLayers,
     UnknownFamily, WeightsMissing, MalformedCheckpoint, CheckpointUnloadable, CheckpointNamesCode,
     CannotWrite, OutOfMemory, and what Shards.open raises.
@@ -172,7 +175,8 @@ def load(
         family_in(read_config(folder))  # said first, whatever else is missing
     plan = blueprint(Shards.open(folder))
     tokenizer = tokenizer_of(plan)
-    model = Model(_network_on(plan, dtype or plan.dtype, torch.device(device)), tokenizer)
+    device = torch.device(device)
+    model = Model(_network_on(plan, runnable(dtype or plan.dtype, device), device), tokenizer)
     model.stored = {layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)}
     model.read_weight = lambda layer: plan.shards.read(plan.sources[model.slot_tensor(layer)])
     return model

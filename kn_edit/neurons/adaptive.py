@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kn_edit.models.float64 import in_float64
 from kn_edit.neurons.paths import Along, Paths
 from kn_edit.neurons.quadrature import FEW, MANY, Grading, Panel
 from kn_edit.neurons.rule import Attribution, completeness_gap
@@ -77,9 +78,7 @@ class AdaptiveWalk:
         self._p: dict[tuple[int, float], float] = {}  # (layer, t) -> p(answer)
         self._gradients: dict[tuple[int, float], Tensor] = {}  # (layer, t) -> (d_ff,)
         coefficients = torch.stack([paths.coefficients[layer] for layer in layers])
-        # No float64 on Apple's GPUs.
-        self._exact = torch.float32 if coefficients.device.type == "mps" else torch.float64
-        self._coefficients = coefficients.to(self._exact)  # (layers, d_ff)
+        self._coefficients = in_float64(coefficients)  # (layers, d_ff)
         self._scores = torch.zeros_like(self._coefficients)
         self._spent = [0 for _ in layers]
         self._wanted: dict[int, list[float]] = {}  # layer -> the t of the wanted nodes
@@ -116,7 +115,7 @@ class AdaptiveWalk:
 
     def attribution(self) -> Attribution:
         """The scores, once it is done."""
-        scores = self._scores.cpu().double()
+        scores = self._scores.cpu()
         zeros = [self._p[layer, 0.0] for layer in range(self.paths.n_layers)]
         return Attribution(
             scores=scores,
@@ -136,7 +135,7 @@ class AdaptiveWalk:
         alpha is that at 1, divided by alpha, down to where the norm's epsilon counts.
         """
         places = [(layer, t) for layer in self._wanted for t in (0.0, 0.5, 1.0)]
-        gradients = torch.stack([self._gradients[place] for place in places]).to(self._exact)
+        gradients = self._gradients_at(places)
         sizes = gradients.norm(dim=1).view(-1, 3).tolist()
         low, high = SCALE_FREE
         for layer, (start, middle, end) in zip(self._wanted, sizes, strict=True):
@@ -146,6 +145,10 @@ class AdaptiveWalk:
                     self._p[layer, 0.5],
                     self._gradients[layer, 0.5],
                 )  # now the name of another place
+
+    def _gradients_at(self, places: Sequence[tuple[int, float]]) -> Tensor:
+        """The gradients at known places (layer, t), float64, (places, d_ff)."""
+        return in_float64(torch.stack([self._gradients[place] for place in places]))
 
     def _judge(self) -> None:
         """Settle the panels whose nodes are known, or replace them by closer looks."""
@@ -219,8 +222,7 @@ class AdaptiveWalk:
             [[panel.integral, panel.opinion, panel.first_half] for panel in weights]
         )  # (panels, 3, count)
         places = [(panel.layer, t) for panel in panels for t in panel.nodes]
-        gradients = torch.stack([self._gradients[place] for place in places]).to(self._exact)
-        gradients = gradients.view(len(panels), count, -1)  # (panels, count, d_ff)
+        gradients = self._gradients_at(places).view(len(panels), count, -1)  # (panels, count, d_ff)
         layers = [panel.layer for panel in panels]
         sums = rules @ gradients * self._coefficients[layers][:, None]
         scores, opinion, first_half = sums.unbind(1)  # (panels, d_ff) each

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question
 from kn_edit.neurons.adaptive import Adaptive
@@ -78,7 +79,9 @@ class RiemannWalk:
         """The scores, once the nodes are known."""
         assert self._along is not None
         paths, along = self.paths, self._along
-        means = [along[layer].gradients.double().cpu().mean(0) for layer in range(paths.n_layers)]
+        means = [
+            in_float64(along[layer].gradients.cpu()).mean(0) for layer in range(paths.n_layers)
+        ]
         scores = torch.stack(
             [mean * paths.coefficients_of(layer) for layer, mean in enumerate(means)]
         )

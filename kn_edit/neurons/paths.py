@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kn_edit.models.clean import CleanRun, clean_runs
 from kn_edit.models.finite import first_non_finite
+from kn_edit.models.float64 import in_float64
 from kn_edit.models.head import p_of
 from kn_edit.models.heap import return_large_blocks
 from kn_edit.models.model import Model
@@ -52,7 +53,7 @@ class Paths:
 
     def coefficients_of(self, layer: int) -> Tensor:
         """The layer's coefficients at the answer position, float64 on the CPU, (d_ff,)."""
-        return self.run.coefficients[layer].double().cpu()
+        return in_float64(self.run.coefficients[layer].cpu())
 
     def evaluate(self, nodes: Mapping[int, Sequence[float]]) -> dict[int, Along]:
         """p(answer) and its gradient at nodes alpha of the named layers.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.errors import require_number, require_whole
+from kn_edit.models.float64 import in_float64
 from kn_edit.neuron import NeuronId
 
 MOST_SIGNAL = 100.0  # a neuron that never fired elsewhere counts as one that does so seldom
@@ -104,9 +105,9 @@ def fact_specific(
     ranking: with scores; fact_coefficients, elsewhere: coefficients in its order, (prompts, n) and
     (places, n)
     """
-    fact_coefficients, elsewhere = fact_coefficients.cpu(), elsewhere.cpu()  # MPS has no float64
-    signal = fact_coefficients.double().mean(0).square()
-    noise = elsewhere.double().square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
+    fact_coefficients, elsewhere = in_float64(fact_coefficients.cpu()), in_float64(elsewhere.cpu())
+    signal = fact_coefficients.mean(0).square()
+    noise = elsewhere.square().mean(0) if len(elsewhere) else torch.zeros_like(signal)
     clear = signal / (noise + signal / MOST_SIGNAL).clamp_min(torch.finfo(signal.dtype).tiny)
     positive = [max(score, 0.0) for _, score in ranking]
     scores = torch.tensor(positive, dtype=torch.float64, device="cpu")
