@@ -107,6 +107,7 @@ from kn_edit.errors.hub import (
     TagTaken,
     UploadDiffers,
 )
+from kn_edit.errors.jobs import JobBroke, JobEnded, UnknownJob, WorkerLost
 from kn_edit.errors.ledger import (
     BackupDamaged,
     BackupExists,
@@ -277,6 +278,8 @@ __all__ = [
     "HubLoadFailed",
     "InvalidDelta",
     "InvalidRecipe",
+    "JobBroke",
+    "JobEnded",
     "KnEditError",
     "LedgerBusy",
     "LedgerDamaged",
@@ -353,6 +356,7 @@ __all__ = [
     "UnknownBranch",
     "UnknownFamily",
     "UnknownId",
+    "UnknownJob",
     "UnknownRelation",
     "UnknownSubject",
     "UnknownWorkspace",
@@ -364,6 +368,7 @@ __all__ = [
     "WeightsMissing",
     "Wording",
     "WordingTable",
+    "WorkerLost",
     "WorkspaceClosed",
     "WorkspaceExists",
     "WriteUnknown",

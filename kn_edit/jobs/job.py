@@ -30,12 +30,14 @@ class JobRequest:
 
     verb: a name of kn_edit.service.work.VERBS, such as `update`; arguments: of it, as JSON
     branch: that it writes to; jobs on one branch run one after the other. None: it only looks
+    expected_head: the version that the branch must be at when the work begins; None for any
     by: who asked for it; key: two requests with one key are one job
     """
 
     verb: str
     arguments: Plain
     branch: str | None = None
+    expected_head: str | None = None
     by: str = "local"
     key: str | None = None
 
@@ -61,12 +63,13 @@ class Job:
     ended: str | None = None
     progress: JobProgress | None = None
     log: Sequence[str] = ()
+    cancelling: bool = False  # whether somebody asked for its end while it runs
     result: Plain | None = None  # what the verb gives with --json, once it is DONE
-    error: Plain | None = None  # the error's document, once it has FAILED
+    error: Plain | None = None  # the error's document (KnEditError.document), once it has FAILED
 
 
 class JobQueue(Protocol):
-    """Keeps jobs and lets workers run them, each once; it survives a restart."""
+    """Keeps jobs and lets workers run them, each at most once; it survives a restart."""
 
     def submit(self, request: JobRequest) -> Job:
         """Queue a job; where one with this key is there, that one."""
@@ -74,8 +77,14 @@ class JobQueue(Protocol):
     def get(self, id: str) -> Job:
         """A job as it stands now. Raises UnknownJob."""
 
-    def jobs(self, most: int = 50) -> list[Job]:
-        """The newest jobs, newest first."""
+    def wait(self, id: str, seconds: float) -> Job:
+        """A job once it has ended, or as it stands after so many seconds. Raises UnknownJob."""
+
+    def jobs(self, most: int = 50, *, before: str | None = None) -> list[Job]:
+        """The newest jobs, newest first.
+
+        before: the id of a job; only those that were submitted before it. Raises UnknownJob.
+        """
 
     def cancel(self, id: str) -> Job:
         """Take a queued job out, or ask a running one to stop. Raises UnknownJob, JobEnded."""

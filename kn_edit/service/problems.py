@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from kn_edit.errors import ExitCode, HeadMoved, KnEditError, UnknownBranch, UnknownId
+from kn_edit.errors import ExitCode, HeadMoved, KnEditError, UnknownBranch, UnknownId, UnknownJob
 from kn_edit.errors.remedies import PLAIN
 
 MEDIA_TYPE = "application/problem+json"
@@ -22,7 +22,7 @@ _STATUS = {
     ExitCode.DISK: HTTPStatus.INSUFFICIENT_STORAGE,
     ExitCode.QUALITY_GATE: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-_NOT_FOUND = (UnknownId, UnknownBranch)
+_NOT_FOUND = (UnknownId, UnknownBranch, UnknownJob)
 
 
 def status_of(error: KnEditError) -> HTTPStatus:
