@@ -22,11 +22,20 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python scripts/demo.py $(DEMO)
 
-test: $(STAMP)
+# The ledger is tested on PostgreSQL too: Debian's package, where this user may install it.
+$(VENV)/.postgres: $(STAMP)
+	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; } \
+	    >$(VENV)/postgres.log 2>&1 || echo "PostgreSQL was not installed, see $(VENV)/postgres.log"; \
+	else echo "without PostgreSQL its tests are skipped: sudo apt-get install postgresql"; fi
+	@touch $@
+
+test: $(STAMP) $(VENV)/.postgres
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
-torture: $(STAMP)
+torture: $(STAMP) $(VENV)/.postgres
 	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 \
 	  tests/test_torture.py tests/test_processes.py tests/test_verify_mutations.py \
 	  tests/test_recording.py tests/test_hub_many.py \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
 os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
@@ -12,8 +13,11 @@ import pytest
 import torch
 import unscoped
 from hypothesis import settings
+from ledgers import DATABASES, KIND, POSTGRES
+from postgres_server import programs
 
 pytest_plugins = ["cli_shell"]  # its fixtures
+NO_POSTGRES = "PostgreSQL is not installed: `apt-get install postgresql` brings it"
 COUNTED = (
     "kills",
     "failed operations",
@@ -29,6 +33,17 @@ unscoped.watch()
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(params=DATABASES)
+def database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of database that ledgers of a test lie in; the test runs with each."""
+    if request.param == POSTGRES and programs() is None:
+        assert not os.environ.get("CI"), NO_POSTGRES
+        pytest.skip(NO_POSTGRES)
+    token = KIND.set(request.param)
+    yield request.param
+    KIND.reset(token)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import torch
+from postgres_server import schema_of, schema_url, server
 
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import fold_weight, touched
 from kn_edit.ledger import Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
-from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
+from kn_edit.ledger.folder_blobs import FolderBlobs
+from kn_edit.ledger.in_folder import BLOBS, create_in_folder, open_in_folder
 
 FINGERPRINT = "f" * 64
 BASE = BaseRecord("demo", "org/demo", "abc", FINGERPRINT, "/models/demo", "llama", "bfloat16")
@@ -28,17 +34,51 @@ def ticking() -> Iterator[datetime]:
     return (start + timedelta(minutes=minute) for minute in count())
 
 
+SQLITE, POSTGRES = DATABASES = ("sqlite", "postgres")
+KIND = ContextVar("KIND", default=SQLITE)  # of the databases that ledgers are made in
+
+
+def database_url(folder: Path, name: str = "ledger") -> str:
+    """The URL of a database for what lies in this folder, of the kind that is tested."""
+    if KIND.get() == POSTGRES:
+        return schema_url(folder / name)
+    return f"sqlite:///{folder}/{name}.db"
+
+
 def new_ledger(folder: Path, base: BaseRecord = BASE) -> Ledger:
-    return create_in_folder(folder / ".kn-edit", base, clock=ticking().__next__)
+    clock = ticking().__next__
+    if KIND.get() == SQLITE:
+        return create_in_folder(folder / ".kn-edit", base, clock=clock)
+    url = database_url(folder / ".kn-edit")
+    return Ledger.create(url, FolderBlobs(folder / ".kn-edit" / BLOBS), base, clock=clock)
 
 
 def open_ledger(folder: Path) -> Ledger:
-    return open_in_folder(folder / ".kn-edit", clock=ticking().__next__)
+    clock = ticking().__next__
+    if KIND.get() == SQLITE:
+        return open_in_folder(folder / ".kn-edit", clock=clock)
+    url = database_url(folder / ".kn-edit")
+    return Ledger.open(url, FolderBlobs(folder / ".kn-edit" / BLOBS), clock=clock)
 
 
 def folder_of(ledger: Ledger) -> Path:
     """The folder `.kn-edit` in which a ledger lies."""
-    return Path(ledger._database.place).parent
+    return Path(ledger.blobs.place).parent
+
+
+def sql(folder: Path, *statements: str, name: str = "ledger") -> list[tuple[Any, ...]]:
+    """Do to a database what kn-edit would not, whatever links say; the rows of the last statement.
+
+    folder, name: as for `database_url`
+    """
+    if KIND.get() == POSTGRES:
+        schema = schema_of(folder / name)
+        return server().execute(
+            "SET session_replication_role = replica", *statements, schema=schema
+        )
+    with closing(sqlite3.connect(folder / f"{name}.db")) as plain, plain:
+        rows = [plain.execute(statement).fetchall() for statement in statements]
+    return rows[-1]
 
 
 def delta_of(*slots: tuple[int, int], value: float = 1.0, mode: Mode = Mode.ADD) -> Delta:

@@ -98,7 +98,8 @@ FOR_EVERYONE = {
 AT_HOME: dict[str, set[str]] = {
     "alembic": {"ledger"},
     "sqlalchemy": {"ledger"},
-    "sqlite3": {"ledger.sqlite", "ledger.sqlite_file"},
+    "sqlite3": {"ledger.postgres_dump", "ledger.sqlite", "ledger.sqlite_file"},
+    "psycopg": {"ledger.postgres", "ledger.postgres_server"},
     "click": {"cli"},
     "fastapi": {"service"},
     "uvicorn": {"cli.serve"},
@@ -340,6 +341,11 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
         "connection",
         "database",
         "dialect",
+        "migrating",
+        "postgres",
+        "postgres_dump",
+        "postgres_server",
+        "postgres_shape",
         "sqlite",
         "sqlite_file",
         "statistics",
@@ -354,7 +360,7 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
     }
     assert users <= {f"ledger.{name}" for name in below}
     whole = [path for path in FILES if "import sqlalchemy" in path.read_text(encoding="utf-8")]
-    assert {path.stem for path in whole} <= {"connection", "database"}
+    assert {path.stem for path in whole} <= {"columns", "connection", "database"}
 
 
 def spoken(node: ast.AST) -> str:
@@ -368,7 +374,7 @@ def test_every_package_that_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = [line for lines in project["optional-dependencies"].values() for line in lines]
     lines = [*project["dependencies"], *extras]
-    declared = {line.split(">")[0].replace("-", "_") for line in lines}
+    declared = {re.split(r"[>\[]", line)[0].replace("-", "_") for line in lines}
     roots = {one.target.partition(".")[0] for one in IMPORTS}
     assert roots - sys.stdlib_module_names - {PACKAGE} <= declared
 

@@ -28,7 +28,7 @@ from kn_edit.errors import (
     NewerSchema,
     NoLedger,
 )
-from kn_edit.ledger import Publication, creation, database, sqlite, sqlite_file
+from kn_edit.ledger import Publication, creation, database, migrating, sqlite, sqlite_file
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files
 from kn_edit.ledger.sqlite_file import SQLiteFile
@@ -55,7 +55,7 @@ def test_the_migrations_make_the_tables_of_the_code(tmp_path):
 
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
-    scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
+    scripts = shutil.copytree(migrating.migrations_folder(), tmp_path / "migrations")
     (scripts / "versions/0009_bad.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
         "revision = '0009'\ndown_revision = '0008'\n"
@@ -66,7 +66,7 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
     )
     new_ledger(tmp_path).close()
     path = tmp_path / ".kn-edit" / "ledger.db"
-    monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
+    monkeypatch.setattr(migrating, "migrations_folder", lambda: scripts)
     monkeypatch.setattr(database, "SCHEMA", "0009")
     with closing(sqlite3.connect(path)) as plain:
         before = list(plain.iterdump())
@@ -77,14 +77,14 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_an_older_ledger_is_upgraded_when_opened(tmp_path, monkeypatch):
-    scripts = shutil.copytree(database.migrations_folder(), tmp_path / "migrations")
+    scripts = shutil.copytree(migrating.migrations_folder(), tmp_path / "migrations")
     (scripts / "versions/0009_good.py").write_text(
         "from alembic import op\nimport sqlalchemy as sa\n"
         "revision = '0009'\ndown_revision = '0008'\n"
         "def upgrade():\n    op.create_table('more', sa.Column('id', sa.Integer))\n"
     )
     new_ledger(tmp_path).close()
-    monkeypatch.setattr(database, "migrations_folder", lambda: scripts)
+    monkeypatch.setattr(migrating, "migrations_folder", lambda: scripts)
     monkeypatch.setattr(database, "SCHEMA", "0009")
     with open_ledger(tmp_path) as ledger, ledger._database.reading() as connection:
         assert connection.raw.execute(text("SELECT count(*) FROM more")).scalar() == 0

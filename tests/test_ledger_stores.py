@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from ledgers import (
     BASE,
     FINGERPRINT,
+    SQLITE,
     about,
+    database_url,
     delta_of,
     digests,
     low_rank_of,
@@ -20,9 +21,11 @@ from ledgers import (
     ticking,
 )
 from memory_blobs import MemoryBlobs
-from sqlalchemy import URL
+from sqlalchemy import make_url
 
 from kn_edit.errors import (
+    DatabaseHasNoLedger,
+    DatabaseHoldsLedger,
     DeltaDigestDiffers,
     DeltaMissing,
     ExitCode,
@@ -40,25 +43,22 @@ A, B, C = delta_of((0, 1)), delta_of((0, 2), (1, 1)), delta_of((0, 1), value=2.0
 DAY = 86400.0
 
 
-def url_in(folder: Path) -> str:
-    return f"sqlite:///{folder}/history.db"
-
-
 @pytest.fixture
 def blobs():
     return MemoryBlobs()
 
 
 @pytest.fixture
-def ledger(tmp_path, blobs):
-    with Ledger.create(url_in(tmp_path), blobs, BASE, clock=ticking().__next__) as ledger:
+def ledger(tmp_path, blobs, database):
+    url = database_url(tmp_path, "history")
+    with Ledger.create(url, blobs, BASE, clock=ticking().__next__) as ledger:
         yield ledger
 
 
 # --- blobs in memory -----------------------------------------------------------------------------
 
 
-def test_every_verb_works_over_a_store_that_is_no_folder(ledger, blobs, tmp_path):
+def test_every_verb_works_over_a_store_that_is_no_folder(ledger, blobs, tmp_path, database):
     record(ledger, A)
     second = record(ledger, B, subject="Japan")
     record(ledger, C, subject="Italy")
@@ -79,7 +79,8 @@ def test_every_verb_works_over_a_store_that_is_no_folder(ledger, blobs, tmp_path
     assert ledger.diff("base", "main").only_b == (A.id, B.id)
     assert ledger.delta(B.id).to_bytes() == B.to_bytes()
     assert ledger.check() == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.db"]
+    files = ["history.db"] if database == SQLITE else []
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 
 def test_gc_tidies_a_store_that_is_no_folder_by_its_own_clock(ledger, blobs):
@@ -139,24 +140,26 @@ def test_a_backup_of_it_is_restored_in_a_folder(ledger, tmp_path):
 # --- URLs ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", [str, lambda url: URL.create("sqlite", database=url[10:])])
-def test_a_ledger_lies_behind_a_url(tmp_path, blobs, form):
+@pytest.mark.parametrize("form", [str, make_url])
+def test_a_ledger_lies_behind_a_url(tmp_path, blobs, form, database):
     clock = ticking().__next__
-    url = form(url_in(tmp_path))
+    url = form(database_url(tmp_path))
     with Ledger.create(url, blobs, BASE, clock=clock) as ledger:
         head = record(ledger, A)
     with Ledger.open(url, blobs, clock=clock) as ledger:
         assert (ledger.head().id, ledger.base) == (head.id, BASE)
-    with pytest.raises(LedgerExists):
+    with pytest.raises((LedgerExists, DatabaseHoldsLedger)):
         Ledger.create(url, blobs, BASE, clock=clock)
-    with pytest.raises(NoLedger):
-        Ledger.open(url_in(tmp_path / "elsewhere"), blobs, clock=clock)
+    with pytest.raises((NoLedger, DatabaseHasNoLedger)):
+        Ledger.open(database_url(tmp_path / "elsewhere"), blobs, clock=clock)
 
 
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("postgresql://ann:hunter2@host/edits", "no dialect postgresql"),
+        ("postgresql+psycopg2://ann:hunter2@host/edits", "driver"),
+        ("postgresql://ann:hunter2@host", "names no database"),
+        ("postgresql://ann@host/edits?password=hunter2", "no option password"),
         ("mysql+pymysql://ann:hunter2@host/edits?password=hunter2", "no dialect mysql"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
@@ -181,7 +184,7 @@ def test_a_url_of_another_database_is_refused_without_its_password(blobs, url, r
         assert caught.value.__cause__ is None and isinstance(caught.value, KnEditError)
 
 
-def test_another_base_is_another_ledger(tmp_path, blobs):
+def test_another_base_is_another_ledger(tmp_path, blobs, database):
     base = replace(BASE, fingerprint="e" * 64)
-    with Ledger.create(url_in(tmp_path), blobs, base, clock=ticking().__next__) as ledger:
+    with Ledger.create(database_url(tmp_path), blobs, base, clock=ticking().__next__) as ledger:
         assert ledger.head().id == version_id("e" * 64, ())

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 import tarfile
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import BASE, about, about_many, delta_of, digests, low_rank_of, ticking
+from ledgers import (
+    BASE,
+    POSTGRES,
+    SQLITE,
+    about,
+    about_many,
+    database_url,
+    delta_of,
+    digests,
+    low_rank_of,
+    sql,
+    ticking,
+)
 from memory_blobs import MemoryBlobs
 from sqlalchemy import select, text
 from unscoped import Unscoped, unscoped
@@ -152,31 +162,29 @@ def run(step: Callable[[Ledger], object], ledger: Ledger) -> object:
         return repr(error)
 
 
-def rows(path: Path, workspace: int) -> dict[str, list[tuple[Any, ...]]]:
+def rows(folder: Path, name: str, workspace: int) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of a workspace as it is stored, without its number."""
-    with closing(sqlite3.connect(path)) as plain:
-        return {
-            table.name: sorted(
-                plain.execute(
-                    f"SELECT {', '.join(c.name for c in table.columns if c.name != WORKSPACE_ID)} "
-                    f"FROM {table.name} WHERE {WORKSPACE_ID} = ?",
-                    (workspace,),
-                ),
-                key=repr,
-            )
-            for table in metadata.sorted_tables
-            if table.name != "workspaces"
-        }
+    stored = {}
+    for table in metadata.sorted_tables:
+        if table.name != "workspaces":
+            columns = ", ".join(f"t.{c.name}" for c in table.columns if c.name != WORKSPACE_ID)
+            query = f"SELECT {columns} FROM {table.name} t WHERE t.{WORKSPACE_ID} = {workspace}"
+            stored[table.name] = sorted(sql(folder, query, name=name), key=repr)
+    return stored
 
 
 SAME = (Story(BASE), Story(BASE))
 OTHER = (Story(BASE), Story(OTHER_BASE))
 
 
-@pytest.mark.parametrize("stories", [SAME, OTHER], ids=["same", "other base"])
-def test_two_ledgers_in_one_database_are_what_each_is_alone(tmp_path, stories):
-    path, blobs = tmp_path / "both.db", MemoryBlobs()
-    url = f"sqlite:///{path}"
+@pytest.mark.parametrize(
+    ("database", "stories"),
+    [(SQLITE, SAME), (SQLITE, OTHER), (POSTGRES, OTHER)],
+    indirect=["database"],
+    ids=["same", "other base", "postgres"],
+)
+def test_two_ledgers_in_one_database_are_what_each_is_alone(tmp_path, stories, database):
+    url, blobs = database_url(tmp_path, "both"), MemoryBlobs()
     with made(url, blobs, stories[0]) as first, made(url, blobs, stories[1], "second") as second:
         together = [
             (run(ours, first), run(theirs, second))
@@ -184,23 +192,23 @@ def test_two_ledgers_in_one_database_are_what_each_is_alone(tmp_path, stories):
         ]
         told = stories[0].told(first), stories[1].told(second)
     for number, story in enumerate(stories):
-        alone = tmp_path / f"alone-{number}.db"
-        with made(f"sqlite:///{alone}", MemoryBlobs(), story) as ledger:
+        alone = f"alone-{number}"
+        with made(database_url(tmp_path, alone), MemoryBlobs(), story) as ledger:
             assert [run(step, ledger) for step in story.steps()] == [
                 results[number] for results in together
             ]
             assert told[number] == story.told(ledger)
             assert told[number]["report"].problems == ()
-        assert rows(path, number + 1) == rows(alone, 1)
+        assert rows(tmp_path, "both", number + 1) == rows(tmp_path, alone, 1)
     kinds = {step.kind for step in told[0]["graph"]}
     assert kinds >= {"init", "update", "merge", "compose", "revert", "rewind"}
-    assert len(told[0]["edits"]) == 8 and all(rows(path, 2).values()) is False
+    assert len(told[0]["edits"]) == 8 and all(rows(tmp_path, "both", 2).values()) is False
 
 
 @pytest.fixture
-def both(tmp_path):
+def both(tmp_path, database):
     """Two ledgers in one database and one store, the first with edits, and the URL."""
-    url, blobs = f"sqlite:///{tmp_path / 'both.db'}", MemoryBlobs()
+    url, blobs = database_url(tmp_path, "both"), MemoryBlobs()
     made(url, blobs, SAME[0]).close()
     made(url, blobs, OTHER[1], "second").close()
     clock = ticking().__next__
@@ -253,21 +261,17 @@ def test_gc_of_one_workspace_keeps_the_deltas_of_all(both):
 
 def test_damage_of_one_workspace_is_told_of_that_one_alone(both, tmp_path):
     first, second, _ = both
-    with closing(sqlite3.connect(tmp_path / "both.db")) as plain, plain:
-        plain.execute("UPDATE edits SET message = 'changed' WHERE workspace_id = 1")
+    sql(tmp_path, "UPDATE edits SET message = 'changed' WHERE workspace_id = 1", name="both")
     assert {problem.part for problem in first.check()} == {"rows"}
     assert second.check() == []
 
 
 def test_a_row_of_no_workspace_is_damage(both, tmp_path):
     first, second, _ = both
-    with closing(sqlite3.connect(tmp_path / "both.db")) as plain, plain:
-        plain.execute("UPDATE base_places SET workspace_id = 9")
-        plain.execute("INSERT INTO base_places VALUES (9, 1, '/elsewhere', NULL)")
+    sql(tmp_path, "INSERT INTO base_places VALUES (9, 1, '/elsewhere', NULL)", name="both")
     for ledger in (first, second):
         assert "missing row of workspaces" in str(ledger.check()[0])
-    with closing(sqlite3.connect(tmp_path / "both.db")) as plain, plain:
-        plain.execute("DELETE FROM workspaces")
+    sql(tmp_path, "DELETE FROM workspaces", name="both")
     with pytest.raises((LedgerDamaged, UnknownWorkspace)):
         first.head()
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PLACE = """
 import json, kn_edit
 from kn_edit.facts import bundled
-from kn_edit.ledger.database import migrations_folder
+from kn_edit.ledger.migrating import migrations_folder
 print(json.dumps([kn_edit.__file__, str(migrations_folder()), bundled()]))
 """
 

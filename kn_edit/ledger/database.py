@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 from sqlalchemy import URL, Engine, insert, text
@@ -29,6 +28,7 @@ from kn_edit.ledger import events
 from kn_edit.ledger.connection import Connection
 from kn_edit.ledger.dialect import WRITES, Dialect
 from kn_edit.ledger.dialects import dialect_of
+from kn_edit.ledger.migrating import known_schemas, migrate
 from kn_edit.ledger.sqlite_file import url_of
 from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import SCHEMA, workspaces
@@ -127,7 +127,7 @@ class Database:
             schema = _one_schema(self.dialect.schemas())
         if schema == SCHEMA:
             return
-        if schema not in _revisions():
+        if schema not in known_schemas():
             if schema < SCHEMA:
                 raise LedgerDamaged(self.place, f"no kn-edit makes the schema {schema}")
             raise NewerSchema(self.place, schema, SCHEMA)
@@ -156,8 +156,7 @@ class Database:
             engine.connect().execution_options(**{WRITES: True}) as raw,
             raw.begin(),
         ):
-            migrate(raw)
-            self.dialect.tables_made(raw)
+            self.dialect.make_tables(raw)
 
     def copy_to(self, path: Path) -> None:
         """Copy one consistent state of the workspace to a new SQLite file, while others use it."""
@@ -220,9 +219,14 @@ class Database:
         yield
         event, workspace = connection.last_event, connection.workspace
         if event is not None:
-            transaction.has_landed = lambda raw: events.is_there(
-                Connection(raw, self.dialect, workspace), event
-            )
+            transaction.has_landed = lambda raw: self._has_event(raw, workspace, event)
+
+    def _has_event(
+        self, raw: sqlalchemy.Connection, workspace: int, event: tuple[int, str]
+    ) -> bool:
+        """Whether an event stands in the chain of a workspace, once nobody else is adding to it."""
+        self.dialect.after_others(workspace)
+        return events.is_there(Connection(raw, self.dialect, workspace), event)
 
     def _look_again(
         self, has_landed: Callable[[sqlalchemy.Connection], bool], failure: BaseException
@@ -297,39 +301,3 @@ def _one_schema(revisions: Sequence[object]) -> str:
     if not isinstance(schema, str) or not _SCHEMA.fullmatch(schema):
         raise DamagedRow("its schema has no name")
     return schema
-
-
-def migrate(connection: sqlalchemy.Connection, target: str = "head") -> None:
-    """Run the migrations inside the transaction of this connection. Raises DamagedRow."""
-    # Imported late: only new and old ledgers need it, and it takes a while.
-    from alembic import command
-    from alembic.util import CommandError
-
-    config = _alembic_config()
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, target)
-    except CommandError as error:
-        raise DamagedRow(f"its schema cannot be followed: {error}") from error
-
-
-def migrations_folder() -> Path:
-    """Inside the package in an installed wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside, beside = package / "migrations", package.parent / "migrations"
-    return inside if inside.is_dir() else beside
-
-
-def _alembic_config() -> Any:
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))
-    return config
-
-
-def _revisions() -> set[str]:
-    from alembic.script import ScriptDirectory
-
-    scripts = ScriptDirectory.from_config(_alembic_config())
-    return {script.revision for script in scripts.walk_revisions()}

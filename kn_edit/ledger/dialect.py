@@ -58,6 +58,9 @@ class Dialect(Protocol):
     def refuse_programs(self, connection: Connection) -> None:
         """Raise DamagedRow where the database holds what would run by itself."""
 
+    def make_tables(self, connection: Connection) -> None:
+        """Make the tables of the present schema in a new database."""
+
     def tables_made(self, connection: Connection) -> None:
         """Finish what a migration made in this transaction, where this kind needs more."""
 
@@ -72,6 +75,12 @@ class Dialect(Protocol):
         """Let nobody else, in any workspace, delete or rely on blobs before this transaction ends.
 
         It is taken after the lock of a chain, never before. Raises as `lock_chain`.
+        """
+
+    def after_others(self, workspace: int) -> None:
+        """Wait for a transaction of another connection that may still come to its end.
+
+        Asked before it is told whether a commit landed whose answer was lost.
         """
 
     def stored(

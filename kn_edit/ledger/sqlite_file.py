@@ -28,6 +28,7 @@ from kn_edit.ledger import statistics, structure
 from kn_edit.ledger.dialect import WRITES, Dialect
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
 from kn_edit.ledger.leftovers import leftovers_of, moment_in, remove_unfinished, removed
+from kn_edit.ledger.migrating import migrate
 from kn_edit.ledger.sqlite import (
     BUSY_SECONDS,
     PrivateCopy,
@@ -139,6 +140,14 @@ class SQLiteFile:
     def upgrade_copies(self, upgrade: Callable[[Dialect], None]) -> None:
         """Bring each private copy to the present schema from now on."""
         self._upgrade = upgrade
+
+    def make_tables(self, connection: Connection) -> None:
+        """Make the tables by all migrations, so that a new file is as an upgraded one."""
+        migrate(connection)
+        self.tables_made(connection)
+
+    def after_others(self, workspace: int) -> None:
+        """Nothing goes on elsewhere: a transaction ends with the connection that it was on."""
 
     def tables_made(self, connection: Connection) -> None:
         """Tell SQLite's planner which columns of an index tell rows apart."""

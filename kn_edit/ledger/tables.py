@@ -10,25 +10,21 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import (
-    JSON,
     Boolean,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
 from sqlalchemy.schema import SchemaItem
 
+from kn_edit.ledger.columns import JSON, MOMENT, NUMBER, SHA256, TEXT, label
+
 SCHEMA = "0008"
-SHA256 = String(64)
-MOMENT = String(32)  # ISO 8601, UTC
 WORKSPACE_ID = "workspace_id"  # the column that every table begins with, but for `workspaces`
 
 metadata = MetaData(
@@ -44,36 +40,36 @@ metadata = MetaData(
 workspaces = Table(
     "workspaces",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("name", String(100), nullable=False, unique=True),
+    Column("id", NUMBER, primary_key=True, autoincrement=False),
+    Column("name", label(100), nullable=False, unique=True),
 )
 
 
 def _table(name: str, items: Iterable[SchemaItem], **options: Any) -> Table:
     """A table of the ledger with these columns, constraints and indices, by workspace."""
     workspace = Column(
-        WORKSPACE_ID, Integer, ForeignKey(workspaces.c.id), primary_key=True, autoincrement=False
+        WORKSPACE_ID, NUMBER, ForeignKey(workspaces.c.id), primary_key=True, autoincrement=False
     )
     return Table(name, metadata, workspace, *items, **options)
 
 
 def _number(name: str) -> Column[int]:
     """A number in a primary key, counted within the workspace."""
-    return Column(name, Integer, primary_key=True, autoincrement=False)
+    return Column(name, NUMBER, primary_key=True, autoincrement=False)
 
 
 def _text(name: str, *, nullable: bool = False) -> Column[str]:
-    return Column(name, Text, nullable=nullable)
+    return Column(name, TEXT, nullable=nullable)
 
 
 def _files() -> Column[Any]:
     """sha256 of the base's config, tokenizer and the like, by file name; NULL: not known."""
-    return Column("files", JSON(none_as_null=True), nullable=True)
+    return Column("files", JSON, nullable=True)
 
 
 def _event() -> tuple[SchemaItem, ...]:
     """The event that recorded a row, whose payload covers it; NULL before schema 0003."""
-    return Column("seq", Integer, nullable=True), _index("seq")
+    return Column("seq", NUMBER, nullable=True), _index("seq")
 
 
 def _index(*columns: str) -> Index:
@@ -136,12 +132,12 @@ edits = _table(
     "edits",
     [
         Column("id", SHA256, primary_key=True),
-        Column("seq", Integer, nullable=False),  # the event that recorded it
+        Column("seq", NUMBER, nullable=False),  # the event that recorded it
         *_link("base", "base_models.fingerprint"),
-        Column("kind", String(16), nullable=False),
+        Column("kind", label(16), nullable=False),
         # Of the first fact, as `edit_facts` says it at position 0: events cover them since
         # schema 0003.
-        *_link("fact_id", "facts.id", kind=Integer),
+        *_link("fact_id", "facts.id", kind=NUMBER),
         _text("target", nullable=True),
         _text("method"),
         _text("message"),
@@ -160,7 +156,7 @@ edit_facts = _table(
     [
         *_link("edit_id", "edits.id", key=True),
         _number("position"),
-        *_link("fact_id", "facts.id", kind=Integer),
+        *_link("fact_id", "facts.id", kind=NUMBER),
         _text("target", nullable=True),
     ],
     sqlite_with_rowid=False,
@@ -181,7 +177,7 @@ edit_slots = _table(
         *_link("edit_id", "edits.id", key=True),
         _number("layer"),
         _number("neuron"),
-        Column("mode", String(8), nullable=False),
+        Column("mode", label(8), nullable=False),
         _index("layer", "neuron"),
     ],
     sqlite_with_rowid=False,
@@ -193,8 +189,8 @@ edit_layers = _table(
     [
         *_link("edit_id", "edits.id", key=True),
         _number("layer"),
-        Column("kind", String(16), nullable=False),  # low-rank
-        Column("rank", Integer, nullable=False),
+        Column("kind", label(16), nullable=False),  # low-rank
+        Column("rank", NUMBER, nullable=False),
         _index("layer"),
     ],
     sqlite_with_rowid=False,
@@ -215,7 +211,7 @@ versions = _table(
         Column("partial", Boolean, nullable=True),
         # Where it stands in the tree of parents, and a version far up it: see `ancestry`. Made of
         # `parent_id`, and no part of what an event covers.
-        Column("depth", Integer, nullable=True),
+        Column("depth", NUMBER, nullable=True),
         *_link("jump_id", "versions.id", nullable=True),
     ],
 )
@@ -239,7 +235,7 @@ version_spans = _table(
     [
         *_link("version_id", "versions.id", key=True),
         *_link("ancestor_id", "versions.id", nullable=True),  # NULL: the empty list
-        Column("level", Integer, nullable=False),
+        Column("level", NUMBER, nullable=False),
         Column("dropped", LargeBinary, nullable=False),  # ids of edits, 32 bytes each
         Column("appended", LargeBinary, nullable=False),
     ],
@@ -249,7 +245,7 @@ version_tensors = _table(
     "version_tensors",
     [
         *_link("version_id", "versions.id", key=True),
-        Column("tensor", String(255), primary_key=True),
+        Column("tensor", label(255), primary_key=True),
         Column("sha256", SHA256, nullable=False),  # empty in a partial list: not touched
     ],
     sqlite_with_rowid=False,
@@ -271,8 +267,8 @@ evaluations = _table(
 refs = _table(
     "refs",
     [
-        Column("name", String(255), primary_key=True),
-        Column("kind", String(8), nullable=False),
+        Column("name", label(255), primary_key=True),
+        Column("kind", label(8), nullable=False),
         *_link("version_id", "versions.id"),
     ],
     sqlite_with_rowid=False,
@@ -285,8 +281,8 @@ events = _table(
     [
         _number("seq"),
         Column("created", MOMENT, nullable=False),
-        Column("kind", String(16), nullable=False),
-        Column("ref", String(255), nullable=False),
+        Column("kind", label(16), nullable=False),
+        Column("ref", label(255), nullable=False),
         *_link("version_id", "versions.id"),
         Column("parents", JSON, nullable=False),
         *_link("edit_id", "edits.id", nullable=True),
@@ -305,9 +301,9 @@ publications = _table(
         _number("id"),
         _text("repo"),
         _text("branch"),
-        Column("commit_id", String(64), nullable=False),
+        Column("commit_id", label(64), nullable=False),
         Column("version_id", SHA256, nullable=False),
-        Column("form", String(16), nullable=False),
+        Column("form", label(16), nullable=False),
         _text("tag", nullable=True),
         Column("created", MOMENT, nullable=False),
         *_event(),
