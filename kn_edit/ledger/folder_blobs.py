@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from kn_edit.atomic import LEFTOVER, TEMPORARY, write_in
@@ -95,7 +95,7 @@ class FolderBlobs:
     def has(self, digest: str) -> bool:
         """Whether there is a file with this name. Raises LinkInLedger, LedgerUnusable."""
         path = self.path(digest)
-        with self._looking(path) as shard:
+        with disk_errors(path), suppress(FileNotFoundError), self._shard(path) as shard:
             os.stat(path.name, dir_fd=shard, follow_symlinks=False)
             return True
         return False
@@ -111,7 +111,7 @@ class FolderBlobs:
     def delete(self, digest: str, before: float) -> bool:
         """Remove a file that was last written before a moment (Unix time); whether it was."""
         path = self.path(digest)
-        with self._looking(path) as shard:
+        with disk_errors(path), suppress(FileNotFoundError), self._shard(path) as shard:
             status = os.stat(path.name, dir_fd=shard, follow_symlinks=False)
             if stat.S_ISREG(status.st_mode) and status.st_mtime < before:
                 os.unlink(path.name, dir_fd=shard)
@@ -175,15 +175,9 @@ class FolderBlobs:
         os.fsync(shard)
         return True
 
-    @contextmanager
-    def _looking(self, path: Path) -> Iterator[int]:
-        """The folder of a file that need not be there: what is missing ends the block quietly."""
-        with (
-            disk_errors(path),
-            suppress(FileNotFoundError),
-            folder_below(self.folder.parent, self.folder.name, path.parent.name) as shard,
-        ):
-            yield shard
+    def _shard(self, path: Path) -> AbstractContextManager[int]:
+        """The descriptor of the folder of a file. Raises FileNotFoundError where there is none."""
+        return folder_below(self.folder.parent, self.folder.name, path.parent.name)
 
     def _make_durable(self, shard: str) -> None:
         """Flush the names of the folders above the file: a crash may have come before that."""
