@@ -16,7 +16,7 @@ from hypothesis import settings
 from ledgers import DATABASES, KIND, POSTGRES
 from postgres_server import programs
 
-pytest_plugins = ["cli_shell"]  # its fixtures
+pytest_plugins = ["cli_shell", "object_server"]  # their fixtures
 NO_POSTGRES = "PostgreSQL is not installed: `apt-get install postgresql` brings it"
 COUNTED = (
     "kills",

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Unpack
 
 import click
 
@@ -24,6 +25,8 @@ from kn_edit.errors import LedgerDamaged, Unsound, worded
 from kn_edit.figures import count
 from kn_edit.workspace import Workspace, to_json
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
+from kn_edit.workspace.opened import InitOptions
+from kn_edit.workspace.storage import BLOBS_URL
 
 MOST_DAYS = 365_000  # a thousand years; a time span has an end
 
@@ -31,15 +34,20 @@ MOST_DAYS = 365_000  # a thousand years; a time span has an end
 @click.command()
 @click.argument("model")
 @model_defaults
+@click.option(
+    "--blobs",
+    metavar="URL",
+    envvar=BLOBS_URL,
+    help="Keep the deltas of edits in object storage: s3://bucket/prefix. Keys and server come "
+    "from the usual variables and files of AWS; the address is kept in kn-edit.toml.",
+)
 @output_options
 @workspace_option
 def init(
     model: str,
     output: Output,
     workspace_folder: Path | None,
-    device: str | None,
-    dtype: str | None,
-    memory: str | None,
+    **options: Unpack[InitOptions],
 ) -> None:
     """Start a workspace on a Hub model, a folder or a demo.
 
@@ -55,13 +63,12 @@ def init(
       kn-edit init HuggingFaceTB/SmolLM2-135M
       kn-edit init ./my-checkpoint --workspace edits
       kn-edit init meta-llama/Llama-3.1-8B --device cuda --dtype bfloat16
+      kn-edit init demo --blobs s3://bucket/edits
     """
     folder = folder_named(workspace_folder)
     with _making(folder):
         try:
-            workspace = Workspace.init(
-                model, folder, progress=output.meter, device=device, dtype=dtype, memory=memory
-            )
+            workspace = Workspace.init(model, folder, progress=output.meter, **options)
         finally:
             output.meter.stop()
         with workspace:

@@ -156,6 +156,15 @@ from kn_edit.errors.numbers import (
     require_number,
     require_whole,
 )
+from kn_edit.errors.objects import (
+    BadObjectAddress,
+    BadObjectEndpoint,
+    BucketMissing,
+    ObjectAccessDenied,
+    ObjectKeysMissing,
+    ObjectStoreFailed,
+    ObjectsUnsupported,
+)
 from kn_edit.errors.prompts import (
     AnswerNotInVocabulary,
     AnswerNotOneToken,
@@ -231,6 +240,8 @@ __all__ = [
     "BadEndpoint",
     "BadFacts",
     "BadField",
+    "BadObjectAddress",
+    "BadObjectEndpoint",
     "BadPath",
     "BadRepoName",
     "BadRevisionName",
@@ -245,6 +256,7 @@ __all__ = [
     "BaseFolderMissing",
     "BranchExists",
     "BranchIsCurrent",
+    "BucketMissing",
     "CallerError",
     "Cancelled",
     "CannotAsk",
@@ -333,6 +345,10 @@ __all__ = [
     "NotText",
     "NothingToAsk",
     "NothingToExport",
+    "ObjectAccessDenied",
+    "ObjectKeysMissing",
+    "ObjectStoreFailed",
+    "ObjectsUnsupported",
     "OneAnswer",
     "OneFactMethod",
     "OnlyThere",

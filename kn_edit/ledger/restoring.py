@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +22,11 @@ from kn_edit.errors import (
     RestoreTargetTaken,
 )
 from kn_edit.ledger import events, reading
-from kn_edit.ledger.archive import edit_ids, unpack
+from kn_edit.ledger.archive import BLOBS, edit_ids, unpack
+from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
+from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.leftovers import remove_unfinished
 
 RESTORING = "kn-edit"  # begins the names of folders beside .kn-edit that a restore works in
@@ -41,7 +44,13 @@ class Replaced:
 
 
 def restore(
-    file: Path, folder: Path, database: str, *, replace: bool, moment: datetime
+    file: Path,
+    folder: Path,
+    database: str,
+    *,
+    replace: bool,
+    moment: datetime,
+    blobs: BlobStore | None = None,
 ) -> Replaced:
     """Put the ledger of a backup at `folder`, the `.kn-edit` of a workspace.
 
@@ -49,6 +58,7 @@ def restore(
     Then it takes its place by a rename, without a file of the former ledger beside it.
 
     replace: also where a ledger is; that one is kept aside
+    blobs: where the deltas go, if not into the folder
     Raises RestoreTargetTaken, BackupDamaged, NewerSchema, LinkInLedger, LedgerBusy, LedgerUnusable,
     WriteUnknown.
     """
@@ -61,6 +71,8 @@ def restore(
         with scratch_folder(folder.parent, RESTORING) as scratch:
             digests = unpack(file, scratch, database)
             head, edits = _checked(file, scratch / database, digests)
+            if blobs is not None:
+                _move_deltas(FolderBlobs(scratch / BLOBS), blobs, digests)
             sync(scratch)
             _wait_for_writers(folder / database)
             aside = _take_place(scratch, folder, moment)
@@ -94,6 +106,16 @@ def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str,
         raise BackupDamaged(file, f"it holds a delta of no edit, {short(min(digests - ids))}")
     sync(path)
     return head, tuple(edits)
+
+
+def _move_deltas(unpacked: FolderBlobs, blobs: BlobStore, digests: set[str]) -> None:
+    """Put unpacked deltas into the store where the ledger will look for them.
+
+    One that comes to be there without its ledger is what `gc` removes.
+    """
+    for digest in sorted(digests):
+        blobs.put(unpacked.get(digest))
+    shutil.rmtree(unpacked.folder, ignore_errors=True)
 
 
 def _is_empty(folder: Path) -> bool:

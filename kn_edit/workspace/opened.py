@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.evaluation.gate import Gate
@@ -31,11 +31,13 @@ from kn_edit.workspace.folder import (
 )
 from kn_edit.workspace.settings import (
     gate_of,
-    keep_placement,
+    keep_settings,
     placement_named,
     placement_of,
-    require_placement,
+    require_settings,
+    storage_of,
 )
+from kn_edit.workspace.storage import Storage, storage_named
 
 if TYPE_CHECKING:
     from kn_edit.engine import engine as live
@@ -56,6 +58,15 @@ class Restored:
     version: str  # its head
     edits: tuple[str, ...]  # of that version, in order
     aside: Path | None  # the former ledger, if there was one
+
+
+class InitOptions(TypedDict, total=False):
+    """What `init` takes by keyword and keeps for later calls."""
+
+    device: str | None  # where the model runs
+    dtype: str | None  # in which number format
+    memory: str | None  # what locating may take over it
+    blobs: str | None  # where deltas go: s3://bucket/prefix; KN_EDIT_BLOBS_URL says it, too
 
 
 def now() -> datetime:
@@ -90,25 +101,29 @@ class OpenWorkspace:
         *,
         clock: Clock = now,
         progress: Progress = silent,
-        device: str | None = None,
-        dtype: str | None = None,
-        memory: str | None = None,
+        **options: Unpack[InitOptions],
     ) -> Self:
         """Make a workspace for `demo`, `demo-bert`, a checkpoint folder, or a Hub id (pinned).
 
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
-        device, dtype, memory: of the live model, as of `open`; kept in kn-edit.toml for later calls
+        options: device, dtype, memory of the live model, as of `open`; blobs, where its deltas go
+            (s3://bucket/prefix). They are kept in kn-edit.toml for later calls; see InitOptions.
         Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, BadSetting,
-        BadSettingsFile, and what finding the model raises.
+        BadSettingsFile, what finding the model raises, and what a bucket raises that is named.
         """
         folder = new_workspace_folder(chosen_folder(folder) or current_folder())
-        named = placement_named(device, dtype, memory)
-        require_placement(folder, named)
+        placement = placement_named(
+            options.get("device"), options.get("dtype"), options.get("memory")
+        )
+        storage = storage_named(options.get("blobs"))
+        require_settings(folder, "model", placement)
+        place = _storage_for(folder, storage)
         with undisturbed():
-            ledger = starting.start(model, folder / LEDGER, clock, progress)
-        keep_placement(folder, named)
-        return cls(folder, ledger, progress, device=device, dtype=dtype, memory=memory)
+            ledger = starting.start(model, folder / LEDGER, place, clock, progress)
+        keep_settings(folder, "model", placement)
+        keep_settings(folder, "ledger", storage)
+        return cls(folder, ledger, progress, **placement)
 
     @classmethod
     def open(
@@ -132,7 +147,8 @@ class OpenWorkspace:
         """
         chosen = chosen_folder(folder)
         workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
-        ledger = open_in_folder(workspace_folder / LEDGER, clock=clock)
+        storage = storage_of(workspace_folder)
+        ledger = open_in_folder(workspace_folder / LEDGER, clock=clock, blobs=storage.blob_store)
         return cls(workspace_folder, ledger, progress, device=device, dtype=dtype, memory=memory)
 
     @classmethod
@@ -147,12 +163,21 @@ class OpenWorkspace:
         """Make a workspace of a file that `backup` made, whole or not at all.
 
         replace: also where a ledger is, damaged or not; that one is kept aside
+        Where kn-edit.toml or KN_EDIT_BLOBS_URL names a bucket, its deltas go there.
         Raises RestoreTargetTaken, TargetInsideLedger, BackupDamaged, NewerSchema, LinkInLedger,
         LedgerBusy, LedgerUnusable.
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
         new_workspace_folder(place)
-        placed = restore_in_folder(path_of(file), place / LEDGER, clock=clock, replace=replace)
+        named = storage_named(None)
+        placed = restore_in_folder(
+            path_of(file),
+            place / LEDGER,
+            clock=clock,
+            replace=replace,
+            blobs=_storage_for(place, named).blob_store,
+        )
+        keep_settings(place, "ledger", named)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
     def close(self) -> None:
@@ -216,3 +241,16 @@ class OpenWorkspace:
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it."""
         return advancing.advance(self.ledger, self.engine, plan, edit)
+
+
+def _storage_for(folder: Path, named: Mapping[str, str]) -> Storage:
+    """Where the ledger of a workspace is to lie, which is tried: a bucket is written to.
+
+    named: settings that the call names, which must not differ from those of its kn-edit.toml
+    Raises BadSettingsFile, and what a bucket raises.
+    """
+    require_settings(folder, "ledger", named)
+    storage = replace(storage_of(folder), **named)
+    if storage.blob_store is not None:
+        storage.blob_store.now()
+    return storage

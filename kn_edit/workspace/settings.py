@@ -1,8 +1,11 @@
 """What holds for a workspace unless a call says otherwise: `kn-edit.toml` in its folder.
 
 People write it by hand (`init` writes the table [model] where it is told a device, a number
-format or a memory), and may keep it in version
-control beside the workspace:
+format or a memory, and [ledger] where it is told of a place), and may keep it in version control
+beside the workspace. No password or key stands in it:
+
+    [ledger]
+    blobs = "s3://bucket/prefix"
 
     [model]
     device = "cuda:1"
@@ -28,13 +31,14 @@ from kn_edit.evaluation.gate import Gate
 from kn_edit.models.placement import Placement
 from kn_edit.safetext import escaped, shortened
 from kn_edit.untrusted import read_bounded
+from kn_edit.workspace.storage import Storage
 
 SETTINGS = "kn-edit.toml"
 MOST_BYTES = 64 << 10
-TABLES = ("gate", "model")
+TABLES = ("gate", "ledger", "model")
 SHOWN = 200  # letters of what a parser says
 
-S = TypeVar("S", "Gate", Placement)
+S = TypeVar("S", "Gate", Placement, Storage)
 
 
 def gate_of(folder: Path) -> Gate:
@@ -61,27 +65,35 @@ def placement_named(device: str | None, dtype: str | None, memory: str | None) -
     return settings
 
 
-def require_placement(folder: Path, named: Mapping[str, str]) -> None:
-    """Refuse defaults of the model that differ from those which the file names already.
+def storage_of(folder: Path) -> Storage:
+    """Where the ledger of a workspace lies, as far as that is not its folder.
 
-    folder: of the workspace; named: settings of the table [model]. Raises BadSettingsFile.
+    folder: of the workspace. Raises BadSettingsFile.
+    """
+    return _of_table(folder / SETTINGS, "ledger", Storage)
+
+
+def require_settings(folder: Path, table: str, named: Mapping[str, str]) -> None:
+    """Refuse defaults that differ from those which the file names already.
+
+    folder: of the workspace; table: model, ledger; named: settings of it. Raises BadSettingsFile.
     """
     path = folder / SETTINGS
-    defaults = _table(path).get("model", {}) if named else {}
+    defaults = _table(path).get(table, {}) if named else {}
     if defaults and any(defaults.get(name) != value for name, value in named.items()):
-        raise BadSettingsFile(path, "its [model] says otherwise already")
+        raise BadSettingsFile(path, f"its [{table}] says otherwise already")
 
 
-def keep_placement(folder: Path, named: Mapping[str, str]) -> None:
-    """Write defaults of the model into the settings of a workspace, below what stands there.
+def keep_settings(folder: Path, table: str, named: Mapping[str, str]) -> None:
+    """Write a table into the settings of a workspace, below what stands there.
 
-    folder: of the workspace; named: settings of the table [model]. Raises BadSettingsFile.
+    folder: of the workspace; table: model, ledger; named: settings of it. Raises BadSettingsFile.
     """
     path = folder / SETTINGS
-    if not named or "model" in _table(path):
+    if not named or table in _table(path):
         return
     text = read_bounded(path, MOST_BYTES).decode("utf-8").rstrip("\n") if path.exists() else ""
-    lines = ["[model]", *(f'{name} = "{value}"' for name, value in named.items())]
+    lines = [f"[{table}]", *(f'{name} = "{value}"' for name, value in named.items())]
     try:
         write_atomically(path, "\n".join([text, "", *lines, ""] if text else [*lines, ""]))
     except OSError as error:

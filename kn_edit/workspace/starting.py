@@ -16,22 +16,29 @@ from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 from kn_edit.progress import Progress
 from kn_edit.workspace.base import base_of
 from kn_edit.workspace.folder import DATABASE
+from kn_edit.workspace.storage import Storage
 
 
 def start(
-    model: str | os.PathLike[str], folder: Path, clock: Callable[[], datetime], progress: Progress
+    model: str | os.PathLike[str],
+    folder: Path,
+    storage: Storage,
+    clock: Callable[[], datetime],
+    progress: Progress,
 ) -> Ledger:
     """Make a ledger in this folder (the `.kn-edit` one) for a model.
+
+    storage: where its parts lie that are not in the folder
 
     A ledger of this very model in which nothing was recorded yet is taken as it is: an `init` that
     was cut off after its last step can so be run again, and nobody has to know where it was cut.
     Raises LedgerExists for any other, and what finding the model raises.
     """
-    existing = _untouched(folder, clock)
+    existing = _untouched(folder, storage, clock)
     try:
         base, shards = base_of(model, progress)
         if existing is None:
-            existing = _created(folder, base, clock)
+            existing = _created(folder, base, storage, clock)
         if _place(existing.base) != _place(base):
             raise LedgerExists(folder)
     except BaseException:
@@ -42,24 +49,26 @@ def start(
     return existing
 
 
-def _created(folder: Path, base: BaseRecord, clock: Callable[[], datetime]) -> Ledger:
+def _created(
+    folder: Path, base: BaseRecord, storage: Storage, clock: Callable[[], datetime]
+) -> Ledger:
     try:
-        return create_in_folder(folder, base, clock=clock)
+        return create_in_folder(folder, base, clock=clock, blobs=storage.blob_store)
     except LedgerExists:  # of another init, which was faster
-        existing = _untouched(folder, clock)
+        existing = _untouched(folder, storage, clock)
         if existing is None:
             raise
         return existing
 
 
-def _untouched(folder: Path, clock: Callable[[], datetime]) -> Ledger | None:
+def _untouched(folder: Path, storage: Storage, clock: Callable[[], datetime]) -> Ledger | None:
     """The ledger in this folder, if nothing was recorded in it; None where there is none.
 
     Raises LedgerExists, LedgerUnusable.
     """
     if not os.path.lexists(folder / DATABASE):
         return None
-    ledger = open_in_folder(folder, clock=clock)
+    ledger = open_in_folder(folder, clock=clock, blobs=storage.blob_store)
     if len(ledger.log()) == len(ledger.refs()) == 1 and not ledger.publications():
         with disk_errors(folder):  # it was cut off maybe before its names were on disk
             sync(folder)
