@@ -7,9 +7,9 @@ import time
 import pytest
 from tiny_models import tiny
 
-from kn_edit.errors import SpecialTokenInText
+from kn_edit.errors import NoChatTemplate, SpecialTokenInText
 from kn_edit.facts import Fact, Prompt, Template
-from kn_edit.models.chat import chat_frame
+from kn_edit.models.chat import chat_frame, chat_ids
 from kn_edit.models.questions import ask
 
 CHATML = (
@@ -137,3 +137,28 @@ def test_marks_are_let_in_where_the_template_holds_them_and_nowhere_else():
             ask(model, Prompt(fact, marked))
     with pytest.raises(SpecialTokenInText):
         ask(model, Prompt(Fact("capital", "France", "Paris"), Template(marked.text)))
+
+
+TURNS = [
+    {"role": "user", "content": "Where is Oslo? "},
+    {"role": "assistant", "content": "In Norway."},
+    {"role": "user", "content": "And <s> Cairo?\n" * 300},
+]
+BRIEF = [{"role": "system", "content": "Be brief."}, *TURNS]
+
+
+@pytest.mark.parametrize(
+    "messages", [TURNS, BRIEF, TURNS[:1] * 150], ids=["turns", "system", "long"]
+)
+@pytest.mark.parametrize("template", [CHATML, LLAMA3, QWEN3], ids=["chatml", "llama3", "qwen3"])
+def test_a_conversation_has_the_tokens_that_transformers_gives_it(template, messages):
+    model = with_template(template, "gpt2")
+    expected = model.tokenizer.plain.apply_chat_template(
+        messages, add_generation_prompt=True, return_dict=True
+    )
+    assert chat_ids(model, messages) == tuple(expected["input_ids"])
+
+
+def test_messages_that_a_template_refuses_are_refused():
+    with pytest.raises(NoChatTemplate, match="does not take these messages"):
+        chat_ids(with_template(GEMMA), BRIEF)

@@ -23,17 +23,17 @@ def applied(model: Model, deltas: Sequence[Delta]) -> Iterator[Model]:
     On leaving, also by an error, every touched slot has its own bits again. Not to be nested:
     a fold starts from the base, so name all deltas at once. Raises DeltaMisfit, SlotOverflow.
     """
-    folds = _folds(model, deltas)
+    folded = FoldedVersion(model, deltas)
     try:
-        _write(model, [(fold, fold.after) for fold in folds])
+        folded.write()
         yield model
     finally:
-        _write(model, [(fold, fold.before) for fold in folds])
+        folded.put_back()
 
 
 def apply_for_good(model: Model, deltas: Sequence[Delta]) -> Model:
     """Fold deltas into a live base model that is to stay at that version."""
-    _write(model, [(fold, fold.after) for fold in _folds(model, deltas)])
+    FoldedVersion(model, deltas).write()
     return model
 
 
@@ -45,6 +45,31 @@ class _Fold:
     where: Tensor | slice  # the rows of the slots: (n,), or all
     before: Tensor  # (n, d_model)
     after: Tensor  # (n, d_model)
+
+
+class FoldedVersion:
+    """The slots of a version that are not the base's, ready to be written into the live model.
+
+    Made while the model holds the base's slots. Raises DeltaMisfit, SlotOverflow.
+    """
+
+    def __init__(self, model: Model, deltas: Sequence[Delta]) -> None:
+        self._model = model
+        self._folds = _folds(model, deltas)
+
+    @property
+    def bytes(self) -> int:
+        """The memory that it takes."""
+        rows = [tensor for fold in self._folds for tensor in (fold.before, fold.after)]
+        return sum(tensor.numel() * tensor.element_size() for tensor in rows)
+
+    def write(self) -> None:
+        """Bring the model from the base to the version."""
+        _write(self._model, [(fold, fold.after) for fold in self._folds])
+
+    def put_back(self) -> None:
+        """Bring the model from the version to the base, bit for bit."""
+        _write(self._model, [(fold, fold.before) for fold in self._folds])
 
 
 def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:

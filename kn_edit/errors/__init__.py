@@ -4,6 +4,12 @@ Only the command line turns these into text and an exit status; libraries raise 
 nothing.
 """
 
+from kn_edit.errors.answering import (
+    AnsweringStopped,
+    CannotContinue,
+    NoChatTemplate,
+    TooManyWaiting,
+)
 from kn_edit.errors.base import (
     Advice,
     ExitCode,
@@ -233,6 +239,7 @@ __all__ = [
     "AnswerNotOneToken",
     "AnswerTooLong",
     "AnswerUnknown",
+    "AnsweringStopped",
     "BackupDamaged",
     "BackupExists",
     "BadBranchName",
@@ -260,6 +267,7 @@ __all__ = [
     "CallerError",
     "Cancelled",
     "CannotAsk",
+    "CannotContinue",
     "CannotWrite",
     "CardRefused",
     "ChangeOutOfRange",
@@ -325,6 +333,7 @@ __all__ = [
     "NetworkFailed",
     "NewerDeltaFormat",
     "NewerSchema",
+    "NoChatTemplate",
     "NoFactToAsk",
     "NoLedger",
     "NoMaskToken",
@@ -388,6 +397,7 @@ __all__ = [
     "TokenizerFailed",
     "TooDeep",
     "TooFewKnown",
+    "TooManyWaiting",
     "TwoNewAnswers",
     "UnknownBranch",
     "UnknownFamily",

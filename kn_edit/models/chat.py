@@ -12,13 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from kn_edit.errors import NoChatTemplate
 from kn_edit.facts.paraphrases import ChatFrame
-from kn_edit.models.encoding import text_ids
+from kn_edit.models.encoding import Ids, plain_ids, text_ids
 from kn_edit.models.model import Model
 
 MOST_TEMPLATE = 100_000  # characters
 MOST_STEPS = 20_000
-MOST_TEXT = 4_000  # characters of anything that it makes
+MOST_TEXT = 4_000  # characters of anything that it makes, beside those of the messages
+STEPS_A_MESSAGE = 200
+MOST_FRAME = 100  # characters around a message
 _TURN = "QgPzWx"  # stands for the user's turn
 
 
@@ -27,40 +30,78 @@ def chat_frame(model: Model) -> ChatFrame | None:
 
     Without the mark of a text's beginning where the tokenizer puts it there anyway.
     """
-    tokenizer = model.tokenizer
-    template = tokenizer.chat_template
-    if isinstance(template, Mapping):
-        template = template.get("default")
-    if not model.causal or not isinstance(template, str) or len(template) > MOST_TEMPLATE:
+    template = _template(model)
+    if template is None:
         return None
-    marks = {name: str(mark) for name, mark in tokenizer.special_tokens_map.items() if mark}
-    text = _rendered(template, tuple(sorted(marks.items())))
+    marks = _marks(model)
+    text = _frame_text(template, tuple(sorted(marks.items())))
     before, turn, after = (text or "").partition(_TURN)
     readable = all(letter.isprintable() or letter in "\n\t" for letter in before + after)
     if not turn or _TURN in after or not readable:  # what no field may hold is recorded nowhere
         return None
     begin = marks.get("bos_token", "")
-    if begin and text_ids(model, "") == (tokenizer.bos_token_id,):
+    if begin and text_ids(model, "") == (model.tokenizer.bos_token_id,):
         before = before.removeprefix(begin)
     return ChatFrame(before, after)
 
 
+def chat_ids(model: Model, messages: Sequence[Mapping[str, str]]) -> Ids:
+    """The tokens of a conversation, up to where the model answers, by its own chat template.
+
+    messages: with `role` and `content`. Raises NoChatTemplate.
+    """
+    template = _template(model)
+    if template is None:
+        raise NoChatTemplate("it has none")
+    text = _rendered(template, _marks(model), messages)
+    if text is None:
+        raise NoChatTemplate("its template does not take these messages, or needs a program to run")
+    return plain_ids(model, text)
+
+
+def _template(model: Model) -> str | None:
+    """The chat template of a causal LM, if it has one of a bearable length."""
+    template = model.tokenizer.chat_template
+    if isinstance(template, Mapping):
+        template = template.get("default")
+    if not model.causal or not isinstance(template, str) or len(template) > MOST_TEMPLATE:
+        return None
+    return template
+
+
+def _marks(model: Model) -> dict[str, str]:
+    special = model.tokenizer.special_tokens_map.items()
+    return {name: str(mark) for name, mark in special if mark}
+
+
 @lru_cache(maxsize=8)
-def _rendered(template: str, marks: tuple[tuple[str, str], ...]) -> str | None:
-    """A chat template with one user's turn, up to where the model answers."""
+def _frame_text(template: str, marks: tuple[tuple[str, str], ...]) -> str | None:
+    """A chat template with one user's turn."""
+    return _rendered(template, dict(marks), [{"role": "user", "content": _TURN}])
+
+
+def _rendered(
+    template: str, marks: Mapping[str, str], messages: Sequence[Mapping[str, str]]
+) -> str | None:
+    """A chat template with messages, up to where the model answers; None if not followed."""
     from jinja2 import Environment
 
     names: dict[str, Any] = {
-        **dict(marks),
-        "messages": [{"role": "user", "content": _TURN}],
+        **marks,
+        "messages": [dict(message) for message in messages],
         "add_generation_prompt": True,
     }
+    length = sum(len(text) for message in messages for text in message.values())
     try:
         environment = Environment(trim_blocks=True, lstrip_blocks=True)
         tree = environment.parse(template)
-        rendering = _Rendering(names)
+        rendering = _Rendering(
+            names,
+            most_steps=MOST_STEPS + STEPS_A_MESSAGE * len(messages),
+            most_text=MOST_TEXT + 2 * length + MOST_FRAME * len(messages),
+        )
         rendering.run(tree.body)
-    except Exception:  # whatever a stranger's template brings about, there is no frame
+    except Exception:  # whatever a stranger's template brings about, it is not followed
         return None
     return "".join(rendering.parts)
 
@@ -122,9 +163,10 @@ _METHODS = ("strip", "lstrip", "rstrip", "startswith", "endswith", "upper", "low
 class _Rendering:
     """One run of a template, a step for each part of it."""
 
-    def __init__(self, names: dict[str, Any]) -> None:
+    def __init__(self, names: dict[str, Any], *, most_steps: int, most_text: int) -> None:
         self.names = names
         self.parts: list[str] = []
+        self._most_steps, self._most_text = most_steps, most_text
         self._steps = 0
         self._length = 0
 
@@ -143,20 +185,20 @@ class _Rendering:
         if action is None:
             raise _NotFollowed
         result = action(node)
-        if isinstance(result, (str, list, tuple, dict)) and len(result) > MOST_TEXT:
+        if isinstance(result, (str, list, tuple, dict)) and len(result) > self._most_text:
             raise _NotFollowed
         return result
 
     def _step(self) -> None:
         self._steps += 1
-        if self._steps > MOST_STEPS:
+        if self._steps > self._most_steps:
             raise _NotFollowed
 
     def _run_output(self, node: Any) -> None:
         for part in node.nodes:
             self.parts.append(_plain(self.value(part)))
             self._length += len(self.parts[-1])
-            if self._length > MOST_TEXT:
+            if self._length > self._most_text:
                 raise _NotFollowed
 
     def _run_macro(self, node: Any) -> None:
@@ -279,7 +321,7 @@ class _Rendering:
     def _numbers(self, action: Callable[[int, int], int], first: Any, second: Any) -> int:
         if (
             not (isinstance(first, int) and isinstance(second, int))
-            or max(first, second) > MOST_TEXT
+            or max(first, second) > self._most_text
         ):
             raise _NotFollowed
         return action(first, second)
@@ -288,7 +330,7 @@ class _Rendering:
         text = ""
         for part in node.nodes:
             text += _plain(self.value(part))
-            if len(text) > MOST_TEXT:
+            if len(text) > self._most_text:
                 raise _NotFollowed
         return text
 

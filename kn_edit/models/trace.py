@@ -93,7 +93,7 @@ def trace(
     handles.append(model.layers[-1].register_forward_hook(after))
     try:
         with captured(model, at_answer) as coefficients:
-            model.net(**_arguments(model, ids, mask, cache))
+            model.net(**network_arguments(model, ids, mask, cache))
     except _Stop:
         pass
     finally:
@@ -117,8 +117,8 @@ def _selection(answers: Batch | None, ids: Tensor) -> Callable[[Tensor], Tensor]
     return lambda values: answers.at_answer(values.view(*ids.shape, -1))[:, None]
 
 
-def _arguments(model: Model, ids: Tensor, mask: Tensor | None, cache: Any) -> dict[str, Any]:
-    """What the network is called with."""
+def network_arguments(model: Model, ids: Tensor, mask: Tensor | None, cache: Any) -> dict[str, Any]:
+    """What the network is called with. ids: (batch, tokens); cache: of transformers, or None"""
     arguments: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
     if model.causal:
         arguments["use_cache"] = cache is not None
@@ -194,7 +194,7 @@ def prefix_cache(model: Model, ids: Tensor) -> Any:
         _check_ids(model, ids[:, :-1], cache)
         handle = model.layers[-1].register_forward_hook(_leave)
         try:
-            model.net(**_arguments(model, ids[:, :-1], None, cache))
+            model.net(**network_arguments(model, ids[:, :-1], None, cache))
         except _Stop:
             pass
         finally:
