@@ -4,5 +4,6 @@ app        the application, put together
 service    what every route works with
 access     who calls, and what that caller may do
 problems   errors as problem+json
+answering  the live model, which answers many callers in turns
 api        the routes of /api/v1, by subject
 """

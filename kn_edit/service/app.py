@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from kn_edit import __version__
+from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
 from kn_edit.service.problems import tell_problems
 from kn_edit.service.service import Service
 from kn_edit.workspace import Workspace
 
 
-def make_app(folder: Path | None = None) -> FastAPI:
-    """The application that serves the workspace in a folder. Raises what opening it raises."""
+def make_app(folder: Path | None = None, *, warm: bool = False) -> FastAPI:
+    """The application that serves the workspace in a folder. Raises what opening it raises.
+
+    warm: load the model at once, in the background, and not with the first question
+    """
     workspace = Workspace.open(folder)
+    answering = Answering(workspace)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with workspace:
+        with workspace, closing(answering):
+            if warm:
+                answering.warm()
             yield
 
     app = FastAPI(title="kn-edit", version=__version__, lifespan=lifespan)
-    app.state.service = Service(workspace)
+    app.state.service = Service(workspace, answering)
     tell_problems(app)
     app.include_router(api)
     return app

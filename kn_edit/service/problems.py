@@ -8,7 +8,16 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from kn_edit.errors import ExitCode, HeadMoved, KnEditError, UnknownBranch, UnknownId, UnknownJob
+from kn_edit.errors import (
+    AnsweringStopped,
+    ExitCode,
+    HeadMoved,
+    KnEditError,
+    TooManyWaiting,
+    UnknownBranch,
+    UnknownId,
+    UnknownJob,
+)
 from kn_edit.errors.remedies import PLAIN
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,7 +40,16 @@ def status_of(error: KnEditError) -> HTTPStatus:
         return HTTPStatus.NOT_FOUND
     if isinstance(error, HeadMoved):
         return HTTPStatus.CONFLICT
+    if isinstance(error, TooManyWaiting):
+        return HTTPStatus.TOO_MANY_REQUESTS
+    if isinstance(error, AnsweringStopped):
+        return HTTPStatus.SERVICE_UNAVAILABLE
     return _STATUS[error.exit_code]
+
+
+def headers_of(error: KnEditError) -> dict[str, str]:
+    """What is told of an error beside its document: when to try again."""
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyWaiting) else {}
 
 
 def problem(error: KnEditError) -> dict[str, Any]:
@@ -52,4 +70,9 @@ def tell_problems(app: FastAPI) -> None:
     @app.exception_handler(KnEditError)
     def tell(request: Request, error: KnEditError) -> JSONResponse:
         document = problem(error)
-        return JSONResponse(document, status_code=document["status"], media_type=MEDIA_TYPE)
+        return JSONResponse(
+            document,
+            status_code=document["status"],
+            media_type=MEDIA_TYPE,
+            headers=headers_of(error),
+        )

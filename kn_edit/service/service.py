@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from kn_edit.service.answering import Answering
 from kn_edit.workspace import Workspace
 
 
@@ -15,6 +16,7 @@ class Service:
     """One served workspace. Routes take it as a parameter of the type `TheService`."""
 
     workspace: Workspace  # for reading, and for what needs no model
+    answering: Answering  # the live model
 
 
 def _service(request: Request) -> Service:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kn_edit.service.api import history
+from kn_edit.service.api import answers, history
 
 router = APIRouter(prefix="/api/v1")
 router.include_router(history.router)
+router.include_router(answers.router)

@@ -1,0 +1,44 @@
+"""Waiting for an answer that is sent as a whole, as long as its caller is there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from typing import TypeVar
+
+from fastapi import Request
+
+T = TypeVar("T")
+
+
+class Gone(Exception):
+    """The caller has closed the connection."""
+
+
+async def while_connected(
+    request: Request, events: AsyncGenerator[T, None]
+) -> AsyncGenerator[T, None]:
+    """The events, until they end. Raises Gone once the caller has gone; then they are closed."""
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        async with aclosing(events):
+            while True:
+                coming = asyncio.ensure_future(anext(events))
+                await asyncio.wait({coming, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await coming
+                    raise Gone
+                try:
+                    yield coming.result()
+                except StopAsyncIteration:
+                    return
+    finally:
+        gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
