@@ -119,7 +119,7 @@ AT_HOME: dict[str, set[str]] = {
     "obstore": {"objects.bucket"},
     "subprocess": {"models.demo"},
     "matplotlib": {"evaluation.plots"},
-    "jinja2": {"evaluation.report", "models.chat"},
+    "jinja2": {"evaluation.report", "models.chat", "service.pages.rendering"},
 }
 LATER = "later"  # kn_edit.later names a module that is loaded when something of it is used
 MOST_LATE = 33  # imports of the package that wait for a call, by whatever means

@@ -1,9 +1,4 @@
-"""The journal of all branches as one drawn graph, a line a step, newest first.
-
-A column is a line that leads down to an older step. A step stands where the newest line to it is;
-other lines to it end there, and those of what was merged begin there. Where a listing is cut off,
-its lines lead down to its end.
-"""
+"""The journal of all branches as one drawn graph, a line a step, newest first."""
 
 from __future__ import annotations
 
@@ -17,10 +12,10 @@ from kn_edit.cli.records import OVERRULED
 from kn_edit.cli.tables import Parts, fitted, safe
 from kn_edit.figures import moment
 from kn_edit.workspace import Step
+from kn_edit.workspace.lanes import laid_out
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8  # where the line of a cell leads to
 STEP = 16
-FIRST = "init"  # the kind of the step that comes after none
 LINES = {
     **{UP | DOWN: "│", LEFT | RIGHT: "─", UP | RIGHT: "╰", UP | LEFT: "╯", DOWN | RIGHT: "╭"},
     **{DOWN | LEFT: "╮", UP | DOWN | RIGHT: "├", UP | DOWN | LEFT: "┤", UP | LEFT | RIGHT: "┴"},
@@ -78,22 +73,21 @@ def _line(cells: Cells, *, unicode: bool) -> str:
 
 def _rows(steps: Sequence[Step]) -> Iterator[tuple[Cells, Step | None]]:
     """Rows of cells: of steps, and between them of lines that meet or part."""
-    lanes: list[int | None] = []  # the step that the line in each column leads to
-    for step in steps:
-        ends = [column for column, seq in enumerate(lanes) if seq == step.seq]
-        column = ends[0] if ends else _free(lanes, 0)
-        if len(ends) > 1:
-            yield _connected(lanes, ends, lanes, _without(lanes, ends[1:])), None
-            lanes = _without(lanes, ends[1:])
-        lanes[column] = step.seq
-        yield [STEP if index == column else _through(seq) for index, seq in enumerate(lanes)], step
-        above = list(lanes)
-        lanes[column] = step.after[0] if step.after else _below(step)
-        starts = [_leading_to(lanes, seq, column) for seq in step.after[1:]]
-        if starts:
-            yield _connected(lanes, [column, *starts], above, lanes), None
-        while lanes and lanes[-1] is None:
-            lanes.pop()
+    for place in laid_out(steps):
+        if len(place.ends) > 1:
+            merged = [
+                seq if index not in place.ends[1:] else None
+                for index, seq in enumerate(place.arriving)
+            ]
+            yield _connected(place.arriving, place.ends, place.arriving, merged), None
+        cells = [
+            STEP if index == place.column else _through(seq)
+            for index, seq in enumerate(place.passing)
+        ]
+        yield cells, place.step
+        if place.starts:
+            ends = (place.column, *place.starts)
+            yield _connected(place.leaving, ends, place.passing, place.leaving), None
 
 
 def _connected(
@@ -114,33 +108,5 @@ def _connected(
     return cells
 
 
-def _below(step: Step) -> int | None:
-    """The end of a line to a step that is not listed: no step has this number."""
-    return None if step.kind == FIRST else -step.seq
-
-
 def _through(lane: int | None) -> int:
     return 0 if lane is None else UP | DOWN
-
-
-def _without(lanes: Sequence[int | None], columns: Collection[int]) -> list[int | None]:
-    return [None if column in columns else seq for column, seq in enumerate(lanes)]
-
-
-def _free(lanes: list[int | None], first: int) -> int:
-    """A column without a line, from the first one on; a new one where all have lines."""
-    for column in range(first, len(lanes)):
-        if lanes[column] is None:
-            return column
-    lanes.append(None)
-    return len(lanes) - 1
-
-
-def _leading_to(lanes: list[int | None], seq: int, beside: int) -> int:
-    """The column of the line to a step: one that is there, or a new one to the right."""
-    for column, lane in enumerate(lanes):
-        if lane == seq and column != beside:
-            return column
-    column = _free(lanes, beside + 1)
-    lanes[column] = seq
-    return column

@@ -123,6 +123,13 @@ class OpenLedger:
         """The numbers of these edits, in order: of a version's, or of a plan's recipe."""
         return [self.delta(edit) for edit in edits]
 
+    def delta_size(self, edit: str) -> int:
+        """The bytes of the delta file of an edit, by its full id; its numbers are not looked at.
+
+        Raises DeltaMissing, DeltaDigestDiffers.
+        """
+        return self._shelf.size(edit)
+
     def keeping_deltas(self) -> AbstractContextManager[None]:
         """Read each delta once inside of a block, as far as 256 MB hold them."""
         return self._shelf.keeping()

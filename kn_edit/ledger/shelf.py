@@ -34,6 +34,10 @@ class Shelf:
             cache[edit] = delta
         return delta
 
+    def size(self, edit: str) -> int:
+        """The bytes of a delta file, by the full id of its edit; raises what `delta` raises."""
+        return len(self._blobs.get(edit))
+
     @contextmanager
     def keeping(self) -> Iterator[None]:
         """Keep what is read inside of the block; a block within a block keeps with it."""

@@ -6,4 +6,5 @@ access     who calls, and what that caller may do
 problems   errors as problem+json
 answering  the live model, which answers many callers in turns
 api        the routes of /api/v1, by subject
+pages      the pages for people
 """
