@@ -18,15 +18,39 @@ from torch.overrides import TorchFunctionMode
 CPU = torch.device("cpu")
 PRETENDED = ("cuda", "mps")
 INDEXING = (Tensor.__getitem__, Tensor.__setitem__)
-CROSSING = (Tensor.copy_, torch._has_compatible_shallow_copy_type)  # take tensors of any device
+CROSSING = (  # take tensors of any device
+    Tensor.copy_,
+    torch._has_compatible_shallow_copy_type,
+    torch.autograd.grad,
+)
 JOINING = (torch.cat, torch.stack)  # numbers, too, have to be on one device
 TO_NUMPY = (Tensor.numpy, Tensor.__array__)
 SETTING_DATA = Tensor.data.__set__  # type: ignore[attr-defined]
 DEVICE = Tensor.device.__get__  # type: ignore[attr-defined]
 
 
+_NEW_PARAMETER = torch.nn.Parameter.__new__
+
+
+def _new_parameter(cls: Any, data: Any = None, requires_grad: bool = True) -> Any:
+    """A parameter lies where its data does; torch does not ask a mode for it."""
+    parameter = _NEW_PARAMETER(cls, data, requires_grad)
+    if isinstance(data, Tensor):
+        _mark(parameter, _device(data))
+    return parameter
+
+
 class PretendGpu(TorchFunctionMode):
     """While it is entered, `cuda`, `cuda:1` and so on, and `mps`, are devices that torch has."""
+
+    def __enter__(self) -> PretendGpu:
+        torch.nn.Parameter.__new__ = _new_parameter  # type: ignore[method-assign]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        torch.nn.Parameter.__new__ = _NEW_PARAMETER  # type: ignore[method-assign]
 
     def __torch_function__(
         self,
@@ -172,6 +196,14 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """One pretended GPU."""
     with pretend_gpus(monkeypatch, [8 << 30]):
         yield
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Two pretended GPUs, and the bytes that are free on each, which a test may set."""
+    free = [8 << 30, 8 << 30]
+    with pretend_gpus(monkeypatch, free):
+        yield free
 
 
 @pytest.fixture

@@ -167,8 +167,9 @@ def _placement_options(*, device: str, dtype: str, memory: str) -> Callable[[F],
 
 # Of a command that runs the model; `pass_workspace` takes them.
 model_options = _placement_options(
-    device="Where the model runs: auto (a GPU where there is one), cpu, cuda, cuda:1, mps. "
-    "kn-edit.toml sets all three for a workspace.",
+    device="Where the model runs: auto (a GPU where there is one), spread (its layers on all GPUs "
+    "and, as far as they must, on the CPU), cpu, cuda, cuda:1, mps. kn-edit.toml sets all three "
+    "for a workspace.",
     dtype="Its number format; auto is that of the checkpoint, to which edits are rounded in any "
     "case.",
     memory="What locating may take over the loaded model: auto (600MB; half of what is free on a "
@@ -177,8 +178,8 @@ model_options = _placement_options(
 
 # The same where they are kept for the commands that follow.
 model_defaults = _placement_options(
-    device="Where the model of this workspace is to run: auto, cpu, cuda, cuda:1, mps. All three "
-    "are kept in kn-edit.toml.",
+    device="Where the model of this workspace is to run: auto, spread (over all GPUs and the "
+    "CPU), cpu, cuda, cuda:1, mps. All three are kept in kn-edit.toml.",
     dtype="In which number format; auto is that of the checkpoint.",
     memory="What locating may take over the loaded model: auto, 2GB, 512MiB.",
 )

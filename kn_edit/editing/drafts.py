@@ -194,10 +194,9 @@ class EditContext:
 
     @property
     def ran(self) -> dict[str, str]:
-        """On what kind of device its model runs, and in which number format."""
+        """On what kinds of device its model runs, and in which number format."""
         model = self.engine.model
-        dtype = dtype_name(model.dtype)
-        return {"device": model.device.type, "dtype": dtype}
+        return {"device": ", ".join(model.device_kinds), "dtype": dtype_name(model.dtype)}
 
     def locator(self, live: ModelVersion) -> Locator:
         """What finds neurons at a version, by the context's search."""

@@ -215,7 +215,7 @@ class _Best:
 
 def slot_norms(model: Model, neurons: Sequence[NeuronId]) -> Tensor:
     """|v| of each neuron's value slot, float32, (n, 1)."""
-    rows = [model.slots(neuron.layer)[neuron.index] for neuron in neurons]
+    rows = [model.slots(neuron.layer)[neuron.index].to(model.device) for neuron in neurons]
     norms: Tensor = torch.stack(rows).float().norm(dim=1, keepdim=True)
     return norms
 

@@ -81,7 +81,7 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
             raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
         stored = model.stored_dtype(layer)
         slots.check_fit(name, tuple(model.downs[layer].weight.shape), stored)
-        where = _rows(slots, model.device)
+        where = _rows(slots, model.device_of(layer))
         before = model.slots(layer)[where].clone()  # (n, d_model)
         # On the CPU and rounded as in the checkpoint, whatever the network computes with: an edit
         # has the same bits everywhere.

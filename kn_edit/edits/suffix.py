@@ -38,7 +38,7 @@ class Shift:
     b: Tensor  # (n, d_model)
 
     def written(self, coefficients: Tensor) -> Tensor:
-        return coefficients[..., self.index] @ self.b.to(coefficients.dtype)
+        return coefficients[..., self.index.to(coefficients.device)] @ self.b.to(coefficients)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +49,7 @@ class LowRankShift:
     v: Tensor  # (r, d_model)
 
     def written(self, coefficients: Tensor) -> Tensor:
-        dtype = coefficients.dtype
-        return (coefficients @ self.u.T.to(dtype)) @ self.v.to(dtype)
+        return (coefficients @ self.u.T.to(coefficients)) @ self.v.to(coefficients)
 
 
 @contextmanager
@@ -154,7 +153,8 @@ class Suffix:
             with torch.no_grad(), captured(self._model) as by_layer:
                 group.run(self._model, stop_at=max(layers) + 1)
             shape = (*group.hidden.shape[:2], -1)
-            rows = {layer: by_layer[layer].view(shape).float() for layer in layers}
+            device = self._model.device
+            rows = {layer: by_layer[layer].view(shape).to(device).float() for layer in layers}
             for row, ids in enumerate(group.texts):
                 yield ids, {layer: rows[layer][row, : len(ids)] for layer in layers}
 

@@ -186,7 +186,8 @@ class _Search:
                 shape = (*group.hidden.shape[:2], -1)
                 values = torch.stack([factor.reshape(shape)[rows, last] for factor in factors], 1)
                 by_text.update(zip(group.texts, values.float(), strict=True))
-        return torch.stack([by_text[ids] for ids in self.contexts]).mean(0)
+        means = torch.stack([by_text[ids] for ids in self.contexts]).mean(0)
+        return means.to(self.model.device)
 
 
 def _aims(values: Tensor) -> Tensor:

@@ -141,10 +141,10 @@ class Engine:
             return apply_for_good(self._loaded(), deltas)
 
     def _loaded(self) -> Model:
-        device, dtype = self.placement.torch_device, self.placement.torch_dtype
+        devices, dtype = self.placement.torch_devices, self.placement.torch_dtype
         self.check_files()
         with undisturbed():
-            model = load(self.shards.folder, dtype=dtype, device=device)
+            model = load(self.shards.folder, dtype=dtype, device=devices)
         model.memory = self.placement.memory_bytes
         return model
 

@@ -96,11 +96,11 @@ class ScoreStore:
         """files: sha256 of the base's configuration, tokenizer and the like, by file name"""
         relevant_files = {name: sha for name, sha in files.items() if not name.startswith(_SAYING)}
         # The last digits of a score are those of the device that computed it.
-        device = [] if model.device.type == "cpu" else [model.device.type]
+        devices = [] if model.device_kinds == ("cpu",) else model.device_kinds
         self._key = [
             [fingerprint, *recipe, sorted(relevant_files.items())],
             str(model.dtype),
-            *device,
+            *devices,
         ]
         self._model = model
         self._files = ScoreFiles()

@@ -122,23 +122,26 @@ class OutOfMemory(KnEditError):
         if not self.device:
             return "the memory does not suffice; end other programs, or use a smaller model"
         model = f"the model's weights take {gigabytes(self.weights)} in {self.dtype}"
+        has = "have" if "," in self.device else "has"
         if self.loaded:
             left = (
                 "too little"
                 if self.free is None
                 else f"{gigabytes(self.free)}, which is too little"
             )
-            problem = f"{model}, and {self.device} has {left} for the work beside them"
+            problem = f"{model}, and {self.device} {has} {left} for the work beside them"
         else:
             left = "less" if self.free is None else gigabytes(self.free)
-            problem = f"{model}, and {self.device} has {left} free"
+            problem = f"{model}, and {self.device} {has} {left} free"
         return f"the memory does not suffice: {problem}" + self.steps(*self._clauses())
 
     def _clauses(self) -> list[str]:
         clauses = ["pass {memory:memory}"] if self.memory else []
         if self.fits:
             clauses.append("or pass {dtype:fits}" if clauses else "pass {dtype:fits}")
-        if self.device != "cpu":
+        if self.device.startswith("cuda") and "," not in self.device:
+            clauses.append("or spread it over all GPUs and the host with {device:=spread}")
+        if "cpu" not in self.device:
             clauses.append("or run it on the host with {device:=cpu}")
         return [*clauses, "or end other programs there", "or use a smaller model"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -151,7 +152,7 @@ class _BatchRun:
         return value[row : row + 1, position : position + 1]
 
     def _prefix(self, layer: int, row: int, position: int) -> Prefix:
-        keys, values = self.cache.keys[layer, row], self.cache.values[layer, row]
+        keys, values = (part[row] for part in self.cache.of(layer))
         bias = _bias(self._masks[layer], row, position, self.model.dtype)
         return Prefix(keys=keys[:, :position], values=values[:, :position], bias=bias)
 
@@ -159,36 +160,48 @@ class _BatchRun:
 def _run_together(model: Model, questions: Sequence[Question]) -> list[CleanRun]:
     read = [replace(question, ids=_read(model, question)) for question in questions]
     batch = batched(model, read)
-    cache = _new_cache(model.n_layers) if model.causal else None
+    cache = _new_cache(model) if model.causal else None
     with recorded(model, batch) as outputs:
         run = trace(model, batch.ids, mask=batch.mask, cache=cache, answers=batch)
     run_batch = _BatchRun(model=model, batch=batch, trace=run, outputs=outputs, cache=cache)
     return [run_batch.question(number, question.ids) for number, question in enumerate(read)]
 
 
-def _new_cache(layers: int) -> Any:
+def _new_cache(model: Model) -> Any:
     """A cache that keeps keys and values of all tokens, whatever window a layer looks at.
 
-    All layers' lie in one piece of memory each: pieces between what a layer allocates and frees
-    would keep it from being used again.
+    Those of all layers of a device lie in one piece of memory each: pieces between what a layer
+    allocates and frees would keep it from being used again.
     """
     from transformers import DynamicCache
+
+    devices = [model.device_of(layer) for layer in range(model.n_layers)]
+    counts = Counter(devices)
 
     class WholeCache(DynamicCache):  # type: ignore[misc]
         """Is empty to the network, and notes what it is given."""
 
-        keys: Tensor  # (layers, rows, heads, tokens, width)
-        values: Tensor
+        def __init__(self) -> None:
+            super().__init__()
+            self._pieces: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
         def update(
             self, keys: Tensor, values: Tensor, layer: int, *_: Any, **_named: Any
         ) -> tuple[Tensor, Tensor]:
-            if not hasattr(self, "keys"):
-                self.keys = keys.new_empty(layers, *keys.shape)
-                self.values = values.new_empty(layers, *values.shape)
-            self.keys[layer] = keys
-            self.values[layer] = values
+            device = devices[layer]
+            if device not in self._pieces:
+                shapes = [(counts[device], *part.shape) for part in (keys, values)]
+                self._pieces[device] = (keys.new_empty(shapes[0]), values.new_empty(shapes[1]))
+            for stored, part in zip(self.of(layer), (keys, values), strict=True):
+                stored.copy_(part)
             return keys, values
+
+        def of(self, layer: int) -> tuple[Tensor, Tensor]:
+            """Keys and values of a layer, (rows, heads, tokens, width) each."""
+            device = devices[layer]
+            keys, values = self._pieces[device]
+            place = devices[:layer].count(device)
+            return keys[place], values[place]
 
     return WholeCache()
 

@@ -41,7 +41,7 @@ def first_non_finite(
 
 def _finite(hidden: Tensor, batch: Batch) -> bool:
     """Whether hidden states, (rows, tokens, width), are finite at every token but the padding."""
-    unpadded = hidden if batch.mask is None else hidden[batch.mask.bool()]
+    unpadded = hidden if batch.mask is None else hidden[batch.mask.bool().to(hidden.device)]
     return bool(unpadded.isfinite().all())
 
 

@@ -121,8 +121,8 @@ def network(
 ) -> Any:
     """The network with its weights, in the number format that they are stored in unless named.
 
-    place: the device of each parameter, by its name. Weights go from the file to their device a
-    few megabytes at a time: no second copy of them is ever in memory.
+    place: the device of each parameter and buffer, by its name. Weights go from the file to their
+        device a few megabytes at a time: no second copy of them is ever in memory.
     Raises CheckpointUnloadable, MalformedCheckpoint.
     """
     shards, dtype = plan.shards, dtype or plan.dtype
@@ -132,6 +132,7 @@ def network(
     state |= {name: shards.read(name) for name in plan.buffers}
     net, _ = plan.frame.filled(state, dtype)
     _read_weights(plan, net, place)
+    _move_buffers(net, place)
     net.config.name_or_path = str(shards.folder)
     generation = _generation(shards.folder)
     if generation is not None:
@@ -150,6 +151,13 @@ def _read_weights(plan: Blueprint, net: Any, place: Callable[[str], torch.device
                 plan.shards.read_into(plan.sources[full_name], weight)
                 filled[blank] = nn.Parameter(weight, requires_grad=False)
             setattr(module, name, filled[blank])
+
+
+def _move_buffers(net: Any, place: Callable[[str], torch.device]) -> None:
+    """Put the tables that a network has beside its parameters on their devices."""
+    for prefix, module in net.named_modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(place(f"{prefix}.{name}".removeprefix("."))))
 
 
 def _class_for(family: Family) -> Any:

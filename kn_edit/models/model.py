@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kn_edit.models.guarded import GuardedTokenizer
 from kn_edit.models.loading import Blueprint, blueprint, network
 from kn_edit.models.memory import no_room, require_room
 from kn_edit.models.shards import CONFIG, Shards, read_config
+from kn_edit.models.spread import follow_layers, layout_of, needed_bytes
 from kn_edit.models.tokenizer import load_tokenizer
 
 
@@ -45,6 +47,8 @@ class Model:
         self.softcap: float | None = (
             net.config.final_logit_softcapping if self.family.softcap else None
         )
+        if len(self.layer_shares) > 1:
+            follow_layers(self.layers, self.device)
         self.memory: int | None = None  # bytes that locating may take; None for the default
         self.stored: dict[int, torch.dtype] = {}
         self.read_weight: Callable[[int], Tensor] | None = None
@@ -71,7 +75,28 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return self.slots(0).device
+        """The device of what goes into the network and comes out of it.
+
+        Its layers may lie on others. What this package hands on of a model is on this one.
+        """
+        device: torch.device = self.net.get_input_embeddings().weight.device
+        return device
+
+    def device_of(self, layer: int) -> torch.device:
+        """The device of a layer."""
+        return self.slots(layer).device
+
+    @property
+    def layer_shares(self) -> Mapping[torch.device, float]:
+        """The devices that it lies on, `device` first, and the share of the layers on each."""
+        counts = Counter(map(self.device_of, range(self.n_layers)))
+        devices = dict.fromkeys([self.device, *counts])
+        return {device: counts[device] / self.n_layers for device in devices}
+
+    @property
+    def device_kinds(self) -> tuple[str, ...]:
+        """The kinds of these devices: cuda, cpu."""
+        return tuple(dict.fromkeys(device.type for device in self.layer_shares))
 
     @property
     def weight_bytes(self) -> int:
@@ -161,11 +186,16 @@ def part(root: Any, path: str) -> Any:
 
 
 def load(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | Sequence[torch.device] = "cpu",
 ) -> Model:
     """Load a checkpoint folder. The dtype is the checkpoint's unless given.
 
     On Apple's GPUs, float32 stands for float64.
+    device: the model's; where there are several, its layers are spread over them, and the last one
+        takes what the others have no room for
 
     Nothing of the folder runs, and whatever cannot be loaded is refused: raises SharedLayers,
     UnknownFamily, WeightsMissing, MalformedCheckpoint, CheckpointUnloadable, CheckpointNamesCode,
@@ -175,21 +205,23 @@ def load(
         family_in(read_config(folder))  # said first, whatever else is missing
     plan = blueprint(Shards.open(folder))
     tokenizer = tokenizer_of(plan)
-    device = torch.device(device)
-    model = Model(_network_on(plan, runnable(dtype or plan.dtype, device), device), tokenizer)
+    devices = [torch.device(device)] if isinstance(device, str | torch.device) else list(device)
+    dtype = runnable(dtype or plan.dtype, devices[0])
+    model = Model(_network_on(plan, dtype, devices), tokenizer)
     model.stored = {layer: plan.stored[model.slot_tensor(layer)] for layer in range(model.n_layers)}
     model.read_weight = lambda layer: plan.shards.read(plan.sources[model.slot_tensor(layer)])
     return model
 
 
-def _network_on(plan: Blueprint, dtype: torch.dtype, device: torch.device) -> Any:
-    """The network with its weights on a device. Raises OutOfMemory, and what `network` does."""
-    require_room(plan, dtype, device)
+def _network_on(plan: Blueprint, dtype: torch.dtype, devices: Sequence[torch.device]) -> Any:
+    """The network with its weights on these. Raises OutOfMemory, and what `network` does."""
+    layout = layout_of(plan, dtype, devices)
+    require_room(plan, dtype, dict.fromkeys(devices, 0) | needed_bytes(plan, dtype, layout))
     try:
-        return network(plan, dtype, lambda _: device).to(device)
+        return network(plan, dtype, layout.device_of)
     except Exception as error:
         if is_out_of_memory(error):
-            raise no_room(plan, dtype, device) from error
+            raise no_room(plan, dtype, devices) from error
         raise
 
 

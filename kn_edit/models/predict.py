@@ -90,7 +90,8 @@ def coefficients_in_batches(model: Model, questions: Sequence[Question]) -> Iter
         batch = batched(model, questions[start : start + BATCH])
         with torch.no_grad():
             by_layer = trace(model, batch.ids, mask=batch.mask).coefficients
-        rows = torch.stack([batch.at_answer(by_layer[layer]) for layer in range(model.n_layers)], 1)
+        at_answers = [batch.at_answer(by_layer[layer]) for layer in range(model.n_layers)]
+        rows = torch.stack([part.to(model.device) for part in at_answers], 1)
         if not bool(rows.isfinite().all()):
             raise first_non_finite(model, batch)
         yield rows
@@ -102,5 +103,8 @@ def written(model: Model, coefficients: Tensor) -> Tensor:
     coefficients: of every neuron, (questions, layers, d_ff)
     """
     exact = coefficients.float()
-    outputs = [exact[:, layer] @ model.slots(layer).float() for layer in range(model.n_layers)]
-    return torch.stack([output.square().sum(1) for output in outputs], 1)
+    squares = [
+        (exact[:, layer].to(model.device_of(layer)) @ model.slots(layer).float()).square().sum(1)
+        for layer in range(model.n_layers)
+    ]
+    return torch.stack([square.to(model.device) for square in squares], 1)

@@ -222,7 +222,8 @@ class Batch:
 
     def at_answer(self, hidden: Tensor) -> Tensor:
         """Select hidden states, (rows, tokens, width), where questions ask: (questions, width)."""
-        return hidden[self.rows, self.positions]
+        device = hidden.device  # a layer's, which may be another one than the questions'
+        return hidden[self.rows.to(device), self.positions.to(device)]
 
 
 def batched(model: Model, questions: Sequence[Question], *, separate_rows: bool = False) -> Batch:

@@ -41,7 +41,8 @@ def coefficients_by_text(
                 model, batch.ids, mask=batch.mask, stop_at=max(layers) + 1
             ).coefficients
         for ids, row in zip(chunk, batch.rows.tolist(), strict=True):
-            yield ids, {layer: by_layer[layer][row, : len(ids)].float() for layer in layers}
+            rows = {layer: by_layer[layer][row, : len(ids)] for layer in layers}
+            yield ids, {layer: part.to(model.device).float() for layer, part in rows.items()}
 
 
 def joined(
@@ -61,5 +62,6 @@ def usual_sizes(model: Model, texts: Sequence[Ids], layers: Sequence[int] | None
     sizes: dict[int, list[Tensor]] = {layer: [] for layer in wanted}
     for _, by_layer in coefficients_by_text(model, texts, wanted):
         for layer in wanted:
-            sizes[layer].append((by_layer[layer] @ model.slots(layer).float()).norm(dim=1))
-    return torch.stack([torch.cat(sizes[layer]).median() for layer in wanted])
+            coefficients = by_layer[layer].to(model.device_of(layer))
+            sizes[layer].append((coefficients @ model.slots(layer).float()).norm(dim=1))
+    return torch.stack([torch.cat(sizes[layer]).median().to(model.device) for layer in wanted])

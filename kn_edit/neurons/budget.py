@@ -19,7 +19,7 @@ from torch import Tensor
 from kn_edit.models.attention import KeysTaken, attending, packed_attention, take_keys
 from kn_edit.models.clean import CleanRun
 from kn_edit.models.head import PIECE_BYTES
-from kn_edit.models.memory import free_memory
+from kn_edit.models.memory import free_for_work
 from kn_edit.models.model import Model
 from kn_edit.models.trace import run_layer
 from kn_edit.neurons.passes import Pass, Request
@@ -67,7 +67,7 @@ def room(model: Model, runs: Sequence[CleanRun]) -> float:
 def _budget(model: Model) -> float:
     if model.memory is not None:
         return model.memory
-    free = free_memory(model.device) if model.device.type == "cuda" else None
+    free = free_for_work(model) if "cuda" in model.device_kinds else None
     return MEMORY if free is None else GPU_SHARE * free
 
 

@@ -69,7 +69,7 @@ def _ends(model: Model, requests: Sequence[Request], *, packed: bool) -> list[di
     p = p.detach()
     by_layer = {}
     for layer, gradient in zip(layers, gradients, strict=True):
-        by_layer[layer] = _at_answers(gradient.flatten(0, -2), requests)
+        by_layer[layer] = _at_answers(gradient.flatten(0, -2), requests).to(p.device)
         climbing.check(layer, p, by_layer[layer])
     return [
         {

@@ -53,7 +53,8 @@ def _times(batch: Batch, index: list[int], factor: float) -> Change:
     def scale(coefficients: Tensor) -> Tensor:
         changed = coefficients.clone()
         view = changed.view(*batch.ids.shape, -1)  # (rows, tokens, d_ff), also in OPT
-        view[rows, places, index] = view[rows, places, index] * factor
+        where = rows.to(view.device), places.to(view.device), index
+        view[where] = view[where] * factor
         return changed
 
     return scale

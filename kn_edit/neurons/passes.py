@@ -133,7 +133,7 @@ class Pass:
         """Rows of a whole prompt, from what is at the answer: (rows * tokens, d_model)."""
         if run.tokens == 1 or layer == self._last:
             return answer
-        clean = run.behind(layer).expand(len(answer), -1, -1)
+        clean = run.behind(layer).to(answer.device).expand(len(answer), -1, -1)
         before, after = clean[:, : run.position], clean[:, run.position + 1 :]
         return torch.cat([before, answer[:, None], after], dim=1).flatten(0, 1)
 
@@ -225,7 +225,7 @@ class Pass:
         by_prompt = torch.split(p, self._rows)
         for layer, gradient in gradients.items():
             new = [len(request.nodes.get(layer, ())) for request in self._requests]
-            for place, part in enumerate(torch.split(gradient, new)):
+            for place, part in enumerate(torch.split(gradient.to(p.device), new)):
                 if new[place]:
                     own_p = by_prompt[place][used[place] : used[place] + new[place]]
                     self.check(layer, own_p, part)

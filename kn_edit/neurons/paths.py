@@ -31,8 +31,10 @@ class Paths:
     def __init__(self, run: CleanRun, token: int, p: float) -> None:
         """run: the prompt as the network runs it; token: the answer; p: p(answer)"""
         self.run, self.token, self.p = run, token, p
-        self.coefficients = run.coefficients  # at the answer, layer -> (d_ff,)
         model = run.model
+        self.coefficients = {  # at the answer, layer -> (d_ff,)
+            layer: values.to(model.device) for layer, values in run.coefficients.items()
+        }
         self.n_layers, self.d_ff = model.n_layers, model.d_ff
         self.epsilon = torch.finfo(model.dtype).eps  # of the numbers that it computes with
 
@@ -53,7 +55,7 @@ class Paths:
 
     def coefficients_of(self, layer: int) -> Tensor:
         """The layer's coefficients at the answer position, float64 on the CPU, (d_ff,)."""
-        return in_float64(self.run.coefficients[layer].cpu())
+        return in_float64(self.coefficients[layer].cpu())
 
     def evaluate(self, nodes: Mapping[int, Sequence[float]]) -> dict[int, Along]:
         """p(answer) and its gradient at nodes alpha of the named layers.

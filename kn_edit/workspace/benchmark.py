@@ -20,6 +20,7 @@ from kn_edit.engine.scores import LocalScorer
 from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import CannotAsk, NoFactToAsk
 from kn_edit.facts import Case, Fact, Relation
+from kn_edit.models.memory import listed_devices
 from kn_edit.models.model import Model
 from kn_edit.models.placement import dtype_name
 from kn_edit.models.questions import Chain
@@ -95,7 +96,7 @@ def benchmark(
         request = UpdateRequest(Case(relation, fact), _other_answer(model, relation, facts))
         _, change = timed(lambda: draft(EditContext(engine, progress=workspace.progress), request))
     return Benchmark(
-        device=str(model.device),
+        device=listed_devices(model.layer_shares),
         dtype=dtype_name(model.dtype),
         threads=torch.get_num_threads(),
         parameters=sum(weight.numel() for weight in model.net.parameters()),
@@ -135,11 +136,13 @@ class PeakMemory:
     """The most memory that is taken from now on, over what is taken now."""
 
     def __init__(self, model: Model) -> None:
-        self._device = model.device
+        self._kinds = model.device_kinds
+        self._gpus = [device for device in model.layer_shares if device.type == "cuda"]
         self._before: int | None = None
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-            self._before = torch.cuda.memory_allocated(self._device)
+        if self._gpus:
+            for gpu in self._gpus:
+                torch.cuda.reset_peak_memory_stats(gpu)
+            self._before = sum(map(torch.cuda.memory_allocated, self._gpus))
             return
         with suppress(OSError):  # of Linux alone
             (MEMORY / "clear_refs").write_text("5")
@@ -147,10 +150,10 @@ class PeakMemory:
 
     def most(self) -> int | None:
         """Bytes; None where the system does not say."""
-        if self._before is None or self._device.type == "mps":
+        if self._before is None or "mps" in self._kinds:
             return None
-        if self._device.type == "cuda":
-            return torch.cuda.max_memory_allocated(self._device) - self._before
+        if self._gpus:
+            return sum(map(torch.cuda.max_memory_allocated, self._gpus)) - self._before
         return max(0, _status("VmHWM") - self._before)
 
 
