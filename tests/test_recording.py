@@ -170,8 +170,8 @@ def test_a_move_to_a_named_version_is_not_made_from_a_head_that_nobody_saw(tmp_p
         update_japan(workspace)
         planned = workspace.ledger.plan_rewind
 
-        def overtaken(version: str) -> Any:
-            plan = planned(version)
+        def overtaken(version: str, branch: str) -> Any:
+            plan = planned(version, branch=branch)
             with Workspace.open(workspace.folder) as other:
                 other.update(about("Cuba"), "Oslo", how=gentle((0, 3)))
             return plan

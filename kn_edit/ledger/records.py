@@ -309,6 +309,7 @@ class Adoption:
     edits: tuple[NewEdit, ...]
     message: str
     branch: str | None = None  # that moves on to it where nothing is lost; by default the current
+    from_head: str | None = None  # the version that the branch has to be at; None: at any
 
 
 @dataclass(frozen=True)

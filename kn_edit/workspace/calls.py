@@ -1,4 +1,4 @@
-"""Progress and cancellation of one call, among others of the same workspace."""
+"""What one call says beside its verbs: who listens, who may end it, where its edits go."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from kn_edit.errors import Cancelled
+from kn_edit.errors import Cancelled, HeadMoved
 from kn_edit.progress import Progress
 
 
-@dataclass(frozen=True)
+@dataclass
 class Call:
-    """Who listens to a call, and who may end it."""
+    """Who listens to a call, who may end it, and the branch that its verbs act on.
+
+    expected_head: the version that the branch has to be at; it moves on with what the call records
+    """
 
     progress: Progress | None = None
     cancelled: Callable[[], bool] | None = None
+    branch: str | None = None
+    expected_head: str | None = None
 
 
 class Calls(threading.local):
@@ -26,15 +31,23 @@ class Calls(threading.local):
         self._inner: list[Call] = []
 
     @contextmanager
-    def during(
-        self, progress: Progress | None, cancelled: Callable[[], bool] | None
-    ) -> Iterator[None]:
-        """Listen inside the block; the innermost listener is told, each may cancel."""
-        self._inner.append(Call(progress, cancelled))
+    def during(self, call: Call) -> Iterator[None]:
+        """Be in a call inside the block; the innermost listener is told, each may cancel."""
+        self._inner.append(call)
         try:
             yield
         finally:
             self._inner.pop()
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that the innermost call names, if one does."""
+        return next((call.branch for call in reversed(self._inner) if call.branch), None)
+
+    @property
+    def expected_head(self) -> str | None:
+        """The version that a call expects its branch to be at, if one does."""
+        return next((call.expected_head for call in self._inner if call.expected_head), None)
 
     def progress(self, usual: Progress, task: str, done: int, total: int) -> None:
         """Tell the innermost listener, or the usual one. Raises Cancelled."""
@@ -43,3 +56,15 @@ class Calls(threading.local):
                 raise Cancelled(task)
         listeners = [call.progress for call in self._inner if call.progress is not None]
         (listeners[-1] if listeners else usual)(task, done, total)
+
+    def require_head(self, version: str) -> None:
+        """Raise HeadMoved where a call expects its branch at another version than this one."""
+        for call in self._inner:
+            if call.expected_head not in (None, version):
+                raise HeadMoved(str(call.expected_head), version)
+
+    def moved(self, version: str) -> None:
+        """Expect the version that a call has just moved its branch to."""
+        for call in self._inner:
+            if call.expected_head is not None:
+                call.expected_head = version

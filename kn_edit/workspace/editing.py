@@ -47,7 +47,7 @@ def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edi
     """Change the facts of all rows by one edit, and record it."""
     workspace.engine.check_editable()
     ledger, cases = workspace.ledger, [case for case, _ in rows]
-    branch = ledger.current_branch().name
+    branch = workspace._moved_branch
 
     def ready(head: VersionRecord) -> tuple[EditContext, list[Case]]:
         current = with_answers(workspace, cases, head)
@@ -74,7 +74,7 @@ def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edite
     """Erase a relation, and record the edit."""
     workspace.engine.check_editable()
     ledger = workspace.ledger
-    branch = ledger.current_branch().name
+    branch = workspace._moved_branch
 
     def context_at_head() -> EditContext:
         head = ledger.version(branch)
@@ -101,6 +101,7 @@ def _recorder(
         progress=workspace.progress,
         head=at_head,
         advance=workspace._advance,
+        require_head=workspace._calls.require_head,
         branch=branch,
     )
 

@@ -17,9 +17,10 @@ from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
 from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
+from kn_edit.ledger.names import HEAD
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
-from kn_edit.workspace.calls import Calls
+from kn_edit.workspace.calls import Call, Calls
 from kn_edit.workspace.folder import (
     LEDGER,
     chosen_folder,
@@ -190,14 +191,22 @@ class OpenWorkspace:
         self._calls.progress(self._progress, task, done, total)
 
     def call(
-        self, *, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None
+        self,
+        *,
+        progress: Progress | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        branch: str | None = None,
+        expected_head: str | None = None,
     ) -> AbstractContextManager[None]:
-        """Progress and cancellation of the verbs inside the block, in this thread.
+        """Progress, cancellation and branch of the verbs inside the block, in this thread.
 
         progress: told of them in place of the workspace's; cancelled: asked whenever a verb tells
         of its progress. Where it says yes, the verb raises Cancelled: nothing is recorded of it.
+        branch: that the verbs act on, and whose version they call `head`; the current branch stays
+        what it is. expected_head: the id of the version that the branch has to be at. A verb that
+        moves the branch raises HeadMoved where it is not, when the verb begins and when it records.
         """
-        return self._calls.during(progress, cancelled)
+        return self._calls.during(Call(progress, cancelled, branch, expected_head))
 
     def __enter__(self) -> Self:
         return self
@@ -234,13 +243,33 @@ class OpenWorkspace:
         placement = replace(placement_of(self.folder), **self._placed)
         return live.Engine(self.base, self.ledger_folder, self.progress, placement)
 
+    @property
+    def _branch(self) -> str:
+        """The name of the branch that verbs act on: that of this call, or the current one."""
+        return self._calls.branch or self.ledger.current_branch().name
+
+    @property
+    def _moved_branch(self) -> str:
+        """The name of the branch that a verb is to move. Raises HeadMoved, UnknownBranch."""
+        branch = self.ledger.branch_named(self._branch)
+        self._calls.require_head(branch.version)
+        return branch.name
+
+    def _named(self, version: str) -> str:
+        """A version's name, where `head` is the version of the branch that verbs act on."""
+        is_head = isinstance(version, str) and version.lower() == HEAD
+        return self._calls.branch or HEAD if is_head else version
+
     def _during_a_verb(self) -> AbstractContextManager[None]:
         """Each delta is read and hashed once in a verb."""
         return self.ledger.keeping_deltas()
 
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
-        """Rebuild the planned version for its digests, then record it."""
-        return advancing.advance(self.ledger, self.engine, plan, edit)
+        """Rebuild the planned version for its digests, then record it. Raises HeadMoved."""
+        self._calls.require_head(plan.from_head)
+        version = advancing.advance(self.ledger, self.engine, plan, edit)
+        self._calls.moved(version.id)
+        return version
 
 
 def _storage_for(folder: Path, named: Mapping[str, str]) -> Storage:

@@ -130,10 +130,20 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
     return pushed
 
 
-def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pulled:
-    """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
+def pull(
+    ledger: Ledger,
+    engine: Engine,
+    source: str,
+    progress: Progress,
+    *,
+    branch: str,
+    expected_head: str | None,
+) -> Pulled:
+    """Take in a published version; the branch moves if that only adds to it. Raises Diverged.
+
+    branch: it moves, whichever is current by then; expected_head: see Adoption.from_head
+    """
     repo, revision = split_revision(source)
-    branch = ledger.current_branch().name  # it moves, whichever is current by then
     with connected(repo) as hub, _scratch(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
         scratch.mkdir()
@@ -150,12 +160,19 @@ def pull(ledger: Ledger, engine: Engine, source: str, progress: Progress) -> Pul
             name=f"{repo}@{revision}",
             fetched=fetched,
             branch=branch,
+            expected_head=expected_head,
             progress=progress,
         )
 
 
 def _adopted(
-    ledger: Ledger, engine: Engine, name: str, fetched: Fetched, branch: str, progress: Progress
+    ledger: Ledger,
+    engine: Engine,
+    name: str,
+    fetched: Fetched,
+    branch: str,
+    expected_head: str | None,
+    progress: Progress,
 ) -> Pulled:
     """Record what was fetched. All that takes long is done before the ledger is locked."""
     recipe = fetched.recipe.edits
@@ -169,6 +186,7 @@ def _adopted(
         edits=fetched.edits,
         message=f"pull {name} ({short(fetched.commit)})",
         branch=branch,
+        from_head=expected_head,
     )
     recorded = known_digests(ledger, plan.version)
     folded = digests(engine.shards, LoadedDeltas(there), recorded)

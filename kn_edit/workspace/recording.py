@@ -24,6 +24,7 @@ class Recorder:
     folder: whose lock lets recorders take turns
     head: the context at the present head, and a proposal as it has to be asked there
     advance: records a planned move with its edit; raises HeadMoved
+    require_head: raises HeadMoved for a version on which the caller does not want the edit
     branch: that was current when the edit was begun; it goes there, whichever is current by then
     """
 
@@ -32,6 +33,7 @@ class Recorder:
     progress: Progress
     head: Callable[[Proposal], tuple[EditContext, Proposal]]
     advance: Callable[[Advance, NewEdit], VersionRecord]
+    require_head: Callable[[str], None]
     branch: str
 
     def record(
@@ -41,7 +43,7 @@ class Recorder:
 
         Where another process moved the head meanwhile, the edit is kept, and measured again on
         the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
-        head moved again and again.
+        head moved again and again, or the caller named the head that it wants.
         """
         draft = measured(context, proposal)
         refused = bool(_reasons(draft, accept))
@@ -51,10 +53,12 @@ class Recorder:
                 plan = self.ledger.plan_edit(
                     draft.delta, draft.kind, draft.message, branch=self.branch
                 )
+                self.require_head(plan.from_head)
                 if plan.recipe[:-1] == context.recipe:
                     try:
                         return self._judged(draft, plan, accept=accept, dry_run=dry_run)
                     except HeadMoved as error:
+                        self.require_head(error.actual)
                         moved = error
                 context, proposal = self.head(proposal)
                 draft = _measured_again(measured(context, proposal), number + 1)

@@ -88,6 +88,11 @@ class ReadingVerbs(OpenLedger):
         with self._database.reading() as connection:
             return events.current_branch(connection)
 
+    def branch_named(self, name: str) -> Ref:
+        """A branch by its name, or the current one by `head`. Raises UnknownBranch."""
+        with self._database.reading() as connection:
+            return branches.find(connection, name)
+
     def branches(self) -> list[BranchRecord]:
         """Every branch by name, with its last edit and its last move."""
         with self._database.reading() as connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kn_edit.errors import DifferentBase
+from kn_edit.errors import DifferentBase, HeadMoved
 from kn_edit.ledger import branches, names, reading, writing
 from kn_edit.ledger.blob_store import keep
 from kn_edit.ledger.opened import OpenLedger
@@ -95,7 +95,7 @@ class WritingVerbs(OpenLedger):
         """Record a version from elsewhere; whether the branch moved on to it.
 
         The branch moves only where nothing is lost: where the version begins with its edits. Files
-        first, then one transaction. Raises DifferentBase, DigestsDiffer, LedgerUnusable.
+        first, then one transaction. Raises DifferentBase, DigestsDiffer, HeadMoved, LedgerUnusable.
         """
         for edit in plan.edits:
             if edit.delta.base.fingerprint != self.base.fingerprint:
@@ -107,6 +107,8 @@ class WritingVerbs(OpenLedger):
             for edit in plan.edits:
                 keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
             on, recipe = self._tip(connection, plan.branch or "head")
+            if plan.from_head not in (None, on.version):
+                raise HeadMoved(str(plan.from_head), on.version)
             adopted = Recipe(plan.recipe)
             writing.adopt(connection, plan, digests, self.base.fingerprint, now)
             moves = on.version != plan.version and adopted[: len(recipe)] == recipe

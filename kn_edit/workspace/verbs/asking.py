@@ -35,7 +35,7 @@ class AskingVerbs(OpenWorkspace):
 
         Held-out prompts too.
         """
-        return asking.assess(self, case, version, answer)
+        return asking.assess(self, case, self._named(version), answer)
 
     @verb
     def check(self, case: Case, to: str | None = None) -> None:
@@ -61,7 +61,7 @@ class AskingVerbs(OpenWorkspace):
         seed: int = USUAL,
     ) -> Located:
         """The knowledge neurons of a fact. seed: of the relation's other facts that are asked"""
-        return asking.locate(self, case, search, version=version, seed=seed)
+        return asking.locate(self, case, search, version=self._named(version), seed=seed)
 
     @verb
     def benchmark(
@@ -89,7 +89,9 @@ class AskingVerbs(OpenWorkspace):
 
         seed: of the order in which its facts are asked
         """
-        return asking.locate_relation(self, relation, most, search, version=version, seed=seed)
+        return asking.locate_relation(
+            self, relation, most, search, version=self._named(version), seed=seed
+        )
 
     @verb
     def scale(
@@ -105,7 +107,7 @@ class AskingVerbs(OpenWorkspace):
 
         seed: of the controls: random neurons, and other facts
         """
-        return asking.scale(self, case, factor, search, version=version, seed=seed)
+        return asking.scale(self, case, factor, search, version=self._named(version), seed=seed)
 
     @verb
     def evaluate(self, version: str = "head", *, seed: int = USUAL) -> Evaluation:
@@ -113,7 +115,7 @@ class AskingVerbs(OpenWorkspace):
 
         seed: of the other subjects that judge
         """
-        return asking.evaluate(self, version, seed)
+        return asking.evaluate(self, self._named(version), seed)
 
     @verb
     def passed_over(self, relation: Relation) -> int:
@@ -123,7 +125,7 @@ class AskingVerbs(OpenWorkspace):
     @verb
     def load(self, version: str = "head") -> Any:
         """A live transformers model at a version, to keep; its tokenizer is `.tokenizer`'s."""
-        return asking.load(self, version)
+        return asking.load(self, self._named(version))
 
     @property
     @verb

@@ -27,7 +27,7 @@ class BranchVerbs(OpenWorkspace):
 
         Raises BadBranchName, BranchExists, NameTaken, UnknownId.
         """
-        return self.ledger.make_branch(name, at)
+        return self.ledger.make_branch(name, self._named(at))
 
     @verb
     def switch(self, name: str, *, create: bool = False, at: str = "head") -> Ref:
@@ -36,7 +36,9 @@ class BranchVerbs(OpenWorkspace):
         create: make it first, at the version `at`. Raises UnknownBranch, or what `branch` raises.
         """
         return (
-            self.ledger.make_branch(name, at, switch=True) if create else self.ledger.switch(name)
+            self.ledger.make_branch(name, self._named(at), switch=True)
+            if create
+            else self.ledger.switch(name)
         )
 
     @verb

@@ -142,7 +142,7 @@ class EditingVerbs(AskingVerbs):
 
     def _answers(self) -> ByFact[str]:
         """The answers that updates of the head gave to facts."""
-        return answers_of(self.ledger.records(self.ledger.head().edits))
+        return answers_of(self.ledger.records(self.ledger.version(self._named("head")).edits))
 
 
 def _row(case: Case, to: str | None) -> Row:

@@ -52,7 +52,7 @@ class FileVerbs(OpenWorkspace):
         kind, path = form_of(form), path_of(target)
         refuse_inside(path)
         options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
-        record = self.ledger.version(version)
+        record = self.ledger.version(self._named(version))
         deltas = self.ledger.deltas(record.edits)
         export = exporting.export_of(
             engine=self.engine,
@@ -94,7 +94,8 @@ class FileVerbs(OpenWorkspace):
     @verb
     def examine(self, version: str | None = None, *, since: str | None = None) -> Report:
         """As `verify`, with notes on what cannot be proven and the digest of the journal."""
-        return verification.examine(self.ledger, lambda: self.engine, version, self.progress, since)
+        name = None if version is None else self._named(version)
+        return verification.examine(self.ledger, lambda: self.engine, name, self.progress, since)
 
     @verb
     def backup(self, file: str | os.PathLike[str]) -> None:

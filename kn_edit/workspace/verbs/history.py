@@ -22,7 +22,8 @@ class HistoryVerbs(OpenWorkspace):
     @property
     @verb
     def head(self) -> VersionRecord:
-        return self.ledger.head()
+        """The version of the current branch, or of the one that the call names."""
+        return self.ledger.version(self._named("head"))
 
     @verb
     def log(self, most: int | None = None, *, branch: str = "head") -> list[Step]:
@@ -30,7 +31,7 @@ class HistoryVerbs(OpenWorkspace):
 
         branch: by default the current one. Raises UnknownBranch.
         """
-        return self.ledger.log(most, branch)
+        return self.ledger.log(most, self._named(branch))
 
     @verb
     def graph(self, most: int | None = None) -> list[Step]:
@@ -42,13 +43,13 @@ class HistoryVerbs(OpenWorkspace):
         """An edit or a version, by id prefix, branch, tag or name. Raises UnknownId."""
         for find in (self.ledger.version, self.ledger.edit):  # a tag may look like a short id
             with suppress(UnknownId):
-                return find(name)
+                return find(self._named(name))
         raise UnknownId("version or edit", name)
 
     @verb
     def diff(self, a: str, b: str) -> Difference:
         """What sets two versions apart."""
-        return self.ledger.diff(a, b)
+        return self.ledger.diff(self._named(a), self._named(b))
 
     @verb
     def blame(self, neuron: NeuronId | str) -> list[Blame]:
@@ -58,14 +59,15 @@ class HistoryVerbs(OpenWorkspace):
     @verb
     def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
         """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
-        on = self.ledger.current_branch().name
+        on = self._moved_branch
         plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
         return self._replanned(plan)
 
     @verb
     def rewind(self, version: str) -> VersionRecord:
         """Move the current branch to a version that exists."""
-        return self._advance(self.ledger.plan_rewind(version))
+        on = self._moved_branch
+        return self._advance(self.ledger.plan_rewind(self._named(version), branch=on))
 
     @verb
     def compose(
@@ -99,12 +101,12 @@ class HistoryVerbs(OpenWorkspace):
         try:
             return self._joined("merge", names, keep, allow_overlap, again=True)
         except AlreadyThere:
-            return self.ledger.head()
+            return self.head
 
     @verb
     def tag(self, name: str, version: str = "head", *, move: bool = False) -> Ref:
         """Name a version."""
-        return self.ledger.tag(name, version, move=move)
+        return self.ledger.tag(name, self._named(version), move=move)
 
     def _joined(
         self,
@@ -118,13 +120,18 @@ class HistoryVerbs(OpenWorkspace):
         """Join versions. again: also on another head, if that moves meanwhile"""
         if not versions:
             raise BadSetting("the versions", "none", "at least one")
-        join = Join(kind, versions, keep, allow_overlap, self.ledger.current_branch().name)
+        join = Join(kind, versions, keep, allow_overlap, self._moved_branch)
         plan = partial(join.plan, self.ledger)
         return self._replanned(plan) if again else self._advance(plan())
 
     def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
-        """Make a move that means the same on every head. Raises HeadMoved after many tries."""
+        """Make a move that means the same on every head.
+
+        Raises HeadMoved after many tries, or where the call expects another head.
+        """
         for _ in range(TRIES):
+            advance = plan()
+            self._calls.require_head(advance.from_head)
             with suppress(HeadMoved):
-                return self._advance(plan())
+                return self._advance(advance)
         return self._advance(plan())

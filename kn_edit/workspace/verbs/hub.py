@@ -57,7 +57,7 @@ class HubVerbs(OpenWorkspace):
             ledger=self.ledger,
             engine=self.engine,
             repo=repo,
-            version=self.ledger.version(version),
+            version=self.ledger.version(self._named(version)),
             form=form_of(form, publishable=True),
             settings=publishing.PushSettings(**options),
             progress=self.progress,
@@ -71,7 +71,17 @@ class HubVerbs(OpenWorkspace):
         where they are not (the version is kept under the name of its source), DifferentBase,
         NoRecipe, InvalidRecipe, DeltaDigestDiffers, RepoNotFound, RevisionNotFound, HubFailed.
         """
-        return publishing.pull(self.ledger, self.engine, source, self.progress)
+        pulled = publishing.pull(
+            self.ledger,
+            self.engine,
+            source,
+            self.progress,
+            branch=self._moved_branch,
+            expected_head=self._calls.expected_head,
+        )
+        if pulled.moved:
+            self._calls.moved(pulled.version.id)
+        return pulled
 
     @verb
     def rollback(self, repo: str, to: str, *, branch: str = "main") -> Pushed:
