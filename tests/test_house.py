@@ -104,6 +104,7 @@ AT_HOME: dict[str, set[str]] = {
     "psycopg": {"ledger.postgres", "ledger.postgres_server"},
     "click": {"cli"},
     "fastapi": {"service"},
+    "pydantic": {"service"},
     "uvicorn": {"cli.serve"},
     "rich": {"cli"},
     "huggingface_hub": {

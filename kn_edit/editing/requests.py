@@ -95,6 +95,16 @@ def case_of(
     return replace(_with_neighbours(pack, pack.fact(subject, answer), names), target=to)
 
 
+def with_held_out(case: Case, prompts: Iterable[str]) -> Case:
+    """The case with further prompts, by which its edit is only judged.
+
+    Raises BadTemplate, EmptyField, BadField.
+    """
+    held_out = (replace(_template(text), held_out=True) for text in each(prompts, "held_out"))
+    templates = (*case.relation.templates, *held_out)
+    return replace(case, relation=replace(case.relation, templates=templates))
+
+
 def named_case(case: Case | None, statement: str | Iterable[str], to: str | None) -> Case:
     """The case of a call that gives a case or a statement. Raises BadSetting, and as `case_of`."""
     if isinstance(case, Case) and not statement:

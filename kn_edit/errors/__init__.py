@@ -194,6 +194,7 @@ from kn_edit.errors.remedies import (
     prefixed,
     worded,
 )
+from kn_edit.errors.service import BadArguments
 from kn_edit.errors.system import (
     BadPath,
     ExtraMissing,
@@ -242,6 +243,7 @@ __all__ = [
     "AnsweringStopped",
     "BackupDamaged",
     "BackupExists",
+    "BadArguments",
     "BadBranchName",
     "BadDigest",
     "BadEndpoint",

@@ -1,6 +1,6 @@
 """Facts, the prompts that ask for them, bundled relation packs, and readers."""
 
-from kn_edit.facts.cases import read_cases
+from kn_edit.facts.cases import cases_of_rows, read_cases
 from kn_edit.facts.counterfact import read_counterfact
 from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template, same_answer
 from kn_edit.facts.fields import MOST_LETTERS, check_field
@@ -27,6 +27,7 @@ __all__ = [
     "Statement",
     "Template",
     "bundled",
+    "cases_of_rows",
     "check_field",
     "fact_key",
     "is_marked",

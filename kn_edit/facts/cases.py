@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,15 @@ def read_cases(path: str | os.PathLike[str]) -> tuple[Case, ...]:
         with _naming_form(PACK):
             return _all_facts(pack_of(read_document(path, raw)))
     return _cases(path, raw)
+
+
+def cases_of_rows(rows: Iterable[Mapping[str, object]], name: str = "facts") -> tuple[Case, ...]:
+    """The cases of rows as a file of facts has them, one object a line; name: of that file.
+
+    Raises BadFacts.
+    """
+    lines = [json.dumps(row) for row in rows]
+    return _cases(Path(name), "\n".join(lines).encode())
 
 
 def _cases(path: Path, raw: bytes) -> tuple[Case, ...]:

@@ -13,11 +13,11 @@ from kn_edit.checkpoints.forms import add_form, forms
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of, takes_many
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
-from kn_edit.editing.requests import case_of
+from kn_edit.editing.requests import case_of, with_held_out
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metric import Direction, Figure, Metric, add_metric, metrics
-from kn_edit.facts import Case, Fact, Relation, bundled, load_relation, read_cases
+from kn_edit.facts import Case, Fact, Relation, bundled, cases_of_rows, load_relation, read_cases
 from kn_edit.ledger import (
     BaseRecord,
     Blame,
@@ -122,6 +122,7 @@ __all__ = [
     "add_metric",
     "bundled",
     "case_of",
+    "cases_of_rows",
     "forms",
     "load_relation",
     "method_of",
@@ -132,6 +133,7 @@ __all__ = [
     "require_many",
     "summary_of",
     "takes_many",
+    "with_held_out",
 ]
 
 _LATER = {

@@ -244,14 +244,14 @@ class OpenWorkspace:
         return live.Engine(self.base, self.ledger_folder, self.progress, placement)
 
     @property
-    def _branch(self) -> str:
+    def acting_branch(self) -> str:
         """The name of the branch that verbs act on: that of this call, or the current one."""
         return self._calls.branch or self.ledger.current_branch().name
 
     @property
     def _moved_branch(self) -> str:
         """The name of the branch that a verb is to move. Raises HeadMoved, UnknownBranch."""
-        branch = self.ledger.branch_named(self._branch)
+        branch = self.ledger.branch_named(self.acting_branch)
         self._calls.require_head(branch.version)
         return branch.name
 

@@ -1,0 +1,228 @@
+"""What each verb is told, as JSON: the names of the command line, checked and bounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+import kn_edit.workspace
+from kn_edit.errors import BadSetting, NoTarget, require_known
+from kn_edit.service.method_options import method_members, named_method
+from kn_edit.workspace import (
+    Case,
+    Gate,
+    How,
+    Kind,
+    Relation,
+    bundled,
+    case_of,
+    cases_of_rows,
+    load_relation,
+    with_held_out,
+)
+
+if TYPE_CHECKING:
+    from kn_edit.workspace import Search
+
+MOST_ROWS = 1000  # of one job
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Texts = Annotated[list[Text], Field(max_length=50)]
+Names = Annotated[list[Name], Field(max_length=50)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+VersionName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="At least 8 digits of a version's id, a branch, a tag, `head` or `base`.",
+    ),
+]
+RelationName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=200,
+        description="A bundled relation, such as capital; with prompts of your own, any name.",
+    ),
+]
+Repository = Annotated[str, Field(min_length=3, max_length=200, description="`owner/name`")]
+
+
+class Arguments(BaseModel):
+    """What a verb is told. A name that it does not have is refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=False)
+
+
+class FactArguments(Arguments):
+    """How a caller names a fact: by a relation, by prompts, or by a statement."""
+
+    relation: RelationName | None = None
+    subject: Name | None = Field(None, description="What the fact is about.")
+    answer: Name | None = Field(None, description="Its answer, where the relation does not say.")
+    prompts: Texts = Field([], description="Templates with [X] and [Y], in place of a relation's.")
+    held_out: Texts = Field([], description="Templates that only judge, beside prompts.")
+    neighbours: Names = Field([], description="Other subjects, whose answers must stay.")
+    statement: Text | Texts | None = Field(
+        None,
+        description="The fact as a sentence, or several wordings of it, marked [X: ...] [Y: ...].",
+    )
+
+    @property
+    def statements(self) -> list[str]:
+        """The wordings of the statement."""
+        if self.statement is None:
+            return []
+        return [self.statement] if isinstance(self.statement, str) else self.statement
+
+    def case(self, to: str | None = None) -> Case:
+        """The case that they name. Raises BadSetting, and what `case_of` raises."""
+        if self.relation is not None and not self.prompts and not self.statements:
+            bundled_relation(self.relation)
+        if self.held_out and not (self.prompts or self.statements):
+            raise BadSetting("held_out", self.held_out[0], "prompts or a statement beside it")
+        case = case_of(
+            relation=self.relation,
+            subject=self.subject,
+            answer=self.answer,
+            prompts=self.prompts,
+            neighbours=self.neighbours,
+            statement=self.statements,
+            to=to,
+        )
+        return with_held_out(case, self.held_out)
+
+    def asked_case(self) -> Case:
+        """The case to ask the model, where what a statement says counts as the answer."""
+        case = self.case(self.answer if self.statements else None)
+        if self.statements:
+            case = replace(case, fact=replace(case.fact, answer=case.target or ""))
+        return case
+
+
+class SearchArguments(Arguments):
+    """How neurons shall be found, and the seed of what is drawn."""
+
+    rule: Literal["adaptive", "riemann", "activation"] = Field(
+        "adaptive", description="How to score neurons; riemann is the paper's rule."
+    )
+    steps: int | None = Field(None, ge=1, le=1000, description="Points of riemann (20).")
+    threshold: float | None = Field(
+        None, gt=0, le=1, allow_inf_nan=False, description="Share of the largest score (0.2)."
+    )
+    seed: int = Field(0, ge=-(2**53), le=2**53, description="Of everything that is drawn.")
+
+    def search(self) -> Search:
+        """The search. Raises BadSetting."""
+        if self.steps is not None and self.rule != "riemann":
+            raise BadSetting("steps", self.steps, "it with the rule riemann")
+        return kn_edit.workspace.Search.by(self.rule, m=self.steps or 20, threshold=self.threshold)
+
+
+class RecordingArguments(SearchArguments):
+    """Whether to record an edit, and within which limits of the gate."""
+
+    accept: bool = Field(False, description="Record the edit even if it fails the gate.")
+    dry_run: bool = Field(False, description="Measure the edit; record nothing.")
+    min_efficacy: Share | None = Field(
+        None, description="The gate: share of its own prompts that must be answered."
+    )
+    min_specificity: Share | None = Field(
+        None, description="The gate: share of other subjects' answers that must stay."
+    )
+
+    def gate(self, usual: Gate) -> Gate:
+        """The limits of this call; usual: of the workspace, where it says nothing."""
+        limits = {"efficacy": self.min_efficacy, "specificity": self.min_specificity}
+        return replace(usual, **{k: limit for k, limit in limits.items() if limit is not None})
+
+    def how(self, kind: Kind, usual: Gate) -> How:
+        """How to make an edit. Raises BadSetting."""
+        return How(named_method(kind, self), self.search(), self.gate(usual), self.seed)
+
+
+class _UpdateArguments(RecordingArguments, FactArguments):
+    """A fact and its new answer, and how to change it."""
+
+    to: Name | None = Field(None, description="The new answer, where no statement marks it.")
+
+    def wanted(self) -> tuple[Case, str]:
+        """The case with its new answer. Raises NoTarget, and what `case` raises."""
+        case = self.case(self.to)
+        target = self.to or case.target
+        if not target:
+            raise NoTarget(case.fact.subject)
+        return case, target
+
+
+class Row(Arguments):
+    """A fact of many and its new answer; the names are those of a file of facts."""
+
+    relation: RelationName | None = None
+    subject: Name | None = None
+    answer: Name | None = None
+    to: Name | None = None
+    prompts: Texts | None = None
+    held_out: Texts | None = None
+    neighbours: Names | None = None
+    statement: Text | Texts | None = None
+
+
+class _UpdatesArguments(RecordingArguments):
+    """Facts with their new answers, and how to change them."""
+
+    facts: Annotated[list[Row], Field(min_length=1, max_length=MOST_ROWS)]
+    as_one_edit: bool = Field(
+        False, description="Change all of them by one edit; the method must take many."
+    )
+
+    def wanted(self) -> list[tuple[Case, str]]:
+        """The cases with their new answers. Raises NoTarget, BadFacts."""
+        cases = cases_of_rows([row.model_dump(exclude_none=True) for row in self.facts])
+        pairs = []
+        for case in cases:
+            with case.fact.located():
+                if not case.target:
+                    raise NoTarget(case.fact.subject)
+                pairs.append((case, case.target))
+        return pairs
+
+
+class _EraseArguments(RecordingArguments):
+    """A relation, and how to erase it."""
+
+    relation: Annotated[str, Field(min_length=1, max_length=200, description="A bundled relation.")]
+
+    def pack(self) -> Relation:
+        """The relation. Raises BadSetting."""
+        return bundled_relation(self.relation)
+
+
+def _with_methods(model: type[Any], kind: Kind) -> Any:
+    """A model with the members of every method of a kind."""
+    name = model.__name__.removeprefix("_")
+    return create_model(name, __base__=model, __doc__=model.__doc__, **method_members(kind))
+
+
+UpdateArguments = _with_methods(_UpdateArguments, Kind.UPDATE)
+UpdatesArguments = _with_methods(_UpdatesArguments, Kind.UPDATE)
+EraseArguments = _with_methods(_EraseArguments, Kind.ERASE)
+
+
+class RevertArguments(Arguments):
+    """Which edit to take out."""
+
+    edit: Annotated[
+        str, Field(min_length=8, max_length=64, description="Of its id, 8 digits or more.")
+    ]
+    allow_overlap: bool = Field(False, description="Go on where edits share value slots, in order.")
+
+
+def bundled_relation(name: str) -> Relation:
+    """A relation that ships with kn-edit. Raises BadSetting for a name that none has."""
+    require_known("the relation", name, bundled())
+    return load_relation(name)
