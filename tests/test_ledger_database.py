@@ -28,7 +28,15 @@ from kn_edit.errors import (
     NewerSchema,
     NoLedger,
 )
-from kn_edit.ledger import Publication, creation, database, migrating, sqlite, sqlite_file
+from kn_edit.ledger import (
+    Publication,
+    creation,
+    database,
+    migrating,
+    sqlite,
+    sqlite_file,
+    structure,
+)
 from kn_edit.ledger.database import Database
 from kn_edit.ledger.disk import check_files
 from kn_edit.ledger.sqlite_file import SQLiteFile
@@ -45,13 +53,20 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_migrations_make_the_tables_of_the_code(tmp_path):
+@pytest.mark.parametrize("made", ["at once", "by migrations"])
+def test_a_new_ledger_has_the_tables_that_the_migrations_make(tmp_path, made):
     db = Database.in_file(tmp_path / "x.db")
-    db.create()
+    if made == "at once":
+        db.create()
+    else:
+        with db.dialect.upgrader().begin() as connection:
+            migrating.migrate(connection)
+            db.dialect.tables_made(connection)
     with db.dialect.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == SCHEMA
+        assert list(structure.faults(connection)) == []
 
 
 def test_a_failed_migration_leaves_nothing_behind(tmp_path, monkeypatch):

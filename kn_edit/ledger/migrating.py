@@ -12,7 +12,7 @@ from kn_edit.ledger.stored import DamagedRow
 
 def migrate(connection: Connection, target: str = "head") -> None:
     """Run the migrations inside the transaction of this connection. Raises DamagedRow."""
-    # Imported late: only new and old ledgers need it, and it takes a while.
+    # Imported late: only old ledgers need it, and it takes a while.
     from alembic import command
     from alembic.util import CommandError
 

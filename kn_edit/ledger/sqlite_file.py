@@ -28,7 +28,6 @@ from kn_edit.ledger import statistics, structure
 from kn_edit.ledger.dialect import WRITES, Dialect
 from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
 from kn_edit.ledger.leftovers import leftovers_of, moment_in, remove_unfinished, removed
-from kn_edit.ledger.migrating import migrate
 from kn_edit.ledger.sqlite import (
     BUSY_SECONDS,
     PrivateCopy,
@@ -142,8 +141,8 @@ class SQLiteFile:
         self._upgrade = upgrade
 
     def make_tables(self, connection: Connection) -> None:
-        """Make the tables by all migrations, so that a new file is as an upgraded one."""
-        migrate(connection)
+        """Make the tables at once; they are those of a file that was upgraded."""
+        structure.make_tables(connection)
         self.tables_made(connection)
 
     def after_others(self, workspace: int) -> None:
