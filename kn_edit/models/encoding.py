@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from kn_edit.errors import (
     NoMaskToken,
@@ -19,6 +20,11 @@ Ids = tuple[int, ...]
 
 # Behind one of these an answer may be tokenised to see how it looks in running text.
 _ANCHORS = ("\n", ":", "a", "1", "。")
+
+# Texts of each tokenizer, whose tokens are kept: the prompts of a relation are asked anew for each
+# of its facts, and a tokenizer takes 0.1 ms for the shortest text. At most 10 MB or so.
+MOST_TEXTS, LONGEST = 8192, 500
+_encodings: WeakKeyDictionary[Any, dict[tuple[str, bool], Ids]] = WeakKeyDictionary()
 
 
 def text_ids(model: Model, text: str) -> Ids:
@@ -39,7 +45,7 @@ def text_ids(model: Model, text: str) -> Ids:
 
 def plain_ids(model: Model, text: str) -> Ids:
     """The tokens of a text without those that the tokenizer puts around it."""
-    return _encoded(model, text, add_special_tokens=False)
+    return _encoded(model, text, special=False)
 
 
 def border(before: str) -> tuple[str, str]:
@@ -159,9 +165,20 @@ def _text(model: Model, ids: Ids) -> str:
     return str(decoded)
 
 
-def _encoded(model: Model, text: str, **options: bool) -> Ids:
+def _encoded(model: Model, text: str, *, special: bool = True) -> Ids:
+    """The tokens of a text, with those that the tokenizer puts around it or without."""
+    encodings = _encodings.setdefault(model.tokenizer, {})
+    ids = encodings.get((text, special))
+    if ids is not None:
+        return ids
     # verbose: some tokenizers print a warning about long texts, which are refused here anyway
-    return tuple(model.tokenizer(text, verbose=False, **options)["input_ids"])
+    encoded = model.tokenizer(text, verbose=False, add_special_tokens=special)
+    ids = tuple(encoded["input_ids"])
+    if len(text) <= LONGEST:
+        if len(encodings) >= MOST_TEXTS:
+            encodings.clear()
+        encodings[text, special] = ids
+    return ids
 
 
 @lru_cache(maxsize=4)
