@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "jobs": {"workspace"},
     "service": {"workspace", "jobs", "experiments"},
     "cli": {
+        "objects.address",
         "workspace",
         "experiments",
         "checkpoints.forms",

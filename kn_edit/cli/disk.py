@@ -20,7 +20,7 @@ from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Stopped, signature
 from kn_edit.cli.tables import pairs
-from kn_edit.cli.types import USER_PATH
+from kn_edit.cli.types import USER_PATH, USER_TARGET
 from kn_edit.errors import LedgerDamaged, Unsound, worded
 from kn_edit.figures import count
 from kn_edit.workspace import Workspace, to_json
@@ -101,7 +101,7 @@ def _making(folder: Path | None) -> Iterator[None]:
 
 
 @click.command()
-@click.argument("target", metavar="DIR", type=USER_PATH)
+@click.argument("target", metavar="DIR", type=USER_TARGET)
 @version_option
 @click.option(
     "--as",
@@ -117,24 +117,29 @@ def _making(folder: Path | None) -> Iterator[None]:
 @pass_workspace
 def export(
     workspace: Workspace,
-    target: Path,
+    target: Path | str,
     version: str,
     form: str,
     max_rank: int | None,
     follow_links: bool,
     output: Output,
 ) -> None:
-    """Write a version to a new folder.
+    """Write a version to a new folder, or to a bucket (s3://bucket/prefix).
 
     A checkpoint loads with transformers' from_pretrained like any other; only the bytes of edited
     value slots differ from the base. An adapter loads with PEFT over the untouched base, its rank
     the most slots that are changed in one layer. A patch lists the changed numbers.
+
+    In a bucket the files come first, then config.json, then kn-edit-export.json, which lists the
+    sha256 of each: without it an export is not whole. Keys and server come from the usual
+    variables and files of AWS.
 
     \b
     Examples:
       kn-edit export edited-model
       kn-edit export small --as adapter
       kn-edit export recipe --version v1 --as delta
+      kn-edit export s3://bucket/models/v1 --version v1
     """
     check_max_rank(max_rank, form)
     record = workspace.ledger.version(version)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from kn_edit.objects.address import is_object_address
 from kn_edit.untrusted import path_of, path_problem
 
 
@@ -29,4 +30,19 @@ class UserPath(click.Path):
         return path_of(os.fspath(value))
 
 
+class UserTarget(UserPath):
+    """A path, or the address of object storage, which stays text."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Any:
+        if isinstance(value, str) and is_object_address(value):
+            return value
+        return super().convert(value, param, ctx)
+
+
 USER_PATH = UserPath()
+USER_TARGET = UserTarget()

@@ -165,9 +165,11 @@ from kn_edit.errors.numbers import (
 from kn_edit.errors.objects import (
     BadObjectAddress,
     BadObjectEndpoint,
+    BlobsTaken,
     BucketMissing,
     ObjectAccessDenied,
     ObjectKeysMissing,
+    ObjectsInTheWay,
     ObjectStoreFailed,
     ObjectsUnsupported,
 )
@@ -263,6 +265,7 @@ __all__ = [
     "BaseChanged",
     "BaseFilesChanged",
     "BaseFolderMissing",
+    "BlobsTaken",
     "BranchExists",
     "BranchIsCurrent",
     "BucketMissing",
@@ -359,6 +362,7 @@ __all__ = [
     "ObjectAccessDenied",
     "ObjectKeysMissing",
     "ObjectStoreFailed",
+    "ObjectsInTheWay",
     "ObjectsUnsupported",
     "OneAnswer",
     "OneFactMethod",

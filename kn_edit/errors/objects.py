@@ -105,3 +105,37 @@ class ObjectStoreFailed(KnEditError):
             f"{self.place} cannot be reached on {self.server}: {self.reason}; check the "
             "connection and AWS_ENDPOINT_URL, then run the command again"
         )
+
+
+@dataclass
+class ObjectsInTheWay(KnEditError):
+    """An export to a place in object storage where something lies.
+
+    unfinished: whether it is another export, which is under way or was cut off
+    """
+
+    exit_code = ExitCode.USAGE
+    place: str
+    unfinished: bool
+
+    def __str__(self) -> str:
+        if self.unfinished:
+            return (
+                f"{self.place} holds an export that is under way, or was cut off; export to "
+                f"another prefix, or delete what lies there if nobody works on it"
+            )
+        return f"{self.place} holds objects already; export to another prefix"
+
+
+@dataclass
+class BlobsTaken(KnEditError):
+    """A place in object storage where the deltas of another ledger lie."""
+
+    exit_code = ExitCode.CONFLICT
+    place: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.place} is the store of another ledger, which would remove what only this one "
+            f"needs; choose another prefix, or delete {self.place}/owner if no ledger uses it"
+        )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FOLDER = "blobs"  # below the address that is named, so that other things may lie beside it
 CLOCK = "clock"  # an empty object: the server notes when it was stored
+OWNER = "owner"  # an empty object: the store is a ledger's, and no other may tidy it
 
 
 class ObjectBlobs:
@@ -91,6 +92,17 @@ class ObjectBlobs:
         self.bucket.delete(entry.name)
         return True
 
+    def claim(self) -> bool:
+        """Take the store for a new ledger; whether it was free.
+
+        `gc` removes what the edits of its own database do not need: a store belongs to one ledger.
+        """
+        return self.bucket.create(OWNER, b"")
+
+    def release(self) -> None:
+        """Leave the store to others again."""
+        self.bucket.delete(OWNER)
+
     def now(self) -> float:
         """This moment by the clock of the server, Unix time: an object is stored for it."""
         self.bucket.replace(CLOCK, b"")
@@ -103,7 +115,7 @@ class ObjectBlobs:
     def strays(self) -> Iterator[str]:
         """The addresses of objects among the deltas that no ledger put there."""
         for entry in self.bucket.entries():
-            if entry.name != CLOCK and digest_at(entry.name) is None:
+            if entry.name not in {CLOCK, OWNER} and digest_at(entry.name) is None:
                 yield f"{self.address}/{entry.name}"
 
     def remove_unfinished(self, before: float) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -38,7 +38,7 @@ from kn_edit.workspace.settings import (
     require_settings,
     storage_of,
 )
-from kn_edit.workspace.storage import Storage, storage_named
+from kn_edit.workspace.storage import Storage, storage_named, tried
 
 if TYPE_CHECKING:
     from kn_edit.engine import engine as live
@@ -119,11 +119,10 @@ class OpenWorkspace:
         )
         storage = storage_named(options.get("blobs"))
         require_settings(folder, "model", placement)
-        place = _storage_for(folder, storage)
-        with undisturbed():
+        with undisturbed(), _storage(folder, storage) as place:
             ledger = starting.start(model, folder / LEDGER, place, clock, progress)
+            keep_settings(folder, "ledger", storage)
         keep_settings(folder, "model", placement)
-        keep_settings(folder, "ledger", storage)
         return cls(folder, ledger, progress, **placement)
 
     @classmethod
@@ -171,14 +170,15 @@ class OpenWorkspace:
         place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
         new_workspace_folder(place)
         named = storage_named(None)
-        placed = restore_in_folder(
-            path_of(file),
-            place / LEDGER,
-            clock=clock,
-            replace=replace,
-            blobs=_storage_for(place, named).blob_store,
-        )
-        keep_settings(place, "ledger", named)
+        with _storage(place, named) as storage:
+            placed = restore_in_folder(
+                path_of(file),
+                place / LEDGER,
+                clock=clock,
+                replace=replace,
+                blobs=storage.blob_store,
+            )
+            keep_settings(place, "ledger", named)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
     def close(self) -> None:
@@ -272,14 +272,15 @@ class OpenWorkspace:
         return version
 
 
-def _storage_for(folder: Path, named: Mapping[str, str]) -> Storage:
-    """Where the ledger of a workspace is to lie, which is tried: a bucket is written to.
+@contextmanager
+def _storage(folder: Path, named: Mapping[str, str]) -> Iterator[Storage]:
+    """Where the ledger of a workspace is made in this block, tried and claimed.
 
     named: settings that the call names, which must not differ from those of its kn-edit.toml
-    Raises BadSettingsFile, and what a bucket raises.
+    Raises BadSettingsFile, BlobsTaken, and what a bucket raises.
     """
     require_settings(folder, "ledger", named)
-    storage = replace(storage_of(folder), **named)
-    if storage.blob_store is not None:
-        storage.blob_store.now()
-    return storage
+    kept = storage_of(folder)
+    storage = replace(kept, **named)
+    with tried(storage, new=storage != kept):
+        yield storage

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from kn_edit.atomic import scratch_folder
 from kn_edit.canonical import short
 from kn_edit.checkpoints.digests import digests
 from kn_edit.checkpoints.folders import leads_outside
@@ -16,7 +13,7 @@ from kn_edit.checkpoints.form import ExportForm, ExportOptions
 from kn_edit.edits.changes import Change
 from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
-from kn_edit.errors import CannotWrite, Diverged, KnEditError, NotNoted, reason_of
+from kn_edit.errors import Diverged, KnEditError, NotNoted
 from kn_edit.figures import count
 from kn_edit.hub.card import DEMOS, UNKNOWN, Origin, card, license_of
 from kn_edit.hub.client import Hub, connected
@@ -33,7 +30,7 @@ from kn_edit.models.shards import Shards
 from kn_edit.progress import Progress
 from kn_edit.untrusted import read_bounded
 from kn_edit.workspace.advancing import known_digests
-from kn_edit.workspace.exporting import export_of
+from kn_edit.workspace.exporting import export_of, scratch_for_weights
 from kn_edit.workspace.merging import conflicts_between
 
 MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the license is taken
@@ -103,7 +100,7 @@ def push(
         options=ExportOptions(most_rank=settings.most_rank, follow_links=settings.follow_links),
         progress=progress,
     )
-    with connected(repo) as hub, _scratch(engine.folder) as scratch:
+    with connected(repo) as hub, scratch_for_weights(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
         who = access(hub, target)
         origin = _origin(engine, settings.license)
@@ -144,7 +141,7 @@ def pull(
     branch: it moves, whichever is current by then; expected_head: see Adoption.from_head
     """
     repo, revision = split_revision(source)
-    with connected(repo) as hub, _scratch(engine.folder) as scratch:
+    with connected(repo) as hub, scratch_for_weights(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
         scratch.mkdir()
         receiver = Receiver(
@@ -265,13 +262,3 @@ def _note(ledger: Ledger, pushed: Pushed) -> None:
         ledger.note_publication(publication)
     except KnEditError as failure:
         raise NotNoted(pushed.repo, pushed.commit, str(failure).partition(";")[0]) from failure
-
-
-@contextmanager
-def _scratch(folder: Path) -> Iterator[Path]:
-    """A path on the workspace's own disk for weights that are on their way, gone afterwards."""
-    try:
-        with scratch_folder(folder, "push") as scratch:
-            yield scratch / "weights"
-    except OSError as error:
-        raise CannotWrite(folder, reason_of(error)) from error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from kn_edit.errors import BadObjectAddress, BadSetting
-from kn_edit.ledger.blob_store import BlobStore
+from kn_edit.errors import BadObjectAddress, BadSetting, BlobsTaken, KnEditError
 from kn_edit.ledger.object_blobs import ObjectBlobs
 from kn_edit.objects.address import ObjectAddress
 
@@ -27,9 +28,32 @@ class Storage:
             _address(self.blobs)
 
     @property
-    def blob_store(self) -> BlobStore | None:
+    def blob_store(self) -> ObjectBlobs | None:
         """The store of the deltas; None for the folder."""
         return None if self.blobs is None else ObjectBlobs(_address(self.blobs))
+
+
+@contextmanager
+def tried(storage: Storage, *, new: bool) -> Iterator[None]:
+    """Try a storage before a ledger is made there; a bucket that is new to it is claimed.
+
+    It is left to others again where the block fails. Raises BlobsTaken, and what a bucket raises.
+    """
+    store = storage.blob_store
+    if store is None or not new:
+        if store is not None:
+            store.now()
+        yield
+        return
+    if not store.claim():
+        raise BlobsTaken(store.place)
+    try:
+        store.now()
+        yield
+    except BaseException:
+        with suppress(KnEditError):
+            store.release()
+        raise
 
 
 def storage_named(blobs: str | None) -> dict[str, str]:

@@ -16,6 +16,7 @@ from kn_edit.ledger import BaseRecord, Problem, Report
 from kn_edit.ledger.disk import refuse_inside
 from kn_edit.ledger.tidying import GRACE
 from kn_edit.models.cache import notes_folder
+from kn_edit.objects.address import ObjectAddress, is_object_address
 from kn_edit.untrusted import path_of
 from kn_edit.workspace.caches import remove_leftovers
 from kn_edit.workspace.opened import OpenWorkspace
@@ -40,17 +41,19 @@ class FileVerbs(OpenWorkspace):
         form: str = "checkpoint",
         most_rank: int | None = None,
         follow_links: bool = False,
-    ) -> Path:
+    ) -> Path | ObjectAddress:
         """Write a version to a new folder: a full checkpoint, or a small form of its edits.
 
+        target: the folder, or an address of object storage where nothing lies yet,
+            s3://bucket/prefix; either has the whole version then, or nothing of it
         form: checkpoint, delta (with the recipe), adapter (PEFT LoRA), patch (sparse), or another
             of the table of forms
         most_rank: of an adapter
         follow_links: copy also what links of the model's folder point at outside of it
-        Raises RankTooHigh, NothingToExport, LinkLeadsOutside, TargetInsideLedger.
+        Raises RankTooHigh, NothingToExport, LinkLeadsOutside, TargetInsideLedger, ObjectsInTheWay,
+        and what a bucket raises.
         """
-        kind, path = form_of(form), path_of(target)
-        refuse_inside(path)
+        kind, place = form_of(form), _place(target)
         options = ExportOptions(most_rank=most_rank, follow_links=follow_links)
         record = self.ledger.version(self._named(version))
         deltas = self.ledger.deltas(record.edits)
@@ -62,7 +65,12 @@ class FileVerbs(OpenWorkspace):
             options=options,
             progress=self.progress,
         )
-        return kind.write(export, path)
+        if isinstance(place, Path):
+            return kind.write(export, place)
+        exporting.upload(
+            export, kind, record.id, place, folder=self.ledger_folder, progress=self.progress
+        )
+        return place
 
     @verb
     def set_base(self, folder: str | os.PathLike[str], *, accept_files: bool = False) -> BaseRecord:
@@ -119,3 +127,12 @@ class FileVerbs(OpenWorkspace):
     def trim_cache() -> Trimmed:
         """Remove the least recently used cached scores where the cache has outgrown its bound."""
         return trim_scores()
+
+
+def _place(target: str | os.PathLike[str]) -> Path | ObjectAddress:
+    """Where to export to. Raises TargetInsideLedger, BadObjectAddress."""
+    if isinstance(target, str) and is_object_address(target):
+        return ObjectAddress.parse(target)
+    path = path_of(target)
+    refuse_inside(path)
+    return path
