@@ -138,6 +138,8 @@ def test_pieces_together_are_the_text_behind_the_prompt():
     prompt = model.tokenizer("The capital of France is").input_ids
     tokens = model.tokenizer(" Paris and Rome", add_special_tokens=False).input_ids
     assert text_of(TextPieces(model, prompt), tokens) == " Paris and Rome"
+    marked = [tokens[0], model.tokenizer.unk_token_id, model.tokenizer.unk_token_id, *tokens[1:]]
+    assert text_of(TextPieces(model, prompt), marked) == " Paris and Rome"
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ class TextPieces:
         """The text that is certain now. Letters of several tokens wait for their last one."""
         self._tokens.append(token)
         text = self._new_text()
-        if text.endswith("\ufffd"):  # the letter's other bytes are in the next tokens
+        if not text or text.endswith("\ufffd"):
+            # A mark, that is no text and tells no word of a space; or a letter whose other bytes
+            # are in the next tokens. The tokens before it are still needed.
             return ""
         self._start, self._read = self._read, len(self._tokens)
         return self._released(text)

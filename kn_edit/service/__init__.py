@@ -7,4 +7,5 @@ problems   errors as problem+json
 answering  the live model, which answers many callers in turns
 api        the routes of /api/v1, by subject
 pages      the pages for people
+openai     the live model for clients of OpenAI's API: /v1
 """

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from kn_edit import __version__
 from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
+from kn_edit.service.openai import router as openai
 from kn_edit.service.pages.site import add_pages
 from kn_edit.service.problems import tell_problems
 from kn_edit.service.service import Service
@@ -36,5 +37,6 @@ def make_app(folder: Path | None = None, *, warm: bool = False) -> FastAPI:
     app.state.service = Service(workspace, answering)
     tell_problems(app)
     app.include_router(api)
+    app.include_router(openai)
     add_pages(app)
     return app
