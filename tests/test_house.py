@@ -100,11 +100,12 @@ FOR_EVERYONE = {
 # Where packages that are somebody else's may be imported: in a room, or in one file of it.
 AT_HOME: dict[str, set[str]] = {
     "alembic": {"ledger"},
-    "sqlalchemy": {"ledger"},
+    "sqlalchemy": {"ledger", "service.keys"},
     "sqlite3": {"ledger.postgres_dump", "ledger.sqlite", "ledger.sqlite_file"},
     "psycopg": {"ledger.postgres", "ledger.postgres_server"},
     "click": {"cli"},
     "fastapi": {"service"},
+    "starlette": {"service.problems"},
     "pydantic": {"service"},
     "uvicorn": {"cli.serve"},
     "rich": {"cli"},

@@ -26,7 +26,7 @@ from kn_edit.facts import (
     load_relation,
     read_statements,
 )
-from kn_edit.ledger.records import EditRecord, FactRecord
+from kn_edit.ledger.records import EditRecord, FactChange, FactRecord
 from kn_edit.safetext import shortened
 
 ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
@@ -239,6 +239,29 @@ def answers_of(edits: Iterable[EditRecord]) -> ByFact[str]:
         if key is not None and target is not None:
             answers.put(key, target)
     return answers
+
+
+@dataclass(frozen=True)
+class ChangedFact:
+    """A fact that an edit changed; an erasure changes all of a relation."""
+
+    edit: str
+    change: FactChange
+
+
+def changed_facts(edits: Sequence[EditRecord]) -> list[ChangedFact]:
+    """What these edits, in order, changed: each fact and each erasure by the last edit of it."""
+    facts: ByFact[ChangedFact] = ByFact()
+    erasures: dict[str, ChangedFact] = {}
+    for edit in edits:
+        for recorded in edit.by_fact:
+            changed, key = ChangedFact(edit.id, recorded.change), recorded_key(recorded)
+            if key is None:
+                erasures[changed.change.relation] = changed
+            else:
+                facts.put(key, changed)
+    places = {edit.id: place for place, edit in enumerate(edits)}
+    return sorted([*facts.values(), *erasures.values()], key=lambda fact: places[fact.edit])
 
 
 def _is_own(recorded: FactRecord) -> bool:

@@ -82,9 +82,12 @@ class GateFailed(KnEditError):
     final: bool = False  # not even --accept records it
     misses: tuple[str, ...] = ()  # the prompts that failed, each with the token it failed on
     update: bool = True  # else an erasure, which has no prompt of its own to put otherwise
+    # The result as JSON, for callers in another process.
+    measured: object = field(default=None, repr=False, compare=False)
 
     def detail(self) -> dict[str, object]:
-        return {"faults": list(self.faults), "misses": list(self.misses)}
+        told: dict[str, object] = {"faults": list(self.faults), "misses": list(self.misses)}
+        return told if self.measured is None else told | {"measured": self.measured}
 
     def __str__(self) -> str:
         if self.final:

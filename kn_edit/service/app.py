@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 from fastapi import FastAPI
 
 from kn_edit import __version__
+from kn_edit.jobs.job import JobQueue
 from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
 from kn_edit.service.openai import router as openai
@@ -18,23 +19,37 @@ from kn_edit.service.service import Service
 from kn_edit.workspace import Workspace
 
 
-def make_app(folder: Path | None = None, *, warm: bool = False) -> FastAPI:
+def make_app(
+    folder: Path | None = None,
+    *,
+    warm: bool = False,
+    jobs: Callable[[Workspace], JobQueue] | None = None,
+) -> FastAPI:
     """The application that serves the workspace in a folder. Raises what opening it raises.
 
     warm: load the model at once, in the background, and not with the first question
+    jobs: makes the queue of long work; without it there are no jobs
     """
     workspace = Workspace.open(folder)
-    answering = Answering(workspace)
+    service = Service(workspace, Answering(workspace), jobs(workspace) if jobs else None)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with workspace, closing(answering):
+        with workspace, closing(service):
             if warm:
-                answering.warm()
+                service.answering.warm()
             yield
 
-    app = FastAPI(title="kn-edit", version=__version__, lifespan=lifespan)
-    app.state.service = Service(workspace, answering)
+    app = FastAPI(
+        title="kn-edit",
+        summary="A model-editing service with versioned checkpoints",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.service = service
     tell_problems(app)
     app.include_router(api)
     app.include_router(openai)

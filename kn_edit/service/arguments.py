@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import kn_edit.workspace
 from kn_edit.errors import BadSetting, NoTarget, require_known
-from kn_edit.service.method_options import method_members, named_method
+from kn_edit.service.method_options import method_members, named_method, one_of
 from kn_edit.workspace import (
     Case,
     Gate,
@@ -19,6 +19,7 @@ from kn_edit.workspace import (
     bundled,
     case_of,
     cases_of_rows,
+    forms,
     load_relation,
     with_held_out,
 )
@@ -49,13 +50,19 @@ RelationName = Annotated[
         description="A bundled relation, such as capital; with prompts of your own, any name.",
     ),
 ]
+Seed = Annotated[int, Field(ge=-(2**53), le=2**53, description="Of everything that is drawn.")]
+FOLDER_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$"
+FORMS = "A full model; a PEFT LoRA; the changed numbers; the edits with their order."
+EditId = Annotated[
+    str, Field(min_length=8, max_length=64, description="At least 8 digits of an edit's id.")
+]
 Repository = Annotated[str, Field(min_length=3, max_length=200, description="`owner/name`")]
 
 
 class Arguments(BaseModel):
     """What a verb is told. A name that it does not have is refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, validate_by_name=False)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class FactArguments(Arguments):
@@ -114,7 +121,7 @@ class SearchArguments(Arguments):
     threshold: float | None = Field(
         None, gt=0, le=1, allow_inf_nan=False, description="Share of the largest score (0.2)."
     )
-    seed: int = Field(0, ge=-(2**53), le=2**53, description="Of everything that is drawn.")
+    seed: Seed = 0
 
     def search(self) -> Search:
         """The search. Raises BadSetting."""
@@ -213,13 +220,157 @@ UpdatesArguments = _with_methods(_UpdatesArguments, Kind.UPDATE)
 EraseArguments = _with_methods(_EraseArguments, Kind.ERASE)
 
 
-class RevertArguments(Arguments):
-    """Which edit to take out."""
+class VersionArguments(Arguments):
+    """Of which version."""
 
-    edit: Annotated[
-        str, Field(min_length=8, max_length=64, description="Of its id, 8 digits or more.")
-    ]
+    version: VersionName = "head"
+
+
+class AssessArguments(FactArguments, VersionArguments):
+    """Which fact the model is asked, and at which version."""
+
+
+class LocateArguments(FactArguments, SearchArguments, VersionArguments):
+    """Of which fact, or of which relation, neurons are looked for."""
+
+    limit: int | None = Field(
+        None, ge=1, le=1000, description="Of a whole relation, so many facts that the model knows."
+    )
+
+    @property
+    def whole_relation(self) -> bool:
+        """Whether no fact of the relation is named."""
+        named = self.subject or self.prompts or self.statements
+        return self.relation is not None and not named
+
+
+class SuppressArguments(FactArguments, SearchArguments, VersionArguments):
+    """Of which fact the neurons are scaled, and how much."""
+
+    factor: float = Field(
+        0.0, ge=-1000, le=1000, allow_inf_nan=False, description="Times what; 0 silences."
+    )
+
+
+class AmplifyArguments(SuppressArguments):
+    """Of which fact the neurons are scaled, and how much."""
+
+    factor: float = Field(
+        2.0, ge=-1000, le=1000, allow_inf_nan=False, description="Times what; 0 silences."
+    )
+
+
+class EvaluateArguments(VersionArguments):
+    """Which version is measured against the base."""
+
+    seed: Seed = 0
+
+
+class RevertArguments(Arguments):
+    """Which edit is taken out."""
+
+    edit: EditId
     allow_overlap: bool = Field(False, description="Go on where edits share value slots, in order.")
+
+
+class RewindArguments(Arguments):
+    """To which version a branch goes."""
+
+    version: VersionName
+
+
+class Choice(Arguments):
+    """Which answer of one fact stays. subject: null for an erasure of the whole relation"""
+
+    relation: Name
+    subject: Name | None = None
+    keep: Literal["ours", "theirs", "both"]
+
+
+class JoinArguments(Arguments):
+    """Which answers stay where two sides answer a fact differently."""
+
+    keep: Literal["ours", "theirs", "both"] | None = Field(
+        None, description="What stays where both sides answer a fact, unless `choices` says it."
+    )
+    choices: Annotated[list[Choice], Field(max_length=MOST_ROWS)] = []
+    allow_overlap: bool = Field(False, description="Go on where edits share value slots, in order.")
+
+
+VersionNames = Annotated[list[VersionName], Field(min_length=1, max_length=20)]
+
+
+class MergeArguments(JoinArguments):
+    """Which branches, or other versions, are put onto the branch."""
+
+    branches: VersionNames
+
+
+class ComposeArguments(JoinArguments):
+    """Of which versions the new one is made; one alone is put onto the branch."""
+
+    versions: VersionNames
+
+
+class TagArguments(VersionArguments):
+    """A name for a version."""
+
+    name: Name
+    move: bool = Field(False, description="Let a tag that exists name this version from now on.")
+
+
+class FormArguments(VersionArguments):
+    """Which version is written, and in which form."""
+
+    form: one_of(forms()) = Field("checkpoint", alias="as", description=FORMS)  # type: ignore[valid-type]
+    max_rank: int | None = Field(
+        None, ge=1, le=100_000, description="Refuse an adapter of a larger rank (64)."
+    )
+
+
+class ExportArguments(FormArguments):
+    """Which version is exported. target: a new folder below the one of the settings"""
+
+    target: Annotated[str, Field(pattern=FOLDER_NAME, max_length=100)]
+
+
+class PushArguments(VersionArguments):
+    """Which version is published, where, and as what."""
+
+    repo: Repository
+    form: one_of(forms(publishable=True)) = Field(  # type: ignore[valid-type]
+        "checkpoint", alias="as", description=FORMS
+    )
+    branch: Name = Field("main", description="Of the repository.")
+    tag: Name | None = Field(None, description="Of the commit; a tag never moves.")
+    pr: bool = Field(False, description="Offer it as a pull request.")
+    private: bool = Field(False, description="Only you see a repository that this makes.")
+    max_rank: int | None = Field(None, ge=1, le=100_000)
+    license: Name | None = Field(None, description="As the Hub spells it (that of the base).")
+
+
+class PullArguments(Arguments):
+    """What is taken in."""
+
+    source: Annotated[
+        str,
+        Field(min_length=3, max_length=300, description="`owner/name` or `owner/name@revision`"),
+    ]
+
+
+class RollbackArguments(Arguments):
+    """Which state of a repository is restored."""
+
+    repo: Repository
+    to: Name = Field(description="A version, tag or commit that was published there.")
+    branch: Name = Field("main", description="Of the repository.")
+
+
+class VerifyArguments(Arguments):
+    """What is rebuilt and compared."""
+
+    version: VersionName | None = Field(None, description="Only this one, in place of all.")
+    since: Name | None = Field(None, description="Digest of the journal of an earlier verify.")
 
 
 def bundled_relation(name: str) -> Relation:

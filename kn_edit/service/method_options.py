@@ -20,7 +20,7 @@ def method_members(kind: Kind) -> dict[str, Any]:
     summaries = " ".join(f"{name}: {summary_of(method)}" for name, method in table.items())
     usual = next(iter(table))
     members: dict[str, Any] = {
-        "method": (_one_of(table) | None, Field(default=None, description=f"{summaries} ({usual})"))
+        "method": (one_of(table) | None, Field(default=None, description=f"{summaries} ({usual})"))
     }
     for method in table.values():
         for name, (option, field) in options_of(method).items():
@@ -66,7 +66,7 @@ def _key(option: Option) -> str:
 def _type(option: Option, field: DataclassField[Any]) -> Any:
     default: Any = field.default
     if option.words is not None:
-        return _one_of(option.words)
+        return one_of(option.words)
     if option.read is not None:
         return Annotated[str, Field(max_length=MOST_TEXT)]
     if isinstance(default, tuple):
@@ -83,7 +83,8 @@ def _type(option: Option, field: DataclassField[Any]) -> Any:
     return int if isinstance(default, int) else Annotated[str, Field(max_length=MOST_TEXT)]
 
 
-def _one_of(names: Iterable[str]) -> Any:
+def one_of(names: Iterable[str]) -> Any:
+    """The type of a text that is one of these names."""
     return Literal[tuple(names)]
 
 

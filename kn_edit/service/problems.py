@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI, Request, Response
+from fastapi.exception_handlers import http_exception_handler
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
 
-from kn_edit.errors import (
-    AnsweringStopped,
-    ExitCode,
-    HeadMoved,
-    KnEditError,
-    TooManyWaiting,
-    UnknownBranch,
-    UnknownId,
-    UnknownJob,
-)
-from kn_edit.errors.remedies import PLAIN
+import kn_edit.errors as errors
+from kn_edit.errors import ExitCode, KnEditError, TooManyWaiting
+from kn_edit.service.models import Problem
+from kn_edit.service.replies import Json
+from kn_edit.service.wording import HTTP
 
 MEDIA_TYPE = "application/problem+json"
-_STATUS = {
+API = "/api/"
+_BY_CODE = {
     ExitCode.ERROR: HTTPStatus.UNPROCESSABLE_ENTITY,
     ExitCode.USAGE: HTTPStatus.UNPROCESSABLE_ENTITY,
     ExitCode.CONFLICT: HTTPStatus.CONFLICT,
@@ -31,20 +29,31 @@ _STATUS = {
     ExitCode.DISK: HTTPStatus.INSUFFICIENT_STORAGE,
     ExitCode.QUALITY_GATE: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-_NOT_FOUND = (UnknownId, UnknownBranch, UnknownJob)
+_BY_NAME = {
+    "UnknownId": HTTPStatus.NOT_FOUND,
+    "UnknownBranch": HTTPStatus.NOT_FOUND,
+    "UnknownJob": HTTPStatus.NOT_FOUND,
+    "HeadMoved": HTTPStatus.CONFLICT,
+    "HeadNotNamed": HTTPStatus.PRECONDITION_REQUIRED,
+    "Cancelled": HTTPStatus.CONFLICT,
+    "WorkerLost": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "JobBroke": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "LedgerBusy": HTTPStatus.SERVICE_UNAVAILABLE,
+    "NoQueue": HTTPStatus.SERVICE_UNAVAILABLE,
+    "ExportsNotAllowed": HTTPStatus.FORBIDDEN,
+    "RepositoryNotAllowed": HTTPStatus.FORBIDDEN,
+    "TooManyWaiting": HTTPStatus.TOO_MANY_REQUESTS,
+    "AnsweringStopped": HTTPStatus.SERVICE_UNAVAILABLE,
+}
 
 
 def status_of(error: KnEditError) -> HTTPStatus:
     """The HTTP status that says what kind of error it is."""
-    if isinstance(error, _NOT_FOUND):
-        return HTTPStatus.NOT_FOUND
-    if isinstance(error, HeadMoved):
-        return HTTPStatus.CONFLICT
-    if isinstance(error, TooManyWaiting):
-        return HTTPStatus.TOO_MANY_REQUESTS
-    if isinstance(error, AnsweringStopped):
-        return HTTPStatus.SERVICE_UNAVAILABLE
-    return _STATUS[error.exit_code]
+    return _status(type(error).__name__, error.exit_code)
+
+
+def _status(name: str, code: int) -> HTTPStatus:
+    return _BY_NAME.get(name) or _BY_CODE[ExitCode(code)]
 
 
 def headers_of(error: KnEditError) -> dict[str, str]:
@@ -54,8 +63,12 @@ def headers_of(error: KnEditError) -> dict[str, str]:
 
 def problem(error: KnEditError) -> dict[str, Any]:
     """An error as a problem document: `error`, `code`, `detail`, `remedies` as with --json."""
-    document = error.document(PLAIN)
-    status = status_of(error)
+    return problem_of(error.document(HTTP))
+
+
+def problem_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem document of an error's document, such as a job keeps."""
+    status = _status(document["error"], document["code"])
     return {
         "type": f"urn:kn-edit:error:{document['error']}",
         "title": document["message"],
@@ -64,15 +77,62 @@ def problem(error: KnEditError) -> dict[str, Any]:
     }
 
 
+def problem_answer(document: Mapping[str, Any]) -> Response:
+    """A problem document as an answer, in its own status."""
+    return Json(document, status_code=document["status"], media_type=MEDIA_TYPE)
+
+
+Declared = dict[int | str, dict[str, Any]]
+
+
+def declared(*statuses: int) -> Declared:
+    """The problems that a route declares, for OpenAPI."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "model": Problem,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({*statuses, 422})
+    }
+
+
 def tell_problems(app: FastAPI) -> None:
-    """Answer errors of kn-edit by problem documents."""
+    """Answer errors by problem documents."""
 
     @app.exception_handler(KnEditError)
-    def tell(request: Request, error: KnEditError) -> JSONResponse:
-        document = problem(error)
-        return JSONResponse(
-            document,
-            status_code=document["status"],
-            media_type=MEDIA_TYPE,
-            headers=headers_of(error),
-        )
+    def tell(request: Request, error: KnEditError) -> Response:
+        answer = problem_answer(problem(error))
+        answer.headers.update(headers_of(error))
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    def tell_invalid(request: Request, error: RequestValidationError) -> Response:
+        problems = tuple((_place(each["loc"]), str(each["msg"])) for each in error.errors())
+        return problem_answer(problem(errors.BadArguments(request.url.path, problems)))
+
+    @app.exception_handler(HTTPException)
+    async def tell_http(request: Request, error: HTTPException) -> Response:
+        if not request.url.path.startswith(API):
+            return await http_exception_handler(request, error)
+        phrase = HTTPStatus(error.status_code).phrase
+        document = {
+            "type": "about:blank",
+            "title": phrase,
+            "status": error.status_code,
+            "error": phrase.replace(" ", ""),
+            "code": int(ExitCode.USAGE),
+            "message": f"{phrase}: {request.method} {request.url.path}; see /api/v1/openapi.json",
+            "detail": {},
+            "remedies": [],
+        }
+        answer = problem_answer(document)
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in a request something is wrong: `to`, `facts.3.subject`, `query limit`."""
+    source, *keys = location
+    path = ".".join(map(str, keys))
+    return path or str(source) if source == "body" else f"{source} {path}".strip()

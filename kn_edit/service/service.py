@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from kn_edit.errors import NoQueue
+from kn_edit.jobs.job import JobQueue
 from kn_edit.service.answering import Answering
+from kn_edit.service.keys import Keys
 from kn_edit.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """One served workspace. Routes take it as a parameter of the type `TheService`."""
+    """One served workspace. Routes take it as a parameter of the type `TheService`.
+
+    jobs: the queue of long work; None where there is none
+    """
 
     workspace: Workspace  # for reading, and for what needs no model
     answering: Answering  # the live model
+    jobs: JobQueue | None = None
+
+    @property
+    def queue(self) -> JobQueue:
+        """The queue of long work. Raises NoQueue."""
+        if self.jobs is None:
+            raise NoQueue()
+        return self.jobs
+
+    @cached_property
+    def keys(self) -> Keys:
+        """The keys of requests, in the service's own database; made with the first one."""
+        return Keys.in_folder(self.workspace.ledger_folder)
+
+    def close(self) -> None:
+        """Give back what it holds beside the workspace."""
+        self.answering.close()
+        if "keys" in self.__dict__:
+            self.keys.close()
+        if self.jobs is not None:
+            self.jobs.close()
 
 
 def _service(request: Request) -> Service:

@@ -6,15 +6,18 @@ Whatever runs a verb for somebody else uses this table: the routes, the worker, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from kn_edit.errors import BadArguments, SameAnswer, require_known
+from kn_edit.errors import BadArguments, GateFailed, require_known
+from kn_edit.service import arguments as args
+from kn_edit.service import models
 from kn_edit.service.access import Role
-from kn_edit.service.arguments import Arguments, RevertArguments, UpdateArguments
-from kn_edit.workspace import Kind, VersionRecord, Workspace, to_json
+from kn_edit.service.verbs import asking, editing, files, moving
+from kn_edit.workspace import Workspace, to_json
+from kn_edit.workspace.batch import refused_edit
 
 Plain = dict[str, Any]
 
@@ -23,16 +26,19 @@ Plain = dict[str, Any]
 class Verb:
     """A verb of the service.
 
-    summary: what it does, in a sentence; arguments: the model of its JSON
-    run: calls the workspace; role: that a caller needs; moves: whether it may move a branch
+    summary: what it does, in a sentence; arguments, result: the models of its JSON
+    run: calls the workspace; role: that a caller needs
+    moves: whether it may move a branch; quick: it touches no weights, and is done at once
     """
 
     name: str
     summary: str
-    arguments: type[Arguments]
+    arguments: type[args.Arguments]
     run: Callable[[Workspace, Any], Plain]
+    result: type[models.Answer]
     role: Role
-    moves: bool
+    moves: bool = False
+    quick: bool = False
 
 
 def perform(
@@ -51,11 +57,16 @@ def perform(
     require_known("the verb", verb, VERBS)
     entry = VERBS[verb]
     checked = checked_arguments(entry, arguments)
-    with workspace.call(branch=branch, expected_head=expected_head):
-        return entry.run(workspace, checked)
+    try:
+        with workspace.call(branch=branch, expected_head=expected_head):
+            return entry.run(workspace, checked)
+    except GateFailed as error:
+        if error.measured is None:
+            error.measured = to_json.edited(refused_edit(error))
+        raise
 
 
-def checked_arguments(verb: Verb, arguments: Mapping[str, Any]) -> Arguments:
+def checked_arguments(verb: Verb, arguments: Mapping[str, Any]) -> args.Arguments:
     """The arguments of a verb as its model has them. Raises BadArguments."""
     try:
         return verb.arguments.model_validate(dict(arguments))
@@ -66,50 +77,163 @@ def checked_arguments(verb: Verb, arguments: Mapping[str, Any]) -> Arguments:
         raise BadArguments(verb.name, tuple(problems)) from None
 
 
-def _update(workspace: Workspace, arguments: Any) -> Plain:
-    case, target = arguments.wanted()
-    workspace.check(case, target)
-    if workspace.plan([(case, target)]).done:  # known before anything is computed
-        raise SameAnswer(case.fact.subject, target)
-    how = arguments.how(Kind.UPDATE, workspace.gate)
-    edited = workspace.update(
-        case, target, how=how, accept=arguments.accept, dry_run=arguments.dry_run
-    )
-    return to_json.edited(edited)
-
-
-def _revert(workspace: Workspace, arguments: RevertArguments) -> Plain:
-    return _moved(
-        workspace, lambda: workspace.revert(arguments.edit, allow_overlap=arguments.allow_overlap)
-    )
-
-
-def _moved(workspace: Workspace, move: Callable[[], VersionRecord]) -> Plain:
-    """Make a move. Nothing is read afterwards: then it is recorded."""
-    refs, branch = workspace.ledger.refs(), workspace.acting_branch
-    version = move()
-    refs = [replace(ref, version=version.id) if ref.name == branch else ref for ref in refs]
-    return to_json.moved(version, refs)
-
+_READER, _EDITOR, _PUBLISHER = Role.READER, Role.EDITOR, Role.PUBLISHER
 
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
         Verb(
-            "update",
-            "Change the answer of a fact, measure it, and record it.",
-            UpdateArguments,
-            _update,
-            role=Role.EDITOR,
+            name="assess",
+            summary="What the model answers to every prompt of a fact.",
+            arguments=args.AssessArguments,
+            run=asking.assess,
+            result=models.Assessments,
+            role=_READER,
+        ),
+        Verb(
+            name="locate",
+            summary="Find the neurons that carry a fact, or a whole relation.",
+            arguments=args.LocateArguments,
+            run=asking.locate,
+            result=models.Located,
+            role=_READER,
+        ),
+        Verb(
+            name="suppress",
+            summary="See what p(answer) does when a fact's neurons are silent.",
+            arguments=args.SuppressArguments,
+            run=asking.scale,
+            result=models.Scaled,
+            role=_READER,
+        ),
+        Verb(
+            name="amplify",
+            summary="See what p(answer) does when a fact's neurons are amplified.",
+            arguments=args.AmplifyArguments,
+            run=asking.scale,
+            result=models.Scaled,
+            role=_READER,
+        ),
+        Verb(
+            name="evaluate",
+            summary="Measure a version against the base.",
+            arguments=args.EvaluateArguments,
+            run=asking.evaluate,
+            result=models.Evaluation,
+            role=_READER,
+        ),
+        Verb(
+            name="update",
+            summary="Change the answer of a fact, measure it, and record it.",
+            arguments=args.UpdateArguments,
+            run=editing.update,
+            result=models.Edited,
+            role=_EDITOR,
             moves=True,
         ),
         Verb(
-            "revert",
-            "Make a new version without an edit, wherever it stands.",
-            RevertArguments,
-            _revert,
-            role=Role.EDITOR,
+            name="updates",
+            summary="Change the answers of many facts, one edit each, or all by one.",
+            arguments=args.UpdatesArguments,
+            run=editing.updates,
+            result=models.Batch,
+            role=_EDITOR,
             moves=True,
+        ),
+        Verb(
+            name="erase",
+            summary="Erase a relation from the model, measure it, and record it.",
+            arguments=args.EraseArguments,
+            run=editing.erase,
+            result=models.Edited,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="revert",
+            summary="Make a new version without an edit, wherever it stands.",
+            arguments=args.RevertArguments,
+            run=moving.revert,
+            result=models.Moved,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="rewind",
+            summary="Move the branch back to a version. Later versions keep their ids.",
+            arguments=args.RewindArguments,
+            run=moving.rewind,
+            result=models.Moved,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="merge",
+            summary="Put the edits of branches, or other versions, onto the branch.",
+            arguments=args.MergeArguments,
+            run=moving.merge,
+            result=models.Moved,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="compose",
+            summary="Make a new version with the edits of several.",
+            arguments=args.ComposeArguments,
+            run=moving.compose,
+            result=models.Moved,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="tag",
+            summary="Name a version.",
+            arguments=args.TagArguments,
+            run=moving.tag,
+            result=models.Tag,
+            role=_EDITOR,
+            quick=True,
+        ),
+        Verb(
+            name="export",
+            summary="Write a version to a new folder on the server.",
+            arguments=args.ExportArguments,
+            run=files.export,
+            result=models.Exported,
+            role=_PUBLISHER,
+        ),
+        Verb(
+            name="push",
+            summary="Publish a version on the Hub, in one commit.",
+            arguments=args.PushArguments,
+            run=files.push,
+            result=models.Pushed,
+            role=_PUBLISHER,
+        ),
+        Verb(
+            name="pull",
+            summary="Take in the edits of a published version.",
+            arguments=args.PullArguments,
+            run=files.pull,
+            result=models.Pulled,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="rollback",
+            summary="Restore an earlier state of a repository, by a new commit.",
+            arguments=args.RollbackArguments,
+            run=files.rollback,
+            result=models.Pushed,
+            role=_PUBLISHER,
+        ),
+        Verb(
+            name="verify",
+            summary="Rebuild versions and compare every digest; check the ledger.",
+            arguments=args.VerifyArguments,
+            run=files.verify,
+            result=models.Verified,
+            role=_READER,
         ),
     )
 }

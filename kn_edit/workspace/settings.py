@@ -15,18 +15,22 @@ beside the workspace. No password or key stands in it:
     [gate]
     efficacy = 0.9
     specificity = 0.7
+
+    [serve]
+    exports = "exported"
+    push = ["me/model"]
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kn_edit.atomic import write_atomically
-from kn_edit.errors import BadSetting, BadSettingsFile, reason_of
+from kn_edit.errors import BadSetting, BadSettingsFile, ExportsNotAllowed, reason_of
 from kn_edit.evaluation.gate import Gate
 from kn_edit.models.placement import Placement
 from kn_edit.safetext import escaped, shortened
@@ -35,10 +39,38 @@ from kn_edit.workspace.storage import Storage
 
 SETTINGS = "kn-edit.toml"
 MOST_BYTES = 64 << 10
-TABLES = ("gate", "ledger", "model")
+TABLES = ("gate", "ledger", "model", "serve")
 SHOWN = 200  # letters of what a parser says
 
-S = TypeVar("S", "Gate", Placement, Storage)
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """What callers of the service may make it write to; usually nothing.
+
+    exports: the folder below which exports are made, as the workspace's folder sees it
+    push: repositories that versions may be published in
+    """
+
+    exports: str | None = None
+    push: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.exports, str | None):
+            raise BadSetting("exports", self.exports, "a folder")
+        if not isinstance(self.push, list | tuple) or not all(
+            isinstance(repo, str) for repo in self.push
+        ):
+            raise BadSetting("push", self.push, "a list of repositories")
+        object.__setattr__(self, "push", tuple(self.push))
+
+    def export_target(self, folder: Path, name: str) -> Path:
+        """Where an export of a name goes. folder: of the workspace. Raises ExportsNotAllowed."""
+        if self.exports is None:
+            raise ExportsNotAllowed(SETTINGS)
+        return folder / self.exports / name
+
+
+S = TypeVar("S", "Gate", Placement, Storage, ServeSettings)
 
 
 def gate_of(folder: Path) -> Gate:
@@ -55,6 +87,14 @@ def placement_of(folder: Path) -> Placement:
     folder: of the workspace. Raises BadSettingsFile.
     """
     return _of_table(folder / SETTINGS, "model", Placement)
+
+
+def serve_settings(folder: Path) -> ServeSettings:
+    """What callers of the service may make it write to. folder: of the workspace
+
+    Raises BadSettingsFile.
+    """
+    return _of_table(folder / SETTINGS, "serve", ServeSettings)
 
 
 def placement_named(device: str | None, dtype: str | None, memory: str | None) -> dict[str, str]:

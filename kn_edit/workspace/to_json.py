@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Blame,
         BranchRecord,
         Change,
+        ChangedFact,
         Claim,
         Difference,
         Edited,
@@ -254,6 +255,11 @@ def edit(record: EditRecord) -> Plain:
     plain["edit"] = plain.pop("id")
     plain["neurons"] = [neuron(each) for each in record.neurons]
     return plain
+
+
+def changed_fact(record: ChangedFact) -> Plain:
+    """A fact, its new answer, and the edit that gave it that."""
+    return {**asdict(record.change), "edit": record.edit}
 
 
 def version(record: VersionRecord, refs: Sequence[Ref] = ()) -> Plain:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kn_edit.service.api import answers, history
+from kn_edit.service.api import answers, branches, facts, history, jobs, verbs
 
 router = APIRouter(prefix="/api/v1")
-router.include_router(history.router)
-router.include_router(answers.router)
+for part in (history, facts, branches, jobs, verbs, answers):
+    router.include_router(part.router)

@@ -1,20 +1,173 @@
-"""Routes that look at the history."""
+"""Routes that look at the history. They wait for no job."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query, Request, Response
 
-from kn_edit.service.access import Caller, Role, require
+from kn_edit.errors import UnknownId
+from kn_edit.service import models
+from kn_edit.service.api.reading import USUAL, Before, Limit, NumberBefore, Reader, gives
+from kn_edit.service.arguments import Name, VersionName
+from kn_edit.service.replies import at_version, page, tagged
 from kn_edit.service.service import TheService
-from kn_edit.workspace import to_json
+from kn_edit.workspace import Step, to_json
 
 router = APIRouter(tags=["history"])
-Reader = Annotated[Caller, require(Role.READER)]
 
 
-@router.get("/status")
-def status(service: TheService, caller: Reader) -> dict[str, Any]:
-    """The model, where the head is, which edits it holds."""
-    return to_json.status(service.workspace)
+@router.get("/status", response_model=None, responses=gives(models.Status, changes=False))
+def status(service: TheService, caller: Reader) -> Response:
+    """The model, where the head is, which edits it holds. The ETag is the head's version."""
+    plain = to_json.status(service.workspace)
+    return at_version(plain, plain["head"])
+
+
+@router.get("/models", response_model=None, responses=gives(models.Page[models.Model]))
+def list_models(request: Request, service: TheService, caller: Reader) -> Response:
+    """The base models whose versions the service keeps: there is one."""
+    base = service.workspace.base
+    model = {
+        "model": base.name,
+        "revision": base.revision,
+        "family": base.model_type,
+        "dtype": base.dtype,
+        "fingerprint": base.fingerprint,
+    }
+    return tagged(request, {"items": [model], "next": None})
+
+
+@router.get("/versions", response_model=None, responses=gives(models.Page[models.Version], 404))
+def list_versions(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    limit: Limit = USUAL,
+    before: Before = None,
+) -> Response:
+    """The versions that any branch ever was at, newest first."""
+    ledger = service.workspace.ledger
+    refs = ledger.refs()
+    ids = [*dict.fromkeys(reversed(ledger.versions_moved_to()))]
+    if before is not None:
+        ids = ids[_after(ids, before, "version") :]
+    return tagged(
+        request,
+        page(
+            ids[: limit + 1],
+            limit,
+            cursor=lambda id_: id_,
+            plain=lambda id_: to_json.version(ledger.version(id_), refs),
+        ),
+    )
+
+
+@router.get("/versions/{name:path}", response_model=None, responses=gives(models.Version, 404))
+def show_version(
+    request: Request, service: TheService, caller: Reader, name: VersionName
+) -> Response:
+    """A version: its edits, digests and names, where it was published, the moves that led to it."""
+    ledger = service.workspace.ledger
+    record = ledger.version(name)
+    places = [place for place in ledger.publications() if place.version == record.id]
+    plain = to_json.version(record, ledger.refs()) | {
+        "published": [*map(to_json.publication, places)],
+        "moves": [*map(to_json.move, ledger.moves_to(record))],
+    }
+    return tagged(request, plain)
+
+
+@router.get("/edits", response_model=None, responses=gives(models.Page[models.Edit], 404))
+def list_edits(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    limit: Limit = USUAL,
+    before: Before = None,
+) -> Response:
+    """Every edit ever recorded, also those that were taken back, newest first."""
+    edits = service.workspace.ledger.edits()[::-1]
+    if before is not None:
+        edits = edits[_after([edit.id for edit in edits], before, "edit") :]
+    return tagged(
+        request,
+        page(edits[: limit + 1], limit, cursor=lambda edit: edit.id, plain=to_json.edit),
+    )
+
+
+@router.get("/edits/{id}", response_model=None, responses=gives(models.Edit, 404))
+def show_edit(request: Request, service: TheService, caller: Reader, id: Name) -> Response:
+    """An edit by at least 8 digits of its id."""
+    return tagged(request, to_json.edit(service.workspace.ledger.edit(id)))
+
+
+@router.get("/log", response_model=None, responses=gives(models.Page[models.Step], 404))
+def log(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    branch: Name = "head",
+    limit: Limit = USUAL,
+    before: NumberBefore = None,
+) -> Response:
+    """The moves that led to a branch, newest first."""
+    workspace = service.workspace
+    steps = workspace.log(None if before is not None else limit + 1, branch=branch)
+    return tagged(request, _steps(steps, limit, before, drawn=False))
+
+
+@router.get("/graph", response_model=None, responses=gives(models.Page[models.DrawnStep]))
+def graph(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    limit: Limit = USUAL,
+    before: NumberBefore = None,
+) -> Response:
+    """The moves of all branches, newest first; `after` of each names those before it."""
+    steps = service.workspace.graph(None if before is not None else limit + 1)
+    return tagged(request, _steps(steps, limit, before, drawn=True))
+
+
+@router.get("/diff", response_model=None, responses=gives(models.Difference, 404))
+def diff(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    a: VersionName,
+    b: VersionName = "head",
+) -> Response:
+    """What sets two versions apart: edits that only one has, slots that may differ."""
+    ledger = service.workspace.ledger
+    ids = ledger.version_id(a), ledger.version_id(b)
+    return tagged(request, to_json.difference(*ids, service.workspace.diff(*ids)))
+
+
+@router.get("/blame", response_model=None, responses=gives(models.Page[models.Blamed]))
+def blame(
+    request: Request,
+    service: TheService,
+    caller: Reader,
+    neuron: Annotated[str, Query(min_length=1, max_length=50, examples=["L9.2141"])],
+) -> Response:
+    """The edits that write the value slot of a neuron, oldest first."""
+    entries = service.workspace.blame(neuron)
+    return tagged(request, {"items": [*map(to_json.blame, entries)], "next": None})
+
+
+def _after(ids: list[str], before: str, kind: str) -> int:
+    """Where a list goes on behind an entry. Raises UnknownId."""
+    if before not in ids:
+        raise UnknownId(kind, before)
+    return ids.index(before) + 1
+
+
+def _steps(steps: list[Step], limit: int, before: int | None, *, drawn: bool) -> dict[str, Any]:
+    older = steps if before is None else [step for step in steps if step.seq < before]
+    plain = to_json.drawn_step if drawn else _numbered
+    return page(older[: limit + 1], limit, cursor=lambda step: step.seq, plain=plain)
+
+
+def _numbered(step: Step) -> dict[str, Any]:
+    return to_json.step(step) | {"step": step.seq}

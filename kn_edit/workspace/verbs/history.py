@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
-from kn_edit.editing.requests import each
+from kn_edit.editing.requests import ChangedFact, changed_facts, each
 from kn_edit.engine.undisturbed import verb
 from kn_edit.errors import AlreadyThere, BadSetting, HeadMoved, UnknownId
 from kn_edit.ledger import Advance, Blame, Difference, EditRecord, Ref, Step, VersionRecord
@@ -45,6 +45,20 @@ class HistoryVerbs(OpenWorkspace):
             with suppress(UnknownId):
                 return find(self._named(name))
         raise UnknownId("version or edit", name)
+
+    @verb
+    def version_id(self, name: str = "head") -> str:
+        """The id of a version by any of its names. Raises UnknownId, ShortPrefix, AmbiguousId."""
+        return self.ledger.version_id(self._named(name))
+
+    @verb
+    def facts(self, version: str = "head") -> list[ChangedFact]:
+        """The facts that the edits of a version changed, each as its last edit has it, in order.
+
+        An erasure is one of its whole relation. Raises UnknownId.
+        """
+        edits = self.ledger.version(self._named(version)).edits
+        return changed_facts(self.ledger.records(edits, overlaps=False))
 
     @verb
     def diff(self, a: str, b: str) -> Difference:
