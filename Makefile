@@ -31,7 +31,16 @@ $(VENV)/.postgres: $(STAMP)
 	else echo "without PostgreSQL its tests are skipped: sudo apt-get install postgresql"; fi
 	@touch $@
 
-test: $(STAMP) $(VENV)/.postgres
+# Pages are tested in a browser, where there is one or this user may install it.
+$(VENV)/.browser: $(STAMP)
+	@if command -v chromium >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } \
+	    >$(VENV)/browser.log 2>&1 || echo "Chromium was not installed, see $(VENV)/browser.log"; \
+	else echo "without Chromium the tests in a browser are skipped: sudo apt-get install chromium"; fi
+	@touch $@
+
+test: $(STAMP) $(VENV)/.postgres $(VENV)/.browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.

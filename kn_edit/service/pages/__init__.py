@@ -2,8 +2,9 @@
 
 site       the pages, put onto the application
 rendering  templates, and what may be shown
-errors     what went wrong, as a page
+routes     routes whose errors are pages too
 history    pages that look at the history
+compare    two versions side by side on a prompt
 drawing    the graph of moves, and where an edit writes, as numbers to draw
 figures    what was measured, with intervals
 """

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kn_edit import __version__
 from kn_edit.canonical import short
 from kn_edit.figures import count, moment
-from kn_edit.safetext import shown
+from kn_edit.safetext import escaped, shown, struck
 from kn_edit.service.pages.figures import size, value
 from kn_edit.service.service import Service
 
 FOLDER = Path(__file__).parent
-MOST = 4000  # characters of one text
+MOST, MOST_LINES = 4000, 20_000  # characters of one text, and of one of several lines
 SECURITY = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
@@ -28,7 +30,7 @@ SECURITY = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-NAVIGATION = (("/", "History"), ("/diff", "Differences"))
+NAVIGATION = (("/", "History"), ("/compare", "Side by side"), ("/diff", "Differences"))
 
 
 def page(request: Request, template: str, /, status_code: int = 200, **values: Any) -> HTMLResponse:
@@ -53,7 +55,13 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         finalize=readable,
     )
-    templates.filters |= {"short": short, "moment": moment, "value": value, "size": size}
+    templates.filters |= {
+        "short": short,
+        "moment": moment,
+        "value": value,
+        "size": size,
+        "lines": Lines,
+    }
     templates.globals |= {"count": count, "navigation": NAVIGATION}
     return templates
 
@@ -63,3 +71,13 @@ def readable(text: object) -> object:
     if isinstance(text, str) and not hasattr(text, "__html__"):
         return shown(text, MOST)
     return text
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A text of several lines, for where these are kept."""
+
+    text: str
+
+    def __html__(self) -> str:
+        return escape(struck(escaped(self.text, keep="\n\t"), MOST_LINES))
