@@ -37,6 +37,7 @@ from kn_edit.ledger import (
 )
 from kn_edit.ledger.conflicts import Claim, FactConflict, Settled
 from kn_edit.workspace.batch import Batch, BatchRow, RowResult, RowStatus
+from kn_edit.workspace.calls import PlannedMove
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.opened import Restored
 from kn_edit.workspace.planning import Plan
@@ -99,6 +100,7 @@ __all__ = [
     "Option",
     "Overlap",
     "Plan",
+    "PlannedMove",
     "Problem",
     "Publication",
     "Published",

@@ -11,17 +11,28 @@ from kn_edit.errors import Cancelled, HeadMoved
 from kn_edit.progress import Progress
 
 
+@dataclass(frozen=True)
+class PlannedMove:
+    """A move of a branch that is recorded next. edit: that comes with it, if one does"""
+
+    branch: str
+    version: str
+    edit: str | None
+
+
 @dataclass
 class Call:
     """Who listens to a call, who may end it, and the branch that its verbs act on.
 
     expected_head: the version that the branch has to be at; it moves on with what the call records
+    recording: told of a move right before it is recorded
     """
 
     progress: Progress | None = None
     cancelled: Callable[[], bool] | None = None
     branch: str | None = None
     expected_head: str | None = None
+    recording: Callable[[PlannedMove], None] | None = None
 
 
 class Calls(threading.local):
@@ -62,6 +73,12 @@ class Calls(threading.local):
         for call in self._inner:
             if call.expected_head not in (None, version):
                 raise HeadMoved(str(call.expected_head), version)
+
+    def recording(self, move: PlannedMove) -> None:
+        """Tell whoever keeps moves of one that is recorded next."""
+        for call in self._inner:
+            if call.recording is not None:
+                call.recording(move)
 
     def moved(self, version: str) -> None:
         """Expect the version that a call has just moved its branch to."""

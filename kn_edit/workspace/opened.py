@@ -20,7 +20,7 @@ from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
 from kn_edit.ledger.names import HEAD
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
-from kn_edit.workspace.calls import Call, Calls
+from kn_edit.workspace.calls import Call, Calls, PlannedMove
 from kn_edit.workspace.folder import (
     LEDGER,
     chosen_folder,
@@ -197,6 +197,7 @@ class OpenWorkspace:
         cancelled: Callable[[], bool] | None = None,
         branch: str | None = None,
         expected_head: str | None = None,
+        recording: Callable[[PlannedMove], None] | None = None,
     ) -> AbstractContextManager[None]:
         """Progress, cancellation and branch of the verbs inside the block, in this thread.
 
@@ -205,8 +206,10 @@ class OpenWorkspace:
         branch: that the verbs act on, and whose version they call `head`; the current branch stays
         what it is. expected_head: the id of the version that the branch has to be at. A verb that
         moves the branch raises HeadMoved where it is not, when the verb begins and when it records.
+        recording: told of each move of a branch right before it is recorded, so that somebody who
+        outlives this process can look for it in the ledger
         """
-        return self._calls.during(Call(progress, cancelled, branch, expected_head))
+        return self._calls.during(Call(progress, cancelled, branch, expected_head, recording))
 
     def __enter__(self) -> Self:
         return self
@@ -267,6 +270,9 @@ class OpenWorkspace:
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it. Raises HeadMoved."""
         self._calls.require_head(plan.from_head)
+        self._calls.recording(
+            PlannedMove(plan.branch, plan.version, edit.delta.id if edit else None)
+        )
         version = advancing.advance(self.ledger, self.engine, plan, edit)
         self._calls.moved(version.id)
         return version
