@@ -81,6 +81,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "A service": {
         "serve": Entry("serve", "Serve the workspace over HTTP, with pages and an API."),
+        "worker": Entry("worker", "Run the jobs of the workspace, one after the other."),
     },
     "This program": {
         "doctor": Entry("machine", "Look at what kn-edit stands on."),
