@@ -14,9 +14,19 @@ from kn_edit.errors import ExtraMissing
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8018, show_default=True)
 @click.option("--warm", is_flag=True, help="Load the model at once, not with the first question.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0, 64),
+    default=1,
+    show_default=True,
+    help="How many processes run jobs; with 0, `kn-edit worker` does.",
+)
 @workspace_option
-def serve(host: str, port: int, warm: bool, workspace_folder: Path | None) -> None:
+def serve(host: str, port: int, warm: bool, workers: int, workspace_folder: Path | None) -> None:
     """Serve the workspace over HTTP, with pages and an API.
+
+    Long work is a job: it waits in a queue beside the ledger and is run by workers, which are
+    processes of their own. Each loads the model once. They end with the server.
 
     \b
     Example:
@@ -25,8 +35,8 @@ def serve(host: str, port: int, warm: bool, workspace_folder: Path | None) -> No
     try:
         import uvicorn
 
-        from kn_edit.service.app import make_app
+        from kn_edit.service.serving import served
     except ModuleNotFoundError as error:
         raise ExtraMissing("serve", error.name or "fastapi") from error
-    app = make_app(folder_named(workspace_folder), warm=warm)
-    uvicorn.run(app, host=host, port=port)
+    with served(folder_named(workspace_folder), warm=warm, workers=workers) as app:
+        uvicorn.run(app, host=host, port=port)
