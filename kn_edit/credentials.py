@@ -22,9 +22,11 @@ TOKENS = (
     "HF_API_TOKEN",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
+    "PGPASSWORD",
 )
 FILES = ("HF_TOKEN_PATH", "HF_STORED_TOKENS_PATH", "HF_HOME", "XDG_CACHE_HOME", "HOME")
-ADDRESSES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_ENDPOINT")  # user:password@host
+# user:password@host
+ADDRESSES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_ENDPOINT", "KN_EDIT_DATABASE_URL")
 
 
 def tokens_in_use() -> tuple[str, ...]:

@@ -50,6 +50,7 @@ def new_ledger(folder: Path, base: BaseRecord = BASE) -> Ledger:
     if KIND.get() == SQLITE:
         return create_in_folder(folder / ".kn-edit", base, clock=clock)
     url = database_url(folder / ".kn-edit")
+    (folder / ".kn-edit").mkdir(parents=True, exist_ok=True)
     return Ledger.create(url, FolderBlobs(folder / ".kn-edit" / BLOBS), base, clock=clock)
 
 

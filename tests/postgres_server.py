@@ -10,8 +10,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import psycopg
 
@@ -23,6 +25,7 @@ COMMON = {
     "autovacuum": "off",
     "max_wal_size": "256MB",
 }
+GUARDED = "guarded"  # the user who needs a password
 START_SECONDS = 60
 _schemas: dict[Path, str] = {}
 
@@ -76,6 +79,8 @@ class Server:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
+        guarded = f"local all {GUARDED} scram-sha-256\nlocal all all trust\n"
+        (self.data / "pg_hba.conf").write_text(guarded)
 
     def start(self) -> None:
         options = [
@@ -111,11 +116,16 @@ class Server:
     def conninfo(self, database: str = "postgres", user: str = "postgres") -> str:
         return f"host={self.folder} dbname={database} user={user} connect_timeout=5"
 
-    def url(self, schema: str, database: str = "postgres") -> str:
-        """The URL of a schema, which is to a test what a database is to a user."""
-        return (
-            f"postgresql://postgres@/{database}?host={self.folder}&options=-csearch_path%3D{schema}"
-        )
+    def url(
+        self, schema: str, database: str = "postgres", user: str = "postgres", settings: str = ""
+    ) -> str:
+        """The URL of a schema, which is to a test what a database is to a user.
+
+        user: with a password after a colon, where there is one; settings: such as "-c name=value"
+        """
+        options = quote_plus(f"-c search_path={schema} {settings}".strip())
+        host = quote_plus(str(self.folder))
+        return f"postgresql://{user}@/{database}?host={host}&options={options}"
 
     def execute(self, *statements: str, schema: str = "public") -> list[tuple[object, ...]]:
         """Do something to the database as its owner; the rows of the last statement."""
@@ -126,10 +136,15 @@ class Server:
             return cursor.fetchall() if cursor.description else []
 
     def kill(self) -> None:
-        """Kill every process of the server at once, as a power cut would."""
+        """Kill every process of the server with SIGKILL, as near to at once as can be."""
         assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
+        children = children_of(self.process.pid)
+        for pid in (self.process.pid, *children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait()
+        while any(is_running(pid) for pid in children):
+            time.sleep(0.01)
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
@@ -139,6 +154,27 @@ class Server:
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def children_of(parent: int) -> list[int]:
+    """The processes that a process started."""
+    processes = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [pid for pid in processes if parent_of(pid) == parent]
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 @cache

@@ -41,6 +41,18 @@ MOST_DAYS = 365_000  # a thousand years; a time span has an end
     help="Keep the deltas of edits in object storage: s3://bucket/prefix. Keys and server come "
     "from the usual variables and files of AWS; the address is kept in kn-edit.toml.",
 )
+@click.option(
+    "--database",
+    metavar="URL",
+    help="Keep the ledger in a database, beside others: postgresql://user@host/database. The "
+    "password comes from KN_EDIT_DATABASE_URL (which names the database, too), PGPASSWORD or "
+    "~/.pgpass; the address is kept in kn-edit.toml.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    help="What the workspace is called in that database (as its folder).",
+)
 @output_options
 @workspace_option
 def init(
@@ -64,6 +76,7 @@ def init(
       kn-edit init ./my-checkpoint --workspace edits
       kn-edit init meta-llama/Llama-3.1-8B --device cuda --dtype bfloat16
       kn-edit init demo --blobs s3://bucket/edits
+      kn-edit init demo --database postgresql://ann@db.example.org/edits --name capitals
     """
     folder = folder_named(workspace_folder)
     with _making(folder):

@@ -16,10 +16,14 @@ from sqlalchemy.exc import DBAPIError, NoResultFound
 
 from kn_edit.errors import (
     CommitUnknown,
+    DatabaseHasNoLedger,
+    DatabaseHoldsLedger,
     KnEditError,
     LedgerDamaged,
+    LedgerExists,
     LedgerUnusable,
     NewerSchema,
+    NoLedger,
     SchemaChanged,
     UnknownWorkspace,
     WorkspaceExists,
@@ -34,6 +38,7 @@ from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import SCHEMA, workspaces
 
 NO_TEXT = "it holds text that is not UTF-8"
+_OF_WORKSPACES = 0  # the chain whose lock is held while a workspace is added
 _MOST_NAMES = 20  # of workspaces that an error tells
 _REVISION = text("SELECT version_num FROM alembic_version LIMIT 2")
 _SCHEMA = re.compile(r"[0-9a-z]{4,12}")  # what a later kn-edit may call its schema
@@ -102,15 +107,20 @@ class Database:
                 yield connection
 
     @contextmanager
-    def adding_workspace(self, name: str) -> Iterator[Connection]:
+    def adding_workspace(self, name: str, former: str | None = None) -> Iterator[Connection]:
         """A transaction that writes to a new workspace; all of it is kept, or nothing.
 
+        former: what a workspace of this name is called from then on; by default there may be none
         Raises WorkspaceExists, and as `writing`.
         """
         with self._transaction(self.dialect.engine) as transaction:
+            self.dialect.lock_chain(transaction.raw, _OF_WORKSPACES)
             self._require_schema(transaction.raw)
             if _workspaces(transaction.raw, name):
-                raise WorkspaceExists(name, self.place)
+                if former is None:
+                    raise WorkspaceExists(name, self.place)
+                rename = workspaces.update().where(workspaces.c.name == name)
+                transaction.raw.execute(rename.values(name=former))
             newest = sqlalchemy.select(sqlalchemy.func.max(workspaces.c.id))
             number = (transaction.raw.execute(newest).scalar() or 0) + 1
             transaction.raw.execute(insert(workspaces).values(id=number, name=name))
@@ -131,7 +141,9 @@ class Database:
             if schema < SCHEMA:
                 raise LedgerDamaged(self.place, f"no kn-edit makes the schema {schema}")
             raise NewerSchema(self.place, schema, SCHEMA)
-        if not self.dialect.may_write():
+        with self.explained():
+            may_write = self.dialect.may_write()
+        if not may_write:
             self.dialect.upgrade_copies(lambda copy: Database(copy).upgrade())
             return
         with self._transaction(self.dialect.upgrader()) as transaction:
@@ -157,6 +169,25 @@ class Database:
             raw.begin(),
         ):
             self.dialect.make_tables(raw)
+
+    def make_ready(self) -> None:
+        """Make the tables where there are none, or bring them to the present schema.
+
+        Raises NewerSchema, LedgerDamaged, LedgerUnusable, and what a database raises.
+        """
+        with self.explained():
+            try:
+                self.dialect.require()
+            except (NoLedger, DatabaseHasNoLedger):
+                with suppress(LedgerExists, DatabaseHoldsLedger):  # somebody else was faster
+                    self.dialect.make(lambda unfinished: Database(unfinished).create())
+        self.upgrade()
+
+    def holds(self, name: str) -> bool:
+        """Whether there is a workspace of this name. Raises as `reading`."""
+        with self.explained(), self.dialect.reader().connect() as raw, raw.begin():
+            self._require_schema(raw)
+            return bool(_workspaces(raw, name))
 
     def copy_to(self, path: Path) -> None:
         """Copy one consistent state of the workspace to a new SQLite file, while others use it."""
@@ -194,9 +225,9 @@ class Database:
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[_Transaction]:
         """A writing transaction on whatever schema there is."""
-        if not self.dialect.may_write():
-            raise LedgerUnusable(self.place, "it may not be written")
         with self.explained():
+            if not self.dialect.may_write():
+                raise LedgerUnusable(self.place, "it may not be written")
             raw = engine.connect().execution_options(**{WRITES: True})
             transaction = _Transaction(raw)
             try:

@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sqlalchemy import URL
+
 from kn_edit.ledger import restoring
 from kn_edit.ledger.blob_store import BlobStore
+from kn_edit.ledger.database import Database
 from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.ledger import Ledger
+from kn_edit.ledger.names import check_workspace
 from kn_edit.ledger.opened import Clock
 from kn_edit.ledger.records import BaseRecord
 from kn_edit.ledger.restoring import Replaced
+from kn_edit.ledger.restoring_rows import restore_rows
 from kn_edit.ledger.sqlite_file import url_of
 
 DATABASE = "ledger.db"
@@ -56,6 +61,28 @@ def restore_in_folder(
     LedgerUnusable, WriteUnknown.
     """
     return restoring.restore(file, folder, DATABASE, replace=replace, moment=clock(), blobs=blobs)
+
+
+def restore_in_database(
+    file: Path,
+    url: str | URL,
+    blobs: BlobStore,
+    *,
+    workspace: str,
+    clock: Clock,
+    replace: bool = False,
+) -> Replaced:
+    """Put the ledger of a backup into a database as a workspace of it, whole or not at all.
+
+    replace: also where a workspace of this name is; that one gets another name
+    Raises WorkspaceExists, BackupDamaged, NewerSchema, LedgerUnusable, and what a database raises.
+    """
+    check_workspace(workspace)
+    database = Database.from_url(url, workspace)
+    try:
+        return restore_rows(file, database, blobs, name=workspace, replace=replace, moment=clock())
+    finally:
+        database.close()
 
 
 def _blobs(folder: Path) -> FolderBlobs:

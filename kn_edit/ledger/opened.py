@@ -162,7 +162,8 @@ class OpenLedger:
 def _opened(url: str | URL, workspace: str | None, clock: Clock) -> Database:
     """A database that is there, at the present schema."""
     database = Database.from_url(url, workspace)
-    database.dialect.require()
+    with database.explained():
+        database.dialect.require()
     database.upgrade(lambda: moment(clock))
     return database
 

@@ -43,6 +43,7 @@ _LOGIN = (
     errors.InvalidPassword,
     errors.InvalidAuthorizationSpecification,
 )
+_REFUSED = ("authentication failed", "no password supplied")  # of errors without a code
 _READ_ONLY = (errors.ReadOnlySqlTransaction, errors.InsufficientPrivilege)
 _GONE = (
     errors.AdminShutdown,
@@ -63,8 +64,8 @@ _DAMAGED = (
 
 def engine_for(url: URL) -> Engine:
     """An engine whose connections have the settings of a ledger; one is kept for the next use."""
-    options = [str(url.query.get("options", ""))]
-    options += [f"-c {name}={value}" for name, value in _SETTINGS.items()]
+    options = [f"-c {name}={value}" for name, value in _SETTINGS.items()]
+    options.append(str(url.query.get("options", "")))  # the last word is the user's
     defaults = {"connect_timeout": str(CONNECT_SECONDS), "application_name": "kn-edit"}
     chosen = {name: value for name, value in defaults.items() if name not in url.query}
     engine = create_engine(
@@ -113,8 +114,10 @@ def _begin(connection: Connection) -> None:
 
 def public_url(url: URL) -> str:
     """A URL as it may be shown: without its password, its options and the name of the driver."""
-    plain = url.set(drivername="postgresql", query={}, password=None)
-    return without_secrets(plain.render_as_string(hide_password=True))
+    plain = URL.create(
+        "postgresql", username=url.username, host=url.host, port=url.port, database=url.database
+    )
+    return without_secrets(plain.render_as_string())
 
 
 def explanation(error: BaseException | None, url: URL) -> KnEditError | None:
@@ -124,7 +127,7 @@ def explanation(error: BaseException | None, url: URL) -> KnEditError | None:
     place, reason = public_url(url), _reason(error)
     if isinstance(error, _BUSY):
         return LedgerBusy(place)
-    if isinstance(error, _LOGIN) or "authentication failed" in reason:
+    if isinstance(error, _LOGIN) or any(words in reason for words in _REFUSED):
         return DatabaseLoginRefused(place, reason)
     if isinstance(error, errors.InvalidCatalogName) or _names_no_database(reason):
         return DatabaseMissing(place, str(url.database))

@@ -55,8 +55,11 @@ def refuse_programs(connection: Connection) -> None:
 
 def broken_links(connection: Connection) -> Iterator[str]:
     """Links between tables that lead nowhere, though the server looks at each that it writes."""
+    present = {*inspect(connection).get_table_names()}
     for table in metadata.sorted_tables:
         for link in _links(table):
+            if not {table.name, link.referred_table.name} <= present:
+                continue  # `faults` tells that
             target = link.referred_table
             pairs = [(element.parent.name, element.column.name) for element in link.elements]
             condition = " AND ".join(f"o.{theirs} = t.{ours}" for ours, theirs in pairs)

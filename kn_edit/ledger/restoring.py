@@ -40,7 +40,7 @@ class Replaced:
 
     head: str  # the id of the version
     edits: tuple[str, ...]  # of that version, in order
-    aside: Path | None = None
+    aside: Path | str | None = None
 
 
 def restore(
@@ -70,7 +70,7 @@ def restore(
         remove_unfinished(folder)
         with scratch_folder(folder.parent, RESTORING) as scratch:
             digests = unpack(file, scratch, database)
-            head, edits = _checked(file, scratch / database, digests)
+            head, edits = checked_backup(file, scratch / database, digests)
             if blobs is not None:
                 _move_deltas(FolderBlobs(scratch / BLOBS), blobs, digests)
             sync(scratch)
@@ -79,7 +79,7 @@ def restore(
     return Replaced(head=head, edits=edits, aside=aside)
 
 
-def _checked(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str, ...]]:
+def checked_backup(file: Path, path: Path, digests: set[str]) -> tuple[str, tuple[str, ...]]:
     """Bring an unpacked database to the present schema, and compare it with the deltas.
 
     The head and its edits. Raises BackupDamaged, NewerSchema.

@@ -16,7 +16,6 @@ from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
-from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
 from kn_edit.ledger.names import HEAD
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
@@ -38,7 +37,7 @@ from kn_edit.workspace.settings import (
     require_settings,
     storage_of,
 )
-from kn_edit.workspace.storage import Storage, storage_named, tried
+from kn_edit.workspace.storage import Storage, completed, storage_named, tried
 
 if TYPE_CHECKING:
     from kn_edit.engine import engine as live
@@ -58,7 +57,7 @@ class Restored:
     folder: Path  # of the workspace
     version: str  # its head
     edits: tuple[str, ...]  # of that version, in order
-    aside: Path | None  # the former ledger, if there was one
+    aside: Path | str | None  # where the former ledger is, if there was one
 
 
 class InitOptions(TypedDict, total=False):
@@ -68,6 +67,8 @@ class InitOptions(TypedDict, total=False):
     dtype: str | None  # in which number format
     memory: str | None  # what locating may take over it
     blobs: str | None  # where deltas go: s3://bucket/prefix; KN_EDIT_BLOBS_URL says it, too
+    database: str | None  # where all else goes: postgresql://user@host/name; KN_EDIT_DATABASE_URL
+    name: str | None  # of the workspace in that database; by default that of its folder
 
 
 def now() -> datetime:
@@ -109,19 +110,22 @@ class OpenWorkspace:
         One of this model in which nothing was recorded yet is taken as it is, so that an `init`
         that was cut off can be run again.
         options: device, dtype, memory of the live model, as of `open`; blobs, where its deltas go
-            (s3://bucket/prefix). They are kept in kn-edit.toml for later calls; see InitOptions.
+            (s3://bucket/prefix); database, where its ledger goes (postgresql://user@host/database),
+            and name, that of the workspace there. They are kept in kn-edit.toml for later calls;
+            see InitOptions.
         Raises LedgerExists, TargetInsideLedger, UnknownFamily, SharedLayers, BadSetting,
-        BadSettingsFile, what finding the model raises, and what a bucket raises that is named.
+        BadSettingsFile, what finding the model raises, and what a bucket or a database raises that
+        is named.
         """
         folder = new_workspace_folder(chosen_folder(folder) or current_folder())
         placement = placement_named(
             options.get("device"), options.get("dtype"), options.get("memory")
         )
-        storage = storage_named(options.get("blobs"))
+        storage = storage_named(options.get("blobs"), options.get("database"), options.get("name"))
         require_settings(folder, "model", placement)
-        with undisturbed(), _storage(folder, storage) as place:
+        with undisturbed(), _storage(folder, storage) as (place, settings):
             ledger = starting.start(model, folder / LEDGER, place, clock, progress)
-            keep_settings(folder, "ledger", storage)
+            keep_settings(folder, "ledger", settings)
         keep_settings(folder, "model", placement)
         return cls(folder, ledger, progress, **placement)
 
@@ -148,7 +152,7 @@ class OpenWorkspace:
         chosen = chosen_folder(folder)
         workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
         storage = storage_of(workspace_folder)
-        ledger = open_in_folder(workspace_folder / LEDGER, clock=clock, blobs=storage.blob_store)
+        ledger = storage.open(workspace_folder / LEDGER, clock)
         return cls(workspace_folder, ledger, progress, device=device, dtype=dtype, memory=memory)
 
     @classmethod
@@ -163,22 +167,16 @@ class OpenWorkspace:
         """Make a workspace of a file that `backup` made, whole or not at all.
 
         replace: also where a ledger is, damaged or not; that one is kept aside
-        Where kn-edit.toml or KN_EDIT_BLOBS_URL names a bucket, its deltas go there.
+        Where kn-edit.toml, KN_EDIT_BLOBS_URL or KN_EDIT_DATABASE_URL names a bucket or a database,
+        it goes there.
         Raises RestoreTargetTaken, TargetInsideLedger, BackupDamaged, NewerSchema, LinkInLedger,
         LedgerBusy, LedgerUnusable.
         """
         place = chosen_folder(folder) or (nearest_or_here() if replace else current_folder())
         new_workspace_folder(place)
-        named = storage_named(None)
-        with _storage(place, named) as storage:
-            placed = restore_in_folder(
-                path_of(file),
-                place / LEDGER,
-                clock=clock,
-                replace=replace,
-                blobs=storage.blob_store,
-            )
-            keep_settings(place, "ledger", named)
+        with _storage(place, storage_named()) as (storage, settings):
+            placed = storage.restore(path_of(file), place / LEDGER, clock, replace=replace)
+            keep_settings(place, "ledger", settings)
         return Restored(folder=place, version=placed.head, edits=placed.edits, aside=placed.aside)
 
     def close(self) -> None:
@@ -279,14 +277,16 @@ class OpenWorkspace:
 
 
 @contextmanager
-def _storage(folder: Path, named: Mapping[str, str]) -> Iterator[Storage]:
+def _storage(folder: Path, named: Mapping[str, str]) -> Iterator[tuple[Storage, Mapping[str, str]]]:
     """Where the ledger of a workspace is made in this block, tried and claimed.
 
     named: settings that the call names, which must not differ from those of its kn-edit.toml
-    Raises BadSettingsFile, BlobsTaken, and what a bucket raises.
+    Gives the storage, and the settings that are to be kept. Raises BadSettingsFile, BlobsTaken, and
+    what a bucket raises.
     """
-    require_settings(folder, "ledger", named)
     kept = storage_of(folder)
-    storage = replace(kept, **named)
-    with tried(storage, new=storage != kept):
-        yield storage
+    settings = completed(named, kept, folder)
+    require_settings(folder, "ledger", settings)
+    storage = replace(kept, **settings)
+    with tried(storage, new=storage.blobs != kept.blobs):
+        yield storage, settings

@@ -6,6 +6,8 @@ beside the workspace. No password or key stands in it:
 
     [ledger]
     blobs = "s3://bucket/prefix"
+    database = "postgresql://ann@db.example.org/edits"
+    name = "capitals"
 
     [model]
     device = "cuda:1"

@@ -7,15 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from kn_edit.atomic import sync
+from kn_edit.atomic import make_folders, sync
 from kn_edit.engine.engine import STAMPS, write_stamps
-from kn_edit.errors import LedgerExists
+from kn_edit.errors import LedgerExists, WorkspaceExists
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.ledger.disk import disk_errors
-from kn_edit.ledger.in_folder import create_in_folder, open_in_folder
 from kn_edit.progress import Progress
 from kn_edit.workspace.base import base_of
-from kn_edit.workspace.folder import DATABASE
 from kn_edit.workspace.storage import Storage
 
 
@@ -32,7 +30,7 @@ def start(
 
     A ledger of this very model in which nothing was recorded yet is taken as it is: an `init` that
     was cut off after its last step can so be run again, and nobody has to know where it was cut.
-    Raises LedgerExists for any other, and what finding the model raises.
+    Raises LedgerExists or WorkspaceExists for any other, and what finding the model raises.
     """
     existing = _untouched(folder, storage, clock)
     try:
@@ -40,7 +38,7 @@ def start(
         if existing is None:
             existing = _created(folder, base, storage, clock)
         if _place(existing.base) != _place(base):
-            raise LedgerExists(folder)
+            raise storage.taken(folder)
     except BaseException:
         if existing is not None:
             existing.close()
@@ -53,8 +51,8 @@ def _created(
     folder: Path, base: BaseRecord, storage: Storage, clock: Callable[[], datetime]
 ) -> Ledger:
     try:
-        return create_in_folder(folder, base, clock=clock, blobs=storage.blob_store)
-    except LedgerExists:  # of another init, which was faster
+        return storage.create(folder, base, clock)
+    except (LedgerExists, WorkspaceExists):  # of another init, which was faster
         existing = _untouched(folder, storage, clock)
         if existing is None:
             raise
@@ -62,20 +60,21 @@ def _created(
 
 
 def _untouched(folder: Path, storage: Storage, clock: Callable[[], datetime]) -> Ledger | None:
-    """The ledger in this folder, if nothing was recorded in it; None where there is none.
+    """The ledger of this folder, if nothing was recorded in it; None where there is none.
 
-    Raises LedgerExists, LedgerUnusable.
+    Raises LedgerExists, WorkspaceExists, LedgerUnusable.
     """
-    if not os.path.lexists(folder / DATABASE):
+    ledger = storage.existing(folder, clock)
+    if ledger is None:
         return None
-    ledger = open_in_folder(folder, clock=clock, blobs=storage.blob_store)
     if len(ledger.log()) == len(ledger.refs()) == 1 and not ledger.publications():
         with disk_errors(folder):  # it was cut off maybe before its names were on disk
+            make_folders(folder)
             sync(folder)
             sync(folder.parent)
         return ledger
     ledger.close()
-    raise LedgerExists(folder)
+    raise storage.taken(folder)
 
 
 def _place(base: BaseRecord) -> tuple[str, str | None, str | None, str]:
