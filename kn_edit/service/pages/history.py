@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse
 
 from kn_edit.service.pages.drawing import graph, neuron_map
 from kn_edit.service.pages.figures import measured
+from kn_edit.service.pages.moves import revert_choices
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Reader, router
+from kn_edit.service.pages.submitting import form_key
 from kn_edit.service.service import TheService
 from kn_edit.workspace import EditRecord, FactChange, Workspace
 
@@ -84,6 +86,8 @@ def edit(request: Request, service: TheService, caller: Reader, name: str) -> HT
         map=neuron_map(record.neurons, record.layers, workspace.base),
         shared=_shared(workspace, record),
         blamed=min(len(record.neurons), MOST_BLAMED),
+        choices=revert_choices(workspace, record.id),
+        key=form_key(),
         overlapping=workspace.ledger.records(record.overlaps, overlaps=False),
     )
 

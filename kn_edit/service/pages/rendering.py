@@ -30,7 +30,13 @@ SECURITY = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-NAVIGATION = (("/", "History"), ("/compare", "Side by side"), ("/diff", "Differences"))
+NAVIGATION = (
+    ("/", "History"),
+    ("/compare", "Side by side"),
+    ("/propose", "Propose"),
+    ("/branches", "Branches"),
+    ("/jobs", "Jobs"),
+)
 
 
 def page(request: Request, template: str, /, status_code: int = 200, **values: Any) -> HTMLResponse:

@@ -1,4 +1,4 @@
-// What the pages add where scripts run: copying ids, and where the focus goes after a swap.
+// What the pages add where scripts run: copying ids, the state of a job, the focus after a swap.
 "use strict";
 
 function offerCopies(root) {
@@ -14,8 +14,23 @@ function offerCopies(root) {
 
 document.addEventListener("DOMContentLoaded", () => offerCopies(document));
 
-document.addEventListener("htmx:afterSettle", (event) => {
-  offerCopies(event.target);
-  const place = event.target.querySelector("[data-focus]");
-  if (place) place.focus();
+// Tells where a job stands, once for each change: a live region that is not swapped itself.
+function tellState() {
+  const [live, state] = [document.getElementById("live"), document.getElementById("state")];
+  if (live && state && state.textContent !== live.dataset.state) state.textContent = live.dataset.state;
+}
+
+// A swap that takes away what has the focus hands it to what stands in its place.
+let focused = null;
+
+document.addEventListener("htmx:beforeSwap", () => {
+  focused = document.activeElement && document.activeElement.id;
+});
+
+document.addEventListener("htmx:afterSettle", () => {
+  offerCopies(document);
+  tellState();
+  if (!focused || document.activeElement !== document.body) return;
+  const place = document.getElementById(focused) || document.getElementById("main");
+  place.focus({ preventScroll: true });
 });

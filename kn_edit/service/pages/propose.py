@@ -1,0 +1,164 @@
+"""Forms that propose an edit. It is tried out first: nothing is recorded before that is asked."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Form, Request
+from fastapi.responses import HTMLResponse, Response
+from pydantic import BaseModel, Field
+
+from kn_edit.errors import KnEditError
+from kn_edit.service.pages.rendering import page
+from kn_edit.service.pages.routes import Editor, Reader, router
+from kn_edit.service.pages.submitting import form_key, submitted
+from kn_edit.service.problems import problem
+from kn_edit.service.service import Service, TheService
+from kn_edit.service.work import VERBS, checked_arguments
+from kn_edit.workspace import bundled, load_relation
+
+MOST_PROMPTS = 50
+FIRST = "capital"  # the relation that the form begins with
+
+pages = router()
+
+
+class Proposal(BaseModel):
+    """The form of an update. way: how the fact is named"""
+
+    way: Literal["relation", "statement", "prompts"] = "relation"
+    relation: str = Field(default="", max_length=200)
+    subject: str = Field(default="", max_length=200)
+    to: str = Field(default="", max_length=200)
+    answer: str = Field(default="", max_length=200)
+    statement: str = Field(default="", max_length=2000)
+    prompts: str = Field(default="", max_length=20_000)
+    branch: str = Field(default="", max_length=200)
+    key: str = Field(default="", max_length=64)
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of the verb `update`."""
+        prompts = [line.strip() for line in self.prompts.splitlines() if line.strip()]
+        by_way: dict[str, dict[str, Any]] = {
+            "relation": {"relation": self.relation, "subject": self.subject, "to": self.to},
+            "statement": {"statement": self.statement},
+            "prompts": {
+                "prompts": prompts[:MOST_PROMPTS],
+                "subject": self.subject,
+                "to": self.to,
+                "answer": self.answer,
+            },
+        }
+        texts = {name: text for name, text in by_way[self.way].items() if text}
+        return texts | {"dry_run": True}
+
+
+class Erasure(BaseModel):
+    """The form of an erasure."""
+
+    relation: str = Field(default=FIRST, max_length=200)
+    branch: str = Field(default="", max_length=200)
+    key: str = Field(default="", max_length=64)
+
+
+@pages.get("/propose", name="propose")
+def form(request: Request, service: TheService, caller: Reader) -> HTMLResponse:
+    """The forms of an update, by a relation, a statement or prompts."""
+    return _form(request, service, Proposal(key=form_key()))
+
+
+@pages.post("/propose")
+def propose(
+    request: Request, service: TheService, caller: Editor, proposal: Annotated[Proposal, Form()]
+) -> Response:
+    """Try an update out."""
+    arguments = proposal.arguments()
+    try:
+        checked_arguments(VERBS["update"], arguments).wanted()  # type: ignore[attr-defined]
+        head = service.workspace.ledger.version_id(proposal.branch)
+        return submitted(
+            service,
+            caller,
+            "update",
+            arguments,
+            branch=proposal.branch,
+            head=head,
+            key=proposal.key,
+        )
+    except KnEditError as error:
+        return _form(request, service, proposal, problem(error))
+
+
+@pages.get("/propose/subjects")
+def subjects(request: Request, service: TheService, caller: Reader, relation: str) -> HTMLResponse:
+    """The subjects of a relation, to suggest."""
+    facts = load_relation(relation).facts if relation in bundled() else ()
+    return page(request, "subjects.html", facts=facts)
+
+
+@pages.get("/erase", name="erase")
+def erase_form(request: Request, service: TheService, caller: Reader) -> HTMLResponse:
+    """The form of an erasure."""
+    return _erase_form(request, service, Erasure(key=form_key()))
+
+
+@pages.post("/erase")
+def erase(
+    request: Request, service: TheService, caller: Editor, erasure: Annotated[Erasure, Form()]
+) -> Response:
+    """Try an erasure out."""
+    arguments = {"relation": erasure.relation, "dry_run": True}
+    try:
+        head = service.workspace.ledger.version_id(erasure.branch)
+        return submitted(
+            service,
+            caller,
+            "erase",
+            arguments,
+            branch=erasure.branch,
+            head=head,
+            key=erasure.key,
+        )
+    except KnEditError as error:
+        return _erase_form(request, service, erasure, problem(error))
+
+
+def _form(
+    request: Request,
+    service: Service,
+    proposal: Proposal,
+    document: dict[str, Any] | None = None,
+) -> HTMLResponse:
+    """The page, with what was typed; with a problem, that first."""
+    relation = proposal.relation if proposal.relation in bundled() else FIRST
+    return page(
+        request,
+        "propose.html",
+        document["status"] if document else 200,
+        form=proposal.model_dump() | {"relation": relation},
+        relations=bundled(),
+        facts=load_relation(relation).facts,
+        **_places(service, proposal.branch),
+        problem=document,
+    )
+
+
+def _erase_form(
+    request: Request, service: Service, erasure: Erasure, document: dict[str, Any] | None = None
+) -> HTMLResponse:
+    return page(
+        request,
+        "erase.html",
+        document["status"] if document else 200,
+        form=erasure.model_dump(),
+        relations=bundled(),
+        **_places(service, erasure.branch),
+        problem=document,
+    )
+
+
+def _places(service: Service, chosen: str) -> dict[str, Any]:
+    """The branches that an edit can go to, and which one is chosen."""
+    branches = [branch.name for branch in service.workspace.branches()]
+    current = service.workspace.current_branch
+    return {"branches": branches, "branch": chosen if chosen in branches else current}

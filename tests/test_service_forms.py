@@ -1,0 +1,185 @@
+"""Forms of the pages, on a model that knows its facts: from a proposal to its record and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from known_model import saved
+from thread_queue import ThreadQueue
+
+from kn_edit.service.app import make_app
+from kn_edit.workspace import Workspace
+
+SECONDS = 120
+PROMPTS = "the capital of [X] [Y]\nthe city of [X] [Y]"
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("forms")
+    saved(folder / "model")
+    with Workspace.init(str(folder / "model"), folder / "work"):
+        pass
+    app = make_app(folder / "work", jobs=lambda workspace: ThreadQueue(folder / "work"))
+    with TestClient(app) as client:
+        yield client
+
+
+def words(html: str) -> str:
+    """The text of a page, without its tags."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", html)).split())
+
+
+def fields(html: str, action: str) -> dict[str, str]:
+    """The hidden fields of the first form of a page that goes to an address."""
+    form = re.search(rf'<form action="{re.escape(action)}".*?</form>', html, re.DOTALL)
+    assert form is not None, words(html)
+    hidden = re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form[0])
+    return dict(hidden)
+
+
+def ended(client: TestClient, answer: Any) -> str:
+    """The page of the job that a form led to, once it has ended."""
+    assert answer.history and answer.history[0].status_code == 303, words(answer.text)
+    path = answer.url.path
+    client.app.state.service.queue.wait(path.removeprefix("/jobs/"), SECONDS)
+    return path, client.get(path).text
+
+
+def proposed(client: TestClient, to: str = "Oslo", **further: str) -> Any:
+    hidden = fields(client.get("/propose").text, "/propose")
+    form = {"way": "prompts", "subject": "France", "prompts": PROMPTS, "to": to}
+    return client.post("/propose", data=hidden | form | further)
+
+
+def recorded(client: TestClient, to: str, branch: str = "main") -> str:
+    """The page of a job that recorded an update by the forms, although the gate refuses it."""
+    path, page = ended(client, proposed(client, to, branch=branch))
+    hidden = fields(page, f"{path}/record")
+    return ended(client, client.post(f"{path}/record", data=hidden))[1]
+
+
+def test_a_proposal_is_tried_out_and_shown_before_anything_is_recorded(client):
+    workspace = client.app.state.service.workspace
+    path, page = ended(client, proposed(client))
+    text = words(page)
+    assert "The gate would refuse it." in text and "What to try" in text
+    assert "efficacy" in text and "the capital of France [Y] Paris" in text
+    assert workspace.head.edits == () and workspace.ledger.edits() == []
+    assert "Record it although the gate refuses it" in text
+    assert fields(page, f"{path}/record")["accept"] == "true"
+
+
+def test_what_the_gate_lets_pass_is_recorded_when_that_is_asked_and_taken_back(client):
+    workspace = client.app.state.service.workspace
+    settings = workspace.folder / "kn-edit.toml"
+    settings.write_text("[gate]\nefficacy = 0.0\n")
+    path, page = ended(client, proposed(client, "Havana"))
+    assert "The gate would let it pass." in words(page)
+    hidden = fields(page, f"{path}/record")
+    assert "accept" not in hidden
+    once, twice = (client.post(f"{path}/record", data=hidden) for _ in range(2))
+    assert once.url == twice.url  # pressed twice, it is one job
+    page = ended(client, once)[1]
+    settings.unlink()
+    (edit,) = workspace.head.edits
+    assert "It is recorded." in words(page) and f"/edits/{edit}" in page
+    before = workspace.head.id
+    form = fields(client.get(f"/edits/{edit}").text, "/moves/revert")
+    assert form["edit"] == edit and form["head:main"] == before
+    page = ended(client, client.post("/moves/revert", data=form | {"branch": "main"}))[1]
+    assert "with 0 edits" in words(page)
+    assert workspace.head.edits == ()
+    stale = client.post("/moves/revert", data=form | {"branch": "main", "key": "another"})
+    assert "Somebody moved branch main meanwhile." in words(ended(client, stale)[1])
+
+
+def test_a_merge_asks_which_answer_stays(client):
+    workspace = client.app.state.service.workspace
+    assert client.post("/branches", data={"name": "side"}).url.path == "/branches"
+    assert "It is recorded." in recorded(client, "Oslo")
+    assert "It is recorded." in recorded(client, "Cairo", branch="side")
+    hidden = fields(client.get("/branches").text, "/moves/merge")
+    merge = client.post("/moves/merge", data=hidden | {"branches": "side", "branch": "main"})
+    path, page = ended(client, merge)
+    text = words(page)
+    assert "Which answer stays?" in text and "Oslo" in text and "Cairo" in text
+    form = fields(page, f"{path}/again") | {"choice-0": "theirs"}
+    path, page = ended(client, client.post(f"{path}/again", data=form))
+    if "a mixture that nobody has measured" in words(page):
+        again = client.post(f"{path}/again", data=fields(page, f"{path}/again"))
+        path, page = ended(client, again)
+    assert "kept theirs" in words(page)
+    (edit,) = workspace.ledger.records(workspace.head.edits)
+    assert edit.target == "Cairo"
+
+
+def test_small_writes_are_done_at_once_and_told(client):
+    workspace = client.app.state.service.workspace
+    told = client.post("/branches", data={"name": "trial", "version": "base"})
+    assert "The branch trial is made." in words(told.text)
+    told = client.post("/branches/rename", data={"name": "trial", "to": "other"})
+    assert "The branch is called other now." in words(told.text)
+    told = client.post("/branches/current", data={"name": "other"})
+    assert "Edits go to the branch other from now on." in words(told.text)
+    client.post("/branches/current", data={"name": "main"})
+    told = client.post("/tags", data={"name": "v1", "version": "base"})
+    assert "The tag v1 is set." in words(told.text)
+    told = client.post("/branches/delete", data={"name": "other"})
+    assert "The name other is gone" in words(told.text)
+    assert {ref.name for ref in workspace.ledger.refs()} >= {"main", "v1"}
+    refused = client.post("/branches", data={"name": "main"})
+    assert refused.status_code == 409 and "That did not work" in words(refused.text)
+
+
+def test_the_ledger_is_checked_by_a_job(client):
+    hidden = fields(client.get("/branches").text, "/moves/verify")
+    page = ended(client, client.post("/moves/verify", data=hidden))[1]
+    assert "All is well" in words(page)
+
+
+def test_what_cannot_be_asked_is_told_on_the_form_with_what_was_typed(client):
+    form = {"way": "relation", "relation": "capital", "subject": "Freedonia", "to": "Rome"}
+    page = client.post("/propose", data=form | {"branch": "main"})
+    assert page.status_code == 422
+    assert "That did not work" in words(page.text) and 'value="Freedonia"' in page.text
+    form = {"way": "statement", "statement": "Paris is nice.", "branch": "main"}
+    page = client.post("/propose", data=form)
+    assert page.status_code == 422 and 'value="Paris is nice."' in page.text
+
+
+def test_subjects_of_a_relation_are_suggested(client):
+    options = client.get("/propose/subjects", params={"relation": "capital"}).text
+    assert '<option value="France">Paris</option>' in options
+    assert client.get("/propose/subjects", params={"relation": "../x"}).text.strip() == ""
+
+
+def test_leaving_is_refused_where_the_settings_do_not_allow_it(client):
+    page = client.get("/branches").text
+    assert "Publishing and exporting are not allowed here" in words(page)
+    form = {"version": "head", "target": "out", "as": "delta"}
+    page = ended(client, client.post("/leaving/export", data=form))[1]
+    assert "It did not work." in words(page)
+
+
+def test_an_export_goes_where_the_settings_allow_it(client):
+    workspace = client.app.state.service.workspace
+    settings = workspace.folder / "kn-edit.toml"
+    settings.write_text('[serve]\nexports = "exports"\n')
+    hidden = fields(client.get("/branches").text, "/leaving/export")
+    form = hidden | {"version": "head", "target": "small", "as": "delta"}
+    page = ended(client, client.post("/leaving/export", data=form))[1]
+    settings.unlink()
+    assert "exports/small" in words(page)
+    assert list((workspace.folder / "exports" / "small").iterdir())
+
+
+def test_the_list_of_jobs_names_what_each_does(client):
+    text = words(client.get("/jobs").text)
+    assert "Try out: France -> Oslo" in text and "Check" not in text
+    assert client.get("/jobs/0123").status_code == 404
