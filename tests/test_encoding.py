@@ -31,8 +31,9 @@ from kn_edit.errors import (
     SpecialTokenInText,
 )
 from kn_edit.facts import Fact, Prompt, Template, bundled, load_relation
+from kn_edit.models import encoding
 from kn_edit.models.cache import cache_folder
-from kn_edit.models.encoding import text_ids
+from kn_edit.models.encoding import plain_ids, text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, ask_between, ask_openly, asked_otherwise, places
 
@@ -220,6 +221,29 @@ def test_marks_of_the_tokenizer_are_refused_wherever_they_stand(shape, mark, pla
     assert refusal.value.token == mark
     assert refusal.value.exit_code == ExitCode.USAGE
     assert len(str(refusal.value)) < 500
+
+
+def test_a_text_is_tokenised_once_and_a_bounded_number_is_kept(monkeypatch):
+    monkeypatch.setattr(encoding, "MOST_TEXTS", 3)
+    model, other = tiny("llama"), tiny("llama")
+    asked, tokenise = [], type(model.tokenizer).__call__
+
+    def counted(tokenizer, text, **options):
+        asked.append(text)
+        return tokenise(tokenizer, text, **options)
+
+    monkeypatch.setattr(type(model.tokenizer), "__call__", counted)
+    texts = ["the city of France", "the city of Japan", "Rome"]
+    first = [plain_ids(model, text) for text in texts]
+    assert [plain_ids(model, text) for text in texts] == first
+    assert asked == texts
+    assert plain_ids(other, texts[0]) == first[0]
+    assert asked == [*texts, texts[0]]  # each tokenizer is asked for its own
+    assert plain_ids(model, "Paris") != first[2] == plain_ids(model, "Rome")
+    assert asked[4:] == ["Paris", "Rome"]  # the fourth has made room
+    long = "the city " * 60
+    assert plain_ids(model, long) == plain_ids(model, long)
+    assert asked[6:] == [long, long]
 
 
 def test_words_that_the_tokenizer_does_not_know_are_told():

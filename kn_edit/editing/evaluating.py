@@ -190,7 +190,7 @@ def ask_again(
         progress("neutral text", 0, 0)
         old = perplexity(model, texts)
         beginnings = [text.rsplit(" ", 6)[0] for text in texts[:GENERATED]]
-        before = entropy([generated(model, text) for text in beginnings]) if model.causal else None
+        before = entropy(generated(model, beginnings)) if model.causal else None
         readings = [update.readings(model, base_answers) for update in askable]
     with engine.at(deltas) as live:
         model = live.model
@@ -202,7 +202,7 @@ def ask_again(
             progress("asking again", index, len(askable))
             updates.append(_update(model, update, readings[index], version_answers))
         new = perplexity(model, texts)
-        after = entropy([generated(model, text) for text in beginnings]) if model.causal else None
+        after = entropy(generated(model, beginnings)) if model.causal else None
     preserved = {
         prompt: answer.kept_by(version_answers[prompt]) for prompt, answer in base_answers.items()
     }
@@ -285,7 +285,7 @@ def _update(
         case=update.case,
         target=update.target,
         metrics=compare(before, after),
-        says=generated(model, asked_text(first.prompt), 8).strip() if model.causal else "",
+        says=generated(model, [asked_text(first.prompt)], 8)[0].strip() if model.causal else "",
         answer=first.says,
     )
 

@@ -6,9 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-import torch
-
 from kn_edit.models.encoding import text_ids
+from kn_edit.models.greedy import likeliest_paths
 from kn_edit.models.model import Model
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, places
@@ -38,18 +37,15 @@ def perplexity_at(model: Model, questions: Sequence[Question], *, finite: bool =
     return math.exp(-mean) if not -mean > MOST_EXPONENT else math.inf
 
 
-def generated(model: Model, text: str, tokens: int = NEW_TOKENS) -> str:
-    """What a causal LM goes on to say, the likeliest token each time; free, not teacher-forced."""
-    prompt_ids = torch.tensor([text_ids(model, text)], device=model.device)
-    with torch.no_grad():
-        generated_ids = model.net.generate(
-            prompt_ids,
-            attention_mask=torch.ones_like(prompt_ids),
-            max_new_tokens=tokens,
-            do_sample=False,
-            pad_token_id=model.tokenizer.pad_token_id or model.tokenizer.eos_token_id,
-        )
-    return str(model.tokenizer.decode(generated_ids[0, prompt_ids.shape[1] :]))
+def generated(model: Model, texts: Sequence[str], tokens: int = NEW_TOKENS) -> list[str]:
+    """What a causal LM goes on to say behind each text, the likeliest token each time.
+
+    Free, not teacher-forced.
+    """
+    ids = [text_ids(model, text) for text in texts]
+    questions = [Question(text, len(text) - 1, 0) for text in ids]
+    paths = likeliest_paths(model, questions, [tokens] * len(questions))
+    return [str(model.tokenizer.decode(list(path))) for path in paths]
 
 
 def entropy(texts: Sequence[str]) -> float:
