@@ -124,8 +124,8 @@ class Locator:
             self._known[relation.name, fact] = self._find_known(relation, fact)
         return self._known[relation.name, fact]
 
-    def tried(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
-        """Other facts of the relation that the model can be asked for, a bounded number.
+    def tried(self, relation: Relation, fact: Fact | None = None, most: int = TRIED) -> list[Fact]:
+        """Other facts of the relation that the model can be asked for, at most so many.
 
         One random order serves the whole relation, so that its facts share their neighbours'
         scores.
@@ -136,7 +136,7 @@ class Locator:
             candidate for candidate in facts if fact is None or candidate.subject != fact.subject
         ]
         return list(
-            islice((candidate for candidate in facts if self._can_ask(relation, candidate)), TRIED)
+            islice((candidate for candidate in facts if self._can_ask(relation, candidate)), most)
         )
 
     def knows(self, relation: Relation, fact: Fact) -> bool:

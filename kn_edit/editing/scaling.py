@@ -97,7 +97,7 @@ def _elsewhere(model: Model, locator: Locator, case: Case) -> list[Chain]:
         relation = load_relation(name)
         tried = [
             fact
-            for fact in locator.tried(relation)[:LOOKED_AT]
+            for fact in locator.tried(relation, most=LOOKED_AT)
             if fact.subject != case.fact.subject
         ]
         first = next((fact for fact in tried if locator.knows(relation, fact)), None)
