@@ -41,7 +41,7 @@ $(VENV)/.browser: $(STAMP)
 	@touch $@
 
 test: $(STAMP) $(VENV)/.postgres $(VENV)/.browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
 torture: $(STAMP) $(VENV)/.postgres

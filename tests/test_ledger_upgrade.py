@@ -49,8 +49,12 @@ def test_an_upgrade_killed_at_any_statement_leaves_the_old_ledger_or_the_new_one
     tmp_path, schema, stride
 ):
     old_ledger(tmp_path, schema)
+    opened = 1 if TORTURE else 10
     done = subprocess.run(
-        [sys.executable, KILLS, tmp_path, str(stride)], capture_output=True, text=True, check=True
+        [sys.executable, KILLS, tmp_path, str(stride), str(opened)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     told = json.loads(done.stdout)
     assert told["statements"] > (10 if schema >= "0004" else 20 if schema >= "0003" else 50)

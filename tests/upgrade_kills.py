@@ -1,8 +1,9 @@
 """Upgrade an old ledger again and again, killed at each statement. Run by test_ledger_upgrade.py.
 
-Arguments: the workspace folder with the old ledger; 1 for each statement, 2 for every other
-one, and so on. Prints, as JSON, how many statements there are
-and what was wrong after which of them. Needs no torch, so that it can fork.
+Arguments: the workspace folder with the old ledger; 1 for each statement, 2 for every other one,
+and so on; 1 to open each ledger that was left, 10 for one in ten of those that hold what the old
+one does, row for row. Prints, as JSON, how many statements there are and what was wrong after which
+of them. Needs no torch, so that it can fork.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kn_edit.ledger.tables import SCHEMA
 
 FOLDER = Path(sys.argv[1])
 PATH = FOLDER / ".kn-edit" / "ledger.db"
-STRIDE = int(sys.argv[2])
+STRIDE, OPENED = int(sys.argv[2]), int(sys.argv[3])
 SOUND = FOLDER / "old.db"
 
 
@@ -70,12 +71,18 @@ def killed(kill_at: int) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
-def fault(expected: dict[str, tuple[str, ...]], old: list[str]) -> str | None:
-    """What is wrong with the ledger after a kill; None if it is the old or the new one, whole."""
+def fault(expected: dict[str, tuple[str, ...]], old: list[str], *, opens_old: bool) -> str | None:
+    """What is wrong with the ledger after a kill; None if it is the old or the new one, whole.
+
+    opens_old: whether a ledger with the rows of the old one is opened, too
+    """
     with closing(sqlite3.connect(PATH)) as plain:  # replays what a killed process left
         schema = plain.execute("SELECT version_num FROM alembic_version").fetchone()[0]
-    if schema != SCHEMA and rows(PATH) != old:
-        return "neither old nor new"
+    if schema != SCHEMA:
+        if rows(PATH) != old:
+            return "neither old nor new"
+        if not opens_old:
+            return None
     with open_in_folder(PATH.parent, clock=lambda: datetime.now(UTC)) as ledger:
         found = {id_: tuple(ledger.version(id_).edits) for id_ in expected}
         with ledger._database.reading() as connection:
@@ -91,9 +98,9 @@ def main() -> None:
     restored()
     statements = upgrade(None)
     faults = {}
-    for number in range(1, statements + 1, STRIDE):
+    for index, number in enumerate(range(1, statements + 1, STRIDE)):
         killed(number)
-        wrong = fault(expected, old)
+        wrong = fault(expected, old, opens_old=index % OPENED == 0)
         if wrong:
             faults[number] = wrong
     sys.stdout.write(json.dumps({"statements": statements, "faults": faults}))
