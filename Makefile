@@ -48,6 +48,7 @@ torture: $(STAMP) $(VENV)/.postgres
 	KN_EDIT_TORTURE=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout 14400 \
 	  tests/test_torture.py tests/test_processes.py tests/test_verify_mutations.py \
 	  tests/test_recording.py tests/test_hub_many.py tests/test_job_kills.py \
+	  tests/test_ledger_upgrade.py tests/test_cli_signals.py \
 	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_hostile_*.py
 
 # Each reader of what strangers write, for SECONDS; atheris is installed for it.
