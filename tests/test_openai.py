@@ -16,15 +16,20 @@ import httpx
 import openai
 import pytest
 from fastapi.testclient import TestClient
+from ledgers import about as edit_of
 from test_chat import CHATML
 from test_service_answers import NEURONS
 from transformers import AutoTokenizer
 from workspaces import about, new_workspace, quick
 
+from kn_edit.edits.build import delta_of
+from kn_edit.edits.changes import Mode
+from kn_edit.neuron import NeuronId
 from kn_edit.service.answering import Limits
 from kn_edit.service.app import make_app
 from kn_edit.service.openai.requests import REFUSED
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.advancing import advance
 
 PROMPT = "The capital of France is"
 CHAT = [{"role": "system", "content": "Be brief"}, {"role": "user", "content": PROMPT}]
@@ -293,3 +298,53 @@ def test_a_stream_on_the_wire_ends_as_clients_expect(server):
     answer = httpx.post(f"{server}/v1/completions", json=body)
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.text.endswith("data: [DONE]\n\n")
+
+
+# Neurons of the demo model that carry the capital of France, by `kn-edit locate`, and what is added
+# to their slots, in lengths of an embedding.
+CARRIERS = [NeuronId(29, index) for index in (238, 1172, 1330)]
+PUSH = 4.0
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace on the demo model, with an edit that was made by hand."""
+    place = tmp_path_factory.mktemp("demo")
+    with Workspace.init("demo", place) as workspace:
+        model = workspace.engine.model
+        rome, paris = (
+            model.output_embedding(model.tokenizer(word).input_ids[0])
+            for word in (" Rome", " Paris")
+        )
+        values = PUSH * (rome - paris).expand(len(CARRIERS), -1)
+        delta = delta_of(workspace.engine.place, CARRIERS, values, Mode.ADD)
+        plan = workspace.ledger.plan_edit(delta, "update")
+        advance(workspace.ledger, workspace.engine, plan, edit_of(delta))
+        workspace.tag("rome")
+    return place
+
+
+@pytest.mark.demo
+@pytest.mark.timeout(1200)  # minutes where others work too
+def test_openais_client_chats_with_two_versions_of_the_demo_at_once(demo_folder):
+    asked = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
+    with Workspace.open(demo_folder) as workspace:
+        tokenizer = workspace.engine.model.tokenizer.plain
+    ids = tokenizer.apply_chat_template(
+        asked, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
+    streams, texts = {}, {}
+    with (
+        serving(demo_folder, "--warm") as address,
+        openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0) as client,
+    ):
+        for version in ("base", "rome"):
+            streams[version] = client.chat.completions.create(
+                model=f"demo@{version}", messages=asked, temperature=0, max_tokens=12, stream=True
+            )
+        for version, stream in streams.items():
+            parts = [part.choices[0].delta.content or "" for part in stream]
+            texts[version] = "".join(parts)
+    assert texts["base"] != texts["rome"]
+    for version, text in texts.items():
+        assert text == expected(demo_folder, version, ids, 12)
