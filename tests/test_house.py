@@ -105,7 +105,7 @@ AT_HOME: dict[str, set[str]] = {
     "psycopg": {"ledger.postgres", "ledger.postgres_server"},
     "click": {"cli"},
     "fastapi": {"service"},
-    "starlette": {"service.problems"},
+    "starlette": {"service.problems", "service.openai.errors"},
     "pydantic": {"service"},
     "uvicorn": {"cli.serve"},
     "rich": {"cli"},

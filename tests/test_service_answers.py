@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import queue
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from kn_edit.service.app import make_app
 from kn_edit.service.transcript import first_difference
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.answers import AnswerRequest, Finish, Piece
+from kn_edit.workspace.speaking import SpokenAnswer
 
 PROMPT = "The capital of France is"
 MOST = 9  # tokens; neither version ends the text before
@@ -301,3 +304,17 @@ def test_a_reader_that_stops_early_ends_the_answer(folder, head):
         answering = Answering(workspace)
         assert all(asyncio.run(read_one(answering)))
         answering.close()
+
+
+def test_hundreds_of_answers_leave_nothing_in_memory(client):
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize()
+
+    for number in range(500):
+        if number == 100:
+            before = resident()
+        ask(client, version=("base", "head")[number % 2], max_tokens=1)
+    assert resident() - before < 8 << 20
+    gc.collect()
+    assert not [each for each in gc.get_objects() if type(each) is SpokenAnswer]

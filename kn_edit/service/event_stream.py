@@ -8,13 +8,15 @@ from typing import Any
 
 from fastapi.responses import StreamingResponse
 
+from kn_edit.canonical import finite
+
 MEDIA_TYPE = "text/event-stream"
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # proxies pass on what comes
 
 
 def event(data: Any, name: str | None = None) -> str:
-    """One event. data: what JSON can say, or a str that is sent as it is"""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    """One event. data: what JSON can say, in ASCII, or a str that is sent as it is"""
+    text = data if isinstance(data, str) else json.dumps(finite(data), allow_nan=False)
     return (f"event: {name}\n" if name else "") + f"data: {text}\n\n"
 
 

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from kn_edit.errors import KnEditError
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.answering import Events, Limits, Started, accepted
 from kn_edit.service.event_stream import MEDIA_TYPE, event, streaming
-from kn_edit.service.problems import problem
+from kn_edit.service.models import Answer
+from kn_edit.service.problems import declared, problem
+from kn_edit.service.replies import Json
 from kn_edit.service.service import Service, TheService
 from kn_edit.service.transcript import Transcript, first_difference, token_json
 from kn_edit.service.waiting import Gone, while_connected
@@ -25,7 +27,8 @@ from kn_edit.workspace.answers import AnswerRequest, Piece
 MOST_TEXT = 200_000  # characters of a prompt; what the model takes is told by its tokenizer
 SIDES = ("a", "b")
 _LOG = logging.getLogger(__name__)
-_EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {MEDIA_TYPE: {}}}}
+_STREAM = {"content": {MEDIA_TYPE: {}}, "description": "A stream of server-sent events."}
+_PROBLEMS = declared(404, 409, 429, 503, 507)  # as what a version and a live model raise
 
 router = APIRouter(tags=["answers"])
 Reader = Annotated[Caller, require(Role.READER)]
@@ -88,7 +91,30 @@ class Comparison(Prompt):
     b: str = Field("head", max_length=200)
 
 
-@router.post("/ask", responses=_EVENTS)
+class AnswerToken(Answer):
+    """A token of an answer. log_p: null where it is minus infinity"""
+
+    id: int
+    text: str
+    log_p: float | None
+
+
+class GivenAnswer(Answer):
+    """What a version said. finish: why the text ended, `stop`, `length` or `time`"""
+
+    version: str
+    text: str
+    tokens: list[AnswerToken]
+    finish: str
+    prompt_tokens: int
+    answer_tokens: int
+
+
+@router.post(
+    "/ask",
+    response_model=None,
+    responses=_PROBLEMS | {200: {"model": GivenAnswer, "content": {MEDIA_TYPE: {}}}},
+)
 async def ask(
     question: Question, request: Request, service: TheService, caller: Reader
 ) -> Response:
@@ -107,10 +133,10 @@ async def ask(
             transcript.add(coming)
     except Gone:
         return Response(status_code=499)
-    return JSONResponse({"version": version} | transcript.plain())
+    return Json({"version": version} | transcript.plain())
 
 
-@router.post("/compare", responses=_EVENTS)
+@router.post("/compare", response_model=None, responses=_PROBLEMS | {200: _STREAM})
 async def compare(comparison: Comparison, service: TheService, caller: Reader) -> Response:
     """Let two versions go on with one prompt, both a token at a time, as one stream of events.
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import HTTPException, Request, Response
+from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 
 from kn_edit.errors import KnEditError, NoChatTemplate, PromptTooLong, TooManyWaiting
 from kn_edit.errors.remedies import PLAIN

@@ -12,6 +12,7 @@ from kn_edit.service.transcript import Transcript
 from kn_edit.workspace.answers import Finish, Piece, TokenText
 
 Plain = dict[str, Any]
+LEAST_LOG_P = -9999.0
 _FINISH = {Finish.STOP: "stop", Finish.LENGTH: "length", Finish.TIME: "length"}
 
 
@@ -110,15 +111,22 @@ def _chat_log_p(pieces: list[Piece]) -> Plain:
 def _named(token: TokenText) -> Plain:
     complete = "\ufffd" not in token.text  # else a letter of which this token is a part
     letters = list(token.text.encode()) if complete else None
-    return {"token": token.text, "logprob": token.log_p, "bytes": letters}
+    return {"token": token.text, "logprob": _finite(token.log_p), "bytes": letters}
+
+
+def _finite(log_p: float) -> float:
+    """A log-probability as OpenAI tells it: no infinity."""
+    return max(log_p, LEAST_LOG_P)
 
 
 def _completion_log_p(pieces: list[Piece]) -> Plain:
     tokens = [piece.token for piece in pieces if piece.token]
-    likeliest = [{token.text: token.log_p for token in piece.likeliest} for piece in pieces]
+    likeliest = [
+        {token.text: _finite(token.log_p) for token in piece.likeliest} for piece in pieces
+    ]
     return {
         "tokens": [token.text for token in tokens],
-        "token_logprobs": [token.log_p for token in tokens],
+        "token_logprobs": [_finite(token.log_p) for token in tokens],
         "top_logprobs": likeliest if any(likeliest) else None,
         "text_offset": None,
     }

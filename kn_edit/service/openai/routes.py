@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Response
 from fastapi import Request as HttpRequest
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import JSONResponse
 
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.answering import Ended, Events, accepted
@@ -18,6 +17,7 @@ from kn_edit.service.openai import names
 from kn_edit.service.openai.errors import OpenAIRoute, document
 from kn_edit.service.openai.replies import Reply
 from kn_edit.service.openai.requests import ChatRequest, CompletionRequest
+from kn_edit.service.replies import Json
 from kn_edit.service.service import Service, TheService
 from kn_edit.service.transcript import Transcript
 from kn_edit.service.waiting import Gone, while_connected
@@ -30,6 +30,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
     429: {"description": "Too many wait; `Retry-After` says for how long"},
     500: {"description": "The service failed"},
     503: {"description": "The service is stopping"},
+    507: {"description": "The model has no room in memory"},
 }
 _ANSWERS = _ERRORS | {200: {"content": {"application/json": {}, MEDIA_TYPE: {}}}}
 
@@ -83,7 +84,7 @@ async def _answered(
             transcript.add(coming)
     except Gone:
         return Response(status_code=499)
-    return JSONResponse(reply.answer(transcript))
+    return Json(reply.answer(transcript))
 
 
 async def _parts(reply: Reply, following: Events, *, with_usage: bool) -> AsyncGenerator[str, None]:
