@@ -13,6 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from postgres_server import schema_of, schema_url, server
 
@@ -35,6 +36,7 @@ def ticking() -> Iterator[datetime]:
 
 
 SQLITE, POSTGRES = DATABASES = ("sqlite", "postgres")
+only_sqlite = pytest.mark.parametrize("database", [SQLITE], indirect=True)
 KIND = ContextVar("KIND", default=SQLITE)  # of the databases that ledgers are made in
 
 
@@ -65,6 +67,11 @@ def open_ledger(folder: Path) -> Ledger:
 def folder_of(ledger: Ledger) -> Path:
     """The folder `.kn-edit` in which a ledger lies."""
     return Path(ledger.blobs.place).parent
+
+
+def alter(ledger: Ledger, *statements: str) -> None:
+    """Do to the database of an open ledger what kn-edit would not, whatever links say."""
+    sql(folder_of(ledger), *statements)
 
 
 def sql(folder: Path, *statements: str, name: str = "ledger") -> list[tuple[Any, ...]]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from ledgers import about, delta_of, digests, folder_of, move, new_ledger, open_ledger, record
+from ledgers import (
+    about,
+    alter,
+    delta_of,
+    digests,
+    move,
+    new_ledger,
+    only_sqlite,
+    open_ledger,
+    record,
+)
 from old_ledgers import old_ledger
 
 from kn_edit.errors import (
@@ -26,6 +33,8 @@ from kn_edit.errors import (
 )
 from kn_edit.ledger.connection import select
 from kn_edit.ledger.tables import refs
+
+pytestmark = pytest.mark.usefixtures("database")
 
 A, B, C, D = (delta_of((0, index)) for index in (1, 2, 3, 4))
 
@@ -46,6 +55,7 @@ def test_a_ledger_begins_with_one_branch_and_no_row_says_that_it_is_current(ledg
         assert connection.execute(select(refs)).all()[0].kind == "branch"
 
 
+@only_sqlite
 @pytest.mark.parametrize("schema", ["0001", "0003", "0005"])
 def test_an_older_ledger_has_the_branch_main_and_can_have_more(tmp_path, schema):
     old_ledger(tmp_path / "work", schema)
@@ -333,8 +343,7 @@ def test_a_row_of_refs_that_no_event_put_there_is_found(ledger, damage):
     ledger.make_branch("capitals", switch=True)
     record(ledger, B)
     assert ledger.check() == []
-    with closing(sqlite3.connect(folder_of(ledger) / "ledger.db")) as plain, plain:
-        plain.execute(damage)
+    alter(ledger, damage)
     assert "refs" in {problem.part for problem in ledger.check()}
 
 

@@ -10,6 +10,8 @@ from kn_edit.errors import DifferentBase, DigestsDiffer
 from kn_edit.ledger import Adoption, Ledger, Publication
 from kn_edit.ledger.history import version_id
 
+pytestmark = pytest.mark.usefixtures("database")
+
 A, B, C = delta_of((0, 1)), delta_of((0, 1), (1, 2)), delta_of((1, 3))
 SOURCE = "ann/model@main"
 

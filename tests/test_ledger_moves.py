@@ -20,6 +20,7 @@ from ledgers import (
     folder_of,
     move,
     new_ledger,
+    only_sqlite,
     open_ledger,
     record,
 )
@@ -39,6 +40,8 @@ from kn_edit.errors import (
 )
 from kn_edit.ledger.history import version_id
 from kn_edit.neuron import NeuronId
+
+pytestmark = pytest.mark.usefixtures("database")
 
 
 @pytest.fixture
@@ -278,6 +281,7 @@ with open_in_folder(Path(folder), clock=lambda: datetime.now(UTC)) as ledger:
 """
 
 
+@only_sqlite
 def test_of_two_processes_one_wins(ledger):
     record(ledger, A)
     record(ledger, B)
@@ -353,6 +357,7 @@ assert not slow, slow
 """
 
 
+@only_sqlite
 def test_reading_a_ledger_imports_neither_torch_nor_alembic(ledger):
     record(ledger, A)
     record(ledger, B)

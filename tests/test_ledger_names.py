@@ -16,6 +16,8 @@ from kn_edit.errors import (
 from kn_edit.ledger import names
 from kn_edit.ledger.tables import versions
 
+pytestmark = pytest.mark.usefixtures("database")
+
 
 @pytest.fixture
 def ledger(tmp_path):

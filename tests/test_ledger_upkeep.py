@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from ledgers import about, delta_of, digests, folder_of, move, new_ledger, record
+from ledgers import about, alter, delta_of, digests, folder_of, move, new_ledger, record
 
 from kn_edit.errors import (
     DeltaDigestDiffers,
@@ -16,6 +14,8 @@ from kn_edit.errors import (
     LedgerUnusable,
 )
 from kn_edit.ledger import writing
+
+pytestmark = pytest.mark.usefixtures("database")
 
 A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
 NOW = timedelta(0)
@@ -35,11 +35,6 @@ def grown(ledger):
     ledger.tag("v1")
     move(ledger, ledger.plan_revert(A.id))
     return ledger
-
-
-def alter(ledger, statement: str) -> None:
-    with closing(sqlite3.connect(folder_of(ledger) / "ledger.db")) as plain, plain:
-        plain.execute(statement)
 
 
 # --- deltas --------------------------------------------------------------------------------------
