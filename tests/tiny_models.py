@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -101,11 +102,20 @@ def tiny_folder(
     Its tokenizer comes back as it was, but for qwen2: transformers reads every tokenizer beside
     such a model as a byte-level one.
     """
-    model = tiny(shape, dtype, seed)
-    with quiet_loading():
-        model.net.save_pretrained(folder)
-    model.tokenizer.save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in _files(shape, dtype, seed).items():
+        (folder / name).write_bytes(data)
     return folder
+
+
+@cache
+def _files(shape: str, dtype: torch.dtype, seed: int) -> dict[str, bytes]:
+    """The files of a checkpoint by name: hundreds of tests begin with the same few models."""
+    model = tiny(shape, dtype, seed)
+    with tempfile.TemporaryDirectory() as folder, quiet_loading():
+        model.net.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 def _net(shape: str, dtype: torch.dtype, seed: int, sizes: dict[str, Any]) -> Any:
