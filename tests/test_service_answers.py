@@ -8,6 +8,7 @@ import json
 import queue
 import resource
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fastapi.testclient import TestClient
 from workspaces import about, new_workspace, quick
 
 from kn_edit.errors import AnsweringStopped, BaseFolderMissing, TooManyWaiting
-from kn_edit.service.answering import Answering, Ended, Failed, Limits, accepted
+from kn_edit.service.answering import Answering, Ended, Failed, Limits
 from kn_edit.service.app import make_app
 from kn_edit.service.transcript import first_difference
 from kn_edit.workspace import Workspace
@@ -293,19 +294,6 @@ def test_a_model_that_cannot_be_loaded_is_told_and_tried_again(tmp_path):
         answering.close()
 
 
-def test_a_reader_that_stops_early_ends_the_answer(folder, head):
-    async def read_one(answering: Answering) -> list[bool]:
-        _, following = await accepted(answering, [AnswerRequest(head, PROMPT, most_tokens=50)])
-        await anext(following)
-        await following.aclose()
-        return [ticket.cancelled for ticket in [*answering._turns, *answering._waiting]]
-
-    with Workspace.open(folder) as workspace:
-        answering = Answering(workspace)
-        assert all(asyncio.run(read_one(answering)))
-        answering.close()
-
-
 def test_hundreds_of_answers_leave_nothing_in_memory(client):
     def resident() -> int:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -318,3 +306,59 @@ def test_hundreds_of_answers_leave_nothing_in_memory(client):
     assert resident() - before < 8 << 20
     gc.collect()
     assert not [each for each in gc.get_objects() if type(each) is SpokenAnswer]
+
+
+async def call_and_leave(app: Any, path: str, body: dict[str, Any]) -> float:
+    """Send a request, close the connection a moment later; the seconds until its answer ended."""
+    answering = app.state.service.answering
+    sent = [{"type": "http.request", "body": json.dumps(body).encode()}]
+
+    async def receive() -> dict[str, Any]:
+        if sent:
+            return sent.pop()
+        while not answering._open:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)  # the answer is being made
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        pass
+
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
+    start = time.monotonic()
+    await app(scope, receive, send)
+    while answering._open:
+        await asyncio.sleep(0.01)
+    return time.monotonic() - start
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/v1/ask", {}),
+        ("/api/v1/ask", {"stream": True}),
+        ("/api/v1/compare", {}),
+        ("/v1/completions", {"model": "model@main"}),
+        ("/v1/completions", {"model": "model@main", "stream": True}),
+    ],
+    ids=str,
+)
+def test_an_answer_ends_when_its_caller_has_gone(client, monkeypatch, path, body):
+    answering = client.app.state.service.answering
+
+    def slow() -> float:  # asked once a token: an answer of 50 takes ten seconds
+        time.sleep(0.2)
+        return 0.0
+
+    ask(client, max_tokens=1)
+    monkeypatch.setattr(answering, "_clock", slow)
+    asked = {"prompt": PROMPT, "max_tokens": 50, "temperature": 0} | body
+    assert asyncio.run(call_and_leave(client.app, path, asked)) < 5
