@@ -1,7 +1,7 @@
 """What a served model costs: a swap of versions, tokens, reads while it answers, memory.
 
-    python benchmarks/serving.py WORKSPACE [--versions base head] [--parts swap http reads tokens
-        memory] [--requests 500] [--callers 8]
+    python benchmarks/serving.py WORKSPACE [--versions base head] [--parts swap wide http reads
+        tokens memory] [--requests 500] [--callers 8]
 
 A swap is taken twice: in this process, by writing the slots alone; and over HTTP, as the median
 time of an answer of one token that alternates between two versions, beside that of one which stays
@@ -27,11 +27,16 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
+import torch
 
+from kn_edit.edits.changes import LowRankChange
+from kn_edit.edits.delta import Delta
+from kn_edit.engine.swapping import VersionSwapper
 from kn_edit.workspace import Workspace
 from kn_edit.workspace.speaking import Speaker
 
 PROMPT = "The capital of France is the city of"
+PARTS = ("swap", "wide", "http", "reads", "tokens", "memory")
 SECONDS = 15.0  # of each measurement of reads
 SWAPS = 200
 ANSWERS = 40  # of one token, for each of the two ways
@@ -54,12 +59,42 @@ def swaps(workspace: Path, names: list[str]) -> dict[str, float]:
     return {"first_ms": max(first), "median_ms": median(again), "worst_ms": max(again)}
 
 
+def wide_swaps(workspace: Path) -> dict[str, float]:
+    """The same between two versions that write all slots of five layers each."""
+    with Workspace.open(workspace) as opened:
+        model, place = opened.engine.model, opened.engine.place
+        source = torch.Generator().manual_seed(0)
+
+        def deltas(layers: range) -> list[Delta]:
+            def factor(width: int) -> torch.Tensor:
+                return 1e-3 * torch.randn(4, width, generator=source)
+
+            changes = {
+                place.names[layer]: LowRankChange(
+                    place.axis, factor(model.d_ff), factor(model.d_model)
+                )
+                for layer in layers
+            }
+            return [Delta(place.base, changes)]
+
+        middle = model.n_layers // 2
+        versions = {
+            "a": deltas(range(middle - 3, middle + 2)),
+            "b": deltas(range(middle, middle + 5)),
+        }
+        swapper = VersionSwapper(model, versions.__getitem__)
+        first = [milliseconds(lambda v=v: swapper.model_at(v)) for v in versions]
+        turns = zip(cycle(versions), range(SWAPS))
+        again = [milliseconds(lambda v=v: swapper.model_at(v)) for v, _ in turns]
+    return {"first_ms": max(first), "median_ms": median(again), "worst_ms": max(again)}
+
+
 @contextmanager
 def serving(workspace: Path) -> Iterator[tuple[str, int]]:
     """The address and the process id of a server."""
     command = [sys.executable, "-m", "kn_edit.cli", "serve", "--port", "0", "--warm"]
     process = subprocess.Popen(
-        [*command, "--workspace", str(workspace)],
+        [*command, "--workers", "0", "--workspace", str(workspace)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -183,13 +218,17 @@ def main() -> None:
     )
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--versions", nargs=2, default=["base", "head"])
-    parser.add_argument("--parts", nargs="+", default=["swap", "http", "reads", "tokens", "memory"])
+    parser.add_argument("--parts", nargs="+", default=PARTS)
     parser.add_argument("--requests", type=int, default=500)
     parser.add_argument("--callers", type=int, default=8)
     options = parser.parse_args()
     a, b = versions = options.versions
     if "swap" in options.parts:
         print(json.dumps({"swap": swaps(options.workspace, versions)}), flush=True)
+    if "wide" in options.parts:
+        print(json.dumps({"wide": wide_swaps(options.workspace)}), flush=True)
+    if not {"http", "reads", "tokens", "memory"}.intersection(options.parts):
+        return
     with (
         serving(options.workspace) as (address, pid),
         httpx.Client(base_url=address, timeout=None) as client,
