@@ -1,4 +1,4 @@
-"""Write the tables of docs/ that the code decides: model families, relation packs, methods.
+"""Write the tables of docs/ that the code decides: model families, relation packs, methods, routes.
 
     python scripts/docs_tables.py [--check]
 
@@ -13,11 +13,15 @@ import sys
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
 
 from kn_edit.editing.method import options_of, summary_of
 from kn_edit.editing.methods import METHODS
 from kn_edit.facts import bundled, load_relation
 from kn_edit.models.families import FAMILIES
+from kn_edit.service.api import router
 
 DOCS = Path(__file__).parents[1] / "docs"
 PLACE = re.compile(r"(?<=<!-- table -->\n).*(?=<!-- end of table -->)", re.DOTALL)
@@ -86,10 +90,32 @@ def methods() -> str:
     )
 
 
+def routes() -> str:
+    """The routes of the service, from its OpenAPI document."""
+    app = FastAPI()
+    app.include_router(router)
+    rows = [
+        (f"`{method.upper()} {path}`", _sentence(operation), _statuses(operation))
+        for path, item in app.openapi()["paths"].items()
+        for method, operation in item.items()
+    ]
+    return table("route | what it does | answers", rows)
+
+
+def _sentence(operation: dict[str, Any]) -> str:
+    text: str = operation.get("description") or operation["summary"]
+    return text.split("\n\n")[0].replace("\n", " ").replace("|", "\\|")
+
+
+def _statuses(operation: dict[str, Any]) -> str:
+    return ", ".join(sorted(status for status in operation["responses"] if int(status) < 400))
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "families.md": families,
     "facts.md": packs,
     "methods.md": methods,
+    "service.md": routes,
 }
 
 

@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "hub",
     },
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
+    "client": set(),
     "jobs": {"workspace", "ledger.dialect", "ledger.sqlite_file"},
     "service": {"workspace", "jobs", "experiments"},
     "cli": {

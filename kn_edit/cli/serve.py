@@ -2,41 +2,127 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import signal
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from kn_edit.cli.opening import folder_named, workspace_option
-from kn_edit.errors import ExtraMissing
+from kn_edit.errors import AddressUnusable, ExtraMissing, PortTaken, reason_of
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+PATIENCE = 3  # seconds that answers which are on their way have to end
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8018, show_default=True)
-@click.option("--warm", is_flag=True, help="Load the model at once, not with the first question.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8018,
+    show_default=True,
+    help="0 takes one that is free.",
+)
 @click.option(
     "--workers",
     type=click.IntRange(0, 64),
     default=1,
     show_default=True,
-    help="How many processes run jobs; with 0, `kn-edit worker` does.",
+    help="Processes that run jobs; with 0, start `kn-edit worker` by yourself.",
+)
+@click.option("--warm", is_flag=True, help="Load the model at once, not with the first question.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of the log on stderr: a line of text, or a JSON object, for each request.",
 )
 @workspace_option
-def serve(host: str, port: int, warm: bool, workers: int, workspace_folder: Path | None) -> None:
+def serve(
+    host: str,
+    port: int,
+    workers: int,
+    warm: bool,
+    log_format: str,
+    workspace_folder: Path | None,
+) -> None:
     """Serve the workspace over HTTP, with pages and an API.
 
-    Long work is a job: it waits in a queue beside the ledger and is run by workers, which are
-    processes of their own. Each loads the model once. They end with the server.
+    Reads are answered at once. Edits and whatever else runs the model are jobs, which worker
+    processes run; each worker loads the model once. Ctrl-C or SIGTERM ends the service and its
+    workers; jobs that wait stay in the queue for the next time.
 
     \b
-    Example:
+    Examples:
       kn-edit serve
+      kn-edit serve --port 0 --workers 2
+      kn-edit serve --log-format json 2> service.log
     """
     try:
-        import uvicorn
-
-        from kn_edit.service.serving import served
+        from kn_edit.service import logs, serving
     except ModuleNotFoundError as error:
         raise ExtraMissing("serve", error.name or "fastapi") from error
-    with served(folder_named(workspace_folder), warm=warm, workers=workers) as app:
-        uvicorn.run(app, host=host, port=port)
+    logs.log_to_stderr(as_json=log_format == "json")
+    with (
+        listening(host, port) as listener,
+        serving.served(folder_named(workspace_folder), warm=warm, workers=workers) as app,
+    ):
+        _run(app, listener)
+
+
+@contextmanager
+def listening(host: str, port: int) -> Generator[socket.socket]:
+    """A socket that listens inside the block. Raises PortTaken, AddressUnusable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(host, port) from error
+        raise AddressUnusable(host, port, reason_of(error)) from error
+    with listener:
+        yield listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address of a service, as a browser takes it."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _run(app: Any, listener: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM, which end it as if it were done; a second SIGINT at once."""
+    import uvicorn
+
+    banner = (
+        f"kn-edit serves {app.state.service.workspace.folder.resolve()} at {address_of(listener)}"
+    )
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            """Tell the address once requests are answered."""
+            await super().startup(sockets)
+            click.echo(f"{banner} (Ctrl-C ends it)")
+            logging.getLogger("kn_edit.service").info(banner)
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            """Signals end the server; unlike uvicorn's own they are not raised again behind it."""
+            former = {number: signal.getsignal(number) for number in STOPPING}
+            for number in STOPPING:
+                signal.signal(number, self.handle_exit)
+            try:
+                yield
+            finally:
+                for number, handler in former.items():
+                    signal.signal(number, handler)
+
+    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=PATIENCE)
+    Server(config).run(sockets=[listener])

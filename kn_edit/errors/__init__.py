@@ -197,13 +197,17 @@ from kn_edit.errors.remedies import (
     worded,
 )
 from kn_edit.errors.service import (
+    AddressUnusable,
     BadArguments,
     ExportsNotAllowed,
     HeadNotNamed,
     KeyInUse,
     KeyReused,
     NoQueue,
+    PortTaken,
     RepositoryNotAllowed,
+    ServiceProblem,
+    ServiceUnreachable,
 )
 from kn_edit.errors.system import (
     BadPath,
@@ -242,6 +246,7 @@ from kn_edit.errors.weights import (
 
 __all__ = [
     "PYTHON",
+    "AddressUnusable",
     "Advice",
     "AlreadyThere",
     "AmbiguousId",
@@ -385,6 +390,7 @@ __all__ = [
     "OutputLost",
     "Phrase",
     "PickleWeights",
+    "PortTaken",
     "PromptEmpty",
     "PromptTooLong",
     "QuantisedWeights",
@@ -399,6 +405,8 @@ __all__ = [
     "SameAnswer",
     "ScaledOutOfRange",
     "SchemaChanged",
+    "ServiceProblem",
+    "ServiceUnreachable",
     "SharedLayers",
     "ShortPrefix",
     "SlotOverflow",

@@ -100,3 +100,64 @@ class RepositoryNotAllowed(KnEditError):
             f"this service may push to {listed(self.allowed)}, not to {self.repo}; add it to the "
             "list in kn-edit.toml on the server: [serve] push"
         )
+
+
+@dataclass
+class ServiceProblem(KnEditError):
+    """A problem that a service told, and that this release has no error for.
+
+    status: of HTTP; 0 where the answer had none
+    """
+
+    name: str
+    status: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"the service answered {self.status} ({self.name}): {self.reason}"
+
+
+@dataclass
+class ServiceUnreachable(KnEditError):
+    """A service that does not answer, or not as one."""
+
+    exit_code = ExitCode.NETWORK
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"there is no answer from the service at {self.url}: {self.reason}; start it by "
+            f"`kn-edit serve`, or correct the address"
+        )
+
+
+@dataclass
+class PortTaken(KnEditError):
+    """A port on which another program listens."""
+
+    exit_code = ExitCode.CONFLICT
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return (
+            f"another program listens on port {self.port} of {self.host}; stop it, or choose "
+            f"another one with --port (0 takes one that is free)"
+        )
+
+
+@dataclass
+class AddressUnusable(KnEditError):
+    """An address on which this machine cannot listen."""
+
+    exit_code = ExitCode.USAGE
+    host: str
+    port: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"nothing can listen on port {self.port} of {self.host}: {self.reason}; choose an "
+            f"address of this machine with --host, such as 127.0.0.1, and a port from 1024 on"
+        )

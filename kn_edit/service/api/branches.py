@@ -20,7 +20,7 @@ from kn_edit.workspace import Ref, to_json
 
 router = APIRouter(tags=["branches and tags"])
 Editor = Annotated[Caller, require(Role.EDITOR)]
-CHANGED = gives(models.NamedBranch, 404, 409, changes=False)
+CHANGED = gives(models.NamedBranch, 400, 404, 409, changes=False)
 
 
 class NewBranch(Arguments):
@@ -60,7 +60,7 @@ def show_branch(service: TheService, caller: Reader, name: Name) -> Response:
     "/branches",
     response_model=None,
     status_code=201,
-    responses=gives(models.NamedBranch, 404, 409, status=201, changes=False),
+    responses=gives(models.NamedBranch, 400, 404, 409, status=201, changes=False),
 )
 def make_branch(
     body: NewBranch, service: TheService, caller: Editor, idempotency_key: IdempotencyKey = None
@@ -121,7 +121,7 @@ def list_tags(request: Request, service: TheService, caller: Reader) -> Response
     "/tags",
     response_model=None,
     status_code=201,
-    responses=gives(models.Tag, 404, 409, status=201, changes=False),
+    responses=gives(models.Tag, 400, 404, 409, status=201, changes=False),
 )
 def make_tag(
     body: TagArguments, service: TheService, caller: Editor, idempotency_key: IdempotencyKey = None
