@@ -114,6 +114,7 @@ def test_what_is_drawn_follows_the_seed_and_stays_within_top_p():
     assert ids(temperature=1.0, seed=3) == ids(temperature=1.0, seed=3)
     assert len({tuple(ids(temperature=1.5, seed=seed)) for seed in range(5)}) == 5
     assert ids(temperature=1.0, top_p=1e-9, seed=1) == ids()
+    assert ids(temperature=1e-300, seed=1) == ids()
     for token in said(temperature=2.0, top_p=0.5, seed=2, likeliest=len(VOCABULARY)):
         p = torch.tensor([log_p for _, log_p in token.likeliest])
         drawn_from = (p / 2).softmax(0).cumsum(0)

@@ -252,9 +252,26 @@ def test_errors_are_those_that_the_client_knows(client, change, error, code, par
         client.completions.create(**asked | change)
     assert caught.value.code == code
     assert caught.value.message
-    assert (caught.value.param or "").partition(".")[0] == (param or "")
+    assert caught.value.param == param
     with pytest.raises(error):  # and before anything of a stream is sent
         client.completions.create(**asked | change, stream=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        (b"{no JSON", None),
+        (b"[]", None),
+        (b'{"messages": [{"role": "user", "content": "a"}]}', "model"),
+        (b'{"model": "a", "messages": [{"role": "robot", "content": "a"}]}', "messages.0.role"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_in_a_body_is_named(server, body, param):
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{server}/v1/chat/completions", content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == param
 
 
 def test_a_model_without_a_chat_template_says_so(tmp_path):

@@ -103,7 +103,8 @@ class Generation:
     def _chosen(self, logits: Tensor) -> int:
         if self._sampling.temperature == 0:
             return int(logits.argmax())
-        p = (logits / self._sampling.temperature).softmax(-1)
+        below = (logits - logits.max()).double()  # divided by any temperature, the likeliest is 0
+        p = (below / self._sampling.temperature).softmax(-1)
         sorted_p, order = p.sort(descending=True, stable=True)
         before = sorted_p.cumsum(-1) - sorted_p  # the probability of all that is likelier
         sorted_p[(before >= self._sampling.top_p).index_fill(0, torch.tensor([0]), False)] = 0

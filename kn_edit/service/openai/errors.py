@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -56,7 +56,7 @@ def _parts(error: Exception) -> tuple[int, str, str | None, str | None]:
         return error.status, str(error), error.param, error.code
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
-        path = ".".join(str(step) for step in first["loc"] if step != "body")
+        path = _path(first)
         message = f"{path}: {first['msg']}" if path else str(first["msg"])
         return HTTPStatus.BAD_REQUEST, message, path or None, "invalid_value"
     if isinstance(error, HTTPException):
@@ -69,6 +69,19 @@ def _parts(error: Exception) -> tuple[int, str, str | None, str | None]:
         return status, error.sentence(PLAIN), param, code
     _LOG.error("a request failed", exc_info=error)
     return HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed", None, None
+
+
+def _path(error: Mapping[str, Any]) -> str:
+    """Where in the body something is wrong; empty where it is no JSON.
+
+    pydantic names the kinds that it tried as steps, such as `list[TextPart]`; they are left out.
+    """
+    steps = error["loc"][1:] if error["type"] != "json_invalid" else ()
+    return ".".join(
+        str(step)
+        for step in steps
+        if isinstance(step, int) or (step.isidentifier() and step.islower())
+    )
 
 
 class OpenAIRoute(APIRoute):
