@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 import torch
 from postgres_server import schema_of, schema_url, server
+from tensor_folds import fold_weight
 
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.fold import fold_weight, touched
+from kn_edit.edits.fold import touched
 from kn_edit.ledger import Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
 from kn_edit.ledger.folder_blobs import FolderBlobs
 from kn_edit.ledger.in_folder import BLOBS, create_in_folder, open_in_folder

@@ -266,6 +266,9 @@ def test_usage_errors_as_json(shell):
         ("switch", "-c", "more"),
         ("doctor",),
         ("completion", "bash"),
+        ("export", "whole"),
+        ("export", "edits", "--as", "delta"),
+        ("export", "lora", "--as", "adapter"),
     ],
     ids=lambda args: args[0],
 )

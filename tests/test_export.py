@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tensor_folds import fold_weight
 
 from kn_edit.checkpoints import folders
 from kn_edit.checkpoints import slots as slots_module
@@ -21,7 +22,6 @@ from kn_edit.checkpoints.materialise import export_checkpoint, export_touched
 from kn_edit.checkpoints.recipe import export_deltas, read_deltas
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.fold import fold_weight
 from kn_edit.errors import (
     BaseChanged,
     CannotWrite,

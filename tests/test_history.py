@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledgers import D_FF, D_MODEL, FINGERPRINT, NAMES, delta_of, weights
+from tensor_folds import fold_weight
 
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import fold_weight
 from kn_edit.ledger.history import (
     beyond,
     composed,

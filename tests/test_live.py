@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from tensor_folds import fold_weight
 from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, tiny
 from torch import Tensor
 
 from kn_edit.edits.changes import Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.fold import fold_weight
 from kn_edit.edits.live import applied, apply_for_good
 from kn_edit.errors import DeltaMisfit, SlotOverflow
 from kn_edit.models.model import Model

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load
+from tensor_folds import fold_weight
 from test_export import (
     BASE,
     D_FF,
@@ -33,7 +34,7 @@ from kn_edit.checkpoints.patch import patch_of
 from kn_edit.checkpoints.recipe import export_deltas, read_deltas
 from kn_edit.edits.changes import Change, LowRankChange, Mode
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.fold import fold_weight
+from kn_edit.edits.tensors import tensor_of
 from kn_edit.errors import DeltaMisfit, RankTooHigh
 from kn_edit.models.families import FAMILIES
 from kn_edit.models.shards import Shards
@@ -179,7 +180,7 @@ def test_a_rank_one_change_is_a_rank_one_adapter_of_its_own_factors(tmp_path):
     files = adapter_files(base, BASE, LLAMA, [Delta(BASE, {weight_name(1): change})], 1)
     tensors, module = load(files[WEIGHTS]), "base_model.model.model.layers.1.mlp.down_proj"
     a, b = (tensors[f"{module}.lora_{part}.weight"] for part in ("A", "B"))
-    assert a.equal(change.u) and b.equal(change.v.T)
+    assert a.equal(tensor_of(change.u)) and b.equal(tensor_of(change.v.T))
     config = json.loads(files[CONFIG])
     assert (config["r"], config["lora_alpha"]) == (1, 1)
     two = [Delta(BASE, {weight_name(1): low_rank("column", seed)}) for seed in (1, 2)]

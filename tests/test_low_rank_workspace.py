@@ -17,6 +17,7 @@ import torch
 from hub_desk import Desk, desk_of
 from ledgers import about
 from safetensors.torch import load_file
+from tensor_folds import fold_weight
 from tiny_models import D_FF, D_MODEL
 from workspaces import SHAPES, contents, exported, logits, new_workspace, plainly_loaded, shard
 
@@ -28,7 +29,6 @@ from kn_edit.editing.updating import Shifts, UpdateTask
 from kn_edit.edits.build import SlotPlace, low_rank_delta
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.fold import fold_weight
 from kn_edit.workspace import LayerChange, Workspace, add_method
 
 with warnings.catch_warnings():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from kn_edit.models.header import DTYPES
+from kn_edit.models.header import FORMATS
 from kn_edit.tensor_header import (
     ITEM_BYTES,
     Header,
@@ -111,5 +111,5 @@ def test_a_length_that_the_file_or_the_limits_do_not_hold_is_refused(start, file
 
 
 def test_each_dtype_has_the_size_that_torch_gives_it():
-    assert {name: dtype.itemsize for name, dtype in DTYPES.items()} == ITEM_BYTES
-    assert DTYPES["BF16"] is torch.bfloat16
+    assert {name: getattr(torch, named).itemsize for name, named in FORMATS.items()} == ITEM_BYTES
+    assert FORMATS["BF16"] == "bfloat16"

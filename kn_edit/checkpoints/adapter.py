@@ -12,15 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import save
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from kn_edit.checkpoints.folders import write_folder
 from kn_edit.checkpoints.slots import base_slots, touched_of
-from kn_edit.edits.changes import LowRankChange, SlotChanges, TouchedSlots
+from kn_edit.edits.changes import Index, LowRankChange, SlotChanges, TouchedSlots
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import folded_slots
+from kn_edit.edits.numbers import Numbers, widened
 from kn_edit.errors import RankTooHigh
 from kn_edit.models.families import Family, module_of
 from kn_edit.models.shards import Shards
@@ -41,26 +42,27 @@ class LowRank:
 
     module: str  # its path in the live model
     axis: str
-    index: Tensor  # neurons, int64, sorted, (n,)
-    shift: Tensor  # float32, (n, d_model)
+    index: Index  # neurons, int64, sorted, (n,)
+    shift: NDArray[np.float32]  # (n, d_model)
     d_ff: int
-    u: Tensor  # float32, (r, d_ff)
-    v: Tensor  # float32, (r, d_model)
+    u: NDArray[np.float32]  # (r, d_ff)
+    v: NDArray[np.float32]  # (r, d_model)
 
     @property
     def rank(self) -> int:
         return len(self.u) + len(self.index)
 
     @property
-    def a(self) -> Tensor:
+    def a(self) -> Numbers:
         """(rank, d_ff): u, then one-hot rows; these alone in half precision, which is exact."""
-        one_hot = torch.nn.functional.one_hot(self.index, self.d_ff)
-        return torch.cat([self.u, one_hot.float()]) if len(self.u) else one_hot.half()
+        one_hot = np.zeros((len(self.index), self.d_ff), np.float32 if len(self.u) else np.float16)
+        one_hot[np.arange(len(self.index)), self.index] = 1
+        return np.concatenate([self.u, one_hot]) if len(self.u) else one_hot
 
     @property
-    def b(self) -> Tensor:
+    def b(self) -> NDArray[np.float32]:
         """(d_model, rank)."""
-        return torch.cat([self.v, self.shift]).T.contiguous()
+        return np.ascontiguousarray(np.concatenate([self.v, self.shift]).T)
 
 
 def low_rank(base: Shards, family: Family, deltas: Sequence[Delta]) -> list[LowRank]:
@@ -84,9 +86,9 @@ def _of_weight(
     singles = [change.index for change in changes if isinstance(change, SlotChanges)]
     factors = [change for change in changes if isinstance(change, LowRankChange)]
     d_ff = base.entry(name).shape[0 if where.axis == "row" else 1]
-    index = torch.unique(torch.cat([torch.empty(0, dtype=torch.int64, device="cpu"), *singles]))
-    u = torch.cat([_no_rows(d_ff), *(change.u for change in factors)])
-    v = torch.cat([_no_rows(where.d_model), *(change.v for change in factors)])
+    index = np.unique(np.concatenate([np.empty(0, dtype=np.int64), *singles]))
+    u = np.concatenate([_no_rows(d_ff), *(change.u for change in factors)])
+    v = np.concatenate([_no_rows(where.d_model), *(change.v for change in factors)])
     u[:, index] = 0.0
     return LowRank(
         module=module_of(family, name),
@@ -99,17 +101,19 @@ def _of_weight(
     )
 
 
-def _shift(base: Shards, name: str, slots: TouchedSlots, deltas: Sequence[Delta]) -> Tensor:
+def _shift(
+    base: Shards, name: str, slots: TouchedSlots, deltas: Sequence[Delta]
+) -> NDArray[np.float32]:
     """What the deltas add to some slots, folded and rounded as in a checkpoint, (n, d_model)."""
     if not len(slots.index):
         return _no_rows(slots.d_model)
     before = base_slots(base, name, slots)
     after = folded_slots(before, name, slots.index, deltas)
-    return (after.double() - before.double()).float()
+    return (widened(after) - widened(before)).astype(np.float32)
 
 
-def _no_rows(width: int) -> Tensor:
-    return torch.empty(0, width, dtype=torch.float32, device="cpu")
+def _no_rows(width: int) -> NDArray[np.float32]:
+    return np.empty((0, width), dtype=np.float32)
 
 
 def adapter_files(

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from kn_edit.canonical import canonical_json, digest, digest_of
-from kn_edit.checkpoints.slots import base_slots, raw_bytes
+from kn_edit.checkpoints.slots import base_slots
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import fold_weight, folded_slots, touched
+from kn_edit.edits.numbers import Numbers, in_format, raw_bytes
 from kn_edit.models.header import Entry
 from kn_edit.models.shards import Shards
 
@@ -37,22 +37,23 @@ def digests(
     sha256_by_name = {}
     for name, where in touched(deltas).items():
         entry = base.entry(name)
-        where.check_fit(name, entry.shape, entry.torch_dtype)
+        where.check_fit(name, entry.shape, entry.number_format)
         actual = None if where.complete else _folded_digest(base, name, where, deltas)
         if actual is None or recorded.get(name, actual) != actual:
-            whole_tensor = digest(raw_bytes(fold_weight(base.read(name), name, deltas)))
+            weight = in_format(base.read_bytes(name), entry.number_format).reshape(entry.shape)
+            whole_tensor = digest(raw_bytes(fold_weight(weight, name, deltas)))
             if actual is None or recorded[name] == whole_tensor:
                 actual = whole_tensor
         sha256_by_name[name] = actual
     return sha256_by_name
 
 
-def slots_digest(entry: Entry, where: TouchedSlots, values: Tensor) -> str:
+def slots_digest(entry: Entry, where: TouchedSlots, values: Numbers) -> str:
     """sha256 of the touched slots of one tensor: canonical JSON of what they are, then the numbers.
 
     The JSON says format, dtype, shape, axis and how many slots. Then come their indices, int64, and
     the slots one after the other as a checkpoint holds them, all little-endian.
-    values: the slots in the tensor's dtype, (n, d_model)
+    values: the slots in the tensor's format, (n, d_model)
     """
     return digest_of(_hashed(entry, where, values))
 
@@ -63,7 +64,7 @@ def _folded_digest(base: Shards, name: str, where: TouchedSlots, deltas: Sequenc
     return slots_digest(base.entry(name), where, values)
 
 
-def _hashed(entry: Entry, where: TouchedSlots, values: Tensor) -> Iterator[bytes | memoryview]:
+def _hashed(entry: Entry, where: TouchedSlots, values: Numbers) -> Iterator[bytes | memoryview]:
     yield canonical_json(
         {
             "format": FORMAT,
@@ -73,6 +74,6 @@ def _hashed(entry: Entry, where: TouchedSlots, values: Tensor) -> Iterator[bytes
             "slots": len(where.index),
         }
     )
-    yield raw_bytes(where.index.to(torch.int64))
-    for block in torch.split(values, HASHED):
-        yield raw_bytes(block)
+    yield raw_bytes(where.index.astype(np.int64))
+    for start in range(0, len(values), HASHED):
+        yield raw_bytes(values[start : start + HASHED])

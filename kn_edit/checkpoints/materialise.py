@@ -191,7 +191,7 @@ def _write(
     slots = touched(deltas)
     for name, where in slots.items():
         entry = base.entry(name)
-        where.check_fit(name, entry.shape, entry.torch_dtype)
+        where.check_fit(name, entry.shape, entry.number_format)
     refuse_inside(target, base.folder)
     with new_folder(target) as partial:
         copy = Shards(partial, base.entries, base.copies)

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.fold import folded_slots, touched
+from kn_edit.edits.numbers import ARRAY_TYPES, Numbers, in_format, raw_bytes
 from kn_edit.errors import MalformedCheckpoint, NothingToExport
 from kn_edit.models.header import Entry
 from kn_edit.models.shards import Shards
@@ -32,8 +32,8 @@ class Changed:
 
     name: str
     where: TouchedSlots
-    before: Tensor  # (n, d_model), in the weight's dtype
-    after: Tensor
+    before: Numbers  # (n, d_model), in the weight's format
+    after: Numbers
 
 
 def changed_slots(base: Shards, deltas: Sequence[Delta], form: str) -> Iterator[Changed]:
@@ -56,16 +56,16 @@ def touched_of(base: Shards, deltas: Sequence[Delta], form: str) -> dict[str, To
         raise NothingToExport(form)
     for name, where in slots.items():
         entry = base.entry(name)
-        where.check_fit(name, entry.shape, entry.torch_dtype)
+        where.check_fit(name, entry.shape, entry.number_format)
     return slots
 
 
-def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Tensor:
+def base_slots(base: Shards, name: str, slots: TouchedSlots) -> Numbers:
     """The slots of a weight of the base, one a row, (n, d_model). Raises MalformedCheckpoint."""
     return slots_at(base, base.entry(name), slots)
 
 
-def slots_at(shards: Shards, entry: Entry, slots: TouchedSlots) -> Tensor:
+def slots_at(shards: Shards, entry: Entry, slots: TouchedSlots) -> Numbers:
     """The slots of a weight in one of the places that hold it, as `base_slots` gives them."""
     descriptor = os.open(shards.folder / entry.file, os.O_RDONLY)
     try:
@@ -74,24 +74,24 @@ def slots_at(shards: Shards, entry: Entry, slots: TouchedSlots) -> Tensor:
         os.close(descriptor)
 
 
-def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Tensor:
+def read_slots(descriptor: int, entry: Entry, slots: TouchedSlots) -> Numbers:
     """The slots as they stand in the file, one a row, in its dtype, (n, d_model).
 
     All slots of a `column` weight are the weight as it stands there, transposed.
     """
     if _many_columns(slots):
         columns = [rows[:, slots.index] for _, rows in _row_blocks(descriptor, entry)]
-        return torch.cat(columns).T
+        return np.concatenate(columns).T
     raw = bytearray()
     for offset, length in _runs(entry, slots):
         raw += _read(descriptor, entry, offset, length)
-    values = torch.frombuffer(raw, dtype=entry.torch_dtype)
+    values = in_format(raw, entry.number_format)
     if slots.complete and slots.axis == "column":
         return values.reshape(slots.d_model, -1).T
     return values.reshape(-1, slots.d_model)
 
 
-def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tensor) -> None:
+def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Numbers) -> None:
     """Put the slots, (n, d_model), into the file in place.
 
     By pwrite and not through a map of the file: on a full disk a map ends the process.
@@ -109,23 +109,18 @@ def write_slots(descriptor: int, entry: Entry, slots: TouchedSlots, values: Tens
         raw = raw[length:]
 
 
-def raw_bytes(tensor: Tensor) -> memoryview:
-    """The bytes of a tensor as they stand in a checkpoint."""
-    return memoryview(tensor.contiguous().flatten().view(torch.uint8).numpy().data)
-
-
 def _many_columns(slots: TouchedSlots) -> bool:
     """Whether whole rows are read and written, and not the numbers of each column one by one."""
     return slots.axis == "column" and not slots.complete and len(slots.index) > FEW_COLUMNS
 
 
-def _row_blocks(descriptor: int, entry: Entry) -> Iterator[tuple[int, Tensor]]:
+def _row_blocks(descriptor: int, entry: Entry) -> Iterator[tuple[int, Numbers]]:
     """(offset, rows) of the rows of a weight that are read together, (rows, d_ff)."""
-    row = entry.shape[1] * entry.torch_dtype.itemsize
+    row = entry.shape[1] * ARRAY_TYPES[entry.number_format].itemsize
     step = max(1, RUN // row) * row
     for offset in range(entry.start, entry.end, step):
         raw = bytearray(_read(descriptor, entry, offset, min(step, entry.end - offset)))
-        yield offset, torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(-1, entry.shape[1])
+        yield offset, in_format(raw, entry.number_format).reshape(-1, entry.shape[1])
 
 
 def _read(descriptor: int, entry: Entry, offset: int, length: int) -> bytes:
@@ -147,7 +142,7 @@ def _runs(entry: Entry, slots: TouchedSlots) -> Iterator[tuple[int, int]]:
         for offset in range(entry.start, entry.end, RUN):
             yield offset, min(RUN, entry.end - offset)
         return
-    width = entry.torch_dtype.itemsize
+    width = ARRAY_TYPES[entry.number_format].itemsize
     row = entry.shape[1] * width
     for index in slots.index.tolist():
         if slots.axis == "row":

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.edits.tensors import array_of, tensor_of
 from kn_edit.errors import ChangeOutOfRange
+from kn_edit.models.float64 import in_float64
 from kn_edit.neuron import NeuronId
 
 
@@ -40,11 +42,9 @@ def delta_of(place: SlotPlace, neurons: Sequence[NeuronId], values: Tensor, mode
         )
         tensors[place.names[layer]] = SlotChanges(
             axis=place.axis,
-            index=torch.tensor(
-                [neurons[row].index for row in rows], dtype=torch.int64, device="cpu"
-            ),
-            mode=torch.full((len(rows),), mode, dtype=torch.uint8, device="cpu"),
-            value=values[rows],
+            index=np.array([neurons[row].index for row in rows], dtype=np.int64),
+            mode=np.full(len(rows), mode, dtype=np.uint8),
+            value=array_of(values[rows].cpu()),
         )
     return Delta(place.base, tensors)
 
@@ -71,15 +71,16 @@ def _smaller(axis: str, u: Tensor, v: Tensor) -> LowRankChange | SlotChanges:
 
     Raises InvalidDelta where u and v are no factors.
     """
-    change = LowRankChange(axis, u, v)
-    slots = change.u.ne(0).any(0).nonzero().flatten()  # (n,)
+    change = LowRankChange(axis, array_of(u.cpu()), array_of(v.cpu()))
+    slots = np.flatnonzero((change.u != 0).any(0))  # (n,)
     if not 0 < len(slots) * v.shape[1] < u.numel() + v.numel():
         return change
+    value = in_float64(tensor_of(change.u[:, slots])).T @ in_float64(tensor_of(change.v))
     return SlotChanges(
         axis=axis,
         index=slots,
-        mode=torch.full((len(slots),), Mode.ADD, dtype=torch.uint8, device="cpu"),
-        value=(change.u[:, slots].double().T @ change.v.double()).float(),
+        mode=np.full(len(slots), Mode.ADD, dtype=np.uint8),
+        value=array_of(value.float()),
     )
 
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Protocol
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from kn_edit.edits.delta_file import AXES, LOW_RANK, MOST_RANK, SLOTS
+from kn_edit.edits.numbers import ARRAY_TYPES, Numbers, widened
 from kn_edit.errors import DeltaMisfit, InvalidDelta
 from kn_edit.safetext import shortened
 
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+Index = NDArray[np.int64]
 
 
 class Mode(IntEnum):
@@ -39,14 +40,14 @@ class TouchedSlots:
     """
 
     axis: str
-    index: Tensor
+    index: Index
     d_model: int
     d_ff: int | None = None
 
     @classmethod
     def every(cls, axis: str, d_ff: int, d_model: int) -> TouchedSlots:
         """All slots of a weight."""
-        return cls(axis=axis, index=torch.arange(d_ff, device="cpu"), d_model=d_model, d_ff=d_ff)
+        return cls(axis=axis, index=np.arange(d_ff, dtype=np.int64), d_model=d_model, d_ff=d_ff)
 
     @property
     def complete(self) -> bool:
@@ -58,7 +59,7 @@ class TouchedSlots:
         if (self.axis, self.d_model) != (slots.axis, slots.d_model):
             raise DeltaMisfit(name, "two of the edits see slots of different shapes there")
         if self.d_ff is None and slots.d_ff is None:
-            index = torch.unique(torch.cat([self.index, slots.index]))
+            index = np.union1d(self.index, slots.index)
             return TouchedSlots(self.axis, index, self.d_model)
         complete, part = (self, slots) if self.complete else (slots, self)
         if part.complete:
@@ -69,10 +70,13 @@ class TouchedSlots:
             raise DeltaMisfit(name, "two of the edits see different numbers of slots there")
         return complete
 
-    def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Raise DeltaMisfit unless these slots exist in a weight of this shape and dtype."""
-        if dtype not in FLOATS:
-            problem = f"the weight is stored as {dtype}, not as floats of 16 to 64 bits"
+    def check_fit(self, name: str, shape: Sequence[int], number_format: str) -> None:
+        """Raise DeltaMisfit unless these slots exist in a weight of this shape and format.
+
+        number_format: as people name it, bfloat16
+        """
+        if number_format not in ARRAY_TYPES:
+            problem = f"the weight is stored as {number_format}, not as floats of 16 to 64 bits"
             raise DeltaMisfit(name, problem)
         if len(shape) != 2:
             raise DeltaMisfit(name, f"the weight has {len(shape)} dimensions, not 2")
@@ -96,7 +100,7 @@ class Change(Protocol):
         ...
 
     @property
-    def parts(self) -> Mapping[str, Tensor]:
+    def parts(self) -> Mapping[str, Numbers]:
         """The tensors of a delta file, by the name of the part."""
         ...
 
@@ -109,11 +113,11 @@ class Change(Protocol):
         """The slots that it touches."""
         ...
 
-    def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Raise DeltaMisfit unless it fits a weight of this name, shape and dtype."""
+    def check_fit(self, name: str, shape: Sequence[int], number_format: str) -> None:
+        """Raise DeltaMisfit unless it fits a weight of this name, shape and number format."""
         ...
 
-    def fold(self, rows: Tensor, index: Tensor) -> None:
+    def fold(self, rows: NDArray[np.float64], index: Index) -> None:
         """Change slots of the weight in place; it may touch others, too.
 
         rows: float64, one slot a row, (n, d_model)
@@ -121,7 +125,7 @@ class Change(Protocol):
         """
         ...
 
-    def overlap(self, change: Change) -> Tensor:
+    def overlap(self, change: Change) -> Index:
         """The neurons whose slots both touch, int64, sorted, (n,)."""
         ...
 
@@ -136,14 +140,14 @@ class _OfSlots:
     def touched(self) -> TouchedSlots:
         raise NotImplementedError
 
-    def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Raise DeltaMisfit unless the change fits a weight of this name, shape and dtype."""
-        self.touched().check_fit(name, shape, dtype)
+    def check_fit(self, name: str, shape: Sequence[int], number_format: str) -> None:
+        """Raise DeltaMisfit unless the change fits a weight of this name, shape and format."""
+        self.touched().check_fit(name, shape, number_format)
 
-    def overlap(self, change: Change) -> Tensor:
+    def overlap(self, change: Change) -> Index:
         """The neurons whose slots both touch, int64, sorted, (n,)."""
         ours, theirs = self.touched().index, change.touched().index
-        return ours[torch.isin(ours, theirs)]
+        return ours[np.isin(ours, theirs)]
 
     def _check_shape(self, change: Change, name: str) -> None:
         """Raise DeltaMisfit unless the slots of the other change are of the same shape."""
@@ -165,9 +169,9 @@ class SlotChanges(_OfSlots):
 
     kind: ClassVar[str] = SLOTS
     axis: str
-    index: Tensor
-    mode: Tensor
-    value: Tensor
+    index: Index
+    mode: NDArray[np.uint8]
+    value: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         _take_over(self, "index", "mode", "value")
@@ -176,7 +180,7 @@ class SlotChanges(_OfSlots):
             raise InvalidDelta(reason)
 
     @property
-    def parts(self) -> Mapping[str, Tensor]:
+    def parts(self) -> Mapping[str, Numbers]:
         return {"index": self.index, "mode": self.mode, "value": self.value}
 
     @property
@@ -186,14 +190,14 @@ class SlotChanges(_OfSlots):
     def touched(self) -> TouchedSlots:
         return TouchedSlots(self.axis, self.index, self.value.shape[1])
 
-    def fold(self, rows: Tensor, index: Tensor) -> None:
+    def fold(self, rows: NDArray[np.float64], index: Index) -> None:
         """Add to the slots, or set them, in place; those that are not among the rows are left out.
 
         rows: float64, (n, d_model); index: which neurons they belong to, sorted, (n,)
         """
-        positions = torch.searchsorted(index, self.index)  # (m,)
-        there = index[positions.clamp(max=len(index) - 1)] == self.index
-        value = self.value.double()
+        positions = np.searchsorted(index, self.index)  # (m,)
+        there = index[np.minimum(positions, len(index) - 1)] == self.index
+        value = widened(self.value)
         sets = there & (self.mode == Mode.SET)
         adds = there & (self.mode == Mode.ADD)
         rows[positions[sets]] = value[sets]
@@ -208,21 +212,23 @@ class SlotChanges(_OfSlots):
         self._check_shape(later, name)
         if not isinstance(later, SlotChanges):
             raise _no_single_change(name)
-        index = torch.unique(torch.cat([self.index, later.index]))  # (n,)
-        ours = torch.searchsorted(index, self.index)
-        theirs = torch.searchsorted(index, later.index)
+        index = np.union1d(self.index, later.index)  # (n,)
+        ours = np.searchsorted(index, self.index)
+        theirs = np.searchsorted(index, later.index)
         # -0.0 and not 0.0 is the number that changes nothing it is added to.
         shape = (len(index), self.value.shape[1])
-        value = torch.full(shape, -0.0, dtype=torch.float64, device="cpu")
-        mode = torch.full((len(index),), Mode.ADD, dtype=torch.uint8, device="cpu")
-        value[ours] = self.value.double()
+        value = np.full(shape, -0.0, dtype=np.float64)
+        mode = np.full(len(index), Mode.ADD, dtype=np.uint8)
+        value[ours] = widened(self.value)
         mode[ours] = self.mode
 
         sets = later.mode == Mode.SET
-        value[theirs[sets]] = later.value[sets].double()
+        value[theirs[sets]] = widened(later.value[sets])
         mode[theirs[sets]] = Mode.SET
-        value[theirs[~sets]] += later.value[~sets].double()
-        return SlotChanges(axis=self.axis, index=index, mode=mode, value=value.float())
+        value[theirs[~sets]] += widened(later.value[~sets])
+        with np.errstate(over="ignore"):  # which the change refuses
+            rounded = value.astype(np.float32)
+        return SlotChanges(axis=self.axis, index=index, mode=mode, value=rounded)
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,8 +242,8 @@ class LowRankChange(_OfSlots):
 
     kind: ClassVar[str] = LOW_RANK
     axis: str
-    u: Tensor
-    v: Tensor
+    u: NDArray[np.float32]
+    v: NDArray[np.float32]
 
     def __post_init__(self) -> None:
         _take_over(self, "u", "v")
@@ -251,7 +257,7 @@ class LowRankChange(_OfSlots):
         return len(self.u)
 
     @property
-    def parts(self) -> Mapping[str, Tensor]:
+    def parts(self) -> Mapping[str, Numbers]:
         return {"u": self.u, "v": self.v}
 
     @property
@@ -261,16 +267,16 @@ class LowRankChange(_OfSlots):
     def touched(self) -> TouchedSlots:
         return TouchedSlots.every(self.axis, self.u.shape[1], self.v.shape[1])
 
-    def check_fit(self, name: str, shape: Sequence[int], dtype: torch.dtype) -> None:
-        """Raise DeltaMisfit unless the change fits a weight of this name, shape and dtype."""
+    def check_fit(self, name: str, shape: Sequence[int], number_format: str) -> None:
+        """Raise DeltaMisfit unless the change fits a weight of this name, shape and format."""
         # Without the list of all slots: a stranger's file can say that there are very many.
         d_ff, d_model = self.u.shape[1], self.v.shape[1]
-        last = torch.tensor([d_ff - 1], dtype=torch.int64, device="cpu")
+        last = np.array([d_ff - 1], dtype=np.int64)
         TouchedSlots(axis=self.axis, index=last, d_model=d_model, d_ff=d_ff).check_fit(
-            name, shape, dtype
+            name, shape, number_format
         )
 
-    def fold(self, rows: Tensor, index: Tensor) -> None:
+    def fold(self, rows: NDArray[np.float64], index: Index) -> None:
         """Add u[k, j] v[k] to every row j in place, for one k after the other.
 
         rows: float64, (n, d_model); index: which neurons they belong to, sorted, (n,)
@@ -278,9 +284,9 @@ class LowRankChange(_OfSlots):
         # Elementwise and in order, which gives the same bits on every machine; a matrix product
         # does not. The product of two float32 numbers is exact in float64, so that a processor
         # that fuses it with the sum gets the same sum.
-        product = torch.empty_like(rows)  # (n, d_model); laid out alike, or the sum takes long
-        for u, v in zip(self.u[:, index].double(), self.v.double(), strict=True):
-            rows += torch.mul(u[:, None], v[None, :], out=product)
+        product = np.empty_like(rows)  # (n, d_model); laid out alike, or the sum takes long
+        for u, v in zip(widened(self.u[:, index]), widened(self.v), strict=True):
+            rows += np.multiply(u[:, None], v[None, :], out=product)
 
     def then(self, later: Change, name: str = "it") -> LowRankChange:
         """This change, then a later one, as one: the directions of both, in order.
@@ -291,7 +297,7 @@ class LowRankChange(_OfSlots):
         self._check_shape(later, name)
         if not isinstance(later, LowRankChange):
             raise _no_single_change(name)
-        u, v = torch.cat([self.u, later.u]), torch.cat([self.v, later.v])
+        u, v = np.concatenate([self.u, later.u]), np.concatenate([self.v, later.v])
         return LowRankChange(self.axis, u, v)
 
 
@@ -306,10 +312,23 @@ def _no_single_change(name: str) -> DeltaMisfit:
 
 
 def _take_over(change: object, *fields: str) -> None:
-    """Copy a change's tensors, so that it is not changed with those that it was made from."""
+    """Copy a change's numbers, so that it is not changed with those that it was made from.
+
+    They may be given as tensors of torch, on any device.
+    """
     for field in fields:
-        tensor = getattr(change, field).detach().to("cpu", copy=True).contiguous()
-        object.__setattr__(change, field, tensor)
+        numbers = getattr(change, field)
+        try:
+            if hasattr(numbers, "detach"):
+                numbers = numbers.detach().cpu().numpy()
+            object.__setattr__(change, field, np.array(numbers, order="C"))
+        except TypeError:  # a format that numpy does not have
+            raise InvalidDelta(f"{field} has another number format than a delta") from None
+
+
+def _are(numbers: Numbers, kind: type[np.generic]) -> bool:
+    """Whether numbers are of this type."""
+    return numbers.dtype == np.dtype(kind)
 
 
 def _slots_fault(changes: SlotChanges) -> str | None:
@@ -317,17 +336,17 @@ def _slots_fault(changes: SlotChanges) -> str | None:
     index, mode, value = changes.index, changes.mode, changes.value
     if changes.axis not in AXES:
         return f"the slot axis {shortened(repr(changes.axis), 100)} is neither column nor row"
-    if (index.dtype, mode.dtype, value.dtype) != (torch.int64, torch.uint8, torch.float32):
+    if not _are(index, np.int64) or not _are(mode, np.uint8) or not _are(value, np.float32):
         return "index, mode and value are not int64, uint8 and float32"
     if index.ndim != 1 or mode.shape != index.shape or value.shape[:-1] != index.shape:
         return "index, mode and value do not have the shapes (n,), (n,) and (n, d_model)"
-    if value.numel() == 0:
+    if value.size == 0:
         return "a tensor is listed without any slot"
     if bool((index < 0).any()) or bool((index[1:] <= index[:-1]).any()):
         return "the neuron indices are not sorted, unique and from 0 on"
     if bool((mode > Mode.SET).any()):
         return "a mode is neither 0 (add) nor 1 (set)"
-    if not bool(torch.isfinite(value).all()):
+    if not bool(np.isfinite(value).all()):
         return "a value is not a finite number"
     return None
 
@@ -337,14 +356,14 @@ def _low_rank_fault(change: LowRankChange) -> str | None:
     u, v = change.u, change.v
     if change.axis not in AXES:
         return f"the slot axis {shortened(repr(change.axis), 100)} is neither column nor row"
-    if (u.dtype, v.dtype) != (torch.float32, torch.float32):
+    if not (_are(u, np.float32) and _are(v, np.float32)):
         return "u and v are not float32"
     if u.ndim != 2 or v.ndim != 2 or len(u) != len(v):
         return "u and v do not have the shapes (r, d_ff) and (r, d_model)"
-    if u.numel() == 0 or v.numel() == 0:
+    if u.size == 0 or v.size == 0:
         return "a tensor is listed without any direction"
     if len(u) > MOST_RANK:
         return f"a change has rank {len(u):,}, more than {MOST_RANK:,}"
-    if not bool(torch.isfinite(u).all() and torch.isfinite(v).all()):
+    if not bool(np.isfinite(u).all() and np.isfinite(v).all()):
         return "a number of u or v is not finite"
     return None

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from kn_edit.canonical import canonical_json
+from kn_edit.edits.numbers import Numbers
 from kn_edit.errors import InvalidDelta, NewerDeltaFormat
 from kn_edit.tensor_header import (
     LENGTH,
@@ -45,12 +45,12 @@ LIMITS = HeaderLimits(
     depth=10,
 )
 # In the order of the file: the wider type first, so that every tensor is aligned.
-PARTS = {
-    "index": ("I64", torch.int64),
-    "u": ("F32", torch.float32),
-    "v": ("F32", torch.float32),
-    "value": ("F32", torch.float32),
-    "mode": ("U8", torch.uint8),
+PARTS: dict[str, tuple[str, np.dtype[Any]]] = {
+    "index": ("I64", np.dtype("<i8")),
+    "u": ("F32", np.dtype("<f4")),
+    "v": ("F32", np.dtype("<f4")),
+    "value": ("F32", np.dtype("<f4")),
+    "mode": ("U8", np.dtype("u1")),
 }
 
 
@@ -73,14 +73,14 @@ def kinds_of(description: Mapping[str, Any]) -> dict[str, str]:
     return dict(kinds)
 
 
-def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]) -> bytes:
+def encode(description: Mapping[str, object], parts: Mapping[str, Mapping[str, Numbers]]) -> bytes:
     """The file of these tensors, `parts[tensor][part]`, and this description."""
-    body = (parts[name][part].numpy().tobytes() for name, part in _in_order(parts))
+    body = (parts[name][part].tobytes() for name, part in _in_order(parts))
     return b"".join((encode_header(description, parts), *body))
 
 
 def encode_header(
-    description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]
+    description: Mapping[str, object], parts: Mapping[str, Mapping[str, Numbers]]
 ) -> bytes:
     """What stands before the numbers: the length of the header, and the header."""
     metadata = canonical_json(description).decode("ascii")
@@ -99,7 +99,7 @@ def encode_header(
     return len(text).to_bytes(LENGTH, "little") + text
 
 
-def _in_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, str]]:
+def _in_order(parts: Mapping[str, Mapping[str, Numbers]]) -> Iterator[tuple[str, str]]:
     """Name and part of every tensor, in the order of the file: by type, weight and part."""
     for dtype in dict.fromkeys(PARTS.values()):
         for name in sorted(parts):
@@ -108,7 +108,7 @@ def _in_order(parts: Mapping[str, Mapping[str, Tensor]]) -> Iterator[tuple[str, 
                     yield name, part
 
 
-def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
+def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Numbers]]]:
     """Description and tensors of a file; each entry has its right type, shapes are the caller's.
 
     Raises InvalidDelta or NewerDeltaFormat, whatever the bytes.
@@ -134,7 +134,7 @@ def decode(data: bytes) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
 
 
 def _check_layout(
-    data: bytes, description: Mapping[str, object], parts: Mapping[str, Mapping[str, Tensor]]
+    data: bytes, description: Mapping[str, object], parts: Mapping[str, Mapping[str, Numbers]]
 ) -> None:
     """One delta, one file: other spellings (padding, key order, gaps) would have other ids."""
     expected = encode_header(description, parts)
@@ -197,7 +197,7 @@ def _is_name(value: object) -> bool:
     return isinstance(value, str) and len(value) <= MOST_NAME and value.isprintable()
 
 
-def _tensor(place: TensorPlace, part: str, data: bytes) -> Tensor:
+def _tensor(place: TensorPlace, part: str, data: bytes) -> Numbers:
     dtype_name, dtype = PARTS[part]
     if place.dtype != dtype_name:
         raise InvalidDelta(f"a tensor {part} is not of type {dtype_name}")
@@ -207,4 +207,4 @@ def _tensor(place: TensorPlace, part: str, data: bytes) -> Tensor:
         raise InvalidDelta(f"a tensor {part} is empty")
     # A copy: the buffer would be read-only and need not be aligned.
     numbers = bytearray(memoryview(data)[place.start : place.end])
-    return torch.frombuffer(numbers, dtype=dtype).reshape(place.shape)
+    return np.frombuffer(numbers, dtype=dtype).reshape(place.shape)

@@ -12,8 +12,10 @@ from torch import Tensor
 from kn_edit.edits.changes import TouchedSlots
 from kn_edit.edits.delta import Delta, tensor_layer
 from kn_edit.edits.fold import folded_slots, touched
+from kn_edit.edits.tensors import array_of, tensor_of
 from kn_edit.errors import DeltaMisfit
 from kn_edit.models.model import Model
+from kn_edit.models.placement import dtype_name
 
 
 @contextmanager
@@ -80,20 +82,20 @@ def _folds(model: Model, deltas: Sequence[Delta]) -> list[_Fold]:
         if layer >= model.n_layers or slots.axis != model.family.axis:
             raise DeltaMisfit(name, "the model has no such layer, or its slots lie the other way")
         stored = model.stored_dtype(layer)
-        slots.check_fit(name, tuple(model.downs[layer].weight.shape), stored)
+        slots.check_fit(name, tuple(model.downs[layer].weight.shape), dtype_name(stored))
         where = _rows(slots, model.device_of(layer))
         before = model.slots(layer)[where].clone()  # (n, d_model)
         # On the CPU and rounded as in the checkpoint, whatever the network computes with: an edit
         # has the same bits everywhere.
         base = model.stored_slots(layer)[_rows(slots, torch.device("cpu"))]
-        after = folded_slots(base, name, slots.index, deltas).to(before)
+        after = tensor_of(folded_slots(array_of(base), name, slots.index, deltas)).to(before)
         folds.append(_Fold(layer=layer, where=where, before=before, after=after))
     return folds
 
 
 def _rows(slots: TouchedSlots, device: torch.device) -> Tensor | slice:
     """Where the slots are among those of their layer."""
-    return slice(None) if slots.complete else slots.index.to(device)
+    return slice(None) if slots.complete else torch.from_numpy(slots.index).to(device)
 
 
 def _write(model: Model, slots: list[tuple[_Fold, Tensor]]) -> None:

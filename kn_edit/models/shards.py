@@ -12,9 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from kn_edit.canonical import canonical_json, digest, digest_of
 from kn_edit.errors import (
@@ -32,6 +30,9 @@ from kn_edit.models.header import LIMITS, Entry, read_header
 from kn_edit.models.quantisation import base_named, is_readable, quantisation_in
 from kn_edit.tensor_header import HeaderProblem, printable
 from kn_edit.untrusted import JsonProblem, open_regular, parse_object, read_bounded
+
+if TYPE_CHECKING:
+    import torch
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -90,14 +91,21 @@ class Shards:
         """The file that holds tensor `name`. Raises TensorMissing."""
         return self.folder / self.entry(name).file
 
-    def read(self, name: str) -> torch.Tensor:
-        """A copy of one tensor, in the dtype of the file; no other tensor is read."""
+    def read_bytes(self, name: str) -> bytearray:
+        """A copy of the bytes of one tensor."""
         entry = self.entry(name)
         raw = bytearray(entry.end - entry.start)
         done = 0
         for chunk in self._chunks(entry, name):
             raw[done : done + len(chunk)] = chunk
             done += len(chunk)
+        return raw
+
+    def read(self, name: str) -> torch.Tensor:
+        """A copy of one tensor, in the dtype of the file; no other tensor is read."""
+        import torch
+
+        entry, raw = self.entry(name), self.read_bytes(name)
         if not raw:
             return torch.empty(entry.shape, dtype=entry.torch_dtype)
         return torch.frombuffer(raw, dtype=entry.torch_dtype).reshape(entry.shape)
@@ -107,6 +115,8 @@ class Shards:
 
         A few megabytes at a time, so that hardly more memory is taken than that of the target.
         """
+        import torch
+
         entry, flat = self.entry(name), target.view(-1)
         done = 0
         for chunk in self._chunks(entry, name):

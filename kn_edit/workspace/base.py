@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kn_edit.engine.engine import STAMPS, write_stamps
+from kn_edit.engine.base import STAMPS, write_stamps
 from kn_edit.errors import BaseFilesChanged, OtherBase
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.models.cache import DEMOS

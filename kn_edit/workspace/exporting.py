@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.checkpoints.form import Export, ExportForm, ExportOptions
 from kn_edit.edits.delta import BaseRef, Delta
+from kn_edit.engine.base import BaseFiles
 from kn_edit.errors import CannotWrite, reason_of
 from kn_edit.ledger import VersionRecord
 from kn_edit.objects.address import ObjectAddress
@@ -18,12 +18,11 @@ from kn_edit.objects.opening import open_bucket
 from kn_edit.objects.whole import upload_whole
 from kn_edit.progress import Progress, bytes_of
 
-if TYPE_CHECKING:
-    from kn_edit.engine.engine import Engine
+__all__ = ["BaseFiles", "export_of", "scratch_for_weights", "upload"]
 
 
 def export_of(
-    engine: Engine,
+    files: BaseFiles,
     version: VersionRecord,
     deltas: Sequence[Delta],
     form: ExportForm,
@@ -32,10 +31,10 @@ def export_of(
 ) -> Export:
     """A version as a form takes it. Raises BaseFilesChanged where the form copies such files."""
     if form.with_companions:
-        engine.check_files()
-    base = engine.base
+        files.check_files()
+    base = files.base
     return Export(
-        open_shards=lambda: engine.shards,
+        open_shards=lambda: files.shards,
         base=BaseRef(base.repo, base.revision, base.fingerprint),
         model_type=base.model_type,
         deltas=deltas,

@@ -93,7 +93,7 @@ def push(
     contents = Version(engine.base, version, edits, tuple(ledger.deltas(version.edits)))
     check_version(contents)
     export = export_of(
-        engine=engine,
+        files=engine,
         version=version,
         deltas=contents.deltas,
         form=form,
@@ -199,7 +199,7 @@ def _adopted(
 def _check_fit(shards: Shards, name: str, change: Change) -> None:
     """Raise DeltaMisfit or TensorMissing for a change that does not fit a weight of the base."""
     entry = shards.entry(name)
-    change.check_fit(name, entry.shape, entry.torch_dtype)
+    change.check_fit(name, entry.shape, entry.number_format)
 
 
 def published(source: str) -> list[Release]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kn_edit.atomic import make_folders, sync
-from kn_edit.engine.engine import STAMPS, write_stamps
+from kn_edit.engine.base import STAMPS, write_stamps
 from kn_edit.errors import LedgerExists, WorkspaceExists
 from kn_edit.ledger import BaseRecord, Ledger
 from kn_edit.ledger.disk import disk_errors

@@ -58,7 +58,7 @@ class FileVerbs(OpenWorkspace):
         record = self.ledger.version(self._named(version))
         deltas = self.ledger.deltas(record.edits)
         export = exporting.export_of(
-            engine=self.engine,
+            files=exporting.BaseFiles(self.base, self.ledger_folder, self.progress),
             version=record,
             deltas=deltas,
             form=kind,
