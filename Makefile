@@ -49,7 +49,8 @@ torture: $(STAMP) $(VENV)/.postgres
 	  tests/test_torture.py tests/test_processes.py tests/test_verify_mutations.py \
 	  tests/test_recording.py tests/test_hub_many.py tests/test_job_kills.py \
 	  tests/test_ledger_upgrade.py tests/test_cli_signals.py \
-	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_hostile_*.py
+	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_service_schema.py \
+	  tests/test_hostile_*.py
 
 # Each reader of what strangers write, for SECONDS; atheris is installed for it.
 fuzz: $(STAMP)
@@ -72,6 +73,7 @@ docs: $(STAMP)
 	$(BIN)/python scripts/docs_tables.py
 	$(BIN)/python scripts/readme.py
 	$(BIN)/python scripts/branches.py
+	$(BIN)/python scripts/service.py
 
 # Every figure of docs/performance.md beside its reference in the same run; hours. PARTS: some of
 # bert bert-wide demo gemma solve updates memory files. `make bench-check` fails where one has become worse.
