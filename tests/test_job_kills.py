@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 from job_work import begun, wait_request
 from workspaces import new_workspace
 
-from kn_edit.jobs.job import JobRequest, JobState
+from kn_edit.jobs.job import JobState
 from kn_edit.jobs.queue import Jobs
 from kn_edit.workspace import Workspace
 
@@ -26,6 +28,7 @@ FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
 ROUNDS, FURTHER = (20, 200) if FULL else (3, 20)
 MOST_GROWTH = 8.0  # MB
 PATIENCE = 60.0  # seconds
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (TESTS.parent, TESTS)))}
 
 
@@ -168,22 +171,29 @@ UPDATE = {
 
 def test_a_served_workspace_runs_its_jobs_and_ends_its_worker(folder, tmp_path):
     command = [sys.executable, "-m", "kn_edit.cli", "serve", "--port", "0"]
+    log = tmp_path / "log"
     with (
-        (tmp_path / "log").open("w") as log,
+        log.open("w") as stream,
         subprocess.Popen(
-            [*command, "--workspace", str(folder)], env=ENVIRONMENT, stderr=log
+            [*command, "--workspace", str(folder)], env=ENVIRONMENT, stderr=stream
         ) as process,
-        Workspace.open(folder) as workspace,
-        closing(Jobs(workspace)) as jobs,
     ):
         try:
-            job = jobs.submit(JobRequest("update", UPDATE, "main"))
-            done = jobs.wait(job.id, 2 * PATIENCE)
-            assert (done.state, done.error) == (JobState.DONE, None)
-            assert workspace.head.id == done.result["version"]
-            (worker,) = (file.name for file in jobs.workers.iterdir())
+            until("the server tells its address", lambda: ADDRESS.search(log.read_text()))
+            with httpx.Client(base_url=ADDRESS.search(log.read_text())[0]) as client:
+                head = client.get("/api/v1/status").json()["head"]
+                headers = {"If-Match": f'"{head}"', "Prefer": f"wait={PATIENCE:.0f}"}
+                answer = client.post(
+                    "/api/v1/update", json=UPDATE, headers=headers, timeout=2 * PATIENCE
+                )
+                assert answer.status_code == 200, answer.text
+                job = client.get(answer.headers["location"]).json()
+                head = client.get("/api/v1/status").json()["head"]
+            (worker,) = (file.name for file in (folder / ".kn-edit" / "workers").iterdir())
         finally:
             process.terminate()
             process.wait(PATIENCE)
+    assert (job["state"], job["result"]) == ("done", answer.json())
+    assert answer.json()["version"] == head
     assert is_gone(int(worker.split("-")[0]))
     assert list((folder / ".kn-edit" / "workers").iterdir()) == []

@@ -28,7 +28,7 @@ from kn_edit.workspace import PlannedMove, Workspace
 
 log = logging.getLogger("kn_edit.jobs")
 
-PAUSE = 0.1  # seconds between two looks for a job
+PAUSE = 0.25  # seconds between two looks for a job; an idle worker takes 1% of a core
 TIDYING = 1.0  # seconds between two looks for what dead workers left
 TELLING = 0.2  # seconds between two notes of progress, and between two looks for a cancellation
 GRACE = 30.0  # seconds that a running job has to finish once its worker is to stop
