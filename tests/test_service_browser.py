@@ -10,7 +10,20 @@ import pytest
 from browser import chromium, faults, overflow, page_of, served
 from workspaces import about, new_workspace, quick
 
+JOB_SECONDS = 600  # of one on a busy machine
 PROMPT = "The capital of France is"
+PATHS = (
+    "/versions/head",
+    "/diff?a=base&b=main",
+    "/compare",
+    "/propose",
+    "/erase",
+    "/branches",
+    "/jobs",
+    "/edits/00000000",
+)
+PROMPTS = "The capital of [X] is [Y] .\nthe capital city of [X] is [Y]"
+OPEN_ALL = "all => all.forEach(each => { each.removeAttribute('name'); each.open = true })"
 LOOKS = [(390, "dark"), (1280, "light")]  # colours do not depend on the width
 
 
@@ -41,8 +54,9 @@ def test_every_page_fits_and_has_no_serious_fault(browser, address, width, schem
     with page_of(browser, width, scheme) as page:
         page.goto(address)
         edit = page.locator('a[href^="/edits/"]').first.get_attribute("href")
-        for path in ("/", edit, "/versions/head", "/diff", "/compare"):
+        for path in ("/", edit, *PATHS):
             page.goto(address + path)
+            page.locator("details").evaluate_all(OPEN_ALL)
             assert faults(page) == [], path
             assert overflow(page) == 0, path
             assert page.locator("h1").count() == 1, path
@@ -97,3 +111,53 @@ def test_the_keyboard_alone_reaches_the_content_and_an_edit(browser, address):
         page.locator(".message").first.focus()
         page.keyboard.press("Enter")
         page.wait_for_url(re.compile("/(edits|versions)/"))
+
+
+def state(page: Any, text: str) -> Any:
+    """Where a job's page says that it stands, once that has a text."""
+    told = page.get_by_role("status").filter(has_text=re.compile(text))
+    told.wait_for(timeout=1000 * JOB_SECONDS)
+    return told
+
+
+def test_the_story_of_a_fact_changed_and_taken_back(browser, address):
+    with page_of(browser, 390) as page:
+        page.goto(address)
+        page.get_by_role("link", name="Propose", exact=True).click()
+        page.get_by_text("Prompts of your own").click()
+        form = page.locator("details[open] form")
+        form.get_by_label("Subject").fill("Norway")
+        form.get_by_label("Prompts, one a line").fill(PROMPTS)
+        form.get_by_label("New answer").fill("Rome")
+        form.get_by_role("button", name="Try it out").click()
+        state(page, "The gate would (refuse it|let it pass)")
+        assert page.get_by_role("heading", name="What the model says").count() == 1
+        assert faults(page) == [] and overflow(page) == 0
+        page.get_by_text("Record it all the same").click()
+        page.get_by_role("button", name="Record it although the gate refuses it").click()
+        state(page, "It is recorded")
+        page.get_by_role("link", name="The edit, and how to take it back").click()
+        assert "Norway" in page.locator("h1").inner_text()
+        page.get_by_text("Take it back…").click()
+        page.get_by_role("button", name="Take it back").click()
+        state(page, "It is done")
+        page.get_by_role("link", name="See the history").click()
+        assert "revert" in page.locator(".history li").first.inner_text()
+
+
+def test_a_job_that_goes_on_is_told_without_scripts_too(browser, address):
+    with page_of(browser, 1280, java_script_enabled=False) as page:
+        page.goto(f"{address}/branches")
+        page.get_by_text("Check the ledger…").click()
+        page.get_by_role("button", name="Verify").click()
+        state(page, "It is done")
+        assert "All is well" in page.locator("main").inner_text()
+
+
+def test_suggestions_follow_the_relation(browser, address):
+    with page_of(browser, 1280) as page:
+        page.goto(f"{address}/propose")
+        assert page.locator('#subjects option[value="France"]').count() == 1
+        page.get_by_label("Relation").select_option(label="symbol")
+        page.wait_for_selector('#subjects option[value="hydrogen"]', state="attached")
+        assert page.locator('#subjects option[value="France"]').count() == 0

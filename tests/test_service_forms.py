@@ -137,6 +137,16 @@ def test_small_writes_are_done_at_once_and_told(client):
     assert refused.status_code == 409 and "That did not work" in words(refused.text)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "http://evil"}],
+)
+def test_a_form_of_another_site_does_nothing(client, headers):
+    page = client.post("/branches", data={"name": "theirs"}, headers=headers)
+    assert page.status_code == 403 and "from another site" in words(page.text)
+    assert "theirs" not in [branch.name for branch in client.app.state.service.workspace.branches()]
+
+
 def test_the_ledger_is_checked_by_a_job(client):
     hidden = fields(client.get("/branches").text, "/moves/verify")
     page = ended(client, client.post("/moves/verify", data=hidden))[1]

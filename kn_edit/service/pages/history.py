@@ -16,7 +16,7 @@ from kn_edit.service.pages.moves import revert_choices
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Reader, router
 from kn_edit.service.pages.submitting import form_key
-from kn_edit.service.service import TheService
+from kn_edit.service.service import Service, TheService
 from kn_edit.workspace import EditRecord, FactChange, Workspace
 
 MOVES = 50  # on one page of the history
@@ -66,6 +66,7 @@ def history(
         older=older,
         newer=max(passed - MOVES, 0) if passed else None,
         head=service.workspace.head,
+        makers=_makers(service),
     )
 
 
@@ -139,6 +140,12 @@ def diff(
         difference=difference,
         map=neuron_map(difference.slots, (), workspace.base),
     )
+
+
+def _makers(service: Service) -> dict[str, str]:
+    """Who asked for the versions that jobs of late led to; the ledger keeps no names."""
+    jobs = service.jobs.jobs(MOVES) if service.jobs is not None else []
+    return {str(job.result.get("version")): job.request.by for job in jobs if job.result}
 
 
 def _answers(provenance: Mapping[str, Any]) -> list[Answer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,15 @@ Publisher = Annotated[Caller, require(Role.PUBLISHER)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
+READING = ("GET", "HEAD")
+FOREIGN = {
+    "status": 403,
+    "error": "FormFromElsewhere",
+    "message": "the form was sent from another site; open the page here, and send it from there",
+    "remedies": [],
+}
+
+
 class PageRoute(APIRoute):
     """A route whose errors are told as pages."""
 
@@ -27,6 +37,8 @@ class PageRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
+            if _from_elsewhere(request):
+                return problem_page(request, FOREIGN)
             try:
                 return await handler(request)
             except KnEditError as error:
@@ -45,6 +57,17 @@ def router() -> APIRouter:
 def problem_page(request: Request, document: dict[str, Any]) -> Response:
     """A problem document as a page."""
     return page(request, "problem.html", document["status"], problem=document)
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """Whether a form was sent by a page of another site, as the browser says."""
+    if request.method in READING:
+        return False
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
 def _unfit(error: RequestValidationError) -> dict[str, Any]:
