@@ -143,7 +143,7 @@ def test_small_writes_are_done_at_once_and_told(client):
 )
 def test_a_form_of_another_site_does_nothing(client, headers):
     page = client.post("/branches", data={"name": "theirs"}, headers=headers)
-    assert page.status_code == 403 and "from another site" in words(page.text)
+    assert page.status_code == 403 and "not of this service" in words(page.text)
     assert "theirs" not in [branch.name for branch in client.app.state.service.workspace.branches()]
 
 

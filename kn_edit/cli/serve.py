@@ -59,10 +59,14 @@ def serve(
     processes run; each worker loads the model once. Ctrl-C or SIGTERM ends the service and its
     workers; jobs that wait stay in the queue for the next time.
 
+    Whoever is on this machine may call it, until `kn-edit token create` has made a token; from then
+    on every caller needs one. On an address that others reach, it does not start without.
+
     \b
     Examples:
       kn-edit serve
       kn-edit serve --port 0 --workers 2
+      kn-edit serve --host 0.0.0.0
       kn-edit serve --log-format json 2> service.log
     """
     try:
@@ -70,9 +74,10 @@ def serve(
     except ModuleNotFoundError as error:
         raise ExtraMissing("serve", error.name or "fastapi") from error
     logs.log_to_stderr(as_json=log_format == "json")
+    folder = folder_named(workspace_folder)
     with (
         listening(host, port) as listener,
-        serving.served(folder_named(workspace_folder), warm=warm, workers=workers) as app,
+        serving.served(folder, address=host, warm=warm, workers=workers) as app,
     ):
         _run(app, listener)
 
@@ -124,5 +129,11 @@ def _run(app: Any, listener: socket.socket) -> None:
                 for number, handler in former.items():
                     signal.signal(number, handler)
 
-    config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=PATIENCE)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        timeout_graceful_shutdown=PATIENCE,
+        proxy_headers=False,  # what a proxy says of its callers, anybody could say
+        server_header=False,
+    )
     Server(config).run(sockets=[listener])

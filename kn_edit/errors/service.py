@@ -161,3 +161,142 @@ class AddressUnusable(KnEditError):
             f"nothing can listen on port {self.port} of {self.host}: {self.reason}; choose an "
             f"address of this machine with --host, such as 127.0.0.1, and a port from 1024 on"
         )
+
+
+@dataclass
+class NotSignedIn(KnEditError):
+    """A request that needs a token, and has none that is valid."""
+
+    exit_code = ExitCode.USAGE
+
+    def __str__(self) -> str:
+        return (
+            "this needs a token that is valid; send `Authorization: Bearer TOKEN`, sign in on the "
+            "page, or have one made by `kn-edit token create`"
+        )
+
+
+@dataclass
+class RoleTooLow(KnEditError):
+    """A caller that may not do what it asks for. role: that it has; needed: that it takes"""
+
+    exit_code = ExitCode.USAGE
+    caller: str
+    role: str
+    needed: str
+
+    def __str__(self) -> str:
+        return (
+            f"the role of {self.caller} is {self.role}, and this takes {self.needed}; "
+            "ask for a token of that role from whoever runs the service"
+        )
+
+
+@dataclass
+class HostNotServed(KnEditError):
+    """A request for a name that this service does not go by."""
+
+    exit_code = ExitCode.USAGE
+    host: str
+
+    def __str__(self) -> str:
+        return (
+            f"the service does not go by the name {self.host!r}; call it by its address, or add "
+            "the name to hosts in the [serve] of kn-edit.toml"
+        )
+
+
+@dataclass
+class ForeignPage(KnEditError):
+    """A request that may change something, sent by a page of somebody else."""
+
+    exit_code = ExitCode.USAGE
+
+    def __str__(self) -> str:
+        return (
+            "the request comes from a page that is not of this service, so it is not done; open "
+            "the service's own page, or send a token as `Authorization: Bearer TOKEN`"
+        )
+
+
+@dataclass
+class BodyTooLarge(KnEditError):
+    """A request with more in it than is taken. most: bytes"""
+
+    exit_code = ExitCode.USAGE
+    most: int
+
+    def __str__(self) -> str:
+        return f"the request is larger than {self.most:,} bytes, or its length is unclear; split it"
+
+
+@dataclass
+class BodyTooSlow(KnEditError):
+    """A request that did not come to its end in time."""
+
+    exit_code = ExitCode.USAGE
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"the request did not come within {self.seconds:.0f} seconds; send it again at once"
+
+
+@dataclass
+class TooManyRequests(KnEditError):
+    """A caller that asks faster than it may. retry_after: seconds"""
+
+    exit_code = ExitCode.CONFLICT
+    retry_after: int
+
+    def __str__(self) -> str:
+        return f"there are too many requests; send the next one in {self.retry_after} s"
+
+
+@dataclass
+class BadTokenName(KnEditError):
+    """A name that no token can have."""
+
+    exit_code = ExitCode.USAGE
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"no token can be called {self.name!r}; use up to 64 letters, digits, dots, dashes and "
+            "underlines, and not `local`"
+        )
+
+
+@dataclass
+class TokenExists(KnEditError):
+    """A name that a token has already, maybe one that was revoked."""
+
+    exit_code = ExitCode.CONFLICT
+    name: str
+
+    def __str__(self) -> str:
+        return f"there was a token {self.name} already; choose a name that was never used"
+
+
+@dataclass
+class UnknownToken(KnEditError):
+    """A name that no token has."""
+
+    exit_code = ExitCode.USAGE
+    name: str
+
+    def __str__(self) -> str:
+        return f"there is no token {self.name}; `kn-edit token list` shows those that there are"
+
+
+@dataclass
+class TokensNeeded(KnEditError):
+    """An address that others reach, and no token by which they could be told apart."""
+
+    exit_code = ExitCode.USAGE
+    address: str
+
+    def __str__(self) -> str:
+        return (
+            f"others can reach {self.address}, so callers need tokens, and there is none; make one "
+            "by `kn-edit token create NAME`, then start again"
+        )

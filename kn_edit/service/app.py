@@ -9,7 +9,10 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from kn_edit import __version__
+from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import JobQueue
+from kn_edit.service.access.guard import Guard, access_of
+from kn_edit.service.access.tables import metadata as access_tables
 from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
 from kn_edit.service.openai import router as openai
@@ -17,25 +20,32 @@ from kn_edit.service.pages.site import add_pages
 from kn_edit.service.problems import tell_problems
 from kn_edit.service.service import Service
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.settings import serve_settings
 
 
 def make_app(
     folder: Path | None = None,
     *,
+    address: str | None = None,
     warm: bool = False,
     jobs: Callable[[Workspace], JobQueue] | None = None,
 ) -> FastAPI:
-    """The application that serves the workspace in a folder. Raises what opening it raises.
+    """The application that serves the workspace in a folder.
 
+    address: that it listens on; None where something else answers for who may reach it
     warm: load the model at once, in the background, and not with the first question
     jobs: makes the queue of long work; without it there are no jobs
+    Raises TokensNeeded, and what opening the workspace raises.
     """
     workspace = Workspace.open(folder)
-    service = Service(workspace, Answering(workspace), jobs(workspace) if jobs else None)
+    database = ServiceDatabase(workspace.ledger_folder, access_tables)
+    access = access_of(database, serve_settings(workspace.folder).hosts, address)
+    queue = jobs(workspace) if jobs else None
+    service = Service(workspace, Answering(workspace), access, queue)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        with workspace, closing(service):
+        with workspace, closing(database), closing(service):
             if warm:
                 service.answering.warm()
             yield
@@ -50,6 +60,7 @@ def make_app(
         redoc_url=None,
     )
     app.state.service = service
+    app.add_middleware(Guard, access=access)
     tell_problems(app)
     app.include_router(api)
     app.include_router(openai)

@@ -31,6 +31,22 @@ class Problem(Answer):
     remedies: list[str] = Field(description="What can be done about it, by name.")
 
 
+class AuditRow(Answer):
+    """A request that changed something, or was refused."""
+
+    number: int
+    moment: str
+    caller: str | None
+    role: str | None
+    address: str | None
+    method: str
+    path: str
+    branch: str | None
+    status: int
+    refused: str | None = Field(description="The name of the error that refused it.")
+    job: str | None
+
+
 class NeuronId(Answer):
     """A neuron of the model, whose value slot an edit may write."""
 

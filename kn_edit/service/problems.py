@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import kn_edit.errors as errors
-from kn_edit.errors import ExitCode, KnEditError, TooManyWaiting
+from kn_edit.errors import ExitCode, KnEditError
 from kn_edit.service.models import Problem
 from kn_edit.service.replies import Json
 from kn_edit.service.wording import HTTP
@@ -43,6 +43,13 @@ _BY_NAME = {
     "ExportsNotAllowed": HTTPStatus.FORBIDDEN,
     "RepositoryNotAllowed": HTTPStatus.FORBIDDEN,
     "TooManyWaiting": HTTPStatus.TOO_MANY_REQUESTS,
+    "TooManyRequests": HTTPStatus.TOO_MANY_REQUESTS,
+    "NotSignedIn": HTTPStatus.UNAUTHORIZED,
+    "RoleTooLow": HTTPStatus.FORBIDDEN,
+    "ForeignPage": HTTPStatus.FORBIDDEN,
+    "HostNotServed": HTTPStatus.MISDIRECTED_REQUEST,
+    "BodyTooLarge": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    "BodyTooSlow": HTTPStatus.REQUEST_TIMEOUT,
     "AnsweringStopped": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -58,7 +65,8 @@ def _status(name: str, code: int) -> HTTPStatus:
 
 def headers_of(error: KnEditError) -> dict[str, str]:
     """What is told of an error beside its document: when to try again."""
-    return {"Retry-After": str(error.retry_after)} if isinstance(error, TooManyWaiting) else {}
+    seconds = getattr(error, "retry_after", None)
+    return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
 def problem(error: KnEditError) -> dict[str, Any]:

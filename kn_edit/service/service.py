@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from kn_edit.errors import NoQueue
 from kn_edit.jobs.job import JobQueue
+from kn_edit.service.access.guard import Access
 from kn_edit.service.answering import Answering
 from kn_edit.service.keys import Keys
 from kn_edit.workspace import Workspace
@@ -24,6 +25,7 @@ class Service:
 
     workspace: Workspace  # for reading, and for what needs no model
     answering: Answering  # the live model
+    access: Access
     jobs: JobQueue | None = None
 
     @property

@@ -16,12 +16,12 @@ GRACE = 10.0  # seconds that a running job has to finish when the server ends
 
 
 @contextmanager
-def served(folder: Path | None, *, warm: bool, workers: int) -> Iterator[FastAPI]:
+def served(folder: Path | None, *, address: str, warm: bool, workers: int) -> Iterator[FastAPI]:
     """The application of the workspace in a folder, with so many workers as long as the block runs.
 
-    warm: as of make_app. Raises what opening the workspace raises.
+    address, warm: as of make_app. Raises what make_app raises.
     """
-    app = make_app(folder, warm=warm, jobs=Jobs)
+    app = make_app(folder, address=address, warm=warm, jobs=Jobs)
     command = worker_command(app.state.service.workspace.folder, GRACE)
     with Workers(command, workers, grace=GRACE):
         yield app

@@ -47,23 +47,25 @@ SHOWN = 200  # letters of what a parser says
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """What callers of the service may make it write to; usually nothing.
+    """What callers of the service may make it write to, usually nothing, and its names.
 
     exports: the folder below which exports are made, as the workspace's folder sees it
     push: repositories that versions may be published in
+    hosts: names by which the service is called, beside addresses in numbers and `localhost`
     """
 
     exports: str | None = None
     push: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.exports, str | None):
             raise BadSetting("exports", self.exports, "a folder")
-        if not isinstance(self.push, list | tuple) or not all(
-            isinstance(repo, str) for repo in self.push
-        ):
-            raise BadSetting("push", self.push, "a list of repositories")
-        object.__setattr__(self, "push", tuple(self.push))
+        for name, what in (("push", "a list of repositories"), ("hosts", "a list of names")):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple) or not all(isinstance(x, str) for x in value):
+                raise BadSetting(name, value, what)
+            object.__setattr__(self, name, tuple(value))
 
     def export_target(self, folder: Path, name: str) -> Path:
         """Where an export of a name goes. folder: of the workspace. Raises ExportsNotAllowed."""

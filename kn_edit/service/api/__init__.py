@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from kn_edit.service.api import answers, branches, facts, history, jobs, verbs
+from kn_edit.service.api import answers, audit, branches, facts, history, jobs, verbs
 
 router = APIRouter(prefix="/api/v1")
-for part in (history, facts, branches, jobs, verbs, answers):
+for part in (history, facts, branches, jobs, verbs, answers, audit):
     router.include_router(part.router)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from http import HTTPStatus
 from typing import Annotated, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from kn_edit.errors import KnEditError
+from kn_edit.errors import KnEditError, NotSignedIn
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.problems import problem
@@ -21,15 +23,6 @@ Publisher = Annotated[Caller, require(Role.PUBLISHER)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-READING = ("GET", "HEAD")
-FOREIGN = {
-    "status": 403,
-    "error": "FormFromElsewhere",
-    "message": "the form was sent from another site; open the page here, and send it from there",
-    "remedies": [],
-}
-
-
 class PageRoute(APIRoute):
     """A route whose errors are told as pages."""
 
@@ -37,10 +30,13 @@ class PageRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handled(request: Request) -> Response:
-            if _from_elsewhere(request):
-                return problem_page(request, FOREIGN)
             try:
                 return await handler(request)
+            except NotSignedIn as error:
+                if request.method == "GET":
+                    wanted = urlencode({"next": request.url.path})
+                    return RedirectResponse(f"/sign-in?{wanted}", HTTPStatus.SEE_OTHER)
+                return problem_page(request, problem(error))
             except KnEditError as error:
                 return problem_page(request, problem(error))
             except RequestValidationError as error:
@@ -57,17 +53,6 @@ def router() -> APIRouter:
 def problem_page(request: Request, document: dict[str, Any]) -> Response:
     """A problem document as a page."""
     return page(request, "problem.html", document["status"], problem=document)
-
-
-def _from_elsewhere(request: Request) -> bool:
-    """Whether a form was sent by a page of another site, as the browser says."""
-    if request.method in READING:
-        return False
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    origin = request.headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != request.headers.get("host")
 
 
 def _unfit(error: RequestValidationError) -> dict[str, Any]:

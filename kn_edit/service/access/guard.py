@@ -1,0 +1,255 @@
+"""What every request passes: the host, who calls, how much, from which page, and the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kn_edit.errors import (
+    BodyTooLarge,
+    BodyTooSlow,
+    HostNotServed,
+    KnEditError,
+    NotSignedIn,
+    TokensNeeded,
+    TooManyRequests,
+)
+from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.service.access.audit import Audit, AuditRow
+from kn_edit.service.access.limits import Rate
+from kn_edit.service.access.origins import (
+    HARMLESS,
+    host_named,
+    is_foreign,
+    is_loopback,
+    is_served,
+    says_where_from,
+)
+from kn_edit.service.access.roles import LOCAL, Caller, Role
+from kn_edit.service.access.tokens import Tokens
+from kn_edit.service.problems import headers_of, problem, problem_answer
+
+COOKIE = "kn_edit_session"
+MOST_BODY = 1 << 20  # bytes
+BODY_SECONDS = 20.0  # for the whole body
+BAD, BROKEN = 400, 500  # statuses: from which on refuse, and fail
+EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+NAMES_OF_LOOPBACK = ("localhost",)
+
+log = logging.getLogger("kn_edit.service")
+
+
+@dataclass(frozen=True, eq=False)
+class Access:
+    """Who may call a service, and how much.
+
+    needs_token: also before any token was made, as on an address that others reach
+    hosts: names by which it is called, beside addresses in numbers; None where any will do
+    """
+
+    tokens: Tokens
+    audit: Audit
+    needs_token: bool = False
+    hosts: Collection[str] | None = None
+    rate: Rate = field(default_factory=lambda: Rate(per_second=100, at_once=400))
+    complaints: Rate = field(default_factory=lambda: Rate(per_second=1, at_once=100))
+
+
+def access_of(database: ServiceDatabase, hosts: Collection[str], address: str | None) -> Access:
+    """Who may call a service that listens on an address; None where others answer for that.
+
+    hosts: names by which it is called. Raises TokensNeeded for an address that others reach, where
+    no token was made.
+    """
+    tokens, audit = Tokens(database), Audit(database)
+    if address is None:
+        return Access(tokens, audit)
+    inside = is_loopback(address)
+    if not inside and not tokens.any():
+        raise TokensNeeded(address)
+    names = {*NAMES_OF_LOOPBACK, *(name.lower() for name in hosts), address.lower()}
+    return Access(tokens, audit, needs_token=not inside, hosts=names)
+
+
+class Guard:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, access: Access) -> None:
+        self._app = app
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        visit = _Visit(scope, self._access)
+        try:
+            visit.caller, foreign = await self._admitted(scope)
+            scope.setdefault("state", {}).update(caller=visit.caller, foreign=foreign)
+            body = await _body(scope, receive)
+        except KnEditError as error:
+            answer = problem_answer(problem(error))
+            answer.headers.update(headers_of(error))
+            visit.refused = type(error).__name__
+            await answer(scope, receive, visit.telling(send))
+            return
+        await self._app(scope, _again(body, receive), visit.telling(send))
+
+    async def _admitted(self, scope: Scope) -> tuple[Caller | None, bool]:
+        """Who calls, and whether from a page of a stranger. Raises what refuses.
+
+        Nobody, None, may see what needs no role.
+        """
+        headers, access = Headers(scope=scope), self._access
+        host = host_named(headers)
+        if host is None or (access.hosts is not None and not is_served(host, access.hosts)):
+            raise HostNotServed(host or "")
+        caller, by_cookie = await self._caller(scope, headers)
+        seconds = access.rate.take(caller.name if caller else _address(scope) or "")
+        if seconds:
+            raise TooManyRequests(seconds)
+        by_token = "authorization" in headers
+        foreign = not by_token and is_foreign(scope["method"], headers, host)
+        if by_cookie and scope["method"] not in HARMLESS and not says_where_from(headers):
+            foreign = True
+        return caller, foreign
+
+    async def _caller(self, scope: Scope, headers: Headers) -> tuple[Caller | None, bool]:
+        """Who calls, and whether a cookie says so. Raises NotSignedIn for a token that is none."""
+        tokens = self._access.tokens
+        named = headers.getlist("authorization")
+        if named:
+            kind, _, secret = named[0].partition(" ")
+            if len(named) > 1 or kind.lower() != "bearer" or not secret.strip():
+                raise NotSignedIn()
+            caller = await run_in_threadpool(tokens.caller, secret.strip())
+            if caller is None:
+                raise NotSignedIn()
+            return caller, False
+        session = Request(scope).cookies.get(COOKIE)
+        if session:
+            caller = await run_in_threadpool(tokens.in_session, session)
+            return caller, caller is not None
+        if self._access.needs_token or await run_in_threadpool(tokens.any):
+            return None, False
+        return LOCAL, False
+
+
+class _Visit:
+    """A request from its arrival to its answer."""
+
+    def __init__(self, scope: Scope, access: Access) -> None:
+        self._scope = scope
+        self._access = access
+        self.caller: Caller | None = None
+        self.refused: str | None = None
+
+    def telling(self, send: Send) -> Send:
+        """Send with the headers that every answer has, after a row of the audit."""
+
+        async def with_note(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in EVERYWHERE.items():
+                    headers.setdefault(name, value)
+                if message["status"] == HTTPStatus.UNAUTHORIZED:
+                    headers.setdefault("WWW-Authenticate", "Bearer")
+                if self._counts(message["status"]):
+                    await self._note(message["status"], headers.get("location"))
+            await send(message)
+
+        return with_note
+
+    def _counts(self, status: int) -> bool:
+        """Whether the audit has a row of it: of what needs more than a reader, and of refusals.
+
+        Who is refused again and again has a row a second.
+        """
+        needed: Role = self._scope.get("state", {}).get("role", Role.READER)
+        if self.caller and needed > Role.READER and self._scope["method"] not in HARMLESS:
+            return True
+        refused = BAD <= status < BROKEN
+        return refused and not self._access.complaints.take(_address(self._scope) or "")
+
+    async def _note(self, status: int, location: str | None) -> None:
+        scope, caller = self._scope, self.caller
+        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+        _, is_job, job = (location or "").partition("/api/v1/jobs/")
+        row = AuditRow(
+            moment=self._access.audit.moment(),
+            caller=caller.name if caller else None,
+            role=caller.role.word if caller else None,
+            address=_address(scope),
+            method=scope["method"],
+            path=scope["path"],
+            branch=next(iter(query.get("branch", [])), None),
+            status=status,
+            refused=self._why(status),
+            job=job if is_job else None,
+        )
+        try:
+            await run_in_threadpool(self._access.audit.note, row)
+        except KnEditError as error:  # what was done is done; it has to be told somewhere
+            log.error("a row of the audit is lost: %s: %s", error, row)
+
+    def _why(self, status: int) -> str | None:
+        """The name of what refused a request; None where it was let through."""
+        name: str | None = self.refused or self._scope.get("state", {}).get("refused")
+        return name or (HTTPStatus(status).name if status >= BAD else None)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body of a request. Raises BodyTooLarge, BodyTooSlow."""
+    if scope["method"] in HARMLESS:
+        return b""
+    length = Headers(scope=scope).get("content-length", "0")
+    if not length.isdecimal() or int(length) > MOST_BODY:
+        raise BodyTooLarge(MOST_BODY)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            unfinished = True
+            while unfinished:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    break
+                body += message.get("body", b"")
+                if len(body) > MOST_BODY:
+                    raise BodyTooLarge(MOST_BODY)
+                unfinished = message.get("more_body", False)
+    except TimeoutError:
+        raise BodyTooSlow(BODY_SECONDS) from None
+    return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A receiver that gives a body that was read, then what comes behind it."""
+    delivered: list[Any] = []
+
+    async def received() -> Message:
+        if not delivered:
+            delivered.append(body)
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return received
+
+
+def _address(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
