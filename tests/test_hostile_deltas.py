@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,7 +104,7 @@ def number_2(part: str, at: int, value: float) -> bytes:
 
 def with_factors(u: list[int], v: list[int], **change: Any) -> bytes:
     """A file of one low-rank change of these shapes, laid out as the format says."""
-    parts = {NAME: {"u": torch.ones(u), "v": torch.ones(v)}}
+    parts = {NAME: {"u": np.ones(u, np.float32), "v": np.ones(v, np.float32)}}
     described = {"axes": {NAME: "column"}, "kinds": {NAME: "low-rank"}, **change}
     return delta_file.encode(DESCRIPTION_2 | described, parts)
 
