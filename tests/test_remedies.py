@@ -333,8 +333,12 @@ def test_an_error_of_usage_lists_none(capsys):
 
 def sources() -> list[Path]:
     """The code that writes sentences for every front end."""
-    card = PACKAGE / "hub" / "card.py"  # for readers of a page, who have the command line alone
-    return [path for path in PACKAGE.rglob("*.py") if path.parts[-2] != "cli" and path != card]
+    aside = {
+        PACKAGE / "hub" / "card.py",  # for readers of a page, who have the command line alone
+        PACKAGE / "service" / "wording.py",  # for callers of a server, which has a command line
+        PACKAGE / "jobs" / "children.py",  # starts commands
+    }
+    return [path for path in PACKAGE.rglob("*.py") if path.parts[-2] != "cli" and path not in aside]
 
 
 def constants(path: Path) -> Iterator[str]:

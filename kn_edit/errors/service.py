@@ -143,7 +143,7 @@ class PortTaken(KnEditError):
     def __str__(self) -> str:
         return (
             f"another program listens on port {self.port} of {self.host}; stop it, or choose "
-            f"another one with --port (0 takes one that is free)"
+            f"another port (0 takes one that is free)"
         )
 
 
@@ -159,7 +159,7 @@ class AddressUnusable(KnEditError):
     def __str__(self) -> str:
         return (
             f"nothing can listen on port {self.port} of {self.host}: {self.reason}; choose an "
-            f"address of this machine with --host, such as 127.0.0.1, and a port from 1024 on"
+            f"address of this machine, such as 127.0.0.1, and a port from 1024 on"
         )
 
 

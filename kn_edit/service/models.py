@@ -25,7 +25,7 @@ class Problem(Answer):
     type: str
     title: str
     status: int
-    error: str = Field(description="The name of the error, as with --json.")
+    error: str = Field(description="The name of the error, as the command line has it.")
     code: int = Field(description="The exit code that the command line has for it.")
     detail: dict[str, Any] = Field(description="The facts of the error.")
     remedies: list[str] = Field(description="What can be done about it, by name.")
