@@ -13,8 +13,10 @@ from ledgers import (
     BASE,
     KIND,
     SQLITE,
+    about,
     database_url,
     delta_of,
+    digests,
     new_ledger,
     open_ledger,
     record,
@@ -35,6 +37,7 @@ from kn_edit.errors import (
     DatabaseLoginRefused,
     DatabaseMissing,
     DatabaseReadOnly,
+    DatabaseRefusesText,
     DatabaseUnreachable,
     DatabaseUnsuitable,
     KnEditError,
@@ -407,8 +410,6 @@ def test_texts_and_numbers_are_kept_to_the_last_bit(tmp_path, database):
     for kind in (SQLITE, "postgres"):
         token = KIND.set(kind)
         with new_ledger(tmp_path / kind) as ledger:
-            from ledgers import about, digests
-
             edit = replace(about(A, subject="Ä'\"\\ b"), found=odd, message="ﬀ ẞ\n\ttab")
             heads.append(ledger.advance(ledger.plan_edit(A, "update"), digests([A]), edit=edit))
             (stored,) = ledger.edits()
@@ -418,6 +419,14 @@ def test_texts_and_numbers_are_kept_to_the_last_bit(tmp_path, database):
             heads += [ledger.refs(), ledger.chain()]
         KIND.reset(token)
     assert heads[:3] == heads[3:]
+
+
+def test_a_text_that_the_database_cannot_keep_is_refused_and_nothing_recorded(ledger):
+    edit = replace(about(B), message="a\0b")
+    plan = ledger.plan_edit(B, "update")
+    with pytest.raises(DatabaseRefusesText, match="NUL"):
+        ledger.advance(plan, digests([A, B]), edit=edit)
+    assert [edit.id for edit in ledger.edits()] == [A.id] and ledger.check() == []
 
 
 # --- at once -------------------------------------------------------------------------------------

@@ -198,6 +198,18 @@ class DatabaseFailed(KnEditError):
 
 
 @dataclass
+class DatabaseRefusesText(KnEditError):
+    """Text that a database cannot keep."""
+
+    exit_code = ExitCode.USAGE
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place} cannot keep a text: {self.reason}; leave that character out"
+
+
+@dataclass
 class DriverMissing(KnEditError):
     """A database whose driver is not installed."""
 

@@ -17,6 +17,7 @@ from kn_edit.errors import (
     DatabaseLoginRefused,
     DatabaseMissing,
     DatabaseReadOnly,
+    DatabaseRefusesText,
     DatabaseUnreachable,
     KnEditError,
     LedgerBusy,
@@ -137,6 +138,8 @@ def explanation(error: BaseException | None, url: URL) -> KnEditError | None:
         return DatabaseReadOnly(place, reason)
     if isinstance(error, _DAMAGED):
         return LedgerDamaged(place, reason)
+    if isinstance(error, errors.DataError) and "NUL" in reason:
+        return DatabaseRefusesText(place, reason)
     if isinstance(error, (errors.ProgrammingError, errors.InterfaceError, errors.DataError)):
         return None
     if isinstance(error, _GONE) or error.sqlstate is None:
