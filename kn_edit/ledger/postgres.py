@@ -52,7 +52,11 @@ _LOCK = text("SELECT pg_advisory_xact_lock(CAST(:kind AS integer), CAST(:number 
 _WAIT = text(
     "SELECT pg_advisory_xact_lock_shared(CAST(:kind AS integer), CAST(:number AS integer))"
 )
-_HAS_TABLES = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+# Not to_regclass, which may still answer what was so before a lock was waited for.
+_HAS_TABLES = text(
+    "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE tablename = 'alembic_version' "
+    "AND schemaname = ANY (current_schemas(false)))"
+)
 _HAS_WORKSPACES = text("SELECT EXISTS (SELECT 1 FROM workspaces)")
 _MAY_WRITE = text(
     "SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' "
