@@ -135,6 +135,7 @@ AT_HOME: dict[str, set[str]] = {
     "obstore": {"objects.bucket"},
     "subprocess": {"models.demo", "jobs.children"},
     "huey": {"jobs.lanes"},
+    "ray": {"engine.ray_workers"},
     "matplotlib": {"evaluation.plots"},
     "jinja2": {"evaluation.report", "models.chat", "service.pages.rendering"},
 }

@@ -11,6 +11,7 @@ from kn_edit.cli.naming import Named, fact_options, tell_how_asked, tell_passed_
 from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
     Rule,
+    engine_options,
     model_options,
     output_options,
     rule_options,
@@ -59,6 +60,7 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
 )
 @rule_options
 @version_option
+@engine_options
 @model_options
 @output_options
 @pass_workspace
@@ -104,6 +106,7 @@ def locate(
 @click.command()
 @click.argument("version", default="head")
 @seed_option
+@engine_options
 @model_options
 @output_options
 @pass_workspace

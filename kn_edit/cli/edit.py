@@ -23,6 +23,7 @@ from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
     Recording,
     Rule,
+    engine_options,
     model_options,
     output_options,
     recording_options,
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 )
 @rule_options
 @recording_options
+@engine_options
 @model_options
 @output_options
 @pass_workspace
@@ -146,6 +148,7 @@ def update(
 @relation_option("The relation to erase.", required=True)
 @rule_options
 @recording_options
+@engine_options
 @model_options
 @output_options
 @pass_workspace

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from kn_edit.cli.opening import pass_workspace
-from kn_edit.cli.options import model_options, output_options, seed_option, version_option
+from kn_edit.cli.options import (
+    engine_options,
+    model_options,
+    output_options,
+    seed_option,
+    version_option,
+)
 from kn_edit.cli.output import Output
 from kn_edit.cli.types import USER_PATH
 from kn_edit.later import later
@@ -53,6 +59,7 @@ else:
 )
 @seed_option
 @click.option("--quick", is_flag=True, help="A small sample, to see it work: minutes, not hours.")
+@engine_options
 @model_options
 @output_options
 @pass_workspace

@@ -15,7 +15,7 @@ from kn_edit.cli.output import Output
 from kn_edit.cli.signals import signal_of
 from kn_edit.cli.stops import Before, Stopped
 from kn_edit.cli.types import USER_PATH
-from kn_edit.workspace import Workspace
+from kn_edit.workspace import Cluster, Workspace
 from kn_edit.workspace.folder import upgraded_since
 
 UPGRADED = "the ledger was brought to the schema of this kn-edit, and nothing else was written"
@@ -48,9 +48,10 @@ def pass_workspace(function: F) -> F:
             for name in ("device", "dtype", "memory")
             if name in parameters
         }
+        cluster = cluster_named(parameters)
         with (
             telling_of_upgrades(folder),
-            Workspace.open(folder, progress=output.meter, **placed) as workspace,
+            Workspace.open(folder, progress=output.meter, cluster=cluster, **placed) as workspace,
         ):
             before = Before.of(workspace, parameters)
             try:
@@ -61,6 +62,17 @@ def pass_workspace(function: F) -> F:
                 output.meter.stop()
 
     return workspace_option(opened)  # type: ignore[return-value]
+
+
+def cluster_named(parameters: dict[str, Any]) -> Cluster | None:
+    """The workers that a command names, taken from its parameters; None for this process."""
+    engine = parameters.pop("engine", None)
+    workers, address = parameters.pop("workers", None), parameters.pop("address", None)
+    if engine == "ray":
+        return Cluster(workers or Cluster.workers, address)
+    if workers or address:
+        raise click.UsageError("--workers and --address belong to --engine ray")
+    return None
 
 
 @contextmanager

@@ -176,6 +176,32 @@ model_options = _placement_options(
     "GPU), 2GB, 512MiB.",
 )
 
+
+def engine_options(function: F) -> F:
+    """Add --engine, --workers and --address to a command that scores prompts."""
+    options = (
+        click.option(
+            "--engine",
+            type=click.Choice(["process", "ray"]),
+            default="process",
+            show_default=True,
+            help="What scores prompts: this process, or workers of Ray, each with a model of its "
+            "own.",
+        ),
+        click.option(
+            "--workers", metavar="N", type=click.IntRange(1), help="How many, with Ray (2)."
+        ),
+        click.option(
+            "--address",
+            metavar="HOST:PORT",
+            help="Of a Ray cluster that runs; without it, one is started here for the command.",
+        ),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 # The same where they are kept for the commands that follow.
 model_defaults = _placement_options(
     device="Where the model of this workspace is to run: auto, spread (over all GPUs and the "

@@ -10,6 +10,7 @@ from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
     Option,
     Rule,
+    engine_options,
     finite,
     model_options,
     output_options,
@@ -37,6 +38,7 @@ def _factor(usual: float) -> Option:
 @_factor(0.0)
 @rule_options
 @version_option
+@engine_options
 @model_options
 @output_options
 @pass_workspace
@@ -61,6 +63,7 @@ def suppress(
 @_factor(2.0)
 @rule_options
 @version_option
+@engine_options
 @model_options
 @output_options
 @pass_workspace

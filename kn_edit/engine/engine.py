@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from kn_edit.edits.build import SlotPlace
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
 from kn_edit.engine.base import BaseFiles
+from kn_edit.engine.cluster import Cluster
+from kn_edit.engine.cluster_scoring import ClusterScoring
 from kn_edit.engine.undisturbed import InUse, undisturbed
 from kn_edit.engine.version import ModelVersion, Scoring, cached_locally
 from kn_edit.ledger.records import BaseRecord
@@ -105,3 +107,10 @@ class Engine(BaseFiles):
             model = load(self.shards.folder, dtype=dtype, device=devices)
         model.memory = self.placement.memory_bytes
         return model
+
+
+def on_workers(
+    cluster: Cluster, base: BaseRecord, folder: Path, placement: Placement
+) -> ClusterScoring:
+    """What scores prompts of a base on workers, each with an engine of its own."""
+    return ClusterScoring(cluster, partial(Engine, base, folder.absolute(), placement=placement))

@@ -63,10 +63,14 @@ class ModelVersion:
 
 def cached_locally(version: ModelVersion) -> Scorer:
     """Scores computed in this process, those that are known taken from the user's cache."""
-    store = ScoreStore(
+    return CachedScorer(LocalScorer(version.model), store_of(version))
+
+
+def store_of(version: ModelVersion) -> ScoreStore:
+    """The user's cache of scores at a version."""
+    return ScoreStore(
         fingerprint=version.fingerprint,
         recipe=version.recipe,
         files=version.files,
         model=version.model,
     )
-    return CachedScorer(LocalScorer(version.model), store)

@@ -223,6 +223,8 @@ from kn_edit.errors.service import (
 )
 from kn_edit.errors.system import (
     BadPath,
+    ClusterFailed,
+    ClusterUnsupported,
     ExtraMissing,
     NotText,
     OutOfMemory,
@@ -309,6 +311,8 @@ __all__ = [
     "CheckpointPathUnusable",
     "CheckpointUnloadable",
     "ChoicesClash",
+    "ClusterFailed",
+    "ClusterUnsupported",
     "CommitUnclear",
     "CommitUnknown",
     "ConfigMissing",

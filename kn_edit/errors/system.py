@@ -182,3 +182,28 @@ class NotText(KnEditError):
 
     def __str__(self) -> str:
         return f"a name or a text is not UTF-8 ({self.reason}); write it as UTF-8"
+
+
+@dataclass
+class ClusterUnsupported(KnEditError):
+    """Workers of Ray were asked for, and it is not installed."""
+
+    exit_code = ExitCode.USAGE
+
+    def __str__(self) -> str:
+        return "workers of Ray need a package that is missing; run: pip install 'kn-edit[ray]'"
+
+
+@dataclass
+class ClusterFailed(KnEditError):
+    """Ray did not start, was not reached, or lost a worker again and again."""
+
+    exit_code = ExitCode.ERROR
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"Ray failed on {self.place}: {self.reason}; run the command again, with fewer workers "
+            "if memory is short, or without Ray: what was recorded stays"
+        )

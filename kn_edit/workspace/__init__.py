@@ -15,6 +15,7 @@ from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
 from kn_edit.editing.requests import ChangedFact, case_of, with_held_out
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.engine.cluster import Cluster
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metric import Direction, Figure, Metric, add_metric, metrics
 from kn_edit.facts import Case, Fact, Relation, bundled, cases_of_rows, load_relation, read_cases
@@ -72,6 +73,7 @@ __all__ = [
     "ChangedFact",
     "Claim",
     "ClosedForm",
+    "Cluster",
     "Comparison",
     "Correction",
     "Difference",

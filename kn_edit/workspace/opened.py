@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
+from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
@@ -87,7 +88,10 @@ class OpenWorkspace:
         device: str | None = None,
         dtype: str | None = None,
         memory: str | None = None,
+        cluster: Cluster | None = None,
     ) -> None:
+        self._cluster = cluster
+        self._ending = ExitStack()
         self._placed = placement_named(device, dtype, memory)
         self.folder = folder
         self.ledger = ledger
@@ -127,7 +131,8 @@ class OpenWorkspace:
             ledger = starting.start(model, folder / LEDGER, place, clock, progress)
             keep_settings(folder, "ledger", settings)
         keep_settings(folder, "model", placement)
-        return cls(folder, ledger, progress, **placement)
+        device, dtype, memory = map(placement.get, ("device", "dtype", "memory"))
+        return cls(folder, ledger, progress, device=device, dtype=dtype, memory=memory)
 
     @classmethod
     def open(
@@ -139,6 +144,7 @@ class OpenWorkspace:
         device: str | None = None,
         dtype: str | None = None,
         memory: str | None = None,
+        cluster: Cluster | None = None,
     ) -> Self:
         """Open a workspace: the one given, that of KN_EDIT_WORKSPACE, or the nearest upwards.
 
@@ -147,13 +153,22 @@ class OpenWorkspace:
         one is None, kn-edit.toml says, else it is auto.
         memory: what locating may take over the loaded model: auto (600MB, half of what is free on
         a GPU), 2GB, 512MiB
+        cluster: workers of Ray that score prompts; None for this process
         Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
         """
         chosen = chosen_folder(folder)
         workspace_folder = named_workspace(chosen) if chosen else nearest_folder(current_folder())
         storage = storage_of(workspace_folder)
         ledger = storage.open(workspace_folder / LEDGER, clock)
-        return cls(workspace_folder, ledger, progress, device=device, dtype=dtype, memory=memory)
+        return cls(
+            workspace_folder,
+            ledger,
+            progress,
+            device=device,
+            dtype=dtype,
+            memory=memory,
+            cluster=cluster,
+        )
 
     @classmethod
     def restore(
@@ -182,6 +197,7 @@ class OpenWorkspace:
     def close(self) -> None:
         """Give back what it holds. Its verbs raise WorkspaceClosed from now on."""
         self.closed = True
+        self._ending.close()
         self.ledger.close()
 
     def progress(self, task: str, done: int, total: int) -> None:
@@ -242,7 +258,11 @@ class OpenWorkspace:
     def engine(self) -> live.Engine:
         """The live model; loaded by the first verb that needs it. Raises BadSettingsFile."""
         placement = replace(placement_of(self.folder), **self._placed)
-        return live.Engine(self.base, self.ledger_folder, self.progress, placement)
+        if self._cluster is None:
+            return live.Engine(self.base, self.ledger_folder, self.progress, placement)
+        scoring = live.on_workers(self._cluster, self.base, self.ledger_folder, placement)
+        self._ending.callback(scoring.close)
+        return live.Engine(self.base, self.ledger_folder, self.progress, placement, scoring)
 
     @property
     def acting_branch(self) -> str:

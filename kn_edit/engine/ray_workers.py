@@ -1,0 +1,154 @@
+"""Workers that are actors of Ray. A share whose worker is lost goes to another one.
+
+Ray says nothing to anybody outside, has no dashboard, and keeps its files in a private folder that
+goes with it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from kn_edit.atomic import private_folder
+from kn_edit.edits.delta import Delta
+from kn_edit.engine.cluster import Cluster
+from kn_edit.engine.shares import Share, ShareResult, computed
+from kn_edit.errors import ClusterFailed, KnEditError
+
+if TYPE_CHECKING:
+    from kn_edit.engine.engine import Engine
+
+LOSSES = 3  # of workers over one share: then it is the share
+OBJECTS = 80 << 20  # bytes of memory that processes share; prompts and scores are small
+
+
+class Worker:
+    """Computes shares with a model of its own, which is loaded for the first of them."""
+
+    def __init__(self, build: Callable[[], Engine], threads: int) -> None:
+        """build: makes the engine that this process has, too; threads: that torch computes with"""
+        torch.set_num_threads(threads)
+        self._engine = build()
+
+    def result(self, deltas: Sequence[bytes], share: Share) -> ShareResult | KnEditError:
+        """The result of a share at the version of these deltas, or what it raised."""
+        try:
+            with self._engine.at([Delta.from_bytes(delta) for delta in deltas]) as version:
+                return computed(version.model, share)
+        except KnEditError as error:
+            return error
+
+
+class RayWorkers:
+    """`Workers` as actors of a Ray cluster."""
+
+    def __init__(self, cluster: Cluster, build: Callable[[], Engine]) -> None:
+        """Start them. build: makes an engine, in each of them.
+
+        Raises ClusterFailed, ModuleNotFoundError.
+        """
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray  # here, because it takes seconds and need not be installed
+
+        self._ray: Any = ray
+        self._lost = ray.exceptions.RayError
+        self._ending = ExitStack()
+        try:
+            self._connect(cluster)
+            # Nothing is tried again by Ray: what is lost is known here, and what is done is, too.
+            self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+            self._build, self._threads = build, torch.get_num_threads()
+            self._idle: deque[Any] = deque(self._new() for _ in range(cluster.workers))
+        except BaseException as error:
+            self._ending.close()
+            if isinstance(error, (self._lost, OSError, RuntimeError, ValueError)):
+                place = cluster.address or "this machine"
+                raise ClusterFailed(place, _reason(error)) from error
+            raise
+
+    def results(
+        self, deltas: Sequence[Delta], shares: Sequence[Share]
+    ) -> Iterator[tuple[int, ShareResult]]:
+        """The result of each share, once, as soon as it is known.
+
+        Raises ClusterFailed where workers are lost again and again, and what a share raises.
+        """
+        version = self._ray.put([delta.to_bytes() for delta in deltas])
+        waiting, losses = deque(range(len(shares))), [0] * len(shares)
+        running: dict[Any, tuple[Any, int]] = {}
+        try:
+            while waiting or running:
+                while waiting and self._idle:
+                    worker, number = self._idle.popleft(), waiting.popleft()
+                    reference = worker.result.remote(version, shares[number])
+                    running[reference] = worker, number
+                (reference,), _ = self._ray.wait(list(running), num_returns=1)
+                worker, number = running.pop(reference)
+                try:
+                    result = self._ray.get(reference)
+                except self._lost as error:
+                    with suppress(self._lost):
+                        self._ray.kill(worker)
+                    self._idle.append(self._new())
+                    waiting.appendleft(number)
+                    losses[number] += 1
+                    if losses[number] == LOSSES:
+                        raise ClusterFailed("its workers", _reason(error)) from None
+                    continue
+                self._idle.append(worker)
+                if isinstance(result, KnEditError):
+                    raise result
+                yield number, result
+        finally:  # who leaves early does not wait for what still runs
+            for worker, _ in running.values():
+                with suppress(self._lost):
+                    self._ray.kill(worker)
+                self._idle.append(self._new())
+
+    def close(self) -> None:
+        """End the workers, and Ray where it was started for them."""
+        for worker in self._idle:
+            with suppress(self._lost):
+                self._ray.kill(worker)
+        self._idle.clear()
+        self._ending.close()
+
+    def _new(self) -> Any:
+        return self._class.remote(self._build, self._threads)
+
+    def _connect(self, cluster: Cluster) -> None:
+        """Reach a cluster that runs, or start one on this machine."""
+        ray = self._ray
+        if ray.is_initialized():  # by the program that uses kn-edit, whose it stays
+            return
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        if cluster.address is not None:
+            self._ending.callback(ray.shutdown)
+            ray.init(address=cluster.address, **quiet)
+            return
+        if "RAY_AUTH_TOKEN" not in os.environ:  # else Ray writes one into the home folder
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+            self._ending.callback(os.environ.pop, "RAY_AUTH_TOKEN", None)
+        folder = self._ending.enter_context(private_folder())
+        self._ending.callback(ray.shutdown)
+        ray.init(
+            num_cpus=cluster.workers,
+            include_dashboard=False,
+            object_store_memory=OBJECTS,
+            _temp_dir=str(folder),
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what Ray says; it goes on with the output of whole processes."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -1,0 +1,228 @@
+"""Prompts that are scored by workers of Ray: the same bits, each once, whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+from tiny_models import tiny_folder
+from workspaces import CAPITAL, quick
+
+from kn_edit.editing.locating import prompts_for
+from kn_edit.engine.cluster import Cluster
+from kn_edit.engine.scores import LocalScorer
+from kn_edit.engine.shares import PROMPTS, Share, SharedScorer, ThisProcess
+from kn_edit.errors import BadSetting, ClusterFailed, KnEditError
+from kn_edit.models.questions import ask
+from kn_edit.workspace import Workspace, case_of
+
+TORTURE = "KN_EDIT_TORTURE" in os.environ
+KILLS = 20 if TORTURE else 2
+KN_EDIT = (sys.executable, "-m", "kn_edit.cli")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_folder("llama", tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def workspace(model, tmp_path_factory):
+    """A workspace with two workers, which all tests of this file share."""
+    folder = tmp_path_factory.mktemp("w")
+    cache = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    Workspace.init(model, folder).close()
+    with Workspace.open(folder, cluster=Cluster(2)) as workspace:
+        yield workspace
+    assert ray_processes_below(os.getpid()) == {}
+    os.environ.pop("XDG_CACHE_HOME")
+    if cache is not None:
+        os.environ["XDG_CACHE_HOME"] = cache
+
+
+@pytest.fixture(scope="module")
+def chains(workspace):
+    """Prompts of four shares."""
+    model = workspace.engine.model
+    chains = [
+        ask(model, prompt) for fact in CAPITAL.facts for prompt in prompts_for(model, CAPITAL, fact)
+    ]
+    return (chains * 3)[: 3 * PROMPTS + 5]
+
+
+@pytest.fixture
+def scoring(workspace):
+    return workspace.engine._scoring
+
+
+def ray_processes_below(process: int) -> dict[int, str]:
+    """Ray's processes that came from a process, however far down, with their commands."""
+    parents, commands = {}, {}
+    for folder in Path("/proc").iterdir():
+        try:
+            number = int(folder.name)
+            parents[number] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            commands[number] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (ValueError, OSError):
+            continue
+    below = {process}
+    while more := {child for child, parent in parents.items() if parent in below} - below:
+        below |= more
+    return {each: commands[each] for each in below if words_of(commands[each])}
+
+
+def words_of(command: str) -> set[str]:
+    """Which names of Ray's programs are in a command."""
+    return {word for word in ("raylet", "gcs_server", "ray::") if word in command}
+
+
+def alive(process: int) -> bool:
+    """Whether a process is there and not only waiting to be noticed as ended."""
+    try:
+        return (Path(f"/proc/{process}") / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def processes_of(scoring) -> list[int]:
+    """The ids of the workers' processes, none of which computes anything now."""
+    asked = [worker.__ray_call__.remote(lambda _: os.getpid()) for worker in scoring.workers._idle]
+    return ray.get(asked)
+
+
+# --- the same numbers ----------------------------------------------------------------------------
+
+
+def test_workers_give_the_bits_of_this_process(workspace, chains, scoring):
+    with workspace.engine.at([]) as live:
+        here = dict(SharedScorer(ThisProcess(live.model), []).scores(chains, "adaptive", 20))
+        assert dict(SharedScorer(scoring, []).scores(chains, "adaptive", 20)) == here
+        assert here.keys() == set(range(len(chains)))
+        # As many as are held at once are scored by an engine without workers in the same way.
+        alone = dict(LocalScorer(live.model).scores(chains[:PROMPTS], "adaptive", 20))
+        assert alone == {place: here[place] for place in range(PROMPTS)}
+        assert SharedScorer(scoring, []).right(chains) == LocalScorer(live.model).right(chains)
+
+
+def test_workers_are_at_the_version_that_is_asked(workspace, chains, scoring):
+    japan = case_of(prompts=["the capital of [X] is [Y]"], subject="Japan", answer="Tokyo")
+    edited = workspace.update(japan, "Oslo", how=quick((0, 1), (1, 2)), accept=True)
+    delta = workspace.ledger.delta(edited.edit)
+    with workspace.engine.at([delta]) as live:
+        here = dict(SharedScorer(ThisProcess(live.model), []).scores(chains, "riemann", 3))
+    there = dict(SharedScorer(scoring, [delta]).scores(chains, "riemann", 3))
+    base = dict(SharedScorer(scoring, []).scores(chains, "riemann", 3))
+    assert there == here != base
+
+
+def test_a_relation_is_located_by_workers(workspace, model, tmp_path):
+    with Workspace.init(model, tmp_path) as alone:
+        facts = alone.locate_relation(CAPITAL, version="base")
+    located = workspace.locate_relation(CAPITAL, version="base")
+    assert [each.fact for each in located] == [each.fact for each in facts]
+
+
+# --- what is lost --------------------------------------------------------------------------------
+
+
+def test_the_share_of_a_killed_worker_is_computed_again_and_nothing_twice(
+    workspace, chains, scoring, record_property
+):
+    expected = dict(SharedScorer(scoring, []).scores(chains, "adaptive", 20))
+    choice = random.Random(0)
+    for _ in range(KILLS):
+        victims = processes_of(scoring)
+        scores = SharedScorer(scoring, []).scores(chains, "adaptive", 20)
+        results = [next(scores)]
+        time.sleep(choice.random() * 0.05)
+        os.kill(choice.choice(victims), signal.SIGKILL)
+        results += scores
+        assert sorted(place for place, _ in results) == list(range(len(chains)))
+        assert dict(results) == expected
+    record_property("kills", KILLS)
+
+
+def test_a_batch_whose_workers_are_killed_records_each_fact_once(workspace, scoring):
+    facts = CAPITAL.facts[3:6]
+    rows = [
+        (
+            case_of(
+                prompts=["the capital of [X] is [Y]"], subject=fact.subject, answer=fact.answer
+            ),
+            "Rome",
+        )
+        for fact in facts
+    ]
+    before = len(workspace.ledger.edits())
+    batch = workspace.batch(rows, how=replace(quick((0, 1)), search="adaptive"), accept=True)
+    for result in batch:
+        assert result.error is None
+        os.kill(processes_of(scoring)[0], signal.SIGKILL)
+    edits = workspace.ledger.edits()[before:]
+    assert [edit.subject for edit in edits] == [fact.subject for fact in facts]
+    assert workspace.verify() == []
+
+
+def test_what_a_share_raises_is_raised_here(workspace, chains, scoring):
+    with pytest.raises(BadSetting):
+        dict(SharedScorer(scoring, []).scores(chains, "no rule", 1))
+    assert len(dict(SharedScorer(scoring, []).scores(chains, "activation", 1))) == len(chains)
+
+
+class Deadly:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, scoring):
+    with pytest.raises(ClusterFailed, match="without Ray"):
+        [*scoring.results([], [Share((Deadly(),), "activation")])]
+    assert len(SharedScorer(scoring, []).right(chains)) == len(chains)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Workspace.init(model, tmp_path / "w").close()
+    command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
+    process = subprocess.Popen(
+        [*command, "--prompt", "the capital of [X] is [Y]", "--subject=Japan", "--answer=Tokyo"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not ray_processes_below(process.pid):
+        time.sleep(0.05)
+    started = ray_processes_below(process.pid)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=100)
+    assert started and process.returncode == 130, error
+    assert error.strip().splitlines()[-1].startswith("stopped")
+    deadline = time.monotonic() + 30
+    while any(map(alive, started)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, started))
+    assert not (tmp_path / ".ray").exists()
+
+
+def test_workers_without_ray_are_refused(capsys):
+    from kn_edit.cli.run import run
+
+    assert run(["locate", "--relation", "capital", "--subject", "x", "--workers", "2"]) == 2
+    assert "--engine ray" in capsys.readouterr().err
+    with pytest.raises(KnEditError):
+        Cluster(0)
