@@ -76,7 +76,7 @@ def init(
       kn-edit init ./my-checkpoint --workspace edits
       kn-edit init meta-llama/Llama-3.1-8B --device cuda --dtype bfloat16
       kn-edit init demo --blobs s3://bucket/edits
-      kn-edit init demo --database postgresql://ann@db.example.org/edits --name capitals
+      kn-edit init demo --database postgresql://ann@db/edits --name capitals
     """
     folder = folder_named(workspace_folder)
     with _making(folder):
@@ -137,7 +137,9 @@ def export(
     follow_links: bool,
     output: Output,
 ) -> None:
-    """Write a version to a new folder, or to a bucket (s3://bucket/prefix).
+    """Write a version to a new folder.
+
+    Or to a bucket, where it is named as s3://bucket/prefix.
 
     A checkpoint loads with transformers' from_pretrained like any other; only the bytes of edited
     value slots differ from the base. An adapter loads with PEFT over the untouched base, its rank

@@ -160,7 +160,7 @@ def _table(path: Path) -> dict[str, Any]:
     """The whole file; empty where there is none."""
     try:
         table = tomllib.loads(read_bounded(path, MOST_BYTES).decode("utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what cannot hold a workspace is told later
         return {}
     except OSError as error:
         raise BadSettingsFile(path, error.strerror or "it cannot be read") from None
