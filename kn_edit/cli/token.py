@@ -46,6 +46,10 @@ def token() -> None:
 
     With a role: a reader looks at everything and asks the model; an editor records edits and moves,
     too; a publisher also exports and publishes.
+
+    \b
+    Example:
+      kn-edit token create ana --role editor
     """
 
 
