@@ -386,8 +386,12 @@ def test_without_tokens_this_machine_is_let_in_and_pages_of_others_are_not(tmp_p
         evil = tag["headers"] | {"Origin": "https://evil.example"}
         assert client.post(f"{API}/tags", json=tag["json"], headers=evil).status_code == 403
         assert client.post(f"{API}/tags", **tag).status_code in (200, 201)
+        unused = {"Authorization": "Bearer unused"}  # chat clients send one in any case
+        assert client.get(f"{API}/status", headers=unused).status_code == 200
+        assert client.post(f"{API}/tags", json={}, headers=evil | unused).status_code == 403
         rows = app.state.service.access.audit.rows(10)
         assert [(row.caller, row.refused) for _, row in rows] == [
+            ("local", "ForeignPage"),
             ("local", None),
             ("local", "ForeignPage"),
         ]

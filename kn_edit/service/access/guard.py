@@ -40,6 +40,7 @@ from kn_edit.service.access.tokens import Tokens
 from kn_edit.service.problems import headers_of, problem, problem_answer
 
 COOKIE = "kn_edit_session"
+TOKEN, SESSION = "token", "session"  # what says who calls
 MOST_BODY = 1 << 20  # bytes
 BODY_SECONDS = 20.0  # for the whole body
 BAD, BROKEN = 400, 500  # statuses: from which on refuse, and fail
@@ -119,19 +120,23 @@ class Guard:
         host = host_named(headers)
         if host is None or (access.hosts is not None and not is_served(host, access.hosts)):
             raise HostNotServed(host or "")
-        caller, by_cookie = await self._caller(scope, headers)
+        caller, way = await self._caller(scope, headers)
         seconds = access.rate.take(caller.name if caller else _address(scope) or "")
         if seconds:
             raise TooManyRequests(seconds)
-        by_token = "authorization" in headers
-        foreign = not by_token and is_foreign(scope["method"], headers, host)
-        if by_cookie and scope["method"] not in HARMLESS and not says_where_from(headers):
-            foreign = True
-        return caller, foreign
+        foreign = way != TOKEN and is_foreign(scope["method"], headers, host)
+        silent = scope["method"] not in HARMLESS and not says_where_from(headers)
+        return caller, foreign or (way == SESSION and silent)
 
-    async def _caller(self, scope: Scope, headers: Headers) -> tuple[Caller | None, bool]:
-        """Who calls, and whether a cookie says so. Raises NotSignedIn for a token that is none."""
+    async def _caller(self, scope: Scope, headers: Headers) -> tuple[Caller | None, str | None]:
+        """Who calls, and what says so. Raises NotSignedIn for a token that is none.
+
+        Where nobody needs a token, what a client sends in its place is not looked at: some cannot
+        do without sending one.
+        """
         tokens = self._access.tokens
+        if not self._access.needs_token and not await run_in_threadpool(tokens.any):
+            return LOCAL, None
         named = headers.getlist("authorization")
         if named:
             kind, _, secret = named[0].partition(" ")
@@ -140,14 +145,12 @@ class Guard:
             caller = await run_in_threadpool(tokens.caller, secret.strip())
             if caller is None:
                 raise NotSignedIn()
-            return caller, False
+            return caller, TOKEN
         session = Request(scope).cookies.get(COOKIE)
         if session:
             caller = await run_in_threadpool(tokens.in_session, session)
-            return caller, caller is not None
-        if self._access.needs_token or await run_in_threadpool(tokens.any):
-            return None, False
-        return LOCAL, False
+            return caller, SESSION if caller else None
+        return None, None
 
 
 class _Visit:
