@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 from ledgers import (
     about,
     alter,
@@ -437,11 +443,13 @@ class Branching(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-TestBranching = Branching.TestCase
-TestBranching.settings = settings(
-    max_examples=12,
-    stateful_step_count=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@only_sqlite
+def test_branches_hold_whatever_is_done_to_them():
+    steps = settings(
+        max_examples=12,
+        stateful_step_count=12,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    run_state_machine_as_test(Branching, settings=steps)

@@ -194,22 +194,32 @@ def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, s
 # --- the command line ----------------------------------------------------------------------------
 
 
+ASKED_TEMPLATES = (
+    "the capital of [X] is [Y]",
+    "[X] is a country , the capital is [Y]",
+    "the city of [X] is [Y]",
+)
+
+
 def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     Workspace.init(model, tmp_path / "w").close()
     command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
-    process = subprocess.Popen(
-        [*command, "--prompt", "the capital of [X] is [Y]", "--subject=Japan", "--answer=Tokyo"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not ray_processes_below(process.pid):
-        time.sleep(0.05)
-    started = ray_processes_below(process.pid)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=100)
+    for template in ASKED_TEMPLATES:  # once more where it was done before the signal
+        process = subprocess.Popen(
+            [*command, "--prompt", template, "--subject=Japan", "--answer=Tokyo"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        while process.poll() is None and not ray_processes_below(process.pid):
+            time.sleep(0.05)
+        started = ray_processes_below(process.pid)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=100)
+        if process.returncode != 0:
+            break
     assert started and process.returncode == 130, error
     assert error.strip().splitlines()[-1].startswith("stopped")
     deadline = time.monotonic() + 30

@@ -242,7 +242,7 @@ def test_a_writer_in_its_transaction_is_waited_for(backup, place, monkeypatch):
         assert names(place) == before
 
 
-@pytest.mark.parametrize("step", ["unpack", "_checked", "_take_place"])
+@pytest.mark.parametrize("step", ["unpack", "checked_backup", "_take_place"])
 def test_a_restore_that_stops_half_way_changes_nothing(backup, place, monkeypatch, step):
     with new_ledger(place) as ledger:
         record(ledger, delta_of((1, 3)))
@@ -383,13 +383,13 @@ def test_names_that_cannot_be_put_back_are_told_as_unknown_and_no_ledger_is_lost
 
 
 def test_a_ledger_that_appears_meanwhile_is_kept(source, place, backup, monkeypatch):
-    checked = restoring._checked
+    checked = restoring.checked_backup
 
     def slowly(*arguments):
         new_ledger(place).close()
         return checked(*arguments)
 
-    monkeypatch.setattr(restoring, "_checked", slowly)
+    monkeypatch.setattr(restoring, "checked_backup", slowly)
     with pytest.raises(RestoreTargetTaken):
         monkeypatch.setattr(restoring, "_is_empty", lambda folder: True)
         restore(backup, place)

@@ -20,6 +20,7 @@ from kn_edit.models.model import Model
 from kn_edit.models.predict import is_nan
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import network_arguments
+from kn_edit.seeds import generator
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Generation:
         self._ends = ending_tokens(model)
         self._cache: Any = DynamicCache(config=model.net.config)
         self._unread = self.prompt  # tokens that are not in the cache yet
-        self._drawing = torch.Generator("cpu").manual_seed(sampling.seed)
+        self._drawing = generator(sampling.seed, "sampling")
 
     @property
     def ended(self) -> bool:
@@ -108,7 +109,9 @@ class Generation:
         sorted_p, order = p.sort(descending=True, stable=True)
         before = sorted_p.cumsum(-1) - sorted_p  # the probability of all that is likelier
         sorted_p[(before >= self._sampling.top_p).index_fill(0, torch.tensor([0]), False)] = 0
-        return int(order[torch.multinomial(sorted_p, 1, generator=self._drawing)])
+        up_to = sorted_p.cumsum(-1)  # the likeliest is always among those that are left
+        place = torch.searchsorted(up_to, self._drawing.random() * float(up_to[-1]), right=True)
+        return int(order[min(int(place), int(sorted_p.count_nonzero()) - 1)])
 
 
 def _likeliest(log_p: Tensor, count: int) -> tuple[tuple[int, float], ...]:
