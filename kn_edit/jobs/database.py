@@ -18,7 +18,7 @@ SERVICE_DATABASE = "service.db"
 class ServiceDatabase:
     """The database beside a ledger. Its tables are made when somebody first opens it."""
 
-    def __init__(self, folder: Path, tables: MetaData) -> None:
+    def __init__(self, folder: Path, *tables: MetaData) -> None:
         """folder: of the ledger; tables: those that are needed, others in the file stay.
 
         Raises LedgerUnusable, LedgerBusy, LedgerDamaged.
@@ -27,7 +27,8 @@ class ServiceDatabase:
         with self._explained():
             self._dialect.write_ahead()
         with self.writing() as connection:
-            tables.create_all(connection)
+            for needed in tables:
+                needed.create_all(connection)
 
     def close(self) -> None:
         """Give back what is held."""

@@ -15,6 +15,8 @@ from kn_edit.service.access.guard import Guard, access_of
 from kn_edit.service.access.tables import metadata as access_tables
 from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
+from kn_edit.service.keys import Keys
+from kn_edit.service.keys import metadata as key_tables
 from kn_edit.service.openai import router as openai
 from kn_edit.service.pages.site import add_pages
 from kn_edit.service.problems import tell_problems
@@ -38,10 +40,10 @@ def make_app(
     Raises TokensNeeded, and what opening the workspace raises.
     """
     workspace = Workspace.open(folder)
-    database = ServiceDatabase(workspace.ledger_folder, access_tables)
+    database = ServiceDatabase(workspace.ledger_folder, access_tables, key_tables)
     access = access_of(database, serve_settings(workspace.folder).hosts, address)
     queue = jobs(workspace) if jobs else None
-    service = Service(workspace, Answering(workspace), access, queue)
+    service = Service(workspace, Answering(workspace), access, Keys(database), queue)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -8,19 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text, create_engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
 
 from kn_edit.canonical import canonical_json, digest
 from kn_edit.errors import KeyInUse, KeyReused
+from kn_edit.jobs.database import ServiceDatabase
 
-DATABASE = "service.db"
 KEPT = 24 * 60 * 60.0  # seconds
 PATIENCE = 30.0  # seconds; a request without an answer for longer was cut off
 
-_metadata = MetaData()
+metadata = MetaData()
 _COLUMNS = (
     Column("id", String(64), primary_key=True),
     Column("request", String(64), nullable=False),
@@ -28,7 +26,7 @@ _COLUMNS = (
     Column("status", Integer),
     Column("answer", Text),
 )
-_keys = Table("request_keys", _metadata, *_COLUMNS)
+_keys = Table("request_keys", metadata, *_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -60,41 +58,29 @@ class RequestKey:
 class Keys:
     """The keys of a service's requests."""
 
-    def __init__(self, url: str, clock: Callable[[], float] = time.time) -> None:
-        self._engine = create_engine(url, connect_args={"timeout": 30})
+    def __init__(self, database: ServiceDatabase, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
         self._clock = clock
-        _metadata.create_all(self._engine)
-
-    @classmethod
-    def in_folder(cls, folder: Path) -> Keys:
-        """The keys of the service whose ledger lies in a folder."""
-        return cls(f"sqlite:///{folder / DATABASE}")
 
     def claim(self, key: RequestKey) -> bool:
         """Whether a key is new, and is the caller's from now on. Raises KeyReused."""
-        values = {"id": key.id, "request": key.request, "created": self._clock()}
-        try:
-            with self._engine.begin() as connection:
-                old = _keys.c.created < self._clock() - KEPT
-                connection.execute(_keys.delete().where(old))
+        now = self._clock()
+        values = {"id": key.id, "request": key.request, "created": now}
+        with self._database.writing() as connection:
+            connection.execute(_keys.delete().where(_keys.c.created < now - KEPT))
+            row = connection.execute(_keys.select().where(_keys.c.id == key.id)).first()
+            if row is None:
                 connection.execute(_keys.insert().values(**values))
-        except IntegrityError:
-            with self._engine.begin() as connection:
-                query = _keys.select().where(_keys.c.id == key.id)
-                row = connection.execute(query).first()
-            if row is None:  # it was given back between the two
-                return self.claim(key)
-            if row.request != key.request:
-                raise KeyReused(key.key) from None
-            return False
-        return True
+        if row is not None and row.request != key.request:
+            raise KeyReused(key.key)
+        return row is None
 
     def answer(self, key: RequestKey) -> KeptAnswer | None:
         """The answer of the request that a claimed key came with first.
 
         None where that was cut off, and may be done now. Raises KeyInUse while it is being done.
         """
-        with self._engine.begin() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(_keys.select().where(_keys.c.id == key.id)).first()
         if row is None:
             return None
@@ -107,14 +93,10 @@ class Keys:
     def keep(self, key: RequestKey, answer: KeptAnswer) -> None:
         """Keep the answer of a request."""
         changed = {"status": answer.status, "answer": answer.text}
-        with self._engine.begin() as connection:
+        with self._database.writing() as connection:
             connection.execute(_keys.update().where(_keys.c.id == key.id).values(**changed))
 
     def release(self, key: RequestKey) -> None:
         """Give a key back of a request that was refused."""
-        with self._engine.begin() as connection:
+        with self._database.writing() as connection:
             connection.execute(_keys.delete().where(_keys.c.id == key.id))
-
-    def close(self) -> None:
-        """Give back what is held."""
-        self._engine.dispose()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -26,6 +25,7 @@ class Service:
     workspace: Workspace  # for reading, and for what needs no model
     answering: Answering  # the live model
     access: Access
+    keys: Keys  # of requests that may be sent again
     jobs: JobQueue | None = None
 
     @property
@@ -35,16 +35,9 @@ class Service:
             raise NoQueue()
         return self.jobs
 
-    @cached_property
-    def keys(self) -> Keys:
-        """The keys of requests, in the service's own database; made with the first one."""
-        return Keys.in_folder(self.workspace.ledger_folder)
-
     def close(self) -> None:
         """Give back what it holds beside the workspace."""
         self.answering.close()
-        if "keys" in self.__dict__:
-            self.keys.close()
         if self.jobs is not None:
             self.jobs.close()
 
