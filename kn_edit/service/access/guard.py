@@ -98,15 +98,16 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
         visit = _Visit(scope, self._access)
         try:
-            visit.caller, foreign = await self._admitted(scope)
-            scope.setdefault("state", {}).update(caller=visit.caller, foreign=foreign)
+            caller, foreign = await self._admitted(scope)
+            state.update(caller=caller, foreign=foreign)
             body = await _body(scope, receive)
         except KnEditError as error:
             answer = problem_answer(problem(error))
             answer.headers.update(headers_of(error))
-            visit.refused = type(error).__name__
+            state["refused"] = type(error).__name__
             await answer(scope, receive, visit.telling(send))
             return
         await self._app(scope, _again(body, receive), visit.telling(send))
@@ -154,13 +155,12 @@ class Guard:
 
 
 class _Visit:
-    """A request from its arrival to its answer."""
+    """A request from its arrival to its answer. Its state holds what guard and route found out."""
 
     def __init__(self, scope: Scope, access: Access) -> None:
         self._scope = scope
         self._access = access
-        self.caller: Caller | None = None
-        self.refused: str | None = None
+        self._state: dict[str, Any] = scope["state"]
 
     def telling(self, send: Send) -> Send:
         """Send with the headers that every answer has, after a row of the audit."""
@@ -183,14 +183,16 @@ class _Visit:
 
         Who is refused again and again has a row a second.
         """
-        needed: Role = self._scope.get("state", {}).get("role", Role.READER)
-        if self.caller and needed > Role.READER and self._scope["method"] not in HARMLESS:
+        needed: Role = self._state.get("role", Role.READER)
+        changes = needed > Role.READER and self._scope["method"] not in HARMLESS
+        if changes and self._state.get("caller"):
             return True
         refused = BAD <= status < BROKEN
         return refused and not self._access.complaints.take(_address(self._scope) or "")
 
     async def _note(self, status: int, location: str | None) -> None:
-        scope, caller = self._scope, self.caller
+        scope = self._scope
+        caller: Caller | None = self._state.get("caller")
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
         _, is_job, job = (location or "").partition("/api/v1/jobs/")
         row = AuditRow(
@@ -212,7 +214,7 @@ class _Visit:
 
     def _why(self, status: int) -> str | None:
         """The name of what refused a request; None where it was let through."""
-        name: str | None = self.refused or self._scope.get("state", {}).get("refused")
+        name: str | None = self._state.get("refused")
         return name or (HTTPStatus(status).name if status >= BAD else None)
 
 
@@ -242,13 +244,10 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
 
 def _again(body: bytes, receive: Receive) -> Receive:
     """A receiver that gives a body that was read, then what comes behind it."""
-    delivered: list[Any] = []
+    read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def received() -> Message:
-        if not delivered:
-            delivered.append(body)
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await receive()
+        return read.pop() if read else await receive()
 
     return received
 

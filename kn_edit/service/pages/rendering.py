@@ -21,13 +21,11 @@ from kn_edit.service.service import Service
 
 FOLDER = Path(__file__).parent
 MOST, MOST_LINES = 4000, 20_000  # characters of one text, and of one of several lines
-SECURITY = {
+HEADERS = {  # beside those that every answer has
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; "
         "object-src 'none'"
     ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 NAVIGATION = (
@@ -47,7 +45,7 @@ def page(request: Request, template: str, /, status_code: int = 200, **values: A
         .get_template(template)
         .render(request=request, workspace=service.workspace, version=__version__, **values)
     )
-    return HTMLResponse(text, status_code=status_code, headers=SECURITY)
+    return HTMLResponse(text, status_code=status_code, headers=HEADERS)
 
 
 @cache
