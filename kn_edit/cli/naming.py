@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -73,7 +73,7 @@ class Named:
         """
         cases = self.cases(self.answer if self.statements else None)
         if self.statements:
-            cases = tuple(_as_if_true(case) for case in cases)
+            cases = tuple(case.as_if_true() for case in cases)
         for case in cases:
             with self.located(case):
                 workspace.check(case)
@@ -82,10 +82,6 @@ class Named:
     def located(self, case: Case) -> AbstractContextManager[None]:
         """Tell of what is wrong with the case inside by its file and line, if it has one."""
         return case.fact.located() if self.is_list else nullcontext()
-
-
-def _as_if_true(case: Case) -> Case:
-    return replace(case, fact=replace(case.fact, answer=case.target or ""))
 
 
 def _relations(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from kn_edit.errors import AmbiguousSubject, EmptyField, UnknownSubject
@@ -100,3 +100,7 @@ class Case:
     published: bool = False
     notes: tuple[str, ...] = ()
     answered_by_model: bool = False
+
+    def as_if_true(self) -> Case:
+        """The case whose answer is the new one, as where a statement is asked for."""
+        return replace(self, fact=replace(self.fact, answer=self.target or ""))

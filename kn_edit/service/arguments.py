@@ -106,9 +106,7 @@ class FactArguments(Arguments):
     def asked_case(self) -> Case:
         """The case to ask the model, where what a statement says counts as the answer."""
         case = self.case(self.answer if self.statements else None)
-        if self.statements:
-            case = replace(case, fact=replace(case.fact, answer=case.target or ""))
-        return case
+        return case.as_if_true() if self.statements else case
 
 
 class SearchArguments(Arguments):

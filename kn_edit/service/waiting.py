@@ -9,11 +9,26 @@ from typing import TypeVar
 
 from fastapi import Request
 
+from kn_edit.service.answering import Events
+from kn_edit.service.transcript import Transcript
+
 T = TypeVar("T")
+CLOSED = 499  # the status for the log where a caller has gone, as nginx has it
 
 
 class Gone(Exception):
     """The caller has closed the connection."""
+
+
+async def gathered(request: Request, following: Events) -> Transcript | None:
+    """One answer, whole; None where its caller has gone. Raises the error of one that failed."""
+    transcript = Transcript()
+    try:
+        async for _, coming in while_connected(request, following):
+            transcript.add(coming)
+    except Gone:
+        return None
+    return transcript
 
 
 async def while_connected(

@@ -21,7 +21,7 @@ from kn_edit.service.problems import declared, problem
 from kn_edit.service.replies import Json
 from kn_edit.service.service import Service, TheService
 from kn_edit.service.transcript import Transcript, first_difference, token_json
-from kn_edit.service.waiting import Gone, while_connected
+from kn_edit.service.waiting import CLOSED, gathered
 from kn_edit.workspace.answers import AnswerRequest, Piece
 
 MOST_TEXT = 200_000  # characters of a prompt; what the model takes is told by its tokenizer
@@ -127,12 +127,9 @@ async def ask(
     started, following = await accepted(service.answering, [question.request(version)])
     if question.stream:
         return streaming(_with_errors(_answer_events(version, started[0], following)))
-    transcript = Transcript()
-    try:
-        async for _, coming in while_connected(request, following):
-            transcript.add(coming)
-    except Gone:
-        return Response(status_code=499)
+    transcript = await gathered(request, following)
+    if transcript is None:
+        return Response(status_code=CLOSED)
     return Json({"version": version} | transcript.plain())
 
 

@@ -20,7 +20,7 @@ from kn_edit.service.openai.requests import ChatRequest, CompletionRequest
 from kn_edit.service.replies import Json
 from kn_edit.service.service import Service, TheService
 from kn_edit.service.transcript import Transcript
-from kn_edit.service.waiting import Gone, while_connected
+from kn_edit.service.waiting import CLOSED, gathered
 from kn_edit.workspace.answers import Piece
 
 DONE = "[DONE]"
@@ -78,12 +78,9 @@ async def _answered(
     reply = Reply(model=body.model, version=version, with_log_p=with_log_p, chat=chat)
     if body.stream:
         return streaming(_parts(reply, following, with_usage=body.usage_in_stream))
-    transcript = Transcript()
-    try:
-        async for _, coming in while_connected(request, following):
-            transcript.add(coming)
-    except Gone:
-        return Response(status_code=499)
+    transcript = await gathered(request, following)
+    if transcript is None:
+        return Response(status_code=CLOSED)
     return Json(reply.answer(transcript))
 
 

@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from kn_edit.errors import KnEditError
+from kn_edit.service.access import Caller
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Editor, Reader, router
 from kn_edit.service.pages.submitting import form_key, submitted
@@ -75,16 +76,7 @@ def propose(
     arguments = proposal.arguments()
     try:
         checked_arguments(VERBS["update"], arguments).wanted()  # type: ignore[attr-defined]
-        head = service.workspace.ledger.version_id(proposal.branch)
-        return submitted(
-            service,
-            caller,
-            "update",
-            arguments,
-            branch=proposal.branch,
-            head=head,
-            key=proposal.key,
-        )
+        return _tried(service, caller, "update", arguments, proposal)
     except KnEditError as error:
         return _form(request, service, proposal, problem(error))
 
@@ -109,18 +101,21 @@ def erase(
     """Try an erasure out."""
     arguments = {"relation": erasure.relation, "dry_run": True}
     try:
-        head = service.workspace.ledger.version_id(erasure.branch)
-        return submitted(
-            service,
-            caller,
-            "erase",
-            arguments,
-            branch=erasure.branch,
-            head=head,
-            key=erasure.key,
-        )
+        return _tried(service, caller, "erase", arguments, erasure)
     except KnEditError as error:
         return _erase_form(request, service, erasure, problem(error))
+
+
+def _tried(
+    service: Service,
+    caller: Caller,
+    verb: str,
+    arguments: dict[str, Any],
+    form: Proposal | Erasure,
+) -> Response:
+    """Queue the trial of an edit on the head that its branch has now. Raises as `submitted`."""
+    head = service.workspace.ledger.version_id(form.branch)
+    return submitted(service, caller, verb, arguments, branch=form.branch, head=head, key=form.key)
 
 
 def _form(
