@@ -21,8 +21,9 @@ from tensor_folds import fold_weight
 from kn_edit.edits.changes import LowRankChange, Mode, SlotChanges
 from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.fold import touched
-from kn_edit.ledger import Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger import Adoption, Advance, BaseRecord, FactChange, Ledger, NewEdit, VersionRecord
 from kn_edit.ledger.folder_blobs import FolderBlobs
+from kn_edit.ledger.history import version_id
 from kn_edit.ledger.in_folder import BLOBS, create_in_folder, open_in_folder
 
 FINGERPRINT = "f" * 64
@@ -165,3 +166,22 @@ def record_many(ledger: Ledger, delta: Delta, *subjects: str) -> VersionRecord:
 def move(ledger: Ledger, plan: Advance) -> VersionRecord:
     """Carry out a plan that adds no edit."""
     return ledger.advance(plan, digests(ledger.deltas(plan.recipe)))
+
+
+def call_every_verb(ledger: Ledger, a: Delta, b: Delta, c: Delta) -> None:
+    """Record edits and move in every way that a ledger has. c: writes a slot that a writes"""
+    record(ledger, a)
+    second = record(ledger, b, subject="Japan")
+    record(ledger, c, subject="Italy")
+    record(ledger, low_rank_of(1, rank=2), subject="Cuba")
+    record_many(ledger, delta_of((0, 4)), "Peru", "Spain")
+    ledger.tag("v1")
+    move(ledger, ledger.plan_revert(a.id, allow_overlap=True))
+    move(ledger, ledger.plan_rewind(second.id))
+    ledger.make_branch("side", "root", switch=True)
+    move(ledger, ledger.plan_compose(["v1"], allow_overlap=True))
+    other = delta_of((1, 4))
+    version = version_id(FINGERPRINT, (other.id,))
+    ledger.adopt(
+        Adoption("ann/m@main", version, (other.id,), (about(other),), "pull"), digests([other])
+    )

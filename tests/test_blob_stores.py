@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
-from ledgers import BASE, about, delta_of, digests, low_rank_of, move, record, record_many, ticking
+from ledgers import (
+    BASE,
+    call_every_verb,
+    delta_of,
+    record,
+    ticking,
+)
 from memory_blobs import MemoryBlobs
 
 from kn_edit.errors import DeltaDigestDiffers, DeltaMissing, KnEditError, LedgerUnusable
-from kn_edit.ledger import Adoption, Ledger
+from kn_edit.ledger import Ledger
 from kn_edit.ledger.blob_store import MAX_BYTES, BlobStore
 from kn_edit.ledger.folder_blobs import FolderBlobs, relative_path
-from kn_edit.ledger.history import version_id
 from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
 from kn_edit.ledger.object_blobs import ObjectBlobs
 from kn_edit.neuron import NeuronId
@@ -204,21 +209,7 @@ def test_an_empty_store_is_no_fault(store):
 
 
 def test_every_verb_works_over_every_store(ledger, store):
-    record(ledger, A)
-    second = record(ledger, B, subject="Japan")
-    record(ledger, C, subject="Italy")
-    record(ledger, low_rank_of(1, rank=2), subject="Cuba")
-    record_many(ledger, delta_of((0, 4)), "Peru", "Spain")
-    ledger.tag("v1")
-    move(ledger, ledger.plan_revert(A.id, allow_overlap=True))
-    move(ledger, ledger.plan_rewind(second.id))
-    ledger.make_branch("side", "root", switch=True)
-    move(ledger, ledger.plan_compose(["v1"], allow_overlap=True))
-    other = delta_of((1, 4))
-    version = version_id(BASE.fingerprint, (other.id,))
-    ledger.adopt(
-        Adoption("ann/m@main", version, (other.id,), (about(other),), "pull"), digests([other])
-    )
+    call_every_verb(ledger, A, B, C)
     assert {blob.digest for blob in store.stored()} == {edit.id for edit in ledger.edits()}
     assert [entry.edit.id for entry in ledger.blame(NeuronId(0, 1))] == [A.id, C.id]
     assert ledger.delta(B.id).to_bytes() == B.to_bytes()

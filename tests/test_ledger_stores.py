@@ -8,16 +8,11 @@ from datetime import timedelta
 import pytest
 from ledgers import (
     BASE,
-    FINGERPRINT,
     SQLITE,
-    about,
+    call_every_verb,
     database_url,
     delta_of,
-    digests,
-    low_rank_of,
-    move,
     record,
-    record_many,
     ticking,
 )
 from memory_blobs import MemoryBlobs
@@ -34,7 +29,7 @@ from kn_edit.errors import (
     NoLedger,
     UnsupportedDatabase,
 )
-from kn_edit.ledger import Adoption, Ledger
+from kn_edit.ledger import Ledger
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.in_folder import open_in_folder, restore_in_folder
 from kn_edit.neuron import NeuronId
@@ -59,21 +54,7 @@ def ledger(tmp_path, blobs, database):
 
 
 def test_every_verb_works_over_a_store_that_is_no_folder(ledger, blobs, tmp_path, database):
-    record(ledger, A)
-    second = record(ledger, B, subject="Japan")
-    record(ledger, C, subject="Italy")
-    record(ledger, low_rank_of(1, rank=2), subject="Cuba")
-    record_many(ledger, delta_of((0, 4)), "Peru", "Spain")
-    ledger.tag("v1")
-    move(ledger, ledger.plan_revert(A.id, allow_overlap=True))
-    move(ledger, ledger.plan_rewind(second.id))
-    ledger.make_branch("side", "root", switch=True)
-    move(ledger, ledger.plan_compose(["v1"], allow_overlap=True))
-    other = delta_of((1, 4))
-    version = version_id(FINGERPRINT, (other.id,))
-    ledger.adopt(
-        Adoption("ann/m@main", version, (other.id,), (about(other),), "pull"), digests([other])
-    )
+    call_every_verb(ledger, A, B, C)
     assert {*blobs.blobs} == {edit.id for edit in ledger.edits()}
     assert [entry.edit.id for entry in ledger.blame(NeuronId(0, 1))] == [A.id, C.id]
     assert ledger.diff("base", "main").only_b == (A.id, B.id)
