@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from kn_edit.errors import WriteUnknown
@@ -103,24 +104,33 @@ def scratch_folder(
 
 
 @contextmanager
-def private_folder() -> Iterator[Path]:
+def private_folder(*, for_sockets: bool = False) -> Iterator[Path]:
     """A new folder among the system's temporary files, which only this user may look into.
 
-    Gone after the block; what a kill leaves is of `private_leftovers`. Raises OSError.
+    Gone after the block; what a kill leaves is of `private_leftovers`.
+    for_sockets: under the shortest path there is; those of sockets may have about 100 bytes
+    Raises OSError.
     """
-    with scratch_folder(Path(tempfile.gettempdir()), PRIVATE, mode=0o700) as folder:
+    places = [place for place in _temporary_places() if os.access(place, os.W_OK | os.X_OK)]
+    parent = min(places, key=lambda place: len(str(place))) if for_sockets and places else None
+    with scratch_folder(parent or Path(tempfile.gettempdir()), PRIVATE, mode=0o700) as folder:
         yield folder
 
 
 def private_leftovers() -> Iterator[Path]:
     """Folders that `private_folder` made for this user, in use or left behind by a kill."""
     start = f".{PRIVATE}."
-    for path in paths_below(Path(tempfile.gettempdir())):
+    for path in chain.from_iterable(map(paths_below, _temporary_places())):
         if path.name.startswith(start) and is_leftover_name(path.name):
             with suppress(OSError):
                 status = path.lstat()
                 if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
                     yield path
+
+
+def _temporary_places() -> list[Path]:
+    """Where temporary files may lie: as this system is set, and where it has them by default."""
+    return list(dict.fromkeys([Path(tempfile.gettempdir()), Path("/tmp")]))
 
 
 def noted_leftovers(notes: Path) -> Iterator[Path]:

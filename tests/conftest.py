@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
 os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
@@ -33,6 +36,27 @@ unscoped.watch()
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def temporary_folders() -> Iterator[Path]:
+    """Where files of tests have their temporary files; the name is short, for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="kn-"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def temporary_files(temporary_folders: Path) -> Iterator[None]:
+    """A folder of temporary files for each file of tests, and for all that it starts.
+
+    `gc` removes what killed commands left there: it must not meet those of tests beside it.
+    """
+    folder = tempfile.mkdtemp(prefix="", dir=temporary_folders)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
 
 
 @pytest.fixture(params=DATABASES)

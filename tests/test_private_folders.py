@@ -106,3 +106,8 @@ def test_what_is_not_ours_stays(temporary, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: user + 1)
     assert remove_leftovers() == [] and foreign.is_dir()
     monkeypatch.undo()
+
+
+def test_one_for_sockets_has_a_short_path_wherever_temporary_files_lie(temporary):
+    with private_folder(for_sockets=True) as folder:
+        assert folder.parent == Path("/tmp") and folder in private_leftovers()

@@ -137,7 +137,7 @@ class RayWorkers:
         if "RAY_AUTH_TOKEN" not in os.environ:  # else Ray writes one into the home folder
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             self._ending.callback(os.environ.pop, "RAY_AUTH_TOKEN", None)
-        folder = self._ending.enter_context(private_folder())
+        folder = self._ending.enter_context(private_folder(for_sockets=True))
         self._ending.callback(ray.shutdown)
         ray.init(
             num_cpus=cluster.workers,
