@@ -82,7 +82,8 @@ def test_a_command_says_it_in_one_sentence(folder, tmp_path):
         timeout=120,
     )
     assert ran.returncode == TokenizerFailed.exit_code
-    (line,) = ran.stderr.splitlines()
+    (*_, line) = ran.stderr.splitlines()  # before it, on a busy machine, what is under way
+    assert "Traceback" not in ran.stderr
     assert "tokenizer fails on" in line and "Zaire" in line and ran.stdout == ""
 
 
