@@ -39,8 +39,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="session")
-def temporary_folders() -> Iterator[Path]:
+def temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where files of tests have their temporary files; the name is short, for sockets."""
+    tmp_path_factory.getbasetemp()  # pytest's own stay where they are, to be looked at afterwards
     folder = Path(tempfile.mkdtemp(prefix="kn-"))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
