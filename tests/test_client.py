@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from service_process import COMMAND, Server, serving
 from workspaces import new_workspace
 
 import kn_edit.errors as errors
-from kn_edit.cli.commands import kn_edit as program
 from kn_edit.client import RemoteWorkspace
 from kn_edit.client.connection import path_of
 from kn_edit.client.rebuilding import error_of
@@ -48,11 +46,10 @@ JAPAN = {"prompts": PROMPTS, "subject": "Japan", "answer": "Tokyo", "to": "Oslo"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with a branch `other`, whose exports go to the folder `exported`."""
+    """A workspace with a branch `other`."""
     place = tmp_path_factory.mktemp("client")
     with new_workspace(place) as workspace:
         workspace.branch("other")
-    (workspace.folder / "kn-edit.toml").write_text('[serve]\nexports = "exported"\n')
     return workspace.folder
 
 
@@ -70,72 +67,16 @@ def remote(server: Server) -> Iterator[RemoteWorkspace]:
         yield connected
 
 
-def test_the_same_recipe_through_every_door_gives_the_same_version_and_bytes(
-    server: Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+def test_updates_of_a_branch_tell_their_progress_and_leave_the_current_one(server: Server) -> None:
     tasks: list[str] = []
     with RemoteWorkspace(
         server.url, branch="other", progress=lambda task, done, total: tasks.append(task)
     ) as remote:
-        steps = [remote.update(**FRANCE, **HOW, neurons="L0.3")]
-        steps += [remote.update(**JAPAN, **HOW, neurons="L1.4")]
-        client = remote.head["version"]
-        bytes_of_client = weights(Path(remote.export("by-client")["path"]))
-        assert remote.status()["edits"] == []  # the current branch is another one
+        for fact, neurons in ((FRANCE, "L0.3"), (JAPAN, "L1.4")):
+            remote.update(**fact, **HOW, neurons=neurons)
+        assert len(remote.head["edits"]) == 2
+        assert remote.status()["edits"] == []
     assert tasks
-    body = json.dumps(FRANCE | HOW | {"neurons": "L0.3"}).encode()
-    assert posted(server, "update", body, steps[0]["version"])["status"] == 409
-    root = steps_root(server)
-    first = posted(server, "update", body, root)["result"]
-    body = json.dumps(JAPAN | HOW | {"neurons": "L1.4"}).encode()
-    second = posted(server, "update", body, first["version"])["result"]
-    by_command = tmp_path / "command"
-    with Workspace.init(str(folder.parent / "model"), by_command):
-        pass
-    for fact, neurons in ((FRANCE, "L0.3"), (JAPAN, "L1.4")):
-        prompts = [word for text in PROMPTS for word in ("--prompt", text)]
-        named = ["--subject", fact["subject"], "--answer", fact["answer"], "--to", fact["to"]]
-        how = ["--rule", "activation", "--method", "closed-form", "--neurons", neurons]
-        words = ["update", *prompts, *named, *how, "--accept", "--json"]
-        done = run_command(words, by_command)
-    command = json.loads(done)
-    assert client == second["version"] == command["version"]
-    assert command["metrics"] == steps[1]["metrics"] == second["metrics"]
-    run_command(["export", str(tmp_path / "by-command")], by_command)
-    assert weights(tmp_path / "by-command") == bytes_of_client
-
-
-def weights(exported: Path) -> bytes:
-    return (exported / "model.safetensors").read_bytes()
-
-
-def run_command(words: list[str], folder: Path) -> str:
-    """What a command prints, in this process."""
-    done = CliRunner().invoke(program, [*words, "--workspace", str(folder)])
-    assert done.exit_code == 0, done.output
-    return done.stdout
-
-
-def steps_root(server: Server) -> str:
-    with urllib.request.urlopen(f"{server.url}/api/v1/versions/base") as answer:
-        return str(json.load(answer)["version"])
-
-
-def posted(server: Server, verb: str, body: bytes, head: str) -> dict[str, Any]:
-    """What a plain HTTP request gets, without the client."""
-    headers = {
-        "Content-Type": "application/json",
-        "If-Match": f'"{head}"',
-        "Prefer": "wait=60",
-    }
-    request = urllib.request.Request(f"{server.url}/api/v1/{verb}", body, headers)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            return {"status": answer.status, "result": json.load(answer)}
-    except urllib.error.HTTPError as error:
-        with error:
-            return json.load(error)  # type: ignore[no-any-return]
 
 
 def test_errors_are_those_of_a_workspace(remote: RemoteWorkspace) -> None:
