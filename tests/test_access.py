@@ -23,13 +23,15 @@ from kn_edit.cli.commands import kn_edit
 from kn_edit.errors import BadTokenName, TokenExists, TokensNeeded, UnknownToken
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.service.access import Role, role_needed
-from kn_edit.service.access.guard import COOKIE, MOST_BODY
+from kn_edit.service.access.guard import COOKIE
 from kn_edit.service.access.limits import Rate
 from kn_edit.service.access.tables import metadata
 from kn_edit.service.access.tokens import PREFIX, SESSION_SECONDS, Tokens
 from kn_edit.service.app import make_app
+from kn_edit.workspace.settings import ServeSettings
 
 API = "/api/v1"
+MOST_BODY = ServeSettings().body_bytes
 PUBLIC = {"/sign-in", "/sign-out", "/healthz", "/readyz"}
 REMOTE = "http://127.0.0.1:8018"
 
@@ -395,6 +397,27 @@ def test_without_tokens_this_machine_is_let_in_and_pages_of_others_are_not(tmp_p
             ("local", None),
             ("local", "ForeignPage"),
         ]
+
+
+def test_the_settings_name_limits_and_pages_of_others_that_may_write(tmp_path: Path) -> None:
+    with new_workspace(tmp_path) as workspace:
+        folder = workspace.folder
+    origin = "https://edits.example.org"
+    lines = ["[serve]", f'origins = ["{origin}"]', "body_bytes = 1024", "requests_at_once = 5"]
+    (folder / "kn-edit.toml").write_text("\n".join([*lines, "requests_per_second = 0.1", ""]))
+    with TestClient(make_app(folder, address="127.0.0.1"), base_url=REMOTE) as client:
+
+        def statuses(origin: str, body: Any) -> int:
+            headers = {"If-Match": "*", "Origin": origin, "Sec-Fetch-Site": "cross-site"}
+            return client.post(f"{API}/tags", json=body, headers=headers).status_code
+
+        assert statuses(origin, {"name": "v1"}) in (200, 201)
+        assert statuses(f"{origin}.evil.example", {"name": "v2"}) == 403
+        assert statuses(f"{origin}:8443", {"name": "v2"}) == 403
+        assert statuses(origin, {"name": "v" * 1024}) == 413
+        assert client.get(f"{API}/status").status_code == 200
+        refusal = client.get(f"{API}/status")
+        assert (refusal.status_code, refusal.headers["Retry-After"]) == (429, "10")
 
 
 def test_an_address_that_others_reach_needs_tokens(tmp_path: Path) -> None:

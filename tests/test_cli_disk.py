@@ -122,7 +122,7 @@ def test_restore_of_something_else_is_refused(shell, tmp_path):
 
 
 def test_gc_finds_nothing_in_a_tidy_workspace(edited):
-    tidy = {"removed": [], "scores": {"removed": 0, "bytes": 0}}
+    tidy = {"removed": [], "scores": {"removed": 0, "bytes": 0}, "jobs": {"removed": 0}}
     assert edited("gc", "--json").json == tidy
     assert edited("gc").out == "0 files removed\n"
 

@@ -8,7 +8,7 @@ from tiny_models import tiny_folder
 from kn_edit.errors import BadSettingsFile, ExitCode, GateFailed
 from kn_edit.evaluation.gate import Gate
 from kn_edit.workspace import How, Workspace, case_of
-from kn_edit.workspace.settings import MOST_BYTES, gate_of
+from kn_edit.workspace.settings import MOST_BYTES, ServeSettings, gate_of, serve_settings
 
 FACT = {"prompts": ["the capital of [X] is [Y]"], "subject": "Japan", "answer": "Tokyo"}
 
@@ -57,6 +57,46 @@ def test_a_file_that_says_something_else_is_refused_with_its_path(tmp_path, text
     assert sentence.isprintable()
     assert len(sentence) < 500 + len(str(tmp_path))
     assert refusal.value.exit_code == ExitCode.USAGE
+
+
+def test_a_file_names_the_limits_of_the_service(tmp_path):
+    assert serve_settings(tmp_path) == ServeSettings()
+    write(
+        tmp_path,
+        "[serve]\nrequests_per_second = 0.5\nbody_bytes = 2048\nkeep_jobs_days = 7\n"
+        'origins = ["https://Edits.example.org", "http://[::1]:8018"]\n',
+    )
+    assert serve_settings(tmp_path) == ServeSettings(
+        requests_per_second=0.5,
+        body_bytes=2048,
+        keep_jobs_days=7,
+        origins=("https://edits.example.org", "http://[::1]:8018"),
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "requests_per_second = 0",
+        "requests_per_second = nan",
+        "requests_at_once = 1.5",
+        "requests_at_once = true",
+        "body_bytes = 0",
+        "body_bytes = 99999999999",
+        "body_seconds = '20'",
+        "keep_jobs = -1",
+        "keep_jobs_days = inf",
+        "origins = 'https://edits.example.org'",
+        "origins = ['https://edits.example.org/']",
+        "origins = ['*']",
+        "origins = ['null']",
+        "origins = [1]",
+    ],
+)
+def test_a_limit_of_the_service_that_is_none_is_refused_by_its_name(tmp_path, line):
+    write(tmp_path, f"[serve]\n{line}\n")
+    with pytest.raises(BadSettingsFile, match=line.split()[0]):
+        serve_settings(tmp_path)
 
 
 def test_what_is_no_text_or_no_file_is_refused(tmp_path):

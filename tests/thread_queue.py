@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -64,6 +66,16 @@ class ThreadQueue:
                     raise UnknownJob(before)
                 ids = ids[ids.index(before) + 1 :]
             return [self._jobs[id] for id in ids[:most]]
+
+    def counts(self) -> Counter[tuple[str, JobState]]:
+        with self._lock:
+            return Counter((job.request.verb, job.state) for job in self._jobs.values())
+
+    def living_workers(self) -> list[int]:
+        return [os.getpid()]
+
+    def prune(self, most: int, days: float) -> int:
+        return 0
 
     def cancel(self, id: str) -> Job:
         job = self.get(id)

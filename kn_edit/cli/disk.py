@@ -23,9 +23,11 @@ from kn_edit.cli.tables import pairs
 from kn_edit.cli.types import USER_PATH, USER_TARGET
 from kn_edit.errors import LedgerDamaged, Unsound, worded
 from kn_edit.figures import count
+from kn_edit.jobs.pruning import Keeping, prune_folder
 from kn_edit.workspace import Workspace, to_json
 from kn_edit.workspace.folder import DATABASE, LEDGER, chosen_folder, current_folder
 from kn_edit.workspace.opened import InitOptions
+from kn_edit.workspace.settings import serve_settings
 from kn_edit.workspace.storage import BLOBS_URL
 
 MOST_DAYS = 365_000  # a thousand years; a time span has an end
@@ -322,8 +324,8 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
     """Remove files that nothing refers to.
 
     Deltas that belong to no edit, what killed commands left here and beside the targets of exports
-    and backups, and the least recently used scores beyond 256 MB. Other commands may run meanwhile:
-    what they need stays.
+    and backups, the least recently used scores beyond 256 MB, and jobs of the service that ended
+    long ago. Other commands may run meanwhile: what they need stays.
 
     \b
     Examples:
@@ -332,12 +334,26 @@ def gc(workspace: Workspace, days: float, output: Output) -> None:
     """
     gone = [str(path) for path in workspace.gc(older_than=timedelta(days=min(days, MOST_DAYS)))]
     scores = workspace.trim_cache()
-    data = {"removed": gone, "scores": {"removed": scores.files, "bytes": scores.bytes}}
+    jobs = _prune_jobs(workspace)
+    data = {
+        "removed": gone,
+        "scores": {"removed": scores.files, "bytes": scores.bytes},
+        "jobs": {"removed": jobs},
+    }
     lines = [f"{count(len(gone), 'file')} removed", *gone]
     if scores.files:
         trimmed = f"{count(scores.files, 'cached score')} removed ({scores.bytes / 1e6:.0f} MB)"
         lines.append(trimmed)
+    if jobs:
+        lines.append(f"{count(jobs, 'finished job')} removed")
     output.show(data, gone, lambda: lines, done=lines[0])
+
+
+def _prune_jobs(workspace: Workspace) -> int:
+    """Remove old jobs of the service, as far as its settings say; how many."""
+    settings = serve_settings(workspace.folder)
+    keeping = Keeping(settings.keep_jobs, settings.keep_jobs_days)
+    return prune_folder(workspace.ledger_folder, keeping)
 
 
 def _head(workspace: Workspace) -> Iterator[str]:

@@ -8,6 +8,7 @@ from enum import StrEnum, auto
 from typing import Any, Protocol
 
 Plain = Mapping[str, Any]  # what JSON can say
+KEY_SECONDS = 24 * 60 * 60.0  # for which a key names its request
 
 
 class JobState(StrEnum):
@@ -31,7 +32,7 @@ class JobRequest:
     verb: a name of kn_edit.service.work.VERBS, such as `update`; arguments: of it, as JSON
     branch: that it writes to; jobs on one branch run one after the other. None: it only looks
     expected_head: the version that the branch must be at when the work begins; None for any
-    by: who asked for it; key: two requests with one key are one job
+    by: who asked for it; key: two requests with one key are one job, for KEY_SECONDS
     """
 
     verb: str
@@ -88,6 +89,18 @@ class JobQueue(Protocol):
 
     def cancel(self, id: str) -> Job:
         """Take a queued job out, or ask a running one to stop. Raises UnknownJob, JobEnded."""
+
+    def counts(self) -> Mapping[tuple[str, JobState], int]:
+        """How many jobs there are of each verb in each state. Raises LedgerUnusable, LedgerBusy."""
+
+    def living_workers(self) -> list[int]:
+        """The process ids of the workers that live. Raises OSError."""
+
+    def prune(self, most: int, days: float) -> int:
+        """Remove jobs that ended so many days ago, or before the newest ones; how many.
+
+        Jobs stay as long as their keys hold, and a page of the newest stays in any case.
+        """
 
     def close(self) -> None:
         """Give back what is held."""

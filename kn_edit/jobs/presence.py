@@ -53,6 +53,12 @@ def lives(folder: Path, name: str) -> bool:
         os.close(descriptor)
 
 
+def living(folder: Path) -> list[int]:
+    """The process ids of the workers that live. folder: of their files. Raises OSError."""
+    names = [path.stem for path in sorted(folder.glob(f"*{_ENDING}"))]
+    return [int(name.partition("-")[0]) for name in names if lives(folder, name)]
+
+
 def _locked(path: Path) -> int:
     """Make a file and lock it, before anybody who looks can take it for one of a dead worker."""
     while True:

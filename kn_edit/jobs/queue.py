@@ -17,11 +17,11 @@ from sqlalchemy import RowMapping
 
 from kn_edit.errors import UnknownBranch, UnknownJob, WorkerLost
 from kn_edit.errors.remedies import PLAIN
-from kn_edit.jobs import rows
+from kn_edit.jobs import pruning, rows
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import Job, JobProgress, JobRequest, JobState, Plain
 from kn_edit.jobs.lanes import Lanes
-from kn_edit.jobs.presence import lives
+from kn_edit.jobs.presence import lives, living
 from kn_edit.jobs.tables import metadata
 from kn_edit.workspace import Step, Workspace
 
@@ -96,6 +96,22 @@ class Jobs:
         self.settle()
         with self._database.reading() as connection:
             return rows.newest(connection, most, before)
+
+    def counts(self) -> dict[tuple[str, JobState], int]:
+        """How many jobs there are of each verb in each state. Raises LedgerUnusable, LedgerBusy."""
+        with self._database.reading() as connection:
+            return rows.counts(connection)
+
+    def living_workers(self) -> list[int]:
+        """The process ids of the workers that live. Raises OSError."""
+        return living(self.workers)
+
+    def prune(self, most: int, days: float) -> int:
+        """Remove jobs that ended so many days ago, or before the newest ones; how many.
+
+        Jobs stay as long as their keys hold, and a page of the newest stays in any case.
+        """
+        return pruning.prune(self._database, pruning.Keeping(most, days))
 
     def cancel(self, id: str) -> Job:
         """Take a queued job out, or ask a running one to stop. Raises UnknownJob, JobEnded."""

@@ -76,6 +76,12 @@ def newest(connection: Connection, most: int, before: str | None) -> list[Job]:
     return [job_of(connection, row) for row in rows]
 
 
+def counts(connection: Connection) -> dict[tuple[str, JobState], int]:
+    """How many jobs there are of each verb in each state."""
+    query = select(jobs.c.verb, jobs.c.state, func.count()).group_by(jobs.c.verb, jobs.c.state)
+    return {(verb, JobState(state)): count for verb, state, count in connection.execute(query)}
+
+
 def queued(connection: Connection) -> list[RowMapping]:
     """The id, number and branch of each queued job, oldest first."""
     columns = (jobs.c.id, jobs.c.number, jobs.c.branch)

@@ -41,7 +41,7 @@ def make_app(
     """
     workspace = Workspace.open(folder)
     database = ServiceDatabase(workspace.ledger_folder, access_tables, key_tables)
-    access = access_of(database, serve_settings(workspace.folder).hosts, address)
+    access = access_of(database, serve_settings(workspace.folder), address)
     queue = jobs(workspace) if jobs else None
     service = Service(workspace, Answering(workspace), access, Keys(database), queue)
 

@@ -14,8 +14,8 @@ from sqlalchemy import Column, Float, Integer, MetaData, String, Table, Text
 from kn_edit.canonical import canonical_json, digest
 from kn_edit.errors import KeyInUse, KeyReused
 from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.jobs.job import KEY_SECONDS
 
-KEPT = 24 * 60 * 60.0  # seconds
 PATIENCE = 30.0  # seconds; a request without an answer for longer was cut off
 
 metadata = MetaData()
@@ -67,7 +67,7 @@ class Keys:
         now = self._clock()
         values = {"id": key.id, "request": key.request, "created": now}
         with self._database.writing() as connection:
-            connection.execute(_keys.delete().where(_keys.c.created < now - KEPT))
+            connection.execute(_keys.delete().where(_keys.c.created < now - KEY_SECONDS))
             row = connection.execute(_keys.select().where(_keys.c.id == key.id)).first()
             if row is None:
                 connection.execute(_keys.insert().values(**values))

@@ -21,10 +21,13 @@ beside the workspace. No password or key stands in it:
     [serve]
     exports = "exported"
     push = ["me/model"]
+    hosts = ["edits.example.org"]
+    requests_per_second = 20
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
@@ -44,28 +47,61 @@ MOST_BYTES = 64 << 10
 TABLES = ("gate", "ledger", "model", "serve")
 SHOWN = 200  # letters of what a parser says
 
+_LISTS = {
+    "push": "a list of repositories",
+    "hosts": "a list of names",
+    "origins": "a list of origins, such as https://edits.example.org",
+}
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
+_BOUNDS: dict[str, tuple[float, float]] = {  # least and most of each number
+    "requests_per_second": (0.1, 1e6),
+    "requests_at_once": (1, 1e6),
+    "body_bytes": (1 << 10, 1 << 30),
+    "body_seconds": (1, 3600),
+    "keep_jobs": (0, 1e9),
+    "keep_jobs_days": (0, 36_500),
+}
+_WHOLE = frozenset({"requests_at_once", "body_bytes", "keep_jobs"})
+
 
 @dataclass(frozen=True)
 class ServeSettings:
-    """What callers of the service may make it write to, usually nothing, and its names.
+    """What callers of the service may make it write to, its names, and how much they may ask.
 
     exports: the folder below which exports are made, as the workspace's folder sees it
     push: repositories that versions may be published in
     hosts: names by which the service is called, beside addresses in numbers and `localhost`
+    origins: of pages that may write, beside those of the service itself; `https://HOST[:PORT]`
+    requests_per_second, requests_at_once: of one caller
+    body_bytes, body_seconds: the largest request, and how long one may take to arrive
+    keep_jobs, keep_jobs_days: finished jobs beyond these are removed
     """
 
     exports: str | None = None
     push: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    requests_per_second: float = 100.0
+    requests_at_once: int = 400
+    body_bytes: int = 1 << 20
+    body_seconds: float = 20.0
+    keep_jobs: int = 10_000
+    keep_jobs_days: float = 90.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.exports, str | None):
             raise BadSetting("exports", self.exports, "a folder")
-        for name, what in (("push", "a list of repositories"), ("hosts", "a list of names")):
+        for name, meaning in _LISTS.items():
             value = getattr(self, name)
             if not isinstance(value, list | tuple) or not all(isinstance(x, str) for x in value):
-                raise BadSetting(name, value, what)
+                raise BadSetting(name, value, meaning)
             object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "origins", tuple(origin.lower() for origin in self.origins))
+        for origin in self.origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise BadSetting("origins", origin, "such as https://edits.example.org")
+        for name, (least, most) in _BOUNDS.items():
+            _require_number(name, getattr(self, name), least, most, whole=name in _WHOLE)
 
     def export_target(self, folder: Path, name: str) -> Path:
         """Where an export of a name goes. folder: of the workspace. Raises ExportsNotAllowed."""
@@ -94,7 +130,7 @@ def placement_of(folder: Path) -> Placement:
 
 
 def serve_settings(folder: Path) -> ServeSettings:
-    """What callers of the service may make it write to. folder: of the workspace
+    """What callers of the service may do beyond looking, and how much. folder: of the workspace
 
     Raises BadSettingsFile.
     """
@@ -177,3 +213,12 @@ def _check_names(path: Path, table: dict[str, Any], allowed: Collection[str], wh
     if unknown:
         name = shortened(escaped(unknown[0]), SHOWN)
         raise BadSettingsFile(path, f"{where} has no setting {name}, only {', '.join(allowed)}")
+
+
+def _require_number(name: str, value: object, least: float, most: float, *, whole: bool) -> None:
+    """Refuse what is no number, or not within bounds. Raises BadSetting."""
+    kinds = int if whole else int | float
+    fits = isinstance(value, kinds) and not isinstance(value, bool) and least <= value <= most
+    if not fits:
+        kind = "a whole number" if whole else "a number"
+        raise BadSetting(name, value, f"{kind} from {least:g} to {most:g}")

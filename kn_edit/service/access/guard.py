@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
@@ -38,11 +38,10 @@ from kn_edit.service.access.origins import (
 from kn_edit.service.access.roles import LOCAL, Caller, Role
 from kn_edit.service.access.tokens import Tokens
 from kn_edit.service.problems import headers_of, problem, problem_answer
+from kn_edit.workspace.settings import ServeSettings
 
 COOKIE = "kn_edit_session"
 TOKEN, SESSION = "token", "session"  # what says who calls
-MOST_BODY = 1 << 20  # bytes
-BODY_SECONDS = 20.0  # for the whole body
 BAD, BROKEN = 400, 500  # statuses: from which on refuse, and fail
 EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",
@@ -51,6 +50,7 @@ EVERYWHERE = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 NAMES_OF_LOOPBACK = ("localhost",)
+PROBES = frozenset({"/healthz", "/readyz"})  # which programs without a token ask
 
 log = logging.getLogger("kn_edit.service")
 
@@ -61,30 +61,38 @@ class Access:
 
     needs_token: also before any token was made, as on an address that others reach
     hosts: names by which it is called, beside addresses in numbers; None where any will do
+    settings: limits of requests, and origins of pages that may write
+    rate: of each caller; complaints: rows of the audit about one address
     """
 
     tokens: Tokens
     audit: Audit
+    rate: Rate
+    settings: ServeSettings
     needs_token: bool = False
     hosts: Collection[str] | None = None
-    rate: Rate = field(default_factory=lambda: Rate(per_second=100, at_once=400))
     complaints: Rate = field(default_factory=lambda: Rate(per_second=1, at_once=100))
 
 
-def access_of(database: ServiceDatabase, hosts: Collection[str], address: str | None) -> Access:
+def access_of(database: ServiceDatabase, settings: ServeSettings, address: str | None) -> Access:
     """Who may call a service that listens on an address; None where others answer for that.
 
-    hosts: names by which it is called. Raises TokensNeeded for an address that others reach, where
-    no token was made.
+    settings: names by which it is called, limits, origins. Raises TokensNeeded for an address that
+    others reach, where no token was made.
     """
-    tokens, audit = Tokens(database), Audit(database)
+    access = Access(
+        tokens=Tokens(database),
+        audit=Audit(database),
+        rate=Rate(settings.requests_per_second, settings.requests_at_once),
+        settings=settings,
+    )
     if address is None:
-        return Access(tokens, audit)
+        return access
     inside = is_loopback(address)
-    if not inside and not tokens.any():
+    if not inside and not access.tokens.any():
         raise TokensNeeded(address)
-    names = {*NAMES_OF_LOOPBACK, *(name.lower() for name in hosts), address.lower()}
-    return Access(tokens, audit, needs_token=not inside, hosts=names)
+    names = {*NAMES_OF_LOOPBACK, *(name.lower() for name in settings.hosts), address.lower()}
+    return replace(access, needs_token=not inside, hosts=names)
 
 
 class Guard:
@@ -103,7 +111,7 @@ class Guard:
         try:
             caller, foreign = await self._admitted(scope)
             state.update(caller=caller, foreign=foreign)
-            body = await _body(scope, receive)
+            body = await _body(scope, receive, self._access.settings)
         except KnEditError as error:
             answer = problem_answer(problem(error))
             answer.headers.update(headers_of(error))
@@ -121,11 +129,18 @@ class Guard:
         host = host_named(headers)
         if host is None or (access.hosts is not None and not is_served(host, access.hosts)):
             raise HostNotServed(host or "")
-        caller, way = await self._caller(scope, headers)
-        seconds = access.rate.take(caller.name if caller else _address(scope) or "")
+        address = _address(scope) or ""
+        if scope["path"] in PROBES:
+            # Nothing is read of who asks, so that an answer comes where nothing can be read.
+            caller, way, counted = None, None, f"probes of {address}"
+        else:
+            caller, way = await self._caller(scope, headers)
+            counted = caller.name if caller else address
+        seconds = access.rate.take(counted)
         if seconds:
             raise TooManyRequests(seconds)
-        foreign = way != TOKEN and is_foreign(scope["method"], headers, host)
+        origins = access.settings.origins
+        foreign = way != TOKEN and is_foreign(scope["method"], headers, host, origins)
         silent = scope["method"] not in HARMLESS and not says_where_from(headers)
         return caller, foreign or (way == SESSION and silent)
 
@@ -218,27 +233,27 @@ class _Visit:
         return name or (HTTPStatus(status).name if status >= BAD else None)
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
+async def _body(scope: Scope, receive: Receive, settings: ServeSettings) -> bytes:
     """The whole body of a request. Raises BodyTooLarge, BodyTooSlow."""
     if scope["method"] in HARMLESS:
         return b""
     length = Headers(scope=scope).get("content-length", "0")
-    if not length.isdecimal() or int(length) > MOST_BODY:
-        raise BodyTooLarge(MOST_BODY)
+    if not length.isdecimal() or int(length) > settings.body_bytes:
+        raise BodyTooLarge(settings.body_bytes)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(settings.body_seconds):
             unfinished = True
             while unfinished:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     break
                 body += message.get("body", b"")
-                if len(body) > MOST_BODY:
-                    raise BodyTooLarge(MOST_BODY)
+                if len(body) > settings.body_bytes:
+                    raise BodyTooLarge(settings.body_bytes)
                 unfinished = message.get("more_body", False)
     except TimeoutError:
-        raise BodyTooSlow(BODY_SECONDS) from None
+        raise BodyTooSlow(settings.body_seconds) from None
     return bytes(body)
 
 

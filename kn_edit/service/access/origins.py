@@ -41,18 +41,21 @@ def is_loopback(address: str) -> bool:
         return address.lower() == "localhost"
 
 
-def is_foreign(method: str, headers: Headers, host: str) -> bool:
+def is_foreign(method: str, headers: Headers, host: str, origins: Collection[str] = ()) -> bool:
     """Whether a request that may change something comes from a page that is not ours.
 
     Browsers say where a request comes from (Origin, Sec-Fetch-Site); other programs say nothing.
+    origins: of pages that may write all the same
     """
     if method in HARMLESS:
+        return False
+    senders = [origin.strip().lower() for origin in headers.getlist("origin")]
+    if senders and all(origin in origins for origin in senders):
         return False
     sites = headers.getlist("sec-fetch-site")
     if any(site.strip().lower() not in OF_OURS for site in sites):
         return True
-    origins = headers.getlist("origin")
-    return any(urlsplit(origin.strip().lower()).netloc != host for origin in origins)
+    return any(urlsplit(origin).netloc != host for origin in senders)
 
 
 def says_where_from(headers: Headers) -> bool:
