@@ -19,6 +19,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _UNUSUAL = re.compile(r"[^\x20-\x7e]")
 _SECRET = re.compile(
     r"(?i)\b(?:hf_(?!endpoint\b)[A-Za-z0-9]{8,}|api_org_[A-Za-z0-9]{8,}|gh[pousr]_[A-Za-z0-9]{16,}"
+    r"|kne_[A-Za-z0-9_-]{16,}"  # of the service
     r"|AKIA[A-Z0-9]{16}|sk-[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,999}\.[A-Za-z0-9_-]{8,}[A-Za-z0-9._-]*)"
 )
 _NAMED_SECRET = re.compile(  # what stands after these words, whatever it looks like

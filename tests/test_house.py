@@ -118,9 +118,11 @@ AT_HOME: dict[str, set[str]] = {
         "service.openai.errors",
         "service.access.guard",
         "service.access.origins",
+        "service.operations.requests",
     },
     "pydantic": {"service"},
     "uvicorn": {"cli.serve"},
+    "prometheus_client": {"service.operations.metrics"},
     "rich": {"cli"},
     "huggingface_hub": {
         "models.source",
@@ -381,6 +383,7 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
     }
     apart = {  # of tables of their own
         "jobs.database",
+        "jobs.pruning",
         "jobs.rows",
         "service.access.audit",
         "service.access.tokens",

@@ -132,6 +132,7 @@ def _run(app: Any, listener: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         log_config=None,
+        access_log=False,  # kn_edit.service.operations.requests tells of requests
         timeout_graceful_shutdown=PATIENCE,
         proxy_headers=False,  # what a proxy says of its callers, anybody could say
         server_header=False,

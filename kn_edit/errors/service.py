@@ -76,6 +76,28 @@ class NoQueue(KnEditError):
 
 
 @dataclass
+class NotReady(KnEditError):
+    """A service that cannot do its work. part: what is missing: ledger, jobs, workers
+
+    cause: the name of the error; empty where no worker lives
+    """
+
+    part: str
+    cause: str = ""
+
+    def __str__(self) -> str:
+        if self.cause:
+            return (
+                f"the service is not ready: its {self.part} cannot be read ({self.cause}); its log "
+                "says why, and `kn-edit verify` looks at everything"
+            )
+        return (
+            "the service is not ready: no worker runs its jobs; start one by `kn-edit worker`, or "
+            "look in the log why those of `kn-edit serve` end"
+        )
+
+
+@dataclass
 class ExportsNotAllowed(KnEditError):
     """An export over HTTP, where the settings name no folder for exports."""
 

@@ -13,4 +13,5 @@ answering  the live model, which answers many callers in turns
 api        the routes of /api/v1, by subject
 pages      the pages for people
 openai     the live model for clients of OpenAI's API: /v1
+operations health, figures and the log of requests, for whoever runs the service
 """

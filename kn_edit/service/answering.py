@@ -118,6 +118,7 @@ class Answering:
         self._waiting: deque[Ticket] = deque()  # read by the model's tokenizer
         self._turns: deque[Ticket] = deque()  # the next one first
         self._open = 0  # tickets that have not ended
+        self.tokens_said = 0  # of all answers, since the start
         self._seconds = _USUAL_SECONDS  # of an answer lately
         self._thread: threading.Thread | None = None
         self._speaker: speaking.Speaker | None = None
@@ -127,6 +128,11 @@ class Answering:
         """Begin to load the model in the background."""
         with self._changed:
             self._start()
+
+    @property
+    def open_answers(self) -> int:
+        """How many answers are being made or wait."""
+        return self._open
 
     @property
     def loaded(self) -> bool:
@@ -245,6 +251,7 @@ class Answering:
         if ticket.cancelled:
             self._end(ticket, None)
             return False
+        said_before = answer.tokens
         try:
             pieces = answer.say()
             if answer.finish is None and self._clock() - ticket.started > self.limits.seconds:
@@ -252,6 +259,7 @@ class Answering:
         except Exception as error:
             self._end(ticket, Failed(error))
             return False
+        self.tokens_said += answer.tokens - said_before
         for piece in pieces:
             ticket.tell(piece)
         if answer.finish is None:

@@ -18,6 +18,11 @@ from kn_edit.service.api import router as api
 from kn_edit.service.keys import Keys
 from kn_edit.service.keys import metadata as key_tables
 from kn_edit.service.openai import router as openai
+from kn_edit.service.operations.health import Readiness
+from kn_edit.service.operations.metrics import Metrics
+from kn_edit.service.operations.requests import Requests
+from kn_edit.service.operations.routes import operations_router
+from kn_edit.service.operations.tidying import tidied
 from kn_edit.service.pages.site import add_pages
 from kn_edit.service.problems import tell_problems
 from kn_edit.service.service import Service
@@ -40,17 +45,21 @@ def make_app(
     Raises TokensNeeded, and what opening the workspace raises.
     """
     workspace = Workspace.open(folder)
+    settings = serve_settings(workspace.folder)
     database = ServiceDatabase(workspace.ledger_folder, access_tables, key_tables)
-    access = access_of(database, serve_settings(workspace.folder), address)
+    access = access_of(database, settings, address)
     queue = jobs(workspace) if jobs else None
     service = Service(workspace, Answering(workspace), access, Keys(database), queue)
+    readiness = Readiness(service)
+    metrics = Metrics(service, readiness)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with workspace, closing(database), closing(service):
             if warm:
                 service.answering.warm()
-            yield
+            async with tidied(queue, settings):
+                yield
 
     app = FastAPI(
         title="kn-edit",
@@ -63,8 +72,10 @@ def make_app(
     )
     app.state.service = service
     app.add_middleware(Guard, access=access)
+    app.add_middleware(Requests, metrics=metrics)  # the outermost
     tell_problems(app)
     app.include_router(api)
     app.include_router(openai)
+    app.include_router(operations_router(readiness, metrics))
     add_pages(app)
     return app

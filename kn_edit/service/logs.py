@@ -11,7 +11,6 @@ from typing import Any
 from kn_edit.credentials import tokens_in_use
 from kn_edit.safetext import escaped, struck
 
-ACCESS = "uvicorn.access"
 MOST = 2000  # characters of a message
 MOST_TRACE = 20_000  # characters of a traceback
 
@@ -26,9 +25,8 @@ def log_to_stderr(*, as_json: bool) -> None:
         logger.setLevel(logging.INFO)
         logger.propagate = False
     # Errors of the server are told by the logger above this one.
-    for name in ("uvicorn.error", ACCESS):
-        logging.getLogger(name).handlers = []
-        logging.getLogger(name).propagate = True
+    logging.getLogger("uvicorn.error").handlers = []
+    logging.getLogger("uvicorn.error").propagate = True
 
 
 class JsonLines(logging.Formatter):
@@ -57,17 +55,22 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         "level": record.levelname.lower(),
         "logger": record.name,
     }
-    if record.name == ACCESS and isinstance(record.args, tuple) and len(record.args) == 5:
-        client, method, target, _, status = record.args
-        path = _safe(str(target).partition("?")[0], MOST)
-        request = {"client": client, "method": method, "path": path, "status": status}
-        fields |= {"message": f"{client} {method} {path} {status}", **request}
+    request = getattr(record, "request", None)
+    if isinstance(request, dict):
+        safe = {name: _safe(x, MOST) if isinstance(x, str) else x for name, x in request.items()}
+        fields |= {"message": _line(safe), **safe}
     else:
         fields["message"] = _safe(record.getMessage(), MOST)
     if record.exc_info:
         text = logging.Formatter().formatException(record.exc_info)
         fields["trace"] = struck(text, MOST_TRACE, *tokens_in_use())
     return fields
+
+
+def _line(request: dict[str, Any]) -> str:
+    """A request as a line of text."""
+    words = (request[name] or "-" for name in ("client", "caller", "method", "path", "status"))
+    return f"{' '.join(map(str, words))} {request['ms']} ms {request['request']}"
 
 
 def _safe(text: str, most: int) -> str:

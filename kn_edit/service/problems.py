@@ -40,6 +40,7 @@ _BY_NAME = {
     "JobBroke": HTTPStatus.INTERNAL_SERVER_ERROR,
     "LedgerBusy": HTTPStatus.SERVICE_UNAVAILABLE,
     "NoQueue": HTTPStatus.SERVICE_UNAVAILABLE,
+    "NotReady": HTTPStatus.SERVICE_UNAVAILABLE,
     "ExportsNotAllowed": HTTPStatus.FORBIDDEN,
     "RepositoryNotAllowed": HTTPStatus.FORBIDDEN,
     "TooManyWaiting": HTTPStatus.TOO_MANY_REQUESTS,
