@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 import torch
+from known_model import CAPITAL, saved
 from workspaces import QUICK, about, new_workspace
 
 from kn_edit.editing.locating import Locator, Search
@@ -13,6 +14,7 @@ from kn_edit.engine.engine import Engine
 from kn_edit.engine.scores import CachedScorer, LocalScorer, Scorer, ScoreStore
 from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import VersionLeft
+from kn_edit.facts import Fact, Relation, Template
 from kn_edit.models.questions import Chain, ask
 from kn_edit.neurons.locate import PromptScores
 from kn_edit.progress import silent
@@ -151,6 +153,38 @@ def test_an_engine_takes_another_scorer_and_locates_the_same_neurons(tmp_path):
         assert (there.dropped, there.share) == (here.dropped, here.share)
         assert elsewhere.asked
         assert elsewhere.versions == [()]
+
+
+@pytest.mark.parametrize("together", [1, 2, 24])
+def test_facts_are_known_that_all_prompts_tell_and_no_more_are_asked(
+    together, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("kn_edit.editing.locating.ASKED", together)
+    templates = tuple(map(Template, ("[X] [Y]", "the [X] [Y]", "is [X] [Y]")))
+    wrong = {"Japan": "Rome", "Cuba": "Paris"}
+    facts = tuple(Fact("capital", name, wrong.get(name, city)) for name, city in CAPITAL.items())
+    relation = Relation("capital", templates, facts)
+    with Workspace.init(saved(tmp_path / "model"), tmp_path / "work", device="cpu") as workspace:
+        scorer = CountingScorer(workspace)
+        with remote(workspace, scorer).at([]) as live:
+            locator = Locator(live, Search(), silent)
+            tried = locator.tried(relation)
+            expected = [fact for fact in tried if fact.subject not in wrong]
+            assert locator.known_facts(relation, most=2) == expected[:2]
+            first = {chain.prompt.fact for chain in scorer.asked}
+            assert locator.known_facts(relation) == expected
+            assert locator.known_facts(relation, most=3) == expected[:3]
+    assert len(first) == min(-(-(tried.index(expected[1]) + 1) // together) * together, len(tried))
+    assert len(scorer.asked) == 3 * len(expected) + len(wrong)  # a wrong one is asked once
+
+
+def test_where_no_fact_is_known_all_count(tmp_path):
+    relation = Relation("capital", (Template("[X] [Y]"),), (Fact("capital", "Cuba", "Paris"),))
+    with (
+        Workspace.init(saved(tmp_path / "model"), tmp_path / "work", device="cpu") as workspace,
+        workspace.engine.at([]) as live,
+    ):
+        assert Locator(live, Search(), silent).known_facts(relation) == [*relation.facts]
 
 
 def test_progress_counts_prompts_as_their_scores_come(tmp_path):

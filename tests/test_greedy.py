@@ -9,7 +9,7 @@ import torch
 from tiny_models import CAUSAL, MASKED, POSITIONS, VOCABULARY, tiny
 
 from kn_edit.facts import Fact, Prompt, Template
-from kn_edit.models.greedy import ending_tokens, greedy, words_of
+from kn_edit.models.greedy import _cache_pays, answers, ending_tokens, greedy, words_of
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.neurons.assess import _letters, assess
 
@@ -166,3 +166,23 @@ def test_a_token_that_is_part_of_a_letter_is_named_by_the_letter(at):
     tokens = list("a\u5c71b".encode())
     assert _letters(model, tokens, 1 + at) == "\u5c71"
     assert _letters(model, tokens, 0) == "a"
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("shape", CAUSAL)
+def test_a_free_answer_is_the_likeliest_path_with_a_cache_and_without_one(
+    shape, cached, monkeypatch
+):
+    monkeypatch.setattr("kn_edit.models.greedy._cache_pays", lambda *_: cached)
+    model = tiny(shape)
+    questions = [ask_openly(model, prompt) for prompt in (SHORT, LONG)]
+    for question, answer in zip(questions, answers(model, questions, [4, 2]), strict=True):
+        assert list(answer.path) == likeliest(
+            model, question.ids, 4 if question is questions[0] else 2
+        )
+        assert answer.says == answer.path
+
+
+def test_a_cache_pays_for_many_tokens_behind_many_prompts_of_one_length():
+    assert _cache_pays([12] * 32, [8] * 32)
+    assert not _cache_pays([7, 9, 10, 12], [3] * 4)

@@ -124,6 +124,20 @@ def test_an_answer_that_is_stated_and_right_is_whole_where_it_ends():
     assert [list(answer.says) for answer in whole] == [said, said[:2], said]
 
 
+def test_answers_that_are_stated_and_right_take_one_run_of_all_of_them():
+    model = tiny("llama")
+    stated = []
+    for subject in ("Japan", "Italy", "Egypt"):
+        prompt = replace(OTHERS[0], fact=Fact("capital", subject, ""))
+        said = generated(model, ask_openly(model, prompt).ids, 3)
+        words = model.tokenizer.decode(said[:1])
+        stated.append(replace(prompt, fact=replace(prompt.fact, answer=words)))
+    runs = []
+    model.layers[0].register_forward_hook(lambda *_: runs.append(1))
+    assert len(whole_answers(model, stated, [3] * len(stated))) == len(stated)
+    assert len(runs) == 1
+
+
 def test_prompts_about_the_same_subject_have_a_measure_of_their_own():
     sound, broken = tiny("llama"), tiny("llama", seed=1)
     probes = Probes((PARIS,), (), (OTHERS[0],), tuple(OTHERS[1:]))

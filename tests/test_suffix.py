@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, tiny
 
-from kn_edit.edits.suffix import GROUP_COST, MOST_ROWS, LowRankShift, Suffix, packed, shifted
+from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
+from kn_edit.models.batching import GROUP_COST, MOST_ROWS, packed
 from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question
 from kn_edit.models.usage import coefficients_by_text, usual_sizes

@@ -93,7 +93,7 @@ def propose_erasure(
     relation = request.relation
     with context.engine.at(context.deltas) as live:
         model, locator = live.model, context.locator(live)
-        facts = locator.known_facts(relation)[: method.facts]
+        facts = locator.known_facts(relation, most=method.facts)
         located = locator.relation(relation, facts)
         exam = ErasureExam.about(model, relation, facts, method.aim, seed=context.seed)
         token = None if method.zero else unknown_token(model)

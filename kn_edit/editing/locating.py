@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -24,6 +24,7 @@ from kn_edit.seeds import USUAL, generator
 
 TRIED = 96  # other subjects that are asked, to find some that the model knows
 BRIEF = 3  # prompts by which a fact is known
+ASKED = 24  # subjects that are asked together, as long as more known ones are looked for
 OTHERS = 6  # facts that show which neurons serve the relation: as good as 8 by 3 prompts each
 FILTERING = 2  # prompts of each (docs/decisions/0010)
 ACTIVATION_COARSE = 0.5  # the paper's threshold of its activation baseline
@@ -64,7 +65,7 @@ class Locator:
         self._live = live
         self._search, self._progress = search, progress
         self.seed = seed  # of what is drawn, such as the order in which other subjects are taken
-        self._known: dict[tuple[str, Fact | None], list[Fact]] = {}
+        self._known: dict[tuple[str, Fact | None], _KnownFacts] = {}
 
     def by(self, search: Search) -> Locator:
         """A locator at the same version, by another search."""
@@ -72,9 +73,8 @@ class Locator:
 
     def relation_neurons(self, relation: Relation, fact: Fact) -> Neurons:
         """Neurons that other facts of the relation share: they carry it, and not the fact."""
-        known_facts = [
-            candidate for candidate in self.known_facts(relation, fact) if candidate.stated
-        ][:OTHERS]
+        stated = (known for known in self.each_known_fact(relation, fact) if known.stated)
+        known_facts = list(islice(stated, OTHERS))
         scored = self._scores(
             [self._chains(relation, known_fact, FILTERING) for known_fact in known_facts],
             relation.name,
@@ -114,15 +114,21 @@ class Locator:
             for index, fact in enumerate(facts)
         ]
 
-    def known_facts(self, relation: Relation, fact: Fact | None = None) -> list[Fact]:
+    def known_facts(
+        self, relation: Relation, fact: Fact | None = None, most: int | None = None
+    ) -> list[Fact]:
         """Other facts of the relation that the model answers right; all tried if none is.
 
         A fact without a stated answer counts as known. One whose answer the model cannot be asked
-        for (a masked LM's, of several tokens) is passed over.
+        for (a masked LM's, of several tokens) is passed over. most: the first so many of them
         """
+        return list(islice(self.each_known_fact(relation, fact), most))
+
+    def each_known_fact(self, relation: Relation, fact: Fact | None = None) -> Iterator[Fact]:
+        """The facts of `known_facts`, one by one: no more are asked than are looked at."""
         if (relation.name, fact) not in self._known:
-            self._known[relation.name, fact] = self._find_known(relation, fact)
-        return self._known[relation.name, fact]
+            self._known[relation.name, fact] = _KnownFacts(self._known_groups(relation, fact))
+        return iter(self._known[relation.name, fact])
 
     def tried(self, relation: Relation, fact: Fact | None = None, most: int = TRIED) -> list[Fact]:
         """Other facts of the relation that the model can be asked for, at most so many.
@@ -148,18 +154,26 @@ class Locator:
         self._progress("asking", 0, 0)
         return self._live.scorer.right(chains)
 
-    def _find_known(self, relation: Relation, fact: Fact | None) -> list[Fact]:
+    def _known_groups(self, relation: Relation, fact: Fact | None) -> Iterator[list[Fact]]:
+        """The known ones among so many facts at a time; all of them at the end if none is."""
         facts = self.tried(relation, fact)
-        stated = [candidate for candidate in facts if candidate.stated]
-        chains = [
-            (candidate, chain) for candidate in stated for chain in self._brief(relation, candidate)
-        ]
-        answers = self.right([chain for _, chain in chains])
-        wrong = {
-            candidate for (candidate, _), right in zip(chains, answers, strict=True) if not right
-        }
-        right = [candidate for candidate in facts if candidate not in wrong]
-        return right or facts
+        none_known = True
+        for start in range(0, len(facts), ASKED):
+            known = self._known_among(relation, facts[start : start + ASKED])
+            none_known = none_known and not known
+            yield known
+        if none_known:
+            yield facts
+
+    def _known_among(self, relation: Relation, facts: Sequence[Fact]) -> list[Fact]:
+        """Those that the model answers right. What has one prompt wrong is not asked the next."""
+        chains = {fact: self._brief(relation, fact) for fact in facts if fact.stated}
+        for number in range(BRIEF):
+            asked = {fact: prompts[number] for fact, prompts in chains.items() if prompts[number:]}
+            for fact, right in zip(asked, self.right(list(asked.values())), strict=True):
+                if not right:
+                    del chains[fact]
+        return [fact for fact in facts if fact in chains or not fact.stated]
 
     def _can_ask(self, relation: Relation, fact: Fact) -> bool:
         try:
@@ -187,6 +201,23 @@ class Locator:
             self._progress(f"locating {label}", len(scored), len(chains))
         places = iter(range(len(chains)))
         return [[scored[next(places)] for _ in group] for group in groups]
+
+
+class _KnownFacts:
+    """Facts that are found in groups, when they are looked at."""
+
+    def __init__(self, groups: Iterator[list[Fact]]) -> None:
+        self._groups, self._found = groups, list[Fact]()
+
+    def __iter__(self) -> Iterator[Fact]:
+        place = 0
+        while True:
+            yield from self._found[place:]
+            place = len(self._found)
+            group = next(self._groups, None)
+            if group is None:
+                return
+            self._found += group
 
 
 def prompts_for(

@@ -93,7 +93,7 @@ def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
             held=[fact for fact in tried if fact.subject in named],
             judges=[fact for fact in tried if fact.subject not in named],
         )
-    known_facts = base.known_facts(case.relation, case.fact)
+    known_facts = base.known_facts(case.relation, case.fact, most=2 * JUDGES)
     judges = known_facts[: min(JUDGES, len(known_facts) // 2)]
     # What the model says of facts that it does not know is to stay as well.
     return _Facts([fact for fact in tried if fact not in judges], judges)

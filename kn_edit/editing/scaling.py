@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from statistics import fmean
 
 from kn_edit.editing.locating import Locator, chains_for
@@ -56,14 +57,15 @@ def scale(model: Model, locator: Locator, case: Case, located: Located, factor: 
     if not neurons:
         raise NoNeurons(str(case.fact))
     fact_chains = _chains(model, case.relation, [case.fact], None)
-    known_facts = [fact for fact in locator.known_facts(case.relation, case.fact) if fact.stated]
+    stated = (fact for fact in locator.each_known_fact(case.relation, case.fact) if fact.stated)
+    known_facts = list(islice(stated, CONTROLS))
     draw = generator(locator.seed, "random neurons")
     elsewhere = tuple(as_many_elsewhere(neurons, model.d_ff, draw))
     groups = [
         ("the fact", fact_chains, neurons),
         (
             "other facts of its relation",
-            _chains(model, case.relation, known_facts[:CONTROLS]),
+            _chains(model, case.relation, known_facts),
             neurons,
         ),
         ("facts of other relations", _elsewhere(model, locator, case), neurons),

@@ -11,14 +11,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kn_edit.models.batching import packed
 from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, distinct_rows
 from kn_edit.models.trace import LayerCall, run_layer, trace
 from kn_edit.models.usage import Ids
 
-MOST_ROWS = 32  # texts that run side by side
-GROUP_COST = 30  # of one more group, in tokens: weights are read anew, layers are called
 STEP = 4  # texts are padded to a multiple of so many tokens
 
 
@@ -175,29 +174,3 @@ class Suffix:
                 layer: call for layer, call in calls.items() if layer >= self._layer
             }
         return self._calls[length]
-
-
-def packed(texts: Iterable[Ids], *, padded: bool) -> list[list[Ids]]:
-    """Put texts into groups that run side by side at the least cost, the shorter ones first.
-
-    The cost of a group is what its texts have in tokens when padded, and GROUP_COST. Repeats are
-    left out. padded: False where only texts of one length may stand in a group
-    """
-    ordered = sorted(dict.fromkeys(texts), key=len)
-    costs, starts = [0.0], [0]
-    for end in range(1, len(ordered) + 1):
-        length = len(ordered[end - 1])
-        options = [
-            (costs[start] + (end - start) * length + GROUP_COST, start)
-            for start in range(max(0, end - MOST_ROWS), end)
-            if padded or len(ordered[start]) == length
-        ]
-        cost, start = min(options)
-        costs.append(cost)
-        starts.append(start)
-    groups: list[list[Ids]] = []
-    end = len(ordered)
-    while end:
-        groups.append(ordered[starts[end] : end])
-        end = starts[end]
-    return groups[::-1]

@@ -151,11 +151,32 @@ def whole_answers(
 ) -> tuple[Answer, ...]:
     """What a model says to prompts, at most counts[i] tokens: the whole answer, where it is stated.
 
+    One run tells which stated answers a model gives; it says the others freely, token by token.
     Raises NotFinite; finite: False marks what is NaN instead.
     """
     questions = [ask_openly(model, prompt) for prompt in prompts]
-    full_answers = answers(model, questions, counts, finite=finite)
-    return tuple(_without_rest(model, *each) for each in zip(prompts, full_answers, strict=True))
+    stated = [_stated(model, *pair) for pair in zip(prompts, counts, strict=True)]
+    tried = [place for place, tokens in enumerate(stated) if tokens]
+    along = answers_along(
+        model,
+        [questions[place] for place in tried],
+        [stated[place] for place in tried],
+        finite=finite,
+    )
+    full = {
+        place: answer
+        for place, answer in zip(tried, along, strict=True)
+        if answer.says == answer.path
+    }
+    free = [place for place in range(len(prompts)) if place not in full]
+    freely = answers(
+        model,
+        [questions[place] for place in free],
+        [counts[place] for place in free],
+        finite=finite,
+    )
+    full |= zip(free, freely, strict=True)
+    return tuple(full[place] for place in range(len(prompts)))
 
 
 def said_again(
@@ -166,15 +187,15 @@ def said_again(
     return answers_along(model, questions, [answer.path for answer in before], finite=finite)
 
 
-def _without_rest(model: Model, prompt: Prompt, answer: Answer) -> Answer:
-    """The answer of a model, without what follows a stated answer that was right."""
+def _stated(model: Model, prompt: Prompt, count: int) -> tuple[int, ...]:
+    """The tokens of a prompt's stated answer; none where it has none of at most so many tokens."""
     if not prompt.fact.stated:
-        return answer
+        return ()
     try:
-        stated = tuple(question.token for question in ask(model, prompt).questions)
+        tokens = tuple(question.token for question in ask(model, prompt).questions)
     except CannotAsk:
-        return answer
-    return answer.up_to(len(stated)) if answer.says[: len(stated)] == stated else answer
+        return ()
+    return tokens if len(tokens) <= count else ()
 
 
 def _chains(model: Model, prompts: Sequence[Prompt], answer: str) -> list[Chain]:

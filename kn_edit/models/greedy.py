@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from kn_edit.models.batching import GROUP_COST
 from kn_edit.models.model import Model
 from kn_edit.models.predict import BATCH, NO_TOKEN, first_tokens, is_nan, log_p
 from kn_edit.models.questions import Question
@@ -91,12 +92,33 @@ def answers(
 
     Raises NotFinite; finite: False marks what is NaN instead.
     """
-    if model.causal:
+    if model.causal and _cache_pays([len(question.ids) for question in questions], counts):
         paths = likeliest_paths(model, questions, counts)
-    else:
-        firsts = greedy(model, questions, counts, finite=finite)
-        paths = [tuple(text.tokens) for text in firsts]
-    return answers_along(model, questions, paths, finite=finite)
+        return answers_along(model, questions, paths, finite=finite)
+    texts = greedy(model, questions, counts, finite=finite)
+    paths = [tuple(text.tokens) for text in texts]
+    silent = [place for place, path in enumerate(paths) if not path]
+    nothing = answers_along(
+        model, [questions[place] for place in silent], [()] * len(silent), finite=finite
+    )
+    by_place = dict(zip(silent, nothing, strict=True))
+    return tuple(
+        by_place[place] if place in by_place else Answer(path, path)
+        for place, path in enumerate(paths)
+    )
+
+
+def _cache_pays(lengths: Sequence[int], counts: Sequence[int]) -> bool:
+    """Whether keys and values of prompts are worth keeping, by the tokens that run.
+
+    With a cache each token runs once, but prompts of each length apart, and all of it runs again
+    along the path. Without one, the whole texts run for each token.
+    """
+    most, every = max(counts, default=0), sum(lengths)
+    steps = len(set(lengths)) * most * GROUP_COST + len(lengths) * most
+    cached = every + steps + every + len(lengths) * most
+    uncached = sum(every + len(lengths) * done + GROUP_COST for done in range(most))
+    return cached < uncached
 
 
 def likeliest_paths(

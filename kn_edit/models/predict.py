@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from kn_edit.models.batching import side_by_side, windows
 from kn_edit.models.coefficients import Change, replaced
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Batch, Question, batched
 from kn_edit.models.trace import trace
 
-BATCH = 32
+BATCH = 32  # questions whose logits are in memory together
 NO_TOKEN = -1  # in place of a token, where a model's answer is NaN
 
 Changing = Callable[[Batch], Mapping[int, Change]]  # changes of coefficients, by layer
@@ -32,20 +33,39 @@ def log_p(
 ) -> Iterator[Tensor]:
     """Log-probabilities over the vocabulary at each answer position, one (vocabulary,) each.
 
-    In the order given; computed a batch at a time, so a long list stays small in memory.
+    In the order given; computed a window at a time, so a long list stays small in memory.
     changing: what to do to the coefficients of a batch on their way
     finite: raise NotFinite where a row is NaN; else the caller must look, for NaN is larger than
     every number to `argmax` and `topk`, and smaller than none to `>`
     """
-    for start in range(0, len(questions), BATCH):
-        chunk = questions[start : start + BATCH]
-        batch = batched(model, chunk, separate_rows=changing is not _unchanged)
-        changes = changing(batch)
-        with torch.no_grad(), replaced(model, changes):
-            output = trace(model, batch.ids, mask=batch.mask).output
-            assert output is not None
-            logits = model.logits(batch.at_answer(output)).float()
-        rows = logits.log_softmax(-1)
+    for window in windows(questions, 4 * model.n_tokens):
+        if changing is _unchanged:
+            groups = side_by_side(model, window)
+        else:
+            places = range(len(window))
+            groups = [[*places[start : start + BATCH]] for start in places[::BATCH]]
+        rows: dict[int, Tensor] = {}
+        for group in groups:
+            batch = batched(
+                model,
+                [window[place] for place in group],
+                separate_rows=changing is not _unchanged,
+            )
+            rows |= zip(group, _log_p(model, batch, changing(batch), finite=finite), strict=True)
+        yield from (rows.pop(place) for place in range(len(window)))
+
+
+def _log_p(
+    model: Model, batch: Batch, changes: Mapping[int, Change], *, finite: bool
+) -> Iterator[Tensor]:
+    """The rows of one batch. Raises NotFinite where they are to be finite."""
+    with torch.no_grad(), replaced(model, changes):
+        output = trace(model, batch.ids, mask=batch.mask).output
+        assert output is not None
+        answers = batch.at_answer(output)
+    for part in torch.split(answers, BATCH):
+        with torch.no_grad():
+            rows = model.logits(part).float().log_softmax(-1)
         if finite and bool(rows.isnan().any()):
             raise first_non_finite(model, batch, changes)
         yield from rows
@@ -86,14 +106,19 @@ def coefficients_in_batches(model: Model, questions: Sequence[Question]) -> Iter
 
     Raises NotFinite.
     """
-    for start in range(0, len(questions), BATCH):
-        batch = batched(model, questions[start : start + BATCH])
-        with torch.no_grad():
-            by_layer = trace(model, batch.ids, mask=batch.mask).coefficients
-        at_answers = [batch.at_answer(by_layer[layer]) for layer in range(model.n_layers)]
-        rows = torch.stack([part.to(model.device) for part in at_answers], 1)
-        if not bool(rows.isfinite().all()):
-            raise first_non_finite(model, batch)
+    size = model.n_layers * model.d_ff
+    for window in windows(questions, size * model.dtype.itemsize):
+        rows = torch.empty(
+            len(window), model.n_layers, model.d_ff, dtype=model.dtype, device=model.device
+        )
+        for group in side_by_side(model, window):
+            batch = batched(model, [window[place] for place in group])
+            with torch.no_grad():
+                by_layer = trace(model, batch.ids, mask=batch.mask, answers=batch).coefficients
+            for layer, coefficients in by_layer.items():
+                rows[group, layer] = coefficients[:, 0].to(model.device)
+            if not bool(rows[group].isfinite().all()):
+                raise first_non_finite(model, batch)
         yield rows
 
 

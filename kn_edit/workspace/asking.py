@@ -86,7 +86,7 @@ def locate_relation(
 ) -> list[Located]:
     """The knowledge neurons of the first facts of a relation that the model knows."""
     with locating(workspace, search, version, seed) as (_, locator):
-        return locator.relation(relation, locator.known_facts(relation)[:most])
+        return locator.relation(relation, locator.known_facts(relation, most=most))
 
 
 def scale(
