@@ -30,6 +30,13 @@ COUNTED = (
     "edits beside others",
 )
 
+# Where memory can hold the files of tests, they wait for no disk. What is tested of disks, and of
+# kills and full disks, is the same there.
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30  # bytes; half of the memory of a machine, as a rule
+if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 torch.set_num_threads(1)
 unscoped.watch()
 
@@ -38,22 +45,14 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
-@pytest.fixture(scope="session")
-def temporary_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where files of tests have their temporary files; the name is short, for sockets."""
-    tmp_path_factory.getbasetemp()  # pytest's own stay where they are, to be looked at afterwards
-    folder = Path(tempfile.mkdtemp(prefix="kn-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def temporary_files(temporary_folders: Path) -> Iterator[None]:
+def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder of temporary files for each file of tests, and for all that it starts.
 
-    `gc` removes what killed commands left there: it must not meet those of tests beside it.
+    `gc` removes what killed commands left there: it must not meet those of tests beside it. The
+    name is short, for sockets.
     """
-    folder = tempfile.mkdtemp(prefix="", dir=temporary_folders)
+    folder = str(tmp_path_factory.mktemp("t"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
