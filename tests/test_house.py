@@ -72,6 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": set(),
     "jobs": {"workspace", "ledger.dialect", "ledger.sqlite_file"},
     "service": {"workspace", "jobs", "experiments"},
+    "mcp": {"workspace", "client", "jobs", "service"},
     "cli": {
         "objects.address",
         "workspace",
@@ -80,6 +81,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "evaluation.metric",
         "jobs",
         "service",
+        "mcp",
     },
 }
 FOR_EVERYONE = {
@@ -120,7 +122,9 @@ AT_HOME: dict[str, set[str]] = {
         "service.access.origins",
         "service.operations.requests",
     },
-    "pydantic": {"service"},
+    "pydantic": {"service", "mcp.tools"},
+    "mcp": {"mcp.server"},
+    "mcp_types": {"mcp.server"},
     "uvicorn": {"cli.serve"},
     "prometheus_client": {"service.operations.metrics"},
     "rich": {"cli"},

@@ -19,6 +19,7 @@ import kn_edit.workspace
 from kn_edit.cli.commands import kn_edit as program
 from kn_edit.cli.remedies import COMMAND_LINE
 from kn_edit.cli.run import run
+from kn_edit.client import RemoteWorkspace
 from kn_edit.errors import (
     PYTHON,
     BadFacts,
@@ -42,6 +43,7 @@ from kn_edit.errors import (
 )
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.facts import read_cases
+from kn_edit.mcp.wording import TOOLS
 from kn_edit.workspace import Kind, Search, Workspace, case_of, methods
 from kn_edit.workspace.verbs.hub import PushOptions
 
@@ -69,7 +71,8 @@ def test_every_remedy_stands_in_a_sentence():
 def parameters() -> set[str]:
     """The arguments of every verb, and of what is made for one."""
     members = inspect.getmembers(Workspace, inspect.isfunction)
-    verbs = [*dict(members).values(), Workspace.init, Workspace.open, Workspace.restore]
+    opening = (Workspace.init, Workspace.open, Workspace.restore, RemoteWorkspace)
+    verbs = [*dict(members).values(), *opening]
     makers = (case_of, read_cases, Search.by, plan_of)
     classes = [method for kind in Kind for method in methods(kind).values()]
     return {
@@ -140,6 +143,16 @@ def test_the_words_of_the_command_line_name_commands_and_options_that_there_are(
     assert command or words[0] != "kn-edit"
     known = flags_of(command) if command else every_flag()
     assert flags <= known
+
+
+@every_remedy
+def test_commands_in_the_words_of_tools_are_there(remedy):
+    words = re.sub("[`,]", "", TOOLS.say(remedy)).split()
+    if words[0] != "kn-edit":
+        return
+    command = command_in(words)
+    assert command
+    assert {word for word in words if word.startswith("-")} <= flags_of(command)
 
 
 # --- the sentences -------------------------------------------------------------------------------
@@ -336,6 +349,7 @@ def sources() -> list[Path]:
     aside = {
         PACKAGE / "hub" / "card.py",  # for readers of a page, who have the command line alone
         PACKAGE / "service" / "wording.py",  # for callers of a server, which has a command line
+        PACKAGE / "mcp" / "wording.py",  # for assistants, whose users have one
         PACKAGE / "jobs" / "children.py",  # starts commands
     }
     return [path for path in PACKAGE.rglob("*.py") if path.parts[-2] != "cli" and path not in aside]

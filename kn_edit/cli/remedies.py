@@ -39,6 +39,7 @@ COMMAND_LINE = WordingTable(
         Remedy.SUBJECT: "--subject",
         Remedy.THRESHOLD: "--threshold",
         Remedy.TO: "--to",
+        Remedy.TOKEN: "kn-edit token create NAME",
         Remedy.WORKSPACE: "--workspace {0}",
         Remedy.ASSESS: "kn-edit assess",
         Remedy.BACKUP: "kn-edit backup",

@@ -52,6 +52,7 @@ class Remedy(StrEnum):
     SUBJECT = auto()
     THRESHOLD = auto()
     TO = auto()
+    TOKEN = auto()
     WORKSPACE = auto()
     # other verbs
     ASSESS = auto()
@@ -165,6 +166,7 @@ PYTHON = WordingTable(
         Remedy.SUBJECT: "`subject`",
         Remedy.THRESHOLD: "the `threshold` of `Search.by`",
         Remedy.TO: "`to`",
+        Remedy.TOKEN: "pass `token`",
         Remedy.WORKSPACE: "folder={0}",
         Remedy.ASSESS: "workspace.assess(CASE)",
         Remedy.BACKUP: "workspace.backup(FILE)",

@@ -192,9 +192,8 @@ class NotSignedIn(KnEditError):
     exit_code = ExitCode.USAGE
 
     def __str__(self) -> str:
-        return (
-            "this needs a token that is valid; send `Authorization: Bearer TOKEN`, sign in on the "
-            "page, or have one made by `kn-edit token create`"
+        return "this needs a token that is valid" + self.steps(
+            "{token}", "or ask whoever runs the service to make one"
         )
 
 

@@ -110,7 +110,7 @@ class Worker:
         except Cancelled as error:
             outcome = Outcome(JobState.CANCELLED, error=error.document(PLAIN))
         except Exception as error:
-            outcome = Outcome(JobState.FAILED, error=_as_ours(error).document(PLAIN))
+            outcome = Outcome(JobState.FAILED, error=as_own_error(error).document(PLAIN))
             if not isinstance(error, KnEditError):
                 log.exception("job %s: unexpected", job.id)
         else:
@@ -157,7 +157,7 @@ class Watch:
         self._jobs.note_move(self._id, asdict(move))
 
 
-def _as_ours(error: Exception) -> KnEditError:
+def as_own_error(error: Exception) -> KnEditError:
     """An error as one of ours."""
     if isinstance(error, KnEditError):
         return error

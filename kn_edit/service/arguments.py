@@ -150,8 +150,8 @@ class RecordingArguments(SearchArguments):
         return How(named_method(kind, self), self.search(), self.gate(usual), self.seed)
 
 
-class _UpdateArguments(RecordingArguments, FactArguments):
-    """A fact and its new answer, and how to change it."""
+class _ProposeArguments(SearchArguments, FactArguments):
+    """A fact and its new answer, and how to look for its neurons."""
 
     to: Name | None = Field(None, description="The new answer, where no statement marks it.")
 
@@ -162,6 +162,10 @@ class _UpdateArguments(RecordingArguments, FactArguments):
         if not target:
             raise NoTarget(case.fact.subject)
         return case, target
+
+
+class _UpdateArguments(RecordingArguments, _ProposeArguments):
+    """A fact and its new answer, and how to change it."""
 
 
 class Row(Arguments):
@@ -213,6 +217,7 @@ def _with_methods(model: type[Any], kind: Kind) -> Any:
     return create_model(name, __base__=model, __doc__=model.__doc__, **method_members(kind))
 
 
+ProposeArguments = _with_methods(_ProposeArguments, Kind.UPDATE)
 UpdateArguments = _with_methods(_UpdateArguments, Kind.UPDATE)
 UpdatesArguments = _with_methods(_UpdatesArguments, Kind.UPDATE)
 EraseArguments = _with_methods(_EraseArguments, Kind.ERASE)

@@ -39,6 +39,7 @@ HTTP = WordingTable(
         Remedy.SUBJECT: '"subject"',
         Remedy.THRESHOLD: '"threshold"',
         Remedy.TO: '"to"',
+        Remedy.TOKEN: "send `Authorization: Bearer TOKEN`, or sign in on the page",
         Remedy.WORKSPACE: "`kn-edit serve --workspace {0}`",
         Remedy.ASSESS: "POST /api/v1/assess",
         Remedy.BACKUP: "`kn-edit backup` on the server",

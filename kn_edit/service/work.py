@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -56,7 +56,7 @@ def perform(
     """
     require_known("the verb", verb, VERBS)
     entry = VERBS[verb]
-    checked = checked_arguments(entry, arguments)
+    checked = checked_arguments(verb, entry.arguments, arguments)
     try:
         with workspace.call(branch=branch, expected_head=expected_head):
             return entry.run(workspace, checked)
@@ -66,15 +66,18 @@ def perform(
         raise
 
 
-def checked_arguments(verb: Verb, arguments: Mapping[str, Any]) -> args.Arguments:
-    """The arguments of a verb as its model has them. Raises BadArguments."""
+A = TypeVar("A", bound=args.Arguments)
+
+
+def checked_arguments(verb: str, model: type[A], arguments: Mapping[str, Any]) -> A:
+    """The arguments of a verb as a model has them. Raises BadArguments."""
     try:
-        return verb.arguments.model_validate(dict(arguments))
+        return model.model_validate(dict(arguments))
     except ValidationError as error:
         problems = (
-            (".".join(map(str, each["loc"])) or verb.name, each["msg"]) for each in error.errors()
+            (".".join(map(str, each["loc"])) or verb, each["msg"]) for each in error.errors()
         )
-        raise BadArguments(verb.name, tuple(problems)) from None
+        raise BadArguments(verb, tuple(problems)) from None
 
 
 _READER, _EDITOR, _PUBLISHER = Role.READER, Role.EDITOR, Role.PUBLISHER

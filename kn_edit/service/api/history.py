@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from kn_edit.errors import UnknownId
-from kn_edit.service import models
+from kn_edit.service import looking, models
 from kn_edit.service.api.reading import USUAL, Before, Limit, NumberBefore, Reader, gives
 from kn_edit.service.arguments import Name, VersionName
 from kn_edit.service.replies import at_version, page, tagged
 from kn_edit.service.service import TheService
-from kn_edit.workspace import Step, to_json
+from kn_edit.workspace import to_json
 
 router = APIRouter(tags=["history"])
 
@@ -68,14 +68,7 @@ def show_version(
     request: Request, service: TheService, caller: Reader, name: VersionName
 ) -> Response:
     """A version: its edits, digests and names, where it was published, the moves that led to it."""
-    ledger = service.workspace.ledger
-    record = ledger.version(name)
-    places = [place for place in ledger.publications() if place.version == record.id]
-    plain = to_json.version(record, ledger.refs()) | {
-        "published": [*map(to_json.publication, places)],
-        "moves": [*map(to_json.move, ledger.moves_to(record))],
-    }
-    return tagged(request, plain)
+    return tagged(request, looking.version(service.workspace, name))
 
 
 @router.get("/edits", response_model=None, responses=gives(models.Page[models.Edit], 404))
@@ -99,7 +92,7 @@ def list_edits(
 @router.get("/edits/{id}", response_model=None, responses=gives(models.Edit, 404))
 def show_edit(request: Request, service: TheService, caller: Reader, id: Name) -> Response:
     """An edit by at least 8 digits of its id."""
-    return tagged(request, to_json.edit(service.workspace.ledger.edit(id)))
+    return tagged(request, looking.edit(service.workspace, id))
 
 
 @router.get("/log", response_model=None, responses=gives(models.Page[models.Step], 404))
@@ -112,9 +105,7 @@ def log(
     before: NumberBefore = None,
 ) -> Response:
     """The moves that led to a branch, newest first."""
-    workspace = service.workspace
-    steps = workspace.log(None if before is not None else limit + 1, branch=branch)
-    return tagged(request, _steps(steps, limit, before, drawn=False))
+    return tagged(request, looking.moves(service.workspace, branch, limit, before))
 
 
 @router.get("/graph", response_model=None, responses=gives(models.Page[models.DrawnStep]))
@@ -127,7 +118,7 @@ def graph(
 ) -> Response:
     """The moves of all branches, newest first; `after` of each names those before it."""
     steps = service.workspace.graph(None if before is not None else limit + 1)
-    return tagged(request, _steps(steps, limit, before, drawn=True))
+    return tagged(request, looking.part(steps, limit, before, drawn=True))
 
 
 @router.get("/diff", response_model=None, responses=gives(models.Difference, 404))
@@ -139,9 +130,7 @@ def diff(
     b: VersionName = "head",
 ) -> Response:
     """What sets two versions apart: edits that only one has, slots that may differ."""
-    ledger = service.workspace.ledger
-    ids = ledger.version_id(a), ledger.version_id(b)
-    return tagged(request, to_json.difference(*ids, service.workspace.diff(*ids)))
+    return tagged(request, looking.difference(service.workspace, a, b))
 
 
 @router.get("/blame", response_model=None, responses=gives(models.Page[models.Blamed]))
@@ -161,13 +150,3 @@ def _after(ids: list[str], before: str, kind: str) -> int:
     if before not in ids:
         raise UnknownId(kind, before)
     return ids.index(before) + 1
-
-
-def _steps(steps: list[Step], limit: int, before: int | None, *, drawn: bool) -> dict[str, Any]:
-    older = steps if before is None else [step for step in steps if step.seq < before]
-    plain = to_json.drawn_step if drawn else _numbered
-    return page(older[: limit + 1], limit, cursor=lambda step: step.seq, plain=plain)
-
-
-def _numbered(step: Step) -> dict[str, Any]:
-    return to_json.step(step) | {"step": step.seq}

@@ -10,12 +10,13 @@ from pydantic import BaseModel, Field
 
 from kn_edit.errors import KnEditError
 from kn_edit.service.access import Caller
+from kn_edit.service.arguments import UpdateArguments
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Editor, Reader, router
 from kn_edit.service.pages.submitting import form_key, submitted
 from kn_edit.service.problems import problem
 from kn_edit.service.service import Service, TheService
-from kn_edit.service.work import VERBS, checked_arguments
+from kn_edit.service.work import checked_arguments
 from kn_edit.workspace import bundled, load_relation
 
 MOST_PROMPTS = 50
@@ -75,7 +76,7 @@ def propose(
     """Try an update out."""
     arguments = proposal.arguments()
     try:
-        checked_arguments(VERBS["update"], arguments).wanted()  # type: ignore[attr-defined]
+        checked_arguments("update", UpdateArguments, arguments).wanted()
         return _tried(service, caller, "update", arguments, proposal)
     except KnEditError as error:
         return _form(request, service, proposal, problem(error))

@@ -37,7 +37,7 @@ def submitted(
     Raises BadArguments, NoQueue, UnknownBranch.
     """
     entry = VERBS[verb]
-    checked_arguments(entry, arguments)
+    checked_arguments(verb, entry.arguments, arguments)
     request = JobRequest(
         verb=verb,
         arguments=dict(arguments),
