@@ -19,7 +19,8 @@ from workspaces import CAPITAL, quick
 from kn_edit.editing.locating import prompts_for
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.scores import LocalScorer
-from kn_edit.engine.shares import PROMPTS, Share, SharedScorer, ThisProcess
+from kn_edit.engine.shared_scoring import PROMPTS, ScoreShare, SharedScorer
+from kn_edit.engine.shares import ThisProcess
 from kn_edit.errors import BadSetting, ClusterFailed, KnEditError
 from kn_edit.models.questions import ask
 from kn_edit.workspace import Workspace, case_of
@@ -60,8 +61,8 @@ def chains(workspace):
 
 
 @pytest.fixture
-def scoring(workspace):
-    return workspace.engine._scoring
+def workers(workspace):
+    return workspace.engine.workers
 
 
 def ray_processes_below(process: int) -> dict[int, str]:
@@ -93,34 +94,34 @@ def alive(process: int) -> bool:
         return False
 
 
-def processes_of(scoring) -> list[int]:
+def processes_of(workers) -> list[int]:
     """The ids of the workers' processes, none of which computes anything now."""
-    asked = [worker.__ray_call__.remote(lambda _: os.getpid()) for worker in scoring.workers._idle]
+    asked = [worker.__ray_call__.remote(lambda _: os.getpid()) for worker in workers.started._idle]
     return ray.get(asked)
 
 
 # --- the same numbers ----------------------------------------------------------------------------
 
 
-def test_workers_give_the_bits_of_this_process(workspace, chains, scoring):
+def test_workers_give_the_bits_of_this_process(workspace, chains, workers):
+    here = dict(SharedScorer(ThisProcess(workspace.engine), []).scores(chains, "adaptive", 20))
     with workspace.engine.at([]) as live:
-        here = dict(SharedScorer(ThisProcess(live.model), []).scores(chains, "adaptive", 20))
-        assert dict(SharedScorer(scoring, []).scores(chains, "adaptive", 20)) == here
+        assert dict(SharedScorer(workers, []).scores(chains, "adaptive", 20)) == here
         assert here.keys() == set(range(len(chains)))
         # As many as are held at once are scored by an engine without workers in the same way.
         alone = dict(LocalScorer(live.model).scores(chains[:PROMPTS], "adaptive", 20))
         assert alone == {place: here[place] for place in range(PROMPTS)}
-        assert SharedScorer(scoring, []).right(chains) == LocalScorer(live.model).right(chains)
+        assert SharedScorer(workers, []).right(chains) == LocalScorer(live.model).right(chains)
 
 
-def test_workers_are_at_the_version_that_is_asked(workspace, chains, scoring):
+def test_workers_are_at_the_version_that_is_asked(workspace, chains, workers):
     japan = case_of(prompts=["the capital of [X] is [Y]"], subject="Japan", answer="Tokyo")
     edited = workspace.update(japan, "Oslo", how=quick((0, 1), (1, 2)), accept=True)
     delta = workspace.ledger.delta(edited.edit)
-    with workspace.engine.at([delta]) as live:
-        here = dict(SharedScorer(ThisProcess(live.model), []).scores(chains, "riemann", 3))
-    there = dict(SharedScorer(scoring, [delta]).scores(chains, "riemann", 3))
-    base = dict(SharedScorer(scoring, []).scores(chains, "riemann", 3))
+    alone = SharedScorer(ThisProcess(workspace.engine), [delta])
+    here = dict(alone.scores(chains, "riemann", 3))
+    there = dict(SharedScorer(workers, [delta]).scores(chains, "riemann", 3))
+    base = dict(SharedScorer(workers, []).scores(chains, "riemann", 3))
     assert there == here != base
 
 
@@ -135,13 +136,13 @@ def test_a_relation_is_located_by_workers(workspace, model, tmp_path):
 
 
 def test_the_share_of_a_killed_worker_is_computed_again_and_nothing_twice(
-    workspace, chains, scoring, record_property
+    workspace, chains, workers, record_property
 ):
-    expected = dict(SharedScorer(scoring, []).scores(chains, "adaptive", 20))
+    expected = dict(SharedScorer(workers, []).scores(chains, "adaptive", 20))
     choice = random.Random(0)
     for _ in range(KILLS):
-        victims = processes_of(scoring)
-        scores = SharedScorer(scoring, []).scores(chains, "adaptive", 20)
+        victims = processes_of(workers)
+        scores = SharedScorer(workers, []).scores(chains, "adaptive", 20)
         results = [next(scores)]
         time.sleep(choice.random() * 0.05)
         os.kill(choice.choice(victims), signal.SIGKILL)
@@ -151,7 +152,7 @@ def test_the_share_of_a_killed_worker_is_computed_again_and_nothing_twice(
     record_property("kills", KILLS)
 
 
-def test_a_batch_whose_workers_are_killed_records_each_fact_once(workspace, scoring):
+def test_a_batch_whose_workers_are_killed_records_each_fact_once(workspace, workers):
     facts = CAPITAL.facts[3:6]
     rows = [
         (
@@ -166,16 +167,16 @@ def test_a_batch_whose_workers_are_killed_records_each_fact_once(workspace, scor
     batch = workspace.batch(rows, how=replace(quick((0, 1)), search="adaptive"), accept=True)
     for result in batch:
         assert result.error is None
-        os.kill(processes_of(scoring)[0], signal.SIGKILL)
+        os.kill(processes_of(workers)[0], signal.SIGKILL)
     edits = workspace.ledger.edits()[before:]
     assert [edit.subject for edit in edits] == [fact.subject for fact in facts]
     assert workspace.verify() == []
 
 
-def test_what_a_share_raises_is_raised_here(workspace, chains, scoring):
+def test_what_a_share_raises_is_raised_here(workspace, chains, workers):
     with pytest.raises(BadSetting):
-        dict(SharedScorer(scoring, []).scores(chains, "no rule", 1))
-    assert len(dict(SharedScorer(scoring, []).scores(chains, "activation", 1))) == len(chains)
+        dict(SharedScorer(workers, []).scores(chains, "no rule", 1))
+    assert len(dict(SharedScorer(workers, []).scores(chains, "activation", 1))) == len(chains)
 
 
 class Deadly:
@@ -185,10 +186,10 @@ class Deadly:
         return os._exit, (1,)
 
 
-def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, scoring):
+def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, workers):
     with pytest.raises(ClusterFailed, match="without Ray"):
-        [*scoring.results([], [Share((Deadly(),), "activation")])]
-    assert len(SharedScorer(scoring, []).right(chains)) == len(chains)
+        [*workers.results([], [ScoreShare((Deadly(),), "activation", 1)])]
+    assert len(SharedScorer(workers, []).right(chains)) == len(chains)
 
 
 # --- the command line ----------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class BaseFiles:
         self.base = base
         self.folder = folder
         self._stamps = folder / STAMPS
-        self._progress = progress
+        self.progress = progress
 
     @cached_property
     def shards(self) -> Shards:
@@ -43,7 +43,7 @@ class BaseFiles:
         shards = Shards.open(source)
         stamps = stamps_of(shards)
         if _read_stamps(self._stamps) != stamps:
-            actual = shards.fingerprint(bytes_of(self._progress, "checking the base"))
+            actual = shards.fingerprint(bytes_of(self.progress, "checking the base"))
             if actual != self.base.fingerprint:
                 raise BaseChanged(source, self.base.fingerprint, actual)
             write_stamps(self._stamps, shards)

@@ -1,4 +1,4 @@
-"""Which workers score prompts beside this process. Importing this needs no torch."""
+"""Which workers compute beside this process. Importing this needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kn_edit.errors import require_whole
 
 @dataclass(frozen=True)
 class Cluster:
-    """Workers of Ray that score prompts, each with a model of its own. Raises BadSetting.
+    """Workers of Ray that compute shares, each with a model of its own. Raises BadSetting.
 
     workers: how many; address: of a Ray cluster that runs, `host:6379` or `auto`; None to start
         one on this machine, which ends with the workspace

@@ -12,7 +12,8 @@ from kn_edit.edits.delta import BaseRef, Delta
 from kn_edit.edits.live import applied, apply_for_good
 from kn_edit.engine.base import BaseFiles
 from kn_edit.engine.cluster import Cluster
-from kn_edit.engine.cluster_scoring import ClusterScoring
+from kn_edit.engine.cluster_workers import ClusterWorkers
+from kn_edit.engine.shares import ThisProcess, Workers
 from kn_edit.engine.undisturbed import InUse, undisturbed
 from kn_edit.engine.version import ModelVersion, Scoring, cached_locally
 from kn_edit.ledger.records import BaseRecord
@@ -35,13 +36,16 @@ class Engine(BaseFiles):
         progress: Progress = silent,
         placement: Placement = AUTOMATIC,
         scoring: Scoring = cached_locally,
+        workers: Workers | None = None,
     ) -> None:
         """folder: where to note which weight files were checked; placement: of the live model
 
-        scoring: gives what scores prompts at a version
+        scoring: gives what scores prompts at a version; workers: what computes shares of work, by
+        default this process
         """
         super().__init__(base, folder, progress)
         self.placement = placement
+        self.workers: Workers = workers or ThisProcess(self)
         self._scoring = scoring
         self._in_use = InUse()
 
@@ -51,7 +55,7 @@ class Engine(BaseFiles):
 
         Raises BaseFilesChanged, DeviceMissing, and what `shards` and `load` raise.
         """
-        self._progress("loading the model", 0, 0)
+        self.progress("loading the model", 0, 0)
         assert self._files  # as they are when the model is loaded
         return self._loaded()
 
@@ -109,8 +113,8 @@ class Engine(BaseFiles):
         return model
 
 
-def on_workers(
+def cluster_workers(
     cluster: Cluster, base: BaseRecord, folder: Path, placement: Placement
-) -> ClusterScoring:
-    """What scores prompts of a base on workers, each with an engine of its own."""
-    return ClusterScoring(cluster, partial(Engine, base, folder.absolute(), placement=placement))
+) -> ClusterWorkers:
+    """Workers of a cluster, each with an engine of its own on the same base."""
+    return ClusterWorkers(cluster, partial(Engine, base, folder.absolute(), placement=placement))

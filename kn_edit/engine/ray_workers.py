@@ -12,21 +12,23 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
 from kn_edit.atomic import private_folder
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.cluster import Cluster
-from kn_edit.engine.shares import Share, ShareResult, computed
+from kn_edit.engine.shares import Share
 from kn_edit.errors import ClusterFailed, KnEditError
 
 if TYPE_CHECKING:
     from kn_edit.engine.engine import Engine
 
+T = TypeVar("T")
+
 LOSSES = 3  # of workers over one share: then it is the share
-OBJECTS = 80 << 20  # bytes of memory that processes share; prompts and scores are small
+OBJECTS = 80 << 20  # bytes of memory that processes share; shares and deltas are small
 
 
 class Worker:
@@ -36,14 +38,20 @@ class Worker:
         """build: makes the engine that this process has, too; threads: that torch computes with"""
         torch.set_num_threads(threads)
         self._engine = build()
+        self._read: tuple[Sequence[bytes], list[Delta]] = ((), [])  # of the share before
 
-    def result(self, deltas: Sequence[bytes], share: Share) -> ShareResult | KnEditError:
-        """The result of a share at the version of these deltas, or what it raised."""
+    def result(self, deltas: Sequence[bytes], share: Share[Any]) -> tuple[Any, KnEditError | None]:
+        """The result of a share at the version of these deltas, and what it raised."""
         try:
-            with self._engine.at([Delta.from_bytes(delta) for delta in deltas]) as version:
-                return computed(version.model, share)
+            return share.computed(self._engine, self._deltas(deltas)), None
         except KnEditError as error:
-            return error
+            return None, error
+
+    def _deltas(self, deltas: Sequence[bytes]) -> list[Delta]:
+        """The deltas of some files, which are mostly those of the share before."""
+        if deltas != self._read[0]:
+            self._read = deltas, [Delta.from_bytes(delta) for delta in deltas]
+        return self._read[1]
 
 
 class RayWorkers:
@@ -74,8 +82,8 @@ class RayWorkers:
             raise
 
     def results(
-        self, deltas: Sequence[Delta], shares: Sequence[Share]
-    ) -> Iterator[tuple[int, ShareResult]]:
+        self, deltas: Sequence[Delta], shares: Sequence[Share[T]]
+    ) -> Iterator[tuple[int, T]]:
         """The result of each share, once, as soon as it is known.
 
         Raises ClusterFailed where workers are lost again and again, and what a share raises.
@@ -92,7 +100,7 @@ class RayWorkers:
                 (reference,), _ = self._ray.wait(list(running), num_returns=1)
                 worker, number = running.pop(reference)
                 try:
-                    result = self._ray.get(reference)
+                    result, raised = self._ray.get(reference)
                 except self._lost as error:
                     with suppress(self._lost):
                         self._ray.kill(worker)
@@ -103,8 +111,8 @@ class RayWorkers:
                         raise ClusterFailed("its workers", _reason(error)) from None
                     continue
                 self._idle.append(worker)
-                if isinstance(result, KnEditError):
-                    raise result
+                if raised is not None:
+                    raise raised
                 yield number, result
         finally:  # who leaves early does not wait for what still runs
             for worker, _ in running.values():

@@ -73,6 +73,10 @@ class KnEditError(Exception):
         if "detail" in vars(cls):
             setattr(cls, "detail", _plain_detail(vars(cls)["detail"]))  # noqa: B010
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process with all facts: one built by keyword keeps no `args`."""
+        return _restored, (type(self), dict(vars(self)))
+
     @property
     def remedies(self) -> tuple[Remedy, ...]:
         """What a caller can do next, in the order of the sentence."""
@@ -176,6 +180,13 @@ def _plain_detail(
         return {name: _plain(value) for name, value in detail(self).items()}
 
     return plain
+
+
+def _restored(kind: type[E], facts: dict[str, Any]) -> E:
+    """An error that came from another process."""
+    error = kind.__new__(kind)
+    error.__dict__.update(facts)
+    return error
 
 
 def _with_facts(error: E, change: Callable[[str], str]) -> E:

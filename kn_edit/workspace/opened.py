@@ -153,7 +153,7 @@ class OpenWorkspace:
         one is None, kn-edit.toml says, else it is auto.
         memory: what locating may take over the loaded model: auto (600MB, half of what is free on
         a GPU), 2GB, 512MiB
-        cluster: workers of Ray that score prompts; None for this process
+        cluster: workers of Ray that compute beside each other; None for this process
         Raises NoWorkspace, NewerSchema, LedgerDamaged, BadSetting.
         """
         chosen = chosen_folder(folder)
@@ -260,9 +260,16 @@ class OpenWorkspace:
         placement = replace(placement_of(self.folder), **self._placed)
         if self._cluster is None:
             return live.Engine(self.base, self.ledger_folder, self.progress, placement)
-        scoring = live.on_workers(self._cluster, self.base, self.ledger_folder, placement)
-        self._ending.callback(scoring.close)
-        return live.Engine(self.base, self.ledger_folder, self.progress, placement, scoring)
+        workers = live.cluster_workers(self._cluster, self.base, self.ledger_folder, placement)
+        self._ending.callback(workers.close)
+        return live.Engine(
+            self.base,
+            self.ledger_folder,
+            self.progress,
+            placement,
+            scoring=workers.scorer,
+            workers=workers,
+        )
 
     @property
     def acting_branch(self) -> str:

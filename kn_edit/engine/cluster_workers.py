@@ -1,32 +1,35 @@
-"""Scoring on workers, which are started when the first prompt needs them."""
+"""Workers of a cluster, which are started when the first share needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.ray_workers import RayWorkers
 from kn_edit.engine.scores import CachedScorer, Scorer
-from kn_edit.engine.shares import Share, SharedScorer, ShareResult
+from kn_edit.engine.shared_scoring import SharedScorer
+from kn_edit.engine.shares import Share
 from kn_edit.engine.version import ModelVersion, store_of
 from kn_edit.errors import ClusterUnsupported
 
 if TYPE_CHECKING:
     from kn_edit.engine.engine import Engine
 
+T = TypeVar("T")
 
-class ClusterScoring:
-    """A `Scoring` by workers of a cluster. To be closed."""
+
+class ClusterWorkers:
+    """`Workers` of a cluster. To be closed."""
 
     def __init__(self, cluster: Cluster, build: Callable[[], Engine]) -> None:
         """build: makes an engine of the same base, in each worker"""
         self._cluster, self._build = cluster, build
 
     @cached_property
-    def workers(self) -> RayWorkers:
+    def started(self) -> RayWorkers:
         """The workers, once they are needed. Raises ClusterUnsupported, ClusterFailed."""
         try:
             return RayWorkers(self._cluster, self._build)
@@ -35,22 +38,22 @@ class ClusterScoring:
                 raise
             raise ClusterUnsupported() from None
 
-    def __call__(self, version: ModelVersion) -> Scorer:
-        """What scores prompts at a version."""
+    def scorer(self, version: ModelVersion) -> Scorer:
+        """What scores prompts at a version: the workers, what is known from the user's cache."""
         return CachedScorer(SharedScorer(self, version.deltas), store_of(version))
 
     def results(
-        self, deltas: Sequence[Delta], shares: Sequence[Share]
-    ) -> Iterator[tuple[int, ShareResult]]:
+        self, deltas: Sequence[Delta], shares: Sequence[Share[T]]
+    ) -> Iterator[tuple[int, T]]:
         """The result of each share, once, as soon as it is known.
 
         Raises ClusterUnsupported, ClusterFailed, and what a share raises.
         """
         if shares:
-            yield from self.workers.results(deltas, shares)
+            yield from self.started.results(deltas, shares)
 
     def close(self) -> None:
         """End the workers, and Ray's processes where they were started here."""
-        if "workers" in self.__dict__:
-            self.workers.close()
-            del self.__dict__["workers"]
+        if "started" in self.__dict__:
+            self.started.close()
+            del self.__dict__["started"]
