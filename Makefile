@@ -50,7 +50,8 @@ torture: $(STAMP) $(VENV)/.postgres
 	  tests/test_recording.py tests/test_hub_many.py tests/test_job_kills.py \
 	  tests/test_ledger_upgrade.py tests/test_cli_signals.py \
 	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_service_schema.py \
-	  tests/test_one_recipe.py tests/test_hostile_*.py
+	  tests/test_one_recipe.py tests/test_ray.py tests/test_objects.py \
+	  tests/test_objects_workspace.py tests/test_hostile_*.py
 
 # Each reader of what strangers write, for SECONDS; atheris is installed for it.
 fuzz: $(STAMP)

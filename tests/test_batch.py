@@ -18,7 +18,7 @@ from kn_edit.errors import (
     WorkspaceClosed,
 )
 from kn_edit.workspace import Batch, Case, RowStatus, Workspace
-from kn_edit.workspace.batch import MOST_KEPT, BatchRow, row_result
+from kn_edit.workspace.batch import MOST_KEPT, BatchRow, one_by_one, row_result
 
 WEAK = quick((0, 0), closed_form=True)  # which no gate lets pass
 
@@ -113,7 +113,7 @@ def test_memory_holds_the_numbers_of_the_last_row_and_of_some_refused_ones(works
     )
     batch = workspace.batch([], how=QUICK)
     batch.rows = tuple(BatchRow(about(name), "Oslo") for name in CAPITALS) * 10
-    batch._update = lambda case, to: (_ for _ in ()).throw(refusal)
+    batch._make = one_by_one(lambda case, to: (_ for _ in ()).throw(refusal))
     refusal = GateFailed(("no",), refused.edited)
     for result in batch:
         assert result.edited is not None

@@ -29,6 +29,15 @@ TORTURE = "KN_EDIT_TORTURE" in os.environ
 KILLS = 20 if TORTURE else 2
 KN_EDIT = (sys.executable, "-m", "kn_edit.cli")
 
+ROWS = [
+    (
+        case_of(prompts=["the capital of [X] is [Y]"], subject=fact.subject, answer=fact.answer),
+        "Madrid",
+    )
+    for fact in CAPITAL.facts[:4]
+]
+SEARCHED = replace(quick((0, 1)), search="adaptive")
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -153,24 +162,62 @@ def test_the_share_of_a_killed_worker_is_computed_again_and_nothing_twice(
 
 
 def test_a_batch_whose_workers_are_killed_records_each_fact_once(workspace, workers):
-    facts = CAPITAL.facts[3:6]
-    rows = [
-        (
-            case_of(
-                prompts=["the capital of [X] is [Y]"], subject=fact.subject, answer=fact.answer
-            ),
-            "Rome",
-        )
-        for fact in facts
-    ]
     before = len(workspace.ledger.edits())
-    batch = workspace.batch(rows, how=replace(quick((0, 1)), search="adaptive"), accept=True)
+    batch = workspace.batch(ROWS[1:], how=SEARCHED, accept=True)
     for result in batch:
         assert result.error is None
         os.kill(processes_of(workers)[0], signal.SIGKILL)
     edits = workspace.ledger.edits()[before:]
-    assert [edit.subject for edit in edits] == [fact.subject for fact in facts]
+    assert [edit.subject for edit in edits] == [case.fact.subject for case, _ in ROWS[1:]]
     assert workspace.verify() == []
+
+
+@pytest.fixture
+def branch(workspace):
+    """A branch that begins without edits, for one test."""
+    workspace.switch("alone", create=True, at="base")
+    yield
+    workspace.switch("main")
+    workspace.delete_branch("alone", force=True)
+
+
+def test_rows_are_made_by_workers_as_by_this_process(workspace, model, tmp_path, branch):
+    results = {}
+    with Workspace.init(model, tmp_path) as alone:
+        for place, each in {"here": alone, "there": workspace}.items():
+            tried = [*each.batch(ROWS, how=SEARCHED, accept=True, dry_run=True)]
+            made = [*each.batch(ROWS, how=SEARCHED, accept=True, at_once=3)]
+            assert len(each.head.edits) == len(ROWS)
+            results[place] = [
+                [(result.row.name, result.status, result.metrics) for result in (*tried, *made)],
+                each.head.edits,
+            ]
+    assert results["there"] == results["here"]
+
+
+def test_rows_whose_workers_are_killed_are_computed_again_and_recorded_once(
+    workspace, workers, branch, record_property
+):
+    expected = [
+        result.edited.draft.delta.id
+        for result in workspace.batch(ROWS, how=SEARCHED, accept=True, dry_run=True)
+    ]
+    choice = random.Random(0)
+    for _ in range(KILLS):
+        victims = processes_of(workers)
+        deltas = []
+        for result in workspace.batch(ROWS, how=SEARCHED, accept=True, dry_run=True):
+            deltas.append(result.edited.draft.delta.id)
+            if len(deltas) == 1:
+                os.kill(choice.choice(victims), signal.SIGKILL)
+        assert deltas == expected
+    victims = processes_of(workers)
+    for _ in workspace.batch(ROWS, how=SEARCHED, accept=True, at_once=4):
+        while victims:
+            os.kill(victims.pop(), signal.SIGKILL)
+    assert workspace.head.edits == tuple(expected)
+    assert workspace.verify() == []
+    record_property("kills", KILLS)
 
 
 def test_what_a_share_raises_is_raised_here(workspace, chains, workers):

@@ -49,6 +49,11 @@ from kn_edit.workspace.batch import BatchRow, refused_edit
 if TYPE_CHECKING:
     from kn_edit.workspace import Forecast
 
+ONE_BY_ONE = (
+    "each row is computed on top of the one before it; with --at-once 8 the workers compute 8 rows "
+    "beside each other"
+)
+
 
 @click.command(cls=method_command(Kind.UPDATE, after="to"))
 @fact_options
@@ -57,6 +62,13 @@ if TYPE_CHECKING:
     "--as-one-edit",
     is_flag=True,
     help="With --facts: change all of them by one edit. --method names one that takes many.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --facts: compute so many facts on the same version, which the workers of "
+    "--engine ray do beside each other, then record them in order (1).",
 )
 @rule_options
 @recording_options
@@ -69,6 +81,7 @@ def update(
     named: Named,
     to: str | None,
     as_one_edit: bool,
+    at_once: int | None,
     rule: Rule,
     recording: Recording,
     output: Output,
@@ -101,6 +114,8 @@ def update(
     """
     if as_one_edit and not named.is_list:
         raise click.UsageError("--as-one-edit belongs to --facts")
+    if at_once is not None and (as_one_edit or not named.is_list):
+        raise click.UsageError("--at-once belongs to --facts, without --as-one-edit")
     method = chosen_method(Kind.UPDATE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     wanted = []
@@ -115,7 +130,13 @@ def update(
         return workspace.update(case, target, how=how, accept=accept, dry_run=dry_run)
 
     if named.is_list:
-        batch = workspace.batch(wanted, how=how, accept=recording.accept, dry_run=recording.dry_run)
+        batch = workspace.batch(
+            wanted,
+            how=how,
+            accept=recording.accept,
+            dry_run=recording.dry_run,
+            at_once=at_once or 1,
+        )
         tell_plan(batch.plan, output)
         tell_notes((case for case, _ in batch.plan.wanted), output)
         remaining = [row for row in batch.rows if row.error is None]
@@ -128,6 +149,8 @@ def update(
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
             tell_forecast(seconds * len(remaining), count(len(remaining), "row"), output)
+        if workspace.has_workers and not (at_once or recording.dry_run):
+            output.notice(ONE_BY_ONE)
         with advised():
             update_rows(batch, workspace, output, seconds)
     else:

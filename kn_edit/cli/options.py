@@ -178,15 +178,15 @@ model_options = _placement_options(
 
 
 def engine_options(function: F) -> F:
-    """Add --engine, --workers and --address to a command that scores prompts."""
+    """Add --engine, --workers and --address to a command whose work can be shared out."""
     options = (
         click.option(
             "--engine",
             type=click.Choice(["process", "ray"]),
             default="process",
             show_default=True,
-            help="What scores prompts: this process, or workers of Ray, each with a model of its "
-            "own.",
+            help="What computes: this process, or workers of Ray beside each other, each with a "
+            "model of its own. The results are the same.",
         ),
         click.option(
             "--workers", metavar="N", type=click.IntRange(1), help="How many, with Ray (2)."

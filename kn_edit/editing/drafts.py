@@ -176,6 +176,29 @@ def _recordable(text: str) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class EditTerms:
+    """On what terms drafts are made, wherever that is; see EditContext."""
+
+    search: Search
+    gate: Gate
+    earlier: tuple[Earlier, ...]
+    seed: int
+
+    def context(self, engine: Engine, deltas: Sequence[Delta]) -> EditContext:
+        """The context of an engine at the version of these deltas."""
+        return EditContext(
+            engine=engine,
+            recipe=tuple(delta.id for delta in deltas),
+            deltas=deltas,
+            search=self.search,
+            gate=self.gate,
+            progress=engine.progress,
+            earlier=self.earlier,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class EditContext:
     """Where drafts are made: a base, and the edits that lie on it already.
 

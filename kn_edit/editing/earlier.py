@@ -99,7 +99,7 @@ def held_answers(
     return same_subject, other_subjects
 
 
-def _newest(earlier: Sequence[Earlier]) -> Sequence[Earlier]:
+def newest(earlier: Sequence[Earlier]) -> Sequence[Earlier]:
     """The newest updates, so many or more: all that one edit made are taken, or none."""
     first = max(0, len(earlier) - NEWEST)
     while first and earlier[first - 1].edit == earlier[first].edit:
@@ -112,7 +112,7 @@ def _prompts(
 ) -> list[tuple[Earlier, Prompt]]:
     """Some prompts of every earlier update that this model can be asked."""
     pairs = []
-    for place, update in enumerate(_newest(earlier)):
+    for place, update in enumerate(newest(earlier)):
         prompts, why_not = _askable_prompts(model, update.case, update.to, prompts_for, PROMPTS)
         if why_not is not None:  # recorded by others, who could ask their model
             continue

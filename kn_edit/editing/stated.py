@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from kn_edit.editing.locating import prompts_for
+from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
 from kn_edit.errors import AnswerUnknown, CannotAsk
 from kn_edit.facts import Case
 from kn_edit.models.model import Model
@@ -17,6 +20,25 @@ WORDS = 3  # of these, at most so many are its answer
 TRIED = 64  # likeliest tokens that an answer may begin with
 _PREAMBLE = re.compile(r"\A(?:the (?:correct )?answer is|it is|it was)\b[:\s]*", re.IGNORECASE)
 _STOP = re.compile(r"[^\w\s'’.-]|[.](?!\w)|[\r\n\t\v\f]")  # where an answer ends
+
+
+def answered(engine: Engine, deltas: Sequence[Delta], case: Case) -> Case:
+    """A case with an answer: its own, or what the model says at the version of these deltas.
+
+    Raises AnswerUnknown, NothingToAsk.
+    """
+    if can_be_asked(engine, case):
+        return case
+    with engine.at(deltas) as live:
+        fact = replace(case.fact, answer=model_answer(live.model, case))
+    return replace(case, fact=fact, answered_by_model=True)
+
+
+def can_be_asked(engine: Engine, case: Case) -> bool:
+    """Whether a case states an answer; of a benchmark's row, one that the model can give."""
+    if not case.fact.stated:
+        return False
+    return not case.published or can_ask(engine.model, case, case.fact.answer)
 
 
 def model_answer(model: Model, case: Case) -> str:

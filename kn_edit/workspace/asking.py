@@ -13,7 +13,7 @@ from kn_edit.editing.locating import Locator, Search, every_prompt, prompts_for
 from kn_edit.editing.requests import answers_of, check_case
 from kn_edit.editing.scaling import Scaled
 from kn_edit.editing.scaling import scale as scale_neurons
-from kn_edit.editing.stated import can_ask, model_answer
+from kn_edit.editing.stated import answered, can_be_asked
 from kn_edit.edits.delta import Delta
 from kn_edit.errors import require_number
 from kn_edit.facts import Case, Relation, fact_key
@@ -33,7 +33,7 @@ def assess(
     workspace: OpenWorkspace, case: Case, version: str, answer: str | None
 ) -> list[Assessment]:
     """What the model says at a version to every prompt of a fact."""
-    if answer is None and not can_be_asked(workspace, case):
+    if answer is None and not can_be_asked(workspace.engine, case):
         case = with_answer(workspace, case, workspace.ledger.version(version))
     with workspace.engine.at(deltas_of(workspace, version)) as live:
         model = live.model
@@ -59,7 +59,7 @@ def check(workspace: OpenWorkspace, case: Case, to: str | None) -> None:
 def asked_otherwise(workspace: OpenWorkspace, case: Case) -> tuple[str, ...]:
     """A sentence for each prompt of a case that the tokenizer cannot say as it is written."""
     model = workspace.engine.model
-    possible = can_be_asked(workspace, case)
+    possible = can_be_asked(workspace.engine, case)
     prompts = every_prompt(model, case.relation, case.fact) if possible else ()
     return questions.asked_otherwise([ask(model, prompt) for prompt in prompts])
 
@@ -139,13 +139,6 @@ def deltas_of(workspace: OpenWorkspace, version: str) -> list[Delta]:
     return workspace.ledger.deltas(workspace.ledger.version(version).edits)
 
 
-def can_be_asked(workspace: OpenWorkspace, case: Case) -> bool:
-    """Whether a case states an answer; of a benchmark's row, one that the model can give."""
-    if not case.fact.stated:
-        return False
-    return not case.published or can_ask(workspace.engine.model, case, case.fact.answer)
-
-
 def with_answer(workspace: OpenWorkspace, case: Case, version: VersionRecord) -> Case:
     """The case with the answer that its fact has at a version: by an edit, or what it says."""
     return with_answers(workspace, [case], version)[0]
@@ -155,16 +148,18 @@ def with_answers(
     workspace: OpenWorkspace, cases: Sequence[Case], version: VersionRecord
 ) -> list[Case]:
     """Cases, each with the answer that its fact has at a version."""
+    deltas = workspace.ledger.deltas(version.edits)
+    recorded = with_recorded_answers(workspace, cases, version)
+    return [answered(workspace.engine, deltas, case) for case in recorded]
+
+
+def with_recorded_answers(
+    workspace: OpenWorkspace, cases: Sequence[Case], version: VersionRecord
+) -> list[Case]:
+    """Cases, each with the answer that an edit of a version gave to its fact, if one did."""
     answers = answers_of(workspace.ledger.records(version.edits))
-    current = []
-    for case in cases:
-        answer = answers.get(fact_key(case.relation, case.fact))
-        if answer is not None:
-            case = replace(case, fact=replace(case.fact, answer=answer))
-        if not can_be_asked(workspace, case):
-            with workspace.engine.at(workspace.ledger.deltas(version.edits)) as live:
-                model = live.model
-                fact = replace(case.fact, answer=model_answer(model, case))
-                case = replace(case, fact=fact, answered_by_model=True)
-        current.append(case)
-    return current
+    recorded = [(case, answers.get(fact_key(case.relation, case.fact))) for case in cases]
+    return [
+        case if answer is None else replace(case, fact=replace(case.fact, answer=answer))
+        for case, answer in recorded
+    ]

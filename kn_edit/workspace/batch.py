@@ -1,5 +1,4 @@
-"""Updates of many rows, one after the other: a row that fails ends nothing, each is recorded
-before the next begins."""
+"""Updates of many rows, recorded one after the other: a row that fails ends nothing."""
 
 from __future__ import annotations
 
@@ -85,26 +84,26 @@ class RowResult:
         return replace(self, reasons=tuple(worded(reason, wording) for reason in self.reasons))
 
 
+MakeRows = Callable[[Sequence[BatchRow]], Iterator[RowResult]]
+
+
 class Batch:
     """Updates of many rows; iterating makes them, and gives the result of each.
 
     Whoever stops in between has lost nothing: `results` holds what was done, `left` what was not
     tried, and iterating again goes on there.
     plan: which rows there were, and which of them nothing is left to do for
-    rows: those that are left, in their order
+    rows: those that are left, in their order; make: gives the result of each of some rows, in order
     """
 
-    def __init__(
-        self, plan: Plan, rows: Sequence[BatchRow], update: Callable[[Case, str], Edited]
-    ) -> None:
+    def __init__(self, plan: Plan, rows: Sequence[BatchRow], make: MakeRows) -> None:
         self.plan, self.rows = plan, tuple(rows)
         self.results: list[RowResult] = []
-        self._update = update
+        self._make = make
 
     def __iter__(self) -> Iterator[RowResult]:
         """Make one edit after the other. Raises what concerns more than the row in hand."""
-        while self.left:
-            result = row_result(self.left[0], self._update)
+        for result in self._make(self.left):
             self.results.append(result)
             yield result
             self._forget(len(self.results) - 1)
@@ -168,6 +167,16 @@ def batch_rows(plan: Plan, check: Callable[[Case, str], None]) -> list[BatchRow]
             error = refusal
         rows.append(BatchRow(case, target, error))
     return sorted(rows, key=lambda row: row.case.fact.place.line if row.case.fact.place else 0)
+
+
+def one_by_one(update: Callable[[Case, str], Edited]) -> MakeRows:
+    """Make each edit on top of those before it."""
+
+    def make(rows: Sequence[BatchRow]) -> Iterator[RowResult]:
+        for row in rows:
+            yield row_result(row, update)
+
+    return make
 
 
 def row_result(row: BatchRow, update: Callable[[Case, str], Edited]) -> RowResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kn_edit.editing.drafts import EditContext, Proposal
+from kn_edit.editing.drafts import EditContext, EditTerms, Proposal
 from kn_edit.editing.locating import Locator, Search, chains_for
 from kn_edit.editing.method import EditMethod, EraseRequest, UpdateRequest, UpdatesRequest
 from kn_edit.editing.methods import How
@@ -46,28 +46,45 @@ def forecast(workspace: OpenWorkspace, case: Case, to: str, method: UpdateMethod
 def update(workspace: OpenWorkspace, rows: Sequence[Row], making: Making) -> Edited:
     """Change the facts of all rows by one edit, and record it."""
     workspace.engine.check_editable()
-    ledger, cases = workspace.ledger, [case for case, _ in rows]
     branch = workspace._moved_branch
-
-    def ready(head: VersionRecord) -> tuple[EditContext, list[Case]]:
-        current = with_answers(workspace, cases, head)
-        return _context(workspace, head, making.how, _earlier(workspace, head, cases)), current
-
-    def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
-        context, current = ready(ledger.version(branch))
-        return context, asked_anew(context, proposal, current)
-
-    head = ledger.version(branch)
-    context, current = ready(head)
-    answers = answers_of(ledger.records(head.edits))
-    requests = tuple(
-        UpdateRequest(case, to, answers.get(fact_key(case.relation, case.fact)) is not None)
-        for case, (_, to) in zip(current, rows, strict=True)
-    )
+    cases = [case for case, _ in rows]
+    head = workspace.ledger.version(branch)
+    context, current = _ready(workspace, cases, making.how, head)
+    requests = requests_at(workspace, head, current, [to for _, to in rows])
     request = requests[0] if len(requests) == 1 else UpdatesRequest(requests)
     proposal = making.method.propose(context, request)
-    recorder = _recorder(workspace, at_head, branch)
+    recorder = recorder_of(workspace, cases, making.how, branch)
     return recorder.record(context, proposal, accept=making.accept, dry_run=making.dry_run)
+
+
+def requests_at(
+    workspace: OpenWorkspace, head: VersionRecord, cases: Sequence[Case], targets: Sequence[str]
+) -> tuple[UpdateRequest, ...]:
+    """What a method is asked to do at a version. cases: with the answers of their facts there"""
+    answers = answers_of(workspace.ledger.records(head.edits))
+    return tuple(
+        UpdateRequest(case, to, answers.get(fact_key(case.relation, case.fact)) is not None)
+        for case, to in zip(cases, targets, strict=True)
+    )
+
+
+def recorder_of(workspace: OpenWorkspace, cases: Sequence[Case], how: How, branch: str) -> Recorder:
+    """What records an update of these cases' facts on a branch."""
+
+    def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
+        head = workspace.ledger.version(branch)
+        context, current = _ready(workspace, cases, how, head)
+        return context, asked_anew(context, proposal, current)
+
+    return _recorder(workspace, at_head, branch)
+
+
+def _ready(
+    workspace: OpenWorkspace, cases: Sequence[Case], how: How, head: VersionRecord
+) -> tuple[EditContext, list[Case]]:
+    """Where cases are updated on top of a version, and the cases with their answers there."""
+    current = with_answers(workspace, cases, head)
+    return context_at(workspace, head, how, earlier_in(workspace, head, cases)), current
 
 
 def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edited:
@@ -78,7 +95,7 @@ def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edite
 
     def context_at_head() -> EditContext:
         head = ledger.version(branch)
-        return _context(workspace, head, making.how, _earlier(workspace, head))
+        return context_at(workspace, head, making.how, earlier_in(workspace, head))
 
     def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
         return context_at_head(), proposal
@@ -106,23 +123,25 @@ def _recorder(
     )
 
 
-def _context(
+def context_at(
     workspace: OpenWorkspace, head: VersionRecord, how: How, earlier: tuple[Earlier, ...]
 ) -> EditContext:
     """Where an edit on top of a version is computed and measured."""
-    return EditContext(
-        engine=workspace.engine,
-        recipe=tuple(head.edits),
-        deltas=workspace.ledger.deltas(head.edits),
+    deltas = workspace.ledger.deltas(head.edits)
+    return terms_of(workspace, how, earlier).context(workspace.engine, deltas)
+
+
+def terms_of(workspace: OpenWorkspace, how: How, earlier: tuple[Earlier, ...]) -> EditTerms:
+    """On what terms an edit is computed and measured."""
+    return EditTerms(
         search=Search.of(how.search or Search()),
         gate=how.gate or workspace.gate,
-        progress=workspace.progress,
         earlier=earlier,
         seed=how.seed,
     )
 
 
-def _earlier(
+def earlier_in(
     workspace: OpenWorkspace, version: VersionRecord, without: Sequence[Case] = ()
 ) -> tuple[Earlier, ...]:
     """The updates of other facts in a version, as far as they can be asked again."""

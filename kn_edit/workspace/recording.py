@@ -39,14 +39,26 @@ class Recorder:
     def record(
         self, context: EditContext, proposal: Proposal, *, accept: bool, dry_run: bool
     ) -> Edited:
-        """Measure an edit, and record it if the gate lets it pass.
-
-        Where another process moved the head meanwhile, the edit is kept, and measured again on
-        the new head. Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the
-        head moved again and again, or the caller named the head that it wants.
-        """
+        """Measure an edit, and record it if the gate lets it pass. Raises as `record_draft`."""
         draft = measured(context, proposal)
-        refused = bool(_reasons(draft, accept))
+        return self.record_draft(context.recipe, proposal, draft, accept=accept, dry_run=dry_run)
+
+    def record_draft(
+        self,
+        recipe: tuple[str, ...],
+        proposal: Proposal,
+        draft: Draft,
+        *,
+        accept: bool,
+        dry_run: bool,
+    ) -> Edited:
+        """Record an edit that was measured on the version of a recipe, if the gate lets it pass.
+
+        Where the head has moved since, the edit is kept, and measured again on the new head.
+        Raises GateFailed, EditAlreadyApplied, EmptyEdit, and HeadMoved where the head moved again
+        and again, or the caller named the head that it wants.
+        """
+        refused = bool(reasons_against(draft, accept))
         moved: HeadMoved | None = None
         with nullcontext() if dry_run or refused else turn(self.folder, self.progress):
             for number in range(TRIES):
@@ -54,22 +66,31 @@ class Recorder:
                     draft.delta, draft.kind, draft.message, branch=self.branch
                 )
                 self.require_head(plan.from_head)
-                if plan.recipe[:-1] == context.recipe:
+                if plan.recipe[:-1] == recipe:
                     try:
                         return self._judged(draft, plan, accept=accept, dry_run=dry_run)
                     except HeadMoved as error:
                         self.require_head(error.actual)
                         moved = error
                 context, proposal = self.head(proposal)
+                recipe = context.recipe
                 draft = _measured_again(measured(context, proposal), number + 1)
         raise moved or HeadMoved(plan.from_head, self.ledger.version_id(self.branch))
+
+    def judge(self, draft: Draft, *, accept: bool, dry_run: bool) -> Edited:
+        """The verdict on an edit where it was measured, whichever the head is now.
+
+        Of one that is not to be recorded: a dry run, or what the gate refuses, as GateFailed.
+        """
+        plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message, branch=self.branch)
+        return self._judged(draft, plan, accept=accept, dry_run=dry_run)
 
     def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
         """Record a draft that was measured on the head that the plan starts from."""
         unrecorded = Edited(draft, None, None, plan.overlaps)
         if dry_run:
             return unrecorded
-        reasons = _reasons(draft, accept)
+        reasons = reasons_against(draft, accept)
         if reasons:
             raise GateFailed(
                 reasons,
@@ -83,7 +104,7 @@ class Recorder:
         return replace(unrecorded, edit=draft.delta.id, version=version.id)
 
 
-def _reasons(draft: Draft, accept: bool) -> tuple[str, ...]:
+def reasons_against(draft: Draft, accept: bool) -> tuple[str, ...]:
     """Why a draft is not recorded; none where it is."""
     reasons = (*draft.unsound, *draft.faults) if draft.unsound or not accept else ()
     again = "measured_again" in draft.found

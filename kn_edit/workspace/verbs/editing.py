@@ -11,18 +11,19 @@ from kn_edit.editing.methods import How, method_of, require_many
 from kn_edit.editing.requests import answers_of, case_pairs, check_case, named_case
 from kn_edit.editing.updates import UpdateMethod
 from kn_edit.engine.undisturbed import verb
-from kn_edit.errors import BadSetting, NoTarget, SameAnswer
+from kn_edit.errors import BadSetting, NoTarget, SameAnswer, require_whole
 from kn_edit.facts import ByFact, Case, Relation
 from kn_edit.later import later
-from kn_edit.workspace.batch import Batch, batch_rows
+from kn_edit.workspace.batch import Batch, batch_rows, one_by_one
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.verbs.asking import AskingVerbs
 
 if TYPE_CHECKING:
     from kn_edit.editing.pace import Forecast
-    from kn_edit.workspace import editing
+    from kn_edit.workspace import beside, editing
 else:
+    beside = later("kn_edit.workspace.beside")
     editing = later("kn_edit.workspace.editing")
 
 
@@ -45,16 +46,27 @@ class EditingVerbs(AskingVerbs):
         how: How | EditMethod | str | None = None,
         accept: bool = False,
         dry_run: bool = False,
+        at_once: int = 1,
     ) -> Batch:
         """Updates of many rows, looked at as a whole; iterating over it makes them, one by one.
 
         rows: cases with their new answers. Rows whose fact has its new answer already are passed
         over, so the same rows can be given again after a stop.
-        Raises TwoNewAnswers, BadFacts, and what `check` raises of a row that is of no benchmark.
+        at_once: so many rows are computed on the same version, by the workers of a cluster beside
+        each other, and then recorded in order; by default each on top of the one before it
+        Raises TwoNewAnswers, BadFacts, BadSetting, and what `check` raises of a row that is of no
+        benchmark.
         """
+        require_whole("the rows at once", at_once, 1)
         plan = self.plan(rows)
         update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
-        return Batch(plan, batch_rows(plan, self.check), update)
+        make = one_by_one(update)
+        if at_once > 1 or (dry_run and self.has_workers):
+            way = How.of(how)
+            method = method_of(Kind.UPDATE, way.method)
+            making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
+            make = beside.BesideEachOther(self, making, at_once, update)
+        return Batch(plan, batch_rows(plan, self.check), make)
 
     @verb
     def forecast(
