@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import re
 import typing
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_advice_survives_facts_of_any_length(cls):
     """The words that a class itself writes stand behind facts of a megabyte too."""
     own, long = (own_words(hostile(cls, "x" * length)) for length in (1, 1_000_000))
     assert own == long
+
+
+def test_every_error_comes_whole_from_another_process():
+    for cls in CLASSES:
+        error = hostile(cls, "x")  # its facts given by keyword
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is cls
+        assert (str(again), again.detail()) == (str(error), error.detail()), cls
 
 
 def test_ordinary_names_stand_as_they_are():
