@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,6 +25,7 @@ from kn_edit.cli.options import (
     Recording,
     Rule,
     engine_options,
+    grouped,
     model_options,
     output_options,
     recording_options,
@@ -55,21 +57,46 @@ ONE_BY_ONE = (
 )
 
 
+@dataclass(frozen=True)
+class RowOptions:
+    """How the rows of a file are made. at_once: so many of them are computed on one version"""
+
+    as_one_edit: bool
+    at_once: int | None
+
+    def check(self, named: Named) -> None:
+        """Raise UsageError for what is not said of a file."""
+        if self.as_one_edit and not named.is_list:
+            raise click.UsageError("--as-one-edit belongs to --facts")
+        if self.at_once is not None and (self.as_one_edit or not named.is_list):
+            raise click.UsageError("--at-once belongs to --facts, without --as-one-edit")
+
+
+rows_options = grouped(
+    "rows",
+    RowOptions,
+    (
+        click.option(
+            "--as-one-edit",
+            is_flag=True,
+            help="With --facts: change all of them by one edit. --method names one that takes "
+            "many.",
+        ),
+        click.option(
+            "--at-once",
+            type=click.IntRange(1),
+            metavar="N",
+            help="With --facts: compute so many facts on the same version, which the workers of "
+            "--engine ray do beside each other, then record them in order (1).",
+        ),
+    ),
+)
+
+
 @click.command(cls=method_command(Kind.UPDATE, after="to"))
 @fact_options
 @click.option("--to", metavar="NEW", help="The new answer.")
-@click.option(
-    "--as-one-edit",
-    is_flag=True,
-    help="With --facts: change all of them by one edit. --method names one that takes many.",
-)
-@click.option(
-    "--at-once",
-    type=click.IntRange(1),
-    metavar="N",
-    help="With --facts: compute so many facts on the same version, which the workers of "
-    "--engine ray do beside each other, then record them in order (1).",
-)
+@rows_options
 @rule_options
 @recording_options
 @engine_options
@@ -80,8 +107,7 @@ def update(
     workspace: Workspace,
     named: Named,
     to: str | None,
-    as_one_edit: bool,
-    at_once: int | None,
+    rows: RowOptions,
     rule: Rule,
     recording: Recording,
     output: Output,
@@ -112,17 +138,14 @@ def update(
           --subject Lyra --answer Oxford --to London --neighbour Will
       kn-edit update --facts edits.jsonl --json
     """
-    if as_one_edit and not named.is_list:
-        raise click.UsageError("--as-one-edit belongs to --facts")
-    if at_once is not None and (as_one_edit or not named.is_list):
-        raise click.UsageError("--at-once belongs to --facts, without --as-one-edit")
+    rows.check(named)
     method = chosen_method(Kind.UPDATE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
     wanted = []
     for case in named.cases(None if named.is_list else to):
         with named.located(case):
             wanted.append((case, _target(case, to)))
-    if as_one_edit:
+    if rows.as_one_edit:
         require_many(method, len(wanted))
 
     def make(case: Case, target: str) -> Edited:
@@ -135,12 +158,12 @@ def update(
             how=how,
             accept=recording.accept,
             dry_run=recording.dry_run,
-            at_once=at_once or 1,
+            at_once=rows.at_once or 1,
         )
         tell_plan(batch.plan, output)
         tell_notes((case for case, _ in batch.plan.wanted), output)
         remaining = [row for row in batch.rows if row.error is None]
-        if as_one_edit:
+        if rows.as_one_edit:
             _together(workspace, batch.rows, how, recording, output)
             return
         expected = (
@@ -149,7 +172,7 @@ def update(
         seconds = None if expected is None else expected.seconds
         if seconds is not None:
             tell_forecast(seconds * len(remaining), count(len(remaining), "row"), output)
-        if workspace.has_workers and not (at_once or recording.dry_run):
+        if workspace.engine.workers.several and not (rows.at_once or recording.dry_run):
             output.notice(ONE_BY_ONE)
         with advised():
             update_rows(batch, workspace, output, seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.cluster import Cluster
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 class ClusterWorkers:
     """`Workers` of a cluster. To be closed."""
+
+    several: ClassVar[bool] = True
 
     def __init__(self, cluster: Cluster, build: Callable[[], Engine]) -> None:
         """build: makes an engine of the same base, in each worker"""

@@ -7,7 +7,7 @@ workers there are nor on which of them are lost.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from kn_edit.edits.delta import Delta
 
@@ -27,7 +27,9 @@ class Share(Protocol[T_co]):
 
 
 class Workers(Protocol):
-    """What computes shares."""
+    """What computes shares. several: whether it is worth cutting work, because they share it"""
+
+    several: ClassVar[bool]
 
     def results(
         self, deltas: Sequence[Delta], shares: Sequence[Share[T]]
@@ -41,6 +43,8 @@ class Workers(Protocol):
 
 class ThisProcess:
     """`Workers` that are this process: what others compute has to be the same, bit for bit."""
+
+    several: ClassVar[bool] = False
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine

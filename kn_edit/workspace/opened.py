@@ -272,11 +272,6 @@ class OpenWorkspace:
         )
 
     @property
-    def has_workers(self) -> bool:
-        """Whether workers of a cluster compute beside this process."""
-        return self._cluster is not None
-
-    @property
     def acting_branch(self) -> str:
         """The name of the branch that verbs act on: that of this call, or the current one."""
         return self._calls.branch or self.ledger.current_branch().name

@@ -61,7 +61,7 @@ class EditingVerbs(AskingVerbs):
         plan = self.plan(rows)
         update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
         make = one_by_one(update)
-        if at_once > 1 or (dry_run and self.has_workers):
+        if at_once > 1 or (dry_run and self.engine.workers.several):
             way = How.of(how)
             method = method_of(Kind.UPDATE, way.method)
             making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
