@@ -112,9 +112,9 @@ class ExamHere:
 @pytest.fixture
 def only_here(monkeypatch):
     """How to make such updates; asked of what moved, they keep their exam."""
-    from kn_edit.workspace import editing
+    from kn_edit.workspace import on_head
 
-    monkeypatch.setattr(editing, "asked_anew", lambda context, proposal, cases: proposal)
+    monkeypatch.setattr(on_head, "asked_anew", lambda context, proposal, cases: proposal)
     return How(OnlyHere(settings=QUICK.method.settings), search="activation")
 
 

@@ -18,7 +18,8 @@ from kn_edit.ledger import VersionRecord
 from kn_edit.workspace.asking import with_recorded_answers
 from kn_edit.workspace.batch import BatchRow, RowResult, row_result
 from kn_edit.workspace.edited import Edited
-from kn_edit.workspace.editing import Making, earlier_in, recorder_of, requests_at, terms_of
+from kn_edit.workspace.making import Making
+from kn_edit.workspace.on_head import earlier_in, recorder_of, requests_at, terms_of
 from kn_edit.workspace.opened import OpenWorkspace
 from kn_edit.workspace.recording import MOVED, reasons_against
 

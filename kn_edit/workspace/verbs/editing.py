@@ -16,14 +16,14 @@ from kn_edit.facts import ByFact, Case, Relation
 from kn_edit.later import later
 from kn_edit.workspace.batch import Batch, batch_rows, one_by_one
 from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.making import Making
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.verbs.asking import AskingVerbs
 
 if TYPE_CHECKING:
     from kn_edit.editing.pace import Forecast
-    from kn_edit.workspace import beside, editing
+    from kn_edit.workspace import editing
 else:
-    beside = later("kn_edit.workspace.beside")
     editing = later("kn_edit.workspace.editing")
 
 
@@ -62,10 +62,8 @@ class EditingVerbs(AskingVerbs):
         update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
         make = one_by_one(update)
         if at_once > 1 or (dry_run and self.engine.workers.several):
-            way = How.of(how)
-            method = method_of(Kind.UPDATE, way.method)
-            making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
-            make = beside.BesideEachOther(self, making, at_once, update)
+            making = Making.of(Kind.UPDATE, how, accept=accept, dry_run=dry_run)
+            make = editing.beside_each_other(self, making, at_once, update)
         return Batch(plan, batch_rows(plan, self.check), make)
 
     @verb
@@ -101,10 +99,8 @@ class EditingVerbs(AskingVerbs):
         The gate's verdict comes as GateFailed, which carries what was measured; accept records
         all the same, dry_run records nothing.
         """
-        way = How.of(how)
-        method = method_of(Kind.UPDATE, way.method)
+        making = Making.of(Kind.UPDATE, how, accept=accept, dry_run=dry_run)
         row = _row(named_case(case, statement, to), to)
-        making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
         return editing.update(self, [row], making)
 
     @verb
@@ -124,8 +120,7 @@ class EditingVerbs(AskingVerbs):
         Raises OneFactMethod, TwoNewAnswers, NoTarget, SameAnswer for a fact that has its new answer
         already, and what `update` raises.
         """
-        way = How.of(how)
-        method = method_of(Kind.UPDATE, way.method)
+        making = Making.of(Kind.UPDATE, how, accept=accept, dry_run=dry_run)
         plan = plan_rows([_row(*pair) for pair in case_pairs(updates)], self._answers())
         for case, to in plan.done[:1]:
             raise SameAnswer(case.fact.subject, to)
@@ -133,8 +128,7 @@ class EditingVerbs(AskingVerbs):
             raise error
         if not plan.wanted:
             raise BadSetting("the facts to update", "none", "at least one")
-        require_many(method, len(plan.wanted))
-        making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
+        require_many(making.method, len(plan.wanted))
         return editing.update(self, plan.wanted, making)
 
     @verb
@@ -147,9 +141,7 @@ class EditingVerbs(AskingVerbs):
         dry_run: bool = False,
     ) -> Edited:
         """Erase a relation, and record the edit. `how` and the gate as for `update`."""
-        way = How.of(how)
-        method = method_of(Kind.ERASE, way.method)
-        making = editing.Making(how=way, method=method, accept=accept, dry_run=dry_run)
+        making = Making.of(Kind.ERASE, how, accept=accept, dry_run=dry_run)
         return editing.erase(self, relation, making)
 
     def _answers(self) -> ByFact[str]:
