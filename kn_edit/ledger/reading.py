@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import text
 
+from kn_edit.errors import UnknownId
 from kn_edit.ledger import changed, coverage, lists, written
 from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.events import CURRENT, current_branch
@@ -145,6 +146,20 @@ def edit_records(
         )
         for row in sorted(rows, key=lambda row: row.number("seq"))
     ]
+
+
+def newest_edits(connection: Connection, most: int, before: str | None = None) -> list[str]:
+    """The ids of the edits that were recorded last, newest first.
+
+    before: the id of an edit; only those that were recorded before it. Raises UnknownId.
+    """
+    query = select(edits.c.id).order_by(edits.c.seq.desc()).limit(most)
+    if before is not None:
+        row = connection.execute(select(edits.c.seq).where(edits.c.id == before)).first()
+        if row is None:
+            raise UnknownId("edit", before)
+        query = query.where(edits.c.seq < row.seq)
+    return list(connection.execute(query).scalars())
 
 
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:

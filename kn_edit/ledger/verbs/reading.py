@@ -52,6 +52,15 @@ class ReadingVerbs(OpenLedger):
         with self._database.reading() as connection:
             return reading.edit_records(connection)
 
+    def newest_edits(self, most: int, *, before: str | None = None) -> list[EditRecord]:
+        """The edits that were recorded last, newest first; so many, and no others are read.
+
+        before: the full id of an edit; only those that were recorded before it. Raises UnknownId.
+        """
+        with self._database.reading() as connection:
+            ids = reading.newest_edits(connection, most, before)
+            return reading.edit_records(connection, ids)[::-1]
+
     def records(self, ids: Sequence[str], *, overlaps: bool = True) -> list[EditRecord]:
         """The edits with these full ids, in this order, read in one pass. Raises UnknownId.
 

@@ -80,13 +80,8 @@ def list_edits(
     before: Before = None,
 ) -> Response:
     """Every edit ever recorded, also those that were taken back, newest first."""
-    edits = service.workspace.ledger.edits()[::-1]
-    if before is not None:
-        edits = edits[_after([edit.id for edit in edits], before, "edit") :]
-    return tagged(
-        request,
-        page(edits[: limit + 1], limit, cursor=lambda edit: edit.id, plain=to_json.edit),
-    )
+    edits = service.workspace.ledger.newest_edits(limit + 1, before=before)
+    return tagged(request, page(edits, limit, cursor=lambda edit: edit.id, plain=to_json.edit))
 
 
 @router.get("/edits/{id}", response_model=None, responses=gives(models.Edit, 404))
