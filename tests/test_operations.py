@@ -6,16 +6,20 @@ import json
 import logging
 import re
 import sqlite3
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from fastapi.testclient import TestClient
 from job_work import wait_request
 from prometheus_client.parser import text_string_to_metric_families
+from service_process import serving
 from workspaces import new_workspace
 
 from kn_edit.jobs.database import SERVICE_DATABASE, ServiceDatabase
@@ -284,3 +288,73 @@ def test_refusals_and_failures_are_lines_too_and_probes_are_quiet(
         ("/readyz", 503, "info"),
         ("/api/v1/update", 500, "info"),
     ]
+
+
+# --- how it stops --------------------------------------------------------------------------------
+
+LOCATE = {  # it lasts as long as a new worker takes to load the model
+    "prompts": ["The capital of [X] is [Y] .", "the capital city of [X] is [Y]"],
+    "subject": "France",
+    "answer": "Paris",
+    "rule": "activation",
+}
+
+
+@dataclass
+class Stopped:
+    """What callers were answered while a service stopped: whose job ran, and whose waited."""
+
+    running: httpx.Response
+    waiting: httpx.Response
+    code: int
+
+
+def stopped(tmp_path: Path, grace: int) -> Stopped:
+    """Stop a service while one job runs and one waits for it, and two callers wait for these."""
+    with new_workspace(tmp_path) as workspace:
+        folder = workspace.folder
+    with (
+        serving(folder, "--grace", str(grace)) as server,
+        httpx.Client(base_url=f"{server.url}/api/v1", timeout=120) as client,
+        ThreadPoolExecutor() as callers,
+    ):
+
+        def locate() -> httpx.Response:
+            return client.post("/locate", json=LOCATE, headers={"Prefer": "wait=60"})
+
+        def states() -> list[str]:
+            return [job["state"] for job in client.get("/jobs").json()["items"]]
+
+        def until(wanted: list[str]) -> None:
+            end = time.monotonic() + 60
+            while states() != wanted:
+                assert time.monotonic() < end, (states(), server.log.read_text())
+                time.sleep(0.01)
+
+        running = callers.submit(locate)
+        until(["running"])
+        waiting = callers.submit(locate)
+        until(["queued", "running"])
+        server.process.terminate()
+        code = server.process.wait(grace + 60)
+        answers = Stopped(running.result(), waiting.result(), code)
+    assert "Traceback" not in server.log.read_text()
+    return answers
+
+
+def test_what_runs_is_finished_and_answered_and_what_waits_stays_in_the_queue(
+    tmp_path: Path,
+) -> None:
+    answers = stopped(tmp_path, grace=100)
+    assert (answers.running.status_code, answers.code) == (200, 0)
+    assert answers.running.json()["neurons"]
+    assert answers.waiting.status_code == 202
+    assert answers.waiting.json()["state"] == "queued"
+
+
+def test_what_does_not_finish_in_the_time_of_grace_is_cancelled_and_told(tmp_path: Path) -> None:
+    answers = stopped(tmp_path, grace=0)
+    told = {"Cancelled": 409, "ServiceStopping": 503}  # the latter where the worker is too slow
+    assert told[answers.running.json()["error"]] == answers.running.status_code
+    assert answers.code == 0
+    assert answers.waiting.status_code == 202

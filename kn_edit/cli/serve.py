@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import signal
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kn_edit.cli.opening import folder_named, workspace_option
 from kn_edit.errors import AddressUnusable, ExtraMissing, PortTaken, reason_of
 
+if TYPE_CHECKING:
+    from kn_edit.service.serving import Served
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
-PATIENCE = 3  # seconds that answers which are on their way have to end
+GRACE = 10.0  # seconds
+PATIENCE = 3.0  # seconds beyond it, in which who waits for a job is told that it was cancelled
 
 
 @click.command()
@@ -36,6 +41,14 @@ PATIENCE = 3  # seconds that answers which are on their way have to end
     show_default=True,
     help="Processes that run jobs; with 0, start `kn-edit worker` by yourself.",
 )
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=GRACE,
+    show_default=True,
+    metavar="SECONDS",
+    help="What running jobs and answers have to end after Ctrl-C or SIGTERM.",
+)
 @click.option("--warm", is_flag=True, help="Load the model at once, not with the first question.")
 @click.option(
     "--log-format",
@@ -49,6 +62,7 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    grace: float,
     warm: bool,
     log_format: str,
     workspace_folder: Path | None,
@@ -57,7 +71,8 @@ def serve(
 
     Reads are answered at once. Edits and whatever else runs the model are jobs, which worker
     processes run; each worker loads the model once. Ctrl-C or SIGTERM ends the service and its
-    workers; jobs that wait stay in the queue for the next time.
+    workers: what runs has a time of grace to finish, and jobs that wait stay in the queue for the
+    next time.
 
     Whoever is on this machine may call it, until `kn-edit token create` has made a token; from then
     on every caller needs one. On an address that others reach, it does not start without.
@@ -77,9 +92,9 @@ def serve(
     folder = folder_named(workspace_folder)
     with (
         listening(host, port) as listener,
-        serving.served(folder, address=host, warm=warm, workers=workers) as app,
+        serving.served(folder, address=host, warm=warm, workers=workers, grace=grace) as served,
     ):
-        _run(app, listener)
+        _run(served, listener, grace)
 
 
 @contextmanager
@@ -102,13 +117,13 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _run(app: Any, listener: socket.socket) -> None:
+def _run(served: Served, listener: socket.socket, grace: float) -> None:
     """Serve until SIGINT or SIGTERM, which end it as if it were done; a second SIGINT at once."""
+    import asyncio
+
     import uvicorn
 
-    banner = (
-        f"kn-edit serves {app.state.service.workspace.folder.resolve()} at {address_of(listener)}"
-    )
+    banner = f"kn-edit serves {served.folder.resolve()} at {address_of(listener)}"
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -116,6 +131,11 @@ def _run(app: Any, listener: socket.socket) -> None:
             await super().startup(sockets)
             click.echo(f"{banner} (Ctrl-C ends it)")
             logging.getLogger("kn_edit.service").info(banner)
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            """Let workers end while answers that are on their way do."""
+            await asyncio.to_thread(served.stop)
+            await super().shutdown(sockets)
 
         @contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -130,10 +150,10 @@ def _run(app: Any, listener: socket.socket) -> None:
                     signal.signal(number, handler)
 
     config = uvicorn.Config(
-        app,
+        served.app,
         log_config=None,
         access_log=False,  # kn_edit.service.operations.requests tells of requests
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=math.ceil(grace + PATIENCE),
         proxy_headers=False,  # what a proxy says of its callers, anybody could say
         server_header=False,
     )

@@ -98,6 +98,19 @@ class NotReady(KnEditError):
 
 
 @dataclass
+class ServiceStopping(KnEditError):
+    """A request that was not answered when the service stopped. retry_after: seconds"""
+
+    retry_after: int = 5
+
+    def __str__(self) -> str:
+        return (
+            f"the service stops, and has no time to answer; ask again in {self.retry_after} s, and "
+            "look at the jobs for what was submitted"
+        )
+
+
+@dataclass
 class ExportsNotAllowed(KnEditError):
     """An export over HTTP, where the settings name no folder for exports."""
 

@@ -53,6 +53,7 @@ class Workers:
         self._grace = grace
         self._children = [Child() for _ in range(count)]
         self._stopping = threading.Event()
+        self._stopped_at = 0.0
         self._thread = threading.Thread(target=self._watch, name="workers", daemon=True)
 
     def __enter__(self) -> Self:
@@ -68,19 +69,29 @@ class Workers:
         trace: TracebackType | None,
     ) -> None:
         """End the workers: they finish what runs within their grace, or cancel it."""
+        self.stop()
+        until = self._stopped_at + self._grace + PATIENCE
+        for process in self._processes:
+            _end(process, until - time.monotonic())
+
+    def stop(self) -> None:
+        """Let the workers begin no further job, and end; nobody waits for them here."""
+        if self._stopping.is_set():
+            return
+        self._stopped_at = time.monotonic()
         self._stopping.set()
         self._thread.join()
-        processes = [child.process for child in self._children if child.process is not None]
-        for process in processes:
+        for process in self._processes:
             process.terminate()
-        until = time.monotonic() + self._grace + PATIENCE
-        for process in processes:
-            _end(process, until - time.monotonic())
 
     @property
     def process_ids(self) -> list[int]:
         """The process ids of the workers that were started and are not known to be dead."""
-        return [child.process.pid for child in self._children if child.process is not None]
+        return [process.pid for process in self._processes]
+
+    @property
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [child.process for child in self._children if child.process is not None]
 
     def _watch(self) -> None:
         """Start workers again that died, the more patiently the more often."""

@@ -41,6 +41,7 @@ _BY_NAME = {
     "LedgerBusy": HTTPStatus.SERVICE_UNAVAILABLE,
     "NoQueue": HTTPStatus.SERVICE_UNAVAILABLE,
     "NotReady": HTTPStatus.SERVICE_UNAVAILABLE,
+    "ServiceStopping": HTTPStatus.SERVICE_UNAVAILABLE,
     "ExportsNotAllowed": HTTPStatus.FORBIDDEN,
     "RepositoryNotAllowed": HTTPStatus.FORBIDDEN,
     "TooManyWaiting": HTTPStatus.TOO_MANY_REQUESTS,

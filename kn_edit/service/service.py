@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Event
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -20,6 +21,7 @@ class Service:
     """One served workspace. Routes take it as a parameter of the type `TheService`.
 
     jobs: the queue of long work; None where there is none
+    stopping: set once no job begins any more; who waits for one that has not begun is answered
     """
 
     workspace: Workspace  # for reading, and for what needs no model
@@ -27,6 +29,7 @@ class Service:
     access: Access
     keys: Keys  # of requests that may be sent again
     jobs: JobQueue | None = None
+    stopping: Event = field(default_factory=Event)
 
     @property
     def queue(self) -> JobQueue:

@@ -50,6 +50,7 @@ class Tokens:
     def __init__(self, database: ServiceDatabase, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
+        self._needed = False
 
     def create(self, name: str, role: str, *, seconds: float | None) -> str:
         """Make a token, and give it: this once.
@@ -95,9 +96,15 @@ class Tokens:
         return [_token(row) for row in rows]
 
     def any(self) -> bool:
-        """Whether a token was ever made: from then on, nobody is let in without one."""
-        with self._database.reading() as connection:
-            return connection.execute(select(tokens.c.name).limit(1)).first() is not None
+        """Whether a token was ever made: from then on, nobody is let in without one.
+
+        No token is ever unmade, so nobody looks again once there is one.
+        """
+        if not self._needed:
+            with self._database.reading() as connection:
+                row = connection.execute(select(tokens.c.name).limit(1)).first()
+            self._needed = row is not None
+        return self._needed
 
     def caller(self, secret: str) -> Caller | None:
         """Who has a token; None where it opens nothing."""

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from kn_edit.canonical import finite
-from kn_edit.jobs.job import Job
+from kn_edit.jobs.job import Job, JobState
 from kn_edit.service import models
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.api.reading import USUAL, Before, Limit, Reader, gives
@@ -93,11 +93,14 @@ def job_json(job: Job) -> dict[str, Any]:
 
 
 async def ended_job(service: Service, id: str, seconds: float) -> Job:
-    """A job once it has ended, or as it stands after so many seconds. No thread waits with it."""
+    """A job once it has ended, or as it stands after so many seconds. No thread waits with it.
+
+    Where the service stops, nobody waits for a job that has not begun.
+    """
     clock = asyncio.get_running_loop().time
     until, pause = clock() + seconds, PAUSE / 10
     job = await run_in_threadpool(service.queue.get, id)
-    while not job.state.final and (seconds_left := until - clock()) > 0:
+    while not _stands(service, job) and (seconds_left := until - clock()) > 0:
         await asyncio.sleep(min(pause, seconds_left))
         pause = min(2 * pause, PAUSE)
         job = await run_in_threadpool(service.queue.get, id)
@@ -129,9 +132,14 @@ async def job_events(service: Service, id: str, lines: int = 0) -> AsyncGenerato
             quiet, events = 0.0, [": still at work\n\n"]
         for text in events:
             yield text
-        if job.state.final:
+        if _stands(service, job):
             return
         await asyncio.sleep(PAUSE)
+
+
+def _stands(service: Service, job: Job) -> bool:
+    """Whether nothing comes of a job any more as long as this service runs."""
+    return job.state.final or (service.stopping.is_set() and job.state is JobState.QUEUED)
 
 
 def _lines_seen(request: Request) -> int:

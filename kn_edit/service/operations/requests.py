@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -13,8 +14,10 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kn_edit.errors import ServiceStopping
 from kn_edit.service.access.roles import Caller
 from kn_edit.service.operations.metrics import Metrics
+from kn_edit.service.problems import headers_of, problem, problem_answer
 from kn_edit.service.waiting import CLOSED
 
 REQUEST_ID = "X-Request-ID"
@@ -53,6 +56,8 @@ class Requests:
         self._metrics.open_requests.inc()
         try:
             await self._app(scope, receive, with_id)
+        except asyncio.CancelledError:  # the time of grace is over
+            await _cut_off(scope, receive, with_id, begun=bool(statuses))
         except Exception:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
             raise
@@ -95,6 +100,20 @@ def route_of(scope: Scope) -> str:
         if route.path_regex.match(path[start:]):
             return f"{path[:start]}{route.path_format}"
     return str(route.path_format)
+
+
+async def _cut_off(scope: Scope, receive: Receive, send: Send, *, begun: bool) -> None:
+    """End the answer to a request that the service has no time left for.
+
+    begun: whether some of it was sent; then it ends there
+    """
+    if begun:
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return
+    error = ServiceStopping()
+    answer = problem_answer(problem(error))
+    answer.headers.update(headers_of(error))
+    await answer(scope, receive, send)
 
 
 def _request_id(headers: Headers) -> str:
