@@ -11,7 +11,7 @@ PARTS ?= bert bert-wide demo gemma solve updates memory files
 PEERS := .bench/peers
 BENCH = --only $(PARTS) --peers $(PEERS)/bin/python --folder .bench
 
-.PHONY: demo test torture fuzz check fix docs bench bench-check results corrections clean
+.PHONY: demo test torture load fuzz check fix docs bench bench-check results corrections clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,8 +50,12 @@ torture: $(STAMP) $(VENV)/.postgres
 	  tests/test_recording.py tests/test_hub_many.py tests/test_job_kills.py \
 	  tests/test_ledger_upgrade.py tests/test_cli_signals.py \
 	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_service_schema.py \
-	  tests/test_one_recipe.py tests/test_ray.py tests/test_objects.py \
+	  tests/test_load.py tests/test_one_recipe.py tests/test_ray.py tests/test_objects.py \
 	  tests/test_objects_workspace.py tests/test_hostile_*.py
+
+# A service that 32 readers and 8 writers ask for SECONDS; what comes of it is printed.
+load: $(STAMP)
+	PYTHONPATH=.:tests $(BIN)/python tests/torture/load.py --seconds $(SECONDS)
 
 # Each reader of what strangers write, for SECONDS; atheris is installed for it.
 fuzz: $(STAMP)
