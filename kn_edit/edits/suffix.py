@@ -16,6 +16,7 @@ from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, distinct_rows
 from kn_edit.models.trace import LayerCall, run_layer, trace
+from kn_edit.models.tree import TextTree, fits, trees
 from kn_edit.models.usage import Ids
 
 STEP = 4  # texts are padded to a multiple of so many tokens
@@ -132,14 +133,45 @@ class Suffix:
             asked.setdefault(texts[row], []).append(index)
         parts = [] if questions else [torch.empty(0, model.n_tokens, device=model.device)]
         order: list[int] = []
+        for indices, hidden in self._at_questions(asked, questions):
+            parts.append(model.logits(hidden).float().log_softmax(-1))
+            order += indices
+        places = torch.tensor(order, dtype=torch.long).argsort()
+        return torch.cat(parts)[places.to(model.device)]
+
+    def _at_questions(
+        self, asked: Mapping[Ids, list[int]], questions: Sequence[Question]
+    ) -> Iterator[tuple[list[int], Tensor]]:
+        """Indices of some questions, and the last layer's output there, (questions, d_model).
+
+        asked: texts, and the indices of the questions about each
+        """
+        if asked and self._fits_tree(max(asked, key=len)):
+            for texts in trees(asked):
+                indices = [index for ids in texts for index in asked[ids]]
+                yield indices, self._run_tree(texts, [questions[index] for index in indices])
+            return
         for group in self.groups(asked):
             pairs = [(row, index) for row, ids in enumerate(group.texts) for index in asked[ids]]
             positions = [questions[index].position for _, index in pairs]
-            hidden = group.run(model)[[row for row, _ in pairs], positions]
-            parts.append(model.logits(hidden).float().log_softmax(-1))
-            order += [index for _, index in pairs]
-        places = torch.tensor(order, dtype=torch.long).argsort()
-        return torch.cat(parts)[places.to(model.device)]
+            hidden = group.run(self._model)[[row for row, _ in pairs], positions]
+            yield [index for _, index in pairs], hidden
+
+    def _fits_tree(self, longest: Ids) -> bool:
+        calls = self._calls_of(longest, self._padded_length(len(longest)))
+        return self._model.causal and fits(self._model, calls)
+
+    def _run_tree(self, texts: Sequence[Ids], questions: Sequence[Question]) -> Tensor:
+        """The last layer's output at questions about these texts, (questions, d_model)."""
+        longest = max(texts, key=len)
+        length = self._padded_length(len(longest))
+        tree = TextTree.of(self._model, texts, self._calls_of(longest, length), length)
+        hidden = self._hidden[longest].new_empty(len(tree.places), self._model.d_model)
+        for ids in texts:
+            places = [tree.places[ids[: end + 1]] for end in range(len(ids))]
+            hidden[places] = self._hidden[ids]
+        ends = [tree.places[question.ids[: question.position + 1]] for question in questions]
+        return tree.run(hidden, self._layer, ends)
 
     def coefficients(
         self, texts: Iterable[Ids], layers: Sequence[int]

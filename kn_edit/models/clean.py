@@ -122,7 +122,7 @@ class _BatchRun:
 
     @cached_property
     def _masks(self) -> dict[int, Tensor | None]:
-        return {layer: _mask(self.model, layer, call) for layer, call in self.trace.calls.items()}
+        return {layer: mask_of(self.model, layer, call) for layer, call in self.trace.calls.items()}
 
     def _call(self, layer: int, row: int, position: int) -> LayerCall:
         call, mask = self.trace.calls[layer], self._masks[layer]
@@ -206,7 +206,7 @@ def _new_cache(model: Model) -> Any:
     return WholeCache()
 
 
-def _mask(model: Model, layer: int, call: LayerCall) -> Tensor | None:
+def mask_of(model: Model, layer: int, call: LayerCall) -> Tensor | None:
     """The attention mask of a call, wherever it stands among the arguments."""
     bound = signature(model.layers[layer].forward).bind(None, *call.args, **call.kwargs)
     mask = bound.arguments.get(MASK, call.kwargs.get(MASK))
