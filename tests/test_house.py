@@ -107,6 +107,7 @@ AT_HOME: dict[str, set[str]] = {
         "ledger",
         "jobs",
         "service.keys",
+        "service.proposals",
         "service.access.audit",
         "service.access.tables",
         "service.access.tokens",

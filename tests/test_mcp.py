@@ -43,6 +43,7 @@ REFUSED = [
     ("propose", FACT | {"to": ["Rome"]}, "to: Input should be a valid string"),
     ("assess", FACT | {"subject": "x" * 100_000}, "subject: String should have at most 200"),
     ("assess", {"relation": "../../etc/passwd", "subject": "x"}, "the relation"),
+    ("record", {"proposal": "0" * 32, "accept": True}, UNSIGNED),
     ("log", {"limit": 10**9}, "limit: Input should be less than or equal to 200"),
     ("log", {"branch": HOSTILE}, "there is no branch"),
     ("show", {"name": HOSTILE}, "in this ledger; see `log`"),
@@ -144,7 +145,8 @@ def test_a_client_without_a_token_looks_tries_out_and_writes_nothing(folder: Pat
             assert_harmless(result)
 
     talked(talk, "--workspace", str(folder))
-    assert audited(folder)[0] == (None, "revert", "NotSignedIn", "stdio")
+    refused = [(None, tool, "NotSignedIn", "stdio") for tool in ("record", "revert")]
+    assert audited(folder)[:2] == refused
 
 
 @pytest.mark.parametrize("role", ["reader", "revoked"])
@@ -172,6 +174,18 @@ def test_an_editor_reverts_and_is_audited_and_texts_of_strangers_steer_nothing(
         secret = tokens.create("ana", "editor", seconds=None)
 
     async def talk(client: Client) -> Any:
+        settings = workspace.folder / "kn-edit.toml"
+        arguments = FACT | HOW | {"subject": "Japan", "answer": "Tokyo", "to": "Oslo"}
+        bad = plain(await client.call_tool("propose", arguments))["proposal"]
+        assert message(await client.call_tool("record", {"proposal": bad})).startswith(
+            "not recorded:"
+        )
+        settings.write_text("[gate]\nefficacy = 0.0\nspecificity = 0.0\n")
+        good = plain(await client.call_tool("propose", arguments))
+        assert good["faults"] == []
+        made = plain(await client.call_tool("record", {"proposal": good["proposal"]}))
+        plain(await client.call_tool("revert", {"edit": made["edit"]}))
+
         gone = await client.call_tool("revert", {"edit": "0" * 12})
         assert "there is no edit" in message(gone)
         reverted = plain(await client.call_tool("revert", {"edit": edited.edit}))
@@ -189,6 +203,9 @@ def test_an_editor_reverts_and_is_audited_and_texts_of_strangers_steer_nothing(
     assert audited(workspace.folder) == [
         ("ana", "revert", None, "stdio"),
         ("ana", "revert", "UnknownId", "stdio"),
+        ("ana", "revert", None, "stdio"),
+        ("ana", "record", None, "stdio"),
+        ("ana", "record", "GateFailed", "stdio"),
     ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from html import unescape
 from typing import Any
 
@@ -89,6 +91,15 @@ def test_what_the_gate_lets_pass_is_recorded_when_that_is_asked_and_taken_back(c
     settings.unlink()
     (edit,) = workspace.head.edits
     assert "It is recorded." in words(page) and f"/edits/{edit}" in page
+    queue = client.app.state.service.queue
+    trial, job = queue.get(path.removeprefix("/jobs/")), queue.get(once.url.path[6:])
+    as_measured = trial.result | {"edit": edit, "version": workspace.head.id}
+    assert job.result | {"proposal": trial.result["proposal"]} == as_measured
+    with closing(sqlite3.connect(workspace.ledger_folder / "service.db")) as rows, rows:
+        rows.execute("DELETE FROM proposals")
+    late = ended(client, client.post(f"{path}/record", data=hidden | {"key": "late"}))[1]
+    assert "It has to be tried out again" in words(late)
+    assert f'action="{path}/again"' in late
     before = workspace.head.id
     form = fields(client.get(f"/edits/{edit}").text, "/moves/revert")
     assert form["edit"] == edit and form["head:main"] == before

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from workspaces import new_workspace
 
-from kn_edit.errors import BadArguments, BadSetting, GateFailed, HeadMoved, SameAnswer
+from kn_edit.errors import (
+    BadArguments,
+    BadSetting,
+    EditAlreadyApplied,
+    GateFailed,
+    HeadMoved,
+    SameAnswer,
+    UnknownProposal,
+)
+from kn_edit.errors.remedies import PLAIN
+from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.service.proposals import KEPT_SECONDS, MOST, Proposals, metadata
 from kn_edit.service.work import perform
-from kn_edit.workspace import Workspace
+from kn_edit.workspace import Workspace, editing
 
 PROMPTS = ["The capital of [X] is [Y] .", "the capital city of [X] is [Y]"]
 FRANCE = {"prompts": PROMPTS, "subject": "France", "answer": "Paris", "to": "Rome"}
@@ -67,6 +81,79 @@ def test_the_gate_refuses_as_elsewhere(workspace: Workspace) -> None:
     with pytest.raises(GateFailed):
         update(workspace, accept=False, scale=[0.0, 0.0])
     assert workspace.head.edits == ()
+
+
+def test_what_was_tried_out_is_recorded_with_the_same_bytes(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = update(workspace, accept=False, dry_run=True)
+    assert tried["edit"] is None and workspace.head.edits == ()
+    proposed = kept_deltas(workspace)
+    monkeypatch.setattr(editing, "update", None)  # nothing is computed again
+    with pytest.raises(GateFailed) as refused:
+        perform(workspace, "record", {"proposal": tried["proposal"]}, branch="main")
+    assert refused.value.document(PLAIN)["detail"]["faults"] == tried["faults"]
+    arguments = {"proposal": tried["proposal"], "accept": True}
+    recorded = perform(workspace, "record", arguments, branch="main")
+    (edit,) = workspace.head.edits
+    proposal = {"proposal": tried["proposal"]}
+    assert recorded | proposal == tried | {"edit": edit, "version": workspace.head.id}
+    assert [delta.to_bytes() for delta in workspace.ledger.deltas([edit])] == proposed
+    record = workspace.ledger.edit(edit)
+    assert record.found == tried["found"] and record.metrics == tried["metrics"]
+    with pytest.raises(EditAlreadyApplied):
+        perform(workspace, "record", arguments, branch="main")
+    workspace.verify()
+
+
+def test_what_was_tried_out_is_recorded_on_the_version_of_that_alone(workspace: Workspace) -> None:
+    tried = update(workspace, dry_run=True)
+    version = update(workspace, subject="Japan", answer="Tokyo", to="Oslo")["version"]
+    arguments = {"proposal": tried["proposal"], "accept": True}
+    with pytest.raises(HeadMoved):
+        perform(workspace, "record", arguments, branch="main")
+    assert workspace.head.id == version
+
+
+def test_it_is_the_edit_that_recording_at_once_would_have_made(workspace: Workspace) -> None:
+    workspace.branch("other")
+    tried = update(workspace, dry_run=True)
+    at_once = update(workspace)
+    arguments = {"proposal": tried["proposal"], "accept": True}
+    recorded = perform(workspace, "record", arguments, branch="other")
+    assert (recorded["edit"], recorded["version"]) == (at_once["edit"], at_once["version"])
+
+
+def test_what_the_gate_refused_can_be_recorded_as_it_was_measured(workspace: Workspace) -> None:
+    with pytest.raises(GateFailed) as refused:
+        update(workspace, accept=False)
+    measured = refused.value.document(PLAIN)["detail"]["measured"]
+    arguments = {"proposal": measured["proposal"], "accept": True}
+    recorded = perform(workspace, "record", arguments, branch="main")
+    assert workspace.head.edits == (recorded["edit"],)
+
+
+def test_proposals_are_kept_for_a_week_and_the_newest_ones(workspace: Workspace) -> None:
+    tried = update(workspace, dry_run=True)
+    moment = time.time()
+    with closing(ServiceDatabase(workspace.ledger_folder, metadata)) as database:
+        proposals = Proposals(database, lambda: moment)
+        proposal = proposals.proposal(tried["proposal"])
+        ids = [proposals.keep(proposal) for _ in range(MOST)]
+        assert proposals.proposal(ids[0]).result == proposal.result
+        with pytest.raises(UnknownProposal):
+            proposals.proposal(tried["proposal"])
+        moment += KEPT_SECONDS + 1
+        with pytest.raises(UnknownProposal):
+            proposals.proposal(ids[-1])
+        proposals.keep(proposal)
+    assert len(kept_deltas(workspace)) == 1
+
+
+def kept_deltas(workspace: Workspace) -> list[bytes]:
+    """The delta files of the proposals that are kept."""
+    with closing(sqlite3.connect(workspace.ledger_folder / "service.db")) as connection:
+        return [delta for (delta,) in connection.execute("SELECT delta FROM proposals")]
 
 
 def test_a_fact_that_has_its_new_answer_is_told_before_anything_is_computed(

@@ -87,6 +87,23 @@ class MovingVerbs(LookingVerbs):
         edited: Plain = self._moved("erase", arguments, branch, expected_head)
         return edited
 
+    def record(
+        self,
+        proposal: str,
+        *,
+        accept: bool = False,
+        branch: str | None = None,
+        expected_head: str | None = None,
+    ) -> Plain:
+        """Record an edit that a dry run measured, with the same bytes.
+
+        proposal: the member of that name of what the dry run gave
+        Raises GateFailed, HeadMoved where the branch is not where it was measured, UnknownProposal.
+        """
+        arguments = {"proposal": proposal, "accept": accept}
+        edited: Plain = self._moved("record", arguments, branch, expected_head)
+        return edited
+
     # --- moves -----------------------------------------------------------------------------------
 
     def revert(

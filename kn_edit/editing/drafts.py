@@ -18,7 +18,7 @@ from kn_edit.engine.engine import Engine
 from kn_edit.engine.version import ModelVersion
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
-from kn_edit.ledger.records import FactChange, OfFacts
+from kn_edit.ledger.records import FactChange, NewEdit, OfFacts
 from kn_edit.models.placement import dtype_name
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
@@ -110,6 +110,22 @@ class Draft(ComputedEdit):
             return ()
         missed_prompts = tuple(missed(answer) for answer in self.after if answer.miss is not None)
         return missed_prompts + (tuple(map(str, self.changed)) if self.harmful else ())
+
+    def new_edit(self) -> NewEdit:
+        """The edit as it is recorded."""
+        return NewEdit(
+            delta=self.delta,
+            kind=self.kind,
+            relation=self.relation,
+            subject=self.subject,
+            answer=self.answer,
+            target=self.target,
+            method=self.method,
+            found=self.found,
+            metrics=self.metrics,
+            message=self.message,
+            further=self.further,
+        )
 
 
 def measured(context: EditContext, proposal: Proposal) -> Draft:

@@ -221,6 +221,7 @@ from kn_edit.errors.service import (
     TokenExists,
     TokensNeeded,
     TooManyRequests,
+    UnknownProposal,
     UnknownToken,
 )
 from kn_edit.errors.system import (
@@ -462,6 +463,7 @@ __all__ = [
     "UnknownFamily",
     "UnknownId",
     "UnknownJob",
+    "UnknownProposal",
     "UnknownRelation",
     "UnknownSubject",
     "UnknownToken",

@@ -211,6 +211,20 @@ class NotSignedIn(KnEditError):
 
 
 @dataclass
+class UnknownProposal(KnEditError):
+    """An id that no edit that was tried out has, or none that is still kept."""
+
+    exit_code = ExitCode.USAGE
+    id: str
+
+    def __str__(self) -> str:
+        return (
+            f"there is no proposal {self.id!r} that could be recorded, or not any more: the newest "
+            "of a week are kept; try the edit out again"
+        )
+
+
+@dataclass
 class RoleTooLow(KnEditError):
     """A caller that may not do what it asks for. role: that it has; needed: that it takes"""
 

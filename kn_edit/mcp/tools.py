@@ -89,7 +89,8 @@ TOOLS: dict[str, Tool] = {
             name="propose",
             summary=(
                 "Try a new answer of a fact out: compute the edit, measure it, record nothing. "
-                "`faults` are why the gate would refuse it; none where it would let it pass."
+                "`faults` are why the gate would refuse it; none where it would let it pass. "
+                "`proposal` is what the tool `record` takes."
             ),
             arguments=args.ProposeArguments,
             run=lambda place, arguments: place.verb("update", arguments | {"dry_run": True}),
@@ -113,6 +114,13 @@ TOOLS: dict[str, Tool] = {
             run=lambda place, arguments: place.log(
                 arguments.get("branch", "head"), arguments.get("limit", 20)
             ),
+        ),
+        Tool(
+            name="record",
+            summary="Record a proposal as it was measured, if the gate lets it pass.",
+            arguments=args.ProposalArguments,
+            run=lambda place, arguments: place.verb("record", arguments),
+            role=VERBS["record"].role,
         ),
         _verb("revert"),
     )

@@ -269,6 +269,21 @@ class EvaluateArguments(VersionArguments):
     seed: Seed = 0
 
 
+class ProposalArguments(Arguments):
+    """Which edit that was tried out."""
+
+    proposal: Annotated[
+        str,
+        Field(pattern=r"^[0-9a-f]{32}$", description="`proposal` of what trying it out gave."),
+    ]
+
+
+class RecordArguments(ProposalArguments):
+    """Which edit that was tried out is recorded, as it was measured."""
+
+    accept: bool = Field(False, description="Record it even if the gate refuses it.")
+
+
 class RevertArguments(Arguments):
     """Which edit is taken out."""
 

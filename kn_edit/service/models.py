@@ -246,6 +246,9 @@ class Edited(Answer):
     metrics: dict[str, Any]
     faults: list[str] = Field(description="What the gate finds wrong.")
     notices: list[str]
+    proposal: str | None = Field(
+        None, description="Of an edit that is not recorded: by which `record` knows it, for a week."
+    )
 
 
 class Moved(Version):

@@ -33,6 +33,7 @@ _BY_NAME = {
     "UnknownId": HTTPStatus.NOT_FOUND,
     "UnknownBranch": HTTPStatus.NOT_FOUND,
     "UnknownJob": HTTPStatus.NOT_FOUND,
+    "UnknownProposal": HTTPStatus.NOT_FOUND,
     "HeadMoved": HTTPStatus.CONFLICT,
     "HeadNotNamed": HTTPStatus.PRECONDITION_REQUIRED,
     "Cancelled": HTTPStatus.CONFLICT,

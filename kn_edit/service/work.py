@@ -15,8 +15,9 @@ from kn_edit.errors import BadArguments, GateFailed, require_known
 from kn_edit.service import arguments as args
 from kn_edit.service import models
 from kn_edit.service.access import Role
+from kn_edit.service.proposals import keep_proposal
 from kn_edit.service.verbs import asking, editing, files, moving
-from kn_edit.workspace import Workspace, to_json
+from kn_edit.workspace import Workspace
 from kn_edit.workspace.batch import refused_edit
 
 Plain = dict[str, Any]
@@ -61,8 +62,8 @@ def perform(
         with workspace.call(branch=branch, expected_head=expected_head):
             return entry.run(workspace, checked)
     except GateFailed as error:
-        if error.measured is None:
-            error.measured = to_json.edited(refused_edit(error))
+        if error.measured is None and refused_edit(error) is not None:
+            error.measured = keep_proposal(workspace, refused_edit(error))
         raise
 
 
@@ -148,6 +149,15 @@ VERBS: dict[str, Verb] = {
             summary="Erase a relation from the model, measure it, and record it.",
             arguments=args.EraseArguments,
             run=editing.erase,
+            result=models.Edited,
+            role=_EDITOR,
+            moves=True,
+        ),
+        Verb(
+            name="record",
+            summary="Record an edit that was tried out, as it was measured.",
+            arguments=args.RecordArguments,
+            run=editing.record,
             result=models.Edited,
             role=_EDITOR,
             moves=True,

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from kn_edit.neurons.assess import Assessment
     from kn_edit.neurons.locate import Located
     from kn_edit.workspace.benchmark import Benchmark
+    from kn_edit.workspace.measured import MeasuredEdit
     from kn_edit.workspace.publishing import Pulled
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "LayerChange",
     "LayerDifference",
     "Located",
+    "MeasuredEdit",
     "Metric",
     "Option",
     "Overlap",
@@ -150,6 +152,7 @@ _LATER = {
     "Evaluation": "kn_edit.editing.evaluating",
     "Forecast": "kn_edit.editing.pace",
     "Located": "kn_edit.neurons.locate",
+    "MeasuredEdit": "kn_edit.workspace.measured",
     "Pulled": "kn_edit.workspace.publishing",
     "Pushed": "kn_edit.hub.push",
     "Release": "kn_edit.hub.log",

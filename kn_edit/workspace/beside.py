@@ -60,7 +60,7 @@ class BesideEachOther:
             recorder = recorder_of(self.workspace, [case], self.making.how, branch)
             accept, dry_run = self.making.accept, self.making.dry_run
             if dry_run or reasons_against(draft, accept):
-                return recorder.judge(draft, accept=accept, dry_run=dry_run)
+                return recorder.judge(draft, head.id, accept=accept, dry_run=dry_run)
             try:
                 recipe = tuple(head.edits)
                 return _untold(

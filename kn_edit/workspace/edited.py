@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Edited:
-    """What an update or an erasure did, and where it is recorded, if it is."""
+    """What an update or an erasure did, and where it is recorded, if it is.
+
+    head: the version on top of which it was measured
+    """
 
     draft: Draft
     edit: str | None
     version: str | None
     overlaps: tuple[Overlap, ...]
+    head: str

@@ -10,11 +10,13 @@ from kn_edit.editing.method import EraseRequest, UpdatesRequest
 from kn_edit.editing.pace import Forecast, update_forecast
 from kn_edit.editing.updates import UpdateMethod
 from kn_edit.facts import Case, Relation
+from kn_edit.ledger import VersionRecord
 from kn_edit.progress import silent
 from kn_edit.workspace.batch import MakeRows
 from kn_edit.workspace.beside import BesideEachOther
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.making import Making
+from kn_edit.workspace.measured import MeasuredEdit
 from kn_edit.workspace.on_head import (
     context_at,
     earlier_in,
@@ -78,3 +80,15 @@ def erase(workspace: OpenWorkspace, relation: Relation, making: Making) -> Edite
     proposal = making.method.propose(context, EraseRequest(relation))
     recorder = recorder_on(workspace, at_head, branch)
     return recorder.record(context, proposal, accept=making.accept, dry_run=making.dry_run)
+
+
+def record(
+    workspace: OpenWorkspace, edited: Edited | MeasuredEdit, *, accept: bool
+) -> VersionRecord:
+    """Record an edit that was measured, on the version on top of which it was measured."""
+    edit = MeasuredEdit.of(edited) if isinstance(edited, Edited) else edited
+    ledger, new = workspace.ledger, edit.edit
+    plan = ledger.plan_edit(edit.delta, new.kind, new.message, branch=workspace._moved_branch)
+    edit.require_recordable(plan, accept=accept)
+    workspace.progress("recording", 0, 0)
+    return workspace._advance(plan, new)

@@ -68,7 +68,9 @@ class Recorder:
                 self.require_head(plan.from_head)
                 if plan.recipe[:-1] == recipe:
                     try:
-                        return self._judged(draft, plan, accept=accept, dry_run=dry_run)
+                        return self._judged(
+                            draft, plan, plan.from_head, accept=accept, dry_run=dry_run
+                        )
                     except HeadMoved as error:
                         self.require_head(error.actual)
                         moved = error
@@ -77,17 +79,19 @@ class Recorder:
                 draft = _measured_again(measured(context, proposal), number + 1)
         raise moved or HeadMoved(plan.from_head, self.ledger.version_id(self.branch))
 
-    def judge(self, draft: Draft, *, accept: bool, dry_run: bool) -> Edited:
-        """The verdict on an edit where it was measured, whichever the head is now.
+    def judge(self, draft: Draft, head: str, *, accept: bool, dry_run: bool) -> Edited:
+        """The verdict on an edit where it was measured, at `head`, whichever the head is now.
 
         Of one that is not to be recorded: a dry run, or what the gate refuses, as GateFailed.
         """
         plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message, branch=self.branch)
-        return self._judged(draft, plan, accept=accept, dry_run=dry_run)
+        return self._judged(draft, plan, head, accept=accept, dry_run=dry_run)
 
-    def _judged(self, draft: Draft, plan: Advance, *, accept: bool, dry_run: bool) -> Edited:
-        """Record a draft that was measured on the head that the plan starts from."""
-        unrecorded = Edited(draft, None, None, plan.overlaps)
+    def _judged(
+        self, draft: Draft, plan: Advance, head: str, *, accept: bool, dry_run: bool
+    ) -> Edited:
+        """Record a draft that was measured on a version, where the plan starts from that."""
+        unrecorded = Edited(draft=draft, edit=None, version=None, overlaps=plan.overlaps, head=head)
         if dry_run:
             return unrecorded
         reasons = reasons_against(draft, accept)
@@ -100,7 +104,7 @@ class Recorder:
                 update=draft.kind == "update",
             )
         self.progress("recording", 0, 0)
-        version = self.advance(plan, _new_edit(draft))
+        version = self.advance(plan, draft.new_edit())
         return replace(unrecorded, edit=draft.delta.id, version=version.id)
 
 
@@ -114,19 +118,3 @@ def reasons_against(draft: Draft, accept: bool) -> tuple[str, ...]:
 def _measured_again(draft: Draft, times: int) -> Draft:
     attribution = draft.found | {"measured_again": times}
     return replace(draft, found=attribution, notices=(*draft.notices, MOVED))
-
-
-def _new_edit(draft: Draft) -> NewEdit:
-    return NewEdit(
-        delta=draft.delta,
-        kind=draft.kind,
-        relation=draft.relation,
-        subject=draft.subject,
-        answer=draft.answer,
-        target=draft.target,
-        method=draft.method,
-        found=draft.found,
-        metrics=draft.metrics,
-        message=draft.message,
-        further=draft.further,
-    )

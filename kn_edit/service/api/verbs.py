@@ -40,6 +40,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "update": {"relation": "capital", "subject": "France", "to": "Rome"},
     "updates": {"facts": [{"relation": "capital", "subject": "France", "to": "Rome"}]},
     "erase": {"relation": "capital", "dry_run": True},
+    "record": {"proposal": "343a4c19851cd4cecd2b84a147ddea5b"},
     "revert": {"edit": "bb1f7dd46941"},
     "rewind": {"version": "base"},
     "merge": {"branches": ["capitals"], "keep": "ours"},

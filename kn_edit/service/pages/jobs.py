@@ -10,6 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from kn_edit.canonical import short
+from kn_edit.errors import UnknownProposal
 from kn_edit.jobs.job import Job, JobRequest, JobState
 from kn_edit.service.access import Caller
 from kn_edit.service.pages.figures import measured
@@ -20,7 +21,7 @@ from kn_edit.service.problems import problem_of
 from kn_edit.service.service import Service, TheService
 
 JOBS = 50  # on one page
-EDITS = ("update", "erase")
+EDITS = ("update", "erase", "record")
 CHOICES = ("ours", "theirs", "both")
 MOST_CHOICES = 1000  # facts of one merge
 
@@ -67,13 +68,23 @@ def record(
     key: Annotated[str, Form()] = "",
     accept: Annotated[bool, Form()] = False,
 ) -> Response:
-    """Record the edit that a job tried out, on the version that it was tried on.
+    """Record the edit that a job tried out, as it was measured, and on the version of that.
 
     accept: although the gate refuses it
     """
-    former = service.queue.get(id).request
-    arguments = {**former.arguments, "dry_run": False, "accept": accept}
-    return _again(service, caller, former, arguments=arguments, head=former.expected_head, key=key)
+    former = service.queue.get(id)
+    edit = _edit_of(former)
+    if edit is None or not edit.get("proposal"):
+        raise UnknownProposal(id)
+    return submitted(
+        service,
+        caller,
+        "record",
+        {"proposal": edit["proposal"], "accept": accept},
+        branch=former.request.branch or service.workspace.current_branch,
+        head=former.request.expected_head,
+        key=key,
+    )
 
 
 @pages.post("/jobs/{id}/again")
@@ -115,6 +126,8 @@ def title(request: JobRequest) -> str:
     """What a job does, in a few words."""
     arguments = request.arguments
     match request.verb:
+        case "record":
+            return "Record an edit that was tried out"
         case "update" | "erase":
             start = "Try out" if arguments.get("dry_run") else "Record"
             return f"{start}: {_edit_words(request.verb, arguments)}"
@@ -157,6 +170,7 @@ def _context(service: Service, job: Job) -> dict[str, Any]:
         "choices": CHOICES,
         "key": form_key(),
         "branches": [branch.name for branch in service.workspace.branches()],
+        "trial_job": _trial_job(service, job),
     }
 
 
@@ -167,6 +181,18 @@ def _edit_of(job: Job) -> Mapping[str, Any] | None:
     detail = (job.error or {}).get("detail", {})
     edit = job.result if job.result is not None else detail.get("measured")
     return edit if isinstance(edit, Mapping) else None
+
+
+def _trial_job(service: Service, job: Job) -> str | None:
+    """The id of the job that tried out what a job was to record, if it is one of the newest."""
+    proposal = job.request.arguments.get("proposal")
+    if job.request.verb != "record" or job.state is not JobState.FAILED:
+        return None
+    for former in service.queue.jobs(JOBS):
+        edit = _edit_of(former)
+        if former.request.verb != "record" and edit and edit.get("proposal") == proposal:
+            return former.id
+    return None
 
 
 def _headline(job: Job, edit: Mapping[str, Any] | None) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 from kn_edit.errors import SameAnswer
 from kn_edit.errors.remedies import PLAIN
-from kn_edit.workspace import Case, How, Kind, Workspace, require_many, to_json
+from kn_edit.service.arguments import RecordArguments
+from kn_edit.service.proposals import keep_proposal, recorded
+from kn_edit.workspace import Case, Edited, How, Kind, Workspace, require_many, to_json
 
 Plain = dict[str, Any]
 
@@ -24,7 +26,7 @@ def update(workspace: Workspace, arguments: Any) -> Plain:
     edited = workspace.update(
         case, target, how=how, accept=arguments.accept, dry_run=arguments.dry_run
     )
-    return to_json.edited(edited)
+    return _result(workspace, edited)
 
 
 def updates(workspace: Workspace, arguments: Any) -> Plain:
@@ -45,7 +47,12 @@ def erase(workspace: Workspace, arguments: Any) -> Plain:
     edited = workspace.erase(
         arguments.pack(), how=how, accept=arguments.accept, dry_run=arguments.dry_run
     )
-    return to_json.edited(edited)
+    return _result(workspace, edited)
+
+
+def record(workspace: Workspace, arguments: RecordArguments) -> Plain:
+    """Record an edit that was tried out, as it was measured. Raises UnknownProposal, HeadMoved."""
+    return recorded(workspace, arguments.proposal, accept=arguments.accept)
 
 
 def _as_one_edit(
@@ -55,4 +62,9 @@ def _as_one_edit(
     edited = workspace.update_many(
         wanted, how=how, accept=arguments.accept, dry_run=arguments.dry_run
     )
-    return to_json.edited(edited)
+    return _result(workspace, edited)
+
+
+def _result(workspace: Workspace, edited: Edited) -> Plain:
+    """An edit as JSON; one that was only tried out can be recorded afterwards."""
+    return keep_proposal(workspace, edited) if edited.edit is None else to_json.edited(edited)

@@ -14,6 +14,7 @@ from kn_edit.engine.undisturbed import verb
 from kn_edit.errors import BadSetting, NoTarget, SameAnswer, require_whole
 from kn_edit.facts import ByFact, Case, Relation
 from kn_edit.later import later
+from kn_edit.ledger import VersionRecord
 from kn_edit.workspace.batch import Batch, batch_rows, one_by_one
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.making import Making
@@ -23,6 +24,7 @@ from kn_edit.workspace.verbs.asking import AskingVerbs
 if TYPE_CHECKING:
     from kn_edit.editing.pace import Forecast
     from kn_edit.workspace import editing
+    from kn_edit.workspace.measured import MeasuredEdit
 else:
     editing = later("kn_edit.workspace.editing")
 
@@ -143,6 +145,16 @@ class EditingVerbs(AskingVerbs):
         """Erase a relation, and record the edit. `how` and the gate as for `update`."""
         making = Making.of(Kind.ERASE, how, accept=accept, dry_run=dry_run)
         return editing.erase(self, relation, making)
+
+    @verb
+    def record(self, edited: Edited | MeasuredEdit, *, accept: bool = False) -> VersionRecord:
+        """Record an edit that a dry run measured, with the same bytes; nothing is computed again.
+
+        It is recorded on the version on top of which it was measured: where the branch is at
+        another one by now, HeadMoved is raised, and nothing is recorded.
+        Raises GateFailed unless the gate lets it pass, or accept; EditAlreadyApplied.
+        """
+        return editing.record(self, edited, accept=accept)
 
     def _answers(self) -> ByFact[str]:
         """The answers that updates of the head gave to facts."""
