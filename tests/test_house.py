@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
     "client": set(),
     "jobs": {"workspace", "ledger.dialect", "ledger.sqlite_file"},
-    "service": {"workspace", "jobs", "experiments"},
+    "service": {"workspace", "client", "jobs", "experiments"},
     "mcp": {"workspace", "client", "jobs", "service"},
     "cli": {
         "objects.address",

@@ -25,10 +25,12 @@ from kn_edit.errors import (
     BadFacts,
     BranchExists,
     ChangeOutOfRange,
+    CommitUnknown,
     Diverged,
     EditAlreadyApplied,
     FactNotNamed,
     GateFailed,
+    HeadMoved,
     NotFinite,
     NotPrivate,
     OneFactMethod,
@@ -41,23 +43,67 @@ from kn_edit.errors import (
     Wording,
     phrase,
 )
+from kn_edit.errors.remedies import PLAIN
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.facts import read_cases
 from kn_edit.mcp.wording import TOOLS
+from kn_edit.service.problems import problem_of_job
+from kn_edit.service.wording import HTTP
 from kn_edit.workspace import Kind, Search, Workspace, case_of, methods
 from kn_edit.workspace.verbs.hub import PushOptions
 
 PACKAGE = Path(kn_edit.workspace.__file__).parents[1]
 FLAG = re.compile(r"--[a-z]")
 VERB = re.compile(r"[wW]orkspace\.(\w+)")
-every_remedy = pytest.mark.parametrize("remedy", Remedy)
+ONCE_MORE = (Remedy.AGAIN, Remedy.AGAIN_ON_HEAD)  # no other verb, and no argument
+every_remedy = pytest.mark.parametrize("remedy", [x for x in Remedy if x not in ONCE_MORE])
 
 
 # --- the tables ----------------------------------------------------------------------------------
 
 
-def test_both_front_ends_have_words_for_every_remedy():
-    assert PYTHON.words.keys() == COMMAND_LINE.words.keys() == {*Remedy}
+def test_every_front_end_has_words_for_every_remedy():
+    tables = (PYTHON, COMMAND_LINE, HTTP, TOOLS)
+    assert all(table.words.keys() == {*Remedy} for table in tables)
+
+
+@pytest.mark.parametrize("remedy", ONCE_MORE)
+def test_each_front_end_has_its_own_word_for_once_more(remedy):
+    assert COMMAND_LINE.say(remedy) == "run the command again"
+    assert PYTHON.say(remedy) == "call it again"
+    assert HTTP.say(remedy).startswith("send ")
+    assert TOOLS.say(remedy).startswith("call the tool again")
+
+
+def test_no_sentence_of_a_service_speaks_of_commands_to_run_again():
+    moved = HeadMoved("a" * 64, "b" * 64)
+    assert moved.sentence(COMMAND_LINE).endswith("nothing was recorded; run the command again")
+    assert "`If-Match` of the present head" in moved.sentence(HTTP)
+    texts = [text for path in sources() for text in constants(path)]
+    assert [text for text in texts if "the command again" in text] == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (HeadMoved("a" * 64, "b" * 64), HTTP),
+        (GateFailed(("it fails",), None, misses=("a prompt",), measured={"edit": None}), HTTP),
+        (GateFailed(("NaN",), None, final=True), PLAIN),  # that it is final is no fact of its JSON
+    ],
+)
+def test_an_error_that_a_worker_kept_is_told_as_far_as_its_facts_tell_it(error, told):
+    kept = error.document(PLAIN)
+    assert problem_of_job(kept)["message"] == error.sentence(told)
+    assert error.sentence(HTTP) != error.sentence(PLAIN)
+
+
+def test_a_commit_that_nobody_knows_of_is_told_of_its_disk_or_its_server():
+    on_disk = CommitUnknown(Path("/work/ledger.db"), "EIO").sentence(HTTP)
+    assert on_disk.startswith("the disk failed at the end of writing to /work/ledger.db (EIO)")
+    on_server = CommitUnknown("db.example.org/facts", "gone").sentence(HTTP)
+    assert "disk" not in on_server
+    assert on_server.startswith("the connection to db.example.org/facts was lost at the end")
+    assert on_server.endswith("look with `GET /api/v1/log` before you try again")
 
 
 def test_every_remedy_stands_in_a_sentence():

@@ -41,6 +41,8 @@ COMMAND_LINE = WordingTable(
         Remedy.TO: "--to",
         Remedy.TOKEN: "kn-edit token create NAME",
         Remedy.WORKSPACE: "--workspace {0}",
+        Remedy.AGAIN: "run the command again",
+        Remedy.AGAIN_ON_HEAD: "run the command again",
         Remedy.ASSESS: "kn-edit assess",
         Remedy.BACKUP: "kn-edit backup",
         Remedy.BRANCHES: "kn-edit branch",

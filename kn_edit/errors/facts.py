@@ -51,7 +51,7 @@ class StatementsDiffer(KnEditError):
     def __str__(self) -> str:
         return (
             f"the {self.field} is named {self.first!r} and {self.second!r}; all wordings of one "
-            "fact name the same one, and another fact needs a command or a row of its own"
+            "fact name the same one, and another fact has to be named by itself"
         )
 
 

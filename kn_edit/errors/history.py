@@ -82,8 +82,8 @@ class HeadMoved(KnEditError):
     def __str__(self) -> str:
         return (
             f"another process moved the head from {short(self.expected)} to {short(self.actual)} "
-            f"meanwhile, so nothing was recorded; run the command again"
-        )
+            f"meanwhile, so nothing was recorded"
+        ) + self.steps("{again_on_head}")
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
 
-AGAIN = "run the command again: what has arrived is not sent twice"
+AGAIN = "{again}: what has arrived is not sent twice"
 
 
 @dataclass
@@ -117,7 +117,7 @@ class HubFailed(KnEditError):
     status: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.repo}: the Hub {self.problem}; {AGAIN}"
+        return f"{self.repo}: the Hub {self.problem}" + self.steps(AGAIN)
 
 
 @dataclass
@@ -128,7 +128,9 @@ class NetworkFailed(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return f"the network fails ({self.reason}); check the connection, then {AGAIN}"
+        return f"the network fails ({self.reason})" + self.steps(
+            "check the connection", f"then {AGAIN}"
+        )
 
 
 @dataclass
@@ -141,9 +143,8 @@ class CommitUnclear(KnEditError):
 
     def __str__(self) -> str:
         return (
-            f"nobody can tell yet whether {self.repo} has the new commit (the Hub "
-            f"{self.problem}); run the command again, it looks before it commits"
-        )
+            f"nobody can tell yet whether {self.repo} has the new commit (the Hub {self.problem})"
+        ) + self.steps("{again}, it looks before it commits")
 
 
 @dataclass
@@ -159,8 +160,8 @@ class NotFinished(KnEditError):
     def __str__(self) -> str:
         return (
             f"{self.repo} has the commit {short(self.commit)}, but {self.left} is left to do "
-            f"({self.problem}); run the command again to finish, it makes no second commit"
-        )
+            f"({self.problem})"
+        ) + self.steps("{again} to finish, it makes no second commit")
 
 
 @dataclass
@@ -175,8 +176,8 @@ class NotNoted(KnEditError):
     def __str__(self) -> str:
         return (
             f"{self.repo} has the commit {short(self.commit)}, but this ledger does not say so "
-            f"({self.reason}); run the command again to note it, it makes no second commit"
-        )
+            f"({self.reason})"
+        ) + self.steps("{again} to note it, it makes no second commit")
 
 
 @dataclass
@@ -192,9 +193,8 @@ class RemoteMoved(KnEditError):
     def __str__(self) -> str:
         return (
             f"somebody moved {self.repo} ({self.branch}) from {short(self.expected)} to "
-            f"{short(self.actual)} meanwhile, so nothing was committed; look at what they did, "
-            "then run the command again"
-        )
+            f"{short(self.actual)} meanwhile, so nothing was committed"
+        ) + self.steps("look at what they did", "then {again}")
 
 
 @dataclass

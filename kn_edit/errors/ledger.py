@@ -168,17 +168,24 @@ class BadDigest(KnEditError):
 
 @dataclass
 class CommitUnknown(KnEditError):
-    """A transaction of which the disk does not tell whether it was kept."""
+    """A transaction of which a disk or a database server does not tell whether it was kept.
+
+    path: of the file, or in words where it lies on a server
+    """
 
     exit_code = ExitCode.DISK
     path: Path | str
     reason: str
 
     def __str__(self) -> str:
+        on_disk = isinstance(self.path, Path)
+        failure = f"the disk failed at the end of writing to {self.path}"
+        if not on_disk:
+            failure = f"the connection to {self.path} was lost at the end of writing"
         return (
-            f"the disk failed at the end of writing to {self.path} ({self.reason}), and does not "
-            f"tell whether this is recorded" + self.steps("look with `{log}` before you try again")
-        )
+            f"{failure} ({self.reason}), and {'does not tell' if on_disk else 'nobody can tell'} "
+            "whether this is recorded"
+        ) + self.steps("look with `{log}` before you try again")
 
 
 @dataclass

@@ -101,9 +101,8 @@ class ObjectStoreFailed(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.place} cannot be reached on {self.server}: {self.reason}; check the "
-            "connection and AWS_ENDPOINT_URL, then run the command again"
+        return f"{self.place} cannot be reached on {self.server}: {self.reason}" + self.steps(
+            "check the connection and AWS_ENDPOINT_URL", "then {again}"
         )
 
 

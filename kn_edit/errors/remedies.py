@@ -54,6 +54,9 @@ class Remedy(StrEnum):
     TO = auto()
     TOKEN = auto()
     WORKSPACE = auto()
+    # the same verb once more
+    AGAIN = auto()
+    AGAIN_ON_HEAD = auto()
     # other verbs
     ASSESS = auto()
     BACKUP = auto()
@@ -168,6 +171,8 @@ PYTHON = WordingTable(
         Remedy.TO: "`to`",
         Remedy.TOKEN: "pass `token`",
         Remedy.WORKSPACE: "folder={0}",
+        Remedy.AGAIN: "call it again",
+        Remedy.AGAIN_ON_HEAD: "call it again",
         Remedy.ASSESS: "workspace.assess(CASE)",
         Remedy.BACKUP: "workspace.backup(FILE)",
         Remedy.BRANCHES: "workspace.branches()",

@@ -25,9 +25,8 @@ class SystemRefused(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"cannot use {self.path}: {self.reason}; check the path, its permissions and the free "
-            "space, then run the command again"
+        return f"cannot use {self.path}: {self.reason}" + self.steps(
+            "check the path, its permissions and the free space", "then {again}"
         )
 
 
@@ -90,9 +89,8 @@ class OutputLost(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"the output could not be written: {self.reason}; free some space, or send it "
-            "elsewhere, then run the command again"
+        return f"the output could not be written: {self.reason}" + self.steps(
+            "free some space, or send it elsewhere", "then {again}"
         )
 
 
@@ -203,7 +201,7 @@ class ClusterFailed(KnEditError):
     reason: str
 
     def __str__(self) -> str:
-        return (
-            f"Ray failed on {self.place}: {self.reason}; run the command again, with fewer workers "
-            "if memory is short, or without Ray: what was recorded stays"
+        return f"Ray failed on {self.place}: {self.reason}" + self.steps(
+            "{again}, with fewer workers if memory is short, or without Ray: what was "
+            "recorded stays"
         )

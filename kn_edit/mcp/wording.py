@@ -9,6 +9,8 @@ TOOLS = WordingTable(
     {
         **HTTP.words,
         Remedy.ACCEPT: "kn-edit update --accept",
+        Remedy.AGAIN: "call the tool again",
+        Remedy.AGAIN_ON_HEAD: "call the tool again; a proposal has to be made again first",
         Remedy.ASSESS: "assess",
         Remedy.BRANCHES: "kn-edit branch",
         Remedy.BRANCH_OFF: "kn-edit branch NAME {0}",

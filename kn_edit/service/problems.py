@@ -12,7 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import kn_edit.errors as errors
-from kn_edit.errors import ExitCode, KnEditError
+from kn_edit.client.rebuilding import error_of
+from kn_edit.errors import ExitCode, KnEditError, Wording
 from kn_edit.service.models import Problem
 from kn_edit.service.replies import Json
 from kn_edit.service.wording import HTTP
@@ -35,6 +36,7 @@ _BY_NAME = {
     "UnknownJob": HTTPStatus.NOT_FOUND,
     "UnknownProposal": HTTPStatus.NOT_FOUND,
     "HeadMoved": HTTPStatus.CONFLICT,
+    "CommitUnknown": HTTPStatus.INTERNAL_SERVER_ERROR,
     "HeadNotNamed": HTTPStatus.PRECONDITION_REQUIRED,
     "Cancelled": HTTPStatus.CONFLICT,
     "WorkerLost": HTTPStatus.INTERNAL_SERVER_ERROR,
@@ -72,9 +74,20 @@ def headers_of(error: KnEditError) -> dict[str, str]:
     return {} if seconds is None else {"Retry-After": str(seconds)}
 
 
-def problem(error: KnEditError) -> dict[str, Any]:
+def problem(error: KnEditError, wording: Wording = HTTP) -> dict[str, Any]:
     """An error as a problem document: `error`, `code`, `detail`, `remedies` as with --json."""
-    return problem_of(error.document(HTTP))
+    return problem_of(error.document(wording))
+
+
+def problem_of_job(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The problem document of an error that a worker kept: what to do in the words of HTTP.
+
+    A worker keeps it in the words of no front end. So it stays where its facts do not tell the
+    whole error, or another release wrote them.
+    """
+    error = error_of(document)
+    is_whole = (error.summary, [*error.remedies]) == (document["message"], document["remedies"])
+    return problem_of({**document, "message": error.sentence(HTTP)} if is_whole else document)
 
 
 def problem_of(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ HTTP = WordingTable(
         Remedy.TO: '"to"',
         Remedy.TOKEN: "send `Authorization: Bearer TOKEN`, or sign in on the page",
         Remedy.WORKSPACE: "`kn-edit serve --workspace {0}`",
+        Remedy.AGAIN: "send the request again",
+        Remedy.AGAIN_ON_HEAD: "send it again with `If-Match` of the present head",
         Remedy.ASSESS: "POST /api/v1/assess",
         Remedy.BACKUP: "`kn-edit backup` on the server",
         Remedy.BRANCHES: "GET /api/v1/branches",

@@ -16,7 +16,7 @@ from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.api.reading import USUAL, Before, Limit, Reader, gives
 from kn_edit.service.arguments import Name
 from kn_edit.service.event_stream import MEDIA_TYPE, event, streaming
-from kn_edit.service.problems import Declared, declared, problem_of
+from kn_edit.service.problems import Declared, declared, problem_of_job
 from kn_edit.service.replies import Json, page
 from kn_edit.service.service import Service, TheService
 
@@ -88,7 +88,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "log": list(job.log),
         "cancelling": job.cancelling,
         "result": None if job.result is None else dict(job.result),
-        "error": None if job.error is None else problem_of(job.error),
+        "error": None if job.error is None else problem_of_job(job.error),
     }
 
 

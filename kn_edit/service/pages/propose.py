@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
 from kn_edit.errors import KnEditError
+from kn_edit.errors.remedies import PLAIN
 from kn_edit.service.access import Caller
 from kn_edit.service.arguments import UpdateArguments
 from kn_edit.service.pages.rendering import page
@@ -79,7 +80,7 @@ def propose(
         checked_arguments("update", UpdateArguments, arguments).wanted()
         return _tried(service, caller, "update", arguments, proposal)
     except KnEditError as error:
-        return _form(request, service, proposal, problem(error))
+        return _form(request, service, proposal, problem(error, PLAIN))
 
 
 @pages.get("/propose/subjects")
@@ -104,7 +105,7 @@ def erase(
     try:
         return _tried(service, caller, "erase", arguments, erasure)
     except KnEditError as error:
-        return _erase_form(request, service, erasure, problem(error))
+        return _erase_form(request, service, erasure, problem(error, PLAIN))
 
 
 def _tried(

@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
 from kn_edit.errors import KnEditError, NotSignedIn
+from kn_edit.errors.remedies import PLAIN
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.problems import problem
@@ -36,9 +37,9 @@ class PageRoute(APIRoute):
                 if request.method == "GET":
                     wanted = urlencode({"next": request.url.path})
                     return RedirectResponse(f"/sign-in?{wanted}", HTTPStatus.SEE_OTHER)
-                return problem_page(request, problem(error))
+                return problem_page(request, problem(error, PLAIN))
             except KnEditError as error:
-                return problem_page(request, problem(error))
+                return problem_page(request, problem(error, PLAIN))
             except RequestValidationError as error:
                 return problem_page(request, _unfit(error))
 
