@@ -39,6 +39,7 @@ def ticking() -> Iterator[datetime]:
 
 SQLITE, POSTGRES = DATABASES = ("sqlite", "postgres")
 only_sqlite = pytest.mark.parametrize("database", [SQLITE], indirect=True)
+only_postgres = pytest.mark.parametrize("database", [POSTGRES], indirect=True)
 KIND = ContextVar("KIND", default=SQLITE)  # of the databases that ledgers are made in
 
 

@@ -22,6 +22,7 @@ from workspaces import about, new_workspace, quick
 from kn_edit.cli.commands import kn_edit
 from kn_edit.errors import BadTokenName, TokenExists, TokensNeeded, UnknownToken
 from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.jobs.in_folder import FolderPlace
 from kn_edit.service.access import Role, role_needed
 from kn_edit.service.access.guard import COOKIE
 from kn_edit.service.access.limits import Rate
@@ -72,7 +73,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     (folder / "exports").mkdir()
     (folder / "exports" / "away").symlink_to("/tmp")
     secrets: dict[str, str] = {}
-    with closing(ServiceDatabase(workspace.ledger_folder, metadata)) as database:
+    with closing(ServiceDatabase.of(workspace.folder, metadata)) as database:
         tokens, then = Tokens(database), Tokens(database, lambda: time.time() - 1000)
         for name, role in (("rei", "reader"), ("edi", "editor"), ("pub", "publisher")):
             secrets[name] = tokens.create(name, role, seconds=3600)
@@ -425,7 +426,7 @@ def test_an_address_that_others_reach_needs_tokens(tmp_path: Path) -> None:
         folder = workspace.folder
     with pytest.raises(TokensNeeded):
         make_app(folder, address="0.0.0.0")
-    with closing(ServiceDatabase(workspace.ledger_folder, metadata)) as database:
+    with closing(ServiceDatabase.of(workspace.folder, metadata)) as database:
         Tokens(database).create("ana", "reader", seconds=60)
     with TestClient(make_app(folder, address="0.0.0.0"), base_url=REMOTE) as client:
         assert client.get(f"{API}/status").status_code == 401
@@ -436,7 +437,7 @@ def test_an_address_that_others_reach_needs_tokens(tmp_path: Path) -> None:
 
 def test_tokens_expire_and_their_sessions_with_them(tmp_path: Path) -> None:
     moment = [1000.0]
-    with closing(ServiceDatabase(tmp_path, metadata)) as database:
+    with closing(ServiceDatabase(FolderPlace(tmp_path), metadata)) as database:
         tokens = Tokens(database, lambda: moment[0])
         assert not tokens.any()
         secret = tokens.create("ana", "editor", seconds=SESSION_SECONDS / 2)

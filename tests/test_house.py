@@ -70,7 +70,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "experiments": {"facts", "models", "neurons", "edits", "evaluation", "editing", "workspace"},
     "client": set(),
-    "jobs": {"workspace", "ledger.dialect", "ledger.sqlite_file"},
+    "jobs": {"workspace", "ledger.dialect", "ledger.dialects", "ledger.sqlite_file"},
     "service": {"workspace", "client", "jobs", "experiments"},
     "mcp": {"workspace", "client", "jobs", "service"},
     "cli": {
@@ -389,6 +389,9 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
     apart = {  # of tables of their own
         "jobs.database",
         "jobs.pruning",
+        "jobs.in_folder",
+        "jobs.in_postgres",
+        "jobs.place",
         "jobs.rows",
         "service.access.audit",
         "service.access.tokens",

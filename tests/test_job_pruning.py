@@ -17,7 +17,8 @@ from workspaces import new_workspace
 
 from kn_edit.cli.commands import kn_edit
 from kn_edit.jobs import rows
-from kn_edit.jobs.database import SERVICE_DATABASE, ServiceDatabase
+from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.jobs.in_folder import SERVICE_DATABASE, FolderPlace
 from kn_edit.jobs.job import JobRequest, JobState
 from kn_edit.jobs.pruning import BATCH, NEWEST, Keeping, prune
 from kn_edit.jobs.queue import Jobs
@@ -30,7 +31,7 @@ EVERYTHING = Keeping(most=10**9, days=1000)
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[ServiceDatabase]:
-    with closing(ServiceDatabase(tmp_path, metadata)) as database:
+    with closing(ServiceDatabase(FolderPlace(tmp_path), metadata)) as database:
         yield database
 
 
@@ -107,7 +108,7 @@ def test_gc_prunes_as_the_settings_say_and_makes_no_database(tmp_path: Path) -> 
         folder, ledger = workspace.folder, workspace.ledger_folder
     assert gc(folder)["jobs"] == {"removed": 0}
     assert not (ledger / SERVICE_DATABASE).exists()
-    with closing(ServiceDatabase(ledger, metadata)) as database:
+    with closing(ServiceDatabase.of(folder, metadata)) as database:
         add(database, [1000] * (NEWEST + 3))
     (folder / "kn-edit.toml").write_text("[serve]\nkeep_jobs_days = 10000\n")
     assert gc(folder)["jobs"] == {"removed": 0}
@@ -117,8 +118,8 @@ def test_gc_prunes_as_the_settings_say_and_makes_no_database(tmp_path: Path) -> 
 
 def test_the_service_prunes_by_itself(tmp_path: Path) -> None:
     with new_workspace(tmp_path) as workspace:
-        folder, ledger = workspace.folder, workspace.ledger_folder
-    with closing(ServiceDatabase(ledger, metadata)) as database:
+        folder = workspace.folder
+    with closing(ServiceDatabase.of(folder, metadata)) as database:
         add(database, [1000] * (NEWEST + 3))
         with TestClient(make_app(folder, jobs=Jobs)):
             until = time.monotonic() + 20

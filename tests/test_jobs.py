@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from job_work import begun, marks, perform, wait_request
+from ledgers import only_postgres, only_sqlite
+from postgres_server import server
 from workspaces import about, new_workspace, quick
 
-from kn_edit.errors import JobEnded, UnknownJob
-from kn_edit.jobs.job import JobRequest, JobState
-from kn_edit.jobs.presence import lives, presence
+from kn_edit.errors import JobEnded, UnknownJob, WorkerLost
+from kn_edit.jobs.job import JobProgress, JobRequest, JobState
+from kn_edit.jobs.presence import WorkerFiles
 from kn_edit.jobs.queue import Jobs
 from kn_edit.jobs.rows import Outcome
-from kn_edit.jobs.worker import Worker
-from kn_edit.workspace import PlannedMove, Workspace
+from kn_edit.jobs.worker import TIDYING, Worker
+from kn_edit.workspace import Edited, PlannedMove, Workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path) -> Iterator[Workspace]:
+def workspace(tmp_path: Path, database: str) -> Iterator[Workspace]:
     with new_workspace(tmp_path) as workspace:
         yield workspace
 
@@ -37,7 +41,7 @@ def jobs(workspace: Workspace) -> Iterator[Jobs]:
 @pytest.fixture
 def worker(jobs: Jobs) -> Iterator[str]:
     """The name of a worker that lives."""
-    with presence(jobs.workers) as name:
+    with jobs.present() as name:
         yield name
 
 
@@ -234,6 +238,7 @@ def lose_from_lane(jobs: Jobs, branch: str | None, count: int) -> list[str]:
 # --- deaths --------------------------------------------------------------------------------------
 
 
+@only_sqlite  # in PostgreSQL a row is its own place in the lane
 def test_a_job_that_was_handed_out_and_has_not_begun_is_put_back(workspace, jobs):
     job = jobs.submit(wait_request("a"))
     assert lose_from_lane(jobs, None, 1) == [job.id]
@@ -252,7 +257,7 @@ def test_an_id_that_is_in_its_lane_twice_begins_once(workspace, jobs):
 def test_a_job_whose_worker_died_has_failed_and_frees_its_branch(workspace, jobs):
     job = jobs.submit(wait_request("a", branch="main"))
     after = jobs.submit(wait_request("b", branch="main"))
-    with presence(jobs.workers) as name:
+    with jobs.present() as name:
         assert jobs.take(name).id == job.id
         assert jobs.get(job.id).state is JobState.RUNNING
         assert jobs.settle() == []
@@ -266,7 +271,7 @@ def test_a_job_whose_worker_died_has_failed_and_frees_its_branch(workspace, jobs
 
 def test_a_job_that_was_to_be_cancelled_when_its_worker_died_is_cancelled(jobs):
     job = jobs.submit(wait_request("a"))
-    with presence(jobs.workers) as name:
+    with jobs.present() as name:
         jobs.take(name)
         jobs.cancel(job.id)
     assert jobs.get(job.id).state is JobState.CANCELLED
@@ -274,9 +279,9 @@ def test_a_job_that_was_to_be_cancelled_when_its_worker_died_is_cancelled(jobs):
 
 def test_a_job_whose_edit_was_recorded_before_its_worker_died_is_done(workspace, jobs):
     edit, lost = (jobs.submit(JobRequest("edit", {}, "main")) for _ in range(2))
-    with presence(jobs.workers) as name:
+    with jobs.present() as name:
         jobs.take(name)
-        with workspace.call(recording=lambda move: jobs.note_move(edit.id, vars(move))):
+        with workspace.call(recording=lambda move: jobs.note_move(edit.id, name, vars(move))):
             how = quick((0, 1), closed_form=True)
             edited = workspace.update(about("France"), "Rome", how=how, accept=True)
     assert jobs.get(edit.id).state is JobState.DONE
@@ -285,10 +290,85 @@ def test_a_job_whose_edit_was_recorded_before_its_worker_died_is_done(workspace,
         "version": edited.version,
         "worker_lost": True,
     }
-    with presence(jobs.workers) as name:
+    with jobs.present() as name:
         assert jobs.take(name).id == lost.id
-        jobs.note_move(lost.id, {"branch": "main", "version": "f" * 64, "edit": None})
+        jobs.note_move(lost.id, name, {"branch": "main", "version": "f" * 64, "edit": None})
     assert jobs.get(lost.id).error["error"] == "WorkerLost"
+
+
+def record(workspace: Workspace, recording: Callable[[PlannedMove], None]) -> Edited:
+    with workspace.call(recording=recording):
+        how = quick((0, 1), closed_form=True)
+        return workspace.update(about("France"), "Rome", how=how, accept=True)
+
+
+def test_a_worker_whose_job_was_taken_from_it_records_nothing_more(workspace, jobs, worker):
+    job = jobs.submit(JobRequest("edit", {}, "main"))
+    jobs.take(worker)
+    assert not jobs.is_cancelling(job.id, worker)
+    with taken_for_dead(jobs, worker):
+        assert jobs.settle() == [job.id]
+    with pytest.raises(WorkerLost):
+        record(workspace, lambda move: jobs.note_move(job.id, worker, vars(move)))
+    assert workspace.head.edits == () and workspace.ledger.edits() == []
+    assert jobs.is_cancelling(job.id, worker)
+    jobs.note(job.id, worker, JobProgress("going on", 1, 2), "going on")
+    jobs.end(job.id, worker, Outcome(JobState.DONE, result={}))
+    lost = jobs.get(job.id)
+    assert (lost.state, lost.progress, lost.log) == (JobState.FAILED, None, ("the worker died",))
+
+
+@only_postgres
+def test_what_a_worker_records_while_it_is_taken_for_dead_is_waited_for(workspace, jobs, worker):
+    job = jobs.submit(JobRequest("edit", {}, "main"))
+    jobs.take(worker)
+    settling = threading.Thread(target=jobs.settle)
+
+    def recording(move: PlannedMove) -> None:
+        jobs.note_move(job.id, worker, vars(move))
+        settling.start()
+        while not jobs.is_cancelling(job.id, worker):  # until the job is taken from the worker
+            time.sleep(0.01)
+
+    with taken_for_dead(jobs, worker):
+        edited = record(workspace, recording)
+        settling.join()
+    done = jobs.get(job.id)
+    assert (done.state, done.result["edit"]) == (JobState.DONE, edited.edit)
+
+
+@only_postgres
+def test_a_worker_whose_session_broke_goes_on_by_another_name(workspace, jobs):
+    sessions: list[int] = []
+
+    def breaking(*arguments: Any, **named: Any) -> dict[str, Any]:
+        sessions.append(session_of_the_worker())
+        if len(sessions) == 1:
+            server().execute(f"SELECT pg_terminate_backend({sessions[0]}, 10000)")
+        return perform(*arguments, **named)
+
+    first = jobs.submit(wait_request("a", 2 * TIDYING, "main"))
+    second = jobs.submit(wait_request("b", 0, "main"))
+    assert Worker(workspace, jobs, breaking).run(once=True) == 2
+    assert [jobs.get(job.id).state for job in (first, second)] == [JobState.DONE] * 2
+    assert len({*sessions}) == 2
+
+
+def session_of_the_worker() -> int:
+    """The process of PostgreSQL that holds the lock of the only worker."""
+    locks = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'"
+    ((process,),) = server().execute(locks)
+    return int(str(process))
+
+
+@contextmanager
+def taken_for_dead(jobs: Jobs, worker: str) -> Iterator[None]:
+    """Let everybody take a worker for dead, as when its connection broke."""
+    presence = jobs._database.place.presence
+    lives = presence.lives
+    presence.lives = lambda name: name != worker and lives(name)
+    yield
+    presence.lives = lives
 
 
 def test_moves_are_told_before_they_are_recorded(workspace):
@@ -305,12 +385,17 @@ def test_moves_are_told_before_they_are_recorded(workspace):
     ]
 
 
-def test_a_worker_lives_as_long_as_it_holds_its_lock(tmp_path):
-    folder = tmp_path / "workers"
-    with presence(folder) as name:
-        assert lives(folder, name)
-        assert lives(folder, name)
-    assert not lives(folder, name)
-    (folder / "gone.worker").touch()  # what a worker leaves that was killed
-    assert not lives(folder, "gone")
-    assert list(folder.iterdir()) == []
+def test_a_worker_lives_as_long_as_it_holds_its_lock(jobs):
+    with jobs.present() as name:
+        assert jobs.lives(name)
+        assert jobs.lives(name)
+        assert jobs.living_workers() == [os.getpid()]
+    assert not jobs.lives(name)
+    assert jobs.living_workers() == []
+
+
+def test_what_a_killed_worker_leaves_in_a_folder_is_removed(tmp_path):
+    workers = WorkerFiles(tmp_path)
+    (tmp_path / "gone.worker").touch()
+    assert not workers.lives("gone")
+    assert list(tmp_path.iterdir()) == []

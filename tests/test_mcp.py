@@ -151,11 +151,11 @@ def test_a_client_without_a_token_looks_tries_out_and_writes_nothing(folder: Pat
 
 @pytest.mark.parametrize("role", ["reader", "revoked"])
 def test_nobody_writes_without_the_valid_token_of_an_editor(folder: Path, role: str) -> None:
-    with tokens_in(folder / ".kn-edit") as tokens:
+    with tokens_in(folder) as tokens:
         kind = "editor" if role == "revoked" else role
         secret = tokens.create(f"{role}-of-mcp", kind, seconds=None)
     with place.Folder(folder, secret) as work:
-        with tokens_in(folder / ".kn-edit") as tokens:
+        with tokens_in(folder) as tokens:
             if role == "revoked":  # while it runs
                 tokens.revoke(f"{role}-of-mcp")
         with pytest.raises(RoleTooLow if role == "reader" else NotSignedIn):  # noqa: SIM117
@@ -170,7 +170,7 @@ def test_an_editor_reverts_and_is_audited_and_texts_of_strangers_steer_nothing(
     with new_workspace(tmp_path) as workspace:
         how = quick((0, 3), closed_form=True)
         edited = workspace.update(about("France"), "Rome", how=how, accept=True)
-    with tokens_in(workspace.ledger_folder) as tokens:
+    with tokens_in(workspace.folder) as tokens:
         secret = tokens.create("ana", "editor", seconds=None)
 
     async def talk(client: Client) -> Any:
@@ -230,13 +230,13 @@ def texts(value: Any) -> Iterator[str]:
 
 def audited(folder: Path) -> list[tuple[str | None, str, str | None, str | None]]:
     """Who called what, what refused it, and from where, of the audit's rows, newest first."""
-    with closing(ServiceDatabase(folder / ".kn-edit", metadata)) as database:
+    with closing(ServiceDatabase.of(folder, metadata)) as database:
         rows = [row for _, row in Audit(database).rows(50)]
     return [(row.caller, row.path, row.refused, row.address) for row in rows]
 
 
 def test_a_served_workspace_is_reached_by_its_address(folder: Path) -> None:
-    with tokens_in(folder / ".kn-edit") as tokens:
+    with tokens_in(folder) as tokens:
         reader = tokens.create("looker", "reader", seconds=None)
         editor = tokens.create("writer", "editor", seconds=None)
     with Workspace.open(folder) as workspace:

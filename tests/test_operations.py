@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from service_process import serving
 from workspaces import new_workspace
 
-from kn_edit.jobs.database import SERVICE_DATABASE, ServiceDatabase
-from kn_edit.jobs.presence import presence
+from kn_edit.jobs.database import ServiceDatabase
+from kn_edit.jobs.in_folder import SERVICE_DATABASE, FolderPlace
 from kn_edit.jobs.queue import Jobs
 from kn_edit.service.access.tables import metadata
 from kn_edit.service.access.tokens import PREFIX, Tokens
@@ -88,7 +88,7 @@ def test_it_is_ready_while_a_worker_lives(run: Run, impatient: None) -> None:
     assert refusal.headers["Content-Type"] == "application/problem+json"
     assert refusal.json()["error"] == "NotReady"
     assert "kn-edit worker" in refusal.json()["message"]
-    with presence(run.jobs.workers):
+    with run.jobs.present():
         assert run.client.get("/readyz").json() == {"status": "ready"}
     assert run.client.get("/readyz").status_code == 503
 
@@ -97,7 +97,7 @@ def test_it_is_ready_while_a_worker_lives(run: Run, impatient: None) -> None:
 def test_what_cannot_be_read_is_told_without_where_it_lies(
     run: Run, impatient: None, caplog: pytest.LogCaptureFixture, name: str, part: str
 ) -> None:
-    with presence(run.jobs.workers):
+    with run.jobs.present():
         assert run.client.get("/readyz").status_code == 200
         path = run.folder / name
         for ending in ("-wal", "-shm"):
@@ -115,7 +115,7 @@ def test_what_cannot_be_read_is_told_without_where_it_lies(
 
 
 def test_a_ledger_of_a_later_schema_is_not_served_on(run: Run, impatient: None) -> None:
-    with presence(run.jobs.workers), closing(sqlite3.connect(run.folder / DATABASE)) as database:
+    with run.jobs.present(), closing(sqlite3.connect(run.folder / DATABASE)) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
         database.commit()
         document = run.client.get("/readyz").json()
@@ -126,14 +126,14 @@ def test_who_asks_often_is_told_what_was_seen_a_moment_ago(run: Run) -> None:
     moment = [100.0]
     readiness = Readiness(run.client.app.state.service, lambda: moment[0])
     before = readiness.problems()
-    with presence(run.jobs.workers):
+    with run.jobs.present():
         assert readiness.problems() is before
         moment[0] += FRESH
         assert readiness.problems()["workers"] is None
 
 
 def test_programs_without_a_token_may_ask_the_probes_and_nothing_else(run: Run) -> None:
-    with closing(ServiceDatabase(run.folder, metadata)) as database:
+    with closing(ServiceDatabase(FolderPlace(run.folder), metadata)) as database:
         secret = Tokens(database).create("prometheus", "reader", seconds=None)
     assert run.client.get("/healthz").status_code == 200
     assert run.client.get("/readyz").status_code == 503
@@ -174,7 +174,7 @@ def test_jobs_are_told_by_verb_and_state(run: Run) -> None:
         run.jobs.submit(wait_request(name))
     cancelled = run.jobs.submit(wait_request("c", branch="main"))
     run.jobs.cancel(cancelled.id)
-    with presence(run.jobs.workers):
+    with run.jobs.present():
         figures = run.figures()
         assert figures["kn_edit_workers"] == {(): 1}
         memory = figures["kn_edit_worker_resident_memory_bytes"][()]
@@ -223,7 +223,7 @@ def requests_in(lines: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 def test_a_line_says_who_asked_for_what_and_how_it_went(
     run: Run, lines: pytest.LogCaptureFixture
 ) -> None:
-    with closing(ServiceDatabase(run.folder, metadata)) as database:
+    with closing(ServiceDatabase(FolderPlace(run.folder), metadata)) as database:
         secret = Tokens(database).create("ana", "reader", seconds=None)
     headers = {"Authorization": f"Bearer {secret}", "X-Request-ID": "of-a-proxy.1"}
     answer = run.client.get("/api/v1/jobs/0123?token=hf_abcdefghijklmnop", headers=headers)

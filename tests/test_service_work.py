@@ -136,7 +136,7 @@ def test_what_the_gate_refused_can_be_recorded_as_it_was_measured(workspace: Wor
 def test_proposals_are_kept_for_a_week_and_the_newest_ones(workspace: Workspace) -> None:
     tried = update(workspace, dry_run=True)
     moment = time.time()
-    with closing(ServiceDatabase(workspace.ledger_folder, metadata)) as database:
+    with closing(ServiceDatabase.of(workspace.folder, metadata)) as database:
         proposals = Proposals(database, lambda: moment)
         proposal = proposals.proposal(tried["proposal"])
         ids = [proposals.keep(proposal) for _ in range(MOST)]

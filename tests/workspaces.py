@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from ledgers import KIND, POSTGRES, database_url
 from tiny_models import SPECIAL, WORDS, tiny_folder
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
@@ -109,7 +110,9 @@ def new_workspace(
     model = folder / "model"
     if not model.exists():
         tiny_folder(shape, model, dtype, seed)
-    return Workspace.init(str(model), folder / "work")
+    work = folder / "work"
+    url = database_url(work / ".kn-edit") if KIND.get() == POSTGRES else None
+    return Workspace.init(str(model), work, database=url)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

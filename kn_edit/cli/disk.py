@@ -353,7 +353,7 @@ def _prune_jobs(workspace: Workspace) -> int:
     """Remove old jobs of the service, as far as its settings say; how many."""
     settings = serve_settings(workspace.folder)
     keeping = Keeping(settings.keep_jobs, settings.keep_jobs_days)
-    return prune_folder(workspace.ledger_folder, keeping)
+    return prune_folder(workspace.folder, keeping)
 
 
 def _head(workspace: Workspace) -> Iterator[str]:

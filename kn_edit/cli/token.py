@@ -85,7 +85,7 @@ def create(
       kn-edit token create ana --role editor
       kn-edit token create ci --role publisher --expires 8w -q
     """
-    with tokens_in(workspace.ledger_folder) as tokens:
+    with tokens_in(workspace.folder) as tokens:
         secret = tokens.create(name, role, seconds=expires)
         made = next(each for each in tokens.tokens() if each.name == name)
     output.show(_plain(made) | {"token": secret}, [secret], lambda: [secret])
@@ -102,7 +102,7 @@ def list_tokens(workspace: Workspace, output: Output) -> None:
     Example:
       kn-edit token list
     """
-    with tokens_in(workspace.ledger_folder) as tokens:
+    with tokens_in(workspace.folder) as tokens:
         known = tokens.tokens()
     now = datetime.now(UTC).timestamp()
     output.show(
@@ -123,7 +123,7 @@ def revoke(workspace: Workspace, name: str, output: Output) -> None:
     Example:
       kn-edit token revoke ana
     """
-    with tokens_in(workspace.ledger_folder) as tokens:
+    with tokens_in(workspace.folder) as tokens:
         tokens.revoke(name)
     output.show({"name": name, "revoked": True}, [name], lambda: [f"{name} is revoked"])
 

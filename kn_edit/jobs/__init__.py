@@ -3,6 +3,7 @@
 job       what a job is, and the port that everybody codes against
 queue     `Jobs`, which is that port for one workspace
 worker    runs jobs; running makes a process of it, children keeps such processes running
-rows, lanes, presence    where a job stands, who gets it next, whether that worker lives
 pruning   old jobs go
+place     where all that lies: in_folder (with lanes and presence) or in_postgres
+rows      where a job stands
 """

@@ -94,7 +94,7 @@ class JobQueue(Protocol):
         """How many jobs there are of each verb in each state. Raises LedgerUnusable, LedgerBusy."""
 
     def living_workers(self) -> list[int]:
-        """The process ids of the workers that live. Raises OSError."""
+        """The process ids of the workers that live; 0 for one of another machine."""
 
     def prune(self, most: int, days: float) -> int:
         """Remove jobs that ended so many days ago, or before the newest ones; how many.

@@ -15,7 +15,7 @@ QUEUE_DATABASE = "queue.db"
 BUSY_SECONDS = 30
 
 
-class Lanes:
+class QueueLanes:
     """The lanes of a workspace. May be used by several threads and processes at once."""
 
     def __init__(self, folder: Path) -> None:

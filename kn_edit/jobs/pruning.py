@@ -7,14 +7,16 @@ What is kept all the same: every job of the last day, whose request may be sent 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, update
 
-from kn_edit.jobs.database import SERVICE_DATABASE, ServiceDatabase
+from kn_edit.jobs.database import ServiceDatabase, is_made
 from kn_edit.jobs.job import KEY_SECONDS, JobState
+from kn_edit.jobs.place import place_of
 from kn_edit.jobs.tables import jobs, log_lines, metadata
 
 NEWEST = 50  # jobs that stay however old they are: those that the history shows
@@ -36,17 +38,12 @@ def utc_now() -> datetime:
 
 
 def prune_folder(folder: Path, keeping: Keeping) -> int:
-    """Remove old jobs of the service whose ledger lies in a folder, if there are any; how many.
+    """Remove old jobs of the service of the workspace in a folder, if there are any; how many.
 
-    Raises as ServiceDatabase.
+    Raises as ServiceDatabase.of.
     """
-    if not (folder / SERVICE_DATABASE).exists():
-        return 0
-    database = ServiceDatabase(folder, metadata)
-    try:
-        return prune(database, keeping)
-    finally:
-        database.close()
+    with closing(place_of(folder)) as place:
+        return prune(ServiceDatabase(place, metadata), keeping) if is_made(place) else 0
 
 
 def prune(

@@ -1,7 +1,7 @@
 """The jobs of a workspace: submitted by anybody, run by workers, each at most once.
 
-The row of a job says where it stands (rows); the engine hands its id to one worker (lanes); a lock
-of the kernel says whether that worker lives (presence). So a job whose worker died is never begun
+The row of a job says where it stands (rows); lanes hand its id to a worker; a lock says whether
+that worker lives (place). So a job whose worker died is never begun
 again: it ends as failed, or as done where the ledger has what it was about to record.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,12 +21,9 @@ from kn_edit.errors.remedies import PLAIN
 from kn_edit.jobs import pruning, rows
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import Job, JobProgress, JobRequest, JobState, Plain
-from kn_edit.jobs.lanes import Lanes
-from kn_edit.jobs.presence import lives, living
 from kn_edit.jobs.tables import metadata
 from kn_edit.workspace import Step, Workspace
 
-WORKERS = "workers"  # the folder of their locks, in the ledger's
 LOOKED_AT = 1000  # moves of a branch, the newest
 GLANCE = 0.1  # seconds between two looks of a caller who waits
 
@@ -43,10 +41,22 @@ class Jobs:
 
         Raises LedgerUnusable, LedgerBusy.
         """
-        self.workers = workspace.ledger_folder / WORKERS
         self._ledger = workspace.ledger
-        self._database = ServiceDatabase(workspace.ledger_folder, metadata)
-        self._lanes = Lanes(workspace.ledger_folder)
+        self._database = ServiceDatabase.of(workspace.folder, metadata)
+        self._lanes = self._database.place.lanes(self._database.reading)
+
+    @contextmanager
+    def present(self) -> Iterator[str]:
+        """Be a worker inside the block; its name. Raises OSError, and what a database raises."""
+        with ExitStack() as stack:
+            with self._database.explained():
+                name = stack.enter_context(self._database.place.presence.present())
+            yield name
+
+    def lives(self, worker: str) -> bool:
+        """Whether a worker lives, by its name. Raises OSError, and what a database raises."""
+        with self._database.explained():
+            return self._database.place.presence.lives(worker)
 
     def close(self) -> None:
         """Give back what is held."""
@@ -73,7 +83,7 @@ class Jobs:
         with self._database.reading() as connection:
             row = rows.row_of(connection, id)
             job = rows.job_of(connection, row)
-        if job.state is JobState.RUNNING and not lives(self.workers, row["worker"]):
+        if job.state is JobState.RUNNING and not self.lives(row["worker"]):
             self.settle()
             with self._database.reading() as connection:
                 return rows.job_of(connection, rows.row_of(connection, id))
@@ -103,8 +113,12 @@ class Jobs:
             return rows.counts(connection)
 
     def living_workers(self) -> list[int]:
-        """The process ids of the workers that live. Raises OSError."""
-        return living(self.workers)
+        """The process ids of the workers that live; 0 for one of another machine.
+
+        Raises OSError, and what a database raises.
+        """
+        with self._database.explained():
+            return self._database.place.presence.living()
 
     def prune(self, most: int, days: float) -> int:
         """Remove jobs that ended so many days ago, or before the newest ones; how many.
@@ -125,7 +139,7 @@ class Jobs:
     def take(self, worker: str) -> Job | None:
         """The next job for a worker, which has begun now; None where none may begin.
 
-        worker: its name, of `presence`
+        worker: its name, of `present`
         """
         with self._database.reading() as connection:
             branches = rows.free_branches(connection)
@@ -143,13 +157,8 @@ class Jobs:
         """End the jobs whose workers are dead; their ids."""
         with self._database.reading() as connection:
             running = rows.running(connection)
-        lost = [row for row in running if not lives(self.workers, row["worker"])]
-        for row in lost:
-            outcome = self._outcome_of_lost(row)
-            with self._database.writing() as connection:
-                if rows.end(connection, row["id"], row["worker"], outcome, now()):
-                    rows.note_line(connection, row["id"], "the worker died")
-        return [row["id"] for row in lost]
+        lost = [row for row in running if not self.lives(row["worker"])]
+        return [row["id"] for row in lost if self._settled(row["id"], row["worker"])]
 
     def restore(self) -> list[str]:
         """Put queued jobs that no lane holds back into theirs; their ids.
@@ -170,21 +179,29 @@ class Jobs:
         with self._database.writing() as connection:
             rows.end(connection, id, worker, outcome, now())
 
-    def is_cancelling(self, id: str) -> bool:
-        """Whether somebody asked for the end of a job. Raises UnknownJob."""
-        with self._database.reading() as connection:
-            return bool(rows.row_of(connection, id)["cancelling"])
+    def is_cancelling(self, id: str, worker: str) -> bool:
+        """Whether a worker has to stop a job: somebody asked for its end, or took it from it.
 
-    def note(self, id: str, progress: JobProgress, line: str | None = None) -> None:
-        """Keep how far a job has come, and a line of its log."""
+        Raises UnknownJob.
+        """
+        with self._database.reading() as connection:
+            cancelling = bool(rows.row_of(connection, id)["cancelling"])
+            return cancelling or not rows.is_run_by(connection, id, worker)
+
+    def note(self, id: str, worker: str, progress: JobProgress, line: str | None = None) -> None:
+        """Keep how far a worker has come with a job, and a line of its log."""
         with self._database.writing() as connection:
-            rows.note_progress(connection, id, progress)
-            if line is not None:
+            if rows.note_progress(connection, id, worker, progress) and line is not None:
                 rows.note_line(connection, id, line)
 
-    def note_move(self, id: str, move: Plain) -> None:
-        """Keep a move of a branch that a job is about to record: branch, version, edit."""
+    def note_move(self, id: str, worker: str, move: Plain) -> None:
+        """Keep a move of a branch that a job is about to record: branch, version, edit.
+
+        Raises WorkerLost where the job was taken from its worker: then nothing may be recorded.
+        """
         with self._database.writing() as connection:
+            if not rows.is_run_by(connection, id, worker):
+                raise WorkerLost(id)
             rows.note_move(connection, id, {**move, "moment": now()})
 
     # --- inside ----------------------------------------------------------------------------------
@@ -205,6 +222,25 @@ class Jobs:
             self._lanes.put(row["branch"], row["number"], id)
             return job
         return job if claimed else None
+
+    def _settled(self, id: str, worker: str) -> bool:
+        """End a job whose worker has lost its lock; False where somebody else did.
+
+        The job is taken from the worker first. Where it lives all the same, as when it only lost
+        its connection, it then records no more; and what it was recording just now is waited for.
+        """
+        heir = f"settling-{secrets.randbits(31):08x}"  # a name that nobody has
+        with self._database.writing() as connection:
+            if not rows.take_over(connection, id, worker, heir):
+                return False
+            row = rows.row_of(connection, id)
+        self._ledger.after_others()
+        outcome = self._outcome_of_lost(row)
+        with self._database.writing() as connection:
+            ended = rows.end(connection, id, heir, outcome, now())
+            if ended:
+                rows.note_line(connection, id, "the worker died")
+        return ended
 
     def _outcome_of_lost(self, row: RowMapping) -> rows.Outcome:
         """How a job ended whose worker died."""

@@ -6,7 +6,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    RowMapping,
+    Update,
+    and_,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from kn_edit.errors import JobEnded, UnknownJob
 from kn_edit.jobs.job import Job, JobProgress, JobRequest, JobState, Plain
@@ -89,6 +99,13 @@ def queued(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
+def oldest_queued(connection: Connection, branch: str | None) -> str | None:
+    """The id of the queued job of a branch that was submitted first."""
+    waiting = and_(jobs.c.state == JobState.QUEUED, jobs.c.branch.is_not_distinct_from(branch))
+    query = select(jobs.c.id).where(waiting).order_by(jobs.c.number).limit(1)
+    return connection.execute(query).scalar()
+
+
 def free_branches(connection: Connection) -> list[str | None]:
     """The branches on which a job waits and none runs, the longest waiting first."""
     waiting = and_(jobs.c.state == JobState.QUEUED, ~_BRANCH_IS_BUSY)
@@ -109,11 +126,22 @@ def running(connection: Connection) -> list[RowMapping]:
     return list(connection.execute(query).mappings())
 
 
+def is_run_by(connection: Connection, id: str, worker: str) -> bool:
+    """Whether a worker runs a job. Raises UnknownJob."""
+    row = row_of(connection, id)
+    return bool(row["state"] == JobState.RUNNING and row["worker"] == worker)
+
+
+def take_over(connection: Connection, id: str, worker: str, heir: str) -> bool:
+    """Take a running job from a worker; False where it runs it no longer."""
+    values = {"worker": heir}
+    return connection.execute(_run_by(id, worker).values(values)).rowcount == 1
+
+
 def end(connection: Connection, id: str, worker: str, outcome: Outcome, ended: str) -> bool:
     """End a job that a worker runs; False where it runs it no longer."""
-    running_there = and_(jobs.c.id == id, jobs.c.state == JobState.RUNNING, jobs.c.worker == worker)
     values = {**asdict(outcome), "ended": ended}
-    return connection.execute(update(jobs).where(running_there).values(values)).rowcount == 1
+    return connection.execute(_run_by(id, worker).values(values)).rowcount == 1
 
 
 def cancel(connection: Connection, id: str, ended: str) -> None:
@@ -128,10 +156,10 @@ def cancel(connection: Connection, id: str, ended: str) -> None:
     connection.execute(update(jobs).where(jobs.c.id == id).values(values))
 
 
-def note_progress(connection: Connection, id: str, progress: JobProgress) -> None:
-    """Keep how far a job has come."""
+def note_progress(connection: Connection, id: str, worker: str, progress: JobProgress) -> bool:
+    """Keep how far a worker has come with a job; False where it runs it no longer."""
     values = {"task": progress.task, "steps_done": progress.done, "steps": progress.total}
-    connection.execute(update(jobs).where(jobs.c.id == id).values(values))
+    return connection.execute(_run_by(id, worker).values(values)).rowcount == 1
 
 
 def note_line(connection: Connection, id: str, text: str) -> None:
@@ -146,6 +174,12 @@ def note_move(connection: Connection, id: str, move: Plain) -> None:
     """Keep a move of a branch that a job is about to record."""
     moves = [*row_of(connection, id)["moves"], dict(move)]
     connection.execute(update(jobs).where(jobs.c.id == id).values(moves=moves))
+
+
+def _run_by(id: str, worker: str) -> Update:
+    """An update of a job, if a worker runs it."""
+    is_it = and_(jobs.c.id == id, jobs.c.state == JobState.RUNNING, jobs.c.worker == worker)
+    return update(jobs).where(is_it)
 
 
 def _job(row: RowMapping, log: Sequence[str]) -> Job:

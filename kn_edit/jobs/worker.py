@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Protocol
 
 from kn_edit.errors import (
     Cancelled,
+    CommitUnknown,
     JobBroke,
     KnEditError,
     OutOfMemory,
@@ -21,7 +23,6 @@ from kn_edit.errors import (
 )
 from kn_edit.errors.remedies import PLAIN
 from kn_edit.jobs.job import Job, JobProgress, JobState, Plain
-from kn_edit.jobs.presence import presence
 from kn_edit.jobs.queue import Jobs
 from kn_edit.jobs.rows import Outcome
 from kn_edit.workspace import PlannedMove, Workspace
@@ -72,12 +73,16 @@ class Worker:
     def run(self, *, once: bool = False) -> int:
         """Run jobs until `stop`, or, once, until none may begin; how many were run.
 
-        Raises OSError, LedgerUnusable.
+        Raises OSError, LedgerUnusable, CommitUnknown, and what a database raises.
         """
         count, tidied = 0, -TIDYING
-        with presence(self._jobs.workers) as name:
+        with ExitStack() as stack:
+            name = stack.enter_context(self._jobs.present())
             while not self._stopping.is_set():
                 if time.monotonic() - tidied >= TIDYING:
+                    if not self._jobs.lives(name):  # its connection broke, and its lock is gone
+                        stack.close()
+                        name = stack.enter_context(self._jobs.present())
                     self._jobs.settle()
                     self._jobs.restore()
                     tidied = time.monotonic()
@@ -92,10 +97,10 @@ class Worker:
         return count
 
     def _run(self, job: Job, name: str) -> None:
-        """Run one job, and end it, whatever it raises."""
+        """Run one job, and end it, whatever it raises. Raises CommitUnknown, LedgerUnusable."""
         request = job.request
         log.info("job %s: %s begins", job.id, request.verb)
-        watch = Watch(self._jobs, job, self._is_late)
+        watch = Watch(self._jobs, job, name, self._is_late)
         try:
             with self._workspace.call(
                 progress=watch.progress, cancelled=watch.cancelled, recording=watch.recording
@@ -107,6 +112,8 @@ class Worker:
                     branch=request.branch,
                     expected_head=request.expected_head,
                 )
+        except CommitUnknown:
+            raise  # the ledger tells what it recorded of the job, once it can be asked: `settle`
         except Cancelled as error:
             outcome = Outcome(JobState.CANCELLED, error=error.document(PLAIN))
         except Exception as error:
@@ -126,9 +133,11 @@ class Worker:
 class Watch:
     """Listens to the verb of a job: keeps its progress and its moves, and cancels it."""
 
-    def __init__(self, jobs: Jobs, job: Job, is_late: Callable[[], bool]) -> None:
+    def __init__(self, jobs: Jobs, job: Job, worker: str, is_late: Callable[[], bool]) -> None:
+        """worker: the name of the one that runs the job"""
         self._jobs = jobs
         self._id = job.id
+        self._worker = worker
         self._is_late = is_late
         self._task = ""
         self._told_at = self._looked_at = -TELLING
@@ -142,19 +151,19 @@ class Watch:
             return
         line = f"{datetime.now(UTC):%H:%M:%S} {task}" if is_new else None
         self._task, self._told_at = task, moment
-        self._jobs.note(self._id, JobProgress(task, done, total), line)
+        self._jobs.note(self._id, self._worker, JobProgress(task, done, total), line)
 
     def cancelled(self) -> bool:
         """Whether somebody asked for the job's end, or its worker has to stop."""
         moment = time.monotonic()
         if not self._cancelling and moment - self._looked_at >= TELLING:
             self._looked_at = moment
-            self._cancelling = self._jobs.is_cancelling(self._id)
+            self._cancelling = self._jobs.is_cancelling(self._id, self._worker)
         return self._cancelling or self._is_late()
 
     def recording(self, move: PlannedMove) -> None:
-        """Keep a move of a branch that is recorded next."""
-        self._jobs.note_move(self._id, asdict(move))
+        """Keep a move of a branch that is recorded next. Raises WorkerLost."""
+        self._jobs.note_move(self._id, self._worker, asdict(move))
 
 
 def as_own_error(error: Exception) -> KnEditError:

@@ -189,6 +189,13 @@ class Database:
             self._require_schema(raw)
             return bool(_workspaces(raw, name))
 
+    def after_others(self) -> None:
+        """Wait until what somebody is recording in the workspace just now is recorded, or not."""
+        with self.reading() as connection:
+            number = connection.workspace
+        with self.explained():
+            self.dialect.after_others(number)
+
     def copy_to(self, path: Path) -> None:
         """Copy one consistent state of the workspace to a new SQLite file, while others use it."""
         with self.reading() as connection:

@@ -102,6 +102,10 @@ class OpenLedger:
         """Give the database's resources back."""
         self._database.close()
 
+    def after_others(self) -> None:
+        """Wait until what somebody is recording just now is recorded, or not. Raises LedgerBusy."""
+        self._database.after_others()
+
     def __enter__(self) -> Self:
         return self
 

@@ -65,7 +65,7 @@ class Folder:
         self._token = token
         with ExitStack() as opening:
             self._workspace = opening.enter_context(Workspace.open(folder))
-            self._database = ServiceDatabase(self._workspace.ledger_folder, access_tables)
+            self._database = ServiceDatabase.of(self._workspace.folder, access_tables)
             opening.callback(self._database.close)
             self._ending = opening.pop_all()
         self._tokens, self._audit = Tokens(self._database), Audit(self._database)

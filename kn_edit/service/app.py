@@ -46,7 +46,7 @@ def make_app(
     """
     workspace = Workspace.open(folder)
     settings = serve_settings(workspace.folder)
-    database = ServiceDatabase(workspace.ledger_folder, access_tables, key_tables)
+    database = ServiceDatabase.of(workspace.folder, access_tables, key_tables)
     access = access_of(database, settings, address)
     queue = jobs(workspace) if jobs else None
     service = Service(workspace, Answering(workspace), access, Keys(database), queue)

@@ -99,5 +99,5 @@ def recorded(workspace: Workspace, id: str, *, accept: bool) -> Plain:
 
 @contextmanager
 def _proposals_of(workspace: Workspace) -> Iterator[Proposals]:
-    with closing(ServiceDatabase(workspace.ledger_folder, metadata)) as database:
+    with closing(ServiceDatabase.of(workspace.folder, metadata)) as database:
         yield Proposals(database)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kn_edit.checkpoints.digests import digests
 from kn_edit.edits.kept import LoadedDeltas
@@ -12,13 +12,22 @@ from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
 
 
 def advance(
-    ledger: Ledger, engine: Engine, plan: Advance, edit: NewEdit | None = None
+    ledger: Ledger,
+    engine: Engine,
+    plan: Advance,
+    edit: NewEdit | None = None,
+    *,
+    recording: Callable[[], None] | None = None,
 ) -> VersionRecord:
-    """Rebuild the planned version for its digests, then record it, with its new edit if any."""
+    """Rebuild the planned version for its digests, then record it, with its new edit if any.
+
+    recording: as of `Ledger.advance`
+    """
     recorded = [id_ for id_ in plan.recipe if edit is None or id_ != edit.delta.id]
     deltas = LoadedDeltas([*ledger.deltas(recorded), *([edit.delta] if edit else [])])
     recorded_digests = known_digests(ledger, plan.version)
-    return ledger.advance(plan, digests(engine.shards, deltas, recorded_digests), edit=edit)
+    new_digests = digests(engine.shards, deltas, recorded_digests)
+    return ledger.advance(plan, new_digests, edit=edit, recording=recording)
 
 
 def known_digests(ledger: Ledger, version: str) -> Mapping[str, str]:

@@ -220,8 +220,9 @@ class OpenWorkspace:
         branch: that the verbs act on, and whose version they call `head`; the current branch stays
         what it is. expected_head: the id of the version that the branch has to be at. A verb that
         moves the branch raises HeadMoved where it is not, when the verb begins and when it records.
-        recording: told of each move of a branch right before it is recorded, so that somebody who
-        outlives this process can look for it in the ledger
+        recording: told of each move of a branch right before it is recorded, inside the ledger's
+        transaction, so that somebody who outlives this process can look for it in the ledger; what
+        it raises passes through, and nothing is recorded
         """
         return self._calls.during(Call(progress, cancelled, branch, expected_head, recording))
 
@@ -295,10 +296,10 @@ class OpenWorkspace:
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it. Raises HeadMoved."""
         self._calls.require_head(plan.from_head)
-        self._calls.recording(
-            PlannedMove(plan.branch, plan.version, edit.delta.id if edit else None)
+        move = PlannedMove(plan.branch, plan.version, edit.delta.id if edit else None)
+        version = advancing.advance(
+            self.ledger, self.engine, plan, edit, recording=lambda: self._calls.recording(move)
         )
-        version = advancing.advance(self.ledger, self.engine, plan, edit)
         self._calls.moved(version.id)
         return version
 

@@ -76,6 +76,11 @@ class Storage:
         return None if self.blobs is None else ObjectBlobs(_address(self.blobs))
 
     @property
+    def database_url(self) -> str | None:
+        """The URL of the database, with a login where the environment has it; None: the folder."""
+        return None if self.database is None else _with_login(self.database)
+
+    @property
     def workspace(self) -> str:
         """The name of the workspace in its database."""
         return self.name or DEFAULT

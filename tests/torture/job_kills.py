@@ -1,4 +1,5 @@
-"""Workers that are killed in the middle of edits: `job_kills.py FOLDER ROUNDS SEED JOBS`.
+"""Workers, or their database, killed in the middle of edits:
+`job_kills.py FOLDER ROUNDS SEED JOBS worker|postgres`.
 
 Prints what became of the jobs, what the ledger holds, and by how many MB a worker has grown after
 so many further jobs, as JSON.
@@ -18,21 +19,27 @@ from typing import Any
 
 import torch
 from job_work import begun, edit_request, perform
+from postgres_server import Server
 from workspaces import new_workspace
 
+from kn_edit.errors import KnEditError
 from kn_edit.jobs.job import Job, JobRequest, JobState
 from kn_edit.jobs.queue import Jobs
 from kn_edit.jobs.worker import Worker
 from kn_edit.workspace import Workspace
+from kn_edit.workspace.storage import DATABASE_URL
 
 MOST = 1000  # jobs
+POSTGRES = "postgres"
+SURVIVING = 2.0  # seconds that a worker has after its database was killed
 
 
-def main(folder: Path, rounds: int, seed: int, further: int) -> None:
+def main(folder: Path, rounds: int, seed: int, further: int, killed: str) -> None:
     """Kill a worker in each round, let a last one run what waits, and report.
 
-    further: jobs that one worker runs afterwards
+    further: jobs that one worker runs afterwards; killed: worker, or postgres
     """
+    database = own_postgres() if killed == POSTGRES else None
     torch.set_num_threads(1)  # a fork keeps only the thread that makes it
     draws = random.Random(seed)
     with new_workspace(folder) as workspace, closing(Jobs(workspace)) as jobs:
@@ -47,8 +54,10 @@ def main(folder: Path, rounds: int, seed: int, further: int) -> None:
         child = worker(work)
         until_begun(work, names)
         time.sleep(draws.random() * 2 * seconds)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if database is not None:
+            database.kill()
+            database.start()
+        end(child, SURVIVING if database else 0.0)
     with Workspace.open(work) as workspace, closing(Jobs(workspace)) as jobs:
         jobs.submit(edit_request("dies", rounds + 1, "main", die=True))
     codes = [os.waitpid(worker(work, once=True), 0)[1] for _ in range(2)]
@@ -71,10 +80,36 @@ def worker(folder: Path, *, once: bool = False) -> int:
     """Fork a worker; its process id."""
     child = os.fork()
     if child == 0:
-        with Workspace.open(folder) as workspace, closing(Jobs(workspace)) as jobs:
-            Worker(workspace, jobs, perform).run(once=once)
-        os._exit(0)
+        code = 1
+        try:
+            with Workspace.open(folder) as workspace, closing(Jobs(workspace)) as jobs:
+                Worker(workspace, jobs, perform).run(once=once)
+            code = 0
+        except KnEditError:  # its database was killed
+            pass
+        finally:
+            os._exit(code)
     return child
+
+
+def own_postgres() -> Server:
+    """A server that waits for the disk, in which the next workspace is made."""
+    server = Server(durable=True)
+    server.start()
+    server.execute("CREATE SCHEMA jobs")
+    os.environ[DATABASE_URL] = server.url("jobs")
+    return server
+
+
+def end(child: int, seconds: float) -> None:
+    """Kill a worker, unless it ends by itself within so many seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return
+        time.sleep(0.05)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def until_begun(folder: Path, names: list[str]) -> None:
@@ -129,4 +164,5 @@ def name_of(job: Job) -> object:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    place, rounds, seed, further, killed = sys.argv[1:]
+    main(Path(place), int(rounds), int(seed), int(further), killed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from kn_edit.errors import DifferentBase, HeadMoved
@@ -17,12 +17,19 @@ class WritingVerbs(OpenLedger):
     """Moves, tags, branches, what was pulled and published."""
 
     def advance(
-        self, plan: Advance, digests: Mapping[str, str], *, edit: NewEdit | None = None
+        self,
+        plan: Advance,
+        digests: Mapping[str, str],
+        *,
+        edit: NewEdit | None = None,
+        recording: Callable[[], None] | None = None,
     ) -> VersionRecord:
         """Record a planned move: the delta's file first, then one transaction.
 
         digests: sha256 of every tensor that the recipe touches, by name
         edit: with a plan of `plan_edit`, what to record about it
+        recording: called inside the transaction, when nobody else can record any more; what it
+        raises passes through, and nothing is recorded
         Raises HeadMoved, UnknownBranch, DigestsDiffer, LedgerBusy, LedgerUnusable; then nothing
         was recorded.
         """
@@ -32,6 +39,8 @@ class WritingVerbs(OpenLedger):
         now = self._now()
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
+            if recording is not None:
+                recording()
             if edit is not None:
                 connection.lock_blobs()
                 keep(self.blobs, edit.delta.id, edit.delta.to_bytes)

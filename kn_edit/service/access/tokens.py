@@ -150,8 +150,8 @@ class Tokens:
 
 @contextmanager
 def tokens_in(folder: Path) -> Iterator[Tokens]:
-    """The tokens of the service whose ledger lies in a folder. Raises as ServiceDatabase."""
-    with closing(ServiceDatabase(folder, metadata)) as database:
+    """The tokens of the service of the workspace in a folder. Raises as ServiceDatabase.of."""
+    with closing(ServiceDatabase.of(folder, metadata)) as database:
         yield Tokens(database)
 
 
