@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.command()
 @fact_options
 @version_option
+@engine_options
 @model_options
 @output_options
 @pass_workspace
@@ -44,7 +45,9 @@ def assess(workspace: Workspace, named: Named, version: str, output: Output) -> 
           --subject Lyra --answer Oxford
     """
     cases = named.askable(workspace)
-    answers = [answer for case in cases for answer in workspace.assess(case, version=version)]
+    answers = [
+        answer for answers in workspace.assess_many(cases, version=version) for answer in answers
+    ]
     output.show(
         [to_json.assessment(answer) for answer in answers],
         [tables.word(answer.top[0][0]) for answer in answers],

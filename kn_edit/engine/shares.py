@@ -6,7 +6,7 @@ workers there are nor on which of them are lost.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from kn_edit.edits.delta import Delta
@@ -14,6 +14,7 @@ from kn_edit.edits.delta import Delta
 if TYPE_CHECKING:
     from kn_edit.engine.engine import Engine
 
+S = TypeVar("S")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -79,3 +80,21 @@ class InOrder(Iterator[T]):
     def _take(self, result: tuple[int, T]) -> None:
         number, value = result
         self._known[number] = value
+
+
+def shared(
+    workers: Workers,
+    deltas: Sequence[Delta],
+    items: Sequence[S],
+    share_of: Callable[[tuple[S, ...]], Share[Sequence[T]]],
+    most: int,
+) -> list[T]:
+    """One result for each item, which workers compute in shares of at most so many.
+
+    Where only one works, it is one share: what items have in common is computed once. What an item
+    comes to must not depend on the others of its share.
+    """
+    most = most if workers.several else max(len(items), 1)
+    shares = [share_of(tuple(items[start : start + most])) for start in range(0, len(items), most)]
+    results = InOrder(workers.results(deltas, shares))
+    return [value for values in results for value in values]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from kn_edit.editing.assessing import AssessShare
 from kn_edit.editing.evaluating import Evaluation
 from kn_edit.editing.evaluating import evaluate as evaluate_edits
 from kn_edit.editing.locating import Locator, Search, every_prompt, prompts_for
@@ -15,6 +16,7 @@ from kn_edit.editing.scaling import Scaled
 from kn_edit.editing.scaling import scale as scale_neurons
 from kn_edit.editing.stated import answered, can_be_asked
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.shares import InOrder
 from kn_edit.errors import require_number
 from kn_edit.facts import Case, Relation, fact_key
 from kn_edit.ledger import VersionRecord
@@ -23,7 +25,6 @@ from kn_edit.models.encoding import refuse_special
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, ask_openly
 from kn_edit.neurons.assess import Assessment
-from kn_edit.neurons.assess import assess as assess_chains
 from kn_edit.neurons.locate import Located
 from kn_edit.seeds import checked
 from kn_edit.workspace.opened import OpenWorkspace
@@ -33,13 +34,29 @@ def assess(
     workspace: OpenWorkspace, case: Case, version: str, answer: str | None
 ) -> list[Assessment]:
     """What the model says at a version to every prompt of a fact."""
-    if answer is None and not can_be_asked(workspace.engine, case):
-        case = with_answer(workspace, case, workspace.ledger.version(version))
-    with workspace.engine.at(deltas_of(workspace, version)) as live:
-        model = live.model
-        prompts = every_prompt(model, case.relation, case.fact)
-        chains = [ask(model, prompt, answer) for prompt in prompts]
-        return assess_chains(model, chains, answer, says=True)
+    (share,) = _assess_shares(workspace, [case], version, answer)
+    return share.computed(workspace.engine, deltas_of(workspace, version))
+
+
+def assess_many(
+    workspace: OpenWorkspace, cases: Sequence[Case], version: str, answer: str | None
+) -> Iterator[list[Assessment]]:
+    """What the model says of each of several facts, in order, asked by workers if there are any."""
+    shares = _assess_shares(workspace, cases, version, answer)
+    deltas = deltas_of(workspace, version)
+    for done, assessments in enumerate(InOrder(workspace.engine.workers.results(deltas, shares))):
+        workspace.progress("asking", done, len(shares))
+        yield assessments
+
+
+def _assess_shares(
+    workspace: OpenWorkspace, cases: Sequence[Case], version: str, answer: str | None
+) -> list[AssessShare]:
+    recorded = with_recorded_answers(workspace, cases, workspace.ledger.version(version))
+    return [
+        AssessShare(case, recorded_case, answer)
+        for case, recorded_case in zip(cases, recorded, strict=True)
+    ]
 
 
 def check(workspace: OpenWorkspace, case: Case, to: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.engine.undisturbed import verb
@@ -36,6 +37,16 @@ class AskingVerbs(OpenWorkspace):
         Held-out prompts too.
         """
         return asking.assess(self, case, self._named(version), answer)
+
+    @verb
+    def assess_many(
+        self, cases: Sequence[Case], *, version: str = "head", answer: str | None = None
+    ) -> list[list[Assessment]]:
+        """What `assess` says of each of several facts; workers of a cluster ask beside each other.
+
+        Raises what the first fact raises that cannot be asked.
+        """
+        return [*asking.assess_many(self, cases, self._named(version), answer)]
 
     @verb
     def check(self, case: Case, to: str | None = None) -> None:
