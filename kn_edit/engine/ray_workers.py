@@ -145,6 +145,8 @@ class RayWorkers:
         if "RAY_AUTH_TOKEN" not in os.environ:  # else Ray writes one into the home folder
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
             self._ending.callback(os.environ.pop, "RAY_AUTH_TOKEN", None)
+        # Of the priority that this process has; Ray's own choice is lower.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         folder = self._ending.enter_context(private_folder(for_sockets=True))
         self._ending.callback(ray.shutdown)
         ray.init(
