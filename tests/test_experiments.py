@@ -48,7 +48,9 @@ def context(request, tmp_path_factory):
             known = known_by(workspace, template)
             relation = Relation(f"r{number}", (template, *HELD_OUT), known.facts[:12])
             packs.append(pack(folder, relation))
-        yield ExperimentContext.open(workspace, Plan(tuple(packs), facts=2), folder / "out", SHORT)
+        yield ExperimentContext.open(
+            workspace.engine, Plan(tuple(packs), facts=2), folder / "out", SHORT
+        )
 
 
 def test_the_sample_is_known_and_of_the_size_that_was_asked_for(context):
@@ -56,10 +58,10 @@ def test_the_sample_is_known_and_of_the_size_that_was_asked_for(context):
     with context.base() as (_, locator):
         for case in context.cases.values():
             assert locator.knows(case.relation, case.fact)
-    again = ExperimentContext.open(context.workspace, context.plan, context.out)
+    again = ExperimentContext.open(context.engine, context.plan, context.out)
     assert again.facts == context.facts
     other = ExperimentContext.open(
-        context.workspace, Plan(context.plan.relations, 2, seed=1), context.out
+        context.engine, Plan(context.plan.relations, 2, seed=1), context.out
     )
     assert other.facts != context.facts
 
@@ -113,10 +115,10 @@ def test_relations_without_held_out_paraphrases_or_other_subjects_have_their_say
 
 
 def test_one_relation_without_held_out_paraphrases_has_its_say_too(context, tmp_path):
-    known = known_by(context.workspace, TEMPLATES[0])
+    known = known_by(context, TEMPLATES[0])
     alone = pack(tmp_path, Relation("alone", TEMPLATES[:1], known.facts[:6]))
     context = ExperimentContext.open(
-        context.workspace, Plan((alone,), facts=2), tmp_path / "out", SHORT
+        context.engine, Plan((alone,), facts=2), tmp_path / "out", SHORT
     )
     for experiment in (scaling, sharing, expressing, assessing, erasing):
         said = experiment.section(experiment.measure(context))
@@ -175,7 +177,7 @@ def test_activation_in_sentences_of_a_file(context):
     assert len(rows) == 2
     for row in rows:
         assert set(row["coefficients"]) == (set(sentences.KINDS) if row["neurons"] else set())
-    causal = context.workspace.engine.model.causal  # the tiny masked LM's neurons all speak for all
+    causal = context.engine.model.causal  # the tiny masked LM's neurons all speak for all
     assert any(row["neurons"] for row in rows) == causal
     (context.out / "rows" / f"sentences-{name}.jsonl").unlink()
     assert sentences.measure(context, name, found[:2]) == rows

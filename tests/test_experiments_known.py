@@ -43,7 +43,7 @@ def context(tmp_path_factory):
     packs = (pack(folder, "capital", CAPITAL), pack(folder, "symbol", SYMBOL))
     with Workspace.init(saved(folder / "model"), folder / "work", device="cpu") as workspace:
         plan = Plan(packs, facts=FACTS)
-        yield ExperimentContext.open(workspace, plan, folder / "out", ONE_NEURON)
+        yield ExperimentContext.open(workspace.engine, plan, folder / "out", ONE_NEURON)
 
 
 def subject_of(name: str) -> str:

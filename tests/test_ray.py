@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -14,16 +15,19 @@ from pathlib import Path
 import pytest
 import ray
 from tiny_models import tiny_folder
-from workspaces import CAPITAL, quick
+from workspaces import CAPITAL, TEMPLATES, about, known_by, quick
 
+from kn_edit.editing import evaluating
 from kn_edit.editing.locating import prompts_for
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.scores import LocalScorer
 from kn_edit.engine.shared_scoring import PROMPTS, ScoreShare, SharedScorer
 from kn_edit.engine.shares import ThisProcess
 from kn_edit.errors import BadSetting, ClusterFailed, KnEditError
+from kn_edit.experiments import assessing, scaling
+from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.models.questions import ask
-from kn_edit.workspace import Workspace, case_of
+from kn_edit.workspace import Workspace, case_of, to_json
 
 TORTURE = "KN_EDIT_TORTURE" in os.environ
 KILLS = 20 if TORTURE else 2
@@ -36,6 +40,8 @@ ROWS = [
     )
     for fact in CAPITAL.facts[:4]
 ]
+EDITS = [(about("France"), "Madrid"), (about("Japan"), "Oslo")]
+TEXT = TEMPLATES[0].text
 SEARCHED = replace(quick((0, 1)), search="adaptive")
 
 
@@ -193,6 +199,43 @@ def test_rows_are_made_by_workers_as_by_this_process(workspace, model, tmp_path,
                 each.head.edits,
             ]
     assert results["there"] == results["here"]
+
+
+def test_facts_are_asked_by_workers_as_by_this_process(workspace, model, tmp_path):
+    cases = [case for case, _ in ROWS]
+    with Workspace.init(model, tmp_path) as alone:
+        asked = [alone.assess(case, version="base") for case in cases]
+    assert workspace.assess_many(cases, version="base") == asked
+
+
+def test_a_version_is_evaluated_by_workers_as_by_this_process(
+    workspace, model, tmp_path, branch, monkeypatch
+):
+    monkeypatch.setattr(evaluating, "UPDATES", 1)  # so that two workers have a share
+    monkeypatch.setattr(evaluating, "PROMPTS", 5)
+    evaluations = []
+    with Workspace.init(model, tmp_path) as alone:
+        for each in (alone, workspace):
+            for case, to in EDITS:
+                each.update(case, to, how=quick((0, 1), (1, 2)), accept=True)
+            evaluations.append(to_json.evaluation(each.evaluate()))
+    assert evaluations[0] == evaluations[1]
+    assert len(evaluations[0]["updates"]) == len(EDITS)
+
+
+def test_rows_of_experiments_are_made_by_workers_as_by_this_process(workspace, model, tmp_path):
+    known = known_by(workspace)
+    file = tmp_path / "pack.json"
+    facts = [[fact.subject, fact.answer] for fact in known.facts[:6]]
+    file.write_text(json.dumps({"name": "r", "templates": [{"text": TEXT}], "facts": facts}))
+    rows = []
+    with Workspace.init(model, tmp_path / "alone") as alone:
+        for place, each in (("here", alone), ("there", workspace)):
+            plan = Plan((str(file),), facts=2)
+            context = ExperimentContext.open(each.engine, plan, tmp_path / place)
+            rows.append([experiment.measure(context) for experiment in (assessing, scaling)])
+    assert rows[0] == rows[1]
+    assert all(rows[0])
 
 
 def test_rows_whose_workers_are_killed_are_computed_again_and_recorded_once(

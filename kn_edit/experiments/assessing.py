@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from kn_edit.errors import CannotAsk
 from kn_edit.evaluation.section import Section, Table
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
-from kn_edit.facts import Case, Relation
+from kn_edit.facts import Case
 from kn_edit.neurons.assess import assess
 
 GROUP = 16  # facts that are asked together and recorded as one row
@@ -17,20 +18,20 @@ GROUP = 16  # facts that are asked together and recorded as one row
 
 def measure(context: ExperimentContext, most: int | None = None) -> list[Row]:
     """One row for a group of facts: p(answer) and rank on every prompt. most: facts a relation."""
-    groups = {
-        f"{name} {start}": (relation, start)
+    names = [
+        f"{name} {start}"
         for name, relation in context.relations.items()
         for start in range(0, len(relation.facts[:most]), GROUP)
-    }
-    rows = context.rows("assessing", most=most)
-    return rows.all(list(groups), lambda name: _row(context, *groups[name], most), context.progress)
+    ]
+    return context.measured("assessing", names, partial(_row, most=most), most=most)
 
 
-def _row(context: ExperimentContext, relation: Relation, start: int, most: int | None) -> Row:
-    answers = []
+def _row(context: ExperimentContext, row_name: str, most: int | None) -> Row:
+    name, start = row_name.rsplit(" ", 1)
+    relation, answers = context.relations[name], []
     with context.base() as (model, _):
         chains = []
-        for fact in relation.facts[:most][start : start + GROUP]:
+        for fact in relation.facts[:most][int(start) : int(start) + GROUP]:
             case = Case(relation, fact)
             try:
                 chains += context.chains(model, case) + context.chains(model, case, held_out=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from random import Random
 from typing import TypeVar
 
 from kn_edit.editing.locating import Locator, Search, chains_for
 from kn_edit.editing.updates import Calibrated
-from kn_edit.experiments.rows import Rows
+from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
+from kn_edit.experiments.rows import Row, Rows
 from kn_edit.facts import Case, Fact, Relation, load_relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain
@@ -20,7 +22,6 @@ from kn_edit.neurons.locate import Located
 from kn_edit.neurons.selection import as_many_elsewhere
 from kn_edit.progress import Progress
 from kn_edit.seeds import USUAL, generator
-from kn_edit.workspace import Workspace
 
 T = TypeVar("T")
 
@@ -37,23 +38,28 @@ class Plan:
     seed: int = 0
 
 
-@dataclass(frozen=True, eq=False)
-class ExperimentContext:
-    """What every experiment works on: the workspace, the plan and the sample of known facts."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Sample:
+    """What the experiments of a run are about: the plan, and facts that the base knows."""
 
-    workspace: Workspace
     plan: Plan
     out: Path
     relations: Mapping[str, Relation]
     facts: Mapping[str, tuple[Fact, ...]]  # known to the base, in random order, by relation
-    progress: Progress
     method: Calibrated  # by which updates are made
     search: Search  # where to look for neurons
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ExperimentContext(Sample):
+    """What every experiment works on: the sample, and the model."""
+
+    engine: Engine
 
     @classmethod
     def open(
         cls,
-        workspace: Workspace,
+        engine: Engine,
         plan: Plan,
         out: Path,
         method: Calibrated = DEFAULT_METHOD,
@@ -64,21 +70,24 @@ class ExperimentContext:
         method: by which updates are made; search: how to look for neurons
         """
         relations = {relation.name: relation for relation in map(load_relation, plan.relations)}
-        with workspace.engine.at([]) as live:
-            locator = Locator(live, search, workspace.progress, plan.seed)
+        with engine.at([]) as live:
+            locator = Locator(live, search, engine.progress, plan.seed)
             facts = {
                 name: tuple(_drawn(locator, relation, plan)) for name, relation in relations.items()
             }
         return cls(
-            workspace=workspace,
+            engine=engine,
             plan=plan,
             out=out,
             relations=relations,
             facts=facts,
-            progress=workspace.progress,
             method=method,
             search=search,
         )
+
+    @property
+    def progress(self) -> Progress:
+        return self.engine.progress
 
     @property
     def cases(self) -> dict[str, Case]:
@@ -92,24 +101,40 @@ class ExperimentContext:
     @property
     def solver(self) -> dict[str, object]:
         """The solver's settings, for rows that depend on them."""
-        return asdict(self.method.settings_for(self.workspace.engine.model))
+        return asdict(self.method.settings_for(self.engine.model))
 
     def rows(self, experiment: str, **settings: object) -> Rows:
         """The rows of an experiment; its own settings go into the file with the plan's."""
-        header = {"experiment": experiment, "base": self.workspace.base.fingerprint}
+        header = {"experiment": experiment, "base": self.engine.base.fingerprint}
         if self.plan.seed != USUAL:  # rows from before it reached everything are not mixed in
             header["seeded"] = "everything drawn"
         return Rows(
             self.out / "rows" / f"{experiment}.jsonl", header | asdict(self.plan) | dict(settings)
         )
 
+    def measured(
+        self, experiment: str, names: Sequence[str], make: MakeRow, **settings: object
+    ) -> list[Row]:
+        """The rows of these names, in order; workers make those that are not there yet.
+
+        make: a function that other processes can import, or a partial of one
+        """
+        sample = Sample(**{entry.name: getattr(self, entry.name) for entry in fields(Sample)})
+
+        def made(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
+            shares = [RowShare(sample, make, name) for name in missing]
+            for number, row in self.engine.workers.results([], shares):
+                yield missing[number], row
+
+        return self.rows(experiment, **settings).filled(names, made, self.progress)
+
     @contextmanager
     def base(self) -> Iterator[tuple[Model, Locator]]:
         """The unedited model, and what finds its neurons."""
-        with self.workspace.engine.at([]) as live:
+        with self.engine.at([]) as live:
             yield (
                 live.model,
-                Locator(live, self.search, self.workspace.progress, self.plan.seed),
+                Locator(live, self.search, self.progress, self.plan.seed),
             )
 
     def located(self, case: Case) -> Located:
@@ -145,7 +170,7 @@ class ExperimentContext:
 
     def random_neurons(self, case: Case, neurons: Sequence[NeuronId]) -> tuple[NeuronId, ...]:
         """Draw as many neurons as `neurons` from the same layers, none of them among these."""
-        d_ff = self.workspace.engine.model.d_ff
+        d_ff = self.engine.model.d_ff
         return tuple(sorted(as_many_elsewhere(neurons, d_ff, self.chance(case))))
 
     def drawn(self, case: Case, among: Sequence[T], count: int) -> list[T]:
@@ -155,6 +180,22 @@ class ExperimentContext:
     def chance(self, case: Case) -> Random:
         """Randomness of a fact's own, so that no result hangs on the order of the facts."""
         return own_generator(self.plan.seed, f"{case.relation.name} {case.fact.subject}")
+
+
+MakeRow = Callable[[ExperimentContext, str], Row]
+
+
+@dataclass(frozen=True, eq=False)
+class RowShare:
+    """A row of an experiment, by its name."""
+
+    sample: Sample
+    make: MakeRow
+    name: str
+
+    def computed(self, engine: Engine, deltas: Sequence[Delta]) -> Row:
+        context = ExperimentContext(engine=engine, **vars(self.sample))
+        return self.make(context, self.name)
 
 
 def own_generator(seed: int, name: str) -> Random:

@@ -46,18 +46,18 @@ TWICE, LITTLE = 2.0, 0.10  # what the erased relation's perplexity is to reach, 
 
 def measure(context: ExperimentContext) -> list[Row]:
     """One row a relation: perplexity and accuracy of it and of the others, by variant."""
-    rows = context.rows("erasing", variants=list(VARIANTS), aim=AIM)
-    return rows.all(list(context.relations), lambda name: _row(context, name), context.progress)
+    settings: dict[str, object] = {"variants": list(VARIANTS), "aim": AIM}
+    return context.measured("erasing", list(context.relations), _row, **settings)
 
 
 def _row(context: ExperimentContext, name: str) -> Row:
     variants: dict[str, Any] = {}
-    unknown = unknown_token(context.workspace.engine.model)
+    unknown = unknown_token(context.engine.model)
     for variant, method in VARIANTS.items():
         if unknown is None and not method.zero:
             continue
         try:
-            edit_context = EditContext(context.workspace.engine, seed=context.plan.seed)
+            edit_context = EditContext(context.engine, seed=context.plan.seed)
             erasure = draft(edit_context, EraseRequest(context.relations[name]), method)
         except NoNeurons:
             continue
@@ -75,14 +75,14 @@ def _elsewhere(
     context: ExperimentContext, name: str, neurons: Sequence[NeuronId], token: int | None
 ) -> Delta:
     """An erasure of as many random slots of the same layers: a control."""
-    draw, model = own_generator(context.plan.seed, name), context.workspace.engine.model
+    draw, model = own_generator(context.plan.seed, name), context.engine.model
     drawn = sorted(as_many_elsewhere(neurons, model.d_ff, draw))
-    return overwritten(context.workspace.engine.place, drawn, written_slot(model, token))
+    return overwritten(context.engine.place, drawn, written_slot(model, token))
 
 
 def _figures(context: ExperimentContext, name: str, deltas: Sequence[Delta]) -> Row:
     """Accuracy and perplexity of the erased relation, its paraphrases, and other relations."""
-    with context.workspace.engine.at(deltas) as live:
+    with context.engine.at(deltas) as live:
         model = live.model
 
         def assessments(relation: str, *, held_out: bool = False) -> list[Assessment]:

@@ -34,12 +34,12 @@ PAPER = {"expressing": 0.485, "subject": 0.019, "random": -0.018}
 
 def measure(context: ExperimentContext) -> list[Row]:
     """One row a fact: the mean coefficient of its neurons for each kind of prompt."""
-    cases = context.cases
-    rows = context.rows("expressing")
-    return rows.all(list(cases), lambda name: _row(context, cases[name]), context.progress)
+    return context.measured("expressing", list(context.cases), _row)
 
 
-def _row(context: ExperimentContext, case: Case) -> Row:
+def _row(context: ExperimentContext, name: str) -> Row:
+    case = context.cases[name]
+
     def questions_of(model: Model) -> QuestionsByKind:
         chains = {
             "expressing": context.chains(model, case, held_out=True),

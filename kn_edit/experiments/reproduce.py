@@ -72,7 +72,7 @@ def reproduce(
     by_relation = {
         name: read_sentences(path_of(file), load_relation(name)) for name, file in files.items()
     }
-    context = ExperimentContext.open(workspace, plan, out)
+    context = ExperimentContext.open(workspace.engine, plan, out)
     too_small = [name for name, facts in context.facts.items() if len(facts) < LEAST]
     if too_small:
         raise TooFewKnown(tuple(too_small), LEAST)
@@ -109,7 +109,7 @@ def _sections(
 
 
 def _write(context: ExperimentContext, sections: list[Section]) -> None:
-    base = context.workspace.base
+    base = context.engine.base
     title = f"Knowledge neurons in {base.name}"
     counts = ", ".join(f"{name} {len(facts)}" for name, facts in context.facts.items())
     facts = [

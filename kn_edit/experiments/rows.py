@@ -7,7 +7,7 @@ rows: its first line says what made it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,27 @@ class Rows:
         self, names: Sequence[str], make: Callable[[str], Row], progress: Progress
     ) -> list[Row]:
         """The rows of these names, in order; `make` is called for those that are not there yet."""
-        title = self._file.stem
-        for done, name in enumerate(names):
+
+        def made(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
+            for name in missing:
+                yield name, make(name)
+
+        return self.filled(names, made, progress)
+
+    def filled(
+        self,
+        names: Sequence[str],
+        make: Callable[[Sequence[str]], Iterator[tuple[str, Row]]],
+        progress: Progress,
+    ) -> list[Row]:
+        """The rows of these names, in order; `make` gives those that are not there yet, in any."""
+        title, missing = self._file.stem, [name for name in names if name not in self._rows]
+        done = len(names) - len(missing)
+        progress(title, done, len(names))
+        for name, row in make(missing):
+            self._add(name, row)
+            done += 1
             progress(title, done, len(names))
-            if name not in self._rows:
-                self._add(name, make(name))
-        progress(title, len(names), len(names))
         return [self._rows[name] for name in names]
 
     def _read(self) -> dict[str, Row]:

@@ -14,7 +14,6 @@ from kn_edit.evaluation.section import Claim, Plot, Section, Table
 from kn_edit.evaluation.statistics import Estimate, change
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.rows import Row
-from kn_edit.facts import Case
 from kn_edit.neurons.intervention import p_when_scaled
 
 FACTORS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
@@ -30,12 +29,11 @@ STRONGER = 5.0  # times, that a fact is to change more than the controls
 
 def measure(context: ExperimentContext) -> list[Row]:
     """One row a fact: p(answer) of each group at each factor, the mean over its prompts."""
-    cases = context.cases
-    rows = context.rows("scaling", factors=FACTORS)
-    return rows.all(list(cases), lambda name: _row(context, cases[name]), context.progress)
+    return context.measured("scaling", list(context.cases), _row, factors=FACTORS)
 
 
-def _row(context: ExperimentContext, case: Case) -> Row:
+def _row(context: ExperimentContext, name: str) -> Row:
+    case = context.cases[name]
     neurons = [neuron for neuron, _ in context.located(case).neurons]
     elsewhere = context.random_neurons(case, neurons)
     with context.base() as (model, _):

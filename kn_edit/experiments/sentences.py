@@ -8,6 +8,7 @@ subjects), have no such place: some of their tokens are drawn, after the subject
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
 from kn_edit.canonical import digest
@@ -32,21 +33,24 @@ LONGEST = 64  # tokens of a sentence; longer ones are left out
 
 def measure(context: ExperimentContext, name: str, sentences: Sequence[Sentences]) -> list[Row]:
     """One row a fact of the sample's relation `name` that the sentences are about."""
-    by_subject = {
-        entry.fact.subject: entry for entry in sentences if entry.fact in context.facts[name]
-    }
-    rows = context.rows(f"sentences-{name}", sentences=digest(repr(sentences).encode()))
-    return rows.all(
-        list(by_subject),
-        lambda subject: _row(context, name, by_subject[subject], sentences),
-        context.progress,
-    )
+    row = partial(_row, name=name, sentences=sentences)
+    subjects = list(_by_subject(context, name, sentences))
+    of_file = digest(repr(sentences).encode())
+    return context.measured(f"sentences-{name}", subjects, row, sentences=of_file)
+
+
+def _by_subject(
+    context: ExperimentContext, name: str, sentences: Sequence[Sentences]
+) -> dict[str, Sentences]:
+    """The sentences about each fact of the sample's relation."""
+    return {entry.fact.subject: entry for entry in sentences if entry.fact in context.facts[name]}
 
 
 def _row(
-    context: ExperimentContext, name: str, fact_sentences: Sentences, sentences: Sequence[Sentences]
+    context: ExperimentContext, subject: str, name: str, sentences: Sequence[Sentences]
 ) -> Row:
-    case, subject = Case(context.relations[name], fact_sentences.fact), fact_sentences.fact.subject
+    fact_sentences = _by_subject(context, name, sentences)[subject]
+    case = Case(context.relations[name], fact_sentences.fact)
     other_texts = [
         (entry.fact.subject, text)
         for entry in sentences

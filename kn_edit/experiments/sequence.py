@@ -8,9 +8,10 @@ from itertools import zip_longest
 from pathlib import Path
 
 from kn_edit.atomic import write_atomically
+from kn_edit.editing.asking_again import DRAWS
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.evaluating import DRAWS, ask_again
+from kn_edit.editing.evaluating import ask_again
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.requests import Earlier
 from kn_edit.edits.delta import Delta
@@ -57,7 +58,7 @@ def _row(context: ExperimentContext, names: Sequence[str], number: int) -> Row:
         for delta, name in zip(before, names, strict=False)
     )
     edit_context = EditContext(
-        engine=context.workspace.engine,
+        engine=context.engine,
         recipe=recipe,
         deltas=before,
         search=context.search,
@@ -85,7 +86,7 @@ def _recorded_delta(context: ExperimentContext, number: int) -> Delta:
 def _look(context: ExperimentContext, names: Sequence[str], deltas: Sequence[Delta]) -> Row:
     """Every update so far asked again, one value each, and what the model has become."""
     cases = [(context.cases[name], new_answer(context, context.cases[name])) for name in names]
-    engine, seed = context.workspace.engine, context.plan.seed
+    engine, seed = context.engine, context.plan.seed
     evaluation = ask_again(engine, deltas, cases, silent, seed)
     shares = {key: [getattr(update, key) for update in evaluation.updates] for key in METRICS}
     return shares | {

@@ -27,11 +27,11 @@ PAPER = {  # neurons a fact, shared within and across relations; "": not verifie
 def measure(context: ExperimentContext) -> list[Row]:
     """One row a relation and method: the refined neurons of each fact, before any filter."""
     names = [f"{relation} {method}" for relation in context.relations for method in METHODS]
-    rows = context.rows("sharing")
-    return rows.all(names, lambda name: _row(context, *name.rsplit(" ", 1)), context.progress)
+    return context.measured("sharing", names, _row)
 
 
-def _row(context: ExperimentContext, name: str, method: str) -> Row:
+def _row(context: ExperimentContext, row_name: str) -> Row:
+    name, method = row_name.rsplit(" ", 1)
     with context.base() as (model, base):
         locator: Locator = base.by(Search.by(method))
         results = locator.relation(context.relations[name], context.facts[name])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 
 from kn_edit.editing.drafting import draft
@@ -51,16 +52,11 @@ def measure(context: ExperimentContext, controls: int | None = None) -> list[Row
     controls: facts of each relation that are solved for on random neurons as well, the slowest
     part; by default all
     """
-    cases = context.cases
     settings: dict[str, object] = {"scales": SCALES, "solver": context.solver}
     if controls is not None:
         settings["controls"] = controls
-    control_facts = [fact for facts in context.facts.values() for fact in facts[:controls]]
-
-    def row(name: str) -> Row:
-        return _row(context, cases[name], control=cases[name].fact in control_facts)
-
-    return context.rows("updating", **settings).all(list(cases), row, context.progress)
+    row = partial(_row, controls=controls)
+    return context.measured("updating", list(context.cases), row, **settings)
 
 
 def new_answer(context: ExperimentContext, case: Case) -> str:
@@ -74,13 +70,13 @@ def answers(relation: Relation) -> set[str]:
     return {fact.answer for fact in relation.facts}
 
 
-def _row(context: ExperimentContext, case: Case, *, control: bool) -> Row:
+def _row(context: ExperimentContext, name: str, controls: int | None) -> Row:
+    case = context.cases[name]
+    control = case.fact in context.facts[case.relation.name][:controls]
     to = new_answer(context, case)
 
     def drafted(method: EditMethod) -> Draft:
-        edit_context = EditContext(
-            context.workspace.engine, search=context.search, seed=context.plan.seed
-        )
+        edit_context = EditContext(context.engine, search=context.search, seed=context.plan.seed)
         return draft(edit_context, UpdateRequest(case, to), method)
 
     calibrated_draft = drafted(context.method)
@@ -109,7 +105,7 @@ def _row(context: ExperimentContext, case: Case, *, control: bool) -> Row:
 
 def _side_effects(context: ExperimentContext, case: Case, deltas: Sequence[Delta]) -> Row:
     """Whether the old answer still stands, and mean log p of other facts."""
-    with context.workspace.engine.at(deltas) as live:
+    with context.engine.at(deltas) as live:
         model = live.model
         old = assess(model, context.chains(model, case), finite=False)
         held_out = assess(model, context.chains(model, case, held_out=True), finite=False)
