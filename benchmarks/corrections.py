@@ -1,7 +1,7 @@
 """Corrections of facts that SmolLM2 has wrong, beside other ways to make them, row by row.
 
     python benchmarks/corrections.py FILE... [--rows 60] [--seed 0] [--methods LIST] [--results DIR]
-        [--device D] [--share K/N]
+        [--device D] [--share K/N] [--workers N [--address HOST:PORT]]
 
 FILE holds every second row, in order, of WikiBigEdit or QAEdit as published, in
 `data/wikibigedit/wikibigedit_3k.json` of github.com/ICT-STAR/LocFT (Thede et al. 2025; MIT) and in
@@ -28,8 +28,10 @@ without C); size of the delta. Intervals, 95%: Wilson's of shares, a row being o
 of its mean share; else of the bootstrap over rows.
 
 Each row's result is a file in DIR, so a run that was stopped goes on, and processes beside each
-other take a share of the rows each: --share 2/16 is the second of sixteen. Results of another state
-of the code belong in another DIR. The column of CPU seconds counts rows that ran on the CPU.
+other take a share of the rows each: --share 2/16 is the second of sixteen. With --workers N
+workers of Ray take a row each, here or on a cluster (--address); this process writes the files, so
+the others need no DIR. Results of another state of the code belong in another DIR. The column of
+CPU seconds counts rows that ran on the CPU.
 """
 
 from __future__ import annotations
@@ -40,48 +42,24 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from random import Random
 from statistics import fmean
 from typing import TypeVar
 
 import torch
-from baselines import Rome, fine_tuned
-from correction_rows import Judge, Row, asked, draw, naming, neutral_perplexity, rows_of
-from correction_table import ASKED, COUNTED, Result, about_rome, by_naming, table, unmeasured
+from correction_results import ON_ITS_SLOTS, RowShare
+from correction_rows import Row, draw, naming, rows_of
+from correction_table import ASKED, Result, about_rome, by_naming, table, unmeasured
 
 from kn_edit.atomic import write_atomically
 from kn_edit.cli.progress import duration
-from kn_edit.editing.correcting import CorrectionTask, correction
-from kn_edit.editing.correction_keys import written_layers
-from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.locating import prompts_for
-from kn_edit.editing.measuring import UpdateExam
-from kn_edit.editing.method import UpdateRequest
-from kn_edit.editing.neighbours import neighbours
-from kn_edit.editing.paraphrasing import judging_paraphrases
-from kn_edit.editing.updates import ClosedForm, Correction
-from kn_edit.editing.updating import LowRankShifts, Shifts
-from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.edits.update import closed_form
 from kn_edit.engine.engine import Engine
-from kn_edit.engine.version import ModelVersion
-from kn_edit.errors import KnEditError
-from kn_edit.evaluation.metrics import Probes
-from kn_edit.models.model import Model
-from kn_edit.models.questions import ask
-from kn_edit.neuron import NeuronId
-from kn_edit.workspace import Workspace
+from kn_edit.workspace import Cluster, Workspace
 
 METHODS = ("correction", "closed-form", "random", "rome", "finetune")
-SOLVED = ("steps", "margin", "kl", "spill")  # what a solver says of itself
-ON_ITS_SLOTS = {"closed-form", "random"}  # of the correction, or of its layers
-RANDOM_SLOTS = 40  # of each layer
 
 T = TypeVar("T")
 
@@ -99,95 +77,28 @@ class Draw:
         return list(rows[share - 1 :: of])
 
 
-class Methods:
-    """The methods on one engine; each gives the delta that corrects a row."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.context = EditContext(engine)
-
-    @cached_property
-    def rome(self) -> Rome:
-        """ROME with what all rows share, made with the unedited model."""
-        with self.engine.at([]) as live:
-            return Rome(live.model)
-
-    def edit(self, method: str, row: Row, slots: Sequence[NeuronId]) -> tuple[Delta, Result]:
-        """The delta of a method that is not kn-edit's, and what the method says of itself."""
-        own: dict[str, Callable[[ModelVersion], Shifts | LowRankShifts]] = {
-            "closed-form": lambda live: self._closed(live.model, row, slots),
-            "random": lambda live: self._random(live, row),
-            "rome": lambda live: self.rome.edit(row.case, row.to),
-            "finetune": lambda live: fine_tuned(live.model, row.case, row.to),
-        }
-        if method == "rome":
-            assert self.rome  # before the model is in use
-        with self.engine.at([]) as live:
-            shifts = own[method](live)
-        return shifts.delta(self.engine.place), shifts.provenance
-
-    def _closed(self, model: Model, row: Row, slots: Sequence[NeuronId]) -> Shifts:
-        prompt = prompts_for(model, row.case.relation, row.case.fact)[0]
-        old, new = (ask(model, prompt, to).questions[0].token for to in (None, row.to))
-        b = closed_form(model, slots, old, new, ClosedForm.scale)
-        return Shifts(tuple(slots), b, {}, {"scale": ClosedForm.scale})
-
-    def _random(self, live: ModelVersion, row: Row) -> LowRankShifts:
-        model = live.model
-        # Seeded by the row, so that it is the same whatever else is drawn.
-        rng = Random(f"{row.file} {row.index}")
-        elsewhere = [
-            NeuronId(layer, at)
-            for layer in written_layers(model)
-            for at in sorted(rng.sample(range(model.d_ff), RANDOM_SLOTS))
-        ]
-        others = neighbours(model, self.context.locator(live), row.case)
-        task = CorrectionTask(
-            case=row.case,
-            to=row.to,
-            chains=asked(model, row),
-            neighbours=others,
-            slots=elsewhere,
-        )
-        solved = correction(model, task, Correction().settings_for(model))
-        return LowRankShifts(solved.factors, {key: solved.provenance[key] for key in SOLVED})
-
-    def exam(self, row: Row) -> UpdateExam:
-        """What kn-edit measures an update of this row by."""
-        case = row.case
-        with self.engine.at([]) as live:
-            model = live.model
-            edited = prompts_for(model, case.relation, case.fact)
-            others = neighbours(model, self.context.locator(live), case)
-            held_out = judging_paraphrases(model, case.relation, case.fact, row.to)
-            old = tuple(ask(model, prompt) for prompt in edited)
-        probes = Probes(edited, held_out, others.judges, others.same_subject_judges)
-        return UpdateExam(probes, old, row.to, case.answered_by_model)
-
-
 class Table:
     """Results of drawn rows by method, each kept in a file of its own."""
 
-    def __init__(self, methods: Methods, folder: Path, names: Sequence[str]) -> None:
-        self._methods, self._folder, self._names = methods, folder, names
-        self._seconds: dict[str, list[float]] = {}
-        with methods.engine.at([]) as live:
-            model = live.model
-            self._neutral = neutral_perplexity(model)
+    def __init__(self, engine: Engine, folder: Path, names: Sequence[str]) -> None:
+        self._engine, self._folder, self._names = engine, folder, names
 
     def fill(self, rows: Sequence[Row]) -> None:
-        """Make the results that are missing, a row at a time."""
-        missing = [(row, name) for row in rows for name in self._names if not self.has(row, name)]
-        judge: tuple[Row, Judge, UpdateExam] | None = None
-        for at, (row, name) in enumerate(missing):
-            start = time.monotonic()
-            if judge is None or judge[0] is not row:
-                exam = self._methods.exam(row)
-                judge = row, Judge(self._methods.engine, row, self._neutral), exam
-            result = self._result(row, name, *judge[1:])
-            write_atomically(self._path(row, name), json.dumps(result, indent=1) + "\n")
-            self._seconds.setdefault(name, []).append(time.monotonic() - start)
-            self._tell(result, missing[at + 1 :])
+        """Make the results that are missing, a row at a time, or as many as there are workers."""
+        shares = []
+        for row in rows:
+            known = {name: self.of(row, name) for name in self._names if self.has(row, name)}
+            missing = tuple(name for name in self._names if name not in known)
+            if missing:
+                shares.append(RowShare(row, missing, known))
+        start = time.monotonic()
+        results = self._engine.workers.results([], shares)
+        for done, (number, made) in enumerate(results, 1):
+            for name, result in made.items():
+                path = self._path(shares[number].row, name)
+                write_atomically(path, json.dumps(result, indent=1) + "\n")
+            left = len(shares) - done
+            self._tell(made, left, (time.monotonic() - start) / done * left)
 
     def of(self, row: Row, name: str) -> Result:
         """A result that is there."""
@@ -201,60 +112,17 @@ class Table:
     def _path(self, row: Row, name: str) -> Path:
         return self._folder / f"{row.file}-{row.index:05}-{name}.json"
 
-    def _result(self, row: Row, name: str, judge: Judge, exam: UpdateExam) -> Result:
-        device = self._methods.engine.model.device.type
-        clock = time.process_time if device == "cpu" else time.monotonic
-        start = clock()
-        provenance: Result
-        # An edit that cannot be made leaves the model as it is; the row counts all the same.
-        delta = Delta(BaseRef(None, None, self._methods.engine.base.fingerprint), {})
-        metrics: Result | None = None
-        best: list[list[int]] = []
-        try:
-            if name == "correction":
-                update = draft(self._methods.context, UpdateRequest(row.case, row.to))
-                delta, metrics = update.delta, update.metrics
-                provenance = {key: update.found.get(key) for key in SOLVED}
-                provenance |= {"method": update.method, "faults": update.faults}
-                best = [[one["layer"], one["index"]] for one in update.found["neurons"]]
-            else:
-                slots: list[NeuronId] = []
-                if name in ON_ITS_SLOTS:
-                    slots = [NeuronId(*each) for each in self.of(row, "correction")["neurons"]]
-                delta, provenance = self._methods.edit(name, row, slots)
-        except KnEditError as error:
-            provenance = {"error": str(error)}
-        if metrics is None:
-            metrics = exam.measure(self._methods.context, delta).metrics
-        seconds = clock() - start
-        return {
-            "file": row.file,
-            "row": row.index,
-            "subject": row.case.fact.subject,
-            "target": row.to,
-            "method": name,
-            **judge(delta),
-            **{key: metrics.get(key) for pair in COUNTED.items() for key in pair},
-            "seconds": seconds,
-            "device": device,
-            "bytes": len(delta.to_bytes()),
-            "story": provenance,
-            "neurons": best,
-        }
-
-    def _tell(self, result: Result, rest: Sequence[tuple[Row, str]]) -> None:
-        """A line about a result, and how long the rest will take, on stderr."""
-        known = {name: fmean(seconds) for name, seconds in self._seconds.items()}
-        usual = fmean(known.values())
-        left = sum(known.get(name, usual) for _, name in rest)
-        shares = " ".join(f"{key} {fmean(result[key] or [math.nan]):.2f}" for key in ASKED)
-        print(
-            f"{result['file']} {result['row']} {result['method']}: {shares}, "
-            f"neutral {result['neutral']:.3f}, {result['seconds']:.0f} s; "
-            f"{len(rest)} to go, {duration(left)} left",
-            file=sys.stderr,
-            flush=True,
-        )
+    def _tell(self, made: Mapping[str, Result], left: int, seconds: float) -> None:
+        """A line about each result of a row, and how long the rest will take, on stderr."""
+        for result in made.values():
+            shares = " ".join(f"{key} {fmean(result[key] or [math.nan]):.2f}" for key in ASKED)
+            print(
+                f"{result['file']} {result['row']} {result['method']}: {shares}, "
+                f"neutral {result['neutral']:.3f}, {result['seconds']:.0f} s; "
+                f"{left} rows to go, {duration(seconds)} left",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def drawn(engine: Engine, path: Path, folder: Path, draw_of: Draw) -> list[Row]:
@@ -275,6 +143,14 @@ def drawn(engine: Engine, path: Path, folder: Path, draw_of: Draw) -> list[Row]:
     return draw_of.own(chosen)
 
 
+def opened(folder: Path, chosen: argparse.Namespace) -> Workspace:
+    """A new workspace on the demo model, with the workers that were asked for."""
+    Workspace.init("demo", folder, device=chosen.device).close()
+    several = chosen.workers is not None or chosen.address is not None
+    cluster = Cluster(chosen.workers or Cluster.workers, chosen.address) if several else None
+    return Workspace.open(folder, cluster=cluster)
+
+
 def _share(text: str) -> tuple[int, int]:
     """K/N as numbers."""
     own, _, shares = text.partition("/")
@@ -292,6 +168,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=Path(".corrections"), metavar="DIR")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--share", type=_share, default=(1, 1), metavar="K/N")
+    parser.add_argument("--workers", type=int, metavar="N")
+    parser.add_argument("--address", metavar="HOST:PORT")
     chosen = parser.parse_args()
     names = [name for name in METHODS if name in chosen.methods.split(",")]
     if unknown := {*chosen.methods.split(",")} - {*METHODS}:
@@ -303,13 +181,12 @@ def main() -> None:
     draw_of = Draw(chosen.rows, chosen.seed, chosen.share)
     with (
         tempfile.TemporaryDirectory() as folder,
-        Workspace.init("demo", Path(folder), device=chosen.device) as workspace,
+        opened(Path(folder), chosen) as workspace,
     ):
-        methods = Methods(workspace.engine)
         files = {
             path: drawn(workspace.engine, path, chosen.results, draw_of) for path in chosen.files
         }
-        results = Table(methods, chosen.results, names)
+        results = Table(workspace.engine, chosen.results, names)
         results.fill([row for rows in files.values() for row in rows])
         if draw_of.share != (1, 1):  # the table is of all rows, once they are there
             return
