@@ -121,12 +121,12 @@ class ExperimentContext(Sample):
         """
         sample = Sample(**{entry.name: getattr(self, entry.name) for entry in fields(Sample)})
 
-        def made(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
+        def new_rows(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
             shares = [RowShare(sample, make, name) for name in missing]
             for number, row in self.engine.workers.results([], shares):
                 yield missing[number], row
 
-        return self.rows(experiment, **settings).filled(names, made, self.progress)
+        return self.rows(experiment, **settings).filled(names, new_rows, self.progress)
 
     @contextmanager
     def base(self) -> Iterator[tuple[Model, Locator]]:

@@ -35,11 +35,11 @@ class Rows:
     ) -> list[Row]:
         """The rows of these names, in order; `make` is called for those that are not there yet."""
 
-        def made(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
+        def new_rows(missing: Sequence[str]) -> Iterator[tuple[str, Row]]:
             for name in missing:
                 yield name, make(name)
 
-        return self.filled(names, made, progress)
+        return self.filled(names, new_rows, progress)
 
     def filled(
         self,
