@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.selection import (
+    DEEP,
     Thresholds,
     as_many_elsewhere,
     coarse,
@@ -19,6 +20,7 @@ from kn_edit.neurons.selection import (
     refined,
     relation_neurons,
     relation_specific,
+    upper_first,
 )
 
 names = st.builds(NeuronId, st.integers(0, 2), st.integers(0, 3))
@@ -189,3 +191,15 @@ def test_a_control_ends_where_a_layer_has_no_more_neurons():
     every = [NeuronId(1, index) for index in range(8)]
     control = as_many_elsewhere([*most, *every], 8, Random(0))
     assert control == {NeuronId(0, 6), NeuronId(0, 7)}
+
+
+@given(st.lists(st.builds(NeuronId, st.integers(0, 29), st.integers(0, 3)), unique=True))
+def test_the_upper_half_of_many_layers_comes_first_and_orders_stay(neurons):
+    upper = [neuron for neuron in neurons if neuron.layer >= 15]
+    lower = [neuron for neuron in neurons if neuron.layer < 15]
+    assert upper_first(neurons, 30) == (*upper, *lower)
+
+
+@given(st.lists(names, unique=True))
+def test_a_model_of_few_layers_has_nothing_far_below(neurons):
+    assert upper_first(neurons, DEEP - 1) == tuple(neurons)

@@ -18,7 +18,7 @@ from kn_edit.edits.update import calibrated, closed_form
 from kn_edit.errors import NoNeurons
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.locate import Located
-from kn_edit.neurons.selection import fact_specific
+from kn_edit.neurons.selection import fact_specific, upper_first
 
 
 def closed_form_shifts(
@@ -83,6 +83,8 @@ def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: S
             located.ranking, preservation.prompt_coefficients, preservation.elsewhere.coefficients
         )
         ranking = tuple(refined | dict.fromkeys(specific))
+        if model.causal:
+            ranking = upper_first(ranking, model.n_layers)
 
     def tick(step: int, _margin: float) -> None:
         context.progress("solving", step, 0)  # nobody knows how many it will take

@@ -20,6 +20,7 @@ from kn_edit.neuron import NeuronId
 
 MOST_SIGNAL = 100.0  # a neuron that never fired elsewhere counts as one that does so seldom
 
+DEEP = 12  # layers, from which on an update writes those of the upper half
 Neurons = frozenset[NeuronId]
 
 
@@ -136,6 +137,17 @@ def relation_specific(
     }
     neurons = [neuron for neuron, value in worth.items() if value > 0]
     return tuple(sorted(neurons, key=lambda neuron: (-worth[neuron], neuron)))
+
+
+def upper_first(neurons: Sequence[NeuronId], n_layers: int) -> tuple[NeuronId, ...]:
+    """Neurons of the upper half of the layers, then the others, each in their order.
+
+    One slot far below has every step of a solver run all layers, and writes no better (decision
+    0052). Models of fewer than DEEP layers have nothing far below: their order stays.
+    """
+    if n_layers < DEEP:
+        return tuple(neurons)
+    return tuple(sorted(neurons, key=lambda neuron: neuron.layer < n_layers // 2))
 
 
 def _at_least_float32(coefficients: Tensor) -> Tensor:
