@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 READERS ?= delta header recipe published packs facts sentences names
 SECONDS ?= 60
-PARTS ?= bert bert-wide demo gemma solve updates memory files
+PARTS ?= bert bert-wide demo growth gemma solve updates memory files
 PEERS := .bench/peers
 BENCH = --only $(PARTS) --peers $(PEERS)/bin/python --folder .bench
 
@@ -81,7 +81,7 @@ docs: $(STAMP)
 	$(BIN)/python scripts/service.py
 
 # Every figure of docs/performance.md beside its reference in the same run; hours. PARTS: some of
-# bert bert-wide demo gemma solve updates memory files. `make bench-check` fails where one has become worse.
+# bert bert-wide demo growth gemma solve updates memory files. `make bench-check` fails where one has become worse.
 bench: $(STAMP) $(PEERS)/.installed
 	$(BIN)/python benchmarks/bench.py $(BENCH) --json docs/performance.json --write docs/performance.md
 	$(BIN)/python benchmarks/ledger.py --folder .bench --write docs/performance.md

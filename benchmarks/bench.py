@@ -29,7 +29,7 @@ from typing import Any
 import torch
 import transformers
 from bench_files import file_figures
-from bench_locating import bert_figures, demo_figures, gemma_figures
+from bench_locating import bert_figures, demo_figures, gemma_figures, growth_figures
 from bench_memory import memory_figures
 from bench_shapes import WIDE_SPREAD
 from bench_timing import Figure, Sample, on_threads, peak, spread, thread_counts
@@ -70,6 +70,7 @@ PARTS: dict[str, Part] = {
         threads, plan.repeats, plan.peak, plan.python, small=plan.small, spread=WIDE_SPREAD
     ),
     "demo": lambda plan, threads: demo_figures(threads, plan.repeats, small=plan.small),
+    "growth": lambda plan, threads: growth_figures(threads, plan.repeats, small=plan.small),
     "gemma": lambda plan, threads: gemma_figures(threads, plan.repeats, small=plan.small),
     "solve": lambda plan, threads: solve_figures(threads, plan.repeats, small=plan.small),
     "updates": lambda plan, threads: [] if plan.small else update_figures(threads, plan.repeats),

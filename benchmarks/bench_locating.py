@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
@@ -16,9 +17,10 @@ from bench_timing import Figure, Sample, in_turns, timed, timing
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from kn_edit.facts import load_relation
 from kn_edit.models.demo import demo_folder
 from kn_edit.models.model import Model, load
-from kn_edit.models.questions import Question
+from kn_edit.models.questions import Question, ask
 from kn_edit.neurons import attribution
 from kn_edit.neurons.attribution import Adaptive, Attribution, Riemann, Rule
 from kn_edit.neurons.paths import Paths
@@ -233,6 +235,44 @@ def demo_figures(threads: int, repeats: int, *, small: bool) -> list[Figure]:
             note=note,
         ),
     ]
+
+
+def growth_figures(threads: int, repeats: int, *, small: bool) -> list[Figure]:
+    """SmolLM2: a prompt of each of 60 facts of a relation beside a prompt of each of 10 of them.
+
+    Both by the prompt, so 1 is linear. The 10 are every sixth of the 60.
+    """
+    model = load(demo_folder())
+    questions = _questions_of("capital", model, 6 if small else 60)
+    few = questions[::6]
+    samples = in_turns(
+        {
+            "many": lambda: timed(lambda: locate(model, questions, Adaptive())).of(len(questions)),
+            "few": lambda: timed(lambda: locate(model, few, Adaptive())).of(len(few)),
+        },
+        repeats,
+    )
+    return [
+        Figure(
+            name=f"SmolLM2-135M, locating {len(questions)} facts of a relation, by the fact",
+            threads=threads,
+            ours=samples["many"],
+            against=f"{len(few)} of them",
+            reference=samples["few"],
+            bound=1.1,
+            at_most=True,
+            note="a prompt of each",
+        )
+    ]
+
+
+def _questions_of(relation: str, model: Model, count: int) -> list[Question]:
+    """The first prompts of the first facts of a relation, each asked for the answer's start."""
+    pack = load_relation(relation)
+    chains = (
+        ask(model, pack.prompts(fact, answer_last=True)[0]) for fact in islice(pack.facts, count)
+    )
+    return [chain.questions[0] for chain in chains]
 
 
 def gemma_figures(threads: int, repeats: int, *, small: bool) -> list[Figure]:

@@ -26,8 +26,8 @@ from kn_edit.neuron import NeuronId
 from kn_edit.workspace import Workspace, case_of
 
 NEURONS = (
-    "L0.173 L16.1131 L21.733 L22.25 L22.995 L22.1226 L24.1202 L25.1120 L25.1332 L26.48 L26.388 "
-    "L26.1150 L27.1214 L27.1392 L28.51 L28.655 L28.1077 L29.238 L29.1172 L29.1330"
+    "L16.1131 L21.733 L22.25 L22.995 L22.1226 L24.1202 L25.1120 L25.1332 L26.48 L26.388 L26.1150 "
+    "L27.797 L27.1214 L27.1392 L28.51 L28.655 L28.1077 L29.238 L29.1172 L29.1330"
 )  # of the update in the README
 TEMPLATES = (
     "The capital of {} is the city of",
