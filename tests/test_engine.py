@@ -16,7 +16,7 @@ from kn_edit.engine.version import ModelVersion
 from kn_edit.errors import VersionLeft
 from kn_edit.facts import Fact, Relation, Template
 from kn_edit.models.questions import Chain, ask
-from kn_edit.neurons.locate import PromptScores
+from kn_edit.neurons.locate import ROUGH, PromptScores
 from kn_edit.progress import silent
 from kn_edit.workspace import Workspace
 
@@ -50,10 +50,12 @@ class CountingScorer:
         self._local = LocalScorer(workspace.engine.fresh([]))
         self.asked: list[Chain] = []
         self.versions: list[tuple[str, ...]] = []
+        self.methods: list[str] = []
 
     def scores(
         self, chains: Sequence[Chain], method: str, m: int
     ) -> Iterator[tuple[int, PromptScores]]:
+        self.methods.append(method)
         for place, scores in self._local.scores(chains, method, m):
             self.asked.append(chains[place])
             yield place, scores
@@ -185,6 +187,25 @@ def test_where_no_fact_is_known_all_count(tmp_path):
         workspace.engine.at([]) as live,
     ):
         assert Locator(live, Search(), silent).known_facts(relation) == [*relation.facts]
+
+
+def test_the_relation_filter_is_integrated_roughly_and_the_fact_itself_is_not(tmp_path):
+    with new_workspace(tmp_path) as workspace:
+        case, scorer = about("France"), CountingScorer(workspace)
+        with remote(workspace, scorer).at([]) as live:
+            locator = Locator(live, Search(), silent)
+            locator.relation_neurons(case.relation, case.fact)
+            assert set(scorer.methods) == {ROUGH}
+            locator.fact(case.relation, case.fact, frozenset())
+            rough, exact = (
+                scores_of(LocalScorer(live.model), chains(live), method, 0)
+                for method in (ROUGH, "adaptive")
+            )
+    assert scorer.methods[-1] == "adaptive"
+    for coarse, fine in zip(rough, exact, strict=True):
+        assert coarse.nodes <= fine.nodes
+        assert coarse.coarse(0.25) <= fine.coarse(0.2)
+        assert fine.coarse(0.25) <= coarse.coarse(0.2)
 
 
 def test_progress_counts_prompts_as_their_scores_come(tmp_path):

@@ -17,7 +17,7 @@ from kn_edit.errors import (
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask
-from kn_edit.neurons.locate import METHODS, Located, PromptScores, fact_neurons, located
+from kn_edit.neurons.locate import METHODS, ROUGH, Located, PromptScores, fact_neurons, located
 from kn_edit.neurons.selection import Neurons, Thresholds, fitted_share, relation_neurons
 from kn_edit.progress import Progress
 from kn_edit.seeds import USUAL, generator
@@ -78,6 +78,7 @@ class Locator:
         scored = self._scores(
             [self._chains(relation, known_fact, FILTERING) for known_fact in known_facts],
             relation.name,
+            ROUGH if self._search.method == "adaptive" else self._search.method,
         )
         thresholds = self._search.thresholds
         sets = [fact_neurons(prompts, thresholds, thresholds.shared) for prompts in scored]
@@ -192,11 +193,16 @@ class Locator:
     ) -> list[Neurons]:
         return [scores.coarse(self._search.thresholds.coarse) - without for scores in prompts]
 
-    def _scores(self, groups: Sequence[Sequence[Chain]], label: str) -> list[list[PromptScores]]:
+    def _scores(
+        self, groups: Sequence[Sequence[Chain]], label: str, method: str | None = None
+    ) -> list[list[PromptScores]]:
+        """The scores of prompts in groups. method: if not that of the search"""
         chains = [chain for group in groups for chain in group]
         scored: dict[int, PromptScores] = {}
         self._progress(f"locating {label}", 0, len(chains))
-        for place, scores in self._live.scorer.scores(chains, self._search.method, self._search.m):
+        for place, scores in self._live.scorer.scores(
+            chains, method or self._search.method, self._search.m
+        ):
             scored[place] = scores
             self._progress(f"locating {label}", len(scored), len(chains))
         places = iter(range(len(chains)))

@@ -23,6 +23,10 @@ from kn_edit.seeds import USUAL
 
 KEPT = 512  # best neurons of a prompt that are kept; coarse sets are smaller
 METHODS = ("adaptive", "riemann", "activation")
+# The adaptive rule with wider limits, where it only matters which neurons pass a threshold on most
+# prompts (decision 0052). Nobody chooses it.
+ROUGH = "rough"
+_RULES = {"adaptive": Adaptive(), ROUGH: Adaptive(tolerance=0.08, gap=0.03)}
 
 
 @dataclass(frozen=True)
@@ -76,15 +80,16 @@ def score_prompts(
 ) -> Iterator[tuple[int, PromptScores]]:
     """Score every neuron for many prompts by one of METHODS, each with its place in `chains`.
 
-    A prompt is yielded as soon as it is known, so not in their order. m: points of the Riemann rule
-    Raises NotFinite, BadSetting.
+    A prompt is yielded as soon as it is known, so not in their order. method: also ROUGH; m: points
+    of the Riemann rule. Raises NotFinite, BadSetting.
     """
-    require_known("the rule", method, METHODS)
+    if method != ROUGH:
+        require_known("the rule", method, METHODS)
     if method == "activation":
         for place, chain in enumerate(chains):
             yield place, _activation_scores(model, chain)
         return
-    rule = Riemann(m) if method == "riemann" else Adaptive()
+    rule = Riemann(m) if method == "riemann" else _RULES[method]
     for place, attribution in attribute_chains(model, chains, rule):
         yield (
             place,
