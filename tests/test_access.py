@@ -352,6 +352,12 @@ def test_a_browser_signs_in_and_out(door: Door) -> None:
     assert answer.headers["Location"] == "/"
     cookie = answer.headers["Set-Cookie"]
     assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Max-Age"))
+    assert "Secure" not in cookie
+    by_tls = {"Origin": REMOTE.replace("http://", "https://")}  # as behind a proxy
+    proxied = client.post("/sign-in", data=secret, headers=by_tls, follow_redirects=False)
+    assert "Secure" in proxied.headers["Set-Cookie"]
+    client.cookies.clear()
+    client.post("/sign-in", data=secret, headers=ours)
     assert client.get("/").status_code == 200
     head = {"If-Match": f'"{door.head()}"'}
     made = client.post(f"{API}/tags", json={"name": "v2"}, headers=ours | head)

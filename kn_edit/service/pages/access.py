@@ -46,7 +46,7 @@ def signed_in(
         max_age=int(SESSION_SECONDS),
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=_by_tls(request),
     )
     return answer
 
@@ -61,6 +61,12 @@ def signed_out(
     answer = RedirectResponse(SIGN_IN, HTTPStatus.SEE_OTHER)
     answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+def _by_tls(request: Request) -> bool:
+    """Whether a browser reaches the service by TLS, maybe through a proxy that speaks it."""
+    origin = request.headers.get("origin", "")
+    return request.url.scheme == "https" or origin.lower().startswith("https://")
 
 
 def _inside(path: str) -> str:
