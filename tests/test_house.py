@@ -396,6 +396,7 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
         if {alias.name for alias in node.names} & {"select", "insert", "Connection"}
     }
     apart = {  # of tables of their own
+        "jobs.callers",
         "jobs.database",
         "jobs.pruning",
         "jobs.in_folder",

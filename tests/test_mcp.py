@@ -191,6 +191,14 @@ def test_an_editor_reverts_and_is_audited_and_texts_of_strangers_steer_nothing(
         reverted = plain(await client.call_tool("revert", {"edit": edited.edit}))
         with closing(sqlite3.connect(workspace.ledger_folder / "ledger.db")) as rows, rows:
             rows.execute("UPDATE events SET message = ?", (HOSTILE,))
+        told = plain(await client.call_tool("log", {}))["items"]
+        assert [(move.get("by"), move.get("address")) for move in told] == [
+            ("ana", "stdio"),
+            ("ana", "stdio"),
+            ("ana", "stdio"),
+            (None, None),
+            (None, None),
+        ]
         moves = await client.call_tool("log", {})
         assert "\\x1b]0;owned" in plain(moves)["items"][0]["message"]
         assert_harmless(moves)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from rich.text import Text
 
@@ -11,6 +11,7 @@ from kn_edit.cli import terminal
 from kn_edit.cli.records import OVERRULED
 from kn_edit.cli.tables import Parts, fitted, safe
 from kn_edit.figures import moment
+from kn_edit.jobs.callers import StepCaller
 from kn_edit.workspace import Step
 from kn_edit.workspace.lanes import laid_out
 
@@ -28,10 +29,12 @@ LEAST_TEXT = 24  # columns of what a step says
 Cells = Sequence[int]
 
 
-def drawn(steps: Sequence[Step], current: str) -> Parts:
+def drawn(
+    steps: Sequence[Step], current: str, callers: Mapping[int, StepCaller] | None = None
+) -> Parts:
     """A line for each step, with those between that say how it hangs together.
 
-    current: the name of the current branch, which is marked
+    current: the name of the current branch, which is marked; callers: who asked for steps
     """
     unicode = terminal.draws_lines()
     rows = list(_rows(steps))
@@ -41,10 +44,11 @@ def drawn(steps: Sequence[Step], current: str) -> Parts:
         if step is None:
             yield Text(lines.rstrip(), no_wrap=True, overflow="ignore")
         else:
-            yield _described(f"{lines:<{width}}", step, current)
+            caller = (callers or {}).get(step.seq)
+            yield _described(f"{lines:<{width}}", step, current, caller)
 
 
-def _described(lines: str, step: Step, current: str) -> Text:
+def _described(lines: str, step: Step, current: str, caller: StepCaller | None) -> Text:
     """What a step says beside its lines, in one row of the terminal."""
     text = Text(lines, no_wrap=True, overflow="ignore")
     text.append(f"{short(step.version)}  {moment(step.created)}  ")
@@ -57,7 +61,8 @@ def _described(lines: str, step: Step, current: str) -> Text:
     if step.overruled:
         text.append(OVERRULED, style="yellow")
         room -= len(OVERRULED)
-    text.append(fitted(safe(step.message), max(room, 1)))
+    message = f"{step.message}, {caller}" if caller else step.message
+    text.append(fitted(safe(message), max(room, 1)))
     return text
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
 from kn_edit.errors import listed
 from kn_edit.figures import count
+from kn_edit.jobs.callers import StepCaller, callers_of
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import EditRecord, Step, VersionRecord, Workspace, to_json
 
@@ -46,6 +47,8 @@ def log(
     """Every move of a branch, newest first.
 
     That is the current one, or BRANCH. It goes on with the moves of the one that it was made from.
+    Of a move that came through the service it is told who asked for it, and from where (with
+    --json: `by`, `address`).
     With REPO (owner/name), the versions that are published there on the Hub, with their commits,
     tags and branches.
 
@@ -62,10 +65,11 @@ def log(
         if name is not None:
             raise click.UsageError("--all shows every branch, so name none")
         drawn = workspace.graph(most)
+        callers = callers_of(workspace.folder, drawn)
         output.show(
-            lambda: [to_json.drawn_step(step) for step in drawn],
+            lambda: [to_json.drawn_step(step) | _asked(step, callers) for step in drawn],
             [step.version for step in drawn],
-            lambda: graph.drawn(drawn, workspace.current_branch),
+            lambda: graph.drawn(drawn, workspace.current_branch, callers),
         )
         _explain_marks(drawn, output)
         return
@@ -79,12 +83,18 @@ def log(
         )
         return
     steps = workspace.log(most, branch=name or "head")
+    callers = callers_of(workspace.folder, steps)
     output.show(
-        lambda: [to_json.step(step) for step in steps],
+        lambda: [to_json.step(step) | _asked(step, callers) for step in steps],
         [step.version for step in steps],
-        lambda: records.log(steps),
+        lambda: records.log(steps, callers),
     )
     _explain_marks(steps, output)
+
+
+def _asked(step: Step, callers: Mapping[int, StepCaller]) -> dict[str, str | None]:
+    """Who asked for a step, where the service knows it."""
+    return callers[step.seq].plain() if step.seq in callers else {}
 
 
 def _explain_marks(steps: Sequence[Step], output: Output) -> None:

@@ -24,6 +24,7 @@ from kn_edit.cli.tables import (
 )
 from kn_edit.evaluation.metric import headline, metrics
 from kn_edit.figures import count, moment
+from kn_edit.jobs.callers import StepCaller
 from kn_edit.neuron import NeuronId, whole_layer
 from kn_edit.workspace import (
     Blame,
@@ -71,13 +72,15 @@ def edits(workspace: Workspace, ids: Sequence[str]) -> Parts:
     yield listing
 
 
-def log(steps: Sequence[Step]) -> Parts:
+def log(steps: Sequence[Step], callers: Mapping[int, StepCaller]) -> Parts:
     listing = table("version", "edit", "when (UTC)", "+what")
     for step in steps:
         message = Text(OVERRULED if step.overruled else "", style="yellow")
         message.append(safe(step.message), style="default")
         if step.refs:
             message.append(safe(f" ({', '.join(step.refs)})"), style="bold")
+        if step.seq in callers:
+            message.append(safe(f", {callers[step.seq]}"), style="default")
         edit = short(step.edit) if step.edit else ""
         listing.add_row(short(step.version), edit, moment(step.created), message)
     yield listing

@@ -24,9 +24,10 @@ class ServiceDatabase:
         self.place = place
         with self.explained():
             place.prepare()
-        with self.writing() as connection:
-            for needed in tables:
-                needed.create_all(connection)
+        if tables:
+            with self.writing() as connection:
+                for needed in tables:
+                    needed.create_all(connection)
 
     @classmethod
     def of(cls, folder: Path, *tables: MetaData) -> ServiceDatabase:

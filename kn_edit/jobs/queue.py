@@ -7,6 +7,7 @@ again: it ends as failed, or as done where the ledger has what it was about to r
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from kn_edit.errors import UnknownBranch, UnknownJob, WorkerLost
+from kn_edit.errors import KnEditError, UnknownBranch, UnknownJob, WorkerLost
 from kn_edit.errors.remedies import PLAIN
 from kn_edit.jobs import pruning, rows
+from kn_edit.jobs.callers import metadata as caller_tables
+from kn_edit.jobs.callers import note_caller
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import Job, JobProgress, JobRequest, JobState, Plain
 from kn_edit.jobs.tables import metadata
 from kn_edit.workspace import Step, Workspace
+
+log = logging.getLogger("kn_edit.jobs")
 
 LOOKED_AT = 1000  # moves of a branch, the newest
 GLANCE = 0.1  # seconds between two looks of a caller who waits
@@ -42,7 +47,7 @@ class Jobs:
         Raises LedgerUnusable, LedgerBusy.
         """
         self._ledger = workspace.ledger
-        self._database = ServiceDatabase.of(workspace.folder, metadata)
+        self._database = ServiceDatabase.of(workspace.folder, metadata, caller_tables)
         self._lanes = self._database.place.lanes(self._database.reading)
 
     @contextmanager
@@ -177,7 +182,10 @@ class Jobs:
     def end(self, id: str, worker: str, outcome: rows.Outcome) -> None:
         """End a job that a worker runs."""
         with self._database.writing() as connection:
-            rows.end(connection, id, worker, outcome, now())
+            row = rows.row_of(connection, id)
+            ended = rows.end(connection, id, worker, outcome, now())
+        if ended:
+            self._note_caller(row, outcome)
 
     def is_cancelling(self, id: str, worker: str) -> bool:
         """Whether a worker has to stop a job: somebody asked for its end, or took it from it.
@@ -240,7 +248,26 @@ class Jobs:
             ended = rows.end(connection, id, heir, outcome, now())
             if ended:
                 rows.note_line(connection, id, "the worker died")
+        if ended:
+            self._note_caller(row, outcome)
         return ended
+
+    def _note_caller(self, row: RowMapping, outcome: rows.Outcome) -> None:
+        """Keep who asked for the steps that a job made: those that led where its moves went."""
+        versions = {move["version"] for move in row["moves"]}
+        if outcome.result is not None and row["branch"] is not None:
+            versions.add(str(outcome.result.get("version")))
+        if not versions:
+            return
+        try:
+            newest: dict[str, Step] = {}  # of each version: an older one may be of somebody else
+            for step in self._ledger.log(LOOKED_AT, branch=row["branch"] or "head"):
+                if step.version in versions and step.created >= row["started"]:
+                    newest.setdefault(step.version, step)
+            with self._database.writing() as connection:
+                note_caller(connection, newest.values(), row["by"], job=row["id"])
+        except KnEditError as error:  # the job has done what it did
+            log.warning("who asked for job %s is not noted: %s", row["id"], error)
 
     def _outcome_of_lost(self, row: RowMapping) -> rows.Outcome:
         """How a job ended whose worker died."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 
 from kn_edit.client import RemoteWorkspace
 from kn_edit.errors import Cancelled, KnEditError, NotSignedIn, RoleTooLow
+from kn_edit.jobs.callers import note_caller
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.progress import Progress, silent
 from kn_edit.service import looking
@@ -20,10 +21,11 @@ from kn_edit.service.access.tables import metadata as access_tables
 from kn_edit.service.access.tokens import Tokens
 from kn_edit.service.problems import status_of
 from kn_edit.service.work import perform
-from kn_edit.workspace import Workspace
+from kn_edit.workspace import PlannedMove, Workspace
 
 Plain = dict[str, Any]
 STDIO = "stdio"  # the address of a caller in the audit
+MOST_STEPS = 100  # the newest, among which those of a call are
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,14 @@ class Folder:
 
     @contextmanager
     def writing(self, call: Call) -> Iterator[None]:
-        caller = None
+        caller: Caller | None = None
+        moves: list[PlannedMove] = []
+        last = self._workspace.graph(1)[0].seq
         try:
             caller = self._editor()
-            with self.during(call):
+            with self.during(call), self._workspace.call(recording=moves.append):
                 yield
+            self._note_steps(caller, moves, last)
         except KnEditError as error:
             self._note(call, caller, status_of(error), type(error).__name__)
             raise
@@ -111,6 +116,17 @@ class Folder:
         if caller.role < Role.EDITOR:
             raise RoleTooLow(caller.name, caller.role.word, Role.EDITOR.word)
         return caller
+
+    def _note_steps(self, caller: Caller, moves: Sequence[PlannedMove], last: int) -> None:
+        """Keep who asked for moves. last: the step before them"""
+        planned = {(move.branch, move.version) for move in moves}
+        steps = [
+            step
+            for step in self._workspace.graph(MOST_STEPS)
+            if step.seq > last and (step.branch, step.version) in planned
+        ]
+        with self._database.writing() as connection:
+            note_caller(connection, steps, caller.name, address=STDIO)
 
     def _note(self, call: Call, caller: Caller | None, status: int, refused: str | None) -> None:
         """Add a row to the audit."""

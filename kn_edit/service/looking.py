@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from kn_edit.errors import UnknownId
+from kn_edit.jobs.callers import callers_of
 from kn_edit.service.replies import page
 from kn_edit.workspace import Step, Workspace, to_json
 
@@ -44,15 +45,25 @@ def difference(workspace: Workspace, a: str, b: str) -> Plain:
 def moves(workspace: Workspace, branch: str, limit: int, before: int | None = None) -> Plain:
     """A part of the moves that led to a branch, newest first. Raises UnknownBranch."""
     steps = workspace.log(None if before is not None else limit + 1, branch=branch)
-    return part(steps, limit, before, drawn=False)
+    return part(workspace, steps, limit, before)
 
 
-def part(steps: list[Step], limit: int, before: int | None, *, drawn: bool) -> Plain:
+def part(
+    workspace: Workspace,
+    steps: list[Step],
+    limit: int,
+    before: int | None,
+    *,
+    drawn: bool = False,
+) -> Plain:
     """A part of moves, newest first. drawn: with the moves before each"""
     older = steps if before is None else [step for step in steps if step.seq < before]
-    plain = to_json.drawn_step if drawn else _numbered
-    return page(older[: limit + 1], limit, cursor=lambda step: step.seq, plain=plain)
+    older = older[: limit + 1]
+    callers = callers_of(workspace.folder, older)
 
+    def plain(step: Step) -> Plain:
+        caller = callers.get(step.seq)
+        move = to_json.drawn_step(step) if drawn else to_json.step(step) | {"step": step.seq}
+        return move | (caller.plain() if caller else {})
 
-def _numbered(step: Step) -> Plain:
-    return to_json.step(step) | {"step": step.seq}
+    return page(older, limit, cursor=lambda step: step.seq, plain=plain)

@@ -128,6 +128,8 @@ class Step(Answer):
     created: str
     refs: list[str]
     overruled: bool = Field(description="Whether the gate refused its edit, and was overruled.")
+    by: str | None = Field(None, description="Who asked for it, where it came by a service.")
+    address: str | None = Field(None, description="From where, as far as that is known.")
 
 
 class DrawnStep(Step):

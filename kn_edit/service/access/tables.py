@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, String, Table
+from sqlalchemy import Column, Float, ForeignKey, Integer, String, Table
 
-metadata = MetaData()
+from kn_edit.jobs.callers import audit, metadata
+
+__all__ = ["audit", "metadata", "sessions", "tokens"]
+
 
 # digest: the sha256 of the token. A token is 256 random bits, so nobody finds one by trying, and
 # a slow digest, as for passwords that people choose, would only make each request slower.
@@ -24,19 +27,3 @@ _SESSIONS = (
     Column("expires", Float, nullable=False),
 )
 sessions = Table("sessions", metadata, *_SESSIONS)
-
-_AUDIT = (
-    Column("number", Integer, primary_key=True),
-    Column("moment", String, nullable=False),
-    Column("caller", String),
-    Column("role", String),
-    Column("address", String),
-    Column("method", String, nullable=False),
-    Column("path", String, nullable=False),
-    Column("branch", String),
-    Column("status", Integer, nullable=False),
-    Column("refused", String),
-    Column("job", String),
-)
-audit = Table("audit", metadata, *_AUDIT, sqlite_autoincrement=True)
-by_job = Index("audit_by_job", audit.c.job)

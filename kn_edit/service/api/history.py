@@ -113,7 +113,7 @@ def graph(
 ) -> Response:
     """The moves of all branches, newest first; `after` of each names those before it."""
     steps = service.workspace.graph(None if before is not None else limit + 1)
-    return tagged(request, looking.part(steps, limit, before, drawn=True))
+    return tagged(request, looking.part(service.workspace, steps, limit, before, drawn=True))
 
 
 @router.get("/diff", response_model=None, responses=gives(models.Difference, 404))

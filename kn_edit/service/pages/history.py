@@ -10,13 +10,14 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse
 
+from kn_edit.jobs.callers import callers_of
 from kn_edit.service.pages.drawing import graph, neuron_map
 from kn_edit.service.pages.figures import measured
 from kn_edit.service.pages.moves import revert_choices
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Reader, router
 from kn_edit.service.pages.submitting import form_key
-from kn_edit.service.service import Service, TheService
+from kn_edit.service.service import TheService
 from kn_edit.workspace import EditRecord, FactChange, Workspace
 
 MOVES = 50  # on one page of the history
@@ -66,7 +67,7 @@ def history(
         older=older,
         newer=max(passed - MOVES, 0) if passed else None,
         head=service.workspace.head,
-        makers=_makers(service),
+        callers=callers_of(service.workspace.folder, steps),
     )
 
 
@@ -140,12 +141,6 @@ def diff(
         difference=difference,
         map=neuron_map(difference.slots, (), workspace.base),
     )
-
-
-def _makers(service: Service) -> dict[str, str]:
-    """Who asked for the versions that jobs of late led to; the ledger keeps no names."""
-    jobs = service.jobs.jobs(MOVES) if service.jobs is not None else []
-    return {str(job.result.get("version")): job.request.by for job in jobs if job.result}
 
 
 def _answers(provenance: Mapping[str, Any]) -> list[Answer]:
