@@ -111,8 +111,9 @@ def test_a_switch_that_fires_elsewhere_is_not_used(monkeypatch):
     assert writing.mark == {}
     expected = task_keys(model, [0, 1, 2, 3], surroundings(model), EASY)
     assert [each.layer for each in writing.keys] == [0, 1, 2, 3]
-    for ours, theirs in zip(writing.keys, expected, strict=True):
-        assert torch.equal(ours.u, theirs.u)
+    for ours, theirs in zip(writing.keys, expected, strict=True):  # by other runs: other rounding
+        largest = float(theirs.u.abs().max())
+        torch.testing.assert_close(ours.u, theirs.u, rtol=1e-3, atol=1e-4 * largest)
 
 
 @pytest.mark.parametrize("shape", DEEPER)

@@ -93,6 +93,35 @@ class TextGroup:
             hidden = run_layer(model, layer, hidden, call)
         return hidden
 
+    def rows(self, values: Tensor, number: int) -> Tensor:
+        """What belongs to one of the texts, (tokens, width), of values at all places."""
+        padded = values.view(*self.hidden.shape[:2], -1)
+        return padded[number, : len(self.texts[number])]
+
+
+@dataclass(frozen=True, eq=False)
+class TreeGroup:
+    """Texts as a tree, at the input of a layer."""
+
+    texts: list[Ids]
+    hidden: Tensor  # (tokens, d_model)
+    tree: TextTree
+    layer: int
+
+    def run(self, model: Model, stop_at: int | None = None) -> Tensor:
+        """Run the layers to the output of the last one, (1, tokens, d_model).
+
+        stop_at: leave before this layer
+        """
+        return self.tree.climb(
+            self.hidden, self.layer, model.n_layers if stop_at is None else stop_at
+        )
+
+    def rows(self, values: Tensor, number: int) -> Tensor:
+        """What belongs to one of the texts, (tokens, width), of values at all places."""
+        ids = self.texts[number]
+        return values.flatten(0, -2)[self.tree.of_text(ids)]
+
 
 class Suffix:
     """Texts from the input of a layer on; what lies below that layer ran once."""
@@ -112,14 +141,27 @@ class Suffix:
         for ids, row in zip(known, rows, strict=True):
             self._hidden[ids] = self._hidden[longest[row]][: len(ids)]
 
-    def groups(self, texts: Iterable[Ids]) -> Iterator[TextGroup]:
-        """Put texts side by side, so that little is padded; the shorter ones first."""
-        for group in packed(texts, padded=self._model.causal):
+    def groups(self, texts: Iterable[Ids]) -> Iterator[TextGroup | TreeGroup]:
+        """Put texts into groups that run together: as trees, or padded, the shorter ones first."""
+        every = list(dict.fromkeys(texts))
+        if every and self._fits_tree(max(every, key=len)):
+            yield from map(self._as_tree, trees(every))
+            return
+        for group in packed(every, padded=self._model.causal):
             length = self._padded_length(len(group[-1]))
             hidden = self._hidden[group[-1]].new_zeros(len(group), length, self._model.d_model)
             for row, ids in enumerate(group):
                 hidden[row, : len(ids)] = self._hidden[ids]
             yield TextGroup(texts=group, hidden=hidden, calls=self._calls_of(group[-1], length))
+
+    def _as_tree(self, texts: list[Ids]) -> TreeGroup:
+        longest = max(texts, key=len)
+        length = self._padded_length(len(longest))
+        tree = TextTree.of(self._model, texts, self._calls_of(longest, length), length)
+        hidden = self._hidden[longest].new_empty(len(tree.places), self._model.d_model)
+        for ids in texts:
+            hidden[tree.of_text(ids)] = self._hidden[ids]
+        return TreeGroup(texts=texts, hidden=hidden, tree=tree, layer=self._layer)
 
     def log_p(self, questions: Sequence[Question]) -> Tensor:
         """Log-probabilities at each question, float32, (questions, vocabulary).
@@ -146,48 +188,33 @@ class Suffix:
 
         asked: texts, and the indices of the questions about each
         """
-        if asked and self._fits_tree(max(asked, key=len)):
-            for texts in trees(asked):
-                indices = [index for ids in texts for index in asked[ids]]
-                yield indices, self._run_tree(texts, [questions[index] for index in indices])
-            return
         for group in self.groups(asked):
             pairs = [(row, index) for row, ids in enumerate(group.texts) for index in asked[ids]]
-            positions = [questions[index].position for _, index in pairs]
-            hidden = group.run(self._model)[[row for row, _ in pairs], positions]
-            yield [index for _, index in pairs], hidden
+            indices = [index for _, index in pairs]
+            if isinstance(group, TreeGroup):
+                places = [group.tree.place(questions[index]) for index in indices]
+                yield indices, group.tree.run(group.hidden, self._layer, places)
+            else:
+                positions = [questions[index].position for index in indices]
+                yield indices, group.run(self._model)[[row for row, _ in pairs], positions]
 
     def _fits_tree(self, longest: Ids) -> bool:
         calls = self._calls_of(longest, self._padded_length(len(longest)))
         return self._model.causal and fits(self._model, calls)
-
-    def _run_tree(self, texts: Sequence[Ids], questions: Sequence[Question]) -> Tensor:
-        """The last layer's output at questions about these texts, (questions, d_model)."""
-        longest = max(texts, key=len)
-        length = self._padded_length(len(longest))
-        tree = TextTree.of(self._model, texts, self._calls_of(longest, length), length)
-        hidden = self._hidden[longest].new_empty(len(tree.places), self._model.d_model)
-        for ids in texts:
-            places = [tree.places[ids[: end + 1]] for end in range(len(ids))]
-            hidden[places] = self._hidden[ids]
-        ends = [tree.places[question.ids[: question.position + 1]] for question in questions]
-        return tree.run(hidden, self._layer, ends)
 
     def coefficients(
         self, texts: Iterable[Ids], layers: Sequence[int]
     ) -> Iterator[tuple[Ids, dict[int, Tensor]]]:
         """Each text once with its coefficients, float32, (tokens, d_ff), of each layer.
 
-        Shorter texts first. No layer above these is run.
+        No layer above these is run.
         """
         for group in self.groups(texts):
             with torch.no_grad(), captured(self._model) as by_layer:
                 group.run(self._model, stop_at=max(layers) + 1)
-            shape = (*group.hidden.shape[:2], -1)
-            device = self._model.device
-            rows = {layer: by_layer[layer].view(shape).to(device).float() for layer in layers}
-            for row, ids in enumerate(group.texts):
-                yield ids, {layer: rows[layer][row, : len(ids)] for layer in layers}
+            values = {layer: by_layer[layer].to(self._model.device).float() for layer in layers}
+            for number, ids in enumerate(group.texts):
+                yield ids, {layer: group.rows(values[layer], number) for layer in layers}
 
     def _padded_length(self, length: int) -> int:
         """The length that texts are padded to, so that there are few lengths to make calls of."""

@@ -181,11 +181,9 @@ class _Search:
             for group in self.suffix.groups(self.contexts):
                 with preactivations(self.model, self.layer) as factors:
                     group.run(self.model, stop_at=self.layer + 1)
-                rows = torch.arange(len(group.texts))
-                last = torch.tensor([len(ids) - 1 for ids in group.texts])
-                shape = (*group.hidden.shape[:2], -1)
-                values = torch.stack([factor.reshape(shape)[rows, last] for factor in factors], 1)
-                by_text.update(zip(group.texts, values.float(), strict=True))
+                for number, ids in enumerate(group.texts):
+                    ends = [group.rows(factor, number)[-1] for factor in factors]
+                    by_text[ids] = torch.stack(ends).float()
         means = torch.stack([by_text[ids] for ids in self.contexts]).mean(0)
         return means.to(self.model.device)
 

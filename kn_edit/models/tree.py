@@ -26,6 +26,7 @@ from kn_edit.models.attention import (
 )
 from kn_edit.models.clean import mask_of
 from kn_edit.models.model import Model
+from kn_edit.models.questions import Question
 from kn_edit.models.trace import LayerCall, Trace, run_layer, trace
 
 Ids = tuple[int, ...]
@@ -97,17 +98,22 @@ class TextTree:
             length=length,
         )
 
+    def of_text(self, ids: Ids) -> list[int]:
+        """The places of a text's tokens."""
+        return [self.places[ids[:end]] for end in range(1, len(ids) + 1)]
+
+    def place(self, question: Question) -> int:
+        """The place where a question asks."""
+        return self.places[question.ids[: question.position + 1]]
+
     def run(self, hidden: Tensor, layer: int, queries: Sequence[int]) -> Tensor:
         """Run the layers from the input of one of them on: the output at some tokens.
 
         hidden: (tokens, d_model); queries: the tokens; their output is (queries, d_model)
         """
         model, last = self.model, self.model.n_layers - 1
-        hidden = hidden[None]
+        hidden = self.climb(hidden, layer, last)
         with packed_attention(model):
-            with attending(_attend(self.visible)):
-                for number in range(layer, last):
-                    hidden = run_layer(model, number, hidden, self._call(number, self.depths))
             try:
                 with attending(take_keys):
                     run_layer(model, last, hidden, self._call(last, self.depths))
@@ -116,6 +122,18 @@ class TextTree:
             with attending(attend):
                 call = self._call(last, self.depths[list(queries)])
                 return run_layer(model, last, hidden[:, list(queries)], call)[0]
+
+    def climb(self, hidden: Tensor, layer: int, stop_at: int) -> Tensor:
+        """Run the layers from one of them up to another, without that: (1, tokens, d_model).
+
+        hidden: (tokens, d_model)
+        """
+        hidden = hidden[None]
+        with packed_attention(self.model), attending(_attend(self.visible)):
+            for number in range(layer, stop_at):
+                call = self._call(number, self.depths)
+                hidden = run_layer(self.model, number, hidden, call)
+        return hidden
 
     def _call(self, layer: int, depths: Tensor) -> LayerCall:
         """How a layer is called with tokens at these positions, each of them in its own text."""
