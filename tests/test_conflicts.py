@@ -212,7 +212,7 @@ def test_what_was_chosen_is_told_in_words():
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(tmp_path, database):
     with new_ledger(tmp_path) as ledger:
         yield ledger
 

@@ -30,7 +30,7 @@ WHOLE, OTHER, BOTH = low_rank_of(0), low_rank_of(0, value=2.0, rank=2), low_rank
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(tmp_path, database):
     with new_ledger(tmp_path) as ledger:
         yield ledger
 
