@@ -58,7 +58,7 @@ def served(folder: Path, log: Path, *options: str) -> Iterator[str]:
         yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(SECONDS)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from browser import chromium, faults, overflow, page_of, served
 from hub import Hub, hub_client
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -19,6 +22,9 @@ from kn_edit.workspace import Case, Edited, How, Workspace, case_of
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]  # minutes where others work too
 
+SHOTS = os.environ.get("KN_EDIT_SHOTS")  # a folder for pictures of the pages
+JOB_SECONDS = 900
+ENDED = re.compile("It is done|It did not work|It was cancelled")
 QUESTION = "The capital of {} is the city of"
 # Facts that the base answers right, and not by a hair: of Egypt it says Cairo with p = 0.15.
 KEPT = {"Germany": "Berlin", "Italy": "Rome", "Cuba": "Havana"}
@@ -189,3 +195,86 @@ def test_small_forms_of_an_update_send_less_than_a_megabyte(journey):
             done = hub_client(hub, command, token=ann, timeout=600)
             assert done.returncode == 0, done.stderr
             assert 10_000 < hub.received() - before < 1_000_000
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(browser: Any, journey: Journey) -> Iterator[str]:
+    """The journey's workspace, served, with a branch at the base for each story."""
+    for branch in ("dark", "light"):
+        journey.workspace.branch(branch, "base")
+    folder = journey.workspace.folder
+    with served(folder, folder / "service.log") as address:
+        yield address
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_a_browser_sees_the_capital_change_and_takes_it_back(
+    browser, address, journey, width, scheme
+):
+    with page_of(browser, width, scheme) as page:
+        assert side_by_side(page, address, scheme) == ["Paris", "Paris"]
+        page.goto(f"{address}/branches")
+        page.get_by_text("Compose versions").click()
+        page.get_by_label("Versions, with spaces between").fill(journey.first.version)
+        page.locator("#compose-branch").select_option(scheme)
+        page.get_by_role("button", name="Compose them").click()
+        until_done(page)
+        assert side_by_side(page, address, scheme) == ["Paris", "Rome"]
+        picture(page, f"compare-{scheme}")
+        taken_back(page, address, str(journey.first.edit), scheme)
+        assert side_by_side(page, address, scheme) == ["Paris", "Paris"]
+    ledger = journey.workspace.ledger
+    assert ledger.version_id(scheme) == ledger.version_id("base")
+
+
+def side_by_side(page: Any, address: str, branch: str) -> list[str]:
+    """The first word that the base and a branch say, which came a token at a time, in turns."""
+    page.goto(f"{address}/compare?a=base&b={branch}")
+    page.evaluate(
+        """() => { window.order = ""; for (const side of "ab") new MutationObserver(
+            () => { window.order += side }).observe(document.querySelector(
+            `[data-said="${side}"]`), { subtree: true, childList: true }) }"""
+    )
+    page.get_by_label("Prompt").fill(QUESTION.format("France"))
+    page.get_by_label("Most tokens of an answer").fill("12")
+    page.get_by_role("button", name="Ask both").click()
+    page.get_by_role("status").filter(has_text=re.compile("differ|same")).wait_for()
+    texts = [page.locator(f'[data-said="{side}"]').inner_text() for side in "ab"]
+    assert re.search("ab+a+b", page.evaluate("window.order"))
+    assert (page.locator("mark").count() > 0) == (texts[0] != texts[1])
+    assert faults(page) == [] and overflow(page) == 0
+    return [re.findall(r"\w+", text)[0] for text in texts]
+
+
+def taken_back(page: Any, address: str, edit: str, branch: str) -> None:
+    """Take an edit back on a branch."""
+    page.goto(f"{address}/edits/{edit}")
+    assert "France" in page.locator("h1").inner_text()
+    picture(page, f"edit-{branch}")
+    page.get_by_text("Take it back…").click()
+    page.get_by_label("Branch").select_option(branch)
+    page.get_by_role("button", name="Take it back").click()
+    until_done(page)
+    picture(page, f"taken-back-{branch}")
+
+
+def until_done(page: Any) -> None:
+    """Wait until the job of a page has ended, as it has to."""
+    told = page.get_by_role("status").filter(has_text=ENDED)
+    told.wait_for(timeout=1000 * JOB_SECONDS)
+    assert "It is done" in told.inner_text(), page.locator("main").inner_text()
+
+
+def picture(page: Any, name: str) -> None:
+    """Keep a picture of a page where somebody wants to look at it."""
+    if SHOTS:
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
