@@ -126,6 +126,7 @@ AT_HOME: dict[str, set[str]] = {
     "click": {"cli"},
     "fastapi": {"service"},
     "starlette": {
+        "service.pages.site",
         "service.problems",
         "service.openai.errors",
         "service.access.guard",

@@ -21,6 +21,7 @@ PATHS = (
     "/branches",
     "/jobs",
     "/edits/00000000",
+    "/no/such/page",
 )
 PROMPTS = "The capital of [X] is [Y] .\nthe capital city of [X] is [Y]"
 OPEN_ALL = "all => all.forEach(each => { each.removeAttribute('name'); each.open = true })"

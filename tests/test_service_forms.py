@@ -188,6 +188,12 @@ def test_leaving_is_refused_where_the_settings_do_not_allow_it(client):
     assert "It did not work." in words(page)
 
 
+def test_what_is_published_is_taken_in_by_a_job(client):
+    hidden = fields(client.get("/branches").text, "/moves/pull")
+    page = ended(client, client.post("/moves/pull", data=hidden | {"source": "nobody"}))[1]
+    assert "Take in nobody" in words(page) and "It did not work." in words(page)
+
+
 def test_an_export_goes_where_the_settings_allow_it(client):
     workspace = client.app.state.service.workspace
     settings = workspace.folder / "kn-edit.toml"

@@ -168,3 +168,20 @@ def test_what_nobody_measured_is_no_figure():
     assert list(measured({"efficacy": "much", "specificity": None})) == []
     (figure,) = measured({"efficacy": 1.0, "prompts": 0})
     assert figure.low is None
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml"}
+
+
+def test_a_page_that_is_not_there_is_told_to_browsers_as_a_page(client):
+    page = client.get("/no/such<page>", headers=BROWSER)
+    assert page.status_code == 404 and page.headers["content-type"].startswith("text/html")
+    assert "There is no such page" in page.text and "/no/such&lt;page&gt;" in page.text
+    for path, headers in (
+        ("/no/such", {}),
+        ("/v1/nothing", BROWSER),
+        ("/api/v1/nothing", BROWSER),
+        ("/static/nothing.css", BROWSER),
+    ):
+        answer = client.get(path, headers=headers)
+        assert answer.status_code == 404 and "json" in answer.headers["content-type"], path

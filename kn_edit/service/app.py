@@ -23,7 +23,7 @@ from kn_edit.service.operations.metrics import Metrics
 from kn_edit.service.operations.requests import Requests
 from kn_edit.service.operations.routes import operations_router
 from kn_edit.service.operations.tidying import tidied
-from kn_edit.service.pages.site import add_pages
+from kn_edit.service.pages.site import add_pages, unknown_page
 from kn_edit.service.problems import tell_problems
 from kn_edit.service.service import Service
 from kn_edit.workspace import Workspace
@@ -73,7 +73,7 @@ def make_app(
     app.state.service = service
     app.add_middleware(Guard, access=access)
     app.add_middleware(Requests, metrics=metrics)  # the outermost
-    tell_problems(app)
+    tell_problems(app, elsewhere=unknown_page)
     app.include_router(api)
     app.include_router(openai)
     app.include_router(operations_router(readiness, metrics))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -121,8 +121,11 @@ def declared(*statuses: int) -> Declared:
     }
 
 
-def tell_problems(app: FastAPI) -> None:
-    """Answer errors by problem documents."""
+Elsewhere = Callable[[Request, HTTPException], Awaitable[Response]]
+
+
+def tell_problems(app: FastAPI, elsewhere: Elsewhere = http_exception_handler) -> None:
+    """Answer errors by problem documents. elsewhere: what tells them outside of the API"""
 
     @app.exception_handler(KnEditError)
     def tell(request: Request, error: KnEditError) -> Response:
@@ -138,7 +141,7 @@ def tell_problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def tell_http(request: Request, error: HTTPException) -> Response:
         if not request.url.path.startswith(API):
-            return await http_exception_handler(request, error)
+            return await elsewhere(request, error)
         phrase = HTTPStatus(error.status_code).phrase
         document = {
             "type": "about:blank",

@@ -140,6 +140,10 @@ def title(request: JobRequest) -> str:
             return f"{request.verb.capitalize()} {', '.join(map(str, names))}"
         case "export":
             return f"Export {arguments.get('version', 'head')} to {arguments.get('target')}"
+        case "pull":
+            return f"Take in {arguments.get('source')}"
+        case "rollback":
+            return f"Roll {arguments.get('repo')} back to {arguments.get('to')}"
         case "push":
             return f"Publish {arguments.get('version', 'head')} in {arguments.get('repo')}"
     return request.verb.capitalize()

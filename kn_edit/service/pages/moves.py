@@ -19,9 +19,9 @@ from kn_edit.workspace import Workspace, forms
 from kn_edit.workspace.settings import serve_settings
 
 Text = Annotated[str, Form(max_length=200)]
-Moves = Literal["revert", "rewind", "merge", "compose", "verify"]
+Moves = Literal["revert", "rewind", "merge", "compose", "verify", "pull"]
 Fields = Mapping[str, list[str]]  # of a form that was sent
-Leaving = Literal["export", "push"]
+Leaving = Literal["export", "push", "rollback"]
 DONE = {
     "made": "The branch {name} is made.",
     "renamed": "The branch is called {name} now.",
@@ -159,6 +159,10 @@ def _arguments(verb: str, form: Fields) -> dict[str, Any]:
             return {"branches": form.get("branches", [])}
         case "compose":
             return {"versions": _text(form, "versions").split()}
+        case "pull":
+            return {"source": _text(form, "source")}
+        case "rollback":
+            return {name: _text(form, name) for name in ("repo", "to")}
         case "export":
             return {name: _text(form, name) for name in ("version", "target", "as")}
         case "push":
