@@ -14,6 +14,7 @@ from ledgers import (
     folder_of,
     move,
     new_ledger,
+    only_sqlite,
     open_ledger,
     record,
 )
@@ -30,7 +31,7 @@ A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
 
 
 @pytest.fixture
-def ledger(tmp_path):
+def ledger(tmp_path, database):
     with new_ledger(tmp_path) as ledger:
         record(ledger, A)
         record(ledger, B)
@@ -54,6 +55,7 @@ def test_a_journal_that_goes_on_still_holds_its_former_digest(ledger):
     assert ledger.examine().chain == ledger.chain()
 
 
+@only_sqlite
 def test_a_journal_that_was_cut_off_shows_by_its_former_digest(ledger):
     ledger.tag("v1")
     digest = ledger.chain()
@@ -98,6 +100,7 @@ def test_statistics_of_sqlite_are_no_fault(ledger):
     assert ledger.check() == []
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     ("script", "words"),
     [
@@ -116,6 +119,7 @@ def test_tables_and_what_belongs_to_them_are_compared(ledger, script, words):
     assert any(words in problem.message for problem in ledger.check())
 
 
+@only_sqlite
 def test_several_faults_are_told_at_once(ledger):
     ledger.blobs.path(A.id).unlink()
     alter(
@@ -130,6 +134,7 @@ def test_several_faults_are_told_at_once(ledger):
 # --- reading what is damaged ---------------------------------------------------------------------
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     "script",
     [
