@@ -68,6 +68,12 @@ def test_a_job_runs_once_and_keeps_what_came_of_it(workspace, jobs):
     assert begun(workspace.folder) == {"a": 1}
 
 
+def test_a_result_may_hold_what_is_no_number(workspace, jobs):
+    job = jobs.submit(wait_request("a"))
+    Worker(workspace, jobs, lambda *arguments, **named: {"p": float("nan")}).run(once=True)
+    assert str(jobs.get(job.id).result) == "{'p': nan}"
+
+
 def test_an_error_of_a_verb_is_kept_as_its_document(workspace, jobs):
     job = jobs.submit(JobRequest("refuse", {"name": "v1"}))
     run_all(workspace, jobs)

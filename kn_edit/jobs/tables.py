@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     Boolean,
@@ -12,10 +15,30 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
+    TypeDecorator,
     text,
 )
 
 metadata = MetaData()
+
+
+class JsonText(TypeDecorator[Any]):
+    """JSON as Python writes it, in a text: PostgreSQL's own types refuse a measure that is NaN."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: object) -> str | None:
+        """The text of a value; NULL for None."""
+        return None if value is None else json.dumps(value)
+
+    def process_result_value(self, value: str | None, dialect: object) -> Any:
+        """The value of a text."""
+        return None if value is None else json.loads(value)
+
+
+_JSON = JSON(none_as_null=True).with_variant(JsonText(), "postgresql")
 
 # number: in the order of submission; worker: the name of the one that runs it, or ran it
 # moves: of branches, which were about to be recorded; who finds a dead worker looks for them
@@ -23,7 +46,7 @@ _COLUMNS = (
     Column("number", Integer, primary_key=True),
     Column("id", String(32), nullable=False, unique=True),
     Column("verb", String, nullable=False),
-    Column("arguments", JSON, nullable=False),
+    Column("arguments", _JSON, nullable=False),
     Column("branch", String),
     Column("expected_head", String),
     Column("by", String, nullable=False),
@@ -37,9 +60,9 @@ _COLUMNS = (
     Column("task", String),
     Column("steps_done", Integer, nullable=False, default=0),
     Column("steps", Integer, nullable=False, default=0),
-    Column("moves", JSON, nullable=False, default=list),
-    Column("result", JSON(none_as_null=True)),
-    Column("error", JSON(none_as_null=True)),
+    Column("moves", _JSON, nullable=False, default=list),
+    Column("result", _JSON),
+    Column("error", _JSON),
 )
 jobs = Table("jobs", metadata, *_COLUMNS, sqlite_autoincrement=True)
 
