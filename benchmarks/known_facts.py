@@ -5,7 +5,9 @@
 Facts, new answers and settings are those of `kn-edit reproduce` with seed 0, without its other
 experiments and controls. A row is written as soon as it is measured, so a run that was stopped goes
 on. Rows of another state of the code belong into another file. Seconds are those of the processor,
-of one thread, search for neurons and measuring included.
+of one thread, search for neurons and measuring included. Specificity compares whole answers of
+other subjects; *first token* looks at the first token of each alone, as kn-edit did when the tables
+of `kn-edit reproduce` were made.
 """
 
 from __future__ import annotations
@@ -25,11 +27,15 @@ import torch
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.method import UpdateRequest
+from kn_edit.evaluation.metric import SPECIFICITY
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.experiments.updating import METRICS, new_answer
 from kn_edit.facts import Case
 from kn_edit.workspace import Workspace
+
+FIRST_TOKEN = "first token"
+SHARES = (*METRICS, FIRST_TOKEN)
 
 Row: TypeAlias = Mapping[str, object]
 
@@ -65,7 +71,14 @@ def measured(workspace: Workspace, context: ExperimentContext, case: Case) -> Ro
     made = draft(editing, UpdateRequest(case, to), context.method)
     metrics = {name: made.metrics[name] for name in METRICS}
     seconds = time.process_time() - began
-    return {"to": to, "neurons": len(made.neurons), "seconds": round(seconds, 1), **metrics}
+    at_once = sum(change.place == 1 for change in made.changed)
+    return {
+        "to": to,
+        "neurons": len(made.neurons),
+        "seconds": round(seconds, 1),
+        **metrics,
+        FIRST_TOKEN: 1 - at_once / made.metrics[SPECIFICITY.count_name],
+    }
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -74,10 +87,10 @@ def table(rows: Iterable[Row]) -> str:
     for row in rows:
         groups.setdefault(str(row["name"]).partition(":")[0], []).append(row)
     groups["all"] = [row for group in groups.values() for row in group]
-    head = ("relation", "facts", "neurons", *METRICS, "CPU s, mean (most)")
+    head = ("relation", "facts", "neurons", *SHARES, "CPU s, mean (most)")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for relation, group in groups.items():
-        shares = [f"{_mean(group, name):.3f}" for name in METRICS]
+        shares = [f"{_mean(group, name):.3f}" for name in SHARES]
         most = max(float(str(row["seconds"])) for row in group)
         cost = f"{_mean(group, 'seconds'):.0f} ({most:.0f})"
         neurons = f"{_mean(group, 'neurons'):.1f}"
