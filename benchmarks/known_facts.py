@@ -54,7 +54,7 @@ def main() -> None:
         Workspace.init("demo", Path(folder) / "work") as workspace,
         chosen.rows.open("a", encoding="utf-8") as file,
     ):
-        context = ExperimentContext.open(workspace, plan_of(), Path(folder) / "out")
+        context = ExperimentContext.open(workspace.engine, plan_of(), Path(folder) / "out")
         for name, case in context.cases.items():
             if name not in done:
                 rows.append({"name": name, **measured(workspace, context, case)})
