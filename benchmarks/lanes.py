@@ -20,7 +20,7 @@ from kn_edit.jobs import rows
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.in_postgres import PostgresPlace
 from kn_edit.jobs.job import JobRequest
-from kn_edit.jobs.place import Lanes
+from kn_edit.jobs.lanes import Lanes, lanes_of
 from kn_edit.jobs.queue import now
 from kn_edit.jobs.tables import metadata
 
@@ -51,7 +51,7 @@ class HueyLanes:
 
 WAYS: dict[str, Callable[[str, ServiceDatabase], Lanes]] = {
     "huey": lambda url, database: HueyLanes(url),
-    "rows": lambda url, database: database.place.lanes(database.reading),
+    "rows": lambda url, database: lanes_of(database),
 }
 
 

@@ -401,6 +401,7 @@ def test_rows_of_a_ledger_go_through_the_connection_of_one_workspace():
         "jobs.database",
         "jobs.pruning",
         "jobs.in_folder",
+        "jobs.lanes",
         "jobs.in_postgres",
         "jobs.place",
         "jobs.rows",

@@ -81,7 +81,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     },
     "A service": {
         "serve": Entry("serve", "Serve the workspace over HTTP, with pages and an API."),
-        "mcp": Entry("mcp", "Offer the workspace to an assistant as tools, by MCP."),
+        "mcp": Entry("mcp", "Offer the workspace to an assistant as tools."),
         "token": Entry("token", "Make, list and revoke the tokens of the service's callers."),
         "worker": Entry("worker", "Run the jobs of the workspace, one after the other."),
     },

@@ -29,9 +29,10 @@ TOKEN = "KN_EDIT_TOKEN"
 )
 @workspace_option
 def mcp(server: str | None, workspace_folder: Path | None) -> None:
-    """Offer the workspace to an assistant, by the Model Context Protocol on stdin and stdout.
+    """Offer the workspace to an assistant as tools.
 
-    An assistant's program starts this command. Its tools ask the model, find neurons, try edits
+    An assistant's program starts this command, and speaks the Model Context
+    Protocol (MCP) with it on stdin and stdout. Its tools ask the model, find neurons, try edits
     out, and look at the history. Those that write need a token of an editor (`kn-edit token
     create`) in the environment variable KN_EDIT_TOKEN, and go through the gate.
 

@@ -1,15 +1,12 @@
-"""The service beside a ledger in its folder: a file of SQLite, lanes of huey, locks of files."""
+"""The service beside a ledger in its folder: a file of SQLite, a queue of huey, locks of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from kn_edit.errors import KnEditError
-from kn_edit.jobs.lanes import QueueLanes
 from kn_edit.jobs.presence import WorkerFiles
 from kn_edit.ledger.sqlite_file import SQLiteFile
 
@@ -22,7 +19,7 @@ class FolderPlace:
 
     def __init__(self, folder: Path) -> None:
         """folder: of the ledger"""
-        self._folder = folder
+        self.queue_folder: Path | None = folder
         self._file = SQLiteFile(folder / SERVICE_DATABASE)
         self.engine = self._file.engine
         self.driver_errors = self._file.driver_errors
@@ -42,10 +39,6 @@ class FolderPlace:
     def meaning(self, error: BaseException | None) -> KnEditError | None:
         """What an error of the driver means to a user; None if it is a mistake of ours."""
         return self._file.meaning(error)
-
-    def lanes(self, reading: Callable[[], AbstractContextManager[Connection]]) -> QueueLanes:
-        """The lanes, in a file of their own."""
-        return QueueLanes(self._folder)
 
     def close(self) -> None:
         """Give back what is held."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -18,7 +19,6 @@ from sqlalchemy.schema import CreateSchema
 
 from kn_edit.canonical import canonical_json, digest
 from kn_edit.errors import KnEditError
-from kn_edit.jobs import rows
 from kn_edit.ledger.dialect import WRITES
 from kn_edit.ledger.dialects import dialect_of
 
@@ -43,8 +43,6 @@ _WORKER = "kn-edit worker"  # what its session is called, with its process and i
 _HAS_SCHEMA = text("SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = :name)")
 _COMMENT = "COMMENT ON SCHEMA {} IS 'the service of a kn-edit workspace'"
 
-Reading = Callable[[], AbstractContextManager[Connection]]
-
 
 class PostgresPlace:
     """A `Place` in a PostgreSQL database."""
@@ -56,6 +54,7 @@ class PostgresPlace:
         """
         self._database = dialect_of(url)
         self._workspace = workspace
+        self.queue_folder: Path | None = None
         self._number = 0  # that locks of this service have
         self.engine = self._database.engine
         self.driver_errors = self._database.driver_errors
@@ -95,36 +94,9 @@ class PostgresPlace:
         """What an error of the driver means to a user; None if it is a mistake of ours."""
         return self._database.meaning(error)
 
-    def lanes(self, reading: Reading) -> RowLanes:
-        """The lanes: the rows themselves."""
-        return RowLanes(reading)
-
     def close(self) -> None:
         """Give back what is held."""
         self._database.close()
-
-
-class RowLanes:
-    """The rows of queued jobs as lanes. Two may take one id; the job begins once all the same."""
-
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
-
-    def put(self, branch: str | None, number: int, id: str) -> None:
-        """Nothing: a queued job waits by its row."""
-
-    def take(self, branch: str | None) -> str | None:
-        """The id of the oldest queued job of a branch."""
-        with self._reading() as connection:
-            return rows.oldest_queued(connection, branch)
-
-    def waiting(self, branch: str | None) -> set[str]:
-        """The ids of the queued jobs of a branch."""
-        with self._reading() as connection:
-            return {row["id"] for row in rows.queued(connection) if row["branch"] == branch}
-
-    def close(self) -> None:
-        """Nothing is held."""
 
 
 class WorkerLocks:

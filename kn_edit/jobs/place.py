@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -14,24 +13,6 @@ from kn_edit.jobs.in_folder import FolderPlace
 from kn_edit.jobs.in_postgres import PostgresPlace
 from kn_edit.workspace.folder import LEDGER
 from kn_edit.workspace.settings import storage_of
-
-Reading = Callable[[], AbstractContextManager[Connection]]
-
-
-class Lanes(Protocol):
-    """Ids of waiting jobs: a lane for each branch, and one for jobs that only look."""
-
-    def put(self, branch: str | None, number: int, id: str) -> None:
-        """Let a job wait behind those with smaller numbers."""
-
-    def take(self, branch: str | None) -> str | None:
-        """The id of the first job that waits in a lane; None where none is."""
-
-    def waiting(self, branch: str | None) -> set[str]:
-        """The ids that wait in a lane."""
-
-    def close(self) -> None:
-        """Give back what is held."""
 
 
 class Presence(Protocol):
@@ -52,6 +33,7 @@ class Place(Protocol):
 
     engine: Engine
     driver_errors: tuple[type[Exception], ...]  # beside those that SQLAlchemy wraps
+    queue_folder: Path | None  # for files of a queue; None where rows hand out jobs
 
     @property
     def presence(self) -> Presence:
@@ -68,9 +50,6 @@ class Place(Protocol):
 
     def meaning(self, error: BaseException | None) -> KnEditError | None:
         """What an error of the driver means to a user; None if it is a mistake of ours."""
-
-    def lanes(self, reading: Reading) -> Lanes:
-        """The lanes of jobs. reading: begins a transaction that looks at their rows"""
 
     def close(self) -> None:
         """Give back what is held."""

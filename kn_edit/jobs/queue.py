@@ -24,6 +24,7 @@ from kn_edit.jobs.callers import metadata as caller_tables
 from kn_edit.jobs.callers import note_caller
 from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import Job, JobProgress, JobRequest, JobState, Plain
+from kn_edit.jobs.lanes import lanes_of
 from kn_edit.jobs.tables import metadata
 from kn_edit.workspace import Step, Workspace
 
@@ -48,7 +49,7 @@ class Jobs:
         """
         self._ledger = workspace.ledger
         self._database = ServiceDatabase.of(workspace.folder, metadata, caller_tables)
-        self._lanes = self._database.place.lanes(self._database.reading)
+        self._lanes = lanes_of(self._database)
 
     @contextmanager
     def present(self) -> Iterator[str]:
