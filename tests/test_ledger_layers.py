@@ -8,7 +8,17 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from ledgers import D_FF, delta_of, digests, low_rank_of, move, new_ledger, open_ledger, record
+from ledgers import (
+    D_FF,
+    delta_of,
+    digests,
+    low_rank_of,
+    move,
+    new_ledger,
+    only_sqlite,
+    open_ledger,
+    record,
+)
 from old_ledgers import old_ledger
 
 from kn_edit.edits.changes import Mode
@@ -157,6 +167,7 @@ def test_edits_of_different_layers_do_not_meet(ledger):
 # --- damage, and older ledgers -------------------------------------------------------------------
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     ("statement", "readable"),
     [
