@@ -124,8 +124,8 @@ def prepared(folder: Path, load: Load) -> tuple[Path, dict[str, str]]:
     with new_workspace(folder) as workspace:
         for number in range(1, load.writers, 2):
             workspace.branch(f"w{number}")
-        work, ledger = workspace.folder, workspace.ledger_folder
-    with closing(ServiceDatabase(ledger, metadata)) as database:
+        work = workspace.folder
+    with closing(ServiceDatabase.of(work, metadata)) as database:
         tokens = Tokens(database)
         names = {f"r{number}": "reader" for number in range(load.readers)}
         names |= {f"w{number}": "editor" for number in range(load.writers)}
