@@ -214,7 +214,7 @@ def test_rows_of_edited_subjects_do_not_judge_each_other_again(tmp_path, monkeyp
         asked.extend(prompt.cloze for prompt in prompts)
         return whole_answers(model, prompts, counts)
 
-    monkeypatch.setattr("kn_edit.editing.evaluating.whole_answers", note)
+    monkeypatch.setattr("kn_edit.editing.asking_again.whole_answers", note)
     workspace.evaluate()
     assert asked
     assert not edited & {*asked}
