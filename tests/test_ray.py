@@ -297,7 +297,8 @@ def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     Workspace.init(model, tmp_path / "w").close()
     command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
-    for template in ASKED_TEMPLATES:  # once more where it was done before the signal
+    # Once more where it was done before the signal, or Ray lost that while it started.
+    for wait, template in zip((0, 0.5, 2), ASKED_TEMPLATES, strict=True):
         process = subprocess.Popen(
             [*command, "--prompt", template, "--subject=Japan", "--answer=Tokyo"],
             stdout=subprocess.PIPE,
@@ -306,6 +307,7 @@ def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path
         )
         while process.poll() is None and not ray_processes_below(process.pid):
             time.sleep(0.05)
+        time.sleep(wait)
         started = ray_processes_below(process.pid)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=100)
