@@ -92,21 +92,7 @@ def test_every_verb_runs_where_each_layer_has_a_device_of_its_own(tmp_path, on_c
             "cuda:1",
             "cpu",
         ]
-        found = everything(workspace)
-    if shape == "bert":
-        assert found == expected
-        return
-    # A solver's texts run as a tree, whose sums are rounded otherwise behind a copy to a device.
-    for name in ("assess", "locate", "riemann", "suppress"):
-        assert found[name] == expected[name]
-    measured, of_one = ([metrics for _, metrics in all_["edits"]] for all_ in (found, expected))
-    for metrics, others in zip(measured, of_one, strict=True):
-        assert numbers(metrics) == pytest.approx(numbers(others), rel=1e-4)
-
-
-def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """What was measured as a number."""
-    return {name: value for name, value in metrics.items() if isinstance(value, float)}
+        assert everything(workspace) == expected
 
 
 def test_a_float64_checkpoint_runs_in_float32_where_a_gpu_has_no_more(tmp_path, apple_gpu):  # noqa: F811

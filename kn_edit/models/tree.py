@@ -113,10 +113,13 @@ class TextTree:
         """
         model, last = self.model, self.model.n_layers - 1
         hidden = self.climb(hidden, layer, last)
+        # Of its own, so that its gradients are added up by themselves, as those of a copy on
+        # another device are: sums in another order are rounded otherwise.
+        for_keys = hidden.view_as(hidden)
         with packed_attention(model):
             try:
                 with attending(take_keys):
-                    run_layer(model, last, hidden, self._call(last, self.depths))
+                    run_layer(model, last, for_keys, self._call(last, self.depths))
             except KeysTaken as taken:
                 attend = with_keys(_attend(self.visible[list(queries)]), taken.key, taken.value)
             with attending(attend):
