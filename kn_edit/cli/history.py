@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,7 +17,7 @@ from kn_edit.cli.options import allow_overlap_option, output_options
 from kn_edit.cli.output import Output
 from kn_edit.errors import listed
 from kn_edit.figures import count
-from kn_edit.jobs.callers import StepCaller, callers_of
+from kn_edit.jobs.callers import caller_json, callers_of
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace import EditRecord, Step, VersionRecord, Workspace, to_json
 
@@ -67,7 +67,7 @@ def log(
         drawn = workspace.graph(most)
         callers = callers_of(workspace.folder, drawn)
         output.show(
-            lambda: [to_json.drawn_step(step) | _asked(step, callers) for step in drawn],
+            lambda: [to_json.drawn_step(step) | caller_json(step, callers) for step in drawn],
             [step.version for step in drawn],
             lambda: graph.drawn(drawn, workspace.current_branch, callers),
         )
@@ -85,16 +85,11 @@ def log(
     steps = workspace.log(most, branch=name or "head")
     callers = callers_of(workspace.folder, steps)
     output.show(
-        lambda: [to_json.step(step) | _asked(step, callers) for step in steps],
+        lambda: [to_json.step(step) | caller_json(step, callers) for step in steps],
         [step.version for step in steps],
         lambda: records.log(steps, callers),
     )
     _explain_marks(steps, output)
-
-
-def _asked(step: Step, callers: Mapping[int, StepCaller]) -> dict[str, str | None]:
-    """Who asked for a step, where the service knows it."""
-    return callers[step.seq].plain() if step.seq in callers else {}
 
 
 def _explain_marks(steps: Sequence[Step], output: Output) -> None:

@@ -79,18 +79,32 @@ def note_caller(
         connection.execute(_callers.insert().values(**row, job=job, address=address))
 
 
-def callers_of(folder: Path, steps: Sequence[Step]) -> dict[int, StepCaller]:
+def callers_in(database: ServiceDatabase, steps: Sequence[Step]) -> dict[int, StepCaller]:
     """Who asked for steps, by their `seq`, as far as the service of a workspace knows it.
 
-    folder: of the workspace. What cannot be read is not told: the steps are known all the same.
+    What cannot be read is not told: the steps are known all the same.
     """
     if not steps:
         return {}
-    with suppress(KnEditError, DBAPIError), closing(place_of(folder)) as place:  # or has no table
-        if is_made(place):
-            with ServiceDatabase(place).reading() as connection:
-                return _read(connection, {step.seq: step.version for step in steps})
+    with suppress(KnEditError, DBAPIError), database.reading() as connection:  # or has no table
+        return _read(connection, {step.seq: step.version for step in steps})
     return {}
+
+
+def callers_of(folder: Path, steps: Sequence[Step]) -> dict[int, StepCaller]:
+    """The same where no service is open. folder: of the workspace"""
+    if not steps:
+        return {}
+    with suppress(KnEditError, DBAPIError), closing(place_of(folder)) as place:
+        if is_made(place):
+            return callers_in(ServiceDatabase(place), steps)
+    return {}
+
+
+def caller_json(step: Step, callers: Mapping[int, StepCaller]) -> dict[str, str | None]:
+    """Who asked for a step, as members of its JSON; none where nobody knows."""
+    caller = callers.get(step.seq)
+    return caller.plain() if caller else {}
 
 
 def _read(connection: Connection, versions: Mapping[int, str]) -> dict[int, StepCaller]:

@@ -106,7 +106,7 @@ class Folder:
         return looking.difference(self._workspace, a, b)
 
     def log(self, branch: str, limit: int) -> Plain:
-        return looking.moves(self._workspace, branch, limit)
+        return looking.moves(self._workspace, self._database, branch, limit)
 
     def _editor(self) -> Caller:
         """Who has the token now. Raises NotSignedIn, RoleTooLow."""

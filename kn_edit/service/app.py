@@ -49,7 +49,14 @@ def make_app(
     database = ServiceDatabase.of(workspace.folder, access_tables, key_tables)
     access = access_of(database, settings, address)
     queue = jobs(workspace) if jobs else None
-    service = Service(workspace, Answering(workspace), access, Keys(database), queue)
+    service = Service(
+        workspace=workspace,
+        answering=Answering(workspace),
+        access=access,
+        database=database,
+        keys=Keys(database),
+        jobs=queue,
+    )
     readiness = Readiness(service)
     metrics = Metrics(service, readiness)
 

@@ -6,7 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from kn_edit.errors import UnknownId
-from kn_edit.jobs.callers import callers_of
+from kn_edit.jobs.callers import caller_json, callers_in
+from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.service.replies import page
 from kn_edit.workspace import Step, Workspace, to_json
 
@@ -42,14 +43,23 @@ def difference(workspace: Workspace, a: str, b: str) -> Plain:
     return to_json.difference(*ids, workspace.diff(*ids))
 
 
-def moves(workspace: Workspace, branch: str, limit: int, before: int | None = None) -> Plain:
-    """A part of the moves that led to a branch, newest first. Raises UnknownBranch."""
+def moves(
+    workspace: Workspace,
+    database: ServiceDatabase,
+    branch: str,
+    limit: int,
+    before: int | None = None,
+) -> Plain:
+    """A part of the moves that led to a branch, newest first. Raises UnknownBranch.
+
+    database: of the service, which knows who asked for them
+    """
     steps = workspace.log(None if before is not None else limit + 1, branch=branch)
-    return part(workspace, steps, limit, before)
+    return part(database, steps, limit, before)
 
 
 def part(
-    workspace: Workspace,
+    database: ServiceDatabase,
     steps: list[Step],
     limit: int,
     before: int | None,
@@ -59,11 +69,10 @@ def part(
     """A part of moves, newest first. drawn: with the moves before each"""
     older = steps if before is None else [step for step in steps if step.seq < before]
     older = older[: limit + 1]
-    callers = callers_of(workspace.folder, older)
+    callers = callers_in(database, older)
 
     def plain(step: Step) -> Plain:
-        caller = callers.get(step.seq)
         move = to_json.drawn_step(step) if drawn else to_json.step(step) | {"step": step.seq}
-        return move | (caller.plain() if caller else {})
+        return move | caller_json(step, callers)
 
     return page(older, limit, cursor=lambda step: step.seq, plain=plain)

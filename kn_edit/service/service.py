@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from kn_edit.errors import NoQueue
+from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import JobQueue
 from kn_edit.service.access.guard import Access
 from kn_edit.service.answering import Answering
@@ -27,6 +28,7 @@ class Service:
     workspace: Workspace  # for reading, and for what needs no model
     answering: Answering  # the live model
     access: Access
+    database: ServiceDatabase  # of the service's own
     keys: Keys  # of requests that may be sent again
     jobs: JobQueue | None = None
     stopping: Event = field(default_factory=Event)

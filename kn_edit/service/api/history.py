@@ -100,7 +100,9 @@ def log(
     before: NumberBefore = None,
 ) -> Response:
     """The moves that led to a branch, newest first."""
-    return tagged(request, looking.moves(service.workspace, branch, limit, before))
+    return tagged(
+        request, looking.moves(service.workspace, service.database, branch, limit, before)
+    )
 
 
 @router.get("/graph", response_model=None, responses=gives(models.Page[models.DrawnStep]))
@@ -113,7 +115,7 @@ def graph(
 ) -> Response:
     """The moves of all branches, newest first; `after` of each names those before it."""
     steps = service.workspace.graph(None if before is not None else limit + 1)
-    return tagged(request, looking.part(service.workspace, steps, limit, before, drawn=True))
+    return tagged(request, looking.part(service.database, steps, limit, before, drawn=True))
 
 
 @router.get("/diff", response_model=None, responses=gives(models.Difference, 404))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Query, Request
 from fastapi.responses import HTMLResponse
 
-from kn_edit.jobs.callers import callers_of
+from kn_edit.jobs.callers import callers_in
 from kn_edit.service.pages.drawing import graph, neuron_map
 from kn_edit.service.pages.figures import measured
 from kn_edit.service.pages.moves import revert_choices
@@ -67,7 +67,7 @@ def history(
         older=older,
         newer=max(passed - MOVES, 0) if passed else None,
         head=service.workspace.head,
-        callers=callers_of(service.workspace.folder, steps),
+        callers=callers_in(service.database, steps),
     )
 
 
