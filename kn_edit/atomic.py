@@ -111,9 +111,11 @@ def private_folder(*, for_sockets: bool = False) -> Iterator[Path]:
     for_sockets: under the shortest path there is; those of sockets may have about 100 bytes
     Raises OSError.
     """
-    places = [place for place in _temporary_places() if os.access(place, os.W_OK | os.X_OK)]
-    parent = min(places, key=lambda place: len(str(place))) if for_sockets and places else None
-    with scratch_folder(parent or Path(tempfile.gettempdir()), PRIVATE, mode=0o700) as folder:
+    parent = Path(tempfile.gettempdir())
+    if for_sockets:
+        places = [place for place in _temporary_places() if os.access(place, os.W_OK | os.X_OK)]
+        parent = min(places, key=lambda place: len(str(place)), default=parent)
+    with scratch_folder(parent, PRIVATE, mode=0o700) as folder:
         yield folder
 
 

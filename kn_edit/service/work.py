@@ -62,8 +62,9 @@ def perform(
         with workspace.call(branch=branch, expected_head=expected_head):
             return entry.run(workspace, checked)
     except GateFailed as error:
-        if error.measured is None and refused_edit(error) is not None:
-            error.measured = keep_proposal(workspace, refused_edit(error))
+        refused = refused_edit(error)
+        if error.measured is None and refused is not None:
+            error.measured = keep_proposal(workspace, refused)
         raise
 
 
