@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Column, Connection, Index, Integer, MetaData, String, Table
+from sqlalchemy import Column, Connection, Index, Integer, MetaData, String, Table, func, select
 from sqlalchemy.exc import DBAPIError
 
 from kn_edit.errors import KnEditError
@@ -47,6 +47,7 @@ _CALLERS = (
     Column("address", String),
 )
 _callers = Table("callers", metadata, *_CALLERS)
+_COUNT = select(func.count()).select_from(_callers)
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ def callers_in(database: ServiceDatabase, steps: Sequence[Step]) -> dict[int, St
     with suppress(KnEditError, DBAPIError), database.reading() as connection:  # or has no table
         return _read(connection, {step.seq: step.version for step in steps})
     return {}
+
+
+def callers_known(database: ServiceDatabase) -> int:
+    """Of how many steps it is known who asked for them. Raises as `ServiceDatabase.reading`."""
+    with database.reading() as connection:
+        return int(connection.execute(_COUNT).scalar_one())
 
 
 def callers_of(folder: Path, steps: Sequence[Step]) -> dict[int, StepCaller]:

@@ -43,7 +43,7 @@ class ServiceDatabase:
         """A transaction that sees one state. Raises LedgerUnusable, LedgerBusy, LedgerDamaged."""
         with (
             self.explained(),
-            self.place.engine.connect() as connection,
+            self.place.reader.connect() as connection,
             connection.begin(),
         ):
             yield connection

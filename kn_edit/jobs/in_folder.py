@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from kn_edit.errors import KnEditError
 from kn_edit.jobs.presence import WorkerFiles
@@ -21,6 +22,7 @@ class FolderPlace:
         """folder: of the ledger"""
         self.queue_folder: Path | None = folder
         self._file = SQLiteFile(folder / SERVICE_DATABASE)
+        self._file.keep_connections()  # who opens a service's database asks it again and again
         self.engine = self._file.engine
         self.driver_errors = self._file.driver_errors
         self.presence = WorkerFiles(folder / WORKERS)
@@ -28,6 +30,15 @@ class FolderPlace:
     def is_made(self) -> bool:
         """Whether there is a file."""
         return self._file.path.exists()
+
+    @property
+    def reader(self) -> Engine:
+        """The engine that reads, by connections that stay open."""
+        return self._file.reader()
+
+    def state(self) -> Hashable | None:
+        """Something that is another one after each commit of anybody; None where it is not told."""
+        return self._file.state()
 
     def prepare(self) -> None:
         """Make the file, which readers and one writer use side by side."""

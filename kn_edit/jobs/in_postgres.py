@@ -65,6 +65,15 @@ class PostgresPlace:
         with self.engine.connect() as connection, connection.begin():
             return _has_schema(connection, self._schema(connection))
 
+    @property
+    def reader(self) -> Engine:
+        """The engine that reads: the one that writes."""
+        return self.engine
+
+    def state(self) -> None:
+        """It is not told: only a query would."""
+        return
+
     def prepare(self) -> None:
         """Make the schema, and let statements mean its tables."""
         with (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -36,11 +37,18 @@ class Place(Protocol):
     queue_folder: Path | None  # for files of a queue; None where rows hand out jobs
 
     @property
+    def reader(self) -> Engine:
+        """The engine that reads."""
+
+    @property
     def presence(self) -> Presence:
         """Which workers live."""
 
     def is_made(self) -> bool:
         """Whether a service ever kept anything here."""
+
+    def state(self) -> Hashable | None:
+        """Something that is another one after each commit of anybody; None where it is not told."""
 
     def prepare(self) -> None:
         """Make what tables are made in."""

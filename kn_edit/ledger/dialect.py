@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +42,15 @@ class Dialect(Protocol):
 
     def reader(self) -> Engine:
         """The engine that reads; where nothing may be written maybe that of a copy."""
+
+    def keep_connections(self) -> None:
+        """Keep connections for reading open from now on, for a process that reads all the time."""
+
+    def state(self) -> Hashable | None:
+        """Something that is another one after each commit of anybody; None where that is not told.
+
+        It takes much less than a transaction, and may be asked for beside everything else.
+        """
 
     def upgrader(self) -> Engine:
         """The engine of a migration: links between tables are not looked at meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
@@ -105,6 +105,18 @@ class OpenLedger:
     def after_others(self) -> None:
         """Wait until what somebody is recording just now is recorded, or not. Raises LedgerBusy."""
         self._database.after_others()
+
+    def keep_connections(self) -> None:
+        """Keep connections to the database open between reads until `close`.
+
+        For a process that reads all the time: to open one takes as long as a query.
+        """
+        self._database.dialect.keep_connections()
+
+    def state(self) -> Hashable | None:
+        """Something that is another one after each commit of anybody, for whoever keeps what was
+        read. None where it is not told: without `keep_connections`, and in PostgreSQL."""
+        return self._database.dialect.state()
 
     def __enter__(self) -> Self:
         return self

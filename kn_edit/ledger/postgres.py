@@ -141,6 +141,13 @@ class PostgresDatabase:
         """The engine that reads; a transaction that does not write is read-only."""
         return self.engine
 
+    def keep_connections(self) -> None:
+        """Nothing: one is kept all the time."""
+
+    def state(self) -> None:
+        """It is not told: only a query would."""
+        return
+
     def upgrader(self) -> Engine:
         """The engine of a migration."""
         return self.engine

@@ -8,11 +8,13 @@ import sqlite3
 import tempfile
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Lock
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import NullPool, QueuePool
 
 from kn_edit.atomic import private_folder
 from kn_edit.errors import KnEditError, LedgerBusy, LedgerDamaged, LedgerUnusable
@@ -27,17 +29,27 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _MOST_REASON = 200  # letters of what SQLite says
 _TRIES = 5  # of copying a file that changes meanwhile
+_KEPT = 4  # connections that are kept open; each holds up to 2 MB of pages
 
 
 def engine_for(
-    connect: Callable[[], sqlite3.Connection], busy_seconds: int, *, rebuilds: bool = False
+    connect: Callable[[], sqlite3.Connection],
+    busy_seconds: int,
+    *,
+    rebuilds: bool = False,
+    kept: bool = False,
 ) -> Engine:
-    """An engine whose connections have the settings of a ledger, and are not kept.
+    """An engine whose connections have the settings of a ledger.
 
     rebuilds: tables may be dropped that others link to, and made anew under the same name
+    kept: some connections stay open for the next transaction, of any thread; by default none does
     """
+    pool = {"poolclass": QueuePool, "pool_size": _KEPT, "max_overflow": -1, "pool_use_lifo": True}
     engine = create_engine(
-        "sqlite://", creator=connect, poolclass=NullPool, json_deserializer=stored_json
+        "sqlite://",
+        creator=connect,
+        json_deserializer=stored_json,
+        **(pool if kept else {"poolclass": NullPool}),
     )
 
     @event.listens_for(engine, "connect")
@@ -57,6 +69,75 @@ def engine_for(
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+class KeptConnection(sqlite3.Connection):
+    """A connection that stays open, and the file that had the name when it was opened."""
+
+    file: tuple[int, int] | None = None
+
+
+def keeping_engine(path: Path, busy_seconds: int) -> Engine:
+    """An engine that keeps connections to a file open as long as the file has this name."""
+    engine = engine_for(lambda: kept_connection(path), busy_seconds, kept=True)
+
+    @event.listens_for(engine, "checkout")
+    def compare(connection: KeptConnection, _: object, __: object) -> None:
+        if connection.file != file_at(path):
+            raise DisconnectionError("another file has the name")  # so it is opened again
+
+    return engine
+
+
+def kept_connection(path: Path) -> KeptConnection:
+    """A connection that threads may use one after the other."""
+    file = file_at(path)  # looked at first: a file that is exchanged now is noticed later
+    connection = sqlite3.connect(path, check_same_thread=False, factory=KeptConnection)
+    connection.file = file
+    return connection
+
+
+class Changes:
+    """Tells whether anybody has committed to a file. For several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._connection: KeptConnection | None = None
+        self._opened = 0
+
+    def state(self) -> tuple[int, int] | None:
+        """Something else after each commit of another connection; None where it is not told."""
+        with self._lock, suppress(sqlite3.Error):
+            file = file_at(self._path)
+            if file is None:  # which opening it would make anew
+                return None
+            if self._connection is None or self._connection.file != file:
+                self._close()
+                self._connection = kept_connection(self._path)
+                self._opened += 1  # what two connections tell cannot be compared
+            (number,) = self._connection.execute("PRAGMA data_version").fetchone()
+            return self._opened, number
+        return None
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def file_at(path: Path) -> tuple[int, int] | None:
+    """Which file has a name now; None where none has."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def immutable(path: Path) -> sqlite3.Connection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
@@ -30,12 +30,14 @@ from kn_edit.ledger.disk import check_files, disk_errors, refuse_link
 from kn_edit.ledger.leftovers import leftovers_of, moment_in, remove_unfinished, removed
 from kn_edit.ledger.sqlite import (
     BUSY_SECONDS,
+    Changes,
     PrivateCopy,
     engine_for,
     explanation,
     faults,
     has_log,
     immutable,
+    keeping_engine,
     may_write,
     read_only,
 )
@@ -44,6 +46,7 @@ from kn_edit.ledger.tables import WORKSPACE_ID, metadata, workspaces
 
 DRIVERS = ("sqlite", "sqlite+pysqlite")
 _REVISION = "SELECT version_num FROM alembic_version LIMIT 2"
+_LOOKED_AT = "schema_version"  # in the notes of a connection: at which there was no program
 _LAST_EVENT = "SELECT kind, created FROM events ORDER BY created DESC, seq DESC LIMIT 1"
 
 
@@ -52,7 +55,8 @@ class SQLiteFile:
 
     Connections are not kept between transactions: commands are short, and with the last
     connection SQLite folds its write-ahead log back, so that the ledger at rest is one file.
-    Where that file may not be written, it is read as it lies there, or from a private copy.
+    A service keeps some for reading (`keep_connections`): to open one takes as long as a query.
+    Where the file may not be written, it is read as it lies there, or from a private copy.
     """
 
     driver_errors: tuple[type[Exception], ...] = (sqlite3.Error,)
@@ -60,6 +64,8 @@ class SQLiteFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.engine = engine_for(lambda: sqlite3.connect(self.path), BUSY_SECONDS)
+        self._kept: Engine | None = None  # that reads by connections which stay open
+        self._changes: Changes | None = None
         self._copy: PrivateCopy | None = None
         self._upgrade: Callable[[Dialect], None] | None = None  # of each private copy
 
@@ -82,6 +88,12 @@ class SQLiteFile:
     def close(self) -> None:
         """Give back connections and the private copy."""
         self.engine.dispose()
+        if self._kept is not None:
+            self._kept.dispose()
+            self._kept = None
+        if self._changes is not None:
+            self._changes.close()
+            self._changes = None
         if self._copy is not None:
             self._copy.close()
             self._copy = None
@@ -129,7 +141,19 @@ class SQLiteFile:
 
     def reader(self) -> Engine:
         """The engine that reads the file: in place, or a private copy of it."""
-        return self.engine if self.may_write() else engine_for(self._readable, BUSY_SECONDS)
+        if not self.may_write():
+            return engine_for(self._readable, BUSY_SECONDS)
+        return self._kept or self.engine
+
+    def keep_connections(self) -> None:
+        """Keep connections for reading open from now on, until `close`."""
+        self._kept = self._kept or keeping_engine(self.path, BUSY_SECONDS)
+        self._changes = self._changes or Changes(self.path)
+
+    def state(self) -> Hashable | None:
+        """Something else after each commit of anybody. None where connections are not kept, or
+        where it cannot be told."""
+        return None if self._changes is None or not self.may_write() else self._changes.state()
 
     def upgrader(self) -> Engine:
         """An engine that looks at no links between tables, which SQLite forbids to rebuild else."""
@@ -212,8 +236,14 @@ class SQLiteFile:
             return [row[0] for row in plain.execute(_REVISION)] if has_table else []
 
     def refuse_programs(self, connection: Connection) -> None:
-        """Raise DamagedRow where the file holds triggers, views in place of tables and the like."""
-        structure.refuse_programs(connection.exec_driver_sql(structure.OBJECTS).all())
+        """Raise DamagedRow where the file holds triggers, views in place of tables and the like.
+
+        A kept connection looks again where what it knows of the tables has changed.
+        """
+        version = connection.exec_driver_sql("PRAGMA schema_version").scalar()
+        if connection.info.get(_LOOKED_AT) != version:
+            structure.refuse_programs(connection.exec_driver_sql(structure.OBJECTS).all())
+            connection.info[_LOOKED_AT] = version
 
     def faults(self, connection: Connection) -> list[str]:
         """What SQLite's own checks say about the file and the links between tables."""

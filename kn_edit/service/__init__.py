@@ -9,6 +9,8 @@ verbs      how each verb calls the workspace, by subject
 models     what is answered, as models for OpenAPI
 problems   errors as problem+json; wording has their remedies in words of HTTP
 preconditions, keys, once   what a write names: its head, its key
+kept_answers what readers are answered, kept until somebody commits
+kept_answers what readers are answered, kept until somebody commits
 answering  the live model, which answers many callers in turns
 api        the routes of /api/v1, by subject
 pages      the pages for people

@@ -15,6 +15,7 @@ from kn_edit.service.access.guard import Guard, access_of
 from kn_edit.service.access.tables import metadata as access_tables
 from kn_edit.service.answering import Answering
 from kn_edit.service.api import router as api
+from kn_edit.service.kept_answers import KeptAnswers
 from kn_edit.service.keys import Keys
 from kn_edit.service.keys import metadata as key_tables
 from kn_edit.service.openai import router as openai
@@ -45,6 +46,7 @@ def make_app(
     Raises TokensNeeded, and what opening the workspace raises.
     """
     workspace = Workspace.open(folder)
+    workspace.ledger.keep_connections()
     settings = serve_settings(workspace.folder)
     database = ServiceDatabase.of(workspace.folder, access_tables, key_tables)
     access = access_of(database, settings, address)
@@ -55,6 +57,7 @@ def make_app(
         access=access,
         database=database,
         keys=Keys(database),
+        answers=KeptAnswers(workspace, database),
         jobs=queue,
     )
     readiness = Readiness(service)

@@ -13,6 +13,7 @@ from kn_edit.jobs.database import ServiceDatabase
 from kn_edit.jobs.job import JobQueue
 from kn_edit.service.access.guard import Access
 from kn_edit.service.answering import Answering
+from kn_edit.service.kept_answers import KeptAnswers
 from kn_edit.service.keys import Keys
 from kn_edit.workspace import Workspace
 
@@ -30,6 +31,7 @@ class Service:
     access: Access
     database: ServiceDatabase  # of the service's own
     keys: Keys  # of requests that may be sent again
+    answers: KeptAnswers
     jobs: JobQueue | None = None
     stopping: Event = field(default_factory=Event)
 
@@ -47,7 +49,7 @@ class Service:
             self.jobs.close()
 
 
-def _service(request: Request) -> Service:
+async def _service(request: Request) -> Service:  # async: no thread is taken for it
     service: Service = request.app.state.service
     return service
 

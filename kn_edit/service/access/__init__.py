@@ -8,7 +8,7 @@ guard     what every request passes before its route, and after it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import Depends, Request
@@ -32,7 +32,7 @@ def require(role: Role) -> Any:
     RoleTooLow, ForeignPage.
     """
 
-    def required(request: Request) -> Caller:
+    async def required(request: Request) -> Caller:  # async: no thread is taken for it
         request.state.role = role
         caller: Caller | None = getattr(request.state, "caller", None)
         if caller is None:
@@ -42,7 +42,7 @@ def require(role: Role) -> Any:
             raise _refusing(request, RoleTooLow(caller.name, caller.role.word, role.word))
         return caller
 
-    dependency: Callable[[Request], Caller] = required
+    dependency: Callable[[Request], Awaitable[Caller]] = required
     dependency.role = role  # type: ignore[attr-defined]
     return Depends(dependency)
 

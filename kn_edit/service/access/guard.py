@@ -151,7 +151,8 @@ class Guard:
         do without sending one.
         """
         tokens = self._access.tokens
-        if not self._access.needs_token and not await run_in_threadpool(tokens.any):
+        needed = self._access.needs_token or tokens.needed
+        if not needed and not await run_in_threadpool(tokens.any):
             return LOCAL, None
         named = headers.getlist("authorization")
         if named:

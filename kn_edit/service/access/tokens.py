@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, bindparam, select
 
 from kn_edit.canonical import digest
 from kn_edit.errors import BadTokenName, TokenExists, UnknownToken
@@ -27,6 +27,7 @@ SECRET_BYTES = 32
 SESSION_SECONDS = 12 * 60 * 60.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RESERVED = ("local",)
+_BY_DIGEST = select(tokens).where(tokens.c.digest == bindparam("digest"))  # made once
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Tokens:
     def __init__(self, database: ServiceDatabase, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        self._needed = False
+        self.needed = False  # whether it was seen that a token was made
 
     def create(self, name: str, role: str, *, seconds: float | None) -> str:
         """Make a token, and give it: this once.
@@ -100,17 +101,16 @@ class Tokens:
 
         No token is ever unmade, so nobody looks again once there is one.
         """
-        if not self._needed:
+        if not self.needed:
             with self._database.reading() as connection:
                 row = connection.execute(select(tokens.c.name).limit(1)).first()
-            self._needed = row is not None
-        return self._needed
+            self.needed = row is not None
+        return self.needed
 
     def caller(self, secret: str) -> Caller | None:
         """Who has a token; None where it opens nothing."""
         with self._database.reading() as connection:
-            query = select(tokens).where(tokens.c.digest == _digest(secret))
-            row = connection.execute(query).first()
+            row = connection.execute(_BY_DIGEST, {"digest": _digest(secret)}).first()
         return self._caller(row)
 
     def sign_in(self, secret: str) -> str | None:

@@ -11,6 +11,7 @@ from kn_edit.service import models
 from kn_edit.service.access import Caller, Role, require
 from kn_edit.service.api.reading import Reader, gives
 from kn_edit.service.arguments import Arguments, Name, TagArguments, VersionName
+from kn_edit.service.kept_answers import KeptRoute, keeps_answer
 from kn_edit.service.once import done_once
 from kn_edit.service.preconditions import IdempotencyKey
 from kn_edit.service.replies import at_version, tagged
@@ -18,7 +19,7 @@ from kn_edit.service.service import TheService
 from kn_edit.service.work import perform
 from kn_edit.workspace import Ref, to_json
 
-router = APIRouter(tags=["branches and tags"])
+router = APIRouter(route_class=KeptRoute, tags=["branches and tags"])
 Editor = Annotated[Caller, require(Role.EDITOR)]
 CHANGED = gives(models.NamedBranch, 400, 404, 409, changes=False)
 
@@ -37,6 +38,7 @@ class NewName(Arguments):
 
 
 @router.get("/branches", response_model=None, responses=gives(models.Page[models.Branch]))
+@keeps_answer
 def list_branches(request: Request, service: TheService, caller: Reader) -> Response:
     """Every branch by name, with its last edit and its last move."""
     branches = service.workspace.branches()
@@ -48,6 +50,7 @@ def list_branches(request: Request, service: TheService, caller: Reader) -> Resp
     response_model=None,
     responses=gives(models.Branch, 404, changes=False),
 )
+@keeps_answer
 def show_branch(service: TheService, caller: Reader, name: Name) -> Response:
     """A branch. The ETag is its version, which `If-Match` of a write has to name."""
     for record in service.workspace.branches():
@@ -110,6 +113,7 @@ def delete_branch(
 
 
 @router.get("/tags", response_model=None, responses=gives(models.Page[models.Tag]))
+@keeps_answer
 def list_tags(request: Request, service: TheService, caller: Reader) -> Response:
     """Every tag by name, with its version."""
     refs = service.workspace.ledger.refs()

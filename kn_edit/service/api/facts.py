@@ -7,14 +7,16 @@ from fastapi import APIRouter, Request, Response
 from kn_edit.service import models
 from kn_edit.service.api.reading import USUAL, Limit, NumberBefore, Reader, gives
 from kn_edit.service.arguments import RelationName, VersionName, bundled_relation
+from kn_edit.service.kept_answers import KeptRoute, keeps_answer
 from kn_edit.service.replies import page, tagged
 from kn_edit.service.service import TheService
 from kn_edit.workspace import bundled, to_json
 
-router = APIRouter(tags=["facts"])
+router = APIRouter(route_class=KeptRoute, tags=["facts"])
 
 
 @router.get("/facts", response_model=None, responses=gives(models.Page[models.CurrentFact], 404))
+@keeps_answer
 def list_facts(
     request: Request,
     service: TheService,

@@ -10,14 +10,16 @@ from kn_edit.errors import UnknownId
 from kn_edit.service import looking, models
 from kn_edit.service.api.reading import USUAL, Before, Limit, NumberBefore, Reader, gives
 from kn_edit.service.arguments import Name, VersionName
+from kn_edit.service.kept_answers import KeptRoute, keeps_answer
 from kn_edit.service.replies import at_version, page, tagged
 from kn_edit.service.service import TheService
 from kn_edit.workspace import to_json
 
-router = APIRouter(tags=["history"])
+router = APIRouter(route_class=KeptRoute, tags=["history"])
 
 
 @router.get("/status", response_model=None, responses=gives(models.Status, changes=False))
+@keeps_answer
 def status(service: TheService, caller: Reader) -> Response:
     """The model, where the head is, which edits it holds. The ETag is the head's version."""
     plain = to_json.status(service.workspace)
@@ -25,6 +27,7 @@ def status(service: TheService, caller: Reader) -> Response:
 
 
 @router.get("/models", response_model=None, responses=gives(models.Page[models.Model]))
+@keeps_answer
 def list_models(request: Request, service: TheService, caller: Reader) -> Response:
     """The base models whose versions the service keeps: there is one."""
     base = service.workspace.base
@@ -39,6 +42,7 @@ def list_models(request: Request, service: TheService, caller: Reader) -> Respon
 
 
 @router.get("/versions", response_model=None, responses=gives(models.Page[models.Version], 404))
+@keeps_answer
 def list_versions(
     request: Request,
     service: TheService,
@@ -64,6 +68,7 @@ def list_versions(
 
 
 @router.get("/versions/{name:path}", response_model=None, responses=gives(models.Version, 404))
+@keeps_answer
 def show_version(
     request: Request, service: TheService, caller: Reader, name: VersionName
 ) -> Response:
@@ -72,6 +77,7 @@ def show_version(
 
 
 @router.get("/edits", response_model=None, responses=gives(models.Page[models.Edit], 404))
+@keeps_answer
 def list_edits(
     request: Request,
     service: TheService,
@@ -85,12 +91,14 @@ def list_edits(
 
 
 @router.get("/edits/{id}", response_model=None, responses=gives(models.Edit, 404))
+@keeps_answer
 def show_edit(request: Request, service: TheService, caller: Reader, id: Name) -> Response:
     """An edit by at least 8 digits of its id."""
     return tagged(request, looking.edit(service.workspace, id))
 
 
 @router.get("/log", response_model=None, responses=gives(models.Page[models.Step], 404))
+@keeps_answer
 def log(
     request: Request,
     service: TheService,
@@ -106,6 +114,7 @@ def log(
 
 
 @router.get("/graph", response_model=None, responses=gives(models.Page[models.DrawnStep]))
+@keeps_answer
 def graph(
     request: Request,
     service: TheService,
@@ -119,6 +128,7 @@ def graph(
 
 
 @router.get("/diff", response_model=None, responses=gives(models.Difference, 404))
+@keeps_answer
 def diff(
     request: Request,
     service: TheService,
@@ -131,6 +141,7 @@ def diff(
 
 
 @router.get("/blame", response_model=None, responses=gives(models.Page[models.Blamed]))
+@keeps_answer
 def blame(
     request: Request,
     service: TheService,

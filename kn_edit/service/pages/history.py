@@ -11,6 +11,7 @@ from fastapi import Query, Request
 from fastapi.responses import HTMLResponse
 
 from kn_edit.jobs.callers import callers_in
+from kn_edit.service.kept_answers import keeps_answer
 from kn_edit.service.pages.drawing import graph, neuron_map
 from kn_edit.service.pages.figures import measured
 from kn_edit.service.pages.moves import revert_choices
@@ -47,6 +48,7 @@ class FactRow:
 
 
 @pages.get("/", name="history")
+@keeps_answer
 def history(
     request: Request,
     service: TheService,

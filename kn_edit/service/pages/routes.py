@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -10,21 +9,20 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
-from fastapi.routing import APIRoute
 
 from kn_edit.errors import KnEditError, NotSignedIn
 from kn_edit.errors.remedies import PLAIN
 from kn_edit.service.access import Caller, Role, require
+from kn_edit.service.kept_answers import Handler, KeptRoute
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.problems import problem
 
 Reader = Annotated[Caller, require(Role.READER)]
 Editor = Annotated[Caller, require(Role.EDITOR)]
 Publisher = Annotated[Caller, require(Role.PUBLISHER)]
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class PageRoute(APIRoute):
+class PageRoute(KeptRoute):
     """A route whose errors are told as pages."""
 
     def get_route_handler(self) -> Handler:
