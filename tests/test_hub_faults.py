@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hub import FOREVER, Hub
 from hub_desk import Desk
+from samples import sampled
 from workspaces import about, exported, new_workspace, quick, shard
 
 from kn_edit.workspace import Workspace
@@ -102,7 +103,7 @@ BEFORE = [
 ]
 
 
-@pytest.mark.parametrize(("point", "status"), BEFORE)
+@pytest.mark.parametrize(("point", "status"), sampled(BEFORE, 20))
 def test_a_hub_that_says_no_all_the_time_gets_no_commit(stage, point, status):
     repo = stage.repo()
     stage.hub.fault(*POINTS[point], times=FOREVER, status=status)
@@ -140,7 +141,7 @@ ODDLY = [
 ]
 
 
-@pytest.mark.parametrize(("point", "how"), ODDLY)
+@pytest.mark.parametrize(("point", "how"), sampled(ODDLY, 14))
 def test_a_connection_that_breaks_once_costs_nothing(stage, point, how):
     repo = stage.repo()
     stage.hub.fault(*POINTS[point], **HOWS[how])
@@ -154,7 +155,7 @@ def test_a_connection_that_breaks_once_costs_nothing(stage, point, how):
     finishes(stage, repo)
 
 
-@pytest.mark.parametrize(("point", "how"), [*product(("/repos/create", "/branch/"), HOWS)])
+@pytest.mark.parametrize(("point", "how"), sampled(product(("/repos/create", "/branch/"), HOWS), 7))
 def test_repository_and_branch_are_made_through_trouble(stage, point, how):
     name = next(NAMES)
     stage.hub.fault("POST", point, **HOWS[how])
@@ -298,7 +299,7 @@ def released(stage: Stage) -> Iterator[str]:
     yield stage.repo(pushed=("one", "head"))
 
 
-@pytest.mark.parametrize(("point", "status"), [*product(BACK, (401, 404, 500, 503))])
+@pytest.mark.parametrize(("point", "status"), sampled(product(BACK, (401, 404, 500, 503)), 12))
 def test_a_rollback_that_fails_leaves_the_repository_as_it_was(stage, released, point, status):
     before = stage.hub.head(released)
     stage.hub.fault(*BACK[point], times=FOREVER, status=status)
@@ -339,7 +340,7 @@ PULLS: list[tuple[str, dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("point", "how", "done"), PULLS)
+@pytest.mark.parametrize(("point", "how", "done"), sampled(PULLS, 20))
 def test_a_pull_takes_all_or_nothing(stage, released, tmp_path, point, how, done):
     shutil.copytree(stage.empty, tmp_path / "w")
     stage.hub.fault(*PULL[point], **{"times": FOREVER, **how})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
@@ -13,7 +12,8 @@ from typing import Any, Protocol
 import httpx
 import pytest
 from click.testing import CliRunner
-from ledgers import DATABASES, POSTGRES, SQLITE, database_url
+from ledgers import DATABASES, POSTGRES, database_url
+from samples import TORTURE
 from service_process import serving
 from workspaces import contents, new_workspace
 
@@ -23,8 +23,8 @@ from kn_edit.workspace import Workspace
 
 SECONDS = 240
 # Of databases and blobs; `make torture` goes to all four places.
-PLACES = [(SQLITE, "folder"), (POSTGRES, "bucket")]
-if os.environ.get("KN_EDIT_TORTURE") == "1":
+PLACES = [(POSTGRES, "bucket")]  # other tests edit in SQLite and in folders
+if TORTURE:
     PLACES = [(database, blobs) for database in DATABASES for blobs in ("folder", "bucket")]
 PROMPTS = ["The capital of [X] is [Y] .", "the capital city of [X] is [Y]"]
 BRANCHES = ("api", "page", "client")  # of the served workspace, one for each caller
