@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hub import Hub
-from hub_desk import Desk
+from hub_desk import Desk, desk_of
 from workspaces import about, new_workspace, quick
 
 from kn_edit.models.unpacking import PACKINGS, PIECE, PackingProblem, Unpacker
@@ -71,32 +70,28 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with Hub() as hub:
-        yield hub
+@pytest.fixture(scope="module")
+def desk(folder) -> Iterator[Desk]:
+    with desk_of(folder / "work") as desk:
+        yield desk
 
 
 @pytest.mark.parametrize("packing", ["gzip", "deflate", "Deflate"])
-def test_every_command_works_behind_a_proxy_that_packs(packing, folder, hub, tmp_path):
+def test_every_command_works_behind_a_proxy_that_packs(packing, folder, desk, tmp_path):
+    hub, model, base = desk.hub, f"ann/model-{packing}", f"ann/base-{packing}"
     hub.packing = packing
-    hub.token("ann")
-    hub.create("ann/model")
-    hub.create("ann/base")
+    hub.create(model)
+    hub.create(base)
     names = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json")
     files = {name: (folder / "model" / name).read_bytes() for name in names}
-    hub.commit("ann/base", files)
-    desk = Desk(hub, folder / "work")
-    try:
-        assert desk("push", "ann/model", "--as", "delta").code == 0
-        assert desk("log", "ann/model").code == 0
-        ran = desk("init", "ann/base", workspace=tmp_path / "bob")
-        assert ran.code == 0, ran.err
-        ran = desk("pull", "ann/model", workspace=tmp_path / "bob")
-        assert ran.code == 0, ran.err
-    finally:
-        desk.close()
+    hub.commit(base, files)
+    assert desk("push", model, "--as", "delta").code == 0
+    assert desk("log", model).code == 0
+    ran = desk("init", base, workspace=tmp_path / "bob")
+    assert ran.code == 0, ran.err
+    ran = desk("pull", model, workspace=tmp_path / "bob")
+    assert ran.code == 0, ran.err
     with Workspace.open(tmp_path / "bob") as bob, Workspace.open(folder / "work") as ann:
         assert [edit.id for edit in bob.ledger.edits()] == [edit.id for edit in ann.ledger.edits()]
-        base = Path(bob.engine.shards.folder)
-        assert all((base / name).read_bytes() == data for name, data in files.items())
+        fetched = Path(bob.engine.shards.folder)
+        assert all((fetched / name).read_bytes() == data for name, data in files.items())
