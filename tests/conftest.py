@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -37,6 +38,7 @@ ROOM = 8 << 30  # bytes; half of the memory of a machine, as a rule
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+gc.disable()  # until all tests are imported
 torch.set_num_threads(1)
 unscoped.watch()
 
@@ -73,6 +75,12 @@ def database(request: pytest.FixtureRequest) -> Iterator[str]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest: the worker that has it is not waited for in the end."""
     items.sort(key=lambda item: item.get_closest_marker("demo") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of garbage look at what tests make, and at nothing imported before."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
