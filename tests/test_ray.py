@@ -30,7 +30,7 @@ from kn_edit.models.questions import ask
 from kn_edit.workspace import Workspace, case_of, to_json
 
 TORTURE = "KN_EDIT_TORTURE" in os.environ
-KILLS = 20 if TORTURE else 2
+KILLS = 20 if TORTURE else 1
 KN_EDIT = (sys.executable, "-m", "kn_edit.cli")
 
 ROWS = [

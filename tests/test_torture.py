@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import sampled
 
 sys.path.insert(0, str(Path(__file__).parent / "torture"))
 
@@ -22,12 +24,20 @@ from warm import Warm
 
 FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
 TRIED = [name for name, command in COMMANDS.items() if FULL or not command.rare]
+# Each command meets some of the faults, and each fault some of the commands.
+FAULTS = ("kills", "power cuts", "errors", "signals", "full disks")
+PAIRS = sampled(product(FAULTS, TRIED), 60)
 
 pytestmark = [
     pytest.mark.skipif(not FULL and compiler() is None, reason="there is no C compiler"),
     pytest.mark.timeout(14400 if FULL else 300),
 ]
 Ask = Callable[..., dict[str, Any]]
+
+
+def commands_of(fault: str) -> list[str]:
+    """The commands that a fault is tried on."""
+    return [name for each, name in PAIRS if each == fault]
 
 
 @pytest.fixture(scope="module")
@@ -62,27 +72,27 @@ def sweep(warm: Warm, record_property: Callable[[str, object], None]) -> Ask:
     return ask
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", commands_of("kills"))
 def test_a_kill_leaves_the_old_state_or_the_new_and_the_command_works_again(sweep, name):
     assert sweep("kills", name, 1 if COMMANDS[name].heavy else 2, "kills") == []
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", commands_of("power cuts"))
 def test_a_power_cut_leaves_the_old_state_or_the_new_and_what_was_acknowledged_stays(sweep, name):
     assert sweep("power cuts", name, 1, "states of the disk") == []
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", commands_of("errors"))
 def test_a_failing_disk_ends_in_a_typed_error_exactly_where_nothing_changed(sweep, name):
     assert sweep("errors", name, 1 if COMMANDS[name].heavy else 2, "failed operations") == []
 
 
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", commands_of("signals"))
 def test_a_signal_leaves_the_old_state_or_the_new_and_a_true_sentence(sweep, name):
     assert sweep("signals", name, 1 if COMMANDS[name].heavy else 2, "signals") == []
 
 
 @pytest.mark.usefixtures("own_mounts")
-@pytest.mark.parametrize("name", TRIED)
+@pytest.mark.parametrize("name", commands_of("full disks"))
 def test_a_full_disk_ends_in_a_typed_error_and_the_command_works_once_there_is_room(sweep, name):
     assert sweep("full disks", name, 1, "full disks") == []
