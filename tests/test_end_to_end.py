@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import torch
 from browser import chromium, faults, overflow, page_of, served
-from hub import Hub, hub_client
+from hub import hub_client
+from hub_desk import Desk, desk_of
+from samples import TORTURE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kn_edit.models.questions import ask
@@ -24,6 +26,7 @@ pytestmark = [pytest.mark.demo, pytest.mark.timeout(1200)]  # minutes where othe
 
 SHOTS = os.environ.get("KN_EDIT_SHOTS")  # a folder for pictures of the pages
 JOB_SECONDS = 900
+HUB_SECONDS = "120"  # of silence, while a Hub hashes half a gigabyte
 ENDED = re.compile("It is done|It did not work|It was cancelled")
 QUESTION = "The capital of {} is the city of"
 # Facts that the base answers right, and not by a hair: of Egypt it says Cairo with p = 0.15.
@@ -158,22 +161,29 @@ for revision in "v1", "without", "main":
 """
 
 
-def test_published_revisions_load_in_a_fresh_process_and_hold_the_bytes_of_their_version(journey):
+@pytest.fixture(scope="module")
+def desk(journey: Journey) -> Iterator[Desk]:
+    """A client of a Hub, in a process of its own, for commands in the journey's workspace."""
+    with desk_of(journey.workspace.folder) as desk:
+        yield desk
+
+
+def done(desk: Desk, *command: str) -> None:
+    ran = desk(*command, seconds=HUB_SECONDS)
+    assert ran.code == 0, ran.err
+
+
+def test_published_revisions_load_in_a_fresh_process_and_hold_the_bytes_of_their_version(
+    journey, desk
+):
     """Push with a tag, take the edit back, push, roll back: each revision is what it was."""
-    workspace, file = journey.workspace, "model.safetensors"
-    folder = ["--workspace", str(workspace.folder)]
+    workspace, file, hub = journey.workspace, "model.safetensors", desk.hub
     both, first = workspace.head.id, str(journey.first.version)
     workspace.revert(str(journey.first.edit), allow_overlap=True)
-    with Hub() as hub, tempfile.TemporaryDirectory() as scratch:
-        ann = hub.token("ann")
-
-        def done(*command: str) -> None:
-            made = hub_client(hub, [*command, *folder], token=ann, timeout=600)
-            assert made.returncode == 0, made.stderr
-
-        done("push", "ann/rome", "--version", first, "--tag", "v1")
-        done("push", "ann/rome", "--tag", "without")
-        done("rollback", "ann/rome", "--to", "v1")
+    with tempfile.TemporaryDirectory() as scratch:
+        done(desk, "push", "ann/rome", "--version", first, "--tag", "v1")
+        done(desk, "push", "ann/rome", "--tag", "without")
+        done(desk, "rollback", "ann/rome", "--to", "v1")
         without = workspace.export(Path(scratch) / "without")
         published = {"v1": journey.out, "without": without, "main": journey.out}
         for revision, made in published.items():
@@ -184,17 +194,11 @@ def test_published_revisions_load_in_a_fresh_process_and_hold_the_bytes_of_their
     workspace.rewind(both)
 
 
-def test_small_forms_of_an_update_send_less_than_a_megabyte(journey):
-    folder = ["--workspace", str(journey.workspace.folder)]
-    version = ["--version", str(journey.first.version)]
-    with Hub() as hub:
-        ann = hub.token("ann")
-        for form in ("adapter", "delta"):
-            before = hub.received()
-            command = ["push", f"ann/{form}", "--as", form, *version, *folder]
-            done = hub_client(hub, command, token=ann, timeout=600)
-            assert done.returncode == 0, done.stderr
-            assert 10_000 < hub.received() - before < 1_000_000
+def test_small_forms_of_an_update_send_less_than_a_megabyte(journey, desk):
+    for form in ("adapter", "delta"):
+        before = desk.hub.received()
+        done(desk, "push", f"ann/{form}", "--as", form, "--version", str(journey.first.version))
+        assert 10_000 < desk.hub.received() - before < 1_000_000
 
 
 # --- in a browser --------------------------------------------------------------------------------
@@ -216,7 +220,9 @@ def address(browser: Any, journey: Journey) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(390, "dark"), (1280, "light")] if TORTURE else [(390, "dark")]
+)
 def test_a_browser_sees_the_capital_change_and_takes_it_back(
     browser, address, journey, width, scheme
 ):
