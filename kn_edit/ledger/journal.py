@@ -7,16 +7,32 @@ a merge waits for the versions that it took in. So what is read is about what is
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from itertools import islice
+from itertools import chain, islice
+
+from sqlalchemy import func
 
 from kn_edit.canonical import short
+from kn_edit.errors import UnknownId
 from kn_edit.ledger.connection import Connection, select
-from kn_edit.ledger.events import NO_REF
+from kn_edit.ledger.moves import (
+    DELETE,
+    JOINS,
+    MOVES,
+    REMOTE,
+    START,
+    SWITCH,
+    TAG,
+    Event,
+    Target,
+    arrival,
+    decisive,
+    event_of,
+    moves_below,
+)
 from kn_edit.ledger.parts import parts
 from kn_edit.ledger.reading import all_refs
 from kn_edit.ledger.recipes import LateRecipe, Recipe
@@ -25,31 +41,12 @@ from kn_edit.ledger.stored import DamagedRow, Row
 from kn_edit.ledger.tables import edits as recorded_edits
 from kn_edit.ledger.tables import events, versions
 
-START, SWITCH, DELETE, TAG = "branch", "switch", "delete", "tag"  # kinds of events that move none
+__all__ = ["DELETE", "JOINS", "START", "SWITCH", "TAG"]  # kinds of events, for who notes some
+
 REVERT = "revert"
-JOINS = ("compose", "merge")  # kinds of events whose parents are versions of other branches, too
-_REMOTE = "@"  # in the name of what was pulled, and in no name of a branch
-_FROM = re.compile(r"branch \S+ from (\S+)")
-_PAGE = 32  # events that are read at once, at first
-_MOVES = (events.c.ref != NO_REF) & events.c.kind.not_in((SWITCH, DELETE, TAG))
-_BRANCHES = _MOVES & ~events.c.ref.contains(_REMOTE)
+_BRANCHES = MOVES & ~events.c.ref.contains(REMOTE)
 
 ListsOf = Callable[[Collection[str]], Mapping[str, Recipe]]  # of versions
-Target = tuple[str, str]  # what is waited for: ("ref", its name) or ("version", its id)
-
-
-@dataclass(frozen=True)
-class Event:
-    """What an event says of the ref that it moved."""
-
-    seq: int
-    created: str
-    kind: str
-    ref: str
-    version: str
-    parents: tuple[str, ...]
-    edit: str | None
-    message: str
 
 
 @dataclass(eq=False)
@@ -85,44 +82,96 @@ def made_at(version: str) -> str:
 
 
 def steps(
-    connection: Connection, lists_of: ListsOf, branch: str, most: int | None = None
+    connection: Connection,
+    lists_of: ListsOf,
+    branch: str,
+    most: int | None = None,
+    before: int | None = None,
 ) -> list[Step]:
     """The moves that led to a branch, newest first, down to the root version, or only so many.
 
     lists_of: reads the edits of versions, once somebody looks at those of a step
+    before: only those of lower numbers; those above are passed over without reading them all
     """
-    nodes = list(islice(_walk(connection, [branch], merges=False), most))
     names: dict[str, list[str]] = defaultdict(list)
     for ref in all_refs(connection):
         names[ref.version].append(ref.name)
-    recipes = _recipes(connection, lists_of, nodes)
+    waiting = _waiting_for([branch])
+    coming = _coming(connection, before, names, merges=False)
     # A version may come back in a later step; its names stand at the newest one.
-    return [_step(node, recipes, names.pop(node.event.version, ())) for node in nodes]
+    named = (
+        (node, names.pop(node.event.version, ()))
+        for node in _walk(connection, waiting, coming, merges=False)
+    )
+    listed = list(islice((each for each in named if _is_below(each[0], before)), most))
+    recipes = _recipes(connection, lists_of, [node for node, _ in listed])
+    return [_step(node, recipes, names_there) for node, names_there in listed]
 
 
-def graph(connection: Connection, lists_of: ListsOf, most: int | None = None) -> list[Step]:
+def graph(
+    connection: Connection,
+    lists_of: ListsOf,
+    most: int | None = None,
+    before: int | None = None,
+) -> list[Step]:
     """The moves of all branches, newest first, each with those that it came after.
 
     lists_of: reads the edits of versions, once somebody looks at those of a step
+    before: only moves of lower numbers, as a part of a list that goes on: the moves that each one
+    came after are told also where they are not listed. By default only those that are.
     """
     refs = all_refs(connection)
     branches = [ref for ref in refs if ref.kind == "branch"]
-    nodes = list(islice(_walk(connection, [ref.name for ref in branches], merges=True), most))
     names_at: dict[str, list[str]] = defaultdict(list)
     for ref in refs:
         if ref.kind != "branch":
             names_at[ref.version].append(ref.name)
+    waiting = _waiting_for([ref.name for ref in branches])
+    coming = _coming(connection, before, names_at, merges=True)
+    named = (
+        (node, _other_names(node, names_at))
+        for node in _walk(connection, waiting, coming, merges=True)
+    )
+    listed = list(islice((each for each in named if _is_below(each[0], before)), most))
+    nodes = [node for node, _ in listed]
+    if before is not None and nodes:
+        _look_ahead(connection, waiting, nodes[-1].event.seq)
     recipes = _recipes(connection, lists_of, nodes)
-    listed = {node.event.seq for node in nodes}
+    numbers = {node.event.seq for node in nodes}
     return [
         _step(
             node,
             recipes,
-            (*_in_order(node.branches, branches), *_other_names(node, names_at)),
-            tuple(seq for seq in node.after if seq in listed),
+            (*_in_order(node.branches, branches), *other_names),
+            tuple(seq for seq in node.after if before is not None or seq in numbers),
         )
-        for node in nodes
+        for node, other_names in listed
     ]
+
+
+def _coming(
+    connection: Connection, before: int | None, versions: Collection[str], *, merges: bool
+) -> Iterable[Event]:
+    """The events that a walk goes through: down from one, and of those above what decides.
+
+    versions: whose moves are all wanted
+    """
+    if before is None:
+        return moves_below(connection)
+    above = decisive(connection, before, versions, merges=merges)
+    return chain(above, moves_below(connection, before))
+
+
+def _is_below(node: Node, seq: int | None) -> bool:
+    return seq is None or node.event.seq < seq
+
+
+def _look_ahead(connection: Connection, waiting: dict[Target, _Waiting], seq: int) -> None:
+    """Tell the nodes that still wait, after the event with this number, what they come after."""
+    for target, there in waiting.items():
+        event = arrival(connection, target, seq) if there.nodes else None
+        if event is not None:
+            _arrived(event, [there])
 
 
 def _other_names(node: Node, names_at: dict[str, list[str]]) -> list[str]:
@@ -135,7 +184,7 @@ def _other_names(node: Node, names_at: dict[str, list[str]]) -> list[str]:
 
 def last_move(connection: Connection, branch: str) -> Event | None:
     """The move that led to where a branch is, be it on the branch that it was made from."""
-    return next((node.event for node in _walk(connection, [branch], merges=False)), None)
+    return arrival(connection, ("ref", branch))
 
 
 def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple[str, ...]:
@@ -149,7 +198,7 @@ def reverted(connection: Connection, branch: str, edits: Sequence[str]) -> tuple
     anywhere = {edit for query in queries for edit in connection.execute(query).scalars()}
     if not anywhere:  # which is seen without following the journal
         return ()
-    nodes = _walk(connection, [branch], merges=False)
+    nodes = _walk(connection, _waiting_for([branch]), moves_below(connection), merges=False)
     here = {node.event.edit for node in nodes if node.event.kind == REVERT}
     return tuple(edit for edit in edits if edit in here)
 
@@ -158,7 +207,7 @@ def moves_to(connection: Connection, version: str, edits: Recipe) -> list[Step]:
     """The moves of any branch that led to a version, newest first. edits: those of the version"""
     query = select(events).where(_BRANCHES & (events.c.version_id == version))
     rows = connection.execute(query.order_by(events.c.seq.desc())).mappings()
-    nodes = [Node(_event(Row("events", row))) for row in rows]
+    nodes = [Node(event_of(Row("events", row))) for row in rows]
     return [_step(node, {version: edits}, ()) for node in nodes]
 
 
@@ -169,46 +218,75 @@ def versions_moved_to(connection: Connection) -> list[str]:
     return list(dict.fromkeys(map(str, ids)))
 
 
+def newest_versions(connection: Connection, most: int, before: str | None = None) -> list[str]:
+    """The versions that some branch came to last, newest first; each by its first move.
+
+    before: the id of a version; only those that a branch came to before it. Raises UnknownId.
+    """
+    query = select(events.c.seq, events.c.version_id).where(_BRANCHES)
+    if before is not None:
+        first = _first_moves(connection, [before]).get(before)
+        if first is None:
+            raise UnknownId("version", before)
+        query = query.where(events.c.seq < first)
+    query = query.order_by(events.c.seq.desc()).limit(most)
+    ids: list[str] = []
+    rows = connection.execute(query).all()
+    while rows and len(ids) < most:
+        firsts = _first_moves(connection, [row.version_id for row in rows])
+        ids += [row.version_id for row in rows if firsts[row.version_id] == row.seq]
+        rows = connection.execute(query.where(events.c.seq < rows[-1].seq)).all()
+    return ids[:most]
+
+
+def _first_moves(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    """The numbers of the events by which some branch first came to versions."""
+    query = select(events.c.version_id, func.min(events.c.seq).label("seq")).where(_BRANCHES)
+    queries = parts(query.group_by(events.c.version_id), events.c.version_id, ids)
+    return {row.version_id: row.seq for part in queries for row in connection.execute(part)}
+
+
 def _in_order(names: Sequence[str], branches: Sequence[Ref]) -> list[str]:
     """Names of branches, the current one first."""
     current = [ref.name for ref in branches if ref.current]
     return sorted(names, key=lambda name: (name not in current, name))
 
 
-def _walk(connection: Connection, branches: Sequence[str], *, merges: bool) -> Iterator[Node]:
+def _waiting_for(branches: Sequence[str]) -> dict[Target, _Waiting]:
+    """Who waits before the newest event: the branches."""
+    return {("ref", branch): _Waiting(branches=[branch]) for branch in branches}
+
+
+def _walk(
+    connection: Connection,
+    waiting: dict[Target, _Waiting],
+    coming: Iterable[Event],
+    *,
+    merges: bool,
+) -> Iterator[Node]:
     """The events that led to where branches are, newest first.
 
-    merges: also those of what was merged into them
+    waiting: who waits for what, which each event changes; coming: the events, newest first
+    merges: also those of what was merged into the branches
     """
-    waiting: dict[Target, _Waiting] = {}
-    for branch in branches:
-        waiting.setdefault(("ref", branch), _Waiting()).branches.append(branch)
-    for event in _events(connection):
-        ref_key, version_key = ("ref", event.ref), ("version", event.version)
-        if event.kind == START:
-            if ref_key not in waiting:
-                continue
-            origin = _FROM.fullmatch(event.message)
-            if origin is not None:  # it is no move: who waits for it waits for what is before it
-                _pass_on(waiting, ref_key, ("ref", origin[1]))
-                continue
-            node = _arrived(event, [waiting.pop(ref_key)])
-            waiting.setdefault(version_key, _Waiting()).nodes.append((node, 0))
-        else:
-            keys = [ref_key] if _REMOTE in event.ref else [ref_key, version_key]
-            reached = [waiting.pop(key) for key in keys if key in waiting]
-            if not reached:
-                continue
-            node = _arrived(event, reached)
-            waiting.setdefault(ref_key, _Waiting()).nodes.append((node, 0))
-            for place, version in enumerate(_taken_in(connection, event) if merges else (), 1):
-                waiting.setdefault(("version", version), _Waiting()).nodes.append((node, place))
+    for event in coming:
+        reached = [waiting.pop(key) for key in event.keys if key in waiting]
+        if not reached:
+            continue
+        if event.origin is not None:  # it is no move: who waits for it waits for what is before it
+            _pass_on(waiting, reached[0], ("ref", event.origin))
+            continue
+        node = _arrived(event, reached)
+        key = ("version", event.version) if event.kind == START else ("ref", event.ref)
+        waiting.setdefault(key, _Waiting()).nodes.append((node, 0))
+        for place, version in enumerate(_taken_in(connection, event) if merges else (), 1):
+            waiting.setdefault(("version", version), _Waiting()).nodes.append((node, place))
         yield node
 
 
-def _pass_on(waiting: dict[Target, _Waiting], key: Target, to: Target) -> None:
-    """Let those who wait for one thing wait for another one."""
-    former, there = waiting.pop(key), waiting.setdefault(to, _Waiting())
+def _pass_on(waiting: dict[Target, _Waiting], former: _Waiting, to: Target) -> None:
+    """Let those who waited for one thing wait for another one."""
+    there = waiting.setdefault(to, _Waiting())
     there.nodes += former.nodes
     there.branches += former.branches
 
@@ -228,39 +306,12 @@ def _taken_in(connection: Connection, event: Event) -> list[str]:
         return []
     before = (
         select(events.c.version_id)
-        .where(_MOVES & (events.c.ref == event.ref) & (events.c.seq < event.seq))
+        .where(MOVES & (events.c.ref == event.ref) & (events.c.seq < event.seq))
         .order_by(events.c.seq.desc())
         .limit(1)
     )
     former = connection.execute(before).scalar()
     return [version for version in event.parents if version != former]
-
-
-def _events(connection: Connection) -> Iterator[Event]:
-    """The events that moved a ref, or made a branch, newest first."""
-    size, last = _PAGE, None
-    while True:
-        query = select(events).where(_MOVES).order_by(events.c.seq.desc()).limit(size)
-        if last is not None:
-            query = query.where(events.c.seq < last)
-        rows = [Row("events", row) for row in connection.execute(query).mappings()]
-        yield from map(_event, rows)
-        if len(rows) < size:
-            return
-        last, size = rows[-1].number("seq"), 4 * size
-
-
-def _event(row: Row) -> Event:
-    return Event(
-        seq=row.number("seq"),
-        created=row.text("created"),
-        kind=row.text("kind"),
-        ref=row.text("ref"),
-        version=row.text("version_id"),
-        parents=row.texts("parents"),
-        edit=row.text_or_none("edit_id"),
-        message=row.text("message"),
-    )
 
 
 def _recipes(

@@ -54,25 +54,23 @@ def moves(
 
     database: of the service, which knows who asked for them
     """
-    steps = workspace.log(None if before is not None else limit + 1, branch=branch)
-    return part(database, steps, limit, before)
+    steps = workspace.log(limit + 1, branch=branch, before=before)
+    return part(database, steps, limit)
 
 
 def part(
     database: ServiceDatabase,
     steps: list[Step],
     limit: int,
-    before: int | None,
     *,
     drawn: bool = False,
 ) -> Plain:
-    """A part of moves, newest first. drawn: with the moves before each"""
-    older = steps if before is None else [step for step in steps if step.seq < before]
-    older = older[: limit + 1]
-    callers = callers_in(database, older)
+    """A part of moves. steps: one more than the limit, where more follow; drawn: with those before
+    each"""
+    callers = callers_in(database, steps)
 
     def plain(step: Step) -> Plain:
         move = to_json.drawn_step(step) if drawn else to_json.step(step) | {"step": step.seq}
         return move | caller_json(step, callers)
 
-    return page(older, limit, cursor=lambda step: step.seq, plain=plain)
+    return page(steps, limit, cursor=lambda step: step.seq, plain=plain)

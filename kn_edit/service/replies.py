@@ -18,7 +18,14 @@ class Json(JSONResponse):
     """JSON in ASCII, in which what is no number is null."""
 
     def render(self, content: Any) -> bytes:
-        return json.dumps(finite(content), allow_nan=False, separators=(",", ":")).encode("ascii")
+        try:
+            return _text(content)
+        except (TypeError, ValueError):  # of what JSON does not know; to look for it takes longest
+            return _text(finite(content))
+
+
+def _text(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 def tagged(request: Request, content: Any) -> Response:

@@ -117,20 +117,28 @@ class ReadingVerbs(OpenLedger):
         with self._database.reading() as connection:
             return reading.known_edits(connection, ids)
 
-    def log(self, most: int | None = None, branch: str = "head") -> list[Step]:
+    def log(
+        self, most: int | None = None, branch: str = "head", *, before: int | None = None
+    ) -> list[Step]:
         """The moves that led to a branch, newest first, down to the root version, or so many.
 
-        branch: by default the current one. Raises UnknownBranch.
+        branch: by default the current one; before: only moves of a lower `seq`. Raises
+        UnknownBranch.
         """
         with self._database.reading() as connection:
             name = branches.find(connection, branch).name
-            steps = journal.steps(connection, self._lists_of, name, most)
+            steps = journal.steps(connection, self._lists_of, name, most, before)
             return with_verdicts(connection, steps)
 
-    def graph(self, most: int | None = None) -> list[Step]:
-        """The moves of all branches, newest first, each with those that it came after."""
+    def graph(self, most: int | None = None, *, before: int | None = None) -> list[Step]:
+        """The moves of all branches, newest first, each with those that it came after.
+
+        before: only moves of a lower `seq`; `after` of each then tells also moves that are not
+        listed
+        """
         with self._database.reading() as connection:
-            return with_verdicts(connection, journal.graph(connection, self._lists_of, most))
+            steps = journal.graph(connection, self._lists_of, most, before)
+            return with_verdicts(connection, steps)
 
     def moves_to(self, version: VersionRecord) -> list[Step]:
         """The moves of any branch that led to a version, newest first."""
@@ -141,6 +149,17 @@ class ReadingVerbs(OpenLedger):
         """Every version that any branch ever was at, oldest first."""
         with self._database.reading() as connection:
             return journal.versions_moved_to(connection)
+
+    def newest_versions(self, most: int, *, before: str | None = None) -> list[VersionRecord]:
+        """The versions that some branch came to last, newest first; so many, and no others are
+        read.
+
+        before: the full id of a version; only those that a branch came to before it. Raises
+        UnknownId.
+        """
+        with self._database.reading() as connection:
+            ids = journal.newest_versions(connection, most, before)
+            return [reading.version(connection, id_) for id_ in ids]
 
     def blame(self, neuron: NeuronId) -> list[Blame]:
         """The edits that write the slot of a neuron, oldest first."""

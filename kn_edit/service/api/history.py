@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from kn_edit.errors import UnknownId
 from kn_edit.service import looking, models
-from kn_edit.service.api.reading import USUAL, Before, Limit, NumberBefore, Reader, gives
+from kn_edit.service.api.reading import LAST, USUAL, Before, Limit, NumberBefore, Reader, gives
 from kn_edit.service.arguments import Name, VersionName
 from kn_edit.service.kept_answers import KeptRoute, keeps_answer
 from kn_edit.service.replies import at_version, page, tagged
@@ -53,18 +53,9 @@ def list_versions(
     """The versions that any branch ever was at, newest first."""
     ledger = service.workspace.ledger
     refs = ledger.refs()
-    ids = [*dict.fromkeys(reversed(ledger.versions_moved_to()))]
-    if before is not None:
-        ids = ids[_after(ids, before, "version") :]
-    return tagged(
-        request,
-        page(
-            ids[: limit + 1],
-            limit,
-            cursor=lambda id_: id_,
-            plain=lambda id_: to_json.version(ledger.version(id_), refs),
-        ),
-    )
+    versions = ledger.newest_versions(limit + 1, before=before)
+    plain = partial(to_json.version, refs=refs)
+    return tagged(request, page(versions, limit, cursor=lambda version: version.id, plain=plain))
 
 
 @router.get("/versions/{name:path}", response_model=None, responses=gives(models.Version, 404))
@@ -123,8 +114,9 @@ def graph(
     before: NumberBefore = None,
 ) -> Response:
     """The moves of all branches, newest first; `after` of each names those before it."""
-    steps = service.workspace.graph(None if before is not None else limit + 1)
-    return tagged(request, looking.part(service.database, steps, limit, before, drawn=True))
+    # With a number also at first: `after` names moves of the next part.
+    steps = service.workspace.graph(limit + 1, before=LAST if before is None else before)
+    return tagged(request, looking.part(service.database, steps, limit, drawn=True))
 
 
 @router.get("/diff", response_model=None, responses=gives(models.Difference, 404))
@@ -151,10 +143,3 @@ def blame(
     """The edits that write the value slot of a neuron, oldest first."""
     entries = service.workspace.blame(neuron)
     return tagged(request, {"items": [*map(to_json.blame, entries)], "next": None})
-
-
-def _after(ids: list[str], before: str, kind: str) -> int:
-    """Where a list goes on behind an entry. Raises UnknownId."""
-    if before not in ids:
-        raise UnknownId(kind, before)
-    return ids.index(before) + 1

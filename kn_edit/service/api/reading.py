@@ -13,13 +13,14 @@ Reader = Annotated[Caller, require(Role.READER)]
 
 MOST = 200
 USUAL = 50
+LAST = 2**53  # above every number
 Limit = Annotated[int, Query(ge=1, le=MOST, description="How many entries to give.")]
 Before = Annotated[
     str | None,
     Query(min_length=1, max_length=200, description="`next` of the part that came before."),
 ]
 NumberBefore = Annotated[
-    int | None, Query(ge=0, le=2**53, description="`next` of the part that came before.")
+    int | None, Query(ge=0, le=LAST, description="`next` of the part that came before.")
 ]
 
 

@@ -26,17 +26,23 @@ class HistoryVerbs(OpenWorkspace):
         return self.ledger.version(self._named("head"))
 
     @verb
-    def log(self, most: int | None = None, *, branch: str = "head") -> list[Step]:
+    def log(
+        self, most: int | None = None, *, branch: str = "head", before: int | None = None
+    ) -> list[Step]:
         """The moves that led to a branch, newest first, down to the root version, or so many.
 
-        branch: by default the current one. Raises UnknownBranch.
+        branch: by default the current one; before: only moves of a lower `seq`. Raises
+        UnknownBranch.
         """
-        return self.ledger.log(most, self._named(branch))
+        return self.ledger.log(most, self._named(branch), before=before)
 
     @verb
-    def graph(self, most: int | None = None) -> list[Step]:
-        """The moves of all branches, newest first; `after` of each names those before it."""
-        return self.ledger.graph(most)
+    def graph(self, most: int | None = None, *, before: int | None = None) -> list[Step]:
+        """The moves of all branches, newest first; `after` of each names those before it.
+
+        before: only moves of a lower `seq`; `after` then names also moves that are not listed
+        """
+        return self.ledger.graph(most, before=before)
 
     @verb
     def show(self, name: str) -> EditRecord | VersionRecord:
