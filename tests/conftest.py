@@ -7,8 +7,9 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it at import
 os.environ["OMP_NUM_THREADS"] = "1"  # for what tests start; tiny models gain nothing from more
@@ -19,6 +20,8 @@ import unscoped
 from hypothesis import settings
 from ledgers import DATABASES, KIND, POSTGRES
 from postgres_server import programs
+
+from kn_edit.models import loading
 
 pytest_plugins = ["cli_shell", "object_server"]  # their fixtures
 NO_POSTGRES = "PostgreSQL is not installed: `apt-get install postgresql` brings it"
@@ -31,6 +34,23 @@ COUNTED = (
     "edits beside others",
 )
 
+
+def checked_once(check: Callable[[Path, Any], None]) -> Callable[[Path, Any], None]:
+    """Let networks of one class and configuration show only once that they run without numbers.
+
+    Nothing but these two decides it, and thousands of workspaces of the tests have the same few.
+    """
+    run: set[tuple[type, str, str]] = set()
+
+    def checked(folder: Path, outline: Any) -> None:
+        key = (type(outline), outline.config._attn_implementation, outline.config.to_json_string())
+        if key not in run:
+            check(folder, outline)
+            run.add(key)
+
+    return checked
+
+
 # Where memory can hold the files of tests, they wait for no disk. What is tested of disks, and of
 # kills and full disks, is the same there.
 MEMORY = Path("/dev/shm")
@@ -38,6 +58,7 @@ ROOM = 8 << 30  # bytes; half of the memory of a machine, as a rule
 if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
 
+loading._check_forward = checked_once(loading._check_forward)
 gc.disable()  # until all tests are imported
 torch.set_num_threads(1)
 unscoped.watch()
