@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -250,38 +251,41 @@ def test_usage_errors_as_json(shell):
     assert (ran.code, ran.error["error"], ran.error["code"]) == (2, "UsageError", 2)
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("--help",),
-        ("status",),
-        ("log",),
-        ("log", "--all"),
-        ("show", "head"),
-        ("diff", "base"),
-        ("blame", "L0.1"),
-        ("tag", "v1"),
-        ("branch",),
-        ("branch", "more"),
-        ("switch", "-c", "more"),
-        ("doctor",),
-        ("completion", "bash"),
-        ("export", "whole"),
-        ("export", "edits", "--as", "delta"),
-        ("export", "lora", "--as", "adapter"),
-    ],
-    ids=lambda args: args[0],
-)
-def test_commands_that_need_no_model_import_no_torch(edited, args):
+WITHOUT_A_MODEL = [
+    ("--help",),
+    ("status",),
+    ("log",),
+    ("log", "--all"),
+    ("show", "head"),
+    ("diff", "base"),
+    ("blame", "L0.1"),
+    ("tag", "v1"),
+    ("branch",),
+    ("branch", "more"),
+    ("switch", "-c", "other"),
+    ("doctor",),
+    ("completion", "bash"),
+    ("export", "whole"),
+    ("export", "edits", "--as", "delta"),
+    ("export", "lora", "--as", "adapter"),
+]
+
+
+def test_commands_that_need_no_model_import_no_torch(edited):
+    """One after the other in one process, which tells what it has loaded after each."""
     program = """
-import sys
+import json, sys
 from kn_edit.cli.run import run
-code = run(sys.argv[1:])
-print(sorted({"torch", "transformers"} & set(sys.modules)))
-sys.exit(code)
+for args in json.loads(sys.argv[1]):
+    code = run(args)
+    loaded = sorted({"torch", "transformers"} & {*sys.modules})
+    print(json.dumps([args, code, loaded]), file=sys.stderr)
 """
-    ran = ended(process(*args, program=program))
-    assert (ran.code, ran.lines[-1]) == (0, "[]"), ran.err
+    ran = ended(process(json.dumps(WITHOUT_A_MODEL), program=program))
+    lines = [line for line in ran.err.splitlines() if line.startswith("[[")]
+    assert [json.loads(line) for line in lines] == [[[*args], 0, []] for args in WITHOUT_A_MODEL], (
+        ran.err
+    )
 
 
 def test_a_look_at_the_history_loads_few_packages(edited):
