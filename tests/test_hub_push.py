@@ -297,16 +297,24 @@ REFUSED = {
 }
 
 
-@pytest.fixture
-def guarded(hub, desk, tmp_path) -> Desk:
-    """A Hub with repositories of two people, and a workspace with an edit."""
-    with new_workspace(tmp_path) as workspace:
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory) -> Path:
+    """A workspace with an edit, for tests that leave it as it is."""
+    with new_workspace(tmp_path_factory.mktemp("edited")) as workspace:
         workspace.update(about("France"), "Rome", how=quick((0, 3), (0, 4)), accept=True)
+        return workspace.folder
+
+
+@pytest.fixture
+def guarded(hub, desk, edited) -> Iterator[Desk]:
+    """A Hub with repositories of two people, and a workspace with an edit."""
+    desk.workspace, before = edited, contents(edited)
     hub.token("ann", "read")
     hub.create(REPO)
     hub.create("bob/model")
     hub.create("bob/hidden", private=True)
-    return desk
+    yield desk
+    assert contents(edited) == before
 
 
 @pytest.mark.parametrize("case", REFUSED)
