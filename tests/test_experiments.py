@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import product
 from pathlib import Path
 
 import pytest
+from samples import TORTURE, sampled
 from workspaces import known_by, new_workspace
 
 from kn_edit.edits.settings import Settings
@@ -39,7 +41,11 @@ def pack(folder: Path, relation: Relation) -> str:
     return str(file)
 
 
-@pytest.fixture(scope="module", params=["llama", "bert"])
+SHAPES = ("llama", "bert")
+MEASURED = {scaling: 4, sharing: 4, expressing: 4, assessing: 2, updating: 4, erasing: 2}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
 def context(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     with new_workspace(folder, request.param) as workspace:
@@ -77,13 +83,14 @@ def test_random_neurons_lie_in_the_same_layers_and_are_others(context):
 
 
 @pytest.mark.parametrize(
-    ("experiment", "rows"),
-    [(scaling, 4), (sharing, 4), (expressing, 4), (assessing, 2), (updating, 4), (erasing, 2)],
-    ids=lambda one: getattr(one, "__name__", one),
+    ("context", "experiment"),
+    sampled(product(SHAPES, MEASURED), 7),
+    indirect=["context"],
+    ids=lambda each: getattr(each, "__name__", each),
 )
-def test_an_experiment_runs_resumes_and_has_its_say(context, experiment, rows):
+def test_an_experiment_runs_resumes_and_has_its_say(context, experiment):
     found = experiment.measure(context)
-    assert len(found) == rows
+    assert len(found) == MEASURED[experiment]
     file = context.out / "rows" / f"{experiment.__name__.rsplit('.', 1)[-1]}.jsonl"
     whole = file.read_text()
     lines = whole.splitlines(keepends=True)
@@ -96,6 +103,7 @@ def test_an_experiment_runs_resumes_and_has_its_say(context, experiment, rows):
         assert {len(row) for row in table.rows} == {len(table.columns)}
 
 
+@pytest.mark.parametrize("context", SHAPES if TORTURE else SHAPES[1:], indirect=True)
 def test_random_neurons_may_be_tried_on_some_facts_only(context):
     rows = updating.measure(context, controls=1)
     tried = [updating.RANDOM in row["methods"] for row in rows]
@@ -126,6 +134,7 @@ def test_one_relation_without_held_out_paraphrases_has_its_say_too(context, tmp_
             assert {len(row) for row in table.rows} <= {len(table.columns)}
 
 
+@pytest.mark.parametrize("context", SHAPES if TORTURE else SHAPES[:1], indirect=True)
 def test_updates_in_a_row_are_all_kept(context):
     rows = sequence.measure(context, 3)
     looks = [row["look"] for row in rows]
