@@ -16,6 +16,9 @@ PATHS = (
     "/versions/head",
     "/diff?a=base&b=main",
     "/compare",
+    "/locate",
+    "/locate?relation=symbol&subject=gold&version=base",
+    "/evaluate",
     "/propose",
     "/erase",
     "/branches",
@@ -144,6 +147,28 @@ def test_the_story_of_a_fact_changed_and_taken_back(browser, address):
         state(page, "It is done")
         page.get_by_role("link", name="See the history").click()
         assert "revert" in page.locator(".history li").first.inner_text()
+
+
+def test_a_fact_is_located_and_a_version_evaluated(browser, address):
+    with page_of(browser, 390, "dark") as page:
+        page.goto(f"{address}/versions/head")
+        page.get_by_role("link", name="Locate a fact in it").click()
+        page.get_by_text("Prompts of your own").click()
+        form = page.locator("details[open] form")
+        form.get_by_label("Subject").fill("Norway")
+        form.get_by_label("Prompts, one a line").fill(PROMPTS)
+        form.get_by_label("Answer").fill("Oslo")
+        form.get_by_role("button", name="Locate").click()
+        state(page, "It is done")
+        assert page.get_by_role("heading", name="How likely the answer is").count() == 1
+        assert faults(page) == [] and overflow(page) == 0
+        page.goto(f"{address}/versions/head")
+        page.get_by_role("link", name="Evaluate it").click()
+        page.get_by_role("button", name="Evaluate").click()
+        state(page, "It is done")
+        assert page.get_by_role("region", name="What its updates reach").get_by_role("row").count()
+        assert page.get_by_role("heading", name="Each update").count() == 1
+        assert faults(page) == [] and overflow(page) == 0
 
 
 def test_a_job_that_goes_on_is_told_without_scripts_too(browser, address):

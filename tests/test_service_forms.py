@@ -110,6 +110,55 @@ def test_what_the_gate_lets_pass_is_recorded_when_that_is_asked_and_taken_back(c
     assert "Somebody moved branch main meanwhile." in words(ended(client, stale)[1])
 
 
+def asked(client: TestClient, path: str, **form: str) -> tuple[str, str]:
+    """The page of a job that a form led to, and its text."""
+    hidden = fields(client.get(path).text, path)
+    page = ended(client, client.post(path, data=hidden | form))[1]
+    return page, words(page)
+
+
+def test_a_fact_is_located_on_a_map_with_scores_and_probabilities(client):
+    form = {"way": "prompts", "subject": "France", "prompts": PROMPTS, "answer": "Paris"}
+    page, text = asked(client, "/locate", **form, version="base")
+    job = client.app.state.service.queue.jobs(1)[0]
+    assert job.request.arguments["version"] == client.app.state.service.workspace.ledger.version_id(
+        "base"
+    )
+    neurons = [f"L{each['layer']}.{each['index']}" for each in job.result["neurons"]]
+    assert neurons
+    assert re.findall(r'<circle class="mark" .*?<title>(.*?)</title>', page) == neurons
+    rings = re.findall(r'<circle class="mark ring" .*?<title>(.*?)</title>', page)
+    assert rings == [f"L{each['layer']}.{each['index']}" for each in job.result["dropped"]]
+    for neuron, score in zip(neurons, job.result["neurons"], strict=True):
+        assert f"{neuron} {score['score']:.4f}" in text
+    for row in job.result["prompts"]:
+        assert f"{row['prompt']} {row['p']:.2f}" in text
+
+
+def test_a_fact_without_a_subject_or_an_answer_is_told_on_the_form(client):
+    form = {"way": "relation", "relation": "symbol", "subject": "", "version": "head"}
+    page = client.post("/locate", data=form)
+    assert page.status_code == 422 and "That did not work" in words(page.text)
+    assert "<option selected>symbol</option>" in page.text
+    form = {"way": "prompts", "subject": "Fr", "prompts": PROMPTS, "version": "head"}
+    page = client.post("/locate", data=form)
+    assert page.status_code == 422 and 'value="Fr"' in page.text
+    page = client.post("/locate", data=form | {"answer": "Paris", "version": "nowhere"})
+    assert page.status_code == 404 and "nowhere" in words(page.text)
+
+
+def test_a_whole_relation_that_a_program_asked_for_has_a_row_for_each_fact(client):
+    sent = {"relation": "capital", "limit": 2}
+    items = client.post("/api/v1/locate", json=sent, headers={"Prefer": "wait=60"}).json()["items"]
+    assert items
+    job = client.app.state.service.queue.jobs(1)[0]
+    text = words(client.get(f"/jobs/{job.id}").text)
+    for item in items:
+        first = item["neurons"][0]
+        fact = f"{item['fact']['subject']}, {item['fact']['answer']}"
+        assert f"{fact} L{first['layer']}.{first['index']}" in text
+
+
 def test_a_merge_asks_which_answer_stays(client):
     workspace = client.app.state.service.workspace
     assert client.post("/branches", data={"name": "side"}).url.path == "/branches"
@@ -128,6 +177,24 @@ def test_a_merge_asks_which_answer_stays(client):
     assert "kept theirs" in words(page)
     (edit,) = workspace.ledger.records(workspace.head.edits)
     assert edit.target == "Cairo"
+
+
+def test_a_version_is_evaluated_beside_the_base(client):
+    workspace = client.app.state.service.workspace
+    _, text = asked(client, "/evaluate", version="base")
+    assert "No update to ask" in text and "perplexity" in text
+    version = workspace.head.id  # of the merge
+    assert f'href="/evaluate?version={version}"' in client.get("/versions/head").text
+    _, text = asked(client, "/evaluate", version="head")
+    result = client.app.state.service.queue.jobs(1)[0].result
+    for name in ("efficacy", "specificity"):
+        estimate = result[name]
+        assert estimate["count"] == 1  # so there is no interval
+        assert re.search(rf"{name} .{{5,60}} {estimate['value']:.2f} 1 ", text), text
+    assert re.search("France: .* → Cairo", text)
+    perplexity = result["perplexity"]
+    assert f"{perplexity['base']:.2f} {perplexity['version']:.2f}" in text
+    assert client.post("/evaluate", data={"version": "nowhere"}).status_code == 404
 
 
 def test_small_writes_are_done_at_once_and_told(client):

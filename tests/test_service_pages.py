@@ -13,7 +13,7 @@ from workspaces import about, new_workspace, quick
 
 from kn_edit.service.app import make_app
 from kn_edit.service.pages.drawing import graph, neuron_map
-from kn_edit.service.pages.figures import interval, measured, size
+from kn_edit.service.pages.figures import estimated, interval, measured, size
 from kn_edit.workspace import Workspace
 
 ATTACK = "<script>alert(1)</script>"
@@ -168,6 +168,15 @@ def test_what_nobody_measured_is_no_figure():
     assert list(measured({"efficacy": "much", "specificity": None})) == []
     (figure,) = measured({"efficacy": 1.0, "prompts": 0})
     assert figure.low is None
+
+
+def test_an_evaluation_has_the_interval_of_its_bootstrap_where_updates_are_several():
+    several = {"value": 0.75, "low": 0.5, "high": 1.0, "count": 4}
+    one = {"value": 1.0, "low": 1.0, "high": 1.0, "count": 1}
+    evaluation = {"efficacy": several, "specificity": one, "generalization": None}
+    efficacy, specificity = estimated(evaluation)
+    assert (efficacy.label, efficacy.low, efficacy.high, efficacy.count) == ("efficacy", 0.5, 1, 4)
+    assert (specificity.value, specificity.low, specificity.high) == (1.0, None, None)
 
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}

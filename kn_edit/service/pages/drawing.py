@@ -83,11 +83,12 @@ def _x(column: int) -> int:
 
 @dataclass(frozen=True)
 class Mark:
-    """A neuron on the map, in pixels."""
+    """A neuron on the map, in pixels. ring: drawn as one, in place of a dot"""
 
     name: str
     x: float
     y: float
+    ring: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,16 +121,28 @@ class NeuronMap:
 
 
 def neuron_map(
-    neurons: Collection[NeuronId], layers: Sequence[LayerChange], base: BaseRecord
+    neurons: Collection[NeuronId],
+    layers: Sequence[LayerChange],
+    base: BaseRecord,
+    rings: Collection[NeuronId] = (),
 ) -> NeuronMap:
-    """The map of an edit. Where the model's size is not known, as large as the edit needs."""
+    """The map of an edit, or of a fact; as large as what it shows if the model's size is unknown.
+
+    neurons: drawn as dots; layers: as bars; rings: neurons that are drawn as rings
+    """
     config = _config(Path(base.source))
-    highest = [neuron.layer for neuron in neurons] + [change.layer for change in layers]
+    drawn = [*rings, *neurons]  # dots lie above rings
+    highest = [neuron.layer for neuron in drawn] + [change.layer for change in layers]
     n_layers = _sized(config, _LAYERS, max(highest, default=0) + 1)
-    d_ff = _sized(config, _NEURONS, max((neuron.index for neuron in neurons), default=0) + 1)
+    d_ff = _sized(config, _NEURONS, max((neuron.index for neuron in drawn), default=0) + 1)
     marks = (
-        Mark(str(neuron), _across(neuron.index, d_ff), _up(neuron.layer, n_layers))
-        for neuron in neurons
+        Mark(
+            name=str(neuron),
+            x=_across(neuron.index, d_ff),
+            y=_up(neuron.layer, n_layers),
+            ring=place < len(rings),
+        )
+        for place, neuron in enumerate(drawn)
     )
     bands = (
         Band(f"L{change.layer}", change.rank, _up(change.layer, n_layers)) for change in layers

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from kn_edit.workspace import metrics
+from kn_edit.workspace import Metric, metrics
 
 Z = 1.959964  # of the normal distribution: 95% lie within so many standard deviations
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -15,14 +15,17 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric of an edit. low, high: of its 95% interval; None where no prompts were counted"""
+    """A metric of an edit, or of several. low, high: of its 95% interval; None where unknown
+
+    count: prompts, or updates, behind it
+    """
 
     label: str
     meaning: str
     value: float
     low: float | None
     high: float | None
-    prompts: int | None
+    count: int | None
 
 
 def measured(recorded: Mapping[str, Any]) -> Iterator[Measured]:
@@ -43,8 +46,32 @@ def measured(recorded: Mapping[str, Any]) -> Iterator[Measured]:
             value=figure,
             low=low,
             high=high,
-            prompts=prompts,
+            count=prompts,
         )
+
+
+def estimated(evaluation: Mapping[str, Any]) -> Iterator[Measured]:
+    """The metrics of an evaluation, with the intervals of its bootstrap over updates.
+
+    Drawn from one update, every sample is the same: then there is no interval.
+    """
+    for metric in metrics():
+        estimate = evaluation.get(metric.name)
+        if isinstance(estimate, Mapping):
+            several = estimate["count"] > 1
+            yield Measured(
+                label=metric.label,
+                meaning=metric.meaning,
+                value=estimate["value"],
+                low=estimate["low"] if several else None,
+                high=estimate["high"] if several else None,
+                count=estimate["count"],
+            )
+
+
+def columns(evaluation: Mapping[str, Any]) -> list[Metric]:
+    """The metrics of an evaluation that have a column in the table of its updates."""
+    return [metric for metric in metrics() if metric.column and metric.name in evaluation]
 
 
 def interval(share: float, prompts: int) -> tuple[float, float]:

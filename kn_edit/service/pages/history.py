@@ -19,7 +19,7 @@ from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Reader, router
 from kn_edit.service.pages.submitting import form_key
 from kn_edit.service.service import TheService
-from kn_edit.workspace import EditRecord, FactChange, Workspace
+from kn_edit.workspace import EditRecord, FactChange, Workspace, bundled
 
 MOVES = 50  # on one page of the history
 MOST_FACTS = 100  # of one edit that are listed
@@ -92,6 +92,7 @@ def edit(request: Request, service: TheService, caller: Reader, name: str) -> HT
         blamed=min(len(record.neurons), MOST_BLAMED),
         choices=revert_choices(workspace, record.id),
         key=form_key(),
+        locatable=bool(record.subject) and record.relation in bundled(),
         overlapping=workspace.ledger.records(record.overlaps, overlaps=False),
     )
 

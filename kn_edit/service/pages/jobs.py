@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from kn_edit.canonical import short
 from kn_edit.errors import UnknownProposal
 from kn_edit.jobs.job import Job, JobRequest, JobState
+from kn_edit.neuron import NeuronId
 from kn_edit.service.access import Caller
-from kn_edit.service.pages.figures import measured
+from kn_edit.service.pages.drawing import neuron_map
+from kn_edit.service.pages.figures import columns, estimated, measured
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Editor, Reader, router
 from kn_edit.service.pages.submitting import form_key, submitted
@@ -146,16 +148,32 @@ def title(request: JobRequest) -> str:
             return f"Roll {arguments.get('repo')} back to {arguments.get('to')}"
         case "push":
             return f"Publish {arguments.get('version', 'head')} in {arguments.get('repo')}"
+        case "locate":
+            return f"Locate {_fact_words(arguments)}"
+        case "evaluate":
+            return f"Evaluate version {_version_words(arguments)}"
     return request.verb.capitalize()
+
+
+def _version_words(arguments: Mapping[str, Any]) -> str:
+    """The version that a job asks about; its id in short."""
+    return short(str(arguments.get("version", "head")))
+
+
+def _fact_words(arguments: Mapping[str, Any]) -> str:
+    """The fact that a job asks about: its statement, or relation and subject."""
+    if arguments.get("statement"):
+        return str(arguments["statement"])
+    names = (arguments.get("relation"), arguments.get("subject"))
+    return ": ".join(str(name) for name in names if name)
 
 
 def _edit_words(verb: str, arguments: Mapping[str, Any]) -> str:
     if verb == "erase":
         return f"erase {arguments.get('relation')}"
     if arguments.get("statement"):
-        return str(arguments["statement"])
-    relation = f"{arguments['relation']}: " if arguments.get("relation") else ""
-    return f"{relation}{arguments.get('subject')} -> {arguments.get('to')}"
+        return _fact_words(arguments)
+    return f"{_fact_words(arguments)} -> {arguments.get('to')}"
 
 
 def _context(service: Service, job: Job) -> dict[str, Any]:
@@ -175,7 +193,31 @@ def _context(service: Service, job: Job) -> dict[str, Any]:
         "key": form_key(),
         "branches": [branch.name for branch in service.workspace.branches()],
         "trial_job": _trial_job(service, job),
+        **_answer(service, job),
     }
+
+
+def _answer(service: Service, job: Job) -> dict[str, Any]:
+    """What a job that only asked the model found, as its page shows it."""
+    result = job.result or {}
+    located = result if job.request.verb == "locate" else {}
+    evaluation = result if job.request.verb == "evaluate" else {}
+    values: dict[str, Any] = {
+        "asked_version": job.request.arguments.get("version", "head"),
+        "located": located if "neurons" in located else None,
+        "located_facts": located.get("items"),
+        "evaluation": evaluation,
+    }
+    if values["located"]:
+        neurons, shared = (
+            [NeuronId(neuron["layer"], neuron["index"]) for neuron in located[name]]
+            for name in ("neurons", "dropped")
+        )
+        values["map"] = neuron_map(neurons, (), service.workspace.base, rings=shared)
+    if evaluation:
+        values["estimates"] = list(estimated(evaluation))
+        values["columns"] = columns(evaluation)
+    return values
 
 
 def _edit_of(job: Job) -> Mapping[str, Any] | None:

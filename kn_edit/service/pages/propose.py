@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Form, Request
 from fastapi.responses import HTMLResponse, Response
@@ -12,6 +12,7 @@ from kn_edit.errors import KnEditError
 from kn_edit.errors.remedies import PLAIN
 from kn_edit.service.access import Caller
 from kn_edit.service.arguments import UpdateArguments
+from kn_edit.service.pages.fact_form import FIRST, FactForm
 from kn_edit.service.pages.rendering import page
 from kn_edit.service.pages.routes import Editor, Reader, router
 from kn_edit.service.pages.submitting import form_key, submitted
@@ -20,40 +21,19 @@ from kn_edit.service.service import Service, TheService
 from kn_edit.service.work import checked_arguments
 from kn_edit.workspace import bundled, load_relation
 
-MOST_PROMPTS = 50
-FIRST = "capital"  # the relation that the form begins with
-
 pages = router()
 
 
-class Proposal(BaseModel):
-    """The form of an update. way: how the fact is named"""
+class Proposal(FactForm):
+    """The form of an update."""
 
-    way: Literal["relation", "statement", "prompts"] = "relation"
-    relation: str = Field(default="", max_length=200)
-    subject: str = Field(default="", max_length=200)
     to: str = Field(default="", max_length=200)
-    answer: str = Field(default="", max_length=200)
-    statement: str = Field(default="", max_length=2000)
-    prompts: str = Field(default="", max_length=20_000)
     branch: str = Field(default="", max_length=200)
-    key: str = Field(default="", max_length=64)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of the verb `update`."""
-        prompts = [line.strip() for line in self.prompts.splitlines() if line.strip()]
-        by_way: dict[str, dict[str, Any]] = {
-            "relation": {"relation": self.relation, "subject": self.subject, "to": self.to},
-            "statement": {"statement": self.statement},
-            "prompts": {
-                "prompts": prompts[:MOST_PROMPTS],
-                "subject": self.subject,
-                "to": self.to,
-                "answer": self.answer,
-            },
-        }
-        texts = {name: text for name, text in by_way[self.way].items() if text}
-        return texts | {"dry_run": True}
+        """The arguments of the verb `update`; a statement says its new answer itself."""
+        to = {"to": self.to} if self.to and self.way != "statement" else {}
+        return self.fact_arguments() | to | {"dry_run": True}
 
 
 class Erasure(BaseModel):
@@ -127,14 +107,11 @@ def _form(
     document: dict[str, Any] | None = None,
 ) -> HTMLResponse:
     """The page, with what was typed; with a problem, that first."""
-    relation = proposal.relation if proposal.relation in bundled() else FIRST
     return page(
         request,
         "propose.html",
         document["status"] if document else 200,
-        form=proposal.model_dump() | {"relation": relation},
-        relations=bundled(),
-        facts=load_relation(relation).facts,
+        **proposal.template_values(),
         **_places(service, proposal.branch),
         problem=document,
     )

@@ -31,6 +31,8 @@ HEADERS = {  # beside those that every answer has
 NAVIGATION = (
     ("/", "History"),
     ("/compare", "Side by side"),
+    ("/locate", "Locate"),
+    ("/evaluate", "Evaluate"),
     ("/propose", "Propose"),
     ("/branches", "Branches"),
     ("/jobs", "Jobs"),

@@ -9,7 +9,7 @@ from fastapi.exception_handlers import http_exception_handler
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from kn_edit.service.pages import access, compare, history, jobs, moves, propose
+from kn_edit.service.pages import access, asking, compare, history, jobs, moves, propose
 from kn_edit.service.pages.rendering import FOLDER, page
 
 FOR_PROGRAMS = ("/v1", "/static/")  # beside the API
@@ -23,6 +23,7 @@ def add_pages(app: FastAPI) -> None:
         history.pages,
         compare.pages,
         propose.pages,
+        asking.pages,
         jobs.pages,
         moves.pages,
     ):
