@@ -7,12 +7,13 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hub import Hub
+from hub import Hub, hub_client
 from hub_desk import Desk
 from tiny_models import D_MODEL, tiny_folder
 from workspaces import CAPITAL, about, contents, exported, new_workspace, quick, shard
@@ -28,9 +29,27 @@ from kn_edit.errors import (
     InvalidRecipe,
     KnEditError,
 )
+from kn_edit.jobs.job import JobState
+from kn_edit.jobs.queue import Jobs
 from kn_edit.workspace import Workspace
 
 REPO = "ann/model"
+DYING = """
+import os
+from contextlib import closing
+from kn_edit.jobs.job import JobRequest
+from kn_edit.jobs.queue import Jobs
+from kn_edit.jobs.worker import Worker
+from kn_edit.workspace import Workspace
+
+def perform(workspace, verb, arguments, **further):
+    workspace.pull(arguments["source"])
+    os._exit(9)
+
+with Workspace.open({folder!r}) as workspace, closing(Jobs(workspace)) as jobs:
+    jobs.submit(JobRequest("pull", {{"source": {repo!r}}}, "main"))
+    Worker(workspace, jobs, perform).run(once=True)
+"""
 Files = dict[str, bytes]
 
 
@@ -103,6 +122,16 @@ def test_a_pulled_version_can_be_reverted_and_pushed_to_the_same_bytes(world, bo
     assert len({card.sha256 for card in cards}) == 2, "they name their repository"
     same = trees[0].keys() - {"README.md", "kn_edit/published.json"}
     assert all(trees[0][path] == trees[1][path] for path in same)
+
+
+def test_a_pull_that_was_recorded_before_its_worker_died_is_done(world, bob):
+    ran = hub_client(world.hub, DYING.format(folder=str(bob), repo=REPO))
+    assert ran.returncode == 9, ran.stderr
+    with Workspace.open(bob) as workspace, closing(Jobs(workspace)) as jobs:
+        (job,) = jobs.jobs()
+        assert workspace.head.id == world.head
+    assert (job.state, job.log[-1]) == (JobState.DONE, "the worker died")
+    assert job.result == {"edit": None, "version": world.head, "worker_lost": True}
 
 
 def test_what_is_known_of_an_edit_comes_with_it(world, bob):

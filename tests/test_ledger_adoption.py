@@ -6,7 +6,7 @@ import pytest
 from ledgers import FINGERPRINT, about, delta_of, digests, new_ledger, record
 
 from kn_edit.edits.delta import BaseRef, Delta
-from kn_edit.errors import DifferentBase, DigestsDiffer
+from kn_edit.errors import DifferentBase, DigestsDiffer, WorkerLost
 from kn_edit.ledger import Adoption, Ledger, Publication
 from kn_edit.ledger.history import version_id
 
@@ -51,6 +51,23 @@ def test_the_branch_moves_only_where_nothing_is_lost(ledger):
     assert ledger.version(SOURCE).edits == (A.id, B.id)
     assert adopt(ledger, C, A, B, new=())
     assert ledger.head().edits == (C.id, A.id, B.id)
+    assert ledger.check() == []
+
+
+def test_a_move_is_told_before_it_is_recorded_and_only_where_the_branch_moves(ledger):
+    told: list[str] = []
+
+    def lost(branch: str) -> None:
+        told.append(branch)
+        raise WorkerLost("0" * 32)
+
+    with pytest.raises(WorkerLost):
+        ledger.adopt(adoption(A, B), digests([A, B]), recording=lost)
+    assert told == ["main"]
+    assert ledger.head().edits == () and ledger.edits() == []
+    record(ledger, C)
+    _, moved = ledger.adopt(adoption(A, B), digests([A, B]), recording=lost)
+    assert not moved and told == ["main"]
     assert ledger.check() == []
 
 

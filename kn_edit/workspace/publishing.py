@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from kn_edit.models.shards import Shards
 from kn_edit.progress import Progress
 from kn_edit.untrusted import read_bounded
 from kn_edit.workspace.advancing import known_digests
+from kn_edit.workspace.calls import PlannedMove
 from kn_edit.workspace.exporting import export_of, scratch_for_weights
 from kn_edit.workspace.merging import conflicts_between
 
@@ -127,19 +129,26 @@ def rollback(ledger: Ledger, repo: str, to: str, branch: str, progress: Progress
     return pushed
 
 
+@dataclass(frozen=True)
+class PulledBranch:
+    """The branch that a pull moves on, whichever is current by then.
+
+    expected_head: see Adoption.from_head; recording: told of the move right before it is recorded
+    """
+
+    name: str
+    expected_head: str | None
+    recording: Callable[[PlannedMove], None]
+
+
 def pull(
     ledger: Ledger,
     engine: Engine,
     source: str,
     progress: Progress,
-    *,
-    branch: str,
-    expected_head: str | None,
+    branch: PulledBranch,
 ) -> Pulled:
-    """Take in a published version; the branch moves if that only adds to it. Raises Diverged.
-
-    branch: it moves, whichever is current by then; expected_head: see Adoption.from_head
-    """
+    """Take in a published version; the branch moves if that only adds to it. Raises Diverged."""
     repo, revision = split_revision(source)
     with connected(repo) as hub, scratch_for_weights(engine.folder) as scratch:
         progress("asking the Hub", 0, 0)
@@ -157,7 +166,6 @@ def pull(
             name=f"{repo}@{revision}",
             fetched=fetched,
             branch=branch,
-            expected_head=expected_head,
             progress=progress,
         )
 
@@ -167,8 +175,7 @@ def _adopted(
     engine: Engine,
     name: str,
     fetched: Fetched,
-    branch: str,
-    expected_head: str | None,
+    branch: PulledBranch,
     progress: Progress,
 ) -> Pulled:
     """Record what was fetched. All that takes long is done before the ledger is locked."""
@@ -182,13 +189,17 @@ def _adopted(
         recipe=recipe,
         edits=fetched.edits,
         message=f"pull {name} ({short(fetched.commit)})",
-        branch=branch,
-        from_head=expected_head,
+        branch=branch.name,
+        from_head=branch.expected_head,
     )
     recorded = known_digests(ledger, plan.version)
     folded = digests(engine.shards, LoadedDeltas(there), recorded)
-    head = ledger.version(branch)  # not after it is recorded: then nothing may fail any more
-    version, moved = ledger.adopt(plan, folded)
+    head = ledger.version(branch.name)  # not after it is recorded: then nothing may fail any more
+    version, moved = ledger.adopt(
+        plan,
+        folded,
+        recording=lambda name: branch.recording(PlannedMove(name, plan.version, edit=None)),
+    )
     if not moved and head.edits[: len(recipe)] != recipe:
         differing, _ = conflicts_between(ledger, head.edits, version.edits)
         facts = dict.fromkeys(conflict.name for conflict in differing)

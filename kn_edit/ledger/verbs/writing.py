@@ -100,11 +100,19 @@ class WritingVerbs(OpenLedger):
         with self._database.writing() as connection:
             return branches.rename(connection, name, to, self._now())
 
-    def adopt(self, plan: Adoption, digests: Mapping[str, str]) -> tuple[VersionRecord, bool]:
+    def adopt(
+        self,
+        plan: Adoption,
+        digests: Mapping[str, str],
+        *,
+        recording: Callable[[str], None] | None = None,
+    ) -> tuple[VersionRecord, bool]:
         """Record a version from elsewhere; whether the branch moved on to it.
 
         The branch moves only where nothing is lost: where the version begins with its edits. Files
-        first, then one transaction. Raises DifferentBase, DigestsDiffer, HeadMoved, LedgerUnusable.
+        first, then one transaction.
+        recording: as of `advance`, called with the branch if that moves
+        Raises DifferentBase, DigestsDiffer, HeadMoved, LedgerUnusable.
         """
         for edit in plan.edits:
             if edit.delta.base.fingerprint != self.base.fingerprint:
@@ -119,8 +127,10 @@ class WritingVerbs(OpenLedger):
             if plan.from_head not in (None, on.version):
                 raise HeadMoved(str(plan.from_head), on.version)
             adopted = Recipe(plan.recipe)
-            writing.adopt(connection, plan, digests, self.base.fingerprint, now)
             moves = on.version != plan.version and adopted[: len(recipe)] == recipe
+            if moves and recording is not None:
+                recording(on.name)
+            writing.adopt(connection, plan, digests, self.base.fingerprint, now)
             if moves:
                 move = Advance(
                     kind="pull",

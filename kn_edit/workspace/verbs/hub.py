@@ -76,8 +76,9 @@ class HubVerbs(OpenWorkspace):
             self.engine,
             source,
             self.progress,
-            branch=self._moved_branch,
-            expected_head=self._calls.expected_head,
+            publishing.PulledBranch(
+                self._moved_branch, self._calls.expected_head, self._calls.recording
+            ),
         )
         if pulled.moved:
             self._calls.moved(pulled.version.id)
