@@ -26,15 +26,20 @@ class ClusterWorkers:
 
     several: ClassVar[bool] = True
 
-    def __init__(self, cluster: Cluster, build: Callable[[], Engine]) -> None:
-        """build: makes an engine of the same base, in each worker"""
-        self._cluster, self._build = cluster, build
+    def __init__(
+        self, cluster: Cluster, build: Callable[[], Engine], gpus: Callable[[], int]
+    ) -> None:
+        """build: makes an engine of the same base, in each worker; gpus: how many it runs on"""
+        self._cluster, self._build, self._gpus = cluster, build, gpus
 
     @cached_property
     def started(self) -> RayWorkers:
-        """The workers, once they are needed. Raises ClusterUnsupported, ClusterFailed."""
+        """The workers, once they are needed. Raises ClusterUnsupported, ClusterFailed.
+
+        Also DeviceMissing.
+        """
         try:
-            return RayWorkers(self._cluster, self._build)
+            return RayWorkers(self._cluster, self._build, self._gpus())
         except ModuleNotFoundError as error:
             if error.name != "ray":
                 raise

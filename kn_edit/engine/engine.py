@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -116,5 +117,11 @@ class Engine(BaseFiles):
 def cluster_workers(
     cluster: Cluster, base: BaseRecord, folder: Path, placement: Placement
 ) -> ClusterWorkers:
-    """Workers of a cluster, each with an engine of its own on the same base."""
-    return ClusterWorkers(cluster, partial(Engine, base, folder.absolute(), placement=placement))
+    """Workers of a cluster, each with an engine of its own on the same base.
+
+    A worker sees the GPUs that Ray gives it and no others, so none is named by its number there.
+    """
+    on_gpu = placement.device.startswith("cuda")
+    placed = replace(placement, device="cuda") if on_gpu else placement
+    build = partial(Engine, base, folder.absolute(), placement=placed)
+    return ClusterWorkers(cluster, build, gpus=lambda: placement.gpus)

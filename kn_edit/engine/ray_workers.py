@@ -7,6 +7,7 @@ goes with it.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import secrets
 from collections import deque
@@ -21,6 +22,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.shares import Share
 from kn_edit.errors import ClusterFailed, KnEditError
+from kn_edit.figures import count
 
 if TYPE_CHECKING:
     from kn_edit.engine.engine import Engine
@@ -57,8 +59,8 @@ class Worker:
 class RayWorkers:
     """`Workers` as actors of a Ray cluster."""
 
-    def __init__(self, cluster: Cluster, build: Callable[[], Engine]) -> None:
-        """Start them. build: makes an engine, in each of them.
+    def __init__(self, cluster: Cluster, build: Callable[[], Engine], gpus: int = 0) -> None:
+        """Start them. build: makes an engine, in each of them; gpus: that such an engine runs on.
 
         Raises ClusterFailed, ModuleNotFoundError.
         """
@@ -71,7 +73,8 @@ class RayWorkers:
         try:
             self._connect(cluster)
             # Nothing is tried again by Ray: what is lost is known here, and what is done is, too.
-            self._class = ray.remote(num_cpus=1, max_restarts=0, max_task_retries=0)(Worker)
+            needed = {"num_cpus": 1, "num_gpus": self._gpus_each(cluster, gpus)}
+            self._class = ray.remote(**needed, max_restarts=0, max_task_retries=0)(Worker)
             self._build, self._threads = build, torch.get_num_threads()
             self._idle: deque[Any] = deque(self._new() for _ in range(cluster.workers))
         except BaseException as error:
@@ -128,6 +131,11 @@ class RayWorkers:
         self._idle.clear()
         self._ending.close()
 
+    def _gpus_each(self, cluster: Cluster, gpus: int) -> float:
+        """How many GPUs Ray is asked for, for each worker: it hides all from who asks for none."""
+        present = int(self._ray.cluster_resources().get("GPU", 0)) if gpus else 0
+        return gpus_each(cluster, gpus, present)
+
     def _new(self) -> Any:
         return self._class.remote(self._build, self._threads)
 
@@ -157,6 +165,22 @@ class RayWorkers:
             _node_ip_address="127.0.0.1",
             **quiet,
         )
+
+
+def gpus_each(cluster: Cluster, gpus: int, present: int) -> float:
+    """The number of GPUs, or the part of one, that each worker of a cluster gets.
+
+    gpus: that the engine of a worker runs on; present: in the whole cluster. Where one would do and
+    there are fewer than workers, workers share them.
+    Raises ClusterFailed where there are too few: Ray would wait for them without end.
+    """
+    if gpus == 1 and 0 < present < cluster.workers:
+        return 1 / math.ceil(cluster.workers / present)
+    if gpus * cluster.workers > present:
+        place = cluster.address or "this machine"
+        needed = count(gpus * cluster.workers, "GPU")
+        raise ClusterFailed(place, f"its workers need {needed}, and it has {present}")
+    return gpus
 
 
 def _reason(error: BaseException) -> str:

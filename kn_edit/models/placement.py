@@ -77,6 +77,11 @@ class Placement:
         return (device,)
 
     @property
+    def gpus(self) -> int:
+        """How many CUDA GPUs a model of this placement takes. Raises DeviceMissing."""
+        return sum(device.type == "cuda" for device in self.torch_devices)
+
+    @property
     def torch_dtype(self) -> torch.dtype | None:
         """The number format itself; None for the checkpoint's."""
         import torch
