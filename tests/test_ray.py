@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,9 +111,15 @@ def alive(process: int) -> bool:
 
 
 def processes_of(workers) -> list[int]:
-    """The ids of the workers' processes, none of which computes anything now."""
-    asked = [worker.__ray_call__.remote(lambda _: os.getpid()) for worker in workers.started._idle]
-    return ray.get(asked)
+    """The ids of the workers' processes that live, none of which computes anything now.
+
+    One that was killed when its work was done is noticed with the next share.
+    """
+    processes = []
+    for worker in [*workers.started._idle]:
+        with suppress(ray.exceptions.RayActorError):
+            processes.append(ray.get(worker.__ray_call__.remote(lambda _: os.getpid())))
+    return processes
 
 
 # --- the same numbers ----------------------------------------------------------------------------
