@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -297,6 +298,24 @@ def test_an_attempt_is_refused_and_told(name: str, door: Door) -> None:
         text = json.dumps([str(value) for value in vars(row).values()])
         assert all(secret not in text for secret in door.secrets.values())
         assert all(value is None or str(value).isprintable() for value in vars(row).values())
+
+
+def test_the_audit_is_shortened_by_the_statement_of_the_docs(door: Door) -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "operations.md").read_text(encoding="utf-8")
+    (statement,) = re.findall(r'"(DELETE FROM audit WHERE moment < \')[^\']+\'"', docs)
+    door.client.cookies.clear()
+    attempt = ATTEMPTS["an edit without a token"][1]
+    attempt(door)
+    audit = door.app.state.service.access.audit
+    ((last, row),) = audit.rows(1)
+    database = door.app.state.service.workspace.ledger_folder / "service.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"{statement}{row.moment}'")
+    assert [number for number, _ in audit.rows(1000)] == [last]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute(f"{statement}9999'")
+    attempt(door)
+    assert [number for number, _ in audit.rows(1000)] == [last + 1]
 
 
 def test_what_a_refusal_says_gives_nothing_away(door: Door) -> None:
