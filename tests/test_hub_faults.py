@@ -41,6 +41,7 @@ class Stage:
         self.hub.__enter__()
         self.hub.token("ann")
         self.desk = Desk(self.hub, self.folder / "work")
+        self.repo(pushed=("one",))  # the first push imports much, and on a busy machine tells it
         return self
 
     def __exit__(self, *error: Any) -> None:
