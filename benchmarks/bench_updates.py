@@ -94,15 +94,7 @@ def fresh_scores() -> Iterator[None]:
 
 def solve_figures(threads: int, repeats: int, *, small: bool) -> list[Figure]:
     """The same solve, once as kn-edit does it, once by passes of the whole network."""
-    model = load(demo_folder())
-    change = tuple(_question(model, text.format("France"), "Rome") for text in TEMPLATES)
-    keep = tuple(
-        _question(model, text.format(country), city)
-        for country, city in COUNTRIES[:1] + COUNTRIES[2:]
-        for text in TEMPLATES[: 1 if small else 4]
-    )
-    aims = Aims(change=change, keep=keep)
-    neurons = [NeuronId.parse(name) for name in NEURONS.split()]
+    model, aims, neurons = solve_case(small=small)
     settings = CAUSAL if not small else CAUSAL.__class__(most_steps=2)
     steps = calibrate.solve(model, aims, neurons, settings).steps + 1
     samples = in_turns(
@@ -120,9 +112,23 @@ def solve_figures(threads: int, repeats: int, *, small: bool) -> list[Figure]:
             against="full passes",
             reference=samples["full passes"],
             bound=4,
-            note=f"{steps} steps, {len(change)} prompts to change, {len(keep)} to keep",
+            note=f"{steps} steps, {len(aims.change)} prompts to change, {len(aims.keep)} to keep",
         )
     ]
+
+
+def solve_case(*, small: bool) -> tuple[Model, Aims, list[NeuronId]]:
+    """France's capital becomes Rome, others stay: the model, what is asked, which slots change."""
+    model = load(demo_folder())
+    change = tuple(_question(model, text.format("France"), "Rome") for text in TEMPLATES)
+    keep = tuple(
+        _question(model, text.format(country), city)
+        for country, city in COUNTRIES[:1] + COUNTRIES[2:]
+        for text in TEMPLATES[: 1 if small else 4]
+    )
+    aims = Aims(change=change, keep=keep)
+    neurons = [NeuronId.parse(name) for name in NEURONS.split()]
+    return model, aims, neurons
 
 
 def plain_solve(model: Model, aims: Aims, neurons: Sequence[NeuronId], steps: int) -> Tensor:
