@@ -19,8 +19,9 @@ from kn_edit.editing.edited import EditedFacts
 from kn_edit.editing.method import option
 from kn_edit.editing.methods import METHODS
 from kn_edit.editing.requests import earlier_updates
-from kn_edit.editing.updates import UpdateMethod
+from kn_edit.editing.updates import Calibrated, UpdateMethod
 from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
+from kn_edit.edits.settings import Settings
 from kn_edit.errors import (
     BadSetting,
     GateFailed,
@@ -206,14 +207,54 @@ def test_it_can_be_of_low_rank(workspace, monkeypatch):
     assert len(edit.facts) == 3 and workspace.verify() == []
 
 
+# --- solved for together -------------------------------------------------------------------------
+
+
+SOLVED = How(Calibrated(settings=Settings(fewest=6, most_neurons=6, most_steps=40)), gate=FREE)
+
+
+def test_one_solver_finds_the_slots_of_every_fact(workspace):
+    done = workspace.update_many(rows(), how=SOLVED)
+    (edit,) = workspace.ledger.edits()
+    assert edit.method == "calibrated" and len(edit.facts) == 3
+    assert 6 < len(edit.neurons) <= 18  # each fact brings six, and some are of two
+    assert edit.found["margin"] > 0
+    by_fact = done.draft.by_fact
+    assert [one["efficacy"] for one in by_fact] == [1.0, 1.0, 1.0]
+    assert workspace.verify() == []
+    before = contents(exported(workspace, "base"))
+    workspace.revert(done.edit)
+    assert contents(exported(workspace, "head")) == before
+
+
+def test_facts_that_are_solved_for_together_need_no_order(workspace):
+    forth = workspace.update_many(rows(), how=SOLVED, dry_run=True).draft
+    back = workspace.update_many(rows(*reversed(ROWS)), how=SOLVED, dry_run=True).draft
+    assert {*map(str, dict(forth.neurons))} == {*map(str, dict(back.neurons))}
+    for one, other in zip(forth.by_fact, reversed(back.by_fact), strict=True):
+        assert one["p_new_after"] == pytest.approx(other["p_new_after"], abs=1e-3)
+
+
+def test_one_fact_is_solved_for_as_by_itself(workspace):
+    alone = workspace.update(about("France"), "Rome", how=SOLVED, dry_run=True).draft
+    method = workspace.update_many(rows(ROWS[0]), how=SOLVED, dry_run=True).draft
+    assert alone.neurons == method.neurons and alone.metrics == method.metrics
+
+
+def test_named_neurons_are_those_of_all_facts(workspace):
+    named = Calibrated(neurons=("L0.1", "L0.2"), settings=Settings(most_steps=2))
+    draft = workspace.update_many(rows(), how=How(named, gate=FREE), dry_run=True).draft
+    assert [str(neuron) for neuron, _ in draft.neurons] == ["L0.1", "L0.2"]
+
+
 # --- what is asked for ---------------------------------------------------------------------------
 
 
 def test_a_method_says_whether_it_takes_many(workspace):
-    assert takes_many(Together) and takes_many(Together())
-    assert not any(takes_many(METHODS[name]) for name in ("auto", "calibrated", "specific"))
-    with pytest.raises(OneFactMethod, match="choose how=together"):
-        workspace.update_many(rows(), how="calibrated")
+    assert takes_many(Together) and takes_many(Together()) and takes_many(METHODS["calibrated"])
+    assert not any(takes_many(METHODS[name]) for name in ("auto", "correction", "specific"))
+    with pytest.raises(OneFactMethod, match="choose how=calibrated or together"):
+        workspace.update_many(rows(), how="closed-form")
     with pytest.raises(OneFactMethod):
         workspace.update_many(rows())
 
@@ -371,6 +412,7 @@ def test_what_makes_no_one_edit_is_refused(edited, tmp_path):
     for options in (("--facts", facts, "--as-one-edit"), ("--facts", facts, *AS_ONE[:2], "auto")):
         ran = edited("update", *options)
         assert ran.code == 2
-        assert "changes one fact, and 2 were given" in ran.err and "--method together" in ran.err
+        assert "changes one fact, and 2 were given" in ran.err
+        assert "--method calibrated" in ran.err and "together" in ran.err
     ran = edited.update("Egypt", "Oslo", "--as-one-edit", "--method", "together")
     assert ran.code == 2 and "--as-one-edit belongs to --facts" in ran.err

@@ -108,6 +108,7 @@ class Calibrated(_OnSlots):
     source: ClassVar[str] = "neurons: Dai et al., 2022; solver: decision 0004"
     edits: ClassVar[str] = "20 to 50 value slots of the fact's knowledge neurons and the next best"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.ATTRIBUTION, Need.NEIGHBOURS})
+    many: ClassVar[bool] = True
 
     settings: Settings | None = None
 
@@ -120,6 +121,10 @@ class Calibrated(_OnSlots):
 
     def shifts(self, task: UpdateTask) -> Shifts:
         return solving.calibrated_shifts(task, self.neurons, self.settings_for(task.model))
+
+    def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> Shifts:
+        settings = self.settings_for(tasks[0].model)
+        return solving.calibrated_shifts_of_many(tasks, self.neurons, settings)
 
     def cost(self, *, causal: bool) -> Cost:
         return Cost(locating=1500, rows=50, longer=4, step=1.0, steps=18)
