@@ -1,7 +1,7 @@
 """Corrections of facts that SmolLM2 has wrong, beside other ways to make them, row by row.
 
     python benchmarks/corrections.py FILE... [--rows 60] [--seed 0] [--methods LIST] [--results DIR]
-        [--device D] [--share K/N] [--workers N [--address HOST:PORT]]
+        [--model M] [--device D] [--share K/N] [--workers N [--address HOST:PORT]]
 
 FILE holds every second row, in order, of WikiBigEdit or QAEdit as published, in
 `data/wikibigedit/wikibigedit_3k.json` of github.com/ICT-STAR/LocFT (Thede et al. 2025; MIT) and in
@@ -144,8 +144,8 @@ def drawn(engine: Engine, path: Path, folder: Path, draw_of: Draw) -> list[Row]:
 
 
 def opened(folder: Path, chosen: argparse.Namespace) -> Workspace:
-    """A new workspace on the demo model, with the workers that were asked for."""
-    Workspace.init("demo", folder, device=chosen.device).close()
+    """A new workspace on a model, with the workers that were asked for."""
+    Workspace.init(chosen.model, folder, device=chosen.device).close()
     several = chosen.workers is not None or chosen.address is not None
     cluster = Cluster(chosen.workers or Cluster.workers, chosen.address) if several else None
     return Workspace.open(folder, cluster=cluster)
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--results", type=Path, default=Path(".corrections"), metavar="DIR")
+    parser.add_argument("--model", default="demo")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--share", type=_share, default=(1, 1), metavar="K/N")
     parser.add_argument("--workers", type=int, metavar="N")
