@@ -15,7 +15,6 @@ import torch
 from browser import chromium, faults, overflow, page_of, served
 from hub import hub_client
 from hub_desk import Desk, desk_of
-from samples import TORTURE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from kn_edit.models.questions import ask
@@ -220,9 +219,7 @@ def address(browser: Any, journey: Journey) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(390, "dark"), (1280, "light")] if TORTURE else [(390, "dark")]
-)
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_a_browser_sees_the_capital_change_and_takes_it_back(
     browser, address, journey, width, scheme
 ):

@@ -14,6 +14,8 @@ from kn_edit.errors import KnEditError, UnknownId
 from kn_edit.ledger import Ledger
 from kn_edit.ledger.records import Step
 
+pytestmark = pytest.mark.usefixtures("database")
+
 NAMES = ("main", "a", "b", "c")
 MOVES = 40
 LAST = 2**53

@@ -16,6 +16,7 @@ from ledgers import (
     digests,
     move,
     new_ledger,
+    only_sqlite,
     open_ledger,
     record,
     record_many,
@@ -27,6 +28,8 @@ from kn_edit.errors import LedgerDamaged
 from kn_edit.ledger import Adoption, FactChange
 from kn_edit.ledger.history import version_id
 from kn_edit.ledger.in_folder import restore_in_folder
+
+pytestmark = pytest.mark.usefixtures("database")
 
 ONE, MANY, LAST = delta_of((0, 1)), delta_of((0, 2), (1, 3)), delta_of((1, 4))
 SUBJECTS = ("Japan", "France", "Cuba")
@@ -71,6 +74,7 @@ def test_an_erasure_is_of_one_relation_without_a_subject(ledger):
     assert ledger.check() == []
 
 
+@only_sqlite
 def test_one_fact_may_stand_in_an_edit_twice_and_in_several_edits(ledger, tmp_path):
     record_many(ledger, MANY, "Japan", "Cuba", "Cuba")
     record_many(ledger, LAST, "Cuba", "Japan", "Cuba")
@@ -82,6 +86,7 @@ def test_one_fact_may_stand_in_an_edit_twice_and_in_several_edits(ledger, tmp_pa
     )
 
 
+@only_sqlite
 def test_edits_of_one_fact_are_journaled_as_before_there_was_the_table(tmp_path):
     """Hashes and payloads are those of the last kn-edit without it, which wrote the fixture."""
     (tmp_path / "old").mkdir()
@@ -121,6 +126,7 @@ def test_a_known_edit_keeps_the_facts_that_it_was_recorded_with(ledger):
     assert ledger.check() == []
 
 
+@only_sqlite
 def test_a_backup_holds_every_fact(ledger, tmp_path):
     record_many(ledger, MANY, *SUBJECTS)
     ledger.backup(tmp_path / "b.tar")
@@ -155,6 +161,7 @@ DAMAGE = [
 ]
 
 
+@only_sqlite
 @pytest.mark.parametrize("script", DAMAGE)
 def test_every_damage_of_the_table_is_found_and_nothing_of_it_is_told(script, ledger, tmp_path):
     record(ledger, ONE)
@@ -168,6 +175,7 @@ def test_every_damage_of_the_table_is_found_and_nothing_of_it_is_told(script, le
             damaged.edits()
 
 
+@only_sqlite
 def test_a_row_of_no_edit_is_found(ledger, tmp_path):
     record(ledger, ONE)
     ledger.close()
@@ -183,6 +191,7 @@ def test_a_row_of_no_edit_is_found(ledger, tmp_path):
 # --- older ledgers -------------------------------------------------------------------------------
 
 
+@only_sqlite
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_the_fact_of_every_older_edit_is_carried_over(schema, tmp_path):
     path = old_ledger(tmp_path, schema)
@@ -208,6 +217,7 @@ def test_the_fact_of_every_older_edit_is_carried_over(schema, tmp_path):
         assert ledger.check() != []
 
 
+@only_sqlite
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_an_upgraded_ledger_takes_an_edit_of_many_facts(schema, tmp_path):
     old_ledger(tmp_path, schema)
@@ -219,6 +229,7 @@ def test_an_upgraded_ledger_takes_an_edit_of_many_facts(schema, tmp_path):
         assert ledger.check() == []
 
 
+@only_sqlite
 def test_an_older_edit_of_a_fact_that_is_not_there_stops_no_upgrade(tmp_path):
     path = old_ledger(tmp_path, "0005")
     with closing(sqlite3.connect(path)) as plain, plain:

@@ -10,10 +10,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from ledgers import delta_of, folder_of, move, new_ledger, record
+from ledgers import delta_of, folder_of, move, new_ledger, only_sqlite, record
 
 from kn_edit.atomic import scratch_folder
 from kn_edit.errors import LinkInLedger
+
+pytestmark = pytest.mark.usefixtures("database")
 
 A, B = delta_of((0, 1)), delta_of((0, 2), (1, 1))
 NOW = timedelta(0)
@@ -99,6 +101,7 @@ def test_a_wrong_clock_of_this_process_does_not_matter(ledger, monkeypatch):
     assert ledger.gc() == []
 
 
+@only_sqlite
 def test_leftovers_go_at_once_and_work_under_way_stays(ledger):
     record(ledger, A)
     shard = ledger.blobs.path(A.id).parent
@@ -119,6 +122,7 @@ def test_leftovers_go_at_once_and_work_under_way_stays(ledger):
     assert not any(path.exists() for path in leftovers)
 
 
+@only_sqlite
 def test_what_an_older_version_left_goes_when_its_process_is_dead_or_it_is_old(ledger):
     with subprocess.Popen([sys.executable, "-c", ""]) as dead:
         dead.wait()

@@ -17,6 +17,7 @@ from ledgers import (
     folder_of,
     move,
     new_ledger,
+    only_sqlite,
     open_ledger,
     record,
 )
@@ -26,6 +27,8 @@ from kn_edit.ledger.connection import select
 from kn_edit.ledger.history import changed, changes
 from kn_edit.ledger.spans import FANOUT
 from kn_edit.ledger.tables import version_changes
+
+pytestmark = pytest.mark.usefixtures("database")
 
 recipes = st.permutations("abcdefgh").flatmap(
     lambda order: st.integers(0, 8).map(lambda size: tuple(order[:size]))
@@ -94,6 +97,7 @@ def test_a_base_that_was_moved_is_remembered_with_its_files(tmp_path):
         assert ledger.base.fingerprint == FINGERPRINT
 
 
+@only_sqlite
 def test_digests_are_stored_where_they_are_others_than_those_of_the_parent(tmp_path):
     deltas = [delta_of((number % 2, number), value=2.0) for number in range(6)]
     with new_ledger(tmp_path) as ledger:
@@ -112,6 +116,7 @@ def test_digests_are_stored_where_they_are_others_than_those_of_the_parent(tmp_p
     assert [rows[version.id] for version in versions] == [1] * 6
 
 
+@only_sqlite
 def test_a_long_line_tells_all_digests_again_from_time_to_time(tmp_path):
     told = {f"tensor {number}": f"{number:064x}" for number in range(5)}
     with new_ledger(tmp_path) as ledger:
@@ -127,6 +132,7 @@ def test_a_long_line_tells_all_digests_again_from_time_to_time(tmp_path):
     assert counts == [5] * (1 + 70 // FANOUT) + [1] * (69 - 70 // FANOUT)
 
 
+@only_sqlite
 @pytest.mark.parametrize(
     "change",
     [

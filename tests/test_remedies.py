@@ -153,7 +153,8 @@ def test_the_calls_in_words_of_python_fit_their_signatures(remedy):
 
 
 def flags_of(command: click.Command) -> set[str]:
-    context = click.Context(command)  # those of methods are read from their table
+    # Those of methods are read from their table; click keeps the first --help that it makes.
+    context = click.Context(command, **program.context_settings)
     return {flag for param in command.get_params(context) for flag in param.opts}
 
 
