@@ -40,9 +40,8 @@ $(VENV)/.browser: $(STAMP)
 	else echo "without Chromium the tests in a browser are skipped: sudo apt-get install chromium"; fi
 	@touch $@
 
-# Three workers on two cores: tests of servers, timeouts and other processes wait a good part of their time.
 test: $(STAMP) $(VENV)/.postgres $(VENV)/.browser
-	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=15
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 # Every crash, fault and race that the short forms in `make test` take samples of; needs a C compiler.
 torture: $(STAMP) $(VENV)/.postgres

@@ -22,6 +22,7 @@ from ledgers import DATABASES, KIND, POSTGRES
 from postgres_server import programs
 
 from kn_edit.models import loading
+from kn_edit.workspace import caches
 
 pytest_plugins = ["cli_shell", "object_server"]  # their fixtures
 NO_POSTGRES = "PostgreSQL is not installed: `apt-get install postgresql` brings it"
@@ -72,13 +73,19 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder of temporary files for each file of tests, and for all that it starts.
 
-    `gc` removes what killed commands left there: it must not meet those of tests beside it. The
-    name is short, for sockets.
+    `gc` removes what killed commands left there: it must not meet those of tests beside it, nor
+    what Ray has in /tmp, where paths are short. The name is short, for sockets.
     """
+    leftovers = caches.private_leftovers
     folder = str(tmp_path_factory.mktemp("t"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
         patch.setattr(tempfile, "tempdir", folder)
+        patch.setattr(
+            caches,
+            "private_leftovers",
+            lambda: (path for path in leftovers() if path.parent != Path("/tmp")),
+        )
         yield
 
 

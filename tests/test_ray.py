@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -292,6 +293,7 @@ def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, w
 # --- the command line ----------------------------------------------------------------------------
 
 
+ASKED = (("Japan", "Tokyo"), ("France", "Paris"))
 ASKED_TEMPLATES = (
     "the capital of [X] is [Y]",
     "[X] is a country , the capital is [Y]",
@@ -299,15 +301,17 @@ ASKED_TEMPLATES = (
 )
 
 
+@pytest.mark.timeout(900)
 def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     Workspace.init(model, tmp_path / "w").close()
     command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
     # Once more where it was done before the signal, or Ray lost that while it started.
-    for wait, template in zip((0, 0.5, 2), ASKED_TEMPLATES, strict=True):
+    asked = product(ASKED, ASKED_TEMPLATES)
+    for wait, ((subject, answer), template) in zip((0, 0.5, 2, 5, 10, 20), asked, strict=True):
         process = subprocess.Popen(
-            [*command, "--prompt", template, "--subject=Japan", "--answer=Tokyo"],
+            [*command, "--prompt", template, f"--subject={subject}", f"--answer={answer}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
