@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from bench_locating import capitals, locate
-from bench_shapes import WIDE_SPREAD, bert, bert_prompt, gemma, no_tokenizer
+from bench_shapes import USUAL_SPREAD, WIDE_SPREAD, bert, bert_prompt, gemma, no_tokenizer
 from bench_timing import on_threads
 from bench_updates import plain_solve, solve_case
 from torch.profiler import ProfilerActivity, profile
@@ -135,8 +135,8 @@ def _solve(*, plain: bool) -> Callable[[], Any]:
 
 
 ROWS: dict[str, tuple[str, Callable[[], Callable[[], Any]]]] = {
-    "riemann": ("BERT-base shape, m = 20", lambda: _bert(0.02, Riemann(20))),
-    "bert": ("BERT-base shape, default rule", lambda: _bert(0.02, Adaptive())),
+    "riemann": ("BERT-base shape, m = 20", lambda: _bert(USUAL_SPREAD, Riemann(20))),
+    "bert": ("BERT-base shape, default rule", lambda: _bert(USUAL_SPREAD, Adaptive())),
     "bert-wide": (
         f"BERT-base shape (weights of spread {WIDE_SPREAD}), default rule",
         lambda: _bert(WIDE_SPREAD, Adaptive()),

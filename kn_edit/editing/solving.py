@@ -113,14 +113,13 @@ class _Part:
     """What one fact brings to a solver.
 
     change: all questions that must get the new answer; questions: where it begins
-    ranking: candidates, best first; refined: those that are the fact's knowledge neurons
+    ranking: candidates, best first
     """
 
     task: UpdateTask
     change: tuple[Question, ...]
     questions: tuple[Question, ...]
     ranking: tuple[NeuronId, ...]
-    refined: frozenset[NeuronId]
     neighbours: Neighbours
     earlier: tuple[Question, ...]
     preservation: PreservationSet
@@ -155,7 +154,6 @@ def _part_of(task: UpdateTask, neurons: Sequence[NeuronId]) -> _Part:
         change=(*(question for chain in task.new for question in chain.questions), *reworded),
         questions=questions,
         ranking=ranking,
-        refined=frozenset(refined),
         neighbours=preserved,
         earlier=tuple(earlier),
         preservation=preservation,
@@ -195,16 +193,16 @@ def _solved(
     result = calibrated(task.model, aims, ranking, settings, tick=tick)
     solution = result.solution
     located = [part.task.attributed for part in parts]
-    refined = frozenset().union(*(part.refined for part in parts))
+    scores = _scores(located)
     provenance = _provenance(context.search, *located) | {
         **solution.record(),
-        "added": sum(neuron not in refined for neuron in solution.neurons),
+        "added": sum(neuron not in scores for neuron in solution.neurons),
         "why": result.why,
     }
     return Shifts(
         neurons=solution.neurons,
         b=solution.b,
-        scores=_scores(located),
+        scores=scores,
         provenance=provenance,
     )
 

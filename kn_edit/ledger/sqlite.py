@@ -133,11 +133,15 @@ class Changes:
 
 def file_at(path: Path) -> tuple[int, int] | None:
     """Which file has a name now; None where none has."""
+    status = _status(path)
+    return status and (status.st_dev, status.st_ino)
+
+
+def _status(path: Path) -> os.stat_result | None:
     try:
-        status = path.stat()
+        return path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
 
 
 def immutable(path: Path) -> sqlite3.Connection:
@@ -217,11 +221,8 @@ class PrivateCopy:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+    status = _status(path)
+    return status and (status.st_size, status.st_mtime_ns)
 
 
 def explanation(error: BaseException | None, path: Path) -> KnEditError | None:
