@@ -30,6 +30,7 @@ from kn_edit.errors import (
     SameAnswer,
     TwoNewAnswers,
 )
+from kn_edit.evaluation import metrics
 from kn_edit.evaluation.gate import Gate
 from kn_edit.hub.records import check_publishable, read_record, record_json
 from kn_edit.neuron import NeuronId
@@ -416,3 +417,23 @@ def test_what_makes_no_one_edit_is_refused(edited, tmp_path):
         assert "--method calibrated" in ran.err and "together" in ran.err
     ran = edited.update("Egypt", "Oslo", "--as-one-edit", "--method", "together")
     assert ran.code == 2 and "--as-one-edit belongs to --facts" in ran.err
+
+
+def test_what_judges_several_facts_is_asked_once_before_and_once_after(workspace, monkeypatch):
+    asked: list[str] = []
+
+    def noting(model, prompts, *rest, **named):
+        asked.extend(prompt.cloze for prompt in prompts)
+        return said_freely(model, prompts, *rest, **named)
+
+    def noting_again(model, prompts, *rest, **named):
+        asked.extend(prompt.cloze for prompt in prompts)
+        return said_once_more(model, prompts, *rest, **named)
+
+    said_freely, said_once_more = metrics.whole_answers, metrics.said_again
+    monkeypatch.setattr(metrics, "whole_answers", noting)
+    monkeypatch.setattr(metrics, "said_again", noting_again)
+    draft = workspace.update_many(rows(), how=HOW, dry_run=True).draft
+    judges = [one["judged_by"]["neighbours"] for one in draft.found["by_fact"]]
+    assert {*judges[0]} & {*judges[1]}  # facts of one relation are judged by the same subjects
+    assert {*map(asked.count, {text for texts in judges for text in texts})} == {2}

@@ -18,6 +18,7 @@ from kn_edit.errors import BadField, EmptyField, listed
 from kn_edit.evaluation.changes import changes
 from kn_edit.evaluation.gate import Gate, not_numbers
 from kn_edit.evaluation.metrics import (
+    AnswersByKey,
     Metrics,
     Probes,
     Readings,
@@ -58,14 +59,20 @@ class UpdateExam:
     def subject(self) -> str:
         return self.probes.edited[0].fact.subject
 
-    def answers(self, model: Model) -> FactAnswers:
-        """What a model says before the edit. Raises NotFinite."""
-        return FactAnswers(tuple(assess(model, self.old)), read(model, self.probes, self.to))
+    def answers(self, model: Model, judged: AnswersByKey) -> FactAnswers:
+        """What a model says before the edit. Raises NotFinite.
 
-    def answers_after(self, model: Model, before: FactAnswers) -> FactAnswers:
-        """What a model says after the edit. before: what it said without the edit"""
+        judged: what it says to prompts that judge; facts share many of these
+        """
+        old = tuple(assess(model, self.old))
+        return FactAnswers(old, read(model, self.probes, self.to, judged=judged))
+
+    def answers_after(self, model: Model, before: FactAnswers, judged: AnswersByKey) -> FactAnswers:
+        """What a model says after the edit. before: without the edit; judged: as of `answers`"""
         old = assess(model, self.old, finite=False)
-        readings = read(model, self.probes, self.to, like=before.readings, finite=False)
+        readings = read(
+            model, self.probes, self.to, like=before.readings, finite=False, judged=judged
+        )
         return FactAnswers(tuple(old), readings)
 
 
@@ -91,15 +98,17 @@ class FactAnswers:
 def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
     """Measure an update of one fact or several: all before it, then all after it."""
     subjects = {exam.subject for exam in exams}
+    judged_before: AnswersByKey = {}
+    judged_after: AnswersByKey = {}
     with context.engine.at(context.deltas) as live:
         model = live.model
         earlier = EarlierAnswers.of(model, context.earlier, subjects)
-        before = [exam.answers(model) for exam in _one_by_one(context, exams)]
+        before = [exam.answers(model, judged_before) for exam in _one_by_one(context, exams)]
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
     with context.engine.at([*context.deltas, delta]) as live:
         model = live.model
         pairs = zip(_one_by_one(context, exams), before, strict=True)
-        after = [exam.answers_after(model, answers) for exam, answers in pairs]
+        after = [exam.answers_after(model, answers, judged_after) for exam, answers in pairs]
         neutral_after = neutral_perplexity(model, finite=False)
         earlier_after = earlier.right(model, finite=False)
     old, new = _together(before), _together(after)

@@ -96,6 +96,11 @@ class Metrics:
         return named | {EFFICACY.name: self.efficacy} | counts
 
 
+# A prompt, and how many tokens of an answer count, or those of the answer that was given before.
+AnswerKey = tuple[Prompt, int | tuple[int, ...]]
+AnswersByKey = dict[AnswerKey, Answer]
+
+
 def read(
     model: Model,
     probes: Probes,
@@ -103,11 +108,14 @@ def read(
     *,
     like: Readings | None = None,
     finite: bool = True,
+    judged: AnswersByKey | None = None,
 ) -> Readings:
     """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead.
 
     like: what the model said before an edit, to be compared with; without it, the model says freely
+    judged: what this model says to prompts that judge, to which more is added: facts share them
     """
+    judged = {} if judged is None else judged
     edit_chains = _chains(model, probes.edited, answer)
     edited = assess(model, edit_chains, answer, finite=finite, says=True)
     # What is said to paraphrases is shown after an edit only; finding it out costs runs.
@@ -115,16 +123,26 @@ def read(
     held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
     other_prompts = (*probes.neighbours, *probes.same_subject)
     if like is None:
-        other_answers = whole_answers(
-            model, other_prompts, [whole_answer(edit_chains)] * len(other_prompts), finite=finite
-        )
+        count = whole_answer(edit_chains)
+        keys: list[AnswerKey] = [(prompt, count) for prompt in other_prompts]
+        new = [prompt for prompt, _ in _missing(keys, judged)]
+        answers_now = whole_answers(model, new, [count] * len(new), finite=finite)
     else:
-        before = (*like.neighbours, *like.same_subject)
-        other_answers = said_again(model, other_prompts, before, finite=finite)
+        before = dict(zip(other_prompts, (*like.neighbours, *like.same_subject), strict=True))
+        keys = [(prompt, before[prompt].path) for prompt in other_prompts]
+        new = [prompt for prompt, _ in _missing(keys, judged)]
+        answers_now = said_again(model, new, [before[prompt] for prompt in new], finite=finite)
+    judged.update(zip(_missing(keys, judged), answers_now, strict=True))
+    other_answers = tuple(judged[key] for key in keys)
     neighbours = len(probes.neighbours)
     return Readings(
         tuple(edited), tuple(held_out), other_answers[:neighbours], other_answers[neighbours:]
     )
+
+
+def _missing(keys: Sequence[AnswerKey], answers_by_key: AnswersByKey) -> list[AnswerKey]:
+    """The keys that have no answer yet, each once."""
+    return [key for key in dict.fromkeys(keys) if key not in answers_by_key]
 
 
 def pooled(several: Sequence[Readings]) -> Readings:
