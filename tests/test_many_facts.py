@@ -254,7 +254,7 @@ def test_named_neurons_are_those_of_all_facts(workspace):
 def test_a_method_says_whether_it_takes_many(workspace):
     assert takes_many(Together) and takes_many(Together()) and takes_many(METHODS["calibrated"])
     assert not any(takes_many(METHODS[name]) for name in ("auto", "correction", "specific"))
-    with pytest.raises(OneFactMethod, match="choose how=calibrated or together"):
+    with pytest.raises(OneFactMethod, match="choose how=calibrated, joint or together"):
         workspace.update_many(rows(), how="closed-form")
     with pytest.raises(OneFactMethod):
         workspace.update_many(rows())

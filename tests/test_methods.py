@@ -72,7 +72,7 @@ def test_a_method_is_named_by_its_name_or_is_itself():
 
 @pytest.mark.parametrize("wrong", ["magic", "frequent", Frequent()])
 def test_what_is_no_method_of_an_update_is_refused(wrong):
-    with pytest.raises(BadSetting, match="auto, calibrated, correction, closed-form"):
+    with pytest.raises(BadSetting, match="auto, calibrated, correction, joint, closed-form"):
         method_of(Kind.UPDATE, wrong)
 
 

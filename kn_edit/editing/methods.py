@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, takes_many
-from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction, Joint
 from kn_edit.errors import BadSetting, OneFactMethod, require_known
 from kn_edit.plugins import add_installed
 from kn_edit.seeds import USUAL, checked
@@ -25,7 +25,7 @@ GROUP = "kn_edit.methods"
 # The first of each kind is taken where nobody names one.
 METHODS: dict[str, type[EditMethod]] = {
     method.name: method
-    for method in (Auto, Calibrated, Correction, ClosedForm, Specific, Shared, Frequent)
+    for method in (Auto, Calibrated, Correction, Joint, ClosedForm, Specific, Shared, Frequent)
 }
 T = TypeVar("T", bound=type[EditMethod])
 

@@ -13,6 +13,7 @@ from kn_edit.edits.settings import (
     MASKED,
     MASKED_CORRECTION,
     CorrectionSettings,
+    JointSettings,
     Settings,
 )
 from kn_edit.errors import BadSetting, require_number, require_whole
@@ -162,6 +163,31 @@ class Correction(UpdateMethod):
     def cost(self, *, causal: bool) -> Cost:
         steps = 32 if causal else 70
         return Cost(9000, 0, rows=20, longer=12, step=1.65, steps=steps, measuring=2500)
+
+
+@dataclass(frozen=True)
+class Joint(UpdateMethod):
+    """Solve for many facts at once: one least-squares solution over one late layer.
+
+    settings: of the solver; by default the usual ones
+    """
+
+    name: ClassVar[str] = "joint"
+    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decision 0056"
+    edits: ClassVar[str] = "all value slots of one late layer, a direction for each new token"
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
+    many: ClassVar[bool] = True
+
+    settings: JointSettings | None = None
+
+    def shifts(self, task: UpdateTask) -> LowRankShifts:
+        return self.shifts_of_many([task])
+
+    def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> LowRankShifts:
+        return solving.joint_shifts(tasks, self.settings or JointSettings())
+
+    def cost(self, *, causal: bool) -> Cost:
+        return Cost(asking=40000, rows=0, step=0.2, steps=22)
 
 
 @dataclass(frozen=True)

@@ -111,3 +111,27 @@ class CorrectionSettings:
 MASKED_CORRECTION = CorrectionSettings(
     rank=8, steps=80, extra=16, near=12, w_near=3.0, w_settled=1.0
 )
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """How many facts are solved for at once, and what holds the rest (decision 0056)."""
+
+    below: int = 1  # layers above the one that is written, in a causal LM that has enough of them
+    margin: float = 1.0  # of log-probability over the next token, that a target brings alone
+    steps: int = 16  # that look for a target
+    rate: float = 0.1  # length of a step, in units of what the layer usually writes
+    bisections: int = 6  # that look for the smallest target of its direction
+    stretch: float = 1.5  # times its target, what a fact's own prompts get in the mean
+    w_held: float = 2.0  # of a prompt that must stay, in units of one that changes
+    w_text: float = 0.1  # of ordinary text, in units of all prompts
+    held_facts: int = 200  # of each relation, that are held
+    wordings: int = 6  # of each of these
+
+    def __post_init__(self) -> None:
+        for name in ("margin", "rate", "stretch", "w_text"):
+            require_number(f"the joint update's {name}", getattr(self, name), above=0)
+        require_number("the joint update's w_held", self.w_held, least=0)
+        for name in ("below", "bisections", "held_facts", "wordings"):
+            require_whole(f"the joint update's {name}", getattr(self, name), 0)
+        require_whole("the joint update's steps", self.steps, 1)

@@ -62,7 +62,7 @@ class OneFactMethod(KnEditError):
 
     @property
     def able(self) -> str:
-        return " or ".join(self.others)
+        return " or ".join(filter(None, (", ".join(self.others[:-1]), self.others[-1])))
 
     def __str__(self) -> str:
         choice = "{method:able}" if self.others else "a method that takes many"

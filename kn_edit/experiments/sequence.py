@@ -30,7 +30,7 @@ ENOUGH, COLLAPSE = 0.90, 1.2  # mean efficacy, and neutral perplexity in units o
 
 def measure(context: ExperimentContext, edits: int) -> list[Row]:
     """One row an edit; those of LOOKS, and the last, with all so far asked again."""
-    cases = _in_turns(context)[:edits]
+    cases = in_turns(context)[:edits]
     rows = context.rows("sequence", edits=edits, solver=context.solver, looks=LOOKS)
     names = [f"{number} {name}" for number, name in enumerate(cases, 1)]
     return rows.all(
@@ -38,7 +38,7 @@ def measure(context: ExperimentContext, edits: int) -> list[Row]:
     )
 
 
-def _in_turns(context: ExperimentContext) -> list[str]:
+def in_turns(context: ExperimentContext) -> list[str]:
     """The sample's facts, relations in turns."""
     by_relation = [
         [name for name, case in context.cases.items() if case.relation.name == relation]

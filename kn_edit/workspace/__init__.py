@@ -14,7 +14,7 @@ from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of, takes_many
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
 from kn_edit.editing.requests import ChangedFact, case_of, with_held_out
-from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction
+from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction, Joint
 from kn_edit.engine.cluster import Cluster
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metric import Direction, Figure, Metric, add_metric, metrics
@@ -95,6 +95,7 @@ __all__ = [
     "Frequent",
     "Gate",
     "How",
+    "Joint",
     "Kind",
     "LayerChange",
     "LayerDifference",
