@@ -16,7 +16,7 @@ from kn_edit.edits.joint import JointTask, solve_jointly
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
-from kn_edit.workspace import How, Joint, Workspace, takes_many
+from kn_edit.workspace import How, Joint, Workspace, case_of, takes_many
 
 FREE = Gate(efficacy=0, specificity=0)
 HOW = How(Joint(), gate=FREE)
@@ -156,6 +156,19 @@ def test_a_fact_alone_is_updated_by_it_too(workspace):
 
 # Nine places, so that 64 neurons can tell them apart, and steps enough for random weights.
 ALONE = JointSettings(w_held=0.0, w_text=1e-4, steps=80)
+
+
+def test_facts_in_prompts_of_ones_own_need_no_relation(workspace):
+    """Each has its own templates, so what is held for one is not asked in the other's words."""
+    france, cuba = "The capital of [X] is [Y] .", "[X] is a country , it is [Y]"
+    own = [
+        (case_of(subject="France", answer="Paris", prompts=[france]), "Rome"),
+        (case_of(subject="Cuba", answer="Havana", prompts=[cuba]), "Oslo"),
+    ]
+    draft = workspace.update_many(own, how=HOW, dry_run=True).draft
+    assert [one["efficacy"] for one in draft.by_fact] == [1.0, 1.0]
+    assert draft.found["places"] == 2 and draft.found["held_places"] > 0
+    assert all(one["neighbours"] > 0 for one in draft.by_fact)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "gpt_neox", "olmo2"])

@@ -132,9 +132,11 @@ def _held_questions(
         for group in (beside.named, beside.other_subjects, beside.elsewhere, beside.same_subject):
             questions += group
         questions += (*about_subject, *earlier)
-    by_relation: dict[str, list[UpdateTask]] = {}
+    # Facts in own prompts have one name for their relation, and templates of their own.
+    by_relation: dict[tuple[object, ...], list[UpdateTask]] = {}
     for task in tasks:
-        by_relation.setdefault(task.case.relation.name, []).append(task)
+        relation = task.case.relation
+        by_relation.setdefault((relation.name, *relation.templates), []).append(task)
     for of_one_relation in by_relation.values():
         questions += _other_facts(model, of_one_relation, settings)
     by_place = {(question.ids, question.position): question for question in questions}
