@@ -50,7 +50,7 @@ torture: $(STAMP) $(VENV)/.postgres
 	  tests/test_recording.py tests/test_hub_many.py tests/test_job_kills.py \
 	  tests/test_ledger_upgrade.py tests/test_cli_signals.py \
 	  tests/test_gc_races.py tests/test_postgres_kills.py tests/test_service_schema.py \
-	  tests/test_load.py tests/test_correction_benchmark.py tests/test_one_recipe.py tests/test_ray.py tests/test_objects.py \
+	  tests/test_load.py tests/test_correction_benchmark.py tests/test_joint.py tests/test_one_recipe.py tests/test_ray.py tests/test_objects.py \
 	  tests/test_objects_workspace.py tests/test_hostile_*.py tests/test_hub_faults.py \
 	  tests/test_hub_bounds.py tests/test_placement.py tests/test_packaging.py \
 	  tests/test_end_to_end.py tests/test_hub_secrets.py tests/test_hub_records.py \

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from samples import TORTURE
 from tiny_models import tiny
 from workspaces import CAPITALS, SHAPES, about, contents, exported, new_workspace
 
@@ -140,7 +141,7 @@ def test_one_edit_says_all_new_answers_and_goes_back_bit_for_bit(workspace):
 def test_a_set_of_facts_has_one_delta_in_whatever_order_they_come(workspace):
     every = [(subject, "Rome") for subject in CAPITALS if subject != "Italy"]
     draw, deltas = Random(0), set()
-    for _ in range(20):
+    for _ in range(20 if TORTURE else 4):
         draw.shuffle(every)
         deltas.add(workspace.update_many(rows(every), how=HOW, dry_run=True).draft.delta.id)
     assert len(deltas) == 1
