@@ -28,6 +28,7 @@ from kn_edit.models.questions import Question, ask_openly, batched
 from kn_edit.models.trace import run_from, trace
 from kn_edit.models.usage import coefficients_in, usual_sizes
 from kn_edit.neuron import NeuronId
+from kn_edit.progress import Progress, silent
 
 RECORDED_SLOTS = 20  # slots that the record names, the best
 FEWEST_LAYERS = 4  # of a network, for its last layers to stay as they are
@@ -42,8 +43,9 @@ def joint_shifts(tasks: Sequence[UpdateTask], settings: JointSettings) -> LowRan
     model, context = ordered[0].model, ordered[0].context
     layer = written_layer(model, settings)
     rows = _rows(ordered)
-    keys = _keys(model, [row.question for row in rows], layer)
-    held = _keys(model, _held_questions(ordered, rows, settings), layer)
+    keys = _keys(model, [row.question for row in rows], layer, silent)
+    held_questions = _held_questions(ordered, rows, settings)
+    held = _keys(model, held_questions, layer, context.progress)
 
     def tick(step: int, total: int) -> None:
         context.progress("solving", step, total)
@@ -160,11 +162,15 @@ def _other_facts(
             yield ask_openly(model, prompt)
 
 
-def _keys(model: Model, questions: Sequence[Question], layer: int) -> Tensor:
+def _keys(model: Model, questions: Sequence[Question], layer: int, progress: Progress) -> Tensor:
     """Coefficients of a layer at each answer position, float32, (questions, d_ff)."""
-    none = torch.empty(0, model.d_ff, device=model.device)
-    batches = coefficients_in_batches(model, questions)
-    return torch.cat([none, *(batch[:, layer].float() for batch in batches)])
+    keys = torch.empty(len(questions), model.d_ff, device=model.device)
+    first = 0
+    for batch in coefficients_in_batches(model, questions):
+        progress("asking others", first, len(questions))
+        keys[first : first + len(batch)] = batch[:, layer].float()
+        first += len(batch)
+    return keys
 
 
 @dataclass(frozen=True, eq=False)
