@@ -1,8 +1,9 @@
 """Many facts by one joint update: what it reaches, what it leaves alone, and what it takes.
 
-    python benchmarks/joint.py [--facts 50] [--seed 0] [--relation NAME ...] [--json FILE]
+    python benchmarks/joint.py [--facts 50] [--seed 0] [--relation NAME ...]
+        [--model demo] [--json FILE]
 
-Facts that the demo knows, of several relations in turns, and their new answers, are those of
+Facts that the model knows, of several relations in turns, and their new answers, are those of
 `kn-edit reproduce` with this seed; none is left out. Efficacy is asked on the prompts that were
 solved for, generalization on held-out wordings, specificity by whole answers of other subjects
 that no solver held. Brackets: 95% bootstrap intervals over the facts. Neutral text: its perplexity
@@ -16,6 +17,7 @@ import argparse
 import json
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,32 +39,35 @@ def main() -> None:
     parser.add_argument("--facts", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--relation", action="append", default=[])
+    parser.add_argument("--model", default="demo")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        row = measured(Path(folder), tuple(chosen.relation), chosen.facts, chosen.seed)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Workspace.init(chosen.model, Path(folder) / "work") as workspace,
+    ):
+        plan = plan_of(tuple(chosen.relation), seed=chosen.seed)
+        plan = replace(plan, facts=-(-chosen.facts // len(plan.relations)))
+        context = ExperimentContext.open(workspace.engine, plan, Path(folder) / "out")
+        row = measured(context, chosen.facts) | {"model": chosen.model}
     if chosen.json:
         chosen.json.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
     print(table(row))
 
 
-def measured(folder: Path, relations: tuple[str, ...], facts: int, seed: int) -> dict[str, object]:
+def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
     """One edit of so many facts, and its figures, each with those of every fact."""
-    usual = plan_of(relations, seed=seed)
-    plan = plan_of(usual.relations, -(-facts // len(usual.relations)), seed)
-    with Workspace.init("demo", folder / "work") as workspace:
-        context = ExperimentContext.open(workspace.engine, plan, folder / "out")
-        cases = [context.cases[name] for name in in_turns(context)[:facts]]
-        requests = tuple(UpdateRequest(case, new_answer(context, case)) for case in cases)
-        editing = EditContext(workspace.engine, search=context.search, seed=seed)
-        began = time.process_time()
-        made = draft(editing, UpdatesRequest(requests), Joint())
-        seconds = time.process_time() - began
+    cases = [context.cases[name] for name in in_turns(context)[:facts]]
+    requests = tuple(UpdateRequest(case, new_answer(context, case)) for case in cases)
+    editing = EditContext(context.engine, search=context.search, seed=context.plan.seed)
+    began = time.process_time()
+    made = draft(editing, UpdatesRequest(requests), Joint())
+    seconds = time.process_time() - began
     return {
-        "relations": list(plan.relations),
+        "relations": list(context.plan.relations),
         "facts": len(cases),
-        "seed": seed,
+        "seed": context.plan.seed,
         "seconds": round(seconds, 1),
         "bytes": sum(change.nbytes for change in made.delta.tensors.values()),
         "neutral": made.metrics["neutral_after"] / made.metrics["neutral_before"],

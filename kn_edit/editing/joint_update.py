@@ -15,13 +15,14 @@ from torch import Tensor
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.earlier import held_answers
 from kn_edit.editing.locating import prompts_for
-from kn_edit.editing.neutral import held_in_place
+from kn_edit.editing.neutral import everywhere, held_in_place
 from kn_edit.editing.paraphrasing import less_own_words
 from kn_edit.editing.updating import LowRankShifts, UpdateTask
 from kn_edit.edits.joint import JointTask, solve_jointly
 from kn_edit.edits.settings import JointSettings
 from kn_edit.facts import Relation
 from kn_edit.models.batching import side_by_side
+from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
 from kn_edit.models.predict import coefficients_in_batches, lead
 from kn_edit.models.questions import Question, ask_openly, batched
@@ -53,7 +54,7 @@ def joint_shifts(tasks: Sequence[UpdateTask], settings: JointSettings) -> LowRan
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
         targets = _targets(model, rows, layer, settings, tick)
-    texts = coefficients_in(model, ordinary_texts(model, context.seed), [layer])[layer].double()
+    texts = _in_text(model, layer, context.seed)
     task = JointTask(
         keys=keys,
         target_of=torch.tensor([row.target for row in rows]),
@@ -171,6 +172,18 @@ def _keys(model: Model, questions: Sequence[Question], layer: int, progress: Pro
         keys[first : first + len(batch)] = batch[:, layer].float()
         first += len(batch)
     return keys
+
+
+def _in_text(model: Model, layer: int, seed: int) -> Tensor:
+    """Coefficients of a layer in ordinary text, float64, (places, d_ff).
+
+    At every token in a causal LM; in a masked one where a token is masked, as answers are.
+    """
+    if model.causal:
+        keys = coefficients_in(model, ordinary_texts(model, seed), [layer])[layer]
+    else:
+        keys = _keys(model, everywhere(model, seed), layer, silent)
+    return in_float64(keys)
 
 
 @dataclass(frozen=True, eq=False)
