@@ -76,30 +76,25 @@ def solve_jointly(task: JointTask, settings: JointSettings) -> JointSolution:
     sums = keys.new_zeros(len(targets), keys.shape[1]).index_add_(0, target_of, keys)
     directions = torch.linalg.solve(curvature, sums.T).T  # (t, d_ff)
     heard = keys @ directions.T  # (rows, t)
-    shares = _shares(heard, targets, target_of)
+    wanted = targets[target_of]  # (rows, d_model)
+    shares = _shares(heard @ targets, wanted)
     rows = torch.bincount(target_of, minlength=len(targets)).clamp_min(1)
     means = shares.new_zeros(len(targets)).index_add_(0, target_of, shares) / rows
     stretched = targets * (settings.stretch / means.clamp_min(_LEAST_SHARE))[:, None]
-    written = (heard @ stretched).norm(dim=1).mean()
+    written = heard @ stretched
     reached = (held @ directions.T @ stretched).norm(dim=1).sum() / max(len(held), 1)
     u, v = _smaller(directions, stretched)
     return JointSolution(
         u=u.float(),
         v=v.float(),
-        shares=_shares(heard, stretched, target_of, targets),
-        reach=float(reached / written),
+        shares=_shares(written, wanted),
+        reach=float(reached / written.norm(dim=1).mean()),
     )
 
 
-def _shares(
-    heard: Tensor, written: Tensor, target_of: Tensor, targets: Tensor | None = None
-) -> Tensor:
-    """How much of its target each row gets along it, (rows,).
-
-    heard: of each direction at each row, (rows, t); written: what each direction writes
-    """
-    wanted = (written if targets is None else targets)[target_of]
-    along = ((heard @ written) * wanted).sum(1)
+def _shares(written: Tensor, wanted: Tensor) -> Tensor:
+    """How much of its target each row gets along it, (rows,); of two tensors (rows, d_model)."""
+    along = (written * wanted).sum(1)
     return along / wanted.square().sum(1).clamp_min(torch.finfo(wanted.dtype).tiny)
 
 

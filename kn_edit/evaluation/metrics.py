@@ -122,17 +122,20 @@ def read(
     paraphrases = _chains(model, probes.held_out, answer)
     held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
     other_prompts = (*probes.neighbours, *probes.same_subject)
+    keys: list[AnswerKey]
     if like is None:
         count = whole_answer(edit_chains)
-        keys: list[AnswerKey] = [(prompt, count) for prompt in other_prompts]
-        new = [prompt for prompt, _ in _missing(keys, judged)]
+        keys = [(prompt, count) for prompt in other_prompts]
+        missing = _missing(keys, judged)
+        new = [prompt for prompt, _ in missing]
         answers_now = whole_answers(model, new, [count] * len(new), finite=finite)
     else:
         before = dict(zip(other_prompts, (*like.neighbours, *like.same_subject), strict=True))
         keys = [(prompt, before[prompt].path) for prompt in other_prompts]
-        new = [prompt for prompt, _ in _missing(keys, judged)]
+        missing = _missing(keys, judged)
+        new = [prompt for prompt, _ in missing]
         answers_now = said_again(model, new, [before[prompt] for prompt in new], finite=finite)
-    judged.update(zip(_missing(keys, judged), answers_now, strict=True))
+    judged.update(zip(missing, answers_now, strict=True))
     other_answers = tuple(judged[key] for key in keys)
     neighbours = len(probes.neighbours)
     return Readings(
