@@ -7,11 +7,12 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 READERS ?= delta header recipe published packs facts sentences names
 SECONDS ?= 60
+COUNTS ?= 10,100
 PARTS ?= bert bert-wide demo growth gemma solve updates memory files
 PEERS := .bench/peers
 BENCH = --only $(PARTS) --peers $(PEERS)/bin/python --folder .bench
 
-.PHONY: demo test torture load fuzz check fix docs bench bench-check results corrections clean
+.PHONY: demo test torture load fuzz check fix docs bench bench-check bench-editing results corrections clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -105,6 +106,12 @@ $(PEERS)/.installed: $(STAMP)
 results: $(STAMP)
 	$(BIN)/python benchmarks/attribution.py --cache .bench
 	$(BIN)/python benchmarks/update.py
+
+# Mass editing beside other editors; goes on where it was stopped. DATA: a folder of counterfact.jsonl,
+# zsre.jsonl, wikibigedit.jsonl, qaedit.jsonl (docs/editing.md). COUNTS=10,100,1000 takes a day.
+bench-editing: $(STAMP)
+	$(BIN)/python -m benchmarks.editing $(if $(DATA),--data $(DATA),--datasets bundled) \
+	  --counts $(COUNTS) --results docs/measured/editing/results.jsonl
 
 # Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
 corrections: $(STAMP)
