@@ -80,7 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "client": set(),
     "jobs": {"workspace", "ledger.dialect", "ledger.dialects", "ledger.sqlite_file"},
-    "service": {"workspace", "client", "jobs", "experiments"},
+    "service": {"workspace", "client", "jobs", "experiments", "evaluation.protocols"},
     "mcp": {"workspace", "client", "jobs", "service"},
     "cli": {
         "objects.address",
@@ -88,6 +88,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "experiments",
         "checkpoints.forms",
         "evaluation.metric",
+        "evaluation.protocols",
         "jobs",
         "service",
         "mcp",

@@ -10,10 +10,12 @@ from kn_edit.cli import tables
 from kn_edit.cli.naming import Named, fact_options, tell_how_asked, tell_passed_over
 from kn_edit.cli.opening import pass_workspace
 from kn_edit.cli.options import (
+    Asking,
     Rule,
     engine_options,
     model_options,
     output_options,
+    protocol_options,
     rule_options,
     seed_option,
     version_option,
@@ -108,24 +110,42 @@ def locate(
 
 @click.command()
 @click.argument("version", default="head")
+@protocol_options
 @seed_option
 @engine_options
 @model_options
 @output_options
 @pass_workspace
-def evaluate(workspace: Workspace, version: str, seed: int, output: Output) -> None:
+def evaluate(workspace: Workspace, version: str, asking: Asking, seed: int, output: Output) -> None:
     """Measure VERSION (head) against the base.
 
     Of its updates: efficacy, generalization, specificity and their harmonic mean, the neighbours
     drawn several times. Of the model: perplexity on neutral text, and the n-gram entropy of
     what it generates. Brackets are 95% bootstrap intervals over updates.
 
+    These figures feed the answer in (protocol `teacher-forced`), as papers mostly do. What an edit
+    is worth to who talks to the model, other protocols tell, which generate text and take seconds
+    for each update:
+
+    \b
+      free    asked as a question, in the model's chat format if it has one, else
+              as a text to go on with, greedily and drawn: right when the new
+              answer is said and the old one is not. Repetition shows as a
+              fall of the n-gram entropy of what is said, beside the base's.
+
     \b
     Examples:
       kn-edit evaluate
+      kn-edit evaluate --protocol free --samples 5
       kn-edit evaluate v1 --json
     """
-    evaluation = workspace.evaluate(version, seed=seed)
+    evaluation = workspace.evaluate(
+        version,
+        seed=seed,
+        protocols=asking.protocol,
+        tokens=asking.tokens,
+        samples=asking.samples,
+    )
     score = "" if evaluation.score is None else f"{evaluation.score:.3f}"
     output.show(to_json.evaluation(evaluation), [score], lambda: tables.evaluation(evaluation))
     for words in evaluation.passed_over:

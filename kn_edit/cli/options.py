@@ -13,6 +13,7 @@ import click
 
 import kn_edit.workspace
 from kn_edit.cli.output import Output
+from kn_edit.evaluation.protocols import ALL, ON_REQUEST, SAMPLES, TOKENS
 from kn_edit.workspace import Gate
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ class Rule:
         if self.steps is not None and self.rule != "riemann":
             raise click.UsageError("--steps belongs to --rule riemann")
         return kn_edit.workspace.Search.by(self.rule, m=self.steps or 20, threshold=self.threshold)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """The protocols by which updates are asked, and how much is generated."""
+
+    protocol: tuple[str, ...]
+    tokens: int
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,36 @@ rule_options = grouped(
             help="Coarse threshold: share of the largest score (0.2; activation 0.5).",
         ),
         seed_option,
+    ],
+)
+
+
+protocol_options = grouped(
+    "asking",
+    Asking,
+    [
+        click.option(
+            "--protocol",
+            type=click.Choice([*ON_REQUEST, ALL]),
+            multiple=True,
+            help="Ask updates in this way, too; may be given several times.",
+        ),
+        click.option(
+            "--tokens",
+            type=click.IntRange(1),
+            default=TOKENS,
+            show_default=True,
+            metavar="N",
+            help="Of a text that is generated, at most.",
+        ),
+        click.option(
+            "--samples",
+            type=click.IntRange(0),
+            default=SAMPLES,
+            show_default=True,
+            metavar="N",
+            help="Texts that are drawn for each question, beside the likeliest one.",
+        ),
     ],
 )
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from kn_edit import figures
 from kn_edit.evaluation.metric import in_columns
+from kn_edit.evaluation.protocols import MEANINGS, EvaluationProtocol
 from kn_edit.figures import count
 from kn_edit.neuron import NeuronId
 from kn_edit.safetext import escaped, shortened
@@ -208,6 +209,28 @@ def evaluation(result: Evaluation) -> Parts:
     if result.entropy is not None:
         rows.append(("entropy, generated", _pair(result.entropy)))
     yield pairs(rows)
+    for name in result.protocols:
+        yield ""
+        yield from _protocol(name, result)
+
+
+def _protocol(name: EvaluationProtocol, result: Evaluation) -> Parts:
+    """What one protocol says: its meaning, its figures, and what is said about each update."""
+    yield wrapped(0, f"{name.value}: {MEANINGS[name]}")
+    yield pairs(
+        (label.replace("_", " "), str(value or "-"))
+        for label, value in result.protocols[name].items()
+    )
+    answers = [
+        (update.case.fact, update.target, update.protocols[name]) for update in result.updates
+    ]
+    texts = [(fact, target, text) for fact, target, answer in answers for text in answer.texts[:1]]
+    if texts:
+        listing = table("+update", "+says first")
+        for fact, target, text in texts:
+            update = fitted(f"{fact.subject}: {fact.answer} -> {target}", MOST_PROMPT)
+            listing.add_row(update, fitted(text, MOST_ANSWER))
+        yield listing
 
 
 def _pair(comparison: Comparison) -> str:

@@ -44,9 +44,13 @@ class MovingVerbs(LookingVerbs):
         scaled: Plain = self._answer("amplify", arguments)
         return scaled
 
-    def evaluate(self, version: str = "head", *, seed: int = 0) -> Plain:
-        """A version against the base: what its updates reach, and what they cost."""
-        measured: Plain = self._answer("evaluate", {"version": self._named(version), "seed": seed})
+    def evaluate(self, version: str = "head", *, seed: int = 0, **arguments: Any) -> Plain:
+        """A version against the base: what its updates reach, and what they cost.
+
+        arguments: `protocols`, a list such as `["free"]`, `tokens` and `samples` of generated texts
+        """
+        arguments |= {"version": self._named(version), "seed": seed}
+        measured: Plain = self._answer("evaluate", arguments)
         return measured
 
     # --- edits -----------------------------------------------------------------------------------

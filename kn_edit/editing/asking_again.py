@@ -13,6 +13,7 @@ from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
 from kn_edit.evaluation.fluency import generated
+from kn_edit.evaluation.forced import ForcedAnswers
 from kn_edit.evaluation.metric import GENERALIZATION, Metric
 from kn_edit.evaluation.metrics import (
     Metrics,
@@ -22,6 +23,7 @@ from kn_edit.evaluation.metrics import (
     whole_answer,
     whole_answers,
 )
+from kn_edit.evaluation.protocols import EvaluationProtocol, ProtocolAnswers
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
@@ -43,6 +45,7 @@ class Update:
     metrics: Metrics  # judged by the neighbours of all seeds
     says: str  # freely, after the first prompt; empty for a masked LM
     answer: str  # what it says there, greedily, as many tokens as the target has
+    protocols: Mapping[EvaluationProtocol, ProtocolAnswers]  # what each of them says of it
 
     @property
     def efficacy(self) -> float:
@@ -208,4 +211,7 @@ def _update(
         metrics=compare(before, after),
         says=generated(model, [asked_text(first.prompt)], 8)[0].strip() if model.causal else "",
         answer=first.says,
+        protocols={
+            EvaluationProtocol.TEACHER_FORCED: ForcedAnswers.of(after.edited, after.held_out)
+        },
     )

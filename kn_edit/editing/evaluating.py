@@ -20,6 +20,7 @@ from kn_edit.editing.asking_again import (
 )
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.neutral import unseen_texts
+from kn_edit.editing.protocols import check_protocols, with_protocols
 from kn_edit.editing.requests import earlier_updates
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
@@ -30,6 +31,11 @@ from kn_edit.evaluation.metric import (
     GENERALIZATION,
     SPECIFICITY,
     measured_of_updates,
+)
+from kn_edit.evaluation.protocols import (
+    TEACHER_FORCED_ONLY,
+    EvaluationProtocol,
+    ProtocolPlan,
 )
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
@@ -63,6 +69,13 @@ class Evaluation:
     seed: int = USUAL  # of the neighbours that are drawn
 
     @property
+    def protocols(self) -> dict[EvaluationProtocol, dict[str, Estimate | None]]:
+        """The mean of each figure of each protocol that was asked for, over the updates."""
+        answers = [update.protocols for update in self.updates]
+        names = dict.fromkeys(name for protocols in answers for name in protocols)
+        return {name: _means([protocols[name].figures for protocols in answers]) for name in names}
+
+    @property
     def efficacy(self) -> Estimate | None:
         return self.estimates[EFFICACY.name]
 
@@ -88,8 +101,14 @@ def evaluate(
     edits: Sequence[EditRecord],
     progress: Progress,
     seed: int = USUAL,
+    plan: ProtocolPlan = TEACHER_FORCED_ONLY,
 ) -> Evaluation:
-    """Ask the base and the version the same things. seed: of the neighbours that are drawn"""
+    """Ask the base and the version the same things.
+
+    seed: of the neighbours that are drawn; plan: protocols beside the teacher-forced one. Raises
+    CannotContinue where these need a causal LM.
+    """
+    check_protocols(plan, engine.model)
     updates, passed_over = earlier_updates(edits)
     askable = []
     with engine.at([]) as live:
@@ -101,7 +120,8 @@ def evaluate(
             else:
                 passed_over.append(f"{short(update.edit)} cannot be asked: {why_not}")
     evaluation = ask_again(engine, deltas, askable, progress, seed)
-    return replace(evaluation, passed_over=tuple(passed_over))
+    every_protocol = with_protocols(engine, deltas, askable, evaluation.updates, plan)
+    return replace(evaluation, updates=every_protocol, passed_over=tuple(passed_over))
 
 
 def ask_again(
@@ -183,6 +203,11 @@ def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
         metric.name: _over([update.value_of(metric) for update in updates])
         for metric in measured_of_updates()
     }
+
+
+def _means(several: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate | None]:
+    """The mean of each figure over the updates that have it."""
+    return {name: _over([figures[name] for figures in several]) for name in several[0]}
 
 
 def _over(values: Sequence[float | None]) -> Estimate | None:

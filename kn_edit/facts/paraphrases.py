@@ -63,6 +63,16 @@ def for_judging(template: Template, chat: ChatFrame | None = None) -> tuple[Rewo
     return _rewordings(template, _judging_texts(_Stem.of(template), chat), held_out=True)
 
 
+def user_turn(template: Template) -> str:
+    """What a user who expects nothing but the answer would write in a chat, with [X].
+
+    A held-out template is asked as a question. One that is not held out is asked in the words of
+    `for_judging`, which no solver trains on.
+    """
+    stem = _Stem.of(template)
+    return stem.as_question if template.held_out else _turn(stem)
+
+
 def chosen(groups: Iterable[Sequence[Rewording]]) -> tuple[Rewording, ...]:
     """Rewordings of several prompts in one order: each prompt gives another kind in turn."""
     columns = list(groups)

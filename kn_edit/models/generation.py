@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from inspect import signature
+from random import Random
 from typing import Any
 
 import torch
@@ -82,7 +83,7 @@ class Generation:
         """
         logits = self._logits()
         log_p = logits.log_softmax(-1)  # (vocabulary,)
-        token = self._chosen(logits)
+        token = chosen_token(logits, self._sampling, self._drawing)
         self.tokens.append(token)
         self._unread = (token,)
         return SaidToken(token, float(log_p[token]), _likeliest(log_p, self._sampling.likeliest))
@@ -101,17 +102,19 @@ class Generation:
             raise first_non_finite(model, batched(model, [Question(text, len(text) - 1, 0)]))
         return torch.as_tensor(row)
 
-    def _chosen(self, logits: Tensor) -> int:
-        if self._sampling.temperature == 0:
-            return int(logits.argmax())
-        below = (logits - logits.max()).double()  # divided by any temperature, the likeliest is 0
-        p = (below / self._sampling.temperature).softmax(-1)
-        sorted_p, order = p.sort(descending=True, stable=True)
-        before = sorted_p.cumsum(-1) - sorted_p  # the probability of all that is likelier
-        sorted_p[(before >= self._sampling.top_p).index_fill(0, torch.tensor([0]), False)] = 0
-        up_to = sorted_p.cumsum(-1)  # the likeliest is always among those that are left
-        place = torch.searchsorted(up_to, self._drawing.random() * float(up_to[-1]), right=True)
-        return int(order[min(int(place), int(sorted_p.count_nonzero()) - 1)])
+
+def chosen_token(logits: Tensor, sampling: Sampling, drawing: Random) -> int:
+    """Choose the next token. logits: on the CPU, (vocabulary,)"""
+    if sampling.temperature == 0:
+        return int(logits.argmax())
+    below = (logits - logits.max()).double()  # divided by any temperature, the likeliest is 0
+    p = (below / sampling.temperature).softmax(-1)
+    sorted_p, order = p.sort(descending=True, stable=True)
+    before = sorted_p.cumsum(-1) - sorted_p  # the probability of all that is likelier
+    sorted_p[(before >= sampling.top_p).index_fill(0, torch.tensor([0]), False)] = 0
+    up_to = sorted_p.cumsum(-1)  # the likeliest is always among those that are left
+    place = torch.searchsorted(up_to, drawing.random() * float(up_to[-1]), right=True)
+    return int(order[min(int(place), int(sorted_p.count_nonzero()) - 1)])
 
 
 def _likeliest(log_p: Tensor, count: int) -> tuple[tuple[int, float], ...]:

@@ -46,6 +46,7 @@ class Assessment:
     miss: Miss | None = None  # None where every token of the answer is first, or NaN
     says: str = ""  # greedily, as many tokens as the answer has; empty where nobody asked for it
     says_p: float = math.nan  # of what it says
+    forced: float = 0.0  # share of the answer's tokens that are first, those before them fed in
 
     @property
     def finite(self) -> bool:
@@ -138,7 +139,7 @@ def assess(
 
 def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> Assessment:
     """Assess one prompt. rows: log-probabilities for each token of the answer, (vocabulary,)"""
-    total, rank = 0.0, 1
+    total, rank, first = 0.0, 1, 0
     miss: Miss | None = None
     answer_tokens = [question.token for question in chain.questions]
     for place, (row, question) in enumerate(zip(rows, chain.questions, strict=True), 1):
@@ -146,6 +147,7 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         total += float(answer_log_p)
         better = _ahead(row, question.token)
         rank = max(rank, 1 + better)
+        first += not better
         if better and miss is None:
             wanted = _letters(model, answer_tokens, place - 1)
             instead = model.tokenizer.decode([int(row.argmax())])
@@ -156,7 +158,13 @@ def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> 
         for token, value in zip(tokens.tolist(), values.tolist(), strict=True)
     )
     return Assessment(
-        prompt=chain.prompt, answer=text, p=math.exp(total), rank=rank, top=top, miss=miss
+        prompt=chain.prompt,
+        answer=text,
+        p=math.exp(total),
+        rank=rank,
+        top=top,
+        miss=miss,
+        forced=first / len(rows),
     )
 
 

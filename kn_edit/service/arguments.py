@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import kn_edit.workspace
 from kn_edit.errors import BadSetting, NoTarget, require_known
+from kn_edit.evaluation.protocols import ALL, ON_REQUEST, SAMPLES, TOKENS
 from kn_edit.service.method_options import method_members, named_method, one_of
 from kn_edit.workspace import (
     Case,
@@ -264,9 +265,16 @@ class AmplifyArguments(SuppressArguments):
 
 
 class EvaluateArguments(VersionArguments):
-    """Which version is measured against the base."""
+    """Which version is measured against the base, and by which protocols."""
 
     seed: Seed = 0
+    protocols: list[one_of([*ON_REQUEST, ALL])] = Field(  # type: ignore[valid-type]
+        [], max_length=8, description="How updates are asked, too; these generate text."
+    )
+    tokens: int = Field(TOKENS, ge=1, le=1000, description="Of a text that is generated, at most.")
+    samples: int = Field(
+        SAMPLES, ge=0, le=100, description="Texts that are drawn beside the likeliest one."
+    )
 
 
 class ProposalArguments(Arguments):

@@ -285,6 +285,9 @@ class Evaluation(Answer):
 
     score: float | None
     perplexity: dict[str, Any]
+    protocols: dict[str, dict[str, Any]] = Field(
+        description="By protocol its meaning, and its figures over all updates."
+    )
     updates: list[dict[str, Any]]
     passed_over: list[str]
     seed: int

@@ -18,6 +18,7 @@ from kn_edit.editing.stated import answered, can_be_asked
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.shares import InOrder
 from kn_edit.errors import require_number
+from kn_edit.evaluation.protocols import ProtocolPlan
 from kn_edit.facts import Case, Relation, fact_key
 from kn_edit.ledger import VersionRecord
 from kn_edit.models import questions
@@ -123,13 +124,12 @@ def scale(
         return scale_neurons(model, locator, current, located, factor)
 
 
-def evaluate(workspace: OpenWorkspace, version: str, seed: int) -> Evaluation:
-    """A version against the base. Raises BadSetting for what is no seed."""
-    seed = checked(seed)
+def evaluate(workspace: OpenWorkspace, version: str, seed: int, plan: ProtocolPlan) -> Evaluation:
+    """A version against the base. Raises CannotContinue."""
     recipe = workspace.ledger.version(version).edits
     edits = workspace.ledger.records(recipe)
     deltas = workspace.ledger.deltas(recipe)
-    return evaluate_edits(workspace.engine, deltas, edits, workspace.progress, seed)
+    return evaluate_edits(workspace.engine, deltas, edits, workspace.progress, seed=seed, plan=plan)
 
 
 def load(workspace: OpenWorkspace, version: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.evaluation.metric import Metric, headline, metrics
+from kn_edit.evaluation.protocols import MEANINGS
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.batch import RowStatus
 
@@ -143,6 +144,11 @@ def evaluation(result: Evaluation) -> Plain:
         "score": result.score,
         "perplexity": asdict(result.perplexity),
         "entropy": None if result.entropy is None else asdict(result.entropy),
+        "protocols": {
+            name.value: {"meaning": MEANINGS[name]}
+            | {figure: estimate(value) for figure, value in figures.items()}
+            for name, figures in result.protocols.items()
+        },
         "updates": [
             {
                 **fact(each.case.fact),
@@ -150,6 +156,9 @@ def evaluation(result: Evaluation) -> Plain:
                 **{metric.name: each.value_of(metric) for metric in columns},
                 "says": each.says,
                 "says_answer": each.answer,
+                "protocols": {
+                    name.value: answers.plain() for name, answers in each.protocols.items()
+                },
             }
             for each in result.updates
         ],

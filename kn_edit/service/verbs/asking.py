@@ -58,7 +58,14 @@ def scale(workspace: Workspace, arguments: SuppressArguments) -> Plain:
 
 def evaluate(workspace: Workspace, arguments: EvaluateArguments) -> Plain:
     """A version against the base."""
-    return to_json.evaluation(workspace.evaluate(arguments.version, seed=arguments.seed))
+    evaluation = workspace.evaluate(
+        arguments.version,
+        seed=arguments.seed,
+        protocols=arguments.protocols,
+        tokens=arguments.tokens,
+        samples=arguments.samples,
+    )
+    return to_json.evaluation(evaluation)
 
 
 def _askable(workspace: Workspace, arguments: FactArguments) -> Case:

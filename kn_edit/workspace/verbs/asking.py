@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.engine.undisturbed import verb
+from kn_edit.evaluation.protocols import SAMPLES, TOKENS, FreeOptions, ProtocolPlan, requested
 from kn_edit.facts import Case, Relation
 from kn_edit.later import later
-from kn_edit.seeds import USUAL
+from kn_edit.seeds import USUAL, checked
 from kn_edit.workspace.opened import OpenWorkspace
 
 if TYPE_CHECKING:
@@ -121,12 +122,25 @@ class AskingVerbs(OpenWorkspace):
         return asking.scale(self, case, factor, search, version=self._named(version), seed=seed)
 
     @verb
-    def evaluate(self, version: str = "head", *, seed: int = USUAL) -> Evaluation:
+    def evaluate(
+        self,
+        version: str = "head",
+        *,
+        seed: int = USUAL,
+        protocols: Iterable[str] = (),
+        tokens: int = TOKENS,
+        samples: int = SAMPLES,
+    ) -> Evaluation:
         """A version against the base: what its updates reach, and what they cost.
 
-        seed: of the other subjects that judge
+        seed: of the other subjects that judge, and of texts that are drawn
+        protocols: how its updates are asked too, such as `free`; `all` is every protocol
+        tokens, samples: of a text that is generated, at most; texts drawn beside the greedy one
+        Raises BadSetting, and CannotContinue where a masked LM would have to generate text.
         """
-        return asking.evaluate(self, self._named(version), seed)
+        options = FreeOptions(tokens=tokens, samples=samples, seed=checked(seed))
+        plan = ProtocolPlan(requested(protocols), options)
+        return asking.evaluate(self, self._named(version), seed, plan)
 
     @verb
     def passed_over(self, relation: Relation) -> int:
