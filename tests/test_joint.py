@@ -12,7 +12,7 @@ from samples import TORTURE
 from tiny_models import tiny
 from workspaces import CAPITALS, SHAPES, about, contents, exported, new_workspace
 
-from kn_edit.editing.joint_update import written_layer
+from kn_edit.editing.joint_base import written_layer
 from kn_edit.edits.joint import JointTask, solve_jointly
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import BadSetting

@@ -7,10 +7,11 @@ A proposal holds on any version: it can be measured again where another edit mov
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
+from kn_edit.editing.joint_sets import JointSet, fact_metrics, recordable
 from kn_edit.editing.locating import Locator, Search
 from kn_edit.editing.requests import Earlier
 from kn_edit.edits.delta import Delta
@@ -18,16 +19,17 @@ from kn_edit.engine.engine import Engine
 from kn_edit.engine.version import ModelVersion
 from kn_edit.evaluation.changes import Change
 from kn_edit.evaluation.gate import Gate
-from kn_edit.ledger.records import FactChange, NewEdit, OfFacts
+from kn_edit.ledger.records import FactChange, FactRecord, NewEdit, OfFacts
 from kn_edit.models.placement import dtype_name
 from kn_edit.neuron import NeuronId
 from kn_edit.neurons.assess import Assessment, missed
 from kn_edit.progress import Progress, silent
 from kn_edit.safetext import escaped, shortened
-from kn_edit.seeds import USUAL
+from kn_edit.seeds import USUAL, generator
 
 RECORDED = 12  # prompts of an edit whose answers are recorded with it
 MOST_RECORDED = 400  # letters of each
+SAMPLED = 32  # facts of a set that are asked again where others join it
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,11 @@ class ComputedEdit(OfFacts):
     notices: tuple[str, ...]
     message: str
     further: tuple[FactChange, ...] = ()
+    # Of a joint update that joins a set of facts: the edit over that set, in whose place this one
+    # comes; what was recorded of the facts that stay; files of new members, by their ids.
+    replaces: str | None = None
+    remaining: tuple[FactRecord, ...] = ()
+    members: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,25 +119,37 @@ class Draft(ComputedEdit):
         return missed_prompts + (tuple(map(str, self.changed)) if self.harmful else ())
 
     def new_edit(self) -> NewEdit:
-        """The edit as it is recorded."""
+        """The edit as it is recorded: with the facts of the set that it joins."""
+        facts = (
+            recordable((*self._records, *self.remaining), self.found) if self.remaining else None
+        )
         return NewEdit(
             delta=self.delta,
             kind=self.kind,
-            relation=self.relation,
-            subject=self.subject,
-            answer=self.answer,
-            target=self.target,
+            **vars(facts.first if facts else self.facts[0]),
             method=self.method,
-            found=self.found,
+            found=facts.found if facts else self.found,
             metrics=self.metrics,
-            message=self.message,
-            further=self.further,
+            message=facts.message if facts else self.message,
+            further=facts.further if facts else self.further,
+            replaces=self.replaces,
+            members=self.members,
         )
+
+    @property
+    def _records(self) -> tuple[FactRecord, ...]:
+        """What is to be recorded of each fact that is new in a set."""
+        if not self.further:
+            return (FactRecord(self.facts[0], self.found, fact_metrics(self.metrics)),)
+        entries = zip(self.facts, self.found["by_fact"], strict=True)
+        return tuple(FactRecord(change, entry, entry["metrics"]) for change, entry in entries)
 
 
 def measured(context: EditContext, proposal: Proposal) -> Draft:
     """Measure a proposal on top of the context's version."""
     context.progress("measuring", 0, 0)
+    if proposal.replaces is not None:
+        context = context.replacing(proposal.replaces)
     measurement = proposal.exam.measure(context, proposal.delta)
     return Draft(
         kind=proposal.kind,
@@ -158,6 +177,9 @@ def measured(context: EditContext, proposal: Proposal) -> Draft:
         harmful=measurement.harmful,
         by_fact=measurement.by_fact,
         further=proposal.further,
+        replaces=proposal.replaces,
+        remaining=proposal.remaining,
+        members=proposal.members,
     )
 
 
@@ -220,6 +242,7 @@ class EditContext:
 
     search: how to look for neurons; gate: the limits that a draft is held to
     earlier: updates of other facts that lie on the base already; seed: of everything that is drawn
+    joined: the set of facts that a joint update joins; replaced: the edit that the new one replaces
     """
 
     engine: Engine
@@ -230,6 +253,26 @@ class EditContext:
     progress: Progress = silent
     earlier: tuple[Earlier, ...] = ()
     seed: int = USUAL
+    joined: JointSet | None = None
+    replaced: str | None = None
+
+    def replacing(self, edit: str) -> EditContext:
+        """The context of an edit that comes in the place of another one.
+
+        Of the facts that both have, some are asked again, drawn by the seed.
+        """
+        replaced_facts = [update for update in self.earlier if update.edit == edit]
+        drawn = generator(self.seed, "facts asked again").sample(
+            replaced_facts, min(SAMPLED, len(replaced_facts))
+        )
+        earlier = [each for each in self.earlier if each.edit != edit or each in drawn]
+        return replace(self, replaced=edit, earlier=tuple(earlier))
+
+    def deltas_with(self, delta: Delta) -> list[Delta]:
+        """The deltas of the context's version with a new one: last, or where it replaces one."""
+        if self.replaced is None:
+            return [*self.deltas, delta]
+        return [delta if each.id == self.replaced else each for each in self.deltas]
 
     @property
     def ran(self) -> dict[str, str]:

@@ -105,7 +105,7 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
         earlier = EarlierAnswers.of(model, context.earlier, subjects)
         before = [exam.answers(model, judged_before) for exam in _one_by_one(context, exams)]
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
-    with context.engine.at([*context.deltas, delta]) as live:
+    with context.engine.at(context.deltas_with(delta)) as live:
         model = live.model
         pairs = zip(_one_by_one(context, exams), before, strict=True)
         after = [exam.answers_after(model, answers, judged_after) for exam, answers in pairs]

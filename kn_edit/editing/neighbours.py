@@ -110,7 +110,7 @@ def _asked_of(
 ) -> list[Prompt]:
     """Prompts by which facts judge; all of them where the model gets every one wrong."""
     prompts = [prompt for fact in facts for prompt in probes(model, relation, fact)]
-    return list(_answered_right(model, base, prompts) or prompts)
+    return list(answered_right(model, base, prompts) or prompts)
 
 
 def _last_judges(model: Model, case: Case, seed: int) -> tuple[Prompt, ...]:
@@ -159,16 +159,29 @@ def other_prompts(
 
     skip: leave out the first facts that would be taken; seed: of the facts that are drawn
     """
-    prompts: list[Prompt] = []
-    for relation in (load_relation(pack) for pack in bundled() if pack != name):
-        facts = list(relation.facts)
-        generator(seed, f"facts of {relation.name}").shuffle(facts)
-        for fact in facts[skip : skip + OTHER_FACTS]:
-            prompts += prompts_for(model, relation, fact)[:per_fact]
-    return prompts
+    return [
+        prompt
+        for pack in bundled()
+        if pack != name
+        for prompt in prompts_of_pack(model, pack, per_fact, skip=skip, seed=seed)
+    ]
 
 
-def _answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> tuple[Prompt, ...]:
+def prompts_of_pack(
+    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0, seed: int = USUAL
+) -> list[Prompt]:
+    """A few prompts of a few facts of a bundled relation; see `other_prompts`."""
+    relation = load_relation(name)
+    facts = list(relation.facts)
+    generator(seed, f"facts of {relation.name}").shuffle(facts)
+    return [
+        prompt
+        for fact in facts[skip : skip + OTHER_FACTS]
+        for prompt in prompts_for(model, relation, fact)[:per_fact]
+    ]
+
+
+def answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> tuple[Prompt, ...]:
     """A prompt that the model gets wrong anyway says little about harm."""
     stated = [prompt for prompt in judging if prompt.fact.stated]
     right = iter(base.right([ask(model, prompt) for prompt in stated]))

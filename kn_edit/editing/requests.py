@@ -249,6 +249,13 @@ class ChangedFact:
     change: FactChange
 
 
+def message_of(changes: Sequence[FactChange]) -> str:
+    """The first fact, and how many more there are."""
+    first, remaining = changes[0], len(changes) - 1
+    suffix = f", and {remaining} more fact{'s' if remaining > 1 else ''}" if remaining else ""
+    return f"{first.relation}: {first.subject}, {first.answer} -> {first.target}{suffix}"
+
+
 def changed_facts(edits: Sequence[EditRecord]) -> list[ChangedFact]:
     """What these edits, in order, changed: each fact and each erasure by the last edit of it."""
     facts: ByFact[ChangedFact] = ByFact()

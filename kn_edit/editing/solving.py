@@ -9,7 +9,7 @@ from typing import Any
 
 from kn_edit.editing.correcting import CorrectionTask, correction
 from kn_edit.editing.earlier import held_answers
-from kn_edit.editing.joint_update import joint_shifts as joint_shifts
+from kn_edit.editing.joint_proposal import propose_joint as propose_joint
 from kn_edit.editing.locating import Search
 from kn_edit.editing.neighbours import Neighbours
 from kn_edit.editing.paraphrasing import less_own_words

@@ -180,11 +180,18 @@ class Joint(UpdateMethod):
 
     settings: JointSettings | None = None
 
-    def shifts(self, task: UpdateTask) -> LowRankShifts:
-        return self.shifts_of_many([task])
+    @property
+    def solver(self) -> JointSettings:
+        """How it solves."""
+        return self.settings or JointSettings()
 
-    def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> LowRankShifts:
-        return solving.joint_shifts(tasks, self.settings or JointSettings())
+    def propose(self, context: EditContext, request: UpdateRequest | UpdatesRequest) -> Proposal:
+        """Compute the edit of the facts, and of those of the context's set, which they join."""
+        updates = request.updates if isinstance(request, UpdatesRequest) else (request,)
+        return solving.propose_joint(context, updates, self.solver)
+
+    def shifts(self, task: UpdateTask) -> LowRankShifts:
+        raise NotImplementedError("a joint update is solved for a set of facts")
 
     def cost(self, *, causal: bool) -> Cost:
         return Cost(asking=40000, rows=0, step=0.2, steps=22)

@@ -15,7 +15,7 @@ from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, ju
 from kn_edit.editing.method import Kind, Need, UpdateRequest, UpdatesRequest
 from kn_edit.editing.neighbours import Neighbours, neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
-from kn_edit.editing.requests import ASKED_AGAIN
+from kn_edit.editing.requests import ASKED_AGAIN, message_of
 from kn_edit.edits.build import SlotPlace, delta_of, low_rank_delta
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import Delta
@@ -118,7 +118,7 @@ def propose_update(context: EditContext, request: UpdateRequest, method: ShiftMe
     Raises SameAnswer, NoNeurons, NothingToAsk, NotFinite, ChangeOutOfRange, and CannotAsk where
     the model cannot be asked for an answer.
     """
-    _check_answers([request])
+    check_answers([request])
     with context.engine.at([]) as base:
         resolved = _resolved(context, base, request, method, None)
     with context.engine.at(context.deltas) as head:
@@ -130,7 +130,7 @@ def propose_update(context: EditContext, request: UpdateRequest, method: ShiftMe
 def propose_updates(context: EditContext, request: UpdatesRequest, method: ManyMethod) -> Proposal:
     """Compute one update of several facts by a method that takes many. Raises as of one fact."""
     updates = request.updates
-    _check_answers(updates)
+    check_answers(updates)
     resolved = []
     with context.engine.at([]) as base:
         edited = EditedFacts.of(base.model, [update.case for update in updates])
@@ -143,7 +143,7 @@ def propose_updates(context: EditContext, request: UpdatesRequest, method: ManyM
     return _proposal(context, resolved, tasks, shifts)
 
 
-def _check_answers(updates: Sequence[UpdateRequest]) -> None:
+def check_answers(updates: Sequence[UpdateRequest]) -> None:
     """Raise SameAnswer for an update that changes nothing."""
     for update in updates:
         if same_answer(update.to, update.case.fact.answer):
@@ -242,7 +242,7 @@ def _proposal(
     first = resolved[0]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
     records = [
-        _recorded_prompts(update.request.case.relation) | judged_by(update.probes, most)
+        recorded_prompts(update.request.case.relation) | judged_by(update.probes, most)
         for update in resolved
     ]
     exams = tuple(
@@ -254,7 +254,7 @@ def _proposal(
         )
         for update, task in zip(resolved, tasks, strict=True)
     )
-    changes = [_change(update.request.case, update.request.to) for update in resolved]
+    changes = [change_of(update.request.case, update.request.to) for update in resolved]
     chains = [chain for task in tasks for chain in (*task.old, *task.new)]
     located = [task.located for task in tasks if task.located is not None]
     return Proposal(
@@ -268,7 +268,7 @@ def _proposal(
             *asked_otherwise(chains),
             *dict.fromkeys(w for attribution in located for w in _warnings(attribution)),
         ),
-        message=_message(changes),
+        message=message_of(changes),
         exam=exams[0] if len(exams) == 1 else UpdatesExam(exams),
         further=tuple(changes[1:]),
     )
@@ -299,22 +299,15 @@ def asked_anew(context: EditContext, proposal: Proposal, cases: Sequence[Case]) 
         proposal,
         **vars(changes[0]),
         further=tuple(changes[1:]),
-        message=_message(changes),
+        message=message_of(changes),
         exam=anew[0] if len(anew) == 1 else UpdatesExam(tuple(anew)),
     )
 
 
-def _change(case: Case, to: str) -> FactChange:
+def change_of(case: Case, to: str) -> FactChange:
     return FactChange(
         relation=case.relation.name, subject=case.fact.subject, answer=case.fact.answer, target=to
     )
-
-
-def _message(changes: Sequence[FactChange]) -> str:
-    """The first fact, and how many more there are."""
-    first, remaining = changes[0], len(changes) - 1
-    suffix = f", and {remaining} more fact{'s' if remaining > 1 else ''}" if remaining else ""
-    return f"{first.relation}: {first.subject}, {first.answer} -> {first.target}{suffix}"
 
 
 def _check_neurons(model: Model, neurons: Sequence[NeuronId]) -> None:
@@ -336,7 +329,7 @@ def is_unknown(model: Model, base: Locator, case: Case) -> bool:
     return not any(base.right(chains_for(model, case.relation, case.fact)))
 
 
-def _recorded_prompts(relation: Relation) -> dict[str, Any]:
+def recorded_prompts(relation: Relation) -> dict[str, Any]:
     """The relation's templates, so that the edit can be asked again without its pack.
 
     own: they tell its facts apart, because nobody named the relation. paraphrases: held-out ones

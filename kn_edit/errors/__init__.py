@@ -44,6 +44,7 @@ from kn_edit.errors.databases import (
     WorkspaceExists,
 )
 from kn_edit.errors.edits import (
+    CannotSolveAgain,
     DeltaDigestDiffers,
     DeltaMisfit,
     DifferentBase,
@@ -306,6 +307,7 @@ __all__ = [
     "Cancelled",
     "CannotAsk",
     "CannotContinue",
+    "CannotSolveAgain",
     "CannotWrite",
     "CardRefused",
     "ChangeOutOfRange",

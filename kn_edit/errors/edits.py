@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from kn_edit.canonical import short
 from kn_edit.errors.base import ExitCode, KnEditError, listed
+from kn_edit.safetext import shortened
 
 
 @dataclass
@@ -104,6 +105,22 @@ class GateFailed(KnEditError):
         return f"not recorded: {listed(self.faults)}{where}" + self.steps(
             *(ways if self.update else ("try less of it",)),
             "or pass {accept} to record it all the same",
+        )
+
+
+@dataclass
+class CannotSolveAgain(KnEditError):
+    """A fact of a joint edit of which nothing is left that it could be solved from."""
+
+    exit_code = ExitCode.CONFLICT
+    relation: str
+    subject: str
+
+    def __str__(self) -> str:
+        fact = shortened(f"{self.relation}: {self.subject}", 80)
+        return (
+            f"what the joint edit needs of {fact} is not in this ledger, and nobody recorded how "
+            "it was asked" + self.steps("update its facts anew", "or revert the whole edit")
         )
 
 

@@ -16,6 +16,7 @@ from typing import IO
 from kn_edit.atomic import place, scratch_folder, sync, taken_back
 from kn_edit.canonical import short
 from kn_edit.errors import BackupDamaged, BackupExists, LedgerUnusable
+from kn_edit.ledger import set_members
 from kn_edit.ledger.blob_store import MAX_BYTES, BlobStore
 from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.database import Database
@@ -71,7 +72,7 @@ def _pack(database: Database, blobs: BlobStore, copy: Path, packed: Path) -> Non
     # The database first: every edit in it has its delta on disk already.
     database.copy_to(copy)
     with Database.in_file(copy).reading() as connection:
-        ids = edit_ids(connection)
+        ids = [*edit_ids(connection), *set_members.stored(connection, blobs)]
     with packed.open("xb") as output:
         with tarfile.open(fileobj=output, mode="w", format=tarfile.GNU_FORMAT) as archive:
             with copy.open("rb") as content:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Delete,
     FromClause,
     Integer,
+    RowMapping,
     Select,
     Table,
     TextClause,
@@ -111,6 +112,16 @@ class Connection:
         """Those of these values that a column holds in some workspace of the database."""
         queries = parts(sqlalchemy.select(column), column, ids)
         return [value for query in queries for value in self.raw.execute(query).scalars()]
+
+    def joined_everywhere(
+        self, columns: Sequence[Column[Any]], joined: Table, condition: ColumnElement[bool]
+    ) -> Iterator[RowMapping]:
+        """Rows of every workspace of the database: these columns, where a condition holds.
+
+        joined: a table that the condition is about, whose rows are linked to those of the columns
+        """
+        query = sqlalchemy.select(*columns).join(joined).where(condition)
+        yield from self.raw.execute(query).mappings()
 
     def stored(self, query: str, **values: int | str) -> Iterator[Sequence[Any]]:
         """Rows as the database stores them, whatever they hold: no value is read as its type.

@@ -72,6 +72,14 @@ def difference(
     return (new, gone, moved) if turned else (gone, new, moved)
 
 
+def with_edit(recipe: Recipe, edit: str, replacing: str | None = None) -> Recipe:
+    """The recipe with a new edit: last, or in the place of another one."""
+    if replacing is None:
+        return recipe.appended((edit,))
+    place = recipe.index(replacing)
+    return recipe[:place].appended((edit, *recipe[place + 1 :]))
+
+
 def composed(recipes: Sequence[Edits]) -> Edits:
     """The first recipe, then what the others have beyond it, in their order."""
     result, *further = recipes

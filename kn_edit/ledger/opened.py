@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import URL
 
+from kn_edit.errors import DeltaDigestDiffers, DeltaMissing
 from kn_edit.ledger import branches, lists, names, reading
 from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.connection import Connection
@@ -138,6 +139,13 @@ class OpenLedger:
     def deltas(self, edits: Iterable[str]) -> list[Delta]:
         """The numbers of these edits, in order: of a version's, or of a plan's recipe."""
         return [self.delta(edit) for edit in edits]
+
+    def member(self, id_: str) -> bytes | None:
+        """The file of a member of a joint edit; None where it is not here, or damaged."""
+        try:
+            return self.blobs.get(id_)
+        except (DeltaMissing, DeltaDigestDiffers):
+            return None
 
     def delta_size(self, edit: str) -> int:
         """The bytes of the delta file of an edit, by its full id; its numbers are not looked at.

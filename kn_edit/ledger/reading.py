@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 
 from kn_edit.errors import UnknownId
-from kn_edit.ledger import changed, coverage, lists, written
+from kn_edit.ledger import changed, coverage, lists, set_members, written
 from kn_edit.ledger.connection import Connection, linked, select
 from kn_edit.ledger.events import CURRENT, current_branch
 from kn_edit.ledger.lists import each_recipe as each_recipe
@@ -169,8 +169,11 @@ def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
 
 
 def needed_anywhere(connection: Connection, ids: Iterable[str]) -> set[str]:
-    """Those of the ids that some workspace of the database has an edit for."""
-    return set(map(str, connection.everywhere(edits.c.id, ids)))
+    """Those of the ids that some workspace of the database has an edit for, or a member of one."""
+    ids = [*ids]
+    of_edits = set(map(str, connection.everywhere(edits.c.id, ids)))
+    rest = [id_ for id_ in ids if id_ not in of_edits]
+    return of_edits | set_members.named_anywhere(connection, rest)
 
 
 def blame(connection: Connection, neuron: NeuronId, head: str) -> list[Blame]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from kn_edit.canonical import is_digest
 from kn_edit.neuron import NeuronId, whole_layer
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from kn_edit.ledger.recipes import Recipe
 
 BRANCH = "main"  # the branch that a ledger begins with
+JOINT = "joint"  # the method of edits over a set of facts, which facts join and leave
+MEMBER = "member"  # the key under which the record of a fact of such an edit names its file
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class FactRecord:
     found: Mapping[str, Any]
     metrics: Mapping[str, Any]
 
+    @property
+    def member(self) -> str | None:
+        """The id of the member that a fact of a joint edit is; None for a fact of another edit."""
+        member = self.found.get(MEMBER)
+        return member if is_digest(member) else None
+
 
 class OfFacts:
     """What changes facts: the first one by its fields, and those beside it."""
@@ -136,9 +145,24 @@ class EditRecord(OfFacts):
         )
 
     @property
+    def members(self) -> dict[str, FactRecord]:
+        """The facts of a joint edit by the ids of their members; none of another edit."""
+        if self.method != JOINT:
+            return {}
+        return {record.member: record for record in self.by_fact if record.member is not None}
+
+    @property
     def faults(self) -> tuple[str, ...] | None:
         """What the gate found wrong and `accept` overruled; None where nobody recorded it."""
         return gate_faults(self.found)
+
+
+def member_ids(found: Mapping[str, Any]) -> set[str]:
+    """The ids of members that a joint edit names, as it is recorded how it was found."""
+    by_fact = found.get("by_fact")
+    entries = [found, *(by_fact if isinstance(by_fact, list) else ())]
+    ids = (_object(entry).get(MEMBER) for entry in entries)
+    return {str(member) for member in ids if is_digest(member)}
 
 
 def gate_faults(found: object) -> tuple[str, ...] | None:
@@ -162,6 +186,8 @@ class NewEdit(OfFacts):
 
     relation, subject, answer, target: of the fact that it changes, the first one of many
     further: the other facts; `facts` has all of them
+    replaces: the edit of the head in whose place it comes; None: it comes last
+    members: files of facts that it was solved from, by their sha256, to be kept beside its delta
     """
 
     delta: Delta | KeptDelta
@@ -175,6 +201,8 @@ class NewEdit(OfFacts):
     metrics: Mapping[str, Any]
     message: str
     further: tuple[FactChange, ...] = ()
+    replaces: str | None = None
+    members: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

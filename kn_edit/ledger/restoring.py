@@ -21,7 +21,7 @@ from kn_edit.errors import (
     NewerSchema,
     RestoreTargetTaken,
 )
-from kn_edit.ledger import events, reading
+from kn_edit.ledger import events, reading, set_members
 from kn_edit.ledger.archive import BLOBS, edit_ids, unpack
 from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.database import Database
@@ -90,6 +90,7 @@ def checked_backup(file: Path, path: Path, digests: set[str]) -> tuple[str, tupl
         faults = database.faults()
         with database.reading() as connection:
             ids = set(edit_ids(connection))
+            members = set_members.named(connection)
             head = events.head_id(connection)
             edits = reading.recipe(connection, head)
     except LedgerDamaged as error:
@@ -102,8 +103,9 @@ def checked_backup(file: Path, path: Path, digests: set[str]) -> tuple[str, tupl
         raise BackupDamaged(file, faults[0])
     if ids - digests:
         raise BackupDamaged(file, f"it lacks the delta of edit {short(min(ids - digests))}")
-    if digests - ids:
-        raise BackupDamaged(file, f"it holds a delta of no edit, {short(min(digests - ids))}")
+    foreign = digests - ids - members
+    if foreign:
+        raise BackupDamaged(file, f"it holds a delta of no edit, {short(min(foreign))}")
     sync(path)
     return head, tuple(edits)
 

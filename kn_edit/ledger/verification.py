@@ -16,7 +16,16 @@ from sqlalchemy.exc import DBAPIError
 
 from kn_edit.canonical import is_digest
 from kn_edit.errors import BadDigest, KnEditError, LedgerUnusable, phrase, prefixed
-from kn_edit.ledger import ancestry, changed, coverage, journal, lists, reading, written
+from kn_edit.ledger import (
+    ancestry,
+    changed,
+    coverage,
+    journal,
+    lists,
+    reading,
+    set_members,
+    written,
+)
 from kn_edit.ledger.blob_store import BlobStore
 from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.database import NO_TEXT, Database
@@ -61,7 +70,7 @@ def report(
         raise BadDigest(since)
     try:
         with database.reading() as connection:
-            chain, problems, ids = _examine(connection, database, since, delta)
+            chain, problems, ids = _examine(connection, database, blobs, since, delta)
     except KnEditError as error:
         return Report((Problem("database", str(database.place), error.phrase()),), (), None)
     notes = list(_notes(chain))
@@ -85,7 +94,11 @@ def report(
 
 
 def _examine(
-    connection: Connection, database: Database, since: str | None, delta: Callable[[str], Delta]
+    connection: Connection,
+    database: Database,
+    blobs: BlobStore,
+    since: str | None,
+    delta: Callable[[str], Delta],
 ) -> tuple[Chain, list[Problem], set[str]]:
     """The journal, everything that is wrong in the file, the ids of its edits."""
     chain, all_problems, ids = Chain(), list[Problem](), set[str]()
@@ -107,6 +120,7 @@ def _examine(
     look("version", lambda: _other_spans(connection))
     look("version", lambda: _misplaced_versions(connection))
     look("delta", lambda: _other_deltas(connection, delta, ids, readable))
+    look("files", lambda: _other_members(connection, blobs))
     return chain, all_problems, ids
 
 
@@ -302,6 +316,15 @@ def _edit_problems(
         return
     if written.of_edit(connection, edit) != Writes.of(delta(edit)):
         yield Problem("slots", edit, "the tables of slots do not say what the delta does")
+
+
+def _other_members(connection: Connection, blobs: BlobStore) -> Iterator[Problem]:
+    """Files of members of joint edits that are not what their ids promise.
+
+    One that is not there is no problem: it is computed again where it is needed.
+    """
+    for member, message in set_members.unsound(blobs, set_members.named(connection)):
+        yield Problem("files", member, message)
 
 
 def _notes(chain: Chain) -> Iterator[str]:

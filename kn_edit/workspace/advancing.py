@@ -23,8 +23,12 @@ def advance(
 
     recording: as of `Ledger.advance`
     """
-    recorded = [id_ for id_ in plan.recipe if edit is None or id_ != edit.delta.id]
-    deltas = LoadedDeltas([*ledger.deltas(recorded), *([edit.delta] if edit else [])])
+    deltas = LoadedDeltas(
+        [
+            edit.delta if edit is not None and id_ == edit.delta.id else ledger.delta(id_)
+            for id_ in plan.recipe
+        ]
+    )
     recorded_digests = known_digests(ledger, plan.version)
     new_digests = digests(engine.shards, deltas, recorded_digests)
     return ledger.advance(plan, new_digests, edit=edit, recording=recording)

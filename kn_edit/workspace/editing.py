@@ -15,6 +15,7 @@ from kn_edit.progress import silent
 from kn_edit.workspace.batch import MakeRows
 from kn_edit.workspace.beside import BesideEachOther
 from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.leaving import without_fact as without_fact
 from kn_edit.workspace.making import Making
 from kn_edit.workspace.measured import MeasuredEdit
 from kn_edit.workspace.on_head import (
@@ -88,7 +89,13 @@ def record(
     """Record an edit that was measured, on the version on top of which it was measured."""
     edit = MeasuredEdit.of(edited) if isinstance(edited, Edited) else edited
     ledger, new = workspace.ledger, edit.edit
-    plan = ledger.plan_edit(edit.delta, new.kind, new.message, branch=workspace._moved_branch)
+    plan = ledger.plan_edit(
+        edit.delta,
+        new.kind,
+        new.message,
+        branch=workspace._moved_branch,
+        replacing=new.replaces,
+    )
     edit.require_recordable(plan, accept=accept)
     workspace.progress("recording", 0, 0)
     return workspace._advance(plan, new)

@@ -55,6 +55,7 @@ class MeasuredEdit:
             "found": dict(edit.found),
             "metrics": dict(edit.metrics),
             "further": [*map(asdict, edit.further)],
+            "replaces": edit.replaces,
             "head": self.head,
             "faults": [*self.faults],
             "unsound": [*self.unsound],
@@ -70,6 +71,7 @@ class MeasuredEdit:
             found=document["found"],
             metrics=document["metrics"],
             further=tuple(FactChange(**fact) for fact in document["further"]),
+            replaces=document.get("replaces"),
         )
         return cls(
             edit=edit,

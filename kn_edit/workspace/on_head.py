@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from kn_edit.editing.drafts import EditContext, EditTerms, Proposal
+from kn_edit.editing.joint_sets import JointSet, joinable
 from kn_edit.editing.locating import Search
-from kn_edit.editing.method import UpdateRequest
-from kn_edit.editing.methods import How
+from kn_edit.editing.method import Kind, UpdateRequest, UpdatesRequest
+from kn_edit.editing.methods import How, method_of
 from kn_edit.editing.requests import Earlier, answers_of, earlier_updates
+from kn_edit.editing.updates import Joint
 from kn_edit.editing.updating import asked_anew
 from kn_edit.facts import Case, fact_key
 from kn_edit.ledger import VersionRecord
@@ -34,6 +37,11 @@ def recorder_of(workspace: OpenWorkspace, cases: Sequence[Case], how: How, branc
     def at_head(proposal: Proposal) -> tuple[EditContext, Proposal]:
         head = workspace.ledger.version(branch)
         context, current = ready_at(workspace, cases, how, head)
+        method = method_of(Kind.UPDATE, how.method)
+        if isinstance(method, Joint):  # what it comes to depends on the set that it joins there
+            targets = [str(fact.target) for fact in proposal.facts]
+            requests = requests_at(workspace, head, current, targets)
+            return context, method.propose(context, UpdatesRequest(requests))
         return context, asked_anew(context, proposal, current)
 
     return recorder_on(workspace, at_head, branch)
@@ -44,7 +52,15 @@ def ready_at(
 ) -> tuple[EditContext, list[Case]]:
     """Where cases are updated on top of a version, and the cases with their answers there."""
     current = with_answers(workspace, cases, head)
-    return context_at(workspace, head, how, earlier_in(workspace, head, cases)), current
+    context = context_at(workspace, head, how, earlier_in(workspace, head, cases))
+    method = method_of(Kind.UPDATE, how.method)
+    if isinstance(method, Joint):
+        keys = [fact_key(case.relation, case.fact) for case in cases]
+        edits = workspace.ledger.records(head.edits)
+        edit = joinable(edits, method.solver, context.seed, keys)
+        joined = JointSet(edit, workspace.ledger.member) if edit else None
+        context = replace(context, joined=joined)
+    return context, current
 
 
 def recorder_on(

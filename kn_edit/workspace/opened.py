@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.undisturbed import undisturbed, verb
+from kn_edit.errors import HeadMoved
 from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
 from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
@@ -39,6 +40,7 @@ from kn_edit.workspace.settings import (
     storage_of,
 )
 from kn_edit.workspace.storage import Storage, completed, storage_named, tried
+from kn_edit.workspace.turns import TRIES
 
 if TYPE_CHECKING:
     from kn_edit.engine import engine as live
@@ -302,6 +304,18 @@ class OpenWorkspace:
         )
         self._calls.moved(version.id)
         return version
+
+    def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
+        """Make a move that means the same on every head.
+
+        Raises HeadMoved after many tries, or where the call expects another head.
+        """
+        for _ in range(TRIES):
+            advance = plan()
+            self._calls.require_head(advance.from_head)
+            with suppress(HeadMoved):
+                return self._advance(advance)
+        return self._advance(plan())
 
 
 @contextmanager

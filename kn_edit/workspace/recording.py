@@ -10,6 +10,8 @@ from pathlib import Path
 from kn_edit.editing.drafts import Draft, EditContext, Proposal, measured
 from kn_edit.errors import GateFailed, HeadMoved
 from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger.history import with_edit
+from kn_edit.ledger.recipes import Recipe
 from kn_edit.progress import Progress
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.turns import TRIES, turn
@@ -62,11 +64,9 @@ class Recorder:
         moved: HeadMoved | None = None
         with nullcontext() if dry_run or refused else turn(self.folder, self.progress):
             for number in range(TRIES):
-                plan = self.ledger.plan_edit(
-                    draft.delta, draft.kind, draft.message, branch=self.branch
-                )
+                plan = self._plan(draft)
                 self.require_head(plan.from_head)
-                if plan.recipe[:-1] == recipe:
+                if plan.recipe == with_edit(Recipe(recipe), draft.delta.id, draft.replaces):
                     try:
                         return self._judged(
                             draft, plan, plan.from_head, accept=accept, dry_run=dry_run
@@ -84,8 +84,17 @@ class Recorder:
 
         Of one that is not to be recorded: a dry run, or what the gate refuses, as GateFailed.
         """
-        plan = self.ledger.plan_edit(draft.delta, draft.kind, draft.message, branch=self.branch)
-        return self._judged(draft, plan, head, accept=accept, dry_run=dry_run)
+        return self._judged(draft, self._plan(draft), head, accept=accept, dry_run=dry_run)
+
+    def _plan(self, draft: Draft) -> Advance:
+        """The move that records a draft: at the end of the head, or where it replaces an edit."""
+        return self.ledger.plan_edit(
+            draft.delta,
+            draft.kind,
+            draft.message,
+            branch=self.branch,
+            replacing=draft.replaces,
+        )
 
     def _judged(
         self, draft: Draft, plan: Advance, head: str, *, accept: bool, dry_run: bool

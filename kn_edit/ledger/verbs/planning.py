@@ -34,11 +34,18 @@ class PlanningVerbs(OpenLedger):
     # branch: that a plan moves, by default the current one of that moment. Raises UnknownBranch.
 
     def plan_edit(
-        self, delta: Delta, kind: str, message: str = "", *, branch: str = "head"
+        self,
+        delta: Delta,
+        kind: str,
+        message: str = "",
+        *,
+        branch: str = "head",
+        replacing: str | None = None,
     ) -> Advance:
         """Put a new edit after those of the head. Overlap is legal here, and reported.
 
-        Raises DifferentBase, EmptyEdit, EditAlreadyApplied.
+        replacing: the full id of an edit of the head, in whose place the new one comes
+        Raises DifferentBase, EmptyEdit, EditAlreadyApplied, EditNotApplied.
         """
         if delta.base.fingerprint != self.base.fingerprint:
             raise DifferentBase(self.base.fingerprint, delta.base.fingerprint)
@@ -51,8 +58,11 @@ class PlanningVerbs(OpenLedger):
             sharing = self._members(connection, on.version, writers)
             if delta.id in sharing:
                 raise EditAlreadyApplied(delta.id)
-        overlaps = history.overlaps_before(sharing, delta.id, writers.__getitem__)
-        recipe = recipe.appended((delta.id,))
+            if replacing is not None and replacing not in recipe:
+                raise EditNotApplied(replacing, on.version)
+        beside = [edit for edit in sharing if edit != replacing]
+        overlaps = history.overlaps_before(beside, delta.id, writers.__getitem__)
+        recipe = history.with_edit(recipe, delta.id, replacing)
         return self._plan(on, recipe, kind=kind, message=message, edit=delta.id, overlaps=overlaps)
 
     def plan_revert(

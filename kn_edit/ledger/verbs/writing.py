@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from kn_edit.errors import DifferentBase, HeadMoved
 from kn_edit.ledger import branches, names, reading, writing
@@ -35,7 +36,8 @@ class WritingVerbs(OpenLedger):
         """
         assert edit is None or edit.delta.id == plan.edit
         if edit is not None:
-            self.blobs.put(edit.delta.to_bytes())
+            for data in (edit.delta.to_bytes(), *edit.members.values()):
+                self.blobs.put(data)
         now = self._now()
         with self._database.writing() as connection:
             writing.check_head(connection, plan)
@@ -44,9 +46,11 @@ class WritingVerbs(OpenLedger):
             if edit is not None:
                 connection.lock_blobs()
                 keep(self.blobs, edit.delta.id, edit.delta.to_bytes)
+                for member, data in edit.members.items():
+                    keep(self.blobs, member, partial(bytes, data))
                 writing.add_edit(connection, edit, now)
             writing.add_version(connection, plan, digests, self.base.fingerprint, now)
-            if edit is not None:
+            if edit is not None and edit.metrics:
                 writing.add_evaluation(connection, plan.version, edit, now)
             writing.move_branch(connection, plan, now)
             stored = reading.digests(connection, plan.version)

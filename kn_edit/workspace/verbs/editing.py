@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 from kn_edit.editing.method import EditMethod, Kind
 from kn_edit.editing.methods import How, method_of, require_many
 from kn_edit.editing.requests import answers_of, case_pairs, check_case, named_case
-from kn_edit.editing.updates import UpdateMethod
+from kn_edit.editing.updates import Joint, UpdateMethod
 from kn_edit.engine.undisturbed import verb
-from kn_edit.errors import BadSetting, NoTarget, SameAnswer, require_whole
+from kn_edit.errors import BadSetting, NoTarget, SameAnswer, UnknownId, require_whole
 from kn_edit.facts import ByFact, Case, Relation
 from kn_edit.later import later
 from kn_edit.ledger import VersionRecord
 from kn_edit.workspace.batch import Batch, batch_rows, one_by_one
 from kn_edit.workspace.edited import Edited
 from kn_edit.workspace.making import Making
+from kn_edit.workspace.members import named_member
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.verbs.asking import AskingVerbs
 
@@ -30,7 +31,7 @@ else:
 
 
 class EditingVerbs(AskingVerbs):
-    """Updates and erasures, one by one or many, and what of them is left to do."""
+    """Updates and erasures, one by one or many, what of them is left to do, and the way back."""
 
     @verb
     def plan(self, rows: Sequence[tuple[Case, str]]) -> Plan:
@@ -63,8 +64,9 @@ class EditingVerbs(AskingVerbs):
         plan = self.plan(rows)
         update = partial(self.update, how=how, accept=accept, dry_run=dry_run)
         make = one_by_one(update)
-        if at_once > 1 or (dry_run and self.engine.workers.several):
-            making = Making.of(Kind.UPDATE, how, accept=accept, dry_run=dry_run)
+        making = Making.of(Kind.UPDATE, how, accept=accept, dry_run=dry_run)
+        beside = at_once > 1 or (dry_run and self.engine.workers.several)
+        if beside and not isinstance(making.method, Joint):  # each of whose rows joins those before
             make = editing.beside_each_other(self, making, at_once, update)
         return Batch(plan, batch_rows(plan, self.check), make)
 
@@ -155,6 +157,26 @@ class EditingVerbs(AskingVerbs):
         Raises GateFailed unless the gate lets it pass, or accept; EditAlreadyApplied.
         """
         return editing.record(self, edited, accept=accept)
+
+    @verb
+    def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
+        """A new version without an edit, wherever it stands; or without a fact of a joint edit.
+
+        edit: the first digits of its id; of a fact, those of its member, or `relation: subject` as
+        `show` names it. The facts that stay are solved for again.
+        Raises EditNotApplied, SlotOverlap, UnknownId, AmbiguousId, CannotSolveAgain.
+        """
+        on = self._moved_branch
+        plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
+        try:
+            return self._replanned(plan)
+        except UnknownId:
+            named = named_member(self.ledger, on, edit) if isinstance(edit, str) else None
+            if named is None:
+                raise
+        if named.only:
+            return self.revert(named.edit.id, allow_overlap=allow_overlap)
+        return editing.without_fact(self, named, on)
 
     def _answers(self) -> ByFact[str]:
         """The answers that updates of the head gave to facts."""

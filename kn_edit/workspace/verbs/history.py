@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
 from kn_edit.editing.requests import ChangedFact, changed_facts, each
 from kn_edit.engine.undisturbed import verb
-from kn_edit.errors import AlreadyThere, BadSetting, HeadMoved, UnknownId
-from kn_edit.ledger import Advance, Blame, Difference, EditRecord, Ref, Step, VersionRecord
+from kn_edit.errors import AlreadyThere, BadSetting, UnknownId
+from kn_edit.ledger import Blame, Difference, EditRecord, Ref, Step, VersionRecord
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.merging import Join, Keep
 from kn_edit.workspace.opened import OpenWorkspace
-from kn_edit.workspace.turns import TRIES
 
 
 class HistoryVerbs(OpenWorkspace):
@@ -77,13 +76,6 @@ class HistoryVerbs(OpenWorkspace):
         return self.ledger.blame(NeuronId.of(neuron))
 
     @verb
-    def revert(self, edit: str, *, allow_overlap: bool = False) -> VersionRecord:
-        """A new version without an edit, wherever it stands. Raises EditNotApplied, SlotOverlap."""
-        on = self._moved_branch
-        plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
-        return self._replanned(plan)
-
-    @verb
     def rewind(self, version: str) -> VersionRecord:
         """Move the current branch to a version that exists."""
         on = self._moved_branch
@@ -143,15 +135,3 @@ class HistoryVerbs(OpenWorkspace):
         join = Join(kind, versions, keep, allow_overlap, self._moved_branch)
         plan = partial(join.plan, self.ledger)
         return self._replanned(plan) if again else self._advance(plan())
-
-    def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
-        """Make a move that means the same on every head.
-
-        Raises HeadMoved after many tries, or where the call expects another head.
-        """
-        for _ in range(TRIES):
-            advance = plan()
-            self._calls.require_head(advance.from_head)
-            with suppress(HeadMoved):
-                return self._advance(advance)
-        return self._advance(plan())

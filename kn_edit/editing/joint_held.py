@@ -1,0 +1,130 @@
+"""What a joint update must leave alone: a function of the base, the set of facts and the settings.
+
+Other facts of each bundled relation, in several wordings; a few prompts of every other relation;
+what each fact brings along; neutral text. Neither what judges nor what is edited is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from kn_edit.editing.joint_base import JointBase, places_of
+from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.neighbours import (
+    FEWEST_JUDGES,
+    JUDGES,
+    OTHER_FACTS,
+    answered_right,
+    other_prompts,
+    probes,
+    prompts_of_pack,
+)
+from kn_edit.editing.neutral import held_in_place
+from kn_edit.edits.members import Member, Place
+from kn_edit.facts import Prompt, bundled, load_relation
+from kn_edit.models.questions import ask_openly
+
+
+@dataclass(frozen=True, eq=False)
+class JointSurroundings:
+    """What stands beside a set of facts. members: sorted"""
+
+    base: JointBase
+    members: Sequence[Member]
+
+    @classmethod
+    def of(cls, base: JointBase, members: Sequence[Member]) -> JointSurroundings:
+        """The surroundings of members in whatever order they come."""
+        return cls(base, sorted(members, key=lambda member: member.order))
+
+    @cached_property
+    def edited_prompts(self) -> frozenset[str]:
+        """The prompts of all facts, held-out ones too, as texts."""
+        return frozenset(text for member in self.members for text in member.prompts)
+
+    @cached_property
+    def judges(self) -> dict[str, tuple[Prompt, ...]]:
+        """The prompts that judge the facts of each bundled relation, by its name.
+
+        One seeded order of the facts that the base knows serves all: the first ones of them that
+        are not edited, at most half of as many again.
+        """
+        return {name: self._judges_of(name) for name in self._edited_subjects}
+
+    def held(self) -> Tensor:
+        """Coefficients where nothing is to change, float32, (places, d_ff)."""
+        judging = {place.ids for member in self.members for place in member.judges}
+        for prompts in self.judges.values():
+            judging |= {ask_openly(self.base.model, prompt).ids for prompt in prompts}
+        without = judging | {place.ids for member in self.members for place in member.places}
+        groups = [*self._groups()]
+        held: set[Place] = set()
+        parts: list[Tensor] = [self.base.keys(())]
+        for index, group in enumerate(groups):
+            self.base.progress("asking others", index, len(groups))
+            wanted = [
+                number
+                for number, place in enumerate(group)
+                if place.ids not in without and place not in held
+            ]
+            held.update(group)
+            if wanted:
+                parts.append(self.base.keys(group)[wanted])
+        return torch.cat(parts)
+
+    @cached_property
+    def _edited_subjects(self) -> dict[str, set[str]]:
+        """The edited subjects of each bundled relation, by its name, sorted."""
+        subjects: dict[str, set[str]] = {}
+        for member in self.members:
+            if member.pack:
+                subjects.setdefault(member.relation, set()).add(member.subject)
+        return dict(sorted(subjects.items()))
+
+    def _judges_of(self, name: str) -> tuple[Prompt, ...]:
+        base, relation = self.base, load_relation(name)
+        edited = self._edited_subjects[name]
+        known_facts = (
+            fact for fact in base.locator.each_known_fact(relation) if fact.subject not in edited
+        )
+        firsts = list(islice(known_facts, 2 * JUDGES))
+        judges = firsts[: min(JUDGES, len(firsts) // 2)]
+        prompts = [prompt for fact in judges for prompt in probes(base.model, relation, fact)]
+        right = answered_right(base.model, base.locator, prompts) or tuple(prompts)
+        return right if len(right) >= FEWEST_JUDGES else (*right, *self.last_judges(name))
+
+    def last_judges(self, name: str) -> tuple[Prompt, ...]:
+        """Prompts of other relations, where those of a relation are too few to judge its facts."""
+        base = self.base
+        prompts = other_prompts(base.model, name, 1, skip=OTHER_FACTS, seed=base.seed)
+        unedited = (prompt for prompt in prompts if prompt.cloze not in self.edited_prompts)
+        return tuple(islice(unedited, JUDGES))
+
+    def _groups(self) -> Iterator[tuple[Place, ...]]:
+        """Places that are held, in groups whose coefficients are computed together."""
+        model, settings = self.base.model, self.base.settings
+        yield places_of(held_in_place(model, self.base.seed))
+        names = {member.relation for member in self.members}
+        for name in bundled():
+            if names - {name}:
+                elsewhere = prompts_of_pack(model, name, 1, seed=self.base.seed)
+                yield places_of(ask_openly(model, prompt) for prompt in elsewhere)
+        for name, edited in self._edited_subjects.items():
+            relation = load_relation(name)
+            judging = {prompt.fact.subject for prompt in self.judges[name]}
+            other_facts = [
+                fact
+                for fact in relation.facts
+                if fact.subject not in edited and fact.subject not in judging
+            ]
+            for fact in other_facts[: settings.held_facts]:
+                prompts = prompts_for(model, relation, fact)[: settings.wordings]
+                yield places_of(ask_openly(model, prompt) for prompt in prompts)
+        for member in self.members:
+            yield member.held

@@ -1,0 +1,126 @@
+"""What one fact of a joint update needs, whatever other facts it is solved with.
+
+All of it is asked of the base, in batches of the fact's own: so the same fact always gives the same
+member, bit for bit on one machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+
+from kn_edit.editing.finding import Finder, shared_out
+from kn_edit.editing.joint_base import JointBase, keys_at, place_of, places_of
+from kn_edit.editing.joint_targets import TargetRow, targets_of
+from kn_edit.editing.locating import every_prompt, prompts_for
+from kn_edit.editing.neighbours import SAME, neighbours
+from kn_edit.editing.paraphrasing import less_own_words
+from kn_edit.edits.members import Member
+from kn_edit.facts import Case, Prompt, Relation, bundled, load_relation
+from kn_edit.models.questions import Chain, Question, ask, ask_openly
+
+
+@dataclass(frozen=True, eq=False)
+class MemberFact:
+    """A fact that was looked at for a joint update.
+
+    judges: prompts of other subjects that judge it alone; those of a pack judge all of its facts
+    same_subject_judges: other prompts about its subject
+    """
+
+    case: Case
+    member: Member
+    prompts: tuple[Prompt, ...]
+    judges: tuple[Prompt, ...]
+    same_subject_judges: tuple[Prompt, ...]
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """What stands beside a fact, whatever else is edited: what is held, and what judges."""
+
+    held: tuple[Question, ...]
+    judges: tuple[Prompt, ...]
+    same_subject_judges: tuple[Prompt, ...]
+
+
+def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
+    """Compute what a fact needs to be updated with others. Raises CannotAsk, NotFinite."""
+    model = base.model
+    prompts = prompts_for(model, case.relation, case.fact)
+    chains = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
+    rows = _rows(base, chains)
+    beside = _beside(base, case)
+    # Grad is off where a caller works in inference mode, and nothing could be solved there.
+    with torch.inference_mode(False):
+        targets = targets_of(model, rows, base.layer, base.settings, base.usual)
+    keys = keys_at(model, [row.question for row in rows], base.layer)
+    judging = (*beside.judges, *beside.same_subject_judges)
+    member = Member(
+        base=base.fingerprint,
+        relation=case.relation.name,
+        subject=case.fact.subject,
+        to=to,
+        pack=pack_of(case.relation) is not None,
+        prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
+        layer=base.layer,
+        seed=base.seed,
+        settings=asdict(base.settings),
+        places=tuple(place_of(row.question) for row in rows),
+        target_of=tuple(row.target for row in rows),
+        held=places_of(beside.held),
+        judges=places_of(ask_openly(model, prompt) for prompt in judging),
+        keys=keys.float().cpu().numpy(),
+        targets=targets.detach().float().cpu().numpy(),
+    )
+    return MemberFact(
+        case=case,
+        member=member,
+        prompts=prompts,
+        judges=beside.judges,
+        same_subject_judges=beside.same_subject_judges,
+    )
+
+
+def pack_of(relation: Relation) -> Relation | None:
+    """The bundled pack that a relation is; None for one of other templates."""
+    if relation.name not in bundled():
+        return None
+    pack = load_relation(relation.name)
+    return pack if pack.templates == relation.templates else None
+
+
+def _rows(base: JointBase, chains: tuple[Chain, ...]) -> list[TargetRow]:
+    """Every token of every prompt's new answer; that of all wordings has one target."""
+    rows: dict[TargetRow, None] = {}
+    for chain in chains:
+        for token, question in enumerate(chain.questions):
+            rows[TargetRow(question, token)] = None
+    for question in less_own_words(base.model, chains, base.seed):
+        rows[TargetRow(question, 0)] = None
+    return list(rows)
+
+
+def _beside(base: JointBase, case: Case) -> _Beside:
+    """What is held of a fact alone, and what judges it alone.
+
+    The other facts of a bundled relation are held and judge for all of its facts together
+    (`joint_held`), unless the user named others.
+    """
+    if pack_of(case.relation) is None or case.neighbours or case.judges:
+        preserved = neighbours(base.model, base.locator, case)
+        return _Beside(
+            held=(*preserved.named, *preserved.other_subjects, *preserved.same_subject),
+            judges=preserved.judges,
+            same_subject_judges=preserved.same_subject_judges,
+        )
+    finder = Finder.of(base.model, case, base.seed)
+    about_subject, judges = shared_out(
+        base.model, finder.same_subject(2 * SAME), every=2, most=SAME
+    )
+    return _Beside(
+        held=tuple(question for _, question in about_subject),
+        judges=(),
+        same_subject_judges=tuple(prompt for prompt, _ in judges),
+    )

@@ -1,0 +1,270 @@
+"""A joint edit is a set of facts: they join it and leave it, and nothing tells in which order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+from samples import TORTURE
+from workspaces import QUICK, contents, exported, new_workspace
+
+from kn_edit.edits.members import BadMember, Member
+from kn_edit.edits.settings import JointSettings
+from kn_edit.errors import AmbiguousId, CannotSolveAgain, SameAnswer, UnknownId
+from kn_edit.evaluation.gate import Gate
+from kn_edit.ledger import EditRecord
+from kn_edit.workspace import Case, How, Joint, Workspace, case_of
+
+FREE = Gate(efficacy=0, specificity=0)
+SHORT = JointSettings(steps=4, bisections=2, held_facts=8, wordings=2)
+HOW = How(Joint(SHORT), gate=FREE)
+NO_AGE = timedelta(0)
+
+
+@pytest.fixture
+def workspace(tmp_path) -> Iterator[Workspace]:
+    with new_workspace(tmp_path) as workspace:
+        yield workspace
+
+
+def capital(subject: str) -> Case:
+    """A fact of the pack, of whose words the tokenizer of a tiny model knows some."""
+    return case_of(relation="capital", subject=subject)
+
+
+def add(workspace: Workspace, subject: str, to: str) -> str:
+    """Update a fact; the version that this gives."""
+    workspace.update(capital(subject), to, how=HOW)
+    return workspace.head.id
+
+
+def joint_edits(workspace: Workspace) -> list[EditRecord]:
+    records = workspace.ledger.records(workspace.head.edits)
+    return [edit for edit in records if edit.method == "joint"]
+
+
+def answers(workspace: Workspace) -> dict[str, str]:
+    """The new answers of the one joint edit of the head, by subject."""
+    (edit,) = joint_edits(workspace)
+    return {str(change.subject): str(change.target) for change in edit.facts}
+
+
+def member_ids(workspace: Workspace) -> dict[str, str]:
+    """The ids of the members of the one joint edit of the head, by subject."""
+    (edit,) = joint_edits(workspace)
+    return {str(record.change.subject): id_ for id_, record in edit.members.items()}
+
+
+def member_files(workspace: Workspace) -> dict[str, Path]:
+    (edit,) = joint_edits(workspace)
+    return {member: Path(workspace.ledger.blobs.where(member)) for member in edit.members}
+
+
+# --- joining -------------------------------------------------------------------------------------
+
+
+def test_a_fact_joins_the_edit_of_those_before_it(workspace):
+    add(workspace, "France", "Rome")
+    done = workspace.update(capital("Japan"), "Cairo", how=HOW)
+    assert len(workspace.head.edits) == 1
+    assert answers(workspace) == {"France": "Rome", "Japan": "Cairo"}
+    assert done.draft.message.startswith("capital: Japan, Tokyo -> Cairo, with 1 fact of edit")
+    assert [change.subject for change in done.draft.facts] == ["Japan"]
+    assert workspace.verify() == []
+
+
+def test_in_whatever_order_facts_come_the_version_is_the_same(workspace):
+    facts = [("France", "Rome"), ("Japan", "Cairo"), ("Norway", "Rome")]
+    draw, versions, sizes = Random(0), set(), set()
+    for _ in range(20 if TORTURE else 3):
+        draw.shuffle(facts)
+        first = draw.randrange(1, 4)
+        workspace.update_many([(capital(s), to) for s, to in facts[:first]], how=HOW)
+        for fact in facts[first:]:
+            add(workspace, *fact)
+        versions.add(workspace.head.id)
+        sizes.add(len(workspace.head.edits))
+        workspace.rewind("base")
+    assert len(versions) == 1 and sizes == {1}
+
+
+def test_a_fact_needs_the_same_whatever_it_is_solved_with(workspace):
+    workspace.update_many([(capital(subject), "Oslo") for subject in ("France", "Japan")], how=HOW)
+    together = member_ids(workspace)
+    workspace.rewind("base")
+    add(workspace, "Spain", "Cairo")
+    add(workspace, "Japan", "Oslo")
+    later = member_ids(workspace)
+    assert later["Japan"] == together["Japan"] != later["Spain"]
+
+
+def test_another_answer_takes_the_place_of_the_first(workspace):
+    add(workspace, "France", "Cairo")
+    both = add(workspace, "Japan", "Rome")
+    add(workspace, "France", "Oslo")
+    assert answers(workspace) == {"France": "Oslo", "Japan": "Rome"}
+    assert add(workspace, "France", "Cairo") == both
+    with pytest.raises(SameAnswer):
+        add(workspace, "France", "Cairo")
+
+
+def test_edits_of_other_methods_stay_where_they_are(workspace):
+    add(workspace, "France", "Rome")
+    other = workspace.update(capital("Egypt"), "Oslo", how=How(QUICK.method, gate=FREE)).edit
+    both = add(workspace, "Japan", "Oslo")
+    assert workspace.head.edits[1:] == (other,) and len(answers(workspace)) == 2
+    workspace.revert("capital: Japan")
+    add(workspace, "Japan", "Oslo")
+    assert workspace.head.id == both and workspace.verify() == []
+
+
+def test_a_fact_that_a_later_edit_changed_makes_an_edit_of_its_own(workspace):
+    """In the place of the joint edit it would come before what it is to overrule."""
+    add(workspace, "France", "Rome")
+    workspace.update(capital("Egypt"), "Oslo", how=How(QUICK.method, gate=FREE))
+    add(workspace, "Egypt", "Rome")
+    assert [len(edit.facts) for edit in joint_edits(workspace)] == [1, 1]
+    assert len(workspace.head.edits) == 3
+
+
+def test_other_settings_and_seeds_make_an_edit_of_their_own(workspace):
+    add(workspace, "France", "Rome")
+    workspace.update(capital("Japan"), "Oslo", how=How(Joint(SHORT), gate=FREE, seed=1))
+    stronger = replace(SHORT, stretch=2.0)
+    workspace.update(capital("Spain"), "Oslo", how=How(Joint(stronger), gate=FREE))
+    assert [len(edit.facts) for edit in joint_edits(workspace)] == [1, 1, 1]
+
+
+def test_rows_of_a_file_join_one_after_the_other(workspace):
+    rows = [(capital(subject), "Oslo") for subject in ("France", "Japan")]
+    assert len(list(workspace.batch(rows, how=HOW))) == 2
+    (edit,) = joint_edits(workspace)
+    assert len(edit.facts) == 2
+    assert all(record.metrics["efficacy"] is not None for record in edit.by_fact)
+
+
+def test_an_edit_that_was_tried_out_joins_as_it_was_measured(workspace):
+    add(workspace, "France", "Rome")
+    tried = workspace.update(capital("Japan"), "Oslo", how=HOW, dry_run=True)
+    assert answers(workspace) == {"France": "Rome"}
+    workspace.record(tried)
+    assert answers(workspace) == {"France": "Rome", "Japan": "Oslo"}
+    workspace.revert("capital: Japan")
+    assert answers(workspace) == {"France": "Rome"}
+
+
+# --- leaving -------------------------------------------------------------------------------------
+
+
+def test_without_a_fact_the_version_is_the_one_in_which_it_never_was(workspace):
+    one = add(workspace, "France", "Rome")
+    two = add(workspace, "Japan", "Cairo")
+    before = contents(exported(workspace, "head"))
+    for subject in ("Spain", "Egypt"):
+        add(workspace, subject, "Oslo")
+        workspace.revert(f"capital: {subject}")
+        assert workspace.head.id == two
+    assert contents(exported(workspace, two)) == before
+    workspace.revert("capital: Japan")
+    assert workspace.head.id == one and workspace.verify() == []
+
+
+def test_a_fact_leaves_by_the_id_of_its_member_in_any_order(workspace):
+    base = workspace.head.id
+    names = ("France", "Japan", "Spain")
+    workspace.update_many([(capital(subject), "Oslo") for subject in names], how=HOW)
+    for left in (2, 1, 0):
+        (edit,) = joint_edits(workspace)
+        workspace.revert(next(iter(edit.members))[:12])
+        assert sum(len(edit.facts) for edit in joint_edits(workspace)) == left
+    assert workspace.head.id == base
+
+
+def test_what_no_fact_is_called_is_refused(workspace):
+    add(workspace, "France", "Rome")
+    for name in ("capital: Japan", "France", "ab" * 6):
+        with pytest.raises(UnknownId):
+            workspace.revert(name)
+
+
+def test_a_name_of_two_facts_is_refused(workspace):
+    for prompt, to in (("The capital of [X] is [Y] .", "Rome"), ("[X] is [Y]", "Oslo")):
+        case = case_of(subject="France", answer="Paris", prompts=[prompt])
+        workspace.update(case, to, how=HOW)
+    with pytest.raises(AmbiguousId):
+        workspace.revert("own: France")
+
+
+def test_the_edit_as_a_whole_can_be_taken_back_too(workspace):
+    base = workspace.head.id
+    add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Cairo")
+    workspace.revert(workspace.head.edits[0])
+    assert workspace.head.id == base
+
+
+# --- files of members ----------------------------------------------------------------------------
+
+
+def test_gc_and_a_backup_keep_the_files_of_members(workspace, tmp_path):
+    one = add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Cairo")
+    assert workspace.gc(older_than=NO_AGE) == []
+    assert all(path.exists() for path in member_files(workspace).values())
+    workspace.backup(tmp_path / "backup.tar")
+    Workspace.restore(tmp_path / "backup.tar", tmp_path / "restored")
+    with Workspace.open(tmp_path / "restored") as restored:
+        assert all(path.exists() for path in member_files(restored).values())
+        restored.revert("capital: Japan")
+        assert restored.head.id == one and restored.verify() == []
+
+
+def test_gc_removes_the_files_of_no_edit(workspace):
+    workspace.update(capital("France"), "Rome", how=HOW)
+    stray = workspace.ledger.blobs.put(b"of no edit")
+    os.utime(workspace.ledger.blobs.where(stray), (0, 0))
+    removed = workspace.gc(older_than=NO_AGE)
+    assert [path.name for path in removed] == [f"{stray}.safetensors"]
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"damaged")])
+def test_a_member_whose_file_is_lost_is_computed_again(workspace, damage):
+    two = [add(workspace, subject, "Oslo") for subject in ("France", "Japan")][-1]
+    add(workspace, "Spain", "Oslo")
+    files = member_files(workspace)
+    for path in files.values():
+        path.chmod(0o644)
+        damage(path)
+    damaged = {member for member, path in files.items() if path.exists()}
+    assert {problem.subject for problem in workspace.verify()} == damaged
+    workspace.revert("capital: Spain")
+    assert workspace.head.id == two
+    assert all(path.exists() for path in member_files(workspace).values())
+
+
+def test_a_fact_that_nobody_can_ask_again_keeps_its_set_as_it_is(workspace, monkeypatch):
+    for subject in ("France", "Japan"):
+        add(workspace, subject, "Oslo")
+    for path in member_files(workspace).values():
+        path.unlink()
+    monkeypatch.setattr("kn_edit.editing.joint_proposal.case_again", lambda record: None)
+    with pytest.raises(CannotSolveAgain):
+        workspace.revert("capital: Japan")
+    assert len(answers(workspace)) == 2
+
+
+def test_the_file_of_a_member_says_what_it_is_of(workspace):
+    add(workspace, "France", "Rome")
+    ((id_, path),) = member_files(workspace).items()
+    member = Member.from_bytes(path.read_bytes(), id_)
+    assert (member.relation, member.subject, member.to) == ("capital", "France", "Rome")
+    assert member.base == workspace.base.fingerprint and member.id == id_
+    assert member.keys.shape == (len(member.places), workspace.engine.model.d_ff)
+    assert member.targets.shape == (1, workspace.engine.model.d_model)
+    with pytest.raises(BadMember):
+        Member.from_bytes(path.read_bytes()[:-4], id_)
