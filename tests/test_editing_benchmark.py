@@ -28,8 +28,10 @@ from benchmarks.editing.editors import (
     editors,
 )
 from benchmarks.editing.facts import EditFact, drawn
-from benchmarks.editing.measuring import Asked, locality, measured, says, scores
-from benchmarks.editing.places import at_ends, contexts
+from benchmarks.editing.measuring import ELSEWHERE, OWN, Asked, continued, measured, scored, spoken
+from benchmarks.editing.orders import ORDERS
+from benchmarks.editing.places import at_ends, behind, contexts
+from benchmarks.editing.report import plots, report
 from benchmarks.editing.runs import Results, Run
 from benchmarks.editing.solutions import (
     alphaedit_shift,
@@ -39,7 +41,8 @@ from benchmarks.editing.solutions import (
     rome_shift,
 )
 from benchmarks.editing.targets import TargetSettings, targets_of
-from kn_edit.edits.suffix import shifted
+from kn_edit.models.greedy import likeliest_paths
+from kn_edit.models.questions import ask_openly
 from kn_edit.models.trace import trace
 from kn_edit.workspace import Workspace
 
@@ -232,28 +235,22 @@ def test_statements_stand_in_front_with_the_facts_own_one_last(workspace, facts)
 # --- measuring and runs --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("text", "answer", "said"),
-    [
-        ("It is Rome, of course.", "rome", True),
-        ("It is Romeo.", "Rome", False),
-        ("They speak francais there", "Français", True),
-        ("in new york city", "New York", True),
-        ("new and york", "New York", False),
-        ("", "Rome", False),
-    ],
-)
-def test_an_answer_is_said_as_whole_words_in_any_case(text, answer, said):
-    assert says(text, answer) is said
-
-
 def test_an_unedited_model_keeps_every_answer_to_other_subjects(workspace, facts):
     editor = Unedited(workspace.engine)
     with editor.applied() as model:
         asked = Asked.of(model, facts, editor.front)
-        rows = measured(model, asked, locality(model, asked))
+        rows = measured(model, asked, spoken(model, asked, [ELSEWHERE])[ELSEWHERE])
     assert [row["specificity"] for row in rows] == [1.0] * len(facts)
     assert all(0 <= row[name] <= 1 for row in rows for name in ("efficacy", "forced", "likelier"))
+
+
+def test_texts_side_by_side_go_on_as_each_does_alone(workspace, facts):
+    model = workspace.engine.model
+    asked = [ask_openly(model, p) for fact in facts for p in (*fact.prompts(model), *fact.locality)]
+    asked += [ask_openly(model, behind(fact.prompts(model)[0], "Japan and")) for fact in facts]
+    lengths = [1 + number % 5 for number in range(len(asked))]
+    together = continued(model, [question.ids for question in asked], lengths)
+    assert together == likeliest_paths(model, asked, lengths)
 
 
 def command(folder: Path, model: Path, counts: str) -> list[str]:
@@ -302,6 +299,34 @@ def test_every_way_to_edit_is_named_and_starts_anew(workspace):
     assert kinds["memit"]() is not kinds["memit"]()
 
 
+def test_orders_keep_all_facts_and_put_alike_ones_where_they_say(workspace, facts):
+    model = workspace.engine.model
+    for name, order in ORDERS.items():
+        assert {id(fact) for fact in order(model, facts)} == {id(fact) for fact in facts}, name
+    assert ORDERS["drawn"](model, facts) == facts
+    first = ORDERS["exposed-first"](model, [facts[0], facts[1], facts[1], facts[1]])
+    assert first[-1] == facts[0]
+
+
+def result(method: str, efficacy: list[float], **other: object) -> dict[str, object]:
+    by_fact = {"efficacy": efficacy, "paraphrase": [1.0, 0.5], "specificity": [1.0, 1.0]}
+    run = {"dataset": "zsre", "count": 2, "order": "drawn", "seed": 0, "method": method, "facts": 2}
+    figures = {"by_fact": by_fact | {"entropy": [2.0, 4.0]}, "neutral": 1.5, "seconds": 3.0}
+    return run | figures | other
+
+
+def test_the_report_shows_every_method_with_its_score_and_intervals():
+    first = {"first_at_once": {"efficacy": [1.0]}}
+    text = report([result("unedited", [0.0, 0.0]), result("memit", [0.0, 1.0], **first)])
+    (row,) = [line for line in text.splitlines() if line.startswith("| memit | 0.6")]
+    assert "| 0.692 | 0.500 [0.00, 1.00] | 0.750 [0.50, 1.00] | 1.000" in row
+    assert row.endswith("| 1.00 | 1.500 | 3 |")
+    assert "| memit | 1 | 1.000 [1.00, 1.00] | 0.000 [0.00, 0.00] |" in text  # forgotten since
+    drawn = plots([result("memit", [0.0, 1.0]), result("memit", [1.0, 1.0], count=10)])
+    assert set(drawn) == {"zsre-10", "zsre-efficacy"}
+    assert all("<svg" in each for each in drawn.values())
+
+
 def _log_p(model, place, shift) -> float:
     """Log-probability of a place's answer, by a whole run, a shift added to layer 0's output."""
 
@@ -321,6 +346,5 @@ def _log_p(model, place, shift) -> float:
 
 
 def _likely(model, facts) -> list[float]:
-    with shifted(model, {}):
-        found = scores(model, [fact.prompts(model) for fact in facts], [f.to for f in facts])
-    return [score.log_p for group in found for score in group]
+    pairs = scored(model, Asked.of(model, facts, lambda _: ""))[OWN]
+    return [new.log_p for group in pairs for new, _ in group]

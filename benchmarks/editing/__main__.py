@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.editing.editors import Moments, Unedited, editors
-from benchmarks.editing.facts import DATASETS, drawn
+from benchmarks.editing.facts import BUNDLED, DATASETS, drawn
+from benchmarks.editing.orders import DRAWN, ORDERS
 from benchmarks.editing.runs import Bench, Results, Run
 from kn_edit.workspace import Workspace
 
@@ -27,9 +28,12 @@ def main() -> None:
     parser.add_argument("--methods", default="", help="by default all")
     parser.add_argument("--counts", default="10,100")
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--orders", default=DRAWN, help=f"of {', '.join(ORDERS)}")
     parser.add_argument("--model", default="demo")
     parser.add_argument("--results", type=Path, default=Path(".editing/results.jsonl"))
     chosen = parser.parse_args()
+    if chosen.data is None and set(chosen.datasets.split(",")) != {BUNDLED}:
+        parser.error("--data names the folder of the data sets' files; without it take bundled")
     torch.set_num_threads(1)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -47,15 +51,21 @@ def _sweep(workspace: Workspace, chosen: argparse.Namespace) -> None:
     datasets = chosen.datasets.split(",")
     sizes = [int(count) for count in chosen.counts.split(",")]
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
+    orders = chosen.orders.split(",")
     for count, dataset, seed in product(sizes, datasets, seeds):
-        runs = [Run(chosen.model, dataset, method, count, seed) for method in methods]
+        runs = [
+            Run(chosen.model, dataset, method, count, seed, order)
+            for order in orders
+            for method in methods
+        ]
         missing = [run for run in runs if not results.has(run)]
         if not missing:
             continue
         facts = drawn(engine.model, dataset, chosen.data, count, seed)
         bench = Bench(Unedited(engine), facts)
         for run in missing:
-            figures = bench.run(every[run.method](), facts)
+            ordered = ORDERS[run.order](engine.model, facts)
+            figures = bench.run(every[run.method](), ordered)
             results.add(run, {"facts": len(facts)} | figures)
             print(_line(run, figures), flush=True)
 

@@ -255,7 +255,7 @@ class UltraEdit(Shifting):
             pairs = _keys_and_gradients(model, facts, self.layers)
         for layer, (keys, gradients) in pairs.items():
             normal = self._seen[layer].normalised(torch.cat([keys, gradients], 1))
-            h, g = normal.split([keys.shape[1], gradients.shape[1]], 1)
+            h, g = torch.split(normal, [keys.shape[1], gradients.shape[1]], 1)
             usual = (keys @ self.model.slots(layer).float()).norm(dim=1).median()
             unit = self.rate * usual / g.shape[1] ** 0.5
             wanted = -unit * h.square().mean(1, keepdim=True) * g
@@ -322,7 +322,7 @@ class FineTuned(Shifting):
                     losses = -log_p.gather(1, batch.tokens[:, None])
                     worst = max(worst, float(losses.detach().max()))
                     adam.zero_grad()
-                    losses.mean().backward()
+                    losses.mean().backward()  # type: ignore[no-untyped-call]
                     adam.step()
                 if worst < self.enough:
                     break
