@@ -20,9 +20,9 @@ from benchmarks.editing.editors import (
     InContext,
     JointEdit,
     Memit,
-    Moments,
     Rome,
     Running,
+    Shared,
     UltraEdit,
     Unedited,
     editors,
@@ -204,7 +204,7 @@ def test_every_editor_of_weights_makes_new_answers_likelier_and_leaves_the_model
     model = workspace.engine.model
     before = [model.slots(layer).clone() for layer in range(model.n_layers)]
     plain = _likely(model, facts)
-    editor = kind(workspace.engine, Moments(model))
+    editor = kind(workspace.engine, Shared(model))
     editor.edit(facts[:2])
     editor.edit(facts[2:])
     with editor.applied() as edited:
@@ -294,7 +294,7 @@ def test_an_interrupted_run_leaves_the_lines_before_it(tmp_path):
 
 
 def test_every_way_to_edit_is_named_and_starts_anew(workspace):
-    kinds = editors(workspace.engine, Moments(workspace.engine.model))
+    kinds = editors(workspace.engine, Shared(workspace.engine.model))
     assert next(iter(kinds)) == "unedited" and len(kinds) == 8
     assert kinds["memit"]() is not kinds["memit"]()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.editing.editors import Moments, Unedited, editors
+from benchmarks.editing.editors import Shared, Unedited, editors
 from benchmarks.editing.facts import BUNDLED, DATASETS, drawn
 from benchmarks.editing.orders import DRAWN, ORDERS
 from benchmarks.editing.runs import Bench, Results, Run
@@ -45,7 +45,7 @@ def main() -> None:
 
 def _sweep(workspace: Workspace, chosen: argparse.Namespace) -> None:
     engine = workspace.engine
-    every = editors(engine, Moments(engine.model))
+    every = editors(engine, Shared(engine.model))
     methods = chosen.methods.split(",") if chosen.methods else list(every)
     results = Results(chosen.results)
     datasets = chosen.datasets.split(",")

@@ -13,6 +13,7 @@ one, to 1, the last: stated here before any result.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -54,10 +55,15 @@ BATCH = 100  # facts that are written together by editors of batches
 
 
 class Editor(Protocol):
-    """A way to edit. batch: facts that `edit` takes together; None for all of them"""
+    """A way to edit.
+
+    batch: facts that `edit` takes together; None for all of them
+    borrowed: seconds of the processor that went into what it uses, before it was made
+    """
 
     name: str
     batch: int | None
+    borrowed: float
 
     def edit(self, facts: Sequence[EditFact]) -> None:
         """Edit some more facts, on top of those before."""
@@ -88,6 +94,7 @@ class Unedited:
 
     name = "unedited"
     batch: int | None = None
+    borrowed = 0.0
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -109,10 +116,13 @@ class Unedited:
 
 
 class Shifting(Unedited):
-    """An editor that adds shifts to value slots."""
+    """An editor that adds shifts to value slots. settings: of targets, where it has some"""
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
+    settings = TargetSettings()
+
+    def __init__(self, engine: Engine, shared: Shared) -> None:
         super().__init__(engine)
+        self._shared = shared
         self._shifts: dict[int, Whole] = {}
 
     @contextmanager
@@ -120,20 +130,42 @@ class Shifting(Unedited):
         with self._engine.at([]) as live, shifted(live.model, self._shifts):
             yield live.model
 
+    def _targets(self, facts: Sequence[EditFact], layer: int) -> Targets:
+        """Targets of some facts in the model as it is edited so far."""
+        if not self._shifts:
+            targets, seconds = self._shared.targets(facts, layer, self.settings)
+            self.borrowed += seconds
+            return targets
+        with self.applied() as model:
+            return targets_of(model, facts, layer, self.settings)
+
     def _add(self, layer: int, shift: Tensor) -> None:
         """Add to what a layer's slots are shifted by; seen by `applied` at once."""
         before = self._shifts.get(layer)
         self._shifts[layer] = Whole(shift.float() if before is None else before.b + shift.float())
 
 
-class Moments:
-    """Second moments of coefficients in ordinary text, of the layers that are asked for."""
+class Shared:
+    """What several editors need of the unedited model: each is computed once."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._by_layer: dict[int, Tensor] = {}
+        self._targets: tuple[object, Targets, float] | None = None
 
-    def of(self, layers: Sequence[int]) -> dict[int, Tensor]:
+    def targets(
+        self, facts: Sequence[EditFact], layer: int, settings: TargetSettings
+    ) -> tuple[Targets, float]:
+        """Targets of a first batch, and the seconds that they took when they were computed."""
+        wanted = (tuple(facts), layer, settings)
+        if self._targets is None or self._targets[0] != wanted:
+            began = time.process_time()
+            targets = targets_of(self._model, facts, layer, settings)
+            self._targets = (wanted, targets, time.process_time() - began)
+            return targets, 0.0
+        return self._targets[1:]
+
+    def moments(self, layers: Sequence[int]) -> dict[int, Tensor]:
         """E[k k^T] of each layer, (d_ff, d_ff)."""
         missing = [layer for layer in layers if layer not in self._by_layer]
         if missing:
@@ -150,19 +182,17 @@ class Memit(Shifting):
 
     name = "memit"
     batch: int | None = BATCH
-    settings = TargetSettings()
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
-        super().__init__(engine, moments)
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        super().__init__(engine, shared)
         last = round(MEMIT_DEPTH * (self.model.n_layers - 1))
         self.layers = list(range(max(0, last - MEMIT_LAYERS + 1), last + 1))
-        self._moments = moments.of(self.layers)
+        self._moments = shared.moments(self.layers)
         self._history: dict[int, Tensor] = {}
 
     def edit(self, facts: Sequence[EditFact]) -> None:
         last = self.layers[-1]
-        with self.applied() as model:
-            targets = targets_of(model, facts, last, self.settings)
+        targets = self._targets(facts, last)
         goals = targets.states + targets.shifts  # z, (facts, d_model)
         for layer in self.layers:
             with self.applied() as model:
@@ -191,8 +221,8 @@ class AlphaEdit(Memit):
     name = "alphaedit"
     share = 0.7
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
-        super().__init__(engine, moments)
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        super().__init__(engine, shared)
         self._projections = {
             layer: null_space(moment, self.share) for layer, moment in self._moments.items()
         }
@@ -210,16 +240,15 @@ class Rome(Shifting):
 
     name = "rome"
     batch: int | None = 10
-    settings = TargetSettings()
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
-        super().__init__(engine, moments)
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        super().__init__(engine, shared)
         self.layer = round(ROME_DEPTH * (self.model.n_layers - 1))
-        self._moment = moments.of([self.layer])[self.layer]
+        self._moment = shared.moments([self.layer])[self.layer]
 
     def edit(self, facts: Sequence[EditFact]) -> None:
+        targets = self._targets(facts, self.layer)
         with self.applied() as model:
-            targets = targets_of(model, facts, self.layer, self.settings)
             keys = means_at_ends(model, targets, [self.layer])[0][self.layer].double()
         start = self._shifts.get(self.layer)
         wanted = targets.shifts.double()
@@ -244,8 +273,8 @@ class UltraEdit(Shifting):
     batch: int | None = BATCH
     rate = 1.0
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
-        super().__init__(engine, moments)
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        super().__init__(engine, shared)
         top = self.model.n_layers - 1
         self.layers = sorted({round(layer / 31 * top) for layer in range(18, 25)})
         self._seen = {layer: Running() for layer in self.layers}
@@ -294,8 +323,8 @@ class FineTuned(Shifting):
     batch: int | None = BATCH
     depth, epochs, rate, enough, minibatch = 0.9, 20, 1e-3, 0.05, 16
 
-    def __init__(self, engine: Engine, moments: Moments) -> None:
-        super().__init__(engine, moments)
+    def __init__(self, engine: Engine, shared: Shared) -> None:
+        super().__init__(engine, shared)
         self.layer = round(self.depth * (self.model.n_layers - 1))
 
     def edit(self, facts: Sequence[EditFact]) -> None:
@@ -447,11 +476,11 @@ def added(model: Model, additions: Mapping[int, Tensor]) -> Iterator[None]:
         yield
 
 
-def editors(engine: Engine, moments: Moments) -> dict[str, Callable[[], Editor]]:
+def editors(engine: Engine, shared: Shared) -> dict[str, Callable[[], Editor]]:
     """Every way to edit by its name; each call gives one that has edited nothing."""
     kinds: tuple[type[Unedited], ...] = (Unedited, InContext, JointEdit)
     shifting = (FineTuned, Rome, Memit, AlphaEdit, UltraEdit)
     return {
         **{kind.name: partial(kind, engine) for kind in kinds},
-        **{kind.name: partial(kind, engine, moments) for kind in shifting},
+        **{kind.name: partial(kind, engine, shared) for kind in shifting},
     }

@@ -25,7 +25,7 @@ from kn_edit.models.trace import Trace, trace
 from kn_edit.models.usage import Ids, coefficients_by_text
 from kn_edit.seeds import USUAL
 
-PREFIXES = 2  # beginnings of neutral sentences, behind which the first prompt is asked again
+PREFIXES = 1  # beginnings of neutral sentences, behind which the first prompt is asked again
 PREFIX_WORDS = 6
 ROWS = 32  # that run side by side
 STATEMENTS = 700  # of bundled facts, among ordinary text
