@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from test_chat import CHATML, with_template
 from tiny_models import tiny
 from workspaces import CAPITAL, QUICK, about, new_workspace
 
-from kn_edit.editing.protocols import free_prompts, names_of
+from kn_edit.editing.protocol_shares import free_prompts, names_of
 from kn_edit.errors import BadSetting, CannotContinue
 from kn_edit.evaluation.protocols import MEANINGS, EvaluationProtocol
 from kn_edit.facts import Fact, Relation, Template, bundled, load_relation
@@ -66,9 +67,67 @@ def test_a_version_is_asked_freely_beside_the_base(tmp_path):
     assert reply["base"] != reply["version"]
     assert france["greedy"] == float("Rome" in reply["version"][0]["text"].split())
     assert document["protocols"]["free"]["greedy"]["count"] == 2
-    assert document == json.loads(
-        json.dumps(to_json.evaluation(workspace.evaluate(protocols="all", tokens=6, samples=2)))
-    )
+    again = workspace.evaluate(protocols="free", tokens=6, samples=2)
+    assert document == json.loads(json.dumps(to_json.evaluation(again)))
+
+
+def test_every_protocol_says_what_each_update_comes_to(tmp_path):
+    workspace = new_workspace(tmp_path, "llama")
+    workspace.update(own_case("France", "Paris"), "Rome", how=QUICK, accept=True)
+    edit = workspace.update(own_case("Japan", "Tokyo"), "Cairo", how=QUICK, accept=True)
+    evaluation = workspace.evaluate(protocols=["all"], tokens=4, samples=0)
+    assert list(evaluation.protocols) == list(EvaluationProtocol)
+    japan = json.loads(json.dumps(to_json.evaluation(evaluation)))["updates"][1]["protocols"]
+    for reply, offer in zip(
+        japan["choice"]["replies"], ("Tokyo or Cairo", "Cairo or Tokyo"), strict=True
+    ):
+        assert offer in reply["prompt"]
+    assert japan["choice"]["new"] + japan["choice"]["old"] + japan["choice"]["neither"] == 1
+    assert japan["portability"]["replies"] == []
+    assert japan["portability"]["all"] is None
+    for name, group in japan["locality"]["groups"].items():
+        changed = len(group["changed"])
+        assert japan["locality"][name] == pytest.approx(1 - changed / group["prompts"])
+        assert group["prompts"] > 0
+        for change in group["changed"]:
+            stated = change["prompt"].startswith("The capital of Japan is Cairo .")
+            assert stated == (name == "behind_statement")
+    judged = japan["locality"]["groups"]["other_subjects"]["prompts"]
+    assert japan["locality"]["groups"]["behind_statement"]["prompts"] == judged
+    workspace.revert(edit.edit, allow_overlap=True)
+    (update,) = workspace.evaluate(protocols=["locality"]).updates
+    assert update.case.fact.subject == "France"
+
+
+@pytest.mark.parametrize("rounding", ["bfloat16", "int8", "int4", "nf4"])
+def test_a_version_is_evaluated_with_rounded_weights_and_gets_its_bits_back(rounding, tmp_path):
+    workspace = new_workspace(tmp_path, "llama")
+    workspace.update(own_case("France", "Paris"), "Rome", how=QUICK, accept=True)
+    net = workspace.engine.model.net
+    before = {name: weight.clone() for name, weight in net.state_dict().items()}
+    plain = workspace.evaluate()
+    evaluation = workspace.evaluate(rounded=rounding, protocols=["free"], tokens=3, samples=0)
+    document = to_json.evaluation(evaluation)
+    assert document["rounding"]["format"] == rounding
+    assert document["rounding"]["efficacy_unrounded"] == to_json.estimate(plain.efficacy)
+    assert evaluation.perplexity.base != plain.perplexity.base
+    assert evaluation.perplexity.version != plain.perplexity.version
+    assert all(torch.equal(weight, before[name]) for name, weight in net.state_dict().items())
+    assert to_json.evaluation(plain)["rounding"] is None
+    efficacy = evaluation.efficacy
+    if plain.efficacy.value:
+        assert evaluation.efficacy_left == efficacy.value / plain.efficacy.value
+    with pytest.raises(BadSetting, match="rounding"):
+        workspace.evaluate(rounded="int3")
+
+
+def test_a_masked_lm_has_locality_and_rounding(tmp_path):
+    workspace = new_workspace(tmp_path, "bert")
+    workspace.update(own_case("France", "Paris"), "Rome", how=QUICK, accept=True)
+    evaluation = workspace.evaluate(protocols=["locality"], rounded="int8")
+    assert evaluation.rounding == "int8"
+    shares = evaluation.protocols[EvaluationProtocol.LOCALITY]
+    assert shares["behind_statement"] is not None
 
 
 def test_only_what_is_asked_for_is_generated(tmp_path):
@@ -90,8 +149,10 @@ def test_a_masked_lm_generates_nothing(tmp_path):
 
 
 def test_the_command_shows_each_protocol(edited):
-    shown = edited("evaluate", "--protocol", "free", "--tokens", "5", "--samples", "1")
+    options = ("--tokens", "5", "--samples", "1", "--rounded", "int8")
+    shown = edited("evaluate", "--protocol", "free", *options)
     assert shown.code == 0
+    assert "weights rounded to" in shown.out
     assert "nothing fed in" in shown.out
     assert "entropy share" in shown.out
     assert "says first" in shown.out

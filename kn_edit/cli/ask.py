@@ -124,19 +124,26 @@ def evaluate(workspace: Workspace, version: str, asking: Asking, seed: int, outp
     what it generates. Brackets are 95% bootstrap intervals over updates.
 
     These figures feed the answer in (protocol `teacher-forced`), as papers mostly do. What an edit
-    is worth to who talks to the model, other protocols tell, which generate text and take seconds
-    for each update:
+    is worth to who talks to the model, other protocols tell. They take seconds for each update:
 
     \b
-      free    asked as a question, in the model's chat format if it has one, else
-              as a text to go on with, greedily and drawn: right when the new
-              answer is said and the old one is not. Repetition shows as a
-              fall of the n-gram entropy of what is said, beside the base's.
+      free         asked as a question, in the model's chat format if it has
+                   one, else as a text to go on with, greedily and drawn: right
+                   when the new answer is said and the old one is not.
+                   Repetition shows as a share of the base's n-gram entropy.
+      choice       the old and the new answer are offered, in both orders.
+      portability  the fact asked the other way round.
+      locality     whole answers of other subjects, of the same subject, and of
+                   others behind the edit stated as a sentence.
+      all          all of these.
+
+    `--rounded` shows what a smaller number format leaves of the edits.
 
     \b
     Examples:
       kn-edit evaluate
       kn-edit evaluate --protocol free --samples 5
+      kn-edit evaluate --rounded int8
       kn-edit evaluate v1 --json
     """
     evaluation = workspace.evaluate(
@@ -145,6 +152,7 @@ def evaluate(workspace: Workspace, version: str, asking: Asking, seed: int, outp
         protocols=asking.protocol,
         tokens=asking.tokens,
         samples=asking.samples,
+        rounded=asking.rounded,
     )
     score = "" if evaluation.score is None else f"{evaluation.score:.3f}"
     output.show(to_json.evaluation(evaluation), [score], lambda: tables.evaluation(evaluation))

@@ -13,7 +13,7 @@ import click
 
 import kn_edit.workspace
 from kn_edit.cli.output import Output
-from kn_edit.evaluation.protocols import ALL, ON_REQUEST, SAMPLES, TOKENS
+from kn_edit.evaluation.protocols import ALL, ON_REQUEST, ROUNDINGS, SAMPLES, TOKENS
 from kn_edit.workspace import Gate
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Asking:
     protocol: tuple[str, ...]
     tokens: int
     samples: int
+    rounded: str | None
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,11 @@ protocol_options = grouped(
             show_default=True,
             metavar="N",
             help="Texts that are drawn for each question, beside the likeliest one.",
+        ),
+        click.option(
+            "--rounded",
+            type=click.Choice(ROUNDINGS),
+            help="Round the weights of both models to this format while they are asked.",
         ),
     ],
 )

@@ -208,6 +208,10 @@ def evaluation(result: Evaluation) -> Parts:
     rows.append(("neutral perplexity", _pair(result.perplexity)))
     if result.entropy is not None:
         rows.append(("entropy, generated", _pair(result.entropy)))
+    if result.rounding is not None:
+        rows.append(("weights rounded to", result.rounding.value))
+        rows.append(("efficacy unrounded", str(result.unrounded or "-")))
+        rows.append(("efficacy left", share(result.efficacy_left)))
     yield pairs(rows)
     for name in result.protocols:
         yield ""

@@ -47,7 +47,8 @@ class MovingVerbs(LookingVerbs):
     def evaluate(self, version: str = "head", *, seed: int = 0, **arguments: Any) -> Plain:
         """A version against the base: what its updates reach, and what they cost.
 
-        arguments: `protocols`, a list such as `["free"]`, `tokens` and `samples` of generated texts
+        arguments: `protocols`, a list such as `["free"]`; `tokens` and `samples` of generated
+        texts; `rounded`, a number format for the weights
         """
         arguments |= {"version": self._named(version), "seed": seed}
         measured: Plain = self._answer("evaluate", arguments)

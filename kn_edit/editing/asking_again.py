@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from random import Random
+from statistics import fmean
 
 from kn_edit.editing.locating import Locator, Search, chains_for, prompts_for
 from kn_edit.editing.neighbours import JUDGES, neighbours, probes
@@ -27,7 +29,9 @@ from kn_edit.evaluation.protocols import EvaluationProtocol, ProtocolAnswers
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
+from kn_edit.models.number_formats import Rounding
 from kn_edit.models.questions import ask, asked_text
+from kn_edit.models.rounding import rounded
 from kn_edit.neurons.assess import assess
 from kn_edit.seeds import generator
 
@@ -46,6 +50,7 @@ class Update:
     says: str  # freely, after the first prompt; empty for a masked LM
     answer: str  # what it says there, greedily, as many tokens as the target has
     protocols: Mapping[EvaluationProtocol, ProtocolAnswers]  # what each of them says of it
+    unrounded: float | None = None  # its efficacy where no weight is rounded; None where none is
 
     @property
     def efficacy(self) -> float:
@@ -84,6 +89,12 @@ class AskableUpdate:
     def answers_among(self, answers: Mapping[Prompt, AnswerPair]) -> dict[Prompt, AnswerPair]:
         """What is said to the prompts that judge it."""
         return {prompt: answers[prompt] for prompt in self.every_judge}
+
+    def efficacy(self, model: Model) -> float:
+        """The share of its prompts on which a model says the whole new answer."""
+        prompts = prompts_for(model, self.case.relation, self.case.fact)
+        answers = assess(model, [ask(model, prompt, self.target) for prompt in prompts])
+        return fmean(answer.right for answer in answers)
 
     def readings(
         self, model: Model, answers: Mapping[Prompt, AnswerPair], side: int, *, says: bool = False
@@ -135,38 +146,62 @@ class JudgesShare:
             ]
 
 
+@contextmanager
+def version_at(
+    engine: Engine, deltas: Sequence[Delta], rounding: Rounding | None
+) -> Iterator[Model]:
+    """The model at a version, its weights rounded, inside the block. Raises as `Engine.at`."""
+    with engine.at(deltas) as live, rounded(live.model, rounding) as model:
+        yield model
+
+
 @dataclass(frozen=True, eq=False)
 class AnswersShare:
-    """Prompts that judge, each with how many tokens of its answer count."""
+    """Prompts that judge, each with how many tokens of its answer count.
+
+    rounding: of the weights, of the base and of the version alike
+    """
 
     prompts: tuple[tuple[Prompt, int], ...]
+    rounding: Rounding | None = None
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[AnswerPair]:
         """What the base says to each, and what the version says."""
         prompts = [prompt for prompt, _ in self.prompts]
         engine.progress("asking others", 0, 0)
-        with engine.at([]) as live:
-            old = whole_answers(live.model, prompts, [tokens for _, tokens in self.prompts])
-        with engine.at(deltas) as live:
-            new = said_again(live.model, prompts, old)
+        with version_at(engine, [], self.rounding) as model:
+            old = whole_answers(model, prompts, [tokens for _, tokens in self.prompts])
+        with version_at(engine, deltas, self.rounding) as model:
+            new = said_again(model, prompts, old)
         return [*zip(old, new, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
 class UpdatesShare:
-    """Updates that are asked again, each with what is said to the prompts that judge it."""
+    """Updates that are asked again, each with what is said to the prompts that judge it.
+
+    rounding: of the weights, of the base and of the version alike
+    """
 
     updates: tuple[tuple[AskableUpdate, Mapping[Prompt, AnswerPair]], ...]
+    rounding: Rounding | None = None
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Update]:
-        with engine.at([]) as live:
-            before = [update.readings(live.model, answers, 0) for update, answers in self.updates]
-        with engine.at(deltas) as live:
+        with version_at(engine, [], self.rounding) as model:
+            before = [update.readings(model, answers, 0) for update, answers in self.updates]
+        with version_at(engine, deltas, self.rounding) as model:
             updates = []
             for index, (update, answers) in enumerate(self.updates):
                 engine.progress("asking again", index, len(self.updates))
-                updates.append(_update(live.model, update, before[index], answers))
+                updates.append(_update(model, update, before[index], answers))
+        if self.rounding is None:
             return updates
+        with engine.at(deltas) as live:
+            unrounded = [update.efficacy(live.model) for update, _ in self.updates]
+        return [
+            replace(update, unrounded=efficacy)
+            for update, efficacy in zip(updates, unrounded, strict=True)
+        ]
 
 
 def _judges(

@@ -17,6 +17,7 @@ from kn_edit.editing.asking_again import (
     JudgesShare,
     Update,
     UpdatesShare,
+    version_at,
 )
 from kn_edit.editing.earlier import refusal
 from kn_edit.editing.neutral import unseen_texts
@@ -41,6 +42,7 @@ from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger.records import EditRecord
 from kn_edit.models.model import Model
+from kn_edit.models.number_formats import Rounding
 from kn_edit.progress import Progress
 from kn_edit.seeds import USUAL
 
@@ -67,6 +69,19 @@ class Evaluation:
     entropy: Comparison | None  # n-gram entropy of free generation, bits; None for a masked LM
     passed_over: tuple[str, ...] = ()  # edits that cannot be asked again, and why
     seed: int = USUAL  # of the neighbours that are drawn
+    rounding: Rounding | None = None  # of the weights of both models
+
+    @property
+    def unrounded(self) -> Estimate | None:
+        """The efficacy where no weight is rounded; None where none is."""
+        return _over([update.unrounded for update in self.updates])
+
+    @property
+    def efficacy_left(self) -> float | None:
+        """The efficacy with rounded weights as a share of that without; None where none is."""
+        if self.efficacy is None or self.unrounded is None or not self.unrounded.value:
+            return None
+        return self.efficacy.value / self.unrounded.value
 
     @property
     def protocols(self) -> dict[EvaluationProtocol, dict[str, Estimate | None]]:
@@ -119,7 +134,7 @@ def evaluate(
                 askable.append((update.case, update.to))
             else:
                 passed_over.append(f"{short(update.edit)} cannot be asked: {why_not}")
-    evaluation = ask_again(engine, deltas, askable, progress, seed)
+    evaluation = ask_again(engine, deltas, askable, progress, seed=seed, rounding=plan.rounding)
     every_protocol = with_protocols(engine, deltas, askable, evaluation.updates, plan)
     return replace(evaluation, updates=every_protocol, passed_over=tuple(passed_over))
 
@@ -130,10 +145,13 @@ def ask_again(
     cases: Sequence[tuple[Case, str]],
     progress: Progress,
     seed: int = USUAL,
+    rounding: Rounding | None = None,
 ) -> Evaluation:
     """Evaluate deltas that no ledger knows.
 
     cases: facts that they update, and the answers; seed: of the neighbours that are drawn
+    rounding: of the weights, of the base and of the version alike; the neighbours are those that
+    the base knows as it is
     """
     edited = Edited(
         ByFact((fact_key(case.relation, case.fact), True) for case, _ in cases),
@@ -143,15 +161,17 @@ def ask_again(
         engine.workers, deltas, cases, partial(JudgesShare, edited=edited, seed=seed), UPDATES
     )
     counts = _most_tokens(askable)
-    answer_pairs = shared(engine.workers, deltas, [*counts.items()], AnswersShare, PROMPTS)
+    answers_share = partial(AnswersShare, rounding=rounding)
+    answer_pairs = shared(engine.workers, deltas, [*counts.items()], answers_share, PROMPTS)
     answers = dict(zip(counts, answer_pairs, strict=True))
     pairs = [(update, update.answers_among(answers)) for update in askable]
-    updates = shared(engine.workers, deltas, pairs, UpdatesShare, UPDATES)
+    updates_share = partial(UpdatesShare, rounding=rounding)
+    updates = shared(engine.workers, deltas, pairs, updates_share, UPDATES)
     progress("neutral text", 0, 0)
-    with engine.at([]) as live:
-        before = _Neutral.of(live.model)
-    with engine.at(deltas) as live:
-        after = _Neutral.of(live.model)
+    with version_at(engine, [], rounding) as model:
+        before = _Neutral.of(model)
+    with version_at(engine, deltas, rounding) as model:
+        after = _Neutral.of(model)
     return Evaluation(
         updates=tuple(updates),
         estimates=_estimates(updates),
@@ -161,6 +181,7 @@ def ask_again(
         if before.entropy is None or after.entropy is None
         else Comparison(before.entropy, after.entropy),
         seed=seed,
+        rounding=rounding,
     )
 
 
@@ -207,7 +228,8 @@ def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
 
 def _means(several: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate | None]:
     """The mean of each figure over the updates that have it."""
-    return {name: _over([figures[name] for figures in several]) for name in several[0]}
+    names = dict.fromkeys(name for figures in several for name in figures)
+    return {name: _over([figures.get(name) for figures in several]) for name in names}
 
 
 def _over(values: Sequence[float | None]) -> Estimate | None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from kn_edit.errors import require_known, require_whole
+from kn_edit.models.number_formats import Rounding
 from kn_edit.seeds import USUAL
 
 TOKENS, SAMPLES = 40, 3
@@ -22,6 +23,9 @@ class EvaluationProtocol(StrEnum):
 
     TEACHER_FORCED = "teacher-forced"
     FREE = "free"
+    CHOICE = "choice"
+    PORTABILITY = "portability"
+    LOCALITY = "locality"
 
 
 MEANINGS: Mapping[EvaluationProtocol, str] = {
@@ -33,9 +37,23 @@ MEANINGS: Mapping[EvaluationProtocol, str] = {
         "asked with nothing fed in, until the text ends: right when the new answer is said "
         "and the old one is not"
     ),
+    EvaluationProtocol.CHOICE: (
+        "the old and the new answer are offered, in both orders: which one the model says"
+    ),
+    EvaluationProtocol.PORTABILITY: (
+        "what follows from the new answer, asked with nothing fed in: the share that is said"
+    ),
+    EvaluationProtocol.LOCALITY: (
+        "other answers, compared as a whole with the base's: the share that stays, of other "
+        "subjects, of the same subject, and of others behind the edit stated as a sentence"
+    ),
 }
+GENERATING = frozenset(
+    {EvaluationProtocol.FREE, EvaluationProtocol.CHOICE, EvaluationProtocol.PORTABILITY}
+)
 ON_REQUEST = tuple(name.value for name in EvaluationProtocol if name != "teacher-forced")
 ALL = "all"
+ROUNDINGS = tuple(rounding.value for rounding in Rounding)
 
 
 @dataclass(frozen=True)
@@ -62,10 +80,14 @@ class FreeOptions:
 
 @dataclass(frozen=True)
 class ProtocolPlan:
-    """The protocols of an evaluation beside the teacher-forced one, and their options."""
+    """The protocols of an evaluation beside the teacher-forced one, and their options.
+
+    rounding: to which both models' weights are rounded while they are asked; None leaves them
+    """
 
     names: tuple[EvaluationProtocol, ...] = ()
     free: FreeOptions = field(default_factory=FreeOptions)
+    rounding: Rounding | None = None
 
 
 TEACHER_FORCED_ONLY = ProtocolPlan()
@@ -98,3 +120,11 @@ def requested(names: Iterable[str]) -> tuple[EvaluationProtocol, ...]:
     for name in wanted:
         require_known("the protocol", name, (*ON_REQUEST, ALL))
     return tuple(EvaluationProtocol(name) for name in ON_REQUEST if name in wanted or ALL in wanted)
+
+
+def rounding_named(name: str | None) -> Rounding | None:
+    """The number format of a name. Raises BadSetting for a name that is none."""
+    if name is None:
+        return None
+    require_known("the rounding", name, ROUNDINGS)
+    return Rounding(name)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 
 import kn_edit.workspace
 from kn_edit.errors import BadSetting, NoTarget, require_known
-from kn_edit.evaluation.protocols import ALL, ON_REQUEST, SAMPLES, TOKENS
+from kn_edit.evaluation.protocols import ALL, ON_REQUEST, ROUNDINGS, SAMPLES, TOKENS
 from kn_edit.service.method_options import method_members, named_method, one_of
 from kn_edit.workspace import (
     Case,
@@ -274,6 +274,9 @@ class EvaluateArguments(VersionArguments):
     tokens: int = Field(TOKENS, ge=1, le=1000, description="Of a text that is generated, at most.")
     samples: int = Field(
         SAMPLES, ge=0, le=100, description="Texts that are drawn beside the likeliest one."
+    )
+    rounded: one_of(ROUNDINGS) | None = Field(  # type: ignore[valid-type]
+        None, description="The number format to which weights are rounded while they are asked."
     )
 
 

@@ -144,6 +144,13 @@ def evaluation(result: Evaluation) -> Plain:
         "score": result.score,
         "perplexity": asdict(result.perplexity),
         "entropy": None if result.entropy is None else asdict(result.entropy),
+        "rounding": None
+        if result.rounding is None
+        else {
+            "format": result.rounding.value,
+            "efficacy_unrounded": estimate(result.unrounded),
+            "efficacy_left": result.efficacy_left,
+        },
         "protocols": {
             name.value: {"meaning": MEANINGS[name]}
             | {figure: estimate(value) for figure, value in figures.items()}

@@ -64,6 +64,7 @@ def evaluate(workspace: Workspace, arguments: EvaluateArguments) -> Plain:
         protocols=arguments.protocols,
         tokens=arguments.tokens,
         samples=arguments.samples,
+        rounded=arguments.rounded,
     )
     return to_json.evaluation(evaluation)
 

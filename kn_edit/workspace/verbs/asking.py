@@ -6,7 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kn_edit.engine.undisturbed import verb
-from kn_edit.evaluation.protocols import SAMPLES, TOKENS, FreeOptions, ProtocolPlan, requested
+from kn_edit.evaluation.protocols import (
+    SAMPLES,
+    TOKENS,
+    FreeOptions,
+    ProtocolPlan,
+    requested,
+    rounding_named,
+)
 from kn_edit.facts import Case, Relation
 from kn_edit.later import later
 from kn_edit.seeds import USUAL, checked
@@ -130,16 +137,18 @@ class AskingVerbs(OpenWorkspace):
         protocols: Iterable[str] = (),
         tokens: int = TOKENS,
         samples: int = SAMPLES,
+        rounded: str | None = None,
     ) -> Evaluation:
         """A version against the base: what its updates reach, and what they cost.
 
         seed: of the other subjects that judge, and of texts that are drawn
         protocols: how its updates are asked too, such as `free`; `all` is every protocol
         tokens, samples: of a text that is generated, at most; texts drawn beside the greedy one
+        rounded: to `bfloat16`, `int8`, `int4` or `nf4` weights are rounded while they are asked
         Raises BadSetting, and CannotContinue where a masked LM would have to generate text.
         """
         options = FreeOptions(tokens=tokens, samples=samples, seed=checked(seed))
-        plan = ProtocolPlan(requested(protocols), options)
+        plan = ProtocolPlan(requested(protocols), options, rounding_named(rounded))
         return asking.evaluate(self, self._named(version), seed, plan)
 
     @verb
