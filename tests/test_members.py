@@ -18,7 +18,7 @@ from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import AmbiguousId, CannotSolveAgain, SameAnswer, UnknownId
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger import EditRecord
-from kn_edit.workspace import Case, How, Joint, Workspace, case_of
+from kn_edit.workspace import Case, How, Joint, Workspace, case_of, to_json
 
 FREE = Gate(efficacy=0, specificity=0)
 SHORT = JointSettings(steps=4, bisections=2, held_facts=8, wordings=2)
@@ -268,3 +268,47 @@ def test_the_file_of_a_member_says_what_it_is_of(workspace):
     assert member.targets.shape == (1, workspace.engine.model.d_model)
     with pytest.raises(BadMember):
         Member.from_bytes(path.read_bytes()[:-4], id_)
+
+
+# --- what is told --------------------------------------------------------------------------------
+
+
+def test_diff_tells_which_facts_came_and_went(workspace):
+    before = add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Cairo")
+    after = add(workspace, "France", "Oslo")
+    difference = workspace.diff(before, after)
+    assert [(fact.change.subject, fact.change.target) for fact in difference.facts_a] == [
+        ("France", "Rome")
+    ]
+    assert [(fact.change.subject, fact.change.target) for fact in difference.facts_b] == [
+        ("France", "Oslo"),
+        ("Japan", "Cairo"),
+    ]
+    plain = to_json.difference(before, after, difference)
+    assert plain["facts_a"][0]["member"] in workspace.ledger.edit(plain["only_a"][0]).members
+
+
+def test_commands_name_the_facts_of_a_joint_edit(workspace, shell, monkeypatch):
+    before = add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Cairo")
+    ids = [id_[:12] for id_ in member_ids(workspace).values()]
+    layer = joint_edits(workspace)[0].layers[0].layer
+    monkeypatch.chdir(workspace.folder)
+    for command in (("show", workspace.head.edits[0]), ("blame", f"L{layer}.3")):
+        lines = shell(*command).lines
+        assert [any(id_ in line for line in lines) for id_ in ids] == [True, True]
+    assert f"{ids[1]}  capital: Japan, Tokyo -> Cairo" in shell("diff", before).out
+    assert shell("show", workspace.head.edits[0], "--json").json["members"][0][:12] == ids[0]
+    assert shell("revert", ids[1], "-q").out.strip() == before
+
+
+def test_an_update_says_how_its_fact_is_taken_out_again(workspace, shell, monkeypatch):
+    before = add(workspace, "France", "Rome")
+    monkeypatch.chdir(workspace.folder)
+    settings = "kn_edit.editing.updates.Joint.solver"
+    monkeypatch.setattr(settings, property(lambda method: SHORT))
+    fact = ("--relation", "capital", "--subject", "Japan", "--to", "Cairo")
+    lines = shell("update", *fact, "--method", "joint", "--accept").lines
+    (undo,) = (line for line in lines if line.startswith("undo it: kn-edit "))
+    assert shell(*undo.removeprefix("undo it: kn-edit ").split(), "-q").out.strip() == before

@@ -212,4 +212,14 @@ def _recorded(outcome: Edited, dry_run: bool) -> Parts:
             yield f"it would fail the gate: {fault}"
         return
     yield pairs([("edit", short(outcome.edit)), ("version", short(outcome.version))])
-    yield f"undo it: kn-edit revert {short(outcome.edit)}"
+    yield f"undo it: kn-edit {_undo(outcome, outcome.edit)}"
+
+
+def _undo(outcome: Edited, edit: str) -> str:
+    """What takes an edit back, and no fact that was in its set before."""
+    draft = outcome.draft
+    if draft.replaces is None:
+        return f"revert {short(edit)}"
+    if len(draft.facts) == 1:
+        return f"revert {short(str(draft.found['member']))}"
+    return f"rewind {short(outcome.head)}"

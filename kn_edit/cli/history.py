@@ -142,8 +142,8 @@ def show(workspace: Workspace, id_: str, output: Output) -> None:
 def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
     """What sets two versions apart.
 
-    Edits that only one of them has, and the value slots that they write. B is the head where it is
-    left out. -q gives the ids of those edits.
+    Edits that only one of them has, the facts by which their joint edits differ, and the value
+    slots that they write. B is the head where it is left out. -q gives the ids of those edits.
 
     \b
     Example:
@@ -165,7 +165,7 @@ def diff(workspace: Workspace, a: str, b: str, output: Output) -> None:
 def blame(workspace: Workspace, neuron: str, output: Output) -> None:
     """Which edits write the value slot of a neuron.
 
-    The oldest comes first. NEURON is written L<layer>.<index>.
+    The oldest comes first, of a joint edit with its facts. NEURON is written L<layer>.<index>.
 
     \b
     Example:
@@ -180,7 +180,7 @@ def blame(workspace: Workspace, neuron: str, output: Output) -> None:
 
 
 @click.command()
-@click.argument("edit")
+@click.argument("edit", metavar="EDIT | FACT")
 @allow_overlap_option
 @output_options
 @pass_workspace
@@ -188,10 +188,13 @@ def revert(workspace: Workspace, edit: str, allow_overlap: bool, output: Output)
     """Make a new version without EDIT, wherever it stands.
 
     The weights are rebuilt from the base, so what the edit wrote is gone bit for bit.
+    A fact of a joint edit can be taken out of it, by its id or its name as `kn-edit show EDIT`
+    lists them. The others are solved for again: the version is the one in which it never was.
 
     \b
-    Example:
+    Examples:
       kn-edit revert 3f9a0c12
+      kn-edit revert "capital: France"
     """
     show_move(workspace, lambda: workspace.revert(edit, allow_overlap=allow_overlap), output)
 

@@ -32,6 +32,7 @@ from kn_edit.workspace import (
     Difference,
     EditRecord,
     FactChange,
+    FactRecord,
     Publication,
     Ref,
     Step,
@@ -129,6 +130,7 @@ def edit(workspace: Workspace, record: EditRecord) -> Parts:
         [
             ("edit", record.id),
             ("what", record.message),
+            *(("fact", member) for member in record.members if not record.further),
             ("kind", f"{record.kind}, {record.method}"),
             ("recorded", f"{moment(record.created)} UTC"),
             ("in head", "yes" if workspace.ledger.members([record.id]) else "no"),
@@ -155,18 +157,35 @@ def facts(record: EditRecord) -> Parts:
     """The facts of an edit of many, each with what was measured of it."""
     if not record.further:
         return
-    listing = table("+fact", "+from", "+to", *headings())
+    ids = ["id"] if record.members else []
+    listing = table(*ids, "+fact", "+from", "+to", *headings())
     for fact in record.by_fact[:MOST_FACTS]:
         change = fact.change
         figures = (share(fact.metrics.get(name)) for name in headline())
         name = fitted(f"{change.relation}: {change.subject}", MOST_PROMPT)
         listing.add_row(
-            name, answer_cell(change.answer or ""), answer_cell(change.target or ""), *figures
+            *([short(fact.member or "")] if ids else []),
+            name,
+            answer_cell(change.answer or ""),
+            answer_cell(change.target or ""),
+            *figures,
         )
     yield ""
     yield listing
     if len(record.facts) > MOST_FACTS:
         yield f"and {count(len(record.facts) - MOST_FACTS, 'more fact')}; --json has all"
+
+
+def members(facts: Sequence[FactRecord]) -> Parts:
+    """Facts of joint edits, a line each, with the ids by which they can be reverted."""
+    listing = table("id", "+fact", head=False)
+    for fact in facts[:MOST_FACTS]:
+        change = fact.change
+        text = f"{change.relation}: {change.subject}, {change.answer} -> {change.target}"
+        listing.add_row(f"  {short(fact.member or '')}", text)
+    yield listing
+    if len(facts) > MOST_FACTS:
+        yield f"  and {count(len(facts) - MOST_FACTS, 'more fact')}; --json has all"
 
 
 def written(slots: Sequence[NeuronId], ranks: Mapping[int, int], how: str = "") -> Parts:
@@ -276,6 +295,10 @@ def difference(workspace: Workspace, a: str, b: str, differences: Difference) ->
         if only:
             yield f"only in {short(version_)}:"
             yield from edits(workspace, only)
+    for version_, facts_there in ((a, differences.facts_a), (b, differences.facts_b)):
+        if facts_there:
+            yield f"facts of joint edits that only {short(version_)} has:"
+            yield from members(facts_there)
     if differences.layers:
         yield f"every value slot of {count(len(differences.layers), 'layer')} may differ:"
     for layer in differences.layers:
@@ -296,3 +319,7 @@ def blame(neuron: str, entries: Sequence[Blame]) -> Parts:
             short(entry.edit.id), entry.mode, "yes" if entry.in_head else "no", entry.edit.message
         )
     yield listing
+    for entry in entries:
+        if entry.edit.members:
+            yield f"facts of edit {short(entry.edit.id)}:"
+            yield from members([*entry.edit.members.values()])

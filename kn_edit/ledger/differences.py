@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from kn_edit.ledger import history, lists, written
+from kn_edit.ledger import history, lists, reading, written
 from kn_edit.ledger.ancestry import meeting
-from kn_edit.ledger.connection import Connection
+from kn_edit.ledger.connection import Connection, select
 from kn_edit.ledger.membership import members
 from kn_edit.ledger.recipes import Recipe
-from kn_edit.ledger.records import LayerDifference, Overlap, Sides
+from kn_edit.ledger.records import JOINT, FactRecord, LayerDifference, Overlap, Sides
 from kn_edit.ledger.spans import Effect
+from kn_edit.ledger.tables import edits
 from kn_edit.ledger.writes import all_of
 from kn_edit.neuron import NeuronId
 
@@ -61,6 +62,27 @@ def apart(connection: Connection, base: str, a: str, b: str) -> Apart:
             for edit in dict.fromkeys((*sides[0].appended, *sides[1].appended))
             if all(side.has(edit, sides) for side in sides)
         ),
+    )
+
+
+def facts_apart(
+    connection: Connection, between: Apart
+) -> tuple[tuple[FactRecord, ...], tuple[FactRecord, ...]]:
+    """The facts of joint edits that one of two versions alone has. Raises DamagedRow."""
+    joint = {*connection.execute(select(edits.c.id).where(edits.c.method == JOINT)).scalars()}
+    members_a, members_b = (
+        {
+            member: fact
+            for record in reading.edit_records(
+                connection, [edit for edit in only if edit in joint], overlaps=False
+            )
+            for member, fact in record.members.items()
+        }
+        for only in (between.only_a, between.only_b)
+    )
+    return (
+        tuple(fact for member, fact in members_a.items() if member not in members_b),
+        tuple(fact for member, fact in members_b.items() if member not in members_a),
     )
 
 

@@ -363,12 +363,15 @@ class Difference:
     """Two versions side by side: edits that only one has, slots that may hold other values.
 
     layers: those of which all slots may; slots: single ones, beyond that
+    facts_a, facts_b: facts of joint edits that only one has: a set of them is an edit of its own
     """
 
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
     slots: tuple[NeuronId, ...]
     layers: tuple[LayerDifference, ...] = ()
+    facts_a: tuple[FactRecord, ...] = ()
+    facts_b: tuple[FactRecord, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,7 @@ class Edit(Answer):
     answer: str | None
     target: str | None
     facts: list[FactChange]
+    members: list[str] = Field(description="Of a joint edit: the id of each fact, to revert it by.")
     method: str
     provenance: dict[str, Any] = Field(alias="found")
     metrics: dict[str, Any]
@@ -198,6 +199,10 @@ class Difference(Answer):
     b: str
     only_a: list[str]
     only_b: list[str]
+    facts_a: list[dict[str, Any]] = Field(
+        description="Facts of joint edits that only A has, with the ids of their members."
+    )
+    facts_b: list[dict[str, Any]] = Field(description="Those that only B has.")
     slots: list[NeuronId]
     layers: list[dict[str, Any]]
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         EditRecord,
         Evaluation,
         Fact,
+        FactRecord,
         Located,
         Overlap,
         Publication,
@@ -185,6 +186,8 @@ def edited(result: Edited) -> Plain:
         "answer": draft.answer,
         "target": draft.target,
         "facts": [*map(asdict, draft.facts)],
+        "members": [*draft.members],
+        "replaces": draft.replaces,
         "method": draft.method,
         "neurons": scored(draft.neurons),
         "layers": [
@@ -268,6 +271,7 @@ def edit(record: EditRecord) -> Plain:
     plain = asdict(record)
     del plain["further"]
     plain["facts"] = [*map(asdict, record.facts)]
+    plain["members"] = [*record.members]
     plain["edit"] = plain.pop("id")
     plain["neurons"] = [neuron(each) for each in record.neurons]
     return plain
@@ -383,7 +387,14 @@ def move(record: Step) -> Plain:
 def difference(a: str, b: str, result: Difference) -> Plain:
     slots = [neuron(slot) for slot in result.slots]
     only = {"only_a": list(result.only_a), "only_b": list(result.only_b)}
-    return {"a": a, "b": b, **only, "slots": slots, "layers": [*map(asdict, result.layers)]}
+    facts = {"facts_a": [*map(member, result.facts_a)], "facts_b": [*map(member, result.facts_b)]}
+    layers = [*map(asdict, result.layers)]
+    return {"a": a, "b": b, **only, **facts, "slots": slots, "layers": layers}
+
+
+def member(record: FactRecord) -> Plain:
+    """A fact of a joint edit, with the id by which it can be taken out."""
+    return {"member": record.member, **asdict(record.change)}
 
 
 def blame(record: Blame) -> Plain:

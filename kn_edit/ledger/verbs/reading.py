@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from kn_edit.errors import UnknownId
 from kn_edit.ledger import branches, changed, events, journal, names, reading
-from kn_edit.ledger.differences import apart, differing
+from kn_edit.ledger.differences import apart, differing, facts_apart
 from kn_edit.ledger.opened import OpenLedger
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
@@ -172,7 +172,15 @@ class ReadingVerbs(OpenLedger):
             ids = [names.find_version(connection, name) for name in (a, b)]
             edits = apart(connection, self.base.fingerprint, *ids)
             slots, layers = differing(connection, self.base.fingerprint, ids, edits.edits)
-        return Difference(edits.only_a, edits.only_b, slots, layers)
+            facts_a, facts_b = facts_apart(connection, edits)
+        return Difference(
+            only_a=edits.only_a,
+            only_b=edits.only_b,
+            slots=slots,
+            layers=layers,
+            facts_a=facts_a,
+            facts_b=facts_b,
+        )
 
     def _lists_of(self, versions: Collection[str]) -> Mapping[str, Recipe]:
         """The edits of versions, read in a transaction of its own. Raises LedgerDamaged."""
