@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import torch
 
 from kn_edit.editing.finding import Finder, shared_out
-from kn_edit.editing.joint_base import JointBase, keys_at, place_of, places_of
-from kn_edit.editing.joint_targets import TargetRow, targets_of
+from kn_edit.editing.joint_base import JointBase, place_of, places_of
+from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow, targets_of
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.neighbours import SAME, neighbours
 from kn_edit.editing.paraphrasing import less_own_words
@@ -54,8 +54,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     beside = _beside(base, case)
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
-        targets = targets_of(model, rows, base.layer, base.settings, base.usual)
-    keys = keys_at(model, [row.question for row in rows], base.layer)
+        at_layer = RowsAtLayer.of(model, rows, base.layer)
+        targets = targets_of(at_layer, base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)
     member = Member(
         base=base.fingerprint,
@@ -71,7 +71,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         target_of=tuple(row.target for row in rows),
         held=places_of(beside.held),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
-        keys=keys.float().cpu().numpy(),
+        keys=at_layer.keys.cpu().numpy(),
         targets=targets.detach().float().cpu().numpy(),
     )
     return MemberFact(

@@ -1,8 +1,8 @@
-"""Targets of one fact of a joint update: what a layer is to write for its answer to be said."""
+"""Keys and targets of one fact of a joint update: what a layer hears, and what it is to write."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.settings import JointSettings
-from kn_edit.models.batching import side_by_side
+from kn_edit.models.clean import clean_runs
+from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched
-from kn_edit.models.trace import run_from, trace
+from kn_edit.neurons.budget import traits
+from kn_edit.neurons.passes import Pass, Request
 
 FARTHEST = 4.0  # times the found target, the smallest one of its direction is looked for
 
@@ -27,25 +29,71 @@ class TargetRow:
     target: int
 
 
-def targets_of(
-    model: Model, rows: Sequence[TargetRow], layer: int, settings: JointSettings, usual: float
-) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class RowsAtLayer:
+    """The rows of a fact, run once up to a layer; from there on only their answers run again."""
+
+    model: Model
+    layer: int
+    requests: tuple[Request, ...]
+    target_of: Tensor  # the number of each row's target, (rows,)
+    packed: bool
+
+    @classmethod
+    def of(cls, model: Model, rows: Sequence[TargetRow], layer: int) -> RowsAtLayer:
+        """Run the rows. Raises NotFinite."""
+        questions = [row.question for row in rows]
+        runs = clean_runs(model, questions)
+        if not all(bool(run.coefficients[layer].isfinite().all()) for run in runs):
+            raise first_non_finite(model, batched(model, questions))
+        requests = (
+            Request(run=run, token=question.token, nodes={layer: (1.0,)})
+            for run, question in zip(runs, questions, strict=True)
+        )
+        return cls(
+            model=model,
+            layer=layer,
+            requests=tuple(requests),
+            target_of=torch.tensor([row.target for row in rows], device=model.device),
+            packed=traits(model, runs[0]).packed,
+        )
+
+    @property
+    def keys(self) -> Tensor:
+        """The layer's coefficients at the answers, float32, (rows, d_ff)."""
+        parts = [request.run.coefficients[self.layer] for request in self.requests]
+        return torch.stack(parts).float()
+
+    def leads(self, targets: Tensor) -> Tensor:
+        """By how much each row's token leads where the layer also writes its target, (rows,)."""
+        shifts = targets[self.target_of]
+
+        def adding(_module: Any, _inputs: Any, written: Tensor) -> Tensor:
+            return written + shifts.to(written).view(written.shape)
+
+        handle = self.model.downs[self.layer].register_forward_hook(adding)
+        try:
+            hidden = Pass(self.model, self.requests, packed=self.packed).climb()
+        finally:
+            handle.remove()
+        tokens = torch.tensor([request.token for request in self.requests], device=hidden.device)
+        return lead(self.model.logits(hidden).float().log_softmax(-1), tokens)
+
+
+def targets_of(rows: RowsAtLayer, settings: JointSettings, usual: float) -> Tensor:
     """The smallest shifts of what a layer writes that bring each token to the front, (t, d_model).
 
     A direction is found by Adam on a squared hinge over all wordings; then the smallest multiple
     of it is taken by which the token leads everywhere by the margin. usual: the length of what the
     layer writes usually
     """
-    groups = list(_groups(model, rows, layer))
-    count = 1 + max(row.target for row in rows)
+    model = rows.model
+    count = int(rows.target_of.max()) + 1
     targets = torch.zeros(count, model.d_model, device=model.device, requires_grad=True)
     optimizer = torch.optim.Adam([targets], lr=settings.rate * usual / model.d_model**0.5)
     for _ in range(settings.steps):
-        gradient = torch.zeros_like(targets)
-        for group in groups:
-            missing = (settings.margin - _leads(model, group, targets, layer)).clamp_min(0)
-            gradient += torch.autograd.grad(missing.square().sum(), targets)[0]
-        targets.grad = gradient
+        missing = (settings.margin - rows.leads(targets)).clamp_min(0)
+        targets.grad = torch.autograd.grad(missing.square().sum(), targets)[0]
         optimizer.step()
     directions = targets.detach()
     low = directions.new_zeros(count)
@@ -54,55 +102,7 @@ def targets_of(
         middle = (low + high) / 2
         least = directions.new_full((count,), torch.inf)
         with torch.no_grad():
-            for group in groups:
-                leads = _leads(model, group, directions * middle[:, None], layer)
-                least.scatter_reduce_(0, group.targets, leads, "amin")
-        enough = least >= settings.margin
+            leads = rows.leads(directions * middle[:, None])
+        enough = least.scatter_reduce(0, rows.target_of, leads, "amin") >= settings.margin
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
     return directions * high[:, None]
-
-
-@dataclass(frozen=True, eq=False)
-class _Group:
-    """Rows that run side by side, from the input of the written layer on."""
-
-    hidden: Tensor
-    calls: dict[int, Any]
-    places: tuple[Tensor, Tensor]  # (rows of `hidden`, positions)
-    tokens: Tensor
-    targets: Tensor  # the number of each one's target
-
-
-def _groups(model: Model, rows: Sequence[TargetRow], layer: int) -> Iterator[_Group]:
-    """The rows at the input of a layer, in batches."""
-    questions = [row.question for row in rows]
-    for places in side_by_side(model, questions):
-        batch = batched(model, [questions[place] for place in places], separate_rows=True)
-        with torch.no_grad():
-            run = trace(model, batch.ids, mask=batch.mask)
-        yield _Group(
-            hidden=run.inputs[layer].detach(),
-            calls={number: call for number, call in run.calls.items() if number >= layer},
-            places=(batch.rows, batch.positions),
-            tokens=batch.tokens,
-            targets=torch.tensor([rows[place].target for place in places], device=model.device),
-        )
-
-
-def _leads(model: Model, group: _Group, targets: Tensor, layer: int) -> Tensor:
-    """By how much each row's token leads where a layer also writes its target, (rows,)."""
-    shifts = targets[group.targets]
-
-    def adding(_module: Any, _inputs: Any, written: Tensor) -> Tensor:
-        shape = group.hidden.shape
-        addition = written.new_zeros(*shape[:2], shifts.shape[1])
-        addition = addition.index_put(group.places, shifts.to(written))
-        return written + addition.view(written.shape)
-
-    handle = model.downs[layer].register_forward_hook(adding)
-    try:
-        output = run_from(model, layer, group.hidden, group.calls)
-    finally:
-        handle.remove()
-    log_p = model.logits(output[group.places]).float().log_softmax(-1)
-    return lead(log_p, group.tokens)
