@@ -55,7 +55,8 @@ torture: $(STAMP) $(VENV)/.postgres
 	  tests/test_objects_workspace.py tests/test_hostile_*.py tests/test_hub_faults.py \
 	  tests/test_hub_bounds.py tests/test_placement.py tests/test_packaging.py \
 	  tests/test_end_to_end.py tests/test_hub_secrets.py tests/test_hub_records.py \
-	  tests/test_experiments.py tests/test_adapter.py
+	  tests/test_experiments.py tests/test_adapter.py \
+	  tests/test_editing_benchmark.py
 
 # A service that 32 readers and 8 writers ask for SECONDS; what comes of it is printed.
 load: $(STAMP)

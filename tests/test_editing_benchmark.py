@@ -11,6 +11,8 @@ from statistics import fmean
 import numpy as np
 import pytest
 import torch
+from samples import sampled
+from tiny_models import CAUSAL, tiny
 from workspaces import new_workspace
 
 from benchmarks.editing import __main__ as sweep
@@ -176,6 +178,18 @@ def test_targets_in_a_layers_output_say_the_new_answers(workspace, facts):
         assert fmean(gains) > 0.5
     sizes = targets.shifts.norm(dim=1) / targets.states.norm(dim=1)
     assert float(sizes.max()) <= TargetSettings().clamp + 1e-5
+
+
+@pytest.mark.parametrize("shape", sampled(CAUSAL, 3))
+def test_targets_are_found_in_every_family(shape, tmp_path):
+    """Texts in two groups, whose beginnings are kept, beside whole runs with a hook."""
+    model = tiny(shape)
+    facts = drawn(model, "counterfact", written(tmp_path), 2, 0)
+    targets = targets_of(model, facts, 0, TargetSettings(steps=25))
+    for number, fact in enumerate(facts):
+        own = contexts(model, fact)[0]
+        shift = targets.shifts[number]
+        assert _log_p(model, own, shift) > _log_p(model, own, None) + 0.2
 
 
 def test_targets_of_a_fact_do_not_depend_on_what_else_is_solved(workspace, facts):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -41,6 +41,7 @@ from kn_edit.editing.updates import Joint
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.suffix import shifted
 from kn_edit.engine.engine import Engine
+from kn_edit.errors import AnswerUnknown
 from kn_edit.facts import same_answer
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
@@ -271,7 +272,7 @@ class UltraEdit(Shifting):
 
     name = "ultraedit"
     batch: int | None = BATCH
-    rate = 1.0
+    rate = 0.3
 
     def __init__(self, engine: Engine, shared: Shared) -> None:
         super().__init__(engine, shared)
@@ -400,14 +401,16 @@ class JointEdit(Unedited):
 
     def edit(self, facts: Sequence[EditFact]) -> None:
         self._facts += facts
-        cases = [answered(self._engine, [], fact.case) for fact in self._facts]
-        requests = tuple(
-            UpdateRequest(case, fact.to)
-            for case, fact in zip(cases, self._facts, strict=True)
-            if not same_answer(case.fact.answer, fact.to)  # the model says it already
-        )
+        requests = tuple(request for fact in self._facts for request in self._requests(fact))
         context = EditContext(self._engine, seed=USUAL)
         self._deltas = [Joint().propose(context, UpdatesRequest(requests)).delta]
+
+    def _requests(self, fact: EditFact) -> Iterator[UpdateRequest]:
+        """The request of a fact; none where the model says the new answer, or nothing, today."""
+        with suppress(AnswerUnknown):
+            case = answered(self._engine, [], fact.case)
+            if not same_answer(case.fact.answer, fact.to):
+                yield UpdateRequest(case, fact.to)
 
     @contextmanager
     def applied(self) -> Iterator[Model]:
