@@ -15,7 +15,7 @@ from workspaces import QUICK, contents, exported, new_workspace
 
 from kn_edit.edits.members import BadMember, Member
 from kn_edit.edits.settings import JointSettings
-from kn_edit.errors import AmbiguousId, CannotSolveAgain, SameAnswer, UnknownId
+from kn_edit.errors import AmbiguousId, CannotSolveAgain, FactsDiffer, SameAnswer, UnknownId
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger import EditRecord
 from kn_edit.workspace import Case, How, Joint, Workspace, case_of, to_json
@@ -206,6 +206,82 @@ def test_the_edit_as_a_whole_can_be_taken_back_too(workspace):
     add(workspace, "Japan", "Cairo")
     workspace.revert(workspace.head.edits[0])
     assert workspace.head.id == base
+
+
+# --- branches ------------------------------------------------------------------------------------
+
+
+def two_branches(workspace: Workspace, *common: str) -> None:
+    """Facts on main, and a branch `other` from there; main is the current one."""
+    for subject in common:
+        add(workspace, subject, "Oslo")
+    workspace.ledger.make_branch("other")
+
+
+def on_other(workspace: Workspace):
+    return workspace.call(branch="other")
+
+
+def test_a_merge_is_the_union_of_what_both_sides_added_and_took_out(workspace):
+    two_branches(workspace, "France", "Japan", "Spain")
+    workspace.revert("capital: France")
+    add(workspace, "Egypt", "Rome")
+    with on_other(workspace):
+        workspace.revert("capital: Japan")
+        add(workspace, "Cuba", "Rome")
+    merged = workspace.merge("other")
+    assert answers(workspace) == {"Spain": "Oslo", "Egypt": "Rome", "Cuba": "Rome"}
+    assert len(workspace.head.edits) == 1 and workspace.verify() == []
+    assert workspace.log(1)[0].kind == "merge" and len(workspace.log(1)[0].parents) == 2
+    workspace.rewind("base")
+    for subject, to in (("Cuba", "Rome"), ("Egypt", "Rome"), ("Spain", "Oslo")):
+        add(workspace, subject, to)
+    assert workspace.head.id == merged.id
+
+
+def test_an_answer_that_one_side_changed_is_no_conflict(workspace):
+    two_branches(workspace, "France", "Japan")
+    add(workspace, "France", "Rome")
+    with on_other(workspace):
+        add(workspace, "Spain", "Oslo")
+    workspace.merge("other")
+    assert answers(workspace) == {"France": "Rome", "Japan": "Oslo", "Spain": "Oslo"}
+
+
+def test_two_answers_to_one_fact_are_a_conflict(workspace):
+    two_branches(workspace, "Japan")
+    add(workspace, "France", "Rome")
+    with on_other(workspace):
+        add(workspace, "France", "Cairo")
+        add(workspace, "Spain", "Oslo")
+    with pytest.raises(FactsDiffer):
+        workspace.merge("other")
+    workspace.merge("other", keep="theirs")
+    assert answers(workspace) == {"Japan": "Oslo", "France": "Cairo", "Spain": "Oslo"}
+
+
+def test_a_fact_taken_out_after_a_merge_does_not_come_back_by_the_next(workspace):
+    two_branches(workspace, "France")
+    with on_other(workspace):
+        add(workspace, "Japan", "Oslo")
+    add(workspace, "Spain", "Oslo")
+    workspace.merge("other")
+    workspace.revert("capital: Japan")
+    with on_other(workspace):
+        add(workspace, "Egypt", "Oslo")
+    workspace.merge("other")
+    assert set(answers(workspace)) == {"France", "Spain", "Egypt"}
+
+
+def test_edits_of_other_methods_come_along(workspace):
+    two_branches(workspace, "France")
+    add(workspace, "Spain", "Oslo")
+    with on_other(workspace):
+        add(workspace, "Japan", "Oslo")
+        neuron = workspace.update(capital("Egypt"), "Oslo", how=How(QUICK.method, gate=FREE)).edit
+    workspace.merge("other")
+    assert workspace.head.edits[1:] == (neuron,)
+    assert set(answers(workspace)) == {"France", "Spain", "Japan"}
 
 
 # --- files of members ----------------------------------------------------------------------------

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 from kn_edit.ledger import history, lists, reading, written
 from kn_edit.ledger.ancestry import meeting
-from kn_edit.ledger.connection import Connection, select
+from kn_edit.ledger.connection import Connection
 from kn_edit.ledger.membership import members
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import JOINT, FactRecord, LayerDifference, Overlap, Sides
 from kn_edit.ledger.spans import Effect
-from kn_edit.ledger.tables import edits
 from kn_edit.ledger.writes import all_of
 from kn_edit.neuron import NeuronId
 
@@ -69,7 +68,7 @@ def facts_apart(
     connection: Connection, between: Apart
 ) -> tuple[tuple[FactRecord, ...], tuple[FactRecord, ...]]:
     """The facts of joint edits that one of two versions alone has. Raises DamagedRow."""
-    joint = {*connection.execute(select(edits.c.id).where(edits.c.method == JOINT)).scalars()}
+    joint = reading.ids_of_method(connection, JOINT)
     members_a, members_b = (
         {
             member: fact

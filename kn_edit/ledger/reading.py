@@ -162,6 +162,12 @@ def newest_edits(connection: Connection, most: int, before: str | None = None) -
     return list(connection.execute(query).scalars())
 
 
+def ids_of_method(connection: Connection, method: str) -> set[str]:
+    """The ids of the edits that a method made."""
+    query = select(edits.c.id).where(edits.c.method == method)
+    return {*connection.execute(query).scalars()}
+
+
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
     queries = parts(select(edits.c.id), edits.c.id, ids)

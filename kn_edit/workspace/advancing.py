@@ -9,6 +9,8 @@ from kn_edit.edits.kept import LoadedDeltas
 from kn_edit.engine.engine import Engine
 from kn_edit.errors import UnknownId
 from kn_edit.ledger import Advance, Ledger, NewEdit, VersionRecord
+from kn_edit.workspace.solving_again import new_edit as new_edit
+from kn_edit.workspace.solving_again import solved_over as solved_over
 
 
 def advance(

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from itertools import takewhile
 
 from kn_edit.canonical import short
-from kn_edit.editing.requests import recorded_key
 from kn_edit.errors import ChoicesClash, FactsDiffer, require_known
-from kn_edit.ledger import Advance, EditRecord, Ledger
+from kn_edit.ledger import Advance, EditRecord, FactRecord, Ledger
 from kn_edit.ledger.conflicts import (
     BOTH,
     CHOICES,
     OURS,
     THEIRS,
-    Claim,
     Claims,
     FactConflict,
     Settled,
@@ -28,11 +26,49 @@ from kn_edit.ledger.history import beyond, composed
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import Sides
 from kn_edit.safetext import shortened
+from kn_edit.workspace.joint_facts import ClaimSource, JointSides
 
 Keep = str | Callable[[FactConflict], str]  # one choice for all, or what is asked for each
 MERGE, COMPOSE = "merge", "compose"
 MOST_TOLD = 4  # conflicts that the message of a merge tells
 MOST_WORDS = 120  # characters of each
+
+
+@dataclass(frozen=True, eq=False)
+class Union:
+    """What the sides of a merge come to.
+
+    recipe: with members in the place of joint edits, where sides have different ones
+    joint: these edits; None where there are none
+    """
+
+    sides: Sides
+    recipe: Recipe
+    settled: tuple[Settled, ...]
+    joint: JointSides | None
+
+    @property
+    def facts(self) -> tuple[FactRecord, ...]:
+        """The facts that are to be solved for together; none where an edit over them exists."""
+        if self.joint is None:
+            return ()
+        facts = self.joint.facts_in(self.recipe)
+        return () if self.joint.known_edit(facts) else facts
+
+    @property
+    def pattern(self) -> EditRecord:
+        """A joint edit with the settings and the seed of that which is to be solved."""
+        assert self.joint is not None, "a union without joint edits has no facts to solve for"
+        return self.joint.pattern
+
+    def recipe_with(self, edit: str | None) -> Recipe:
+        """The recipe with one joint edit over its facts. edit: a new one; None: the existing one"""
+        if self.joint is None:
+            return self.recipe
+        existing_edit = self.joint.known_edit(self.joint.facts_in(self.recipe))
+        if edit is None and existing_edit is not None:
+            edit = existing_edit.id
+        return self.joint.folded(self.recipe, edit)
 
 
 @dataclass(frozen=True)
@@ -51,21 +87,32 @@ class Join:
     allow_overlap: bool
     branch: str
 
-    def plan(self, ledger: Ledger) -> Advance:
-        """The move that joins them.
-
-        Raises FactsDiffer, ChoicesClash, SlotOverlap, AlreadyThere, UnknownId.
-        """
+    def union(self, ledger: Ledger) -> Union:
+        """What the sides come to. Raises FactsDiffer, ChoicesClash, UnknownId."""
         onto_head = self.kind == MERGE or len(self.names) == 1
         sides = ledger.sides(self.names, onto_head=onto_head, branch=self.branch)
-        joined = _joined(ledger, sides, self.keep, self._called(sides, onto_head=onto_head))
+        names = self._called(sides, onto_head=onto_head)
+        joint = JointSides.of(ledger, sides, names)
+        recipes = joint.unfolded(sides.recipes) if joint else sides.recipes
+        source = ClaimSource(ledger, joint.claims if joint else {})
+        joined = _joined(source, recipes, self.keep, names)
+        return Union(sides, joined.recipe, tuple(joined.settled), joint)
+
+    def plan(self, ledger: Ledger, union: Union | None = None, edit: str | None = None) -> Advance:
+        """The move to what the sides come to.
+
+        union: that, where it is known; edit: the id of the new edit over the facts of its joint
+        edits, where it has one. Raises SlotOverlap, AlreadyThere, and as `union`.
+        """
+        union = union or self.union(ledger)
         return ledger.plan_join(
-            sides,
-            joined.recipe,
+            union.sides,
+            union.recipe_with(edit),
             self.kind,
-            self._message(sides, joined.settled),
+            self._message(union.sides, union.settled),
             allow_overlap=self.allow_overlap,
-            settled=tuple(joined.settled),
+            settled=union.settled,
+            edit=edit,
         )
 
     def _called(self, sides: Sides, *, onto_head: bool) -> list[str]:
@@ -83,7 +130,7 @@ class Join:
 
 
 def conflicts_between(
-    ledger: Ledger, ours: Recipe, theirs: Recipe
+    source: ClaimSource, ours: Recipe, theirs: Recipe
 ) -> tuple[tuple[FactConflict, ...], Claims]:
     """The facts that two recipes answer differently, and what was looked at for them.
 
@@ -95,11 +142,11 @@ def conflicts_between(
     early = theirs_only[: len(theirs_only) - _at_the_end(theirs, theirs_only)]
     fewer_here = len(ours) <= len(theirs)  # as what they have in common is as long in both
     fewer = beyond(ours, theirs) if fewer_here else theirs_only
-    claims = _claims(ledger, [*dict.fromkeys((*fewer, *early))])
+    claims = source.claims(dict.fromkeys((*fewer, *early)))
     statements = [claim for each in claims.values() for claim in each]
     facts = {(claim.relation, claim.subject) for claim in statements}
-    about = ledger.edits_about(facts) - claims.keys()
-    claims |= _claims(ledger, [*{**ours.places(about), **theirs.places(about)}])
+    about = source.about(facts) - claims.keys()
+    claims |= source.claims({**ours.places(about), **theirs.places(about)})
     sides = _among(ours, claims), _among(theirs, claims)
     differing = conflicts(*sides, claims)
     late = [
@@ -116,27 +163,6 @@ def _at_the_end(recipe: Recipe, edits: Sequence[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def claims_of(edit: EditRecord) -> tuple[Claim, ...]:
-    """What an edit says of facts."""
-    claims = []
-    for recorded in edit.by_fact:
-        change, key = recorded.change, recorded_key(recorded)
-        if key is None:
-            claims.append(Claim(edit.id, change.relation, None, None, since=edit.created))
-        elif change.target is not None:
-            claims.append(
-                Claim(
-                    edit=edit.id,
-                    relation=change.relation,
-                    subject=change.subject,
-                    answer=change.target,
-                    templates=key.templates,
-                    since=edit.created,
-                )
-            )
-    return tuple(claims)
-
-
 @dataclass
 class _Joined:
     """Recipes that were joined so far."""
@@ -145,11 +171,13 @@ class _Joined:
     settled: list[Settled] = field(default_factory=list)
 
 
-def _joined(ledger: Ledger, sides: Sides, keep: Keep | None, names: Sequence[str]) -> _Joined:
+def _joined(
+    source: ClaimSource, recipes: Sequence[Recipe], keep: Keep | None, names: Sequence[str]
+) -> _Joined:
     """The edits of all sides, each side joined to what those before it came to."""
-    joined = _Joined(sides.recipes[0])
-    for name, theirs in zip(names[1:], sides.recipes[1:], strict=True):
-        differing, claims = conflicts_between(ledger, joined.recipe, theirs)
+    joined = _Joined(recipes[0])
+    for name, theirs in zip(names[1:], recipes[1:], strict=True):
+        differing, claims = conflicts_between(source, joined.recipe, theirs)
         if differing and keep is None:
             raise FactsDiffer(names[0], name, tuple(map(_error_fields, differing)))
         exclusive_edits = {
@@ -209,10 +237,6 @@ def _among(recipe: Recipe, claims: Claims) -> tuple[str, ...]:
     """The edits of a recipe that claims are known of, in order."""
     places = recipe.places(claims)
     return tuple(sorted(places, key=places.__getitem__))
-
-
-def _claims(ledger: Ledger, edits: Sequence[str]) -> dict[str, tuple[Claim, ...]]:
-    return {record.id: claims_of(record) for record in ledger.records(edits, overlaps=False)}
 
 
 def _error_fields(conflict: FactConflict) -> tuple[str, str, str, str, str, str, str, str]:

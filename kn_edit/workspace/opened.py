@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +17,15 @@ from kn_edit.engine.undisturbed import undisturbed, verb
 from kn_edit.errors import HeadMoved
 from kn_edit.evaluation.gate import Gate
 from kn_edit.later import later
-from kn_edit.ledger import Advance, BaseRecord, Ledger, NewEdit, VersionRecord
+from kn_edit.ledger import (
+    Advance,
+    BaseRecord,
+    EditRecord,
+    FactRecord,
+    Ledger,
+    NewEdit,
+    VersionRecord,
+)
 from kn_edit.ledger.names import HEAD
 from kn_edit.progress import Progress, silent
 from kn_edit.untrusted import path_of
@@ -295,6 +303,14 @@ class OpenWorkspace:
         """Each delta is read and hashed once in a verb."""
         return self.ledger.keeping_deltas()
 
+    def _solved(self, pattern: EditRecord, facts: Sequence[FactRecord]) -> NewEdit:
+        """A joint edit over recorded facts, by the settings and the seed of another one.
+
+        Raises CannotSolveAgain.
+        """
+        solved = advancing.solved_over(self.ledger, self.engine, pattern, facts)
+        return advancing.new_edit(pattern, solved)
+
     def _advance(self, plan: Advance, edit: NewEdit | None = None) -> VersionRecord:
         """Rebuild the planned version for its digests, then record it. Raises HeadMoved."""
         self._calls.require_head(plan.from_head)
@@ -305,17 +321,17 @@ class OpenWorkspace:
         self._calls.moved(version.id)
         return version
 
-    def _replanned(self, plan: Callable[[], Advance]) -> VersionRecord:
-        """Make a move that means the same on every head.
+    def _replanned(self, plan: Callable[[], tuple[Advance, NewEdit | None]]) -> VersionRecord:
+        """Make a move that means the same on every head. plan: the move, with its new edit if any
 
         Raises HeadMoved after many tries, or where the call expects another head.
         """
         for _ in range(TRIES):
-            advance = plan()
+            advance, edit = plan()
             self._calls.require_head(advance.from_head)
             with suppress(HeadMoved):
-                return self._advance(advance)
-        return self._advance(plan())
+                return self._advance(advance, edit)
+        return self._advance(*plan())
 
 
 @contextmanager

@@ -33,6 +33,7 @@ from kn_edit.untrusted import read_bounded
 from kn_edit.workspace.advancing import known_digests
 from kn_edit.workspace.calls import PlannedMove
 from kn_edit.workspace.exporting import export_of, scratch_for_weights
+from kn_edit.workspace.joint_facts import ClaimSource
 from kn_edit.workspace.merging import conflicts_between
 
 MOST_CARD = 1 << 20  # bytes of the base's model card, of which only the license is taken
@@ -201,7 +202,7 @@ def _adopted(
         recording=lambda name: branch.recording(PlannedMove(name, plan.version, edit=None)),
     )
     if not moved and head.edits[: len(recipe)] != recipe:
-        differing, _ = conflicts_between(ledger, head.edits, version.edits)
+        differing, _ = conflicts_between(ClaimSource(ledger), head.edits, version.edits)
         facts = dict.fromkeys(conflict.name for conflict in differing)
         raise Diverged(name, version.id, head.id, tuple(facts))
     return Pulled(name, fetched.commit, version, tuple(new), moved)

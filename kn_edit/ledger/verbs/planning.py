@@ -131,9 +131,11 @@ class PlanningVerbs(OpenLedger):
         *,
         allow_overlap: bool = False,
         settled: tuple[Settled, ...] = (),
+        edit: str | None = None,
     ) -> Advance:
         """The edits of several versions, without those that a settled conflict leaves out.
 
+        edit: the id of an edit of the recipe that is recorded with the move
         Raises AlreadyThere, and SlotOverlap where edits meet for the first time in a slot, or lose
         one that they came after, in a way that their order counts.
         """
@@ -150,6 +152,7 @@ class PlanningVerbs(OpenLedger):
             recipe,
             kind=kind,
             message=message,
+            edit=edit,
             overlaps=overlaps,
             may_stay=bool(settled),
         )

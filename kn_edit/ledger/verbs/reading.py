@@ -11,6 +11,7 @@ from kn_edit.ledger.opened import OpenLedger
 from kn_edit.ledger.overruling import with_verdicts
 from kn_edit.ledger.recipes import Recipe
 from kn_edit.ledger.records import (
+    JOINT,
     Blame,
     BranchRecord,
     Difference,
@@ -81,6 +82,11 @@ class ReadingVerbs(OpenLedger):
         """
         with self._database.reading() as connection:
             return changed.about(connection, facts)
+
+    def joint_edits(self) -> set[str]:
+        """The ids of all edits over a set of facts. Reads no list."""
+        with self._database.reading() as connection:
+            return reading.ids_of_method(connection, JOINT)
 
     def members(self, edits: Collection[str], version: str = "head") -> tuple[str, ...]:
         """Those of these edits, by full ids, that a version has, in its order. Reads no list."""

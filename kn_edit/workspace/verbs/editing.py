@@ -14,11 +14,11 @@ from kn_edit.engine.undisturbed import verb
 from kn_edit.errors import BadSetting, NoTarget, SameAnswer, UnknownId, require_whole
 from kn_edit.facts import ByFact, Case, Relation
 from kn_edit.later import later
-from kn_edit.ledger import VersionRecord
+from kn_edit.ledger import Advance, VersionRecord
 from kn_edit.workspace.batch import Batch, batch_rows, one_by_one
 from kn_edit.workspace.edited import Edited
+from kn_edit.workspace.joint_facts import named_member
 from kn_edit.workspace.making import Making
-from kn_edit.workspace.members import named_member
 from kn_edit.workspace.planning import Plan, Row, plan_rows
 from kn_edit.workspace.verbs.asking import AskingVerbs
 
@@ -167,7 +167,10 @@ class EditingVerbs(AskingVerbs):
         Raises EditNotApplied, SlotOverlap, UnknownId, AmbiguousId, CannotSolveAgain.
         """
         on = self._moved_branch
-        plan = partial(self.ledger.plan_revert, edit, allow_overlap=allow_overlap, branch=on)
+
+        def plan() -> tuple[Advance, None]:
+            return self.ledger.plan_revert(edit, allow_overlap=allow_overlap, branch=on), None
+
         try:
             return self._replanned(plan)
         except UnknownId:

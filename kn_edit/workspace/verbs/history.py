@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from functools import partial
 
 from kn_edit.editing.requests import ChangedFact, changed_facts, each
 from kn_edit.engine.undisturbed import verb
 from kn_edit.errors import AlreadyThere, BadSetting, UnknownId
-from kn_edit.ledger import Blame, Difference, EditRecord, Ref, Step, VersionRecord
+from kn_edit.ledger import Advance, Blame, Difference, EditRecord, NewEdit, Ref, Step, VersionRecord
 from kn_edit.neuron import NeuronId
 from kn_edit.workspace.merging import Join, Keep
 from kn_edit.workspace.opened import OpenWorkspace
@@ -133,5 +132,12 @@ class HistoryVerbs(OpenWorkspace):
         if not versions:
             raise BadSetting("the versions", "none", "at least one")
         join = Join(kind, versions, keep, allow_overlap, self._moved_branch)
-        plan = partial(join.plan, self.ledger)
-        return self._replanned(plan) if again else self._advance(plan())
+
+        def plan() -> tuple[Advance, NewEdit | None]:
+            union = join.union(self.ledger)
+            if not union.facts:
+                return join.plan(self.ledger, union), None
+            edit = self._solved(union.pattern, union.facts)
+            return join.plan(self.ledger, union, edit.delta.id), edit
+
+        return self._replanned(plan) if again else self._advance(*plan())
