@@ -12,7 +12,7 @@ PARTS ?= bert bert-wide demo growth gemma solve updates memory files
 PEERS := .bench/peers
 BENCH = --only $(PARTS) --peers $(PEERS)/bin/python --folder .bench
 
-.PHONY: demo test torture load fuzz check fix docs bench bench-check bench-editing results corrections clean
+.PHONY: demo test torture load fuzz capability check fix docs bench bench-check bench-editing results corrections clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -67,6 +67,11 @@ fuzz: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
 	set -e; for reader in $(READERS); do \
 	  PYTHONPATH=.:tests $(BIN)/python tests/fuzz/fuzz.py $$reader $(SECONDS); done
+
+# Tasks of lm-eval on a version; it brings forty packages, which are installed for it.
+capability: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lm-eval]'
+	$(BIN)/python -m pytest tests/test_capability.py
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -127,6 +127,7 @@ def table(rows: Iterable[Row]) -> str:
     head = (
         "relation",
         "edits",
+        "base names its answer",
         "greedy right",
         "sampled right",
         "entropy share, mean (least)",
@@ -147,6 +148,7 @@ def _cells(name: str, rows: Sequence[Row]) -> tuple[str, ...]:
     return (
         name,
         str(len(rows)),
+        f"{fmean(row['base_old'] for row in rows):.3f}",
         str(wilson(greedy)),
         str(wilson(drawn)) if drawn else "-",
         f"{fmean(entropies):.3f} ({min(entropies):.3f})" if entropies else "-",

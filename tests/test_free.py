@@ -70,6 +70,10 @@ def test_right_is_what_names_the_new_answer_and_not_the_old_one():
     answers = FreeAnswers(ROME, version, version)
     assert answers.greedy == 0.5
     assert answers.sampled == pytest.approx(2 / 4)
+    assert answers.figures["base_old"] == 0.0
+    before = (spoken("Paris."), spoken("Rome or Paris"))
+    assert FreeAnswers(ROME, before, version).figures["base_old"] == 0.5
+    assert FreeAnswers(Names(new=("Rome",)), before, version).base_old is None
     plain = answers.plain()
     texts = [text for reply in plain["replies"] for text in reply["version"]]
     assert [text["text"] for text in texts][:2] == ["Rome, surely.", "Rome, not Paris"]

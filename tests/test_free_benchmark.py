@@ -44,7 +44,8 @@ def test_facts_are_taken_in_turn_from_each_relation():
 
 def row(name, share, *texts):
     version = [{"new": new, "old": old} for new, old in texts]
-    return {"name": name, "entropy_share": share, "replies": [{"version": version}]}
+    replies = [{"version": version}]
+    return {"name": name, "base_old": 0.5, "entropy_share": share, "replies": replies}
 
 
 def test_the_table_has_shares_of_texts_and_the_least_entropy():
@@ -60,10 +61,10 @@ def test_the_table_has_shares_of_texts_and_the_least_entropy():
         ("symbol", "1"),
         ("all", "3"),
     ]
-    assert [line[2].split()[0] for line in cells] == ["0.500", "1.000", "0.667"]
-    assert [line[3].split()[0] for line in cells] == ["0.500", "0.000", "0.333"]
-    assert [line[4] for line in cells] == ["0.750 (0.500)", "-", "0.750 (0.500)"]
-    assert [line[5] for line in cells] == ["1 of 2", "0 of 1", "1 of 3"]
+    assert [line[3].split()[0] for line in cells] == ["0.500", "1.000", "0.667"]
+    assert [line[4].split()[0] for line in cells] == ["0.500", "0.000", "0.333"]
+    assert [line[5] for line in cells] == ["0.750 (0.500)", "-", "0.750 (0.500)"]
+    assert [line[6] for line in cells] == ["1 of 2", "0 of 1", "1 of 3"]
     assert free.right({"new": True, "old": False})
 
 

@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "assess": Entry("ask", "What the model answers to every prompt of a fact."),
         "locate": Entry("ask", "Find the neurons that carry a fact, or a whole relation."),
         "evaluate": Entry("ask", "Measure VERSION (head) against the base."),
+        "capability": Entry("capability", "Run tasks of lm-eval on a version and on the base."),
         "bench": Entry("bench", "Measure how fast facts are located and edited here."),
     },
     "See what its neurons do": {

@@ -7,7 +7,7 @@ Papers mostly score an edit with the answer's tokens fed in. Asked freely, far f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -106,6 +106,12 @@ class FreeAnswers:
         return _right(self.names, texts) if texts else None
 
     @property
+    def base_old(self) -> float | None:
+        """The share of the base's greedy texts that name the old answer alone, if it is known."""
+        swapped = replace(self.names, new=self.names.old, old=self.names.new)
+        return _right(swapped, [replies.greedy for replies in self.base]) if swapped.new else None
+
+    @property
     def entropy(self) -> EntropyShare:
         """Mean entropy of all texts; a share far below 1 tells of a version that repeats itself."""
         base, version = (
@@ -116,10 +122,15 @@ class FreeAnswers:
 
     @property
     def figures(self) -> Mapping[str, float | None]:
-        """The shares of right texts, and the share of the base's entropy."""
+        """The shares of right texts, and the share of the base's entropy.
+
+        base_old: the share of the base's greedy texts that name the old answer alone; a model that
+        does not say what it was asked before the edit may not say it afterwards either
+        """
         return {
             "greedy": self.greedy,
             "sampled": self.sampled,
+            "base_old": self.base_old,
             "entropy_share": self.entropy.share,
         }
 
