@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,22 +36,26 @@ def workspace(tmp_path) -> Iterator[Workspace]:
         yield workspace
 
 
-def task(count: int = 3, seed: int = 0, **changed: torch.Tensor) -> JointTask:
-    """Three wordings for each target, and forty held places, drawn."""
+def task(count: int = 3, seed: int = 0, **changed: Any) -> JointTask:
+    """Three wordings for each target, and forty held places of weight 2, drawn."""
     draw = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(*shape, generator=draw)
 
     text = normal(50, D_FF)
-    parts = {
+    parts: dict[str, Any] = {
         "keys": normal(3 * count, D_FF),
         "target_of": torch.arange(count).repeat_interleave(3),
         "targets": normal(count, D_MODEL),
         "held": normal(40, D_FF),
         "moment": text.T @ text / 50,
+        "w_text": 0.1,
+        "stretch": 1.5,
     }
-    return JointTask(**parts | changed)
+    parts |= changed
+    parts.setdefault("weights", torch.full((len(parts["held"]),), 2.0))
+    return JointTask(**parts)
 
 
 def shifts(solution) -> np.ndarray:
@@ -63,15 +68,16 @@ def shifts(solution) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_it_is_the_least_squares_solution_of_its_stretched_targets(seed):
     """Beside numpy's `lstsq` over rows: keys, held places, and a root of each other term."""
-    settings = JointSettings()
-    given = task(seed=seed)
-    solution = solve_jointly(given, settings)
+    weights = torch.rand(40, generator=torch.Generator().manual_seed(seed))
+    given = task(seed=seed, weights=weights)
+    solution = solve_jointly(given)
     keys, held, moment = (part.double().numpy() for part in (given.keys, given.held, given.moment))
+    held = held * weights.double().sqrt().numpy()[:, None]
     count = len(keys) + len(held)
-    curvature = keys.T @ keys + settings.w_held * held.T @ held + settings.w_text * count * moment
+    curvature = keys.T @ keys + held.T @ held + given.w_text * count * moment
     ridge = 1e-5 * np.diagonal(curvature).mean()
-    root = np.linalg.cholesky(settings.w_text * count * moment + ridge * np.eye(D_FF)).T
-    stacked = np.concatenate([keys, settings.w_held**0.5 * held, root])
+    root = np.linalg.cholesky(given.w_text * count * moment + ridge * np.eye(D_FF)).T
+    stacked = np.concatenate([keys, held, root])
     wanted = solution.v.double().numpy()[given.target_of.numpy()]
     right = np.concatenate([wanted, np.zeros((len(held) + D_FF, D_MODEL))])
     reference = np.linalg.lstsq(stacked, right, rcond=None)[0]
@@ -82,8 +88,8 @@ def test_the_rows_of_a_target_get_it_stretched_in_the_mean():
     """Where targets do not stand in each other's way, exactly so."""
     keys = torch.eye(D_FF)[:6]
     parts = {"targets": torch.eye(D_MODEL)[:2], "held": torch.eye(D_FF)[8:]}
-    apart = task(2, keys=keys, moment=torch.eye(D_FF), **parts)
-    solution = solve_jointly(apart, JointSettings(stretch=1.7))
+    apart = task(2, keys=keys, moment=torch.eye(D_FF), stretch=1.7, **parts)
+    solution = solve_jointly(apart)
     got = torch.from_numpy(keys.double().numpy() @ shifts(solution))
     for number in range(2):
         along = got[apart.target_of == number] @ apart.targets[number].double()
@@ -95,26 +101,37 @@ def test_what_is_held_gets_less_the_more_it_is_held():
     """Half of the directions are free: there the targets are written in the end."""
     held = torch.cat([task().held[:, : D_FF // 2], torch.zeros(40, D_FF // 2)], 1)
     reached = [
-        solve_jointly(task(held=held), JointSettings(w_held=w)).reach for w in (0.0, 1.0, 10.0, 1e4)
+        solve_jointly(task(held=held, weights=torch.full((40,), weight))).reach
+        for weight in (0.0, 1.0, 10.0, 1e4)
     ]
     assert reached == sorted(reached, reverse=True) and reached[-1] < 0.1 * reached[0]
 
 
 def test_its_rank_is_the_number_of_targets_and_no_more_than_a_slot_is_long():
-    few, many = solve_jointly(task(3), JointSettings()), solve_jointly(task(8), JointSettings())
+    few, many = solve_jointly(task(3)), solve_jointly(task(8))
     assert few.u.shape == (3, D_FF) and few.v.shape == (3, D_MODEL)
     assert many.u.shape == (D_MODEL, D_FF) and many.v.shape == (D_MODEL, D_MODEL)
 
 
 def test_nothing_held_and_nothing_known_of_text_is_solved_too():
     bare = task(held=torch.empty(0, D_FF), moment=torch.zeros(D_FF, D_FF))
-    solution = solve_jointly(bare, JointSettings())
+    solution = solve_jointly(bare)
     assert bool(solution.u.isfinite().all()) and solution.reach == 0
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"margin": 0}, {"stretch": -1}, {"w_held": -1}, {"steps": 0}, {"below": -1}, {"w_text": "1"}],
+    [
+        {"margin": 0},
+        {"stretch": -1},
+        {"w_held": -1},
+        {"steps": 0},
+        {"below": -1},
+        {"w_text": "1"},
+        {"subject_share": 0},
+        {"subject_layers": -1},
+        {"subject_wordings": 0},
+    ],
 )
 def test_settings_that_mean_nothing_are_refused(wrong):
     with pytest.raises(BadSetting):
@@ -192,9 +209,9 @@ def test_targets_go_where_the_answers_are_where_a_norm_limits_what_is_written(sh
 def test_what_judges_is_not_held(workspace, monkeypatch):
     held: list[int] = []
 
-    def counting(given: JointTask, settings: JointSettings):
+    def counting(given: JointTask):
         held.append(len(given.held))
-        return solve_jointly(given, settings)
+        return solve_jointly(given)
 
     monkeypatch.setattr("kn_edit.editing.joint_update.solve_jointly", counting)
     found = workspace.update_many(rows(), how=HOW, dry_run=True).draft.found

@@ -135,7 +135,7 @@ def test_a_fact_that_a_later_edit_changed_makes_an_edit_of_its_own(workspace):
 def test_other_settings_and_seeds_make_an_edit_of_their_own(workspace):
     add(workspace, "France", "Rome")
     workspace.update(capital("Japan"), "Oslo", how=How(Joint(SHORT), gate=FREE, seed=1))
-    stronger = replace(SHORT, stretch=2.0)
+    stronger = replace(SHORT, stretch=3.0)
     workspace.update(capital("Spain"), "Oslo", how=How(Joint(stronger), gate=FREE))
     assert [len(edit.facts) for edit in joint_edits(workspace)] == [1, 1, 1]
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.drafts import EditContext
+from kn_edit.editing.joint_subjects import subject_layers
 from kn_edit.editing.locating import Locator
 from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.members import Place
@@ -38,12 +39,14 @@ FEWEST_LAYERS = 4  # of a network, for its last layers to stay as they are
 class JointBase:
     """The live base, for facts that are solved for together.
 
-    locator: at the base; layer: that is written; files: the cache of coefficients
+    locator: at the base; layer: that is written where answers are, subject_layers: that are where
+    subjects end; files: the cache of coefficients
     """
 
     model: Model
     locator: Locator
     layer: int
+    subject_layers: tuple[int, ...]
     settings: JointSettings
     seed: int
     fingerprint: str
@@ -57,6 +60,9 @@ class JointBase:
             model=live.model,
             locator=context.locator(live),
             layer=written_layer(live.model, settings),
+            subject_layers=subject_layers(
+                live.model, settings, written_layer(live.model, settings)
+            ),
             settings=settings,
             seed=context.seed,
             fingerprint=live.fingerprint,
@@ -78,6 +84,21 @@ class JointBase:
             lambda: keys_at(self.model, [question_at(place) for place in places], self.layer),
         )
 
+    def subject_keys(self, places: Sequence[Place]) -> Tensor:
+        """Coefficients of the layers that write where subjects end, at places that belong together.
+
+        float32, (places, layers, d_ff). Raises NotFinite.
+        """
+        layers, width = self.subject_layers, self.model.d_ff
+        if not (places and layers):
+            return torch.empty(0, len(layers), width, device=self.model.device)
+        texts = [[list(place.ids), place.position] for place in places]
+        return self.files.array(
+            ["keys where subjects end", layers, texts],
+            (len(places), len(layers), width),
+            lambda: layer_keys_at(self.model, [question_at(place) for place in places], layers),
+        )
+
     @cached_property
     def moment(self) -> Tensor:
         """The second moment of coefficients in ordinary text, float64, (d_ff, d_ff).
@@ -87,6 +108,17 @@ class JointBase:
         width = self.model.d_ff
         name = ["moment of ordinary text", self.layer, self.seed]
         return in_float64(self.files.array(name, (width, width), self._moment))
+
+    @cached_property
+    def subject_moments(self) -> Tensor:
+        """The same of each layer that writes where subjects end, at every token of ordinary text.
+
+        float64, (layers, d_ff, d_ff)
+        """
+        width, layers = self.model.d_ff, self.subject_layers
+        name = ["moments of ordinary text", layers, self.seed]
+        shape = (len(layers), width, width)
+        return in_float64(self.files.array(name, shape, self._subject_moments))
 
     @cached_property
     def usual(self) -> float:
@@ -103,6 +135,13 @@ class JointBase:
             keys = keys_at(self.model, everywhere(self.model, self.seed), self.layer)
         exact = in_float64(keys)
         return exact.T @ exact / max(len(exact), 1)
+
+    def _subject_moments(self) -> Tensor:
+        self.progress("reading ordinary text", 0, 0)
+        texts = ordinary_texts(self.model, self.seed)
+        keys = coefficients_in(self.model, texts, self.subject_layers)
+        exact = (in_float64(keys[layer]) for layer in self.subject_layers)
+        return torch.stack([rows.T @ rows / max(len(rows), 1) for rows in exact])
 
     def _usual(self) -> Tensor:
         return usual_sizes(self.model, ordinary_texts(self.model, self.seed), [self.layer])
@@ -134,13 +173,19 @@ def keys_at(model: Model, questions: Sequence[Question], layer: int) -> Tensor:
 
     No layer above it is run. Raises NotFinite.
     """
-    keys = torch.empty(len(questions), model.d_ff, device=model.device)
-    stop = layer + 1 if layer + 1 < model.n_layers else None
+    return layer_keys_at(model, questions, (layer,))[:, 0]
+
+
+def layer_keys_at(model: Model, questions: Sequence[Question], layers: Sequence[int]) -> Tensor:
+    """The same of several layers, float32, (questions, layers, d_ff). Raises NotFinite."""
+    keys = torch.empty(len(questions), len(layers), model.d_ff, device=model.device)
+    highest = max(layers) + 1
+    stop = highest if highest < model.n_layers else None
     for group in side_by_side(model, questions):
         batch = batched(model, [questions[place] for place in group])
         with torch.no_grad():
             run = trace(model, batch.ids, mask=batch.mask, answers=batch, stop_at=stop)
-        rows = run.coefficients[layer][:, 0]
+        rows = torch.stack([run.coefficients[layer][:, 0] for layer in layers], 1)
         if not bool(rows.isfinite().all()):
             raise first_non_finite(model, batch)
         keys[group] = rows.to(keys)

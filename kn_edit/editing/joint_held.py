@@ -6,7 +6,7 @@ what each fact brings along; neutral text. Neither what judges nor what is edite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.editing.joint_base import JointBase, places_of
+from kn_edit.editing.joint_subjects import end_place, subject_end
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import (
     FEWEST_JUDGES,
@@ -27,8 +28,26 @@ from kn_edit.editing.neighbours import (
 )
 from kn_edit.editing.neutral import held_in_place
 from kn_edit.edits.members import Member, Place
-from kn_edit.facts import Prompt, bundled, load_relation
-from kn_edit.models.questions import ask_openly
+from kn_edit.facts import Fact, Prompt, bundled, load_relation
+from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain, ask_openly
+
+BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
+W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
+
+Ids = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SubjectHeld:
+    """Where what is written where subjects end is to do nothing.
+
+    keys: coefficients of each layer that is written there, float32, (places, layers, d_ff);
+    weights: (places,)
+    """
+
+    keys: Tensor
+    weights: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +97,44 @@ class JointSurroundings:
                 parts.append(self.base.keys(group)[wanted])
         return torch.cat(parts)
 
+    def subject_held(self) -> SubjectHeld:
+        """The same where subjects end, and at the other tokens of a few prompts."""
+        base = self.base
+        texts = {place.ids for member in self.members for place in member.judges}
+        for prompts in self.judges.values():
+            texts |= {ask_openly(base.model, prompt).ids for prompt in prompts}
+        without = {place.ids for member in self.members for place in member.ends}
+        without |= {beginning for ids in texts for beginning in _beginnings(base.model, ids)}
+        held: set[Place] = set()
+        parts = [base.subject_keys(())]
+        weights: list[Tensor] = []
+        for weight, group in self._subject_groups():
+            wanted = [
+                number
+                for number, place in enumerate(group)
+                if place.ids not in without and place not in held
+            ]
+            held.update(group)
+            if wanted:
+                parts.append(base.subject_keys(group)[wanted])
+                weights.append(torch.full((len(wanted),), weight))
+        return SubjectHeld(torch.cat(parts), torch.cat([torch.empty(0), *weights]))
+
+    def _subject_groups(self) -> Iterator[tuple[float, tuple[Place, ...]]]:
+        """Places where subjects end, and beside them, in groups, each with its weight."""
+        model, settings = self.base.model, self.base.settings
+        for name in bundled():
+            prompts = prompts_of_pack(model, name, 1, seed=self.base.seed)
+            yield 1.0, tuple(sorted({place for p in prompts if (place := _end(model, p))}))
+        for name in self._edited_subjects:
+            relation = load_relation(name)
+            for number, fact in enumerate(self._other_facts(name)):
+                wordings = prompts_for(model, relation, fact)[: settings.wordings]
+                ends = {p: place for p in wordings if (place := _end(model, p))}
+                yield 1.0, tuple(sorted({*list(ends.values())[: settings.subject_wordings]}))
+                if number < BESIDE_FACTS:
+                    yield W_BESIDE, tuple(sorted(_beside(model, ends)))
+
     @cached_property
     def _edited_subjects(self) -> dict[str, set[str]]:
         """The edited subjects of each bundled relation, by its name, sorted."""
@@ -86,6 +143,14 @@ class JointSurroundings:
             if member.pack:
                 subjects.setdefault(member.relation, set()).add(member.subject)
         return dict(sorted(subjects.items()))
+
+    def _other_facts(self, name: str) -> list[Fact]:
+        """Facts of a bundled relation that are held: none that is edited, and none that judges."""
+        edited = self._edited_subjects[name]
+        judging = {prompt.fact.subject for prompt in self.judges[name]}
+        return [fact for fact in load_relation(name).facts if fact.subject not in edited | judging][
+            : self.base.settings.held_facts
+        ]
 
     def _judges_of(self, name: str) -> tuple[Prompt, ...]:
         base, relation = self.base, load_relation(name)
@@ -115,16 +180,37 @@ class JointSurroundings:
             if names - {name}:
                 elsewhere = prompts_of_pack(model, name, 1, seed=self.base.seed)
                 yield places_of(ask_openly(model, prompt) for prompt in elsewhere)
-        for name, edited in self._edited_subjects.items():
+        for name in self._edited_subjects:
             relation = load_relation(name)
-            judging = {prompt.fact.subject for prompt in self.judges[name]}
-            other_facts = [
-                fact
-                for fact in relation.facts
-                if fact.subject not in edited and fact.subject not in judging
-            ]
-            for fact in other_facts[: settings.held_facts]:
+            for fact in self._other_facts(name):
                 prompts = prompts_for(model, relation, fact)[: settings.wordings]
                 yield places_of(ask_openly(model, prompt) for prompt in prompts)
         for member in self.members:
             yield member.held
+
+
+def _end(model: Model, prompt: Prompt) -> Place | None:
+    """Where a prompt has its subject's last token; None where it does not name it."""
+    question = ask_openly(model, prompt)
+    end = subject_end(model, Chain(prompt, (question,)), prompt.fact.subject)
+    return None if end is None else end_place(model, question.ids, end)
+
+
+def _beside(model: Model, ends: Mapping[Prompt, Place]) -> set[Place]:
+    """All other tokens of some prompts."""
+    places = set()
+    for prompt, end in ends.items():
+        ids = ask_openly(model, prompt).ids
+        places |= {
+            end_place(model, ids, position)
+            for position in range(len(ids))
+            if position != end.position
+        }
+    return places
+
+
+def _beginnings(model: Model, ids: Ids) -> Iterator[Ids]:
+    """The beginnings of a text that a causal LM reads at its tokens; of a masked one, all of it."""
+    if not model.causal:
+        return iter([ids])
+    return (ids[:length] for length in range(1, len(ids) + 1))

@@ -6,19 +6,34 @@ member, bit for bit on one machine.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from operator import eq
 
 import torch
 
-from kn_edit.editing.finding import Finder, shared_out
+from kn_edit.editing.finding import Finder, Pair, shared_out
 from kn_edit.editing.joint_base import JointBase, place_of, places_of
+from kn_edit.editing.joint_subjects import (
+    SubjectRow,
+    SubjectShift,
+    end_place,
+    kept_rows,
+    subject_end,
+    subject_shift,
+)
 from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow, targets_of
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.neighbours import SAME, neighbours
 from kn_edit.editing.paraphrasing import less_own_words
 from kn_edit.edits.members import Member
 from kn_edit.facts import Case, Prompt, Relation, bundled, load_relation
+from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
+
+KEPT = 4  # prompts about the subject, that what is written where it ends must leave as they are
+
+Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +53,13 @@ class MemberFact:
 
 @dataclass(frozen=True)
 class _Beside:
-    """What stands beside a fact, whatever else is edited: what is held, and what judges."""
+    """What stands beside a fact, whatever else is edited: what is held, and what judges.
+
+    about_subject: those held that ask otherwise about its subject, with their prompts
+    """
 
     held: tuple[Question, ...]
+    about_subject: tuple[Pair, ...]
     judges: tuple[Prompt, ...]
     same_subject_judges: tuple[Prompt, ...]
 
@@ -52,9 +71,14 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     chains = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     rows = _rows(base, chains)
     beside = _beside(base, case)
+    ends = _ends(model, chains, case.fact.subject)
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
-        at_layer = RowsAtLayer.of(model, rows, base.layer)
+        shift = _subject_shift(base, chains, ends, beside.about_subject)
+        written = replace(shift, shift=base.settings.subject_share * shift.shift)
+        questions = [row.question for row in rows]
+        in_place = written.at_ends(model, _ends_of(model, questions, ends))
+        at_layer = RowsAtLayer.of(model, rows, base.layer, in_place)
         targets = targets_of(at_layer, base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)
     member = Member(
@@ -73,6 +97,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
         keys=at_layer.keys.cpu().numpy(),
         targets=targets.detach().float().cpu().numpy(),
+        ends=tuple(sorted({end_place(model, ids, end) for ids, end in ends.items()})),
+        shift=shift.shift.float().cpu().numpy(),
     )
     return MemberFact(
         case=case,
@@ -102,25 +128,70 @@ def _rows(base: JointBase, chains: tuple[Chain, ...]) -> list[TargetRow]:
     return list(rows)
 
 
+def _ends(model: Model, chains: Sequence[Chain], subject: str) -> dict[Ids, int]:
+    """Where the longest text of each prompt has the subject's last token, of those that have it."""
+    ends = ((chain.questions[-1].ids, subject_end(model, chain, subject)) for chain in chains)
+    return {ids: end for ids, end in ends if end is not None}
+
+
+def _ends_of(model: Model, questions: Sequence[Question], ends: dict[Ids, int]) -> dict[Ids, int]:
+    """The same, of questions about these prompts: about their beginnings in a causal LM, and with
+    some words of them unknown in a masked one."""
+    endings: dict[Ids, int] = {}
+    for question in questions:
+        ids = question.ids[: question.position + 1] if model.causal else question.ids
+        for text, end in ends.items():
+            alike = sum(map(eq, ids, text))
+            missing = 0 if model.causal else 1
+            if alike >= len(ids) - missing and (model.causal or len(ids) == len(text)):
+                endings[ids] = end
+    return endings
+
+
+def _subject_shift(
+    base: JointBase, chains: Sequence[Chain], ends: dict[Ids, int], about_subject: Sequence[Pair]
+) -> SubjectShift:
+    """What is written where the subject is named, for some of a fact's prompts to be answered anew.
+
+    What is asked otherwise about the subject is to be answered as it is.
+    """
+    model, settings = base.model, base.settings
+    naming = [chain for chain in chains if chain.questions[-1].ids in ends]
+    rows = [
+        SubjectRow(question, ends[chain.questions[-1].ids])
+        for chain in naming[: settings.subject_wordings]
+        for question in chain.questions
+    ]
+    about = (
+        (question, subject_end(model, Chain(prompt, (question,)), prompt.fact.subject))
+        for prompt, question in about_subject
+    )
+    pairs = [(question, end) for question, end in about if end is not None]
+    rows += kept_rows(model, pairs[:KEPT]) if rows and base.subject_layers else []
+    return subject_shift(model, rows, base.subject_layers, settings)
+
+
 def _beside(base: JointBase, case: Case) -> _Beside:
     """What is held of a fact alone, and what judges it alone.
 
     The other facts of a bundled relation are held and judge for all of its facts together
     (`joint_held`), unless the user named others.
     """
-    if pack_of(case.relation) is None or case.neighbours or case.judges:
-        preserved = neighbours(base.model, base.locator, case)
-        return _Beside(
-            held=(*preserved.named, *preserved.other_subjects, *preserved.same_subject),
-            judges=preserved.judges,
-            same_subject_judges=preserved.same_subject_judges,
-        )
     finder = Finder.of(base.model, case, base.seed)
     about_subject, judges = shared_out(
         base.model, finder.same_subject(2 * SAME), every=2, most=SAME
     )
+    if pack_of(case.relation) is None or case.neighbours or case.judges:
+        preserved = neighbours(base.model, base.locator, case)
+        return _Beside(
+            held=(*preserved.named, *preserved.other_subjects, *preserved.same_subject),
+            about_subject=tuple(about_subject),
+            judges=preserved.judges,
+            same_subject_judges=preserved.same_subject_judges,
+        )
     return _Beside(
         held=tuple(question for _, question in about_subject),
+        about_subject=tuple(about_subject),
         judges=(),
         same_subject_judges=tuple(prompt for prompt, _ in judges),
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.settings import JointSettings
-from kn_edit.models.clean import clean_runs
+from kn_edit.models.clean import RunsIn, clean_runs
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
@@ -40,10 +40,12 @@ class RowsAtLayer:
     packed: bool
 
     @classmethod
-    def of(cls, model: Model, rows: Sequence[TargetRow], layer: int) -> RowsAtLayer:
-        """Run the rows. Raises NotFinite."""
+    def of(
+        cls, model: Model, rows: Sequence[TargetRow], layer: int, within: RunsIn | None = None
+    ) -> RowsAtLayer:
+        """Run the rows. within: what each batch of them runs in. Raises NotFinite."""
         questions = [row.question for row in rows]
-        runs = clean_runs(model, questions)
+        runs = clean_runs(model, questions, within)
         if not all(bool(run.coefficients[layer].isfinite().all()) for run in runs):
             raise first_non_finite(model, batched(model, questions))
         requests = (
@@ -93,6 +95,8 @@ def targets_of(rows: RowsAtLayer, settings: JointSettings, usual: float) -> Tens
     optimizer = torch.optim.Adam([targets], lr=settings.rate * usual / model.d_model**0.5)
     for _ in range(settings.steps):
         missing = (settings.margin - rows.leads(targets)).clamp_min(0)
+        if not missing.any():
+            break
         targets.grad = torch.autograd.grad(missing.square().sum(), targets)[0]
         optimizer.step()
     directions = targets.detach()

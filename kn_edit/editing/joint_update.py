@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.updating import LowRankShifts
-from kn_edit.edits.joint import JointTask, solve_jointly
+from kn_edit.edits.joint import JointSolution, JointTask, solve_jointly
 from kn_edit.edits.members import Member
 from kn_edit.neuron import NeuronId
 
@@ -20,51 +21,107 @@ RECORDED_SLOTS = 20  # slots that the record names, the best
 
 
 def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
-    """Shifts of a layer's value slots that say the new answers of a set of facts.
+    """Shifts of value slots that say the new answers of a set of facts.
 
     A function of the set: the order in which the facts come changes no bit. Raises NotFinite.
     """
     base, ordered = surroundings.base, surroundings.members
     held = surroundings.held()
     base.progress("solving", 0, 0)
-    solution = solve_jointly(_task(base, ordered, held), base.settings)
-    best = _best(base.layer, solution.u, solution.v)
+    solutions = _where_subjects_end(surroundings)
+    task = _at_answers(base, ordered, held)
+    if task is not None:
+        solutions[base.layer] = solve_jointly(task)
+    factors = {layer: (solution.u, solution.v) for layer, solution in solutions.items()}
+    best = _best(factors)
     provenance: dict[str, Any] = {
         "method": "joint",
         "layer": base.layer,
+        "subject_layers": [layer for layer in factors if layer != base.layer],
         "settings": asdict(base.settings),
         "targets": sum(len(member.targets) for member in ordered),
         "places": sum(len(member.places) for member in ordered),
         "held_places": len(held),
-        "share": float(solution.shares.mean()),
-        "reach": solution.reach,
+        "share": {str(layer): float(solved.shares.mean()) for layer, solved in solutions.items()},
+        "reach": {str(layer): solved.reach for layer, solved in solutions.items()},
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": part} for neuron, part in best
         ],
     }
-    return LowRankShifts({base.layer: (solution.u, solution.v)}, provenance, best)
+    return LowRankShifts(factors, provenance, best)
 
 
-def _task(base: JointBase, members: Sequence[Member], held: Tensor) -> JointTask:
-    """The keys and targets of all members one below the other."""
+def _at_answers(base: JointBase, members: Sequence[Member], held: Tensor) -> JointTask | None:
+    """The keys and targets of all members, one below the other, where answers are said.
+
+    A token that needs no target has no rows: it would stand in the way of those beside it that
+    need one. None where none needs one.
+    """
     target_of: list[int] = []
-    first = 0
+    rows: list[Tensor] = []
+    targets: list[Tensor] = []
     for member in members:
-        target_of += [first + target for target in member.target_of]
-        first += len(member.targets)
-    device = held.device
+        wanted = np.flatnonzero(np.abs(member.targets).max(axis=1))
+        number = {int(target): len(targets) + place for place, target in enumerate(wanted)}
+        rows_wanted = [row for row, target in enumerate(member.target_of) if target in number]
+        target_of += [number[member.target_of[row]] for row in rows_wanted]
+        rows.append(torch.from_numpy(member.keys[rows_wanted]))
+        targets += torch.from_numpy(member.targets[wanted])
+    if not targets:
+        return None
+    settings, device = base.settings, held.device
     return JointTask(
-        keys=torch.cat([torch.from_numpy(member.keys) for member in members]).to(device),
+        keys=torch.cat(rows).to(device),
         target_of=torch.tensor(target_of, device=device),
-        targets=torch.cat([torch.from_numpy(member.targets) for member in members]).to(device),
+        targets=torch.stack(targets).to(device),
         held=held,
+        weights=torch.full((len(held),), settings.w_held, device=device),
         moment=base.moment,
+        w_text=settings.w_text,
+        stretch=settings.stretch,
     )
 
 
-def _best(layer: int, u: Tensor, v: Tensor) -> tuple[tuple[NeuronId, float], ...]:
+def _where_subjects_end(surroundings: JointSurroundings) -> dict[int, JointSolution]:
+    """What each of the lower layers writes where subjects end, by layer."""
+    base, settings = surroundings.base, surroundings.base.settings
+    shifted = [member for member in surroundings.members if member.ends and member.shift.any()]
+    if not (base.subject_layers and shifted):
+        return {}
+    keys = torch.cat([base.subject_keys(member.ends) for member in shifted])
+    counts = torch.tensor([len(member.ends) for member in shifted], device=keys.device)
+    shifts = torch.stack([torch.from_numpy(member.shift) for member in shifted]).to(keys.device)
+    held = surroundings.subject_held()
+    solutions = {}
+    for number, layer in enumerate(base.subject_layers):
+        base.progress("solving", number, len(base.subject_layers))
+        task = JointTask(
+            keys=keys[:, number],
+            target_of=torch.arange(len(shifted), device=keys.device).repeat_interleave(counts),
+            targets=shifts / len(base.subject_layers),
+            held=held.keys[:, number],
+            weights=held.weights.to(keys.device),
+            moment=base.subject_moments[number],
+            w_text=settings.w_subject_text,
+            stretch=settings.subject_share,
+        )
+        solutions[layer] = solve_jointly(task)
+    return solutions
+
+
+def _best(
+    factors: Mapping[int, tuple[Tensor, Tensor]],
+) -> tuple[tuple[NeuronId, float], ...]:
     """The neurons whose slots are changed most, sorted, each with its share of all changes."""
-    sizes = ((u.T @ (v @ v.T)) * u.T).sum(1).clamp_min(0).sqrt()  # (d_ff,)
-    parts = sizes / sizes.sum().clamp_min(torch.finfo(sizes.dtype).tiny)
-    top: list[int] = parts.argsort(descending=True, stable=True)[:RECORDED_SLOTS].tolist()
-    return tuple(sorted((NeuronId(layer, index), float(parts[index])) for index in top))
+    sizes = {
+        layer: ((u.T @ (v @ v.T)) * u.T).sum(1).clamp_min(0).sqrt()  # (d_ff,)
+        for layer, (u, v) in factors.items()
+    }
+    total = sum(float(of_layer.sum()) for of_layer in sizes.values()) or 1.0
+    parts = [
+        (-float(of_layer[index]) / total, NeuronId(layer, index))
+        for layer, of_layer in sizes.items()
+        for index in of_layer.argsort(descending=True, stable=True)[:RECORDED_SLOTS].tolist()
+    ]
+    top = sorted(parts)[:RECORDED_SLOTS]
+    return tuple(sorted((neuron, -part) for part, neuron in top))

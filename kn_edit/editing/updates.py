@@ -167,14 +167,14 @@ class Correction(UpdateMethod):
 
 @dataclass(frozen=True)
 class Joint(UpdateMethod):
-    """Solve for many facts at once: one least-squares solution over one late layer.
+    """Solve for many facts at once: a least-squares solution for each of a few layers.
 
     settings: of the solver; by default the usual ones
     """
 
     name: ClassVar[str] = "joint"
-    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decision 0056"
-    edits: ClassVar[str] = "all value slots of one late layer, a direction for each new token"
+    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decisions 0056, 0060"
+    edits: ClassVar[str] = "all value slots of a few layers, a direction for each fact and token"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
     many: ClassVar[bool] = True
 
@@ -194,7 +194,7 @@ class Joint(UpdateMethod):
         raise NotImplementedError("a joint update is solved for a set of facts")
 
     def cost(self, *, causal: bool) -> Cost:
-        return Cost(asking=40000, rows=0, step=0.2, steps=22)
+        return Cost(asking=40000, rows=0, step=1.0, steps=16)
 
 
 @dataclass(frozen=True)

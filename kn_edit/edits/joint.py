@@ -4,11 +4,12 @@ Each fact has keys, the coefficients of the layer where its new answer is said, 
 the layer is to write there beside what it writes. With the keys as rows of K, a target for each row
 of them in R, and the coefficients H where nothing is to change, the shifts D, (d_ff, d_model), are
 
-    argmin |K D - R|^2 + w_held |H D|^2 + w_text (rows of K and H) tr(D^T C D)
+    argmin |K D - R|^2 + |H D|^2 + w_text (rows of K and H) tr(D^T C D)
 
-where C is the second moment of coefficients in ordinary text (Meng et al., 2023, MEMIT, has the
-first and the last term). With A = K^T K + w_held H^T H + w_text n C this is A^-1 K^T R: its rank is
-the number of targets, so it is kept as one direction of coefficients and one of values for each.
+with each row of H times the root of its weight, where C is the second moment of coefficients in
+ordinary text (Meng et al., 2023, MEMIT, has the first and the last term). With
+A = K^T K + H^T H + w_text n C this is A^-1 K^T R: its rank is the number of targets, so it is kept
+as one direction of coefficients and one of values for each.
 
 What is solved for is a set: all sums are in float64, over rows in the order in which they are
 given.
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kn_edit.edits.settings import JointSettings
 from kn_edit.models.float64 import in_float64
 
 _RIDGE = 1e-5  # of the mean curvature is added to all directions, so that none is left out
@@ -34,14 +34,19 @@ class JointTask:
 
     keys: coefficients where targets are wanted, (rows, d_ff); target_of: which target each row has,
     (rows,); targets: (t, d_model); held: coefficients where nothing is to change, (places, d_ff);
-    moment: E[c c^T] in ordinary text, (d_ff, d_ff)
+    weights: of held places, in units of a row, (places,); moment: E[c c^T] in ordinary text,
+    (d_ff, d_ff); w_text: its weight, in units of all rows and places; stretch: times its target,
+    what its rows get in the mean
     """
 
     keys: Tensor
     target_of: Tensor
     targets: Tensor
     held: Tensor
+    weights: Tensor
     moment: Tensor
+    w_text: float
+    stretch: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +63,7 @@ class JointSolution:
     reach: float
 
 
-def solve_jointly(task: JointTask, settings: JointSettings) -> JointSolution:
+def solve_jointly(task: JointTask) -> JointSolution:
     """The shifts that bring every target to its rows and leave what is held as it is.
 
     The least squares shrink targets, each by as much as others stand in its way, so each is
@@ -66,10 +71,9 @@ def solve_jointly(task: JointTask, settings: JointSettings) -> JointSolution:
     """
     keys, targets, held = map(in_float64, (task.keys, task.targets, task.held))
     count = len(keys) + len(held)
+    weighted = held * in_float64(task.weights).sqrt()[:, None]
     curvature = (
-        keys.T @ keys
-        + settings.w_held * (held.T @ held)
-        + settings.w_text * count * in_float64(task.moment)
+        keys.T @ keys + weighted.T @ weighted + task.w_text * count * in_float64(task.moment)
     )
     curvature.diagonal().add_(_RIDGE * curvature.diagonal().mean())
     target_of = task.target_of.to(keys.device)
@@ -80,7 +84,7 @@ def solve_jointly(task: JointTask, settings: JointSettings) -> JointSolution:
     shares = _shares(heard @ targets, wanted)
     rows = torch.bincount(target_of, minlength=len(targets)).clamp_min(1)
     means = shares.new_zeros(len(targets)).index_add_(0, target_of, shares) / rows
-    stretched = targets * (settings.stretch / means.clamp_min(_LEAST_SHARE))[:, None]
+    stretched = targets * (task.stretch / means.clamp_min(_LEAST_SHARE))[:, None]
     written = heard @ stretched
     reached = (held @ directions.T @ stretched).norm(dim=1).sum() / max(len(held), 1)
     u, v = _smaller(directions, stretched)

@@ -2,9 +2,9 @@
 
 A member is a function of the base, the fact, the settings and the seed, and of no other fact. Its
 id is the sha256 of its file, so the same fact always has the same id, and a joint edit over the
-same ids always has the same delta. Layout: a safetensors file with one metadata key and two
-tensors, `keys` and `targets`, written here and not by the safetensors package, as the ids must not
-change with a version of a library.
+same ids always has the same delta. Layout: a safetensors file with one metadata key and
+three tensors, `keys`, `targets` and `shift`, written here and not by the safetensors package, as
+the ids must not change with a version of a library.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from kn_edit.untrusted import JsonProblem, parse_object
 FORMAT = "kn-member/1"
 METADATA_KEY = "kn_edit"
 MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most of it
-LIMITS = HeaderLimits(size=16 << 20, tensors=2, axes=2, values=MOST_VALUES, depth=10)
+LIMITS = HeaderLimits(size=16 << 20, tensors=3, axes=2, values=MOST_VALUES, depth=10)
 
 Floats = NDArray[np.float32]
 
@@ -57,6 +57,8 @@ class Member:
     places: where tokens of the new answer are asked; target_of: which target each of them has
     held: places of its own that must stay; judges: places that judge, and are not held
     keys: coefficients of the layer at `places`, (places, d_ff); targets: (targets, d_model)
+    ends: places where prompts have the subject's last token; shift: what layers below write there
+    together, (d_model,), zero where they write nothing
     """
 
     base: str
@@ -74,6 +76,8 @@ class Member:
     judges: tuple[Place, ...]
     keys: Floats
     targets: Floats
+    ends: tuple[Place, ...]
+    shift: Floats
 
     @cached_property
     def id(self) -> str:
@@ -102,12 +106,14 @@ class Member:
             "target_of": list(self.target_of),
             "held": _plain(self.held),
             "judges": _plain(self.judges),
+            "ends": _plain(self.ends),
         }
         header: dict[str, Any] = {
             "__metadata__": {METADATA_KEY: canonical_json(description).decode("ascii")}
         }
         end = 0
-        for name, values in (("keys", self.keys), ("targets", self.targets)):
+        tensors = {"keys": self.keys, "targets": self.targets, "shift": self.shift}
+        for name, values in tensors.items():
             start, end = end, end + values.nbytes
             offsets = [start, end]
             header[name] = {
@@ -117,7 +123,7 @@ class Member:
             }
         text = json.dumps(header, separators=(",", ":")).encode("ascii")
         text += b" " * (-len(text) % 8)
-        bodies = (values.astype("<f4").tobytes() for values in (self.keys, self.targets))
+        bodies = (values.astype("<f4").tobytes() for values in tensors.values())
         return b"".join((len(text).to_bytes(LENGTH, "little"), text, *bodies))
 
     @classmethod
@@ -131,13 +137,15 @@ class Member:
             parts = header.places(len(data))
             text = header.metadata[METADATA_KEY]
             description = parse_object(text, max_values=MOST_VALUES, max_depth=LIMITS.depth)
-            keys, targets = (_tensor(parts[name], data) for name in ("keys", "targets"))
-            return cls._of(description, keys, targets)
+            tensors = {name: _tensor(parts[name], data) for name in ("keys", "targets", "shift")}
+            return cls._of(description, **tensors)
         except (HeaderProblem, JsonProblem, KeyError, TypeError, ValueError) as problem:
             raise BadMember(str(problem)) from None
 
     @classmethod
-    def _of(cls, description: Mapping[str, Any], keys: Floats, targets: Floats) -> Member:
+    def _of(
+        cls, description: Mapping[str, Any], *, keys: Floats, targets: Floats, shift: Floats
+    ) -> Member:
         """A member of what its file says. Raises KeyError, TypeError, ValueError."""
         if description["format"] != FORMAT:
             raise ValueError("its format is another one")
@@ -157,10 +165,14 @@ class Member:
             judges=_places(description["judges"]),
             keys=keys,
             targets=targets,
+            ends=_places(description["ends"]),
+            shift=shift,
         )
         rows = len(member.places)
         if not (rows == len(member.target_of) == len(keys)) or keys.ndim != 2 or targets.ndim != 2:
             raise ValueError("its tensors are of other sizes")
+        if shift.shape != targets.shape[1:]:
+            raise ValueError("its shift is of another size")
         if not all(0 <= target < len(targets) for target in member.target_of):
             raise ValueError("it names a target that it lacks")
         return member

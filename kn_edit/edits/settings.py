@@ -119,19 +119,31 @@ class JointSettings:
 
     below: int = 1  # layers above the one that is written, in a causal LM that has enough of them
     margin: float = 1.0  # of log-probability over the next token, that a target brings alone
-    steps: int = 16  # that look for a target
+    steps: int = 16  # that look for a target, at most
     rate: float = 0.1  # length of a step, in units of what the layer usually writes
     bisections: int = 6  # that look for the smallest target of its direction
-    stretch: float = 1.5  # times its target, what a fact's own prompts get in the mean
+    stretch: float = 2.0  # times its target, what a fact's own prompts get in the mean
     w_held: float = 2.0  # of a prompt that must stay, in units of one that changes
     w_text: float = 0.1  # of ordinary text, in units of all prompts
     held_facts: int = 200  # of each relation, that are held
     wordings: int = 6  # of each of these
+    subject_layers: int = 6  # layers that write where subjects end; 0: answers alone are written
+    subject_share: float = 0.6  # of the shift that would do there alone, that they write
+    subject_steps: int = 12  # that look for this shift, at most
+    subject_rate: float = 0.15  # length of a step, in units of the hidden state
+    subject_bisections: int = 4  # that look for the smallest shift of its direction
+    subject_wordings: int = 4  # of a fact, that it is found with; of a held one, that are held
+    w_subject_text: float = 2.0  # as w_text, for these layers
 
     def __post_init__(self) -> None:
         for name in ("margin", "rate", "stretch", "w_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
+        for name in ("subject_share", "subject_rate", "w_subject_text"):
+            require_number(f"the joint update's {name}", getattr(self, name), above=0)
         require_number("the joint update's w_held", self.w_held, least=0)
         for name in ("below", "bisections", "held_facts", "wordings"):
             require_whole(f"the joint update's {name}", getattr(self, name), 0)
-        require_whole("the joint update's steps", self.steps, 1)
+        for name in ("subject_layers", "subject_bisections"):
+            require_whole(f"the joint update's {name}", getattr(self, name), 0)
+        for name in ("steps", "subject_steps", "subject_wordings"):
+            require_whole(f"the joint update's {name}", getattr(self, name), 1)
