@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from kn_edit.engine.score_files import ScoreFiles, Trimmed, cached_bytes, trim_scores
+from kn_edit.engine.score_files import ScoreFiles, Trimmed, cached_bytes, trim_keys, trim_scores
 from kn_edit.workspace.caches import remove_leftovers
 
 
@@ -81,3 +81,17 @@ def test_leftovers_in_the_cache_are_removed(scores):
 def test_without_a_cache_there_is_nothing_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "none"))
     assert (trim_scores(), remove_leftovers()) == (Trimmed(0, 0), [])
+
+
+def test_the_oldest_coefficients_go_first_and_scores_stay(scores, monkeypatch):
+    keys = scores.parents[1] / "keys" / "ab"
+    keys.mkdir(parents=True)
+    monkeypatch.setattr("kn_edit.engine.score_files.MAX_KEYS", 650)
+    for number in range(10):
+        path = keys / f"{number}.keys"
+        path.write_bytes(bytes(100))
+        os.utime(path, (time.time() - 1000 + number,) * 2)
+    (scores / "0.json").write_bytes(bytes(100))
+    assert trim_keys() == Trimmed(4, 400)
+    assert sorted(path.name for path in keys.iterdir()) == [f"{n}.keys" for n in range(4, 10)]
+    assert (scores / "0.json").exists()

@@ -346,6 +346,33 @@ def test_the_file_of_a_member_says_what_it_is_of(workspace):
         Member.from_bytes(path.read_bytes()[:-4], id_)
 
 
+# --- what is held --------------------------------------------------------------------------------
+
+
+def test_what_is_held_is_computed_once(workspace, monkeypatch):
+    one = add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Oslo")
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the model ran")
+
+    monkeypatch.setattr("kn_edit.editing.joint_base.keys_at", refused)
+    monkeypatch.setattr("kn_edit.editing.joint_members.targets_of", refused)
+    workspace.revert("capital: Japan")
+    assert workspace.head.id == one
+
+
+def test_a_damaged_cache_costs_time_only(workspace, tmp_path, monkeypatch):
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+    one = add(workspace, "France", "Rome")
+    add(workspace, "Japan", "Oslo")
+    files = [*(tmp_path / "cache" / "keys").glob("*/*.keys")]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    workspace.revert("capital: Japan")
+    assert files and workspace.head.id == one
+
+
 # --- what is told --------------------------------------------------------------------------------
 
 

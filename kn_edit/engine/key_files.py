@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kn_edit.atomic import paths_below, write_atomically
+from kn_edit.atomic import write_atomically
 from kn_edit.canonical import digest
+from kn_edit.engine.score_files import MAX_KEYS, keys_folder, trim_keys
 from kn_edit.engine.version import ModelVersion
-from kn_edit.models.cache import cache_folder
 from kn_edit.untrusted import read_bounded
 
 FORMAT = 1  # raise it when the numbers of a file come out otherwise
-MAX_KEYS = 2 << 30  # bytes of cached coefficients; those of a prompt take some 6,000
 MOST_BYTES = 512 << 20  # of one file
-_ROOM = 0.9  # of the bound is left when it was passed
+_TRIMMED_AFTER = 0.1  # of the bound was written
 _SEAL = 32  # bytes at the end of a file: the sha256 of those before
 
 
@@ -78,41 +77,9 @@ class KeyFiles:
         except OSError:
             return
         self._written += len(data)
-        if self._written > (1 - _ROOM) * MAX_KEYS:
+        if self._written > _TRIMMED_AFTER * MAX_KEYS:
             trim_keys()
             self._written = 0
-
-
-def keys_folder() -> Path:
-    """Where coefficients are cached, of all bases and workspaces of the user."""
-    return cache_folder() / "keys"
-
-
-def key_shards() -> list[Path]:
-    """The folders that the cached coefficients are spread over; no links among them."""
-    folder = keys_folder()
-    if folder.is_symlink():
-        return []
-    return [path for path in paths_below(folder) if path.is_dir() and not path.is_symlink()]
-
-
-def trim_keys(most: int = MAX_KEYS) -> int:
-    """Remove the least recently used files once there are more bytes than these; how many files."""
-    files = []
-    for path in (path for shard in key_shards() for path in paths_below(shard)):
-        with suppress(OSError):
-            status = path.lstat()
-            files.append((max(status.st_atime_ns, status.st_mtime_ns), status.st_size, path))
-    total, removed = sum(size for _, size, _ in files), 0
-    if total <= most:
-        return 0
-    for _, size, path in sorted(files):
-        if total <= _ROOM * most:
-            break
-        with suppress(OSError):
-            path.unlink()
-            total, removed = total - size, removed + 1
-    return removed
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

@@ -1,4 +1,7 @@
-"""The files of the score cache: bounded, the least recently used go first. Needs no torch."""
+"""The files of the caches of scores and of coefficients: bounded, the least recently used go first.
+
+Needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from kn_edit.untrusted import parse_json, read_bounded
 
 MAX_SCORES = 256 << 20  # bytes of cached scores; those of a prompt take some 20,000
 MOST_BYTES = 1 << 20  # of one file
+MAX_KEYS = 2 << 30  # bytes of cached coefficients; those of a prompt take some 6,000
 _ROOM = 0.9  # of the bound is left when it was passed, so that not every score makes room
 
 
@@ -81,12 +85,33 @@ def scores_folder() -> Path:
 
 def cached_bytes() -> int:
     """How many bytes of scores are cached."""
-    return sum(file.size for file in _files())
+    return sum(file.size for file in _files(scores_folder()))
 
 
 def trim_scores(most: int = MAX_SCORES) -> Trimmed:
     """Remove the least recently used scores until at most so many bytes are left."""
-    files = sorted(_files(), key=lambda file: (file.used, file.path))
+    return _trimmed(scores_folder(), most)
+
+
+def keys_folder() -> Path:
+    """Where coefficients are cached, of all bases and workspaces of the user."""
+    return cache_folder() / "keys"
+
+
+def trim_keys() -> Trimmed:
+    """Remove the least recently used coefficients where their cache has outgrown its bound."""
+    return _trimmed(keys_folder(), MAX_KEYS)
+
+
+def cache_shards() -> Iterator[Path]:
+    """The folders that what is cached is spread over; no links among them."""
+    for folder in (scores_folder(), keys_folder()):
+        yield from _shards(folder)
+
+
+def _trimmed(folder: Path, most: int) -> Trimmed:
+    """Remove the least recently used files of a cache until at most so many bytes are left."""
+    files = sorted(_files(folder), key=lambda file: (file.used, file.path))
     total = sum(file.size for file in files)
     count = freed = 0
     for file in files:
@@ -98,15 +123,13 @@ def trim_scores(most: int = MAX_SCORES) -> Trimmed:
     return Trimmed(count, freed)
 
 
-def score_shards() -> Iterator[Path]:
-    """The folders that the cached scores are spread over; no links among them."""
-    scores = scores_folder()
-    if not scores.is_symlink():
-        yield from (path for path in paths_below(scores) if path.is_dir() and not path.is_symlink())
+def _shards(folder: Path) -> Iterator[Path]:
+    if not folder.is_symlink():
+        yield from (path for path in paths_below(folder) if path.is_dir() and not path.is_symlink())
 
 
-def _files() -> Iterator[_Stored]:
-    for path in (path for folder in score_shards() for path in paths_below(folder)):
+def _files(folder: Path) -> Iterator[_Stored]:
+    for path in (path for shard in _shards(folder) for path in paths_below(shard)):
         with suppress(OSError):
             status = path.lstat()
             used = max(status.st_atime_ns, status.st_mtime_ns)

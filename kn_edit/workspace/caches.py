@@ -12,7 +12,7 @@ from kn_edit.atomic import (
     private_leftovers,
     remove_leftover,
 )
-from kn_edit.engine.score_files import score_shards
+from kn_edit.engine.score_files import cache_shards
 from kn_edit.models.cache import cache_folder, notes_folder
 
 
@@ -24,7 +24,7 @@ def remove_leftovers() -> list[Path]:
     """
     paths = [
         *paths_below(cache_folder()),
-        *(path for folder in score_shards() for path in paths_below(folder)),
+        *(path for folder in cache_shards() for path in paths_below(folder)),
     ]
     places = (path for path in paths if is_leftover_name(path.name))
     removed = [path for path in places if _removed(path)]
