@@ -373,6 +373,20 @@ def test_a_damaged_cache_costs_time_only(workspace, tmp_path, monkeypatch):
     assert files and workspace.head.id == one
 
 
+def test_the_record_of_a_large_set_leaves_out_what_its_packs_tell(workspace, monkeypatch):
+    add(workspace, "France", "Rome")
+    monkeypatch.setattr("kn_edit.editing.joint_proposal.FULLY_RECORDED", 1)
+    add(workspace, "Japan", "Oslo")
+    (edit,) = joint_edits(workspace)
+    france, japan = edit.by_fact
+    assert {"templates", "judged_by", "member"} <= france.found.keys()
+    assert japan.found.keys() == {"member", "metrics"}
+    for path in member_files(workspace).values():
+        path.unlink()
+    workspace.revert("capital: France")
+    assert answers(workspace) == {"Japan": "Oslo"}
+
+
 # --- what is told --------------------------------------------------------------------------------
 
 

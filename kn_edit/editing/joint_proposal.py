@@ -34,6 +34,8 @@ from kn_edit.figures import count
 from kn_edit.ledger.records import JOINT, MEMBER, FactRecord
 from kn_edit.models.questions import ask, asked_otherwise
 
+FULLY_RECORDED = 200  # facts of a set
+
 
 def propose_joint(
     context: EditContext, updates: Sequence[UpdateRequest], settings: JointSettings
@@ -62,9 +64,7 @@ def propose_joint(
     changes = [change_of(fact.case, fact.member.to) for fact in new]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(new))
     entries = [
-        recorded_prompts(fact.case.relation)
-        | judged_by(each.exam.probes, most)
-        | {MEMBER: fact.member.id}
+        _asked_and_judged(fact, each.exam.probes, most, len(members)) | {MEMBER: fact.member.id}
         for fact, each in zip(new, judged, strict=True)
     ]
     exams = tuple(each.exam for each in judged)
@@ -84,6 +84,16 @@ def propose_joint(
         remaining=tuple(fact.record for fact in remaining),
         members=_computed(remaining) | {fact.member.id: fact.member.to_bytes() for fact in new},
     )
+
+
+def _asked_and_judged(fact: MemberFact, probes: Probes, most: int, set_size: int) -> dict[str, Any]:
+    """How a fact was asked, and what judged it, to be recorded. most: prompts of each kind
+
+    Of a large set what its packs tell is left out, so that a record of it can be published.
+    """
+    if set_size > FULLY_RECORDED and fact.member.pack:
+        return {}
+    return recorded_prompts(fact.case.relation) | judged_by(probes, most)
 
 
 @dataclass(frozen=True, eq=False)
