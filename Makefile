@@ -118,6 +118,7 @@ results: $(STAMP)
 bench-editing: $(STAMP)
 	$(BIN)/python -m benchmarks.editing $(if $(DATA),--data $(DATA),--datasets bundled) \
 	  --counts $(COUNTS) --results docs/measured/editing/results.jsonl
+	$(BIN)/python -m benchmarks.editing.report --write docs/editing.md
 
 # Hours; goes on where it was stopped. FILES: WikiBigEdit or QAEdit as published, beside own facts.
 corrections: $(STAMP)

@@ -45,8 +45,8 @@ from kn_edit.errors import AnswerUnknown
 from kn_edit.facts import same_answer
 from kn_edit.models.encoding import text_ids
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, ask, batched, grouped_by_length
-from kn_edit.models.trace import run_from, trace
+from kn_edit.models.questions import Batch, Chain, ask, batched, grouped_by_length
+from kn_edit.models.trace import LayerCall, run_from, trace
 from kn_edit.seeds import USUAL
 
 ROME_DEPTH = 17 / 47
@@ -331,11 +331,8 @@ class FineTuned(Shifting):
     def edit(self, facts: Sequence[EditFact]) -> None:
         layer = self.layer
         with self.applied() as model, torch.no_grad():
-            batches = [
-                batched(model, [question for chain in group for question in chain.questions])
-                for group in _answer_groups(model, facts, self.minibatch)
-            ]
-            runs = [trace(model, batch.ids) for batch in batches]
+            groups = _answer_groups(model, facts, self.minibatch)
+            starts = [self._start(model, group) for group in groups]
         start = self._shifts.get(layer)
         b = torch.zeros(self.model.d_ff, self.model.d_model) if start is None else start.b.clone()
         b.requires_grad_()
@@ -344,10 +341,9 @@ class FineTuned(Shifting):
         with self._engine.at([]) as live, torch.enable_grad():
             for _ in range(self.epochs):
                 worst = 0.0
-                for number in draw.sample(range(len(batches)), len(batches)):
-                    batch, run = batches[number], runs[number]
+                for batch, hidden, calls in draw.sample(starts, len(starts)):
                     with shifted(live.model, {layer: Whole(b)}):
-                        output = run_from(live.model, layer, run.inputs[layer], run.calls)
+                        output = run_from(live.model, layer, hidden, calls)
                     log_p = live.model.logits(batch.at_answer(output)).float().log_softmax(-1)
                     losses = -log_p.gather(1, batch.tokens[:, None])
                     worst = max(worst, float(losses.detach().max()))
@@ -357,6 +353,14 @@ class FineTuned(Shifting):
                 if worst < self.enough:
                     break
         self._shifts[layer] = Whole(b.detach())
+
+    def _start(
+        self, model: Model, chains: Sequence[Chain]
+    ) -> tuple[Batch, Tensor, dict[int, LayerCall]]:
+        """Texts at the input of the written layer, below which nothing changes."""
+        batch = batched(model, [question for chain in chains for question in chain.questions])
+        run = trace(model, batch.ids)
+        return batch, run.inputs[self.layer], run.calls
 
 
 class InContext(Unedited):
