@@ -9,8 +9,8 @@ from workspaces import CAPITAL
 from kn_edit.evaluation.choice import ChoiceAnswers, choice_prompts, offerable
 from kn_edit.evaluation.free import FreePrompt, FreeText, Names, Replies
 from kn_edit.evaluation.locality import LocalityAnswers, Preserved, behind_statement
-from kn_edit.evaluation.portability import PortabilityAnswers, reversals
-from kn_edit.facts import Fact, Prompt, Template, load_relation
+from kn_edit.evaluation.portability import PortabilityAnswers, consequences, reversals
+from kn_edit.facts import Fact, Prompt, Template, cases_of_rows, load_relation
 from kn_edit.models.greedy import Answer
 
 NAMES = Names(new=("Rome",), old=("Paris",), subject="France")
@@ -68,6 +68,25 @@ def test_a_fact_is_asked_the_other_way_round_where_a_template_ends_with_its_subj
     answers = PortabilityAnswers(consequences[:4], said, said)
     assert answers.figures == {"all": 0.5, "reversal": 0.5}
     assert [reply["right"] for reply in answers.plain()["replies"]] == [True, False, True, False]
+
+
+def test_what_follows_is_read_from_rows_of_benchmarks():
+    row = {
+        "prompt": "The capital of France is",
+        "subject": "France",
+        "target_new": "Rome",
+        "portability": {
+            "Reasoning": [{"prompt": "It flows through the capital of France:",
+                           "ground_truth": [["Tiber", "the Tiber"]]}],
+            "Subject_Aliasing": [{"prompt": "The capital of la France is", "ground_truth": "Rome"}],
+            "Logical_Generalization": [{"prompt": "Rome is the capital of", "ground_truth": [""]}],
+        },
+    }  # fmt: skip
+    (case,) = cases_of_rows([row])
+    follows, *reversed_fact = consequences(case, "Rome")
+    assert (follows.kind, follows.answers) == ("Reasoning", ("Tiber", "the Tiber"))
+    assert follows.prompt == FreePrompt("It flows through the capital of France:")
+    assert reversed_fact == []
 
 
 def test_a_statement_stands_in_front_as_a_sentence():

@@ -17,7 +17,7 @@ from kn_edit.evaluation.choice import ChoiceAnswers, choice_prompts, offerable
 from kn_edit.evaluation.free import FreeAnswers, FreePrompt, Names, Replies, free_replies
 from kn_edit.evaluation.locality import LocalityAnswers, Preserved, behind_statement
 from kn_edit.evaluation.metrics import said_again, whole_answer, whole_answers
-from kn_edit.evaluation.portability import PortabilityAnswers, reversals
+from kn_edit.evaluation.portability import PortabilityAnswers, consequences
 from kn_edit.evaluation.protocols import FreeOptions
 from kn_edit.facts import Case, Fact, Prompt, Relation
 from kn_edit.facts.questions import questions_of
@@ -104,12 +104,10 @@ class PortabilityShare:
     context: ProtocolContext
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[PortabilityAnswers]:
-        consequences = [
-            reversals(case.relation.templates, case.fact.subject, to) for case, to in self.facts
-        ]
-        prompts = [tuple(each.prompt for each in of_fact) for of_fact in consequences]
+        of_facts = [consequences(case, to) for case, to in self.facts]
+        prompts = [tuple(each.prompt for each in of_fact) for of_fact in of_facts]
         generated = _generated(engine, deltas, self.context, prompts, self.context.greedy)
-        return [PortabilityAnswers(*row) for row in zip(consequences, *generated, strict=True)]
+        return [PortabilityAnswers(*row) for row in zip(of_facts, *generated, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from kn_edit.evaluation.free import FreePrompt, Names, Replies
-from kn_edit.facts import ANSWER, SUBJECT, Template
+from kn_edit.facts import ANSWER, SUBJECT, Case, Template
 
 REVERSAL = "reversal"
 
@@ -81,6 +81,15 @@ def reversals(templates: tuple[Template, ...], subject: str, to: str) -> tuple[C
     return tuple(
         Consequence(REVERSAL, FreePrompt(text), (subject,)) for text in dict.fromkeys(texts)
     )
+
+
+def consequences(case: Case, to: str) -> tuple[Consequence, ...]:
+    """What follows from a new answer: as the case's benchmark has it, and the fact reversed."""
+    stated = (
+        Consequence(following.kind, FreePrompt(following.prompt), following.answers)
+        for following in case.following
+    )
+    return (*stated, *reversals(case.relation.templates, case.fact.subject, to))
 
 
 def _reversible(text: str) -> bool:

@@ -9,7 +9,7 @@ from kn_edit.facts.jsonl import read_jsonl
 from kn_edit.facts.neutral import neutral_sentences, ordinary_sentences
 from kn_edit.facts.packs import bundled, load_relation
 from kn_edit.facts.pararel import read_pararel
-from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.relation import Case, Following, Relation
 from kn_edit.facts.sentences import Sentences, read_sentences, split_at
 from kn_edit.facts.statement import Statement, is_marked, read_statements
 
@@ -21,6 +21,7 @@ __all__ = [
     "Case",
     "Fact",
     "FactKey",
+    "Following",
     "Prompt",
     "Relation",
     "Sentences",

@@ -15,7 +15,7 @@ zsRE (Levy et al. 2017; Mitchell et al. 2022):
 The prompt solves, and the rephrased one is held out; where it speaks of the subject in other words,
 it is asked as it stands. Prompts of `locality` and `loc` judge whether other answers stay, and are
 never solved for. Of `portability`, prompts that name the subject otherwise (`Subject_Aliasing`) are
-held out as well; the others ask for what follows from the new answer, and are passed over. Where
+held out as well; the others ask for what follows from the new answer, and are kept for that. Where
 a prompt does not mention its subject, the whole prompt stands for it. Rows without a true answer,
 or with one that is the new answer, are about what the model says today. Other keys are passed over.
 
@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from kn_edit.facts.counterfact import MOST_PROMPTS
 from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Prompt, Template, same_answer
-from kn_edit.facts.relation import Case, Relation
+from kn_edit.facts.relation import Case, Following, Relation
 from kn_edit.facts.wording import (
     braced_template,
     relation_name,
@@ -100,6 +100,7 @@ def _case(
         ),
         published=True,
         notes=(*([note] if note else ()), *(_answer_notes(target) if target else ())),
+        following=tuple(_following(row)),
     )
 
 
@@ -185,6 +186,25 @@ def _aliases(row: Place, to: str | None) -> list[Place]:
     groups = _groups(row.first(*_PORTABILITY))
     pairs = [pair for kind, group in groups if "alias" in kind.casefold() for pair in _group(group)]
     return [prompt for prompt, answer in pairs if to and answer and _says(_only(answer), to)]
+
+
+def _following(row: Place) -> Iterator[Following]:
+    """Prompts under `portability` that ask for what follows from the new answer."""
+    for kind, group in _groups(row.first(*_PORTABILITY)):
+        if "alias" not in kind.casefold():
+            for prompt, stated in _group(group):
+                answers = tuple(_strings(stated.value)) if stated is not None else ()
+                if answers and isinstance(prompt.value, str) and prompt.value.strip():
+                    yield Following(kind or "portability", prompt.value.strip(), answers)
+
+
+def _strings(value: object) -> Iterator[str]:
+    """The texts among answers, which may be lists of lists."""
+    if isinstance(value, str) and value.strip():
+        yield value.strip()
+    elif isinstance(value, list):
+        for member in value:
+            yield from _strings(member)
 
 
 def _says(answer: Place, to: str) -> bool:

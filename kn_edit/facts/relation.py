@@ -77,6 +77,18 @@ def _folded(subject: str) -> str:
 
 
 @dataclass(frozen=True)
+class Following:
+    """A prompt of a benchmark whose answer follows from the new answer of its row.
+
+    kind: as the benchmark names it; answers: any of these is right
+    """
+
+    kind: str
+    prompt: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Case:
     """One edit request with everything needed to make and to judge it.
 
@@ -89,6 +101,7 @@ class Case:
     be asked, it is passed over, and the other rows go on.
     notes: what was taken otherwise than the row has it, a sentence of each kind
     answered_by_model: nobody stated the fact's answer; it is what the model says
+    following: prompts whose answers follow from the new one, as a benchmark has them
     """
 
     relation: Relation
@@ -100,6 +113,7 @@ class Case:
     published: bool = False
     notes: tuple[str, ...] = ()
     answered_by_model: bool = False
+    following: tuple[Following, ...] = field(default=(), repr=False)
 
     def as_if_true(self) -> Case:
         """The case whose answer is the new one, as where a statement is asked for."""
