@@ -75,9 +75,10 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
         shift = _subject_shift(base, chains, ends, beside.about_subject)
-        written = replace(shift, shift=base.settings.subject_share * shift.shift)
+        # In some wordings less of it is heard than in the mean, and targets are to do there too.
+        counted = replace(shift, shift=base.settings.subject_counted * shift.shift)
         questions = [row.question for row in rows]
-        in_place = written.at_ends(model, _ends_of(model, questions, ends))
+        in_place = counted.at_ends(model, _ends_of(model, questions, ends))
         at_layer = RowsAtLayer.of(model, rows, base.layer, in_place)
         targets = targets_of(at_layer, base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)

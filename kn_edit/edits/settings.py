@@ -122,13 +122,14 @@ class JointSettings:
     steps: int = 16  # that look for a target, at most
     rate: float = 0.1  # length of a step, in units of what the layer usually writes
     bisections: int = 6  # that look for the smallest target of its direction
-    stretch: float = 2.0  # times its target, what a fact's own prompts get in the mean
+    stretch: float = 1.8  # times its target, what a fact's own prompts get in the mean
     w_held: float = 2.0  # of a prompt that must stay, in units of one that changes
     w_text: float = 0.1  # of ordinary text, in units of all prompts
     held_facts: int = 200  # of each relation, that are held
     wordings: int = 6  # of each of these
     subject_layers: int = 6  # layers that write where subjects end; 0: answers alone are written
-    subject_share: float = 0.6  # of the shift that would do there alone, that they write
+    subject_share: float = 0.65  # of the shift that would do there alone, that they write
+    subject_counted: float = 0.45  # of it, that targets at answers count on
     subject_steps: int = 12  # that look for this shift, at most
     subject_rate: float = 0.15  # length of a step, in units of the hidden state
     subject_bisections: int = 4  # that look for the smallest shift of its direction
@@ -138,7 +139,7 @@ class JointSettings:
     def __post_init__(self) -> None:
         for name in ("margin", "rate", "stretch", "w_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("subject_share", "subject_rate", "w_subject_text"):
+        for name in ("subject_share", "subject_counted", "subject_rate", "w_subject_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         require_number("the joint update's w_held", self.w_held, least=0)
         for name in ("below", "bisections", "held_facts", "wordings"):
