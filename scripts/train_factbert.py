@@ -14,7 +14,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from tokenizers.processors import TemplateProcessing
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
 
-from kn_edit.facts import ANSWER, SUBJECT, Relation, bundled, load_relation, neutral_sentences
+from kn_edit.facts import ANSWER, SUBJECT, Fact, Relation, bundled, load_relation, neutral_sentences
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Batch, Question, ask, ask_place, batched
 
@@ -153,6 +153,21 @@ def tell_apart(embeddings: nn.Parameter, words: Words) -> None:
         embeddings += (1 - 2 * sides.float())[:, None] * std * torch.randn(embeddings.shape[1])
 
 
+def trained_packs(packs: Sequence[Relation], without: str | None) -> list[Relation]:
+    """The packs that are learned: not the one left out, nor its pairs of names in others."""
+    pairs = {pair_of(fact) for pack in packs if pack.name == without for fact in pack.facts}
+    return [
+        replace(pack, facts=tuple(fact for fact in pack.facts if pair_of(fact) not in pairs))
+        for pack in packs
+        if pack.name != without
+    ]
+
+
+def pair_of(fact: Fact) -> frozenset[str]:
+    """The two names of a fact, whichever of them is asked for."""
+    return frozenset({fact.subject, fact.answer})
+
+
 def questions_of(model: Model, packs: Sequence[Relation], settings: Settings) -> list[Question]:
     """All that is asked in an epoch."""
     prompts = [prompt for pack in packs for fact in pack.facts for prompt in pack.prompts(fact)]
@@ -252,15 +267,19 @@ def train(net: Any, source: Iterator[Batch], noise: Noise, settings: Settings) -
             )
 
 
-def made(settings: Settings) -> tuple[Any, Any]:
-    """A trained net and its tokenizer."""
+def made(settings: Settings, without: str | None = None) -> tuple[Any, Any]:
+    """A trained net and its tokenizer.
+
+    without: a relation none of whose facts it is asked; its words are in the vocabulary all the
+        same. Facts of other relations with the same subject and answer are left out too.
+    """
     torch.set_num_threads(1)
     packs = [load_relation(name) for name in bundled()]
     words = Words(packs)
     net = net_of(settings, words)
     wanted = [each.requires_grad for each in net.parameters()]
     model = Model(net, words.tokenizer)  # freezes the net
-    questions = questions_of(model, packs, settings)
+    questions = questions_of(model, trained_packs(packs, without), settings)
     for each, trainable in zip(net.parameters(), wanted, strict=True):
         each.requires_grad_(trainable)
     train(net, batches(model, questions, settings), Noise(words, settings), settings)
