@@ -166,3 +166,21 @@ def test_rows_share_their_prefix(shape):
     heads = model.net.config.num_attention_heads
     copied = 2 * model.d_model if shape == "gpt_neo" else 0
     assert more == 56 * 4 * (heads + copied) * (LAYERS - 1)
+
+
+@pytest.mark.parametrize("shape", sorted(set(CAUSAL) - {"gpt_neo"}))  # gpt_neo: one a pass
+def test_prompts_of_any_lengths_share_a_pass(shape):
+    """Attention may give its weights too, which are as wide as a prompt is long."""
+    model = tiny(shape)
+    questions = [a_question(model, 4), a_question(model, 60)]
+    runs = clean_runs(model, questions)
+    assert traits(model, runs[0]).packed
+    nodes = {0: [0.5], 1: [0.5, 1.0]}
+    requests = [Request(run=run, token=9, nodes=nodes) for run in runs]
+    together = Pass(model, requests, packed=True).evaluate()
+    for number, request in enumerate(requests):
+        (alone,) = Pass(model, [request], packed=True).evaluate()
+        for layer in nodes:
+            found, expected = together[number][layer], alone[layer]
+            assert torch.allclose(found.p, expected.p, rtol=1e-4)
+            assert torch.allclose(found.gradients, expected.gradients, rtol=1e-3, atol=1e-6)

@@ -20,6 +20,8 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import Batch
 from kn_edit.models.trace import LayerCall, run_layer
 
+WIDEST = 3  # dimensions of what has a value for each token: (texts, tokens, width)
+
 Outputs = Mapping[str, Any]  # a module's path in its layer -> what it gave
 
 
@@ -30,7 +32,9 @@ def recorded(model: Model, batch: Batch) -> Iterator[dict[int, dict[str, Any]]]:
     Of the tokens of a batch, only those at the answers are kept: (questions, width) each.
     """
 
-    def at_answers(values: Tensor) -> Tensor:
+    def at_answers(values: Tensor) -> Tensor | None:
+        if values.ndim > WIDEST:  # attention's weights: as wide as the batch is long, and unread
+            return None
         return batch.at_answer(values.view(*batch.ids.shape, -1))
 
     outputs: dict[int, dict[str, Any]] = {}
@@ -44,7 +48,7 @@ def _record(
     model: Model,
     layer: int,
     outputs: dict[str, Any],
-    at_answers: Callable[[Tensor], Tensor],
+    at_answers: Callable[[Tensor], Tensor | None],
     hooks: ExitStack,
 ) -> None:
     reached: list[bool] = []  # not empty where the down-projection ran
@@ -91,7 +95,7 @@ def side_by_side(outputs: Sequence[Outputs], rows: Sequence[int]) -> Outputs:
     return {path: _mapped(joined, *(parts[path] for parts in outputs)) for path in outputs[0]}
 
 
-def _mapped(change: Callable[..., Tensor], *outputs: Any) -> Any:
+def _mapped(change: Callable[..., Tensor | None], *outputs: Any) -> Any:
     """Apply a function to outputs of one module: to tensors, also those in tuples."""
     first = outputs[0]
     if isinstance(first, Tensor):
