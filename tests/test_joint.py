@@ -149,7 +149,7 @@ def test_one_edit_says_all_new_answers_and_goes_back_bit_for_bit(workspace):
     assert [one["efficacy"] for one in done.draft.by_fact] == [1.0, 1.0, 1.0]
     layer = workspace.engine.model.n_layers - 1
     assert [change.layer for change in edit.layers] == [layer]
-    assert edit.found["places"] == 9 and edit.found["targets"] == 3
+    assert edit.found["places"] == 2 * 9 and edit.found["targets"] == 3  # three rewordings each
     assert workspace.verify() == []
     workspace.revert(done.edit)
     assert contents(exported(workspace, "head")) == before
@@ -169,7 +169,7 @@ def test_a_set_of_facts_has_one_delta_in_whatever_order_they_come(workspace):
 def test_a_fact_alone_is_updated_by_it_too(workspace):
     done = workspace.update(about("France"), "Rome", how=HOW)
     assert done.draft.metrics["efficacy"] == 1.0
-    assert workspace.ledger.edit(done.edit).found["places"] == 3
+    assert workspace.ledger.edit(done.edit).found["places"] == 2 * 3
 
 
 # Nine places, so that 64 neurons can tell them apart, and steps enough for random weights.
@@ -185,7 +185,7 @@ def test_facts_in_prompts_of_ones_own_need_no_relation(workspace):
     ]
     draft = workspace.update_many(own, how=HOW, dry_run=True).draft
     assert [one["efficacy"] for one in draft.by_fact] == [1.0, 1.0]
-    assert draft.found["places"] == 2 and draft.found["held_places"] > 0
+    assert draft.found["places"] == 6 and draft.found["held_places"] > 0  # two rewordings each
     assert all(one["neighbours"] > 0 for one in draft.by_fact)
 
 

@@ -25,13 +25,15 @@ from kn_edit.editing.joint_subjects import (
 from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow, targets_of
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.neighbours import SAME, neighbours
-from kn_edit.editing.paraphrasing import less_own_words
+from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.members import Member
-from kn_edit.facts import Case, Prompt, Relation, bundled, load_relation
+from kn_edit.facts import Case, Prompt, Relation, Template, bundled, load_relation
+from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 
 KEPT = 4  # prompts about the subject, that what is written where it ends must leave as they are
+BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
 
 Ids = tuple[int, ...]
 
@@ -68,7 +70,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     """Compute what a fact needs to be updated with others. Raises CannotAsk, NotFinite."""
     model = base.model
     prompts = prompts_for(model, case.relation, case.fact)
-    chains = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
+    own = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
+    chains = own + _behind_text(base, prompts, to)
     rows = _rows(base, chains)
     beside = _beside(base, case)
     ends = _ends(model, chains, case.fact.subject)
@@ -116,6 +119,23 @@ def pack_of(relation: Relation) -> Relation | None:
         return None
     pack = load_relation(relation.name)
     return pack if pack.templates == relation.templates else None
+
+
+def _behind_text(base: JointBase, prompts: Sequence[Prompt], to: str) -> tuple[Chain, ...]:
+    """A causal LM's prompts behind other text, where they are few: a change is to outlive it.
+
+    Not in a chat or as a question: where all facts are asked in the same last words, the written
+    layer hardly tells them apart, and what is stretched to be heard there is heard everywhere.
+    """
+    missing = base.settings.wordings - len(prompts)
+    if missing <= 0 or not base.model.causal:
+        return ()
+    rewordings = reworded(base.model, prompts, to, _in_front, missing)
+    return tuple(ask(base.model, prompt, to) for prompt in rewordings)
+
+
+def _in_front(template: Template, _chat: ChatFrame | None) -> tuple[Rewording, ...]:
+    return tuple(rewording for rewording in for_solver(template) if rewording.kind in BEHIND_TEXT)
 
 
 def _rows(base: JointBase, chains: tuple[Chain, ...]) -> list[TargetRow]:
