@@ -61,6 +61,7 @@ from kn_edit.workspace import Workspace
 
 RATES = (1e-5, 1e-4)  # of Adam: a usual one for a pretrained model, and ten times that
 ROUNDINGS = ("int8", "int4", "nf4")
+AS_IT_IS = "as it is"  # the weights
 FREE = FreeOptions(tokens=24, samples=0, entropy=False)
 
 Row: TypeAlias = Mapping[str, Any]
@@ -223,15 +224,15 @@ def asked(model: Model, exam: Exam) -> Row:
     for name, changed in changes(model, exam):
         with changed as changed_model:
             figures[name] = answers(changed_model, exam)
-    figures["as it is"] |= {"readouts": readouts(model, held_out_questions(model, exam), exam.seed)}
+    figures[AS_IT_IS] |= {"readouts": readouts(model, held_out_questions(model, exam), exam.seed)}
     if model.causal:
-        figures["as it is"] |= {"free": said_freely(model, exam), "choice": chosen(model, exam)}
+        figures[AS_IT_IS] |= {"free": said_freely(model, exam), "choice": chosen(model, exam)}
     return figures
 
 
 def changes(model: Model, exam: Exam) -> Iterator[tuple[str, Any]]:
     """What is done to a model before it is asked, each as a block at whose end it is undone."""
-    yield "as it is", nullcontext(model)
+    yield AS_IT_IS, nullcontext(model)
     for rounding in ROUNDINGS:
         yield rounding, rounded(model, rounding)
     for rate in RATES:
@@ -312,64 +313,58 @@ def chosen(model: Model, exam: Exam) -> Row:
     return {"right": fmean(map(float, right)), "wrong": fmean(map(float, wrong))}
 
 
-def table(rows: Iterable[Row]) -> str:
-    """A line for each relation, model and change of its weights."""
-    head = (
-        "model",
-        "relation, times",
-        "of it",
-        "weights",
-        "trained wordings",
-        "held-out wordings",
-        "of facts that chose no neuron",
-        "any wording",
-        "perplexity",
-        "others unchanged",
-    )
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in rows:
-        for state, figures in row["models"].items():
-            for weights, values in figures.items():
-                cells = (row["model"], _name(row), state, weights, *_cells(values))
-                lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", readout_table(rows)])
+def table(rows: Sequence[Row]) -> str:
+    """Two tables, each with a line for every model of every row: answers, and what else is left."""
+    return f"{answer_table(rows)}\n\n{readout_table(rows)}"
 
 
-def _cells(values: Row) -> tuple[str, ...]:
-    shares = ("trained", "held_out", "held_out_unseen", "any_wording")
-    return (
-        *(_share(values[name]) for name in shares),
-        f"{values['perplexity']:.3g}",
-        _share(values["others_unchanged"]),
-    )
+def answer_table(rows: Iterable[Row]) -> str:
+    """The share of held-out prompts that get their answer, by what was done to the weights."""
+    weights = [*ROUNDINGS, *(f"tuned at {rate:g}" for rate in RATES)]
+    lines = [_line("base", "relation, times", "of it", "trained", "held out", *weights, "others")]
+    for row, state, figures in _states(rows):
+        shares = (
+            figures[AS_IT_IS]["trained"],
+            *(figures[name]["held_out"] for name in (AS_IT_IS, *weights)),
+            figures[AS_IT_IS]["others_unchanged"],
+        )
+        lines.append(_line(row["model"], _name(row), state, *map(_share, shares)))
+    return _with_rule(lines)
 
 
 def readout_table(rows: Iterable[Row]) -> str:
-    """What is read off the hidden state, said freely, and chosen; weights as they are."""
-    head = (
-        "model",
-        "relation, times",
-        "of it",
-        "ranked by the head",
-        "by the probe",
-        "by the probe fitted to shuffled answers",
-        "named freely",
-        "chosen",
-        "the other chosen",
-    )
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    """What else is left with the weights as they are: perplexity, ranks, and free answers."""
+    head = ("base", "relation, times", "of it", "any wording", "unseen facts", "perplexity")
+    ranks = ("ranked by head", "by probe", "by shuffled probe", "named freely", "chosen", "other")
+    lines = [_line(*head, *ranks)]
+    for row, state, figures in _states(rows):
+        values = figures[AS_IT_IS]
+        choice = values.get("choice", {"right": None, "wrong": None})
+        cells = (
+            _share(values["any_wording"]),
+            _share(values["held_out_unseen"]),
+            f"{values['perplexity']:.3g}",
+            *(_share(values["readouts"][name]["above"]) for name in ("head", "probe", "shuffled")),
+            *map(_share, (values.get("free"), choice["right"], choice["wrong"])),
+        )
+        lines.append(_line(row["model"], _name(row), state, *cells))
+    return _with_rule(lines)
+
+
+def _states(rows: Iterable[Row]) -> Iterator[tuple[Row, str, Row]]:
+    """Every row with each of its models: the model's name, and its figures."""
     for row in rows:
         for state, figures in row["models"].items():
-            values = figures["as it is"]
-            ranks = [
-                f"{values['readouts'][name]['above']:.3f} ({values['readouts'][name]['first']:.2f})"
-                for name in ("head", "probe", "shuffled")
-            ]
-            choice = values.get("choice", {"right": None, "wrong": None})
-            said = (values.get("free"), choice["right"], choice["wrong"])
-            cells = (row["model"], _name(row), state, *ranks, *map(_share, said))
-            lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+            yield row, state, figures
+
+
+def _line(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _with_rule(lines: Sequence[str]) -> str:
+    head, *body = lines
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *body])
 
 
 def _name(row: Row) -> str:
