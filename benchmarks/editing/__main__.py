@@ -47,6 +47,8 @@ def _sweep(workspace: Workspace, chosen: argparse.Namespace) -> None:
     engine = workspace.engine
     every = editors(engine, Shared(engine.model))
     methods = chosen.methods.split(",") if chosen.methods else list(every)
+    if unknown := [method for method in methods if method not in every]:
+        raise SystemExit(f"no method {', '.join(unknown)}; there are {', '.join(every)}")
     results = Results(chosen.results)
     datasets = chosen.datasets.split(",")
     sizes = [int(count) for count in chosen.counts.split(",")]
