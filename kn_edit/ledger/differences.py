@@ -68,7 +68,7 @@ def facts_apart(
     connection: Connection, between: Apart
 ) -> tuple[tuple[FactRecord, ...], tuple[FactRecord, ...]]:
     """The facts of joint edits that one of two versions alone has. Raises DamagedRow."""
-    joint = reading.ids_of_method(connection, JOINT)
+    joint = reading.made_by(connection, JOINT, {*between.only_a, *between.only_b})
     members_a, members_b = (
         {
             member: fact

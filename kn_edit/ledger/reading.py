@@ -168,6 +168,13 @@ def ids_of_method(connection: Connection, method: str) -> set[str]:
     return {*connection.execute(query).scalars()}
 
 
+def made_by(connection: Connection, method: str, ids: Iterable[str]) -> set[str]:
+    """Those of the edits that a method made."""
+    query = select(edits.c.id).where(edits.c.method == method)
+    queries = parts(query, edits.c.id, ids)
+    return {edit for part in queries for edit in connection.execute(part).scalars()}
+
+
 def known_edits(connection: Connection, ids: Iterable[str]) -> set[str]:
     """Those of the ids that there is an edit for."""
     queries = parts(select(edits.c.id), edits.c.id, ids)
