@@ -16,7 +16,7 @@ from torch import Tensor
 
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.joint_subjects import subject_layers
+from kn_edit.editing.joint_subjects import FEWEST_LAYERS, subject_layers
 from kn_edit.editing.locating import Locator
 from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.members import Place
@@ -31,8 +31,6 @@ from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in, usual_sizes
 from kn_edit.progress import Progress
-
-FEWEST_LAYERS = 4  # of a network, for its last layers to stay as they are
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,18 +131,22 @@ class JointBase:
             keys = coefficients_in(self.model, texts, [self.layer])[self.layer]
         else:
             keys = keys_at(self.model, everywhere(self.model, self.seed), self.layer)
-        exact = in_float64(keys)
-        return exact.T @ exact / max(len(exact), 1)
+        return _second_moment(keys)
 
     def _subject_moments(self) -> Tensor:
         self.progress("reading ordinary text", 0, 0)
         texts = ordinary_texts(self.model, self.seed)
         keys = coefficients_in(self.model, texts, self.subject_layers)
-        exact = (in_float64(keys[layer]) for layer in self.subject_layers)
-        return torch.stack([rows.T @ rows / max(len(rows), 1) for rows in exact])
+        return torch.stack([_second_moment(keys[layer]) for layer in self.subject_layers])
 
     def _usual(self) -> Tensor:
         return usual_sizes(self.model, ordinary_texts(self.model, self.seed), [self.layer])
+
+
+def _second_moment(keys: Tensor) -> Tensor:
+    """The mean of c c^T over rows c, float64, (d_ff, d_ff); of (places, d_ff)."""
+    exact = in_float64(keys)
+    return exact.T @ exact / max(len(exact), 1)
 
 
 def written_layer(model: Model, settings: JointSettings) -> int:

@@ -6,7 +6,7 @@ what each fact brings along; neutral text. Neither what judges nor what is edite
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -29,13 +29,12 @@ from kn_edit.editing.neighbours import (
 from kn_edit.editing.neutral import held_in_place
 from kn_edit.edits.members import Member, Place
 from kn_edit.facts import Fact, Prompt, bundled, load_relation
+from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,47 +77,37 @@ class JointSurroundings:
 
     def held(self) -> Tensor:
         """Coefficients where nothing is to change, float32, (places, d_ff)."""
-        judging = {place.ids for member in self.members for place in member.judges}
-        for prompts in self.judges.values():
-            judging |= {ask_openly(self.base.model, prompt).ids for prompt in prompts}
-        without = judging | {place.ids for member in self.members for place in member.places}
+        edited = {place.ids for member in self.members for place in member.places}
         groups = [*self._groups()]
-        held: set[Place] = set()
         parts: list[Tensor] = [self.base.keys(())]
-        for index, group in enumerate(groups):
+        for index, wanted in enumerate(_wanted(groups, self._judging_texts | edited)):
             self.base.progress("asking others", index, len(groups))
-            wanted = [
-                number
-                for number, place in enumerate(group)
-                if place.ids not in without and place not in held
-            ]
-            held.update(group)
             if wanted:
-                parts.append(self.base.keys(group)[wanted])
+                parts.append(self.base.keys(groups[index])[wanted])
         return torch.cat(parts)
 
     def subject_held(self) -> SubjectHeld:
         """The same where subjects end, and at the other tokens of a few prompts."""
         base = self.base
-        texts = {place.ids for member in self.members for place in member.judges}
-        for prompts in self.judges.values():
-            texts |= {ask_openly(base.model, prompt).ids for prompt in prompts}
         without = {place.ids for member in self.members for place in member.ends}
-        without |= {beginning for ids in texts for beginning in _beginnings(base.model, ids)}
-        held: set[Place] = set()
+        for ids in self._judging_texts:
+            without.update(_beginnings(base.model, ids))
+        groups = [*self._subject_groups()]
         parts = [base.subject_keys(())]
-        weights: list[Tensor] = []
-        for weight, group in self._subject_groups():
-            wanted = [
-                number
-                for number, place in enumerate(group)
-                if place.ids not in without and place not in held
-            ]
-            held.update(group)
+        weights = [torch.empty(0)]
+        chosen = _wanted([places for _, places in groups], without)
+        for (weight, places), wanted in zip(groups, chosen, strict=True):
             if wanted:
-                parts.append(base.subject_keys(group)[wanted])
+                parts.append(base.subject_keys(places)[wanted])
                 weights.append(torch.full((len(wanted),), weight))
-        return SubjectHeld(torch.cat(parts), torch.cat([torch.empty(0), *weights]))
+        return SubjectHeld(torch.cat(parts), torch.cat(weights))
+
+    @cached_property
+    def _judging_texts(self) -> frozenset[Ids]:
+        """The texts of all prompts that judge."""
+        own = {place.ids for member in self.members for place in member.judges}
+        prompts = (prompt for of_pack in self.judges.values() for prompt in of_pack)
+        return frozenset(own | {ask_openly(self.base.model, prompt).ids for prompt in prompts})
 
     def _subject_groups(self) -> Iterator[tuple[float, tuple[Place, ...]]]:
         """Places where subjects end, and beside them, in groups, each with its weight."""
@@ -187,6 +176,18 @@ class JointSurroundings:
                 yield places_of(ask_openly(model, prompt) for prompt in prompts)
         for member in self.members:
             yield member.held
+
+
+def _wanted(groups: Iterable[Sequence[Place]], without: Set[Ids]) -> Iterator[list[int]]:
+    """Which places of each group are held: each once, and none of these texts."""
+    held: set[Place] = set()
+    for group in groups:
+        yield [
+            number
+            for number, place in enumerate(group)
+            if place.ids not in without and place not in held
+        ]
+        held.update(group)
 
 
 def _end(model: Model, prompt: Prompt) -> Place | None:

@@ -29,13 +29,12 @@ from kn_edit.editing.paraphrasing import less_own_words, reworded
 from kn_edit.edits.members import Member
 from kn_edit.facts import Case, Prompt, Relation, Template, bundled, load_relation
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
+from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, Question, ask, ask_openly
 
 KEPT = 4  # prompts about the subject, that what is written where it ends must leave as they are
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,17 +198,16 @@ def _beside(base: JointBase, case: Case) -> _Beside:
     (`joint_held`), unless the user named others.
     """
     finder = Finder.of(base.model, case, base.seed)
-    about_subject, judges = shared_out(
-        base.model, finder.same_subject(2 * SAME), every=2, most=SAME
-    )
+    pairs = finder.same_subject(2 * SAME)
     if pack_of(case.relation) is None or case.neighbours or case.judges:
         preserved = neighbours(base.model, base.locator, case)
         return _Beside(
             held=(*preserved.named, *preserved.other_subjects, *preserved.same_subject),
-            about_subject=tuple(about_subject),
+            about_subject=tuple(pair for pair in pairs if pair[1] in preserved.same_subject),
             judges=preserved.judges,
             same_subject_judges=preserved.same_subject_judges,
         )
+    about_subject, judges = shared_out(base.model, pairs, every=2, most=SAME)
     return _Beside(
         held=tuple(question for _, question in about_subject),
         about_subject=tuple(about_subject),

@@ -22,15 +22,14 @@ from kn_edit.edits.members import Place
 from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
 from kn_edit.models.clean import RunsIn
+from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead, log_p
 from kn_edit.models.questions import Batch, Chain, Question, word_places
 
-FEWEST_LAYERS = 4  # of a network, for some of them to lie low
+FEWEST_LAYERS = 4  # of a network, for some of them to lie low, and the last to stay as they are
 LOWEST, HIGHEST = 1 / 15, 0.4  # depth of the layers that write where subjects end
 FARTHEST = 2.0  # times the found shift, the smallest one of its direction is looked for
-
-Ids = tuple[int, ...]
 
 
 def subject_layers(model: Model, settings: JointSettings, answer_layer: int) -> tuple[int, ...]:
