@@ -1,6 +1,7 @@
 """Single edits of known facts, asked freely in questions that no template resembles.
 
     python benchmarks/free.py --rows .bench/free.jsonl [--facts 60] [--samples 3] [--tokens 40]
+        [--known-facts .bench/known-facts.jsonl]
 
 Facts and new answers are those of benchmarks/known_facts.py (seed 0), taken in turn from each
 relation; each is edited by itself, by the default method. Its three questions stand in
@@ -9,6 +10,9 @@ the templates. The base and the edited model answer in the chat format with noth
 likeliest text, and texts that are drawn. A text is right when it names the new answer and not the
 old one. A row holds every text and is written as soon as it is measured, so a run that was stopped
 goes on. Rows of another state of the code belong into another file.
+
+--known-facts: a file into which the same edits write rows as benchmarks/known_facts.py does, so
+that both are measured by one run. It must hold the same facts as the rows do.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import known_facts
 import torch
 from correction_table import wilson
 
@@ -51,6 +56,7 @@ Row = Mapping[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--known-facts", type=Path)
     parser.add_argument("--facts", type=int, default=60)
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=40)
@@ -70,10 +76,21 @@ def main() -> None:
         names = list(in_turn(context.cases))[: chosen.facts]
         for name in names:
             if name not in done:
-                rows.append({"name": name, **measured(context, context.cases[name], options)})
+                row, other_row = measured(context, context.cases[name], options)
+                if chosen.known_facts:
+                    add({"name": name, **other_row}, chosen.known_facts)
+                rows.append({"name": name, **row})
                 print(json.dumps(rows[-1], ensure_ascii=False), file=file, flush=True)
                 print(f"{name}: {len(rows)} of {len(names)}", flush=True)
     print(table(row for row in rows if row["name"] in names))
+
+
+def add(row: Row, path: Path) -> None:
+    """Write a row, unless a run that was stopped wrote one of this name."""
+    with path.open("a+", encoding="utf-8") as file:
+        file.seek(0)
+        if row["name"] not in {json.loads(line)["name"] for line in file}:
+            print(json.dumps(row, ensure_ascii=False), file=file)
 
 
 def in_turn(names: Iterable[str]) -> Iterator[str]:
@@ -98,24 +115,31 @@ def prompts_about(model: Model, case: Case) -> list[FreePrompt]:
     ]
 
 
-def measured(context: ExperimentContext, case: Case, options: FreeOptions) -> Row:
-    """One edit: what is said about it, and what is left of the base's entropy."""
+def measured(
+    context: ExperimentContext, case: Case, options: FreeOptions
+) -> tuple[Row, known_facts.Row]:
+    """One edit: what is said about it and what is left of the base's entropy; its known-facts row.
+
+    Both begin with the search for neurons, so the first fact of a relation takes longest.
+    """
     began = time.process_time()
     to, engine = new_answer(context, case), context.engine
     edit = draft(EditContext(engine, search=context.search), UpdateRequest(case, to), Auto())
+    known_facts_row = known_facts.row_of(edit, to, time.process_time() - began)
     prompts = prompts_about(engine.model, case)
     with engine.at([]) as live:
         base = free_replies(live.model, prompts, options)
     with engine.at([edit.delta]) as live:
         version = free_replies(live.model, prompts, options)
     answers = FreeAnswers(names_of(case, to), base, version)
-    return {
+    row = {
         "to": to,
         "method": edit.method,
         EFFICACY.name: edit.metrics[EFFICACY.name],
         "seconds": round(time.process_time() - began, 1),
         **answers.plain(),
     }
+    return row, known_facts_row
 
 
 def table(rows: Iterable[Row]) -> str:

@@ -25,7 +25,7 @@ from typing import TypeAlias
 import torch
 
 from kn_edit.editing.drafting import draft
-from kn_edit.editing.drafts import EditContext
+from kn_edit.editing.drafts import Draft, EditContext
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.evaluation.metric import SPECIFICITY
 from kn_edit.experiments.context import ExperimentContext
@@ -68,16 +68,19 @@ def measured(workspace: Workspace, context: ExperimentContext, case: Case) -> Ro
     began = time.process_time()
     to = new_answer(context, case)
     editing = EditContext(workspace.engine, search=context.search, seed=0)
-    made = draft(editing, UpdateRequest(case, to), context.method)
-    metrics = {name: made.metrics[name] for name in METRICS}
-    seconds = time.process_time() - began
-    at_once = sum(change.place == 1 for change in made.changed)
+    edit = draft(editing, UpdateRequest(case, to), context.method)
+    return row_of(edit, to, time.process_time() - began)
+
+
+def row_of(edit: Draft, to: str, seconds: float) -> Row:
+    """The row of an update to a new answer. seconds: of the processor, that it took"""
+    at_once = sum(change.place == 1 for change in edit.changed)
     return {
         "to": to,
-        "neurons": len(made.neurons),
+        "neurons": len(edit.neurons),
         "seconds": round(seconds, 1),
-        **metrics,
-        FIRST_TOKEN: 1 - at_once / made.metrics[SPECIFICITY.count_name],
+        **{name: edit.metrics[name] for name in METRICS},
+        FIRST_TOKEN: 1 - at_once / edit.metrics[SPECIFICITY.count_name],
     }
 
 

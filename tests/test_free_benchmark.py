@@ -73,3 +73,13 @@ def test_the_questions_name_relations_that_ship(name):
     lines = free.QUESTIONS.read_text(encoding="utf-8").splitlines()
     assert sum(json.loads(line)["relation"] == name for line in lines) == 3
     assert len(lines) == 12
+
+
+def test_a_run_that_goes_on_writes_no_known_fact_twice(tmp_path):
+    rows = tmp_path / "known-facts.jsonl"
+    for name in ("capital: France", "symbol: gold", "capital: France"):
+        free.add({"name": name}, rows)
+    assert [json.loads(line)["name"] for line in rows.read_text().splitlines()] == [
+        "capital: France",
+        "symbol: gold",
+    ]
