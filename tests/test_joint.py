@@ -128,8 +128,8 @@ def test_nothing_held_and_nothing_known_of_text_is_solved_too():
         {"steps": 0},
         {"below": -1},
         {"w_text": "1"},
-        {"subject_share": 0},
-        {"subject_layers": -1},
+        {"subject_share": -1},
+        {"subject_margin": 0},
         {"subject_wordings": 0},
     ],
 )

@@ -9,15 +9,19 @@ import torch
 from tiny_models import tiny
 from workspaces import CAPITAL, SHAPES, about, contents, exported, new_workspace
 
+from kn_edit.editing.drafts import EditContext
+from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_depth import best_layer, candidate_layers, leak, said_unseen, trials
 from kn_edit.editing.joint_subjects import (
     SubjectRow,
     SubjectShift,
-    kept_rows,
+    leads_behind,
     subject_end,
-    subject_layers,
     subject_shift,
 )
 from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow
+from kn_edit.editing.locating import Locator
+from kn_edit.edits.least_step import SLACK, least_step
 from kn_edit.edits.settings import JointSettings
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Template
@@ -49,23 +53,24 @@ def rows_of(model) -> list[SubjectRow]:
     kept = ask(
         model, Prompt(Fact("other", "France", "euro"), Template("the country [X] and [Y]")), "euro"
     )
-    return rows + kept_rows(model, [(kept.questions[0], subject_end(model, kept, "France"))])
+    says = int(next(iter(log_p(model, kept.questions))).argmax())
+    question = replace(kept.questions[0], token=says)
+    return [*rows, SubjectRow(question, subject_end(model, kept, "France"), wanted=False)]
 
 
 def by_hooks(model, shift: SubjectShift, row: SubjectRow, ask_model):
-    """What is asked of the whole network while each layer has a hook that adds its part."""
+    """What is asked of the whole network while the layer has a hook that adds the shift."""
 
     def adding(_module, _inputs, written):
         flat = written.detach().clone().reshape(-1, written.shape[-1])
-        flat[row.end] += shift.shift / len(shift.layers)
+        flat[row.end] += shift.shift
         return flat.view(written.shape)
 
-    handles = [model.downs[layer].register_forward_hook(adding) for layer in shift.layers]
+    handle = model.downs[shift.layer].register_forward_hook(adding)
     try:
         return next(iter(ask_model(model, [row.question])))
     finally:
-        for handle in handles:
-            handle.remove()
+        handle.remove()
 
 
 def lead_of(model, shift: SubjectShift, row: SubjectRow) -> float:
@@ -73,17 +78,12 @@ def lead_of(model, shift: SubjectShift, row: SubjectRow) -> float:
     return float(lead(by_hooks(model, shift, row, log_p)[None], token))
 
 
-def test_subjects_are_written_in_the_lower_part_of_a_network():
-    settings = JointSettings()
-    network = deep("llama")
-    assert subject_layers(network, settings, 4) == (0, 1, 2)
-    assert subject_layers(network, settings, 2) == (0, 1)
-    assert subject_layers(network, settings, 0) == ()
-    assert subject_layers(network, JointSettings(subject_layers=2), 4) == (0, 2)
-    assert subject_layers(network, JointSettings(subject_layers=0), 4) == ()
-    assert subject_layers(tiny("llama"), settings, 1) == ()  # two layers: none lies low
+def test_candidates_lie_below_the_answers_in_networks_of_some_layers():
+    assert candidate_layers(deep("llama"), 4) == (1, 2, 3)
+    assert candidate_layers(deep("llama"), 2) == (1,)
+    assert candidate_layers(tiny("llama"), 1) == ()  # two layers: none lies low
     thirty = tiny("llama", num_hidden_layers=30)
-    assert subject_layers(thirty, settings, 28) == (2, 4, 6, 8, 10, 12)
+    assert candidate_layers(thirty, 28) == (3, 6, 9, 12, 15)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -98,38 +98,56 @@ def test_a_subject_ends_at_its_last_token_before_the_answer(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_the_smallest_shift_brings_the_answer_on(shape):
+def test_the_least_shift_brings_the_answer_on(shape):
     """Asked of the whole network, with hooks of the test's own."""
-    model, layers = deep(shape), (0, 1, 2)
-    row = rows_of(model)[0]
-    settings = JointSettings(subject_steps=300, subject_bisections=10, margin=0.05)
-    shift = subject_shift(model, [row], layers, settings)
-    assert lead_of(model, SubjectShift(layers, torch.zeros_like(shift.shift)), row) < 0
-    assert lead_of(model, shift, row) == pytest.approx(settings.margin, abs=0.02)
-    assert lead_of(model, replace(shift, shift=0.9 * shift.shift), row) < settings.margin
+    model, row = deep(shape), rows_of(deep(shape))[0]
+    settings = JointSettings(subject_steps=100, subject_step=0.1, subject_margin=0.3)
+    shift = subject_shift(model, [row], 1, settings)
+    assert lead_of(model, SubjectShift(1, torch.zeros_like(shift.shift)), row) < 0
+    assert lead_of(model, shift, row) == pytest.approx(settings.subject_margin, abs=0.1)
+    assert lead_of(model, replace(shift, shift=0.9 * shift.shift), row) < settings.subject_margin
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gemma2"])
 def test_the_shift_is_found_as_far_as_norms_let_it_through(shape):
     """Norms, and what a random network attends to, limit what one place tells another."""
-    model, layers = deep(shape), (0, 1, 2)
+    model = deep(shape)
     row = rows_of(model)[0]
-    shift = subject_shift(model, [row], layers, JointSettings(subject_steps=100))
-    nothing = SubjectShift(layers, torch.zeros_like(shift.shift))
+    shift = subject_shift(model, [row], 1, JointSettings(subject_steps=100))
+    nothing = SubjectShift(1, torch.zeros_like(shift.shift))
     assert lead_of(model, shift, row) > lead_of(model, nothing, row) + 0.2
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_what_is_kept_leads_on_and_without_it_would_not(shape):
-    model, layers = deep(shape), (0, 1, 2)
+    model = deep(shape)
     *wanted, kept = rows_of(model)
-    settings = JointSettings(subject_steps=100, margin=0.1)
+    settings = JointSettings(subject_steps=100, subject_margin=0.1)
     alone, beside = (
-        subject_shift(model, rows, layers, settings) for rows in (wanted[:1], [wanted[0], kept])
+        subject_shift(model, rows, 1, settings) for rows in (wanted[:1], [wanted[0], kept])
     )
     assert lead_of(model, beside, kept) > lead_of(model, alone, kept)
     assert lead_of(model, beside, wanted[0]) > lead_of(
         model, replace(beside, shift=0 * beside.shift), wanted[0]
+    )
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, "gemma2", "gpt_neox"])
+def test_rows_that_run_from_their_subjects_on_stand_as_in_the_whole_network(shape):
+    """Rows that share their beginnings, and one that names its subject twice."""
+    model = deep(shape)
+    twice = ask(
+        model,
+        Prompt(Fact("capital", "France", "Paris"), Template("France : the capital of [X] is [Y]")),
+        "Rome",
+    )
+    rows = [row for row in rows_of(model) if row.wanted]
+    rows += [SubjectRow(q, subject_end(model, twice, "France")) for q in twice.questions]
+    draw = torch.Generator().manual_seed(0)
+    shift = SubjectShift(2, torch.randn(model.d_model, generator=draw))
+    expected = sorted(lead_of(model, shift, row) for row in rows)
+    assert leads_behind(model, rows, shift).sort().values.tolist() == pytest.approx(
+        expected, abs=1e-4
     )
 
 
@@ -138,7 +156,7 @@ def test_keys_behind_a_shift_are_those_of_the_network_that_writes_it(shape):
     model = deep(shape)
     rows = [row for row in rows_of(model) if row.wanted]
     draw = torch.Generator().manual_seed(0)
-    shift = SubjectShift((0, 2), torch.randn(model.d_model, generator=draw))
+    shift = SubjectShift(2, torch.randn(model.d_model, generator=draw))
     ends = {row.question.ids: row.end for row in rows}
     targets = [TargetRow(row.question, 0) for row in rows]
     found = RowsAtLayer.of(model, targets, 4, shift.at_ends(model, ends)).keys
@@ -150,12 +168,74 @@ def test_keys_behind_a_shift_are_those_of_the_network_that_writes_it(shape):
 
 
 def test_nothing_is_shifted_where_nothing_is_asked_or_nothing_missing():
-    model = deep("llama")
-    assert not subject_shift(model, [], (0, 1), JointSettings()).shift.any()
-    assert not subject_shift(model, rows_of(model), (), JointSettings()).shift.any()
-    rows = rows_of(model)
-    sure = kept_rows(model, [(row.question, row.end) for row in rows])
-    assert not subject_shift(model, sure, (0, 1), JointSettings()).shift.any()
+    model, settings = deep("llama"), JointSettings()
+    assert not subject_shift(model, [], 1, settings).shift.any()
+    assert not subject_shift(model, rows_of(model), None, settings).shift.any()
+    sure = [replace(row, wanted=False) for row in rows_of(model)]
+    assert not subject_shift(model, sure, 1, settings).shift.any()
+
+
+@pytest.mark.parametrize("figures", [1, 3, 12])
+def test_the_least_step_is_where_no_other_is_shorter_and_falls_less_short(figures):
+    draw = torch.Generator().manual_seed(figures)
+    gradients = torch.randn(figures, 8, generator=draw, dtype=torch.float64)
+    missing = torch.randn(figures, generator=draw, dtype=torch.float64)
+    weight = 1 / (SLACK * gradients.square().sum(1).mean())
+
+    def cost(step):
+        return (
+            step.square().sum() + weight * (missing - gradients @ step).clamp_min(0).square().sum()
+        )
+
+    found = least_step(gradients, missing)
+    searched = found.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(cost(searched), searched)
+    assert float(slope.norm()) < 1e-5 * float(2 * weight * missing.norm() * gradients.norm())
+    for _ in range(50):
+        aside = found + 0.1 * torch.randn(8, generator=draw, dtype=torch.float64)
+        assert cost(aside) > cost(found)
+
+
+def test_no_step_is_taken_where_nothing_is_missing_or_nothing_helps():
+    gradients = torch.ones(2, 4)
+    assert not least_step(gradients, torch.tensor([-1.0, 0.0])).any()
+    assert not least_step(torch.zeros(2, 4), torch.tensor([1.0, 1.0])).any()
+
+
+def test_the_layer_is_the_best_and_the_usual_one_where_nothing_tells():
+    assert best_layer((3, 6, 9, 12), (0.5, 0.6, 0.4, 0.6), 30) == 6
+    assert best_layer((3, 6, 9, 12), (0.0, 0.0, 0.0, 0.0), 30) == 9
+
+
+def test_a_base_that_knows_no_fact_tells_nothing_of_its_layers(tmp_path, monkeypatch):
+    monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        assert trials(live.model, base.locator, 0) == ()
+        assert base.subject_layer == 2
+
+
+def test_a_leak_is_what_another_subject_of_the_relation_hears(tmp_path, monkeypatch):
+    monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
+    monkeypatch.setattr(Locator, "knows", lambda *_: True)
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        context = EditContext(workspace.engine, seed=2)  # scores are kept by base and seed
+        base = JointBase.of(context, live, JointSettings())
+        found = trials(live.model, base.locator, 2)
+        layer, scores = base.subject_layer, base._layer_scores((1, 2, 3))
+        share = said_unseen(live.model, found, layer, JointSettings())
+    assert len(found) > 1
+    one, two, alone = torch.eye(3)
+    first = next(trial for trial in found)
+    pair = [first, replace(first)]
+    assert leak(pair, [one, two], torch.eye(3)) == 0
+    assert leak(pair, [one, one], torch.eye(3)) == 1
+    assert leak(pair, [one, one + alone], torch.eye(3)) == pytest.approx((1 / 2 + 1) / 2)
+    assert leak(pair, [one, one + alone], torch.diag(torch.tensor([1.0, 1.0, 0.1]))) < 0.6
+    assert (
+        layer == best_layer((1, 2, 3), scores.tolist(), DEEP)
+        and 0 < float(scores.max()) <= share <= 1
+    )
 
 
 def test_an_edit_writes_both_where_subjects_end_and_where_answers_are(tmp_path, monkeypatch):
@@ -163,11 +243,12 @@ def test_an_edit_writes_both_where_subjects_end_and_where_answers_are(tmp_path, 
     with new_workspace(tmp_path) as workspace:
         before = contents(exported(workspace, "base"))
         facts = [(about("France"), "Rome"), (about("Japan"), "Cairo"), (about("Cuba"), "Oslo")]
-        how = How(Joint(), gate=FREE)
+        # In a random network what is written at a place changes all others: a third will do.
+        how = How(Joint(JointSettings(subject_share=0.3, subject_counted=0.2)), gate=FREE)
         done = workspace.update_many(facts, how=how)
         (edit,) = workspace.ledger.edits()
-        assert edit.found["subject_layers"] == [0, 1, 2] and edit.found["layer"] == 4
-        assert [change.layer for change in edit.layers] == [0, 1, 2, 4]
+        assert edit.found["subject_layer"] in (1, 2, 3) and edit.found["layer"] == 4
+        assert [change.layer for change in edit.layers] == [edit.found["subject_layer"], 4]
         assert done.draft.metrics["efficacy"] == 1.0
         workspace.revert(done.edit)
         assert contents(exported(workspace, "head")) == before

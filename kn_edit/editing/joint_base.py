@@ -16,7 +16,15 @@ from torch import Tensor
 
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.joint_subjects import FEWEST_LAYERS, subject_layers
+from kn_edit.editing.joint_depth import (
+    FEWEST_LAYERS,
+    TRIED,
+    best_layer,
+    candidate_layers,
+    leak,
+    said_unseen,
+    trials,
+)
 from kn_edit.editing.locating import Locator
 from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.members import Place
@@ -37,14 +45,12 @@ from kn_edit.progress import Progress
 class JointBase:
     """The live base, for facts that are solved for together.
 
-    locator: at the base; layer: that is written where answers are, subject_layers: that are where
-    subjects end; files: the cache of coefficients
+    locator: at the base; layer: that is written where answers are; files: the cache of coefficients
     """
 
     model: Model
     locator: Locator
     layer: int
-    subject_layers: tuple[int, ...]
     settings: JointSettings
     seed: int
     fingerprint: str
@@ -58,9 +64,6 @@ class JointBase:
             model=live.model,
             locator=context.locator(live),
             layer=written_layer(live.model, settings),
-            subject_layers=subject_layers(
-                live.model, settings, written_layer(live.model, settings)
-            ),
             settings=settings,
             seed=context.seed,
             fingerprint=live.fingerprint,
@@ -82,19 +85,36 @@ class JointBase:
             lambda: keys_at(self.model, [question_at(place) for place in places], self.layer),
         )
 
-    def subject_keys(self, places: Sequence[Place]) -> Tensor:
-        """Coefficients of the layers that write where subjects end, at places that belong together.
+    @cached_property
+    def subject_layer(self) -> int | None:
+        """The layer that writes where subjects end, as it is measured (`joint_depth`).
 
-        float32, (places, layers, d_ff). Raises NotFinite.
+        None where the network has no layer that lies low. Raises NotFinite.
         """
-        layers, width = self.subject_layers, self.model.d_ff
-        if not (places and layers):
-            return torch.empty(0, len(layers), width, device=self.model.device)
+        layers, settings = candidate_layers(self.model, self.layer), self.settings
+        if not (layers and settings.subject_share):
+            return None
+        search = (settings.subject_margin, settings.subject_steps, settings.subject_step)
+        scores = self.files.array(
+            ["layers where subjects end", layers, self.seed, search, TRIED],
+            (len(layers),),
+            lambda: self._layer_scores(layers),
+        )
+        return best_layer(layers, scores.tolist(), self.model.n_layers)
+
+    def subject_keys(self, places: Sequence[Place]) -> Tensor:
+        """Coefficients of the layer that writes where subjects end, at places that belong together.
+
+        float32, (places, d_ff). Raises NotFinite.
+        """
+        layer, width = self.subject_layer, self.model.d_ff
+        if not places or layer is None:
+            return torch.empty(0, width, device=self.model.device)
         texts = [[list(place.ids), place.position] for place in places]
         return self.files.array(
-            ["keys where subjects end", layers, texts],
-            (len(places), len(layers), width),
-            lambda: layer_keys_at(self.model, [question_at(place) for place in places], layers),
+            ["keys", layer, texts],
+            (len(places), width),
+            lambda: keys_at(self.model, [question_at(place) for place in places], layer),
         )
 
     @cached_property
@@ -108,15 +128,14 @@ class JointBase:
         return in_float64(self.files.array(name, (width, width), self._moment))
 
     @cached_property
-    def subject_moments(self) -> Tensor:
-        """The same of each layer that writes where subjects end, at every token of ordinary text.
-
-        float64, (layers, d_ff, d_ff)
-        """
-        width, layers = self.model.d_ff, self.subject_layers
-        name = ["moments of ordinary text", layers, self.seed]
-        shape = (len(layers), width, width)
-        return in_float64(self.files.array(name, shape, self._subject_moments))
+    def subject_moment(self) -> Tensor:
+        """The same of the layer that writes where subjects end, at every token of ordinary text."""
+        width, layer = self.model.d_ff, self.subject_layer
+        assert layer is not None
+        name = ["moment of all ordinary text", layer, self.seed]
+        return in_float64(
+            self.files.array(name, (width, width), lambda: self._moments((layer,))[layer])
+        )
 
     @cached_property
     def usual(self) -> float:
@@ -133,11 +152,28 @@ class JointBase:
             keys = keys_at(self.model, everywhere(self.model, self.seed), self.layer)
         return _second_moment(keys)
 
-    def _subject_moments(self) -> Tensor:
+    def _moments(self, layers: Sequence[int]) -> dict[int, Tensor]:
+        """The second moment of each layer at every token of ordinary text, (d_ff, d_ff)."""
         self.progress("reading ordinary text", 0, 0)
-        texts = ordinary_texts(self.model, self.seed)
-        keys = coefficients_in(self.model, texts, self.subject_layers)
-        return torch.stack([_second_moment(keys[layer]) for layer in self.subject_layers])
+        keys = coefficients_in(self.model, ordinary_texts(self.model, self.seed), layers)
+        return {layer: _second_moment(keys[layer]) for layer in layers}
+
+    def _layer_scores(self, layers: Sequence[int]) -> Tensor:
+        """How well each layer would do as the one that writes where subjects end."""
+        tried = trials(self.model, self.locator, self.seed)
+        if not tried:
+            return torch.zeros(len(layers))
+        moments = self._moments(layers)
+        scores = torch.empty(len(layers))
+        for number, layer in enumerate(layers):
+            self.progress("looking for a layer", number, len(layers))
+            keys = [
+                keys_at(self.model, [question_at(place) for place in trial.ends], layer).mean(0)
+                for trial in tried
+            ]
+            share = said_unseen(self.model, tried, layer, self.settings)
+            scores[number] = share * (1 - leak(tried, keys, moments[layer]))
+        return scores
 
     def _usual(self) -> Tensor:
         return usual_sizes(self.model, ordinary_texts(self.model, self.seed), [self.layer])
@@ -175,19 +211,13 @@ def keys_at(model: Model, questions: Sequence[Question], layer: int) -> Tensor:
 
     No layer above it is run. Raises NotFinite.
     """
-    return layer_keys_at(model, questions, (layer,))[:, 0]
-
-
-def layer_keys_at(model: Model, questions: Sequence[Question], layers: Sequence[int]) -> Tensor:
-    """The same of several layers, float32, (questions, layers, d_ff). Raises NotFinite."""
-    keys = torch.empty(len(questions), len(layers), model.d_ff, device=model.device)
-    highest = max(layers) + 1
-    stop = highest if highest < model.n_layers else None
+    keys = torch.empty(len(questions), model.d_ff, device=model.device)
+    stop = layer + 1 if layer + 1 < model.n_layers else None
     for group in side_by_side(model, questions):
         batch = batched(model, [questions[place] for place in group])
         with torch.no_grad():
             run = trace(model, batch.ids, mask=batch.mask, answers=batch, stop_at=stop)
-        rows = torch.stack([run.coefficients[layer][:, 0] for layer in layers], 1)
+        rows = run.coefficients[layer][:, 0]
         if not bool(rows.isfinite().all()):
             raise first_non_finite(model, batch)
         keys[group] = rows.to(keys)

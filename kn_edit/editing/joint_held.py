@@ -41,7 +41,7 @@ W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
 class SubjectHeld:
     """Where what is written where subjects end is to do nothing.
 
-    keys: coefficients of each layer that is written there, float32, (places, layers, d_ff);
+    keys: coefficients of the layer that is written there, float32, (places, d_ff)
     weights: (places,)
     """
 

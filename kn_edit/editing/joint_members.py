@@ -18,7 +18,6 @@ from kn_edit.editing.joint_subjects import (
     SubjectRow,
     SubjectShift,
     end_place,
-    kept_rows,
     subject_end,
     subject_shift,
 )
@@ -92,6 +91,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         pack=pack_of(case.relation) is not None,
         prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
         layer=base.layer,
+        subject_layer=base.subject_layer,
         seed=base.seed,
         settings=asdict(base.settings),
         places=tuple(place_of(row.question) for row in rows),
@@ -187,8 +187,8 @@ def _subject_shift(
         for prompt, question in about_subject
     )
     pairs = [(question, end) for question, end in about if end is not None]
-    rows += kept_rows(model, pairs[:KEPT]) if rows and base.subject_layers else []
-    return subject_shift(model, rows, base.subject_layers, settings)
+    rows += [SubjectRow(question, end, wanted=False) for question, end in pairs[:KEPT] if rows]
+    return subject_shift(model, rows, base.subject_layer, settings)
 
 
 def _beside(base: JointBase, case: Case) -> _Beside:

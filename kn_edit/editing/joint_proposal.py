@@ -163,7 +163,8 @@ def _loaded(base: JointBase, record: FactRecord, load: LoadMember) -> Member | N
         return None
     with suppress(BadMember):
         member = Member.from_bytes(data, record.member)
-        if member.base == base.fingerprint and member.keys.shape[1] == base.model.d_ff:
+        same_base = member.base == base.fingerprint and member.keys.shape[1] == base.model.d_ff
+        if same_base and member.subject_layer == base.subject_layer:
             return member
     return None
 

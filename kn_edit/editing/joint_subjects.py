@@ -1,49 +1,32 @@
-"""What a joint update writes where a fact's subject is named: one shift, spread over layers.
+"""What a joint update writes where a fact's subject is named: one shift, in one layer.
 
 In the lower part of a network the coefficients at a subject's last token tell subjects apart; those
 at the answer do so only near its end. So a part of each new answer is brought on where its subject
 is named, and what then is missing is written at the answer: either alone reaches other subjects
-more. That facts are recalled at the subject's last token: Meng et al., 2022 (ROME); that a shift is
-better spread over layers: Meng et al., 2023 (MEMIT). Here all of these layers write the same, and
-it is found while all of them write it.
+more. That facts are recalled at the subject's last token: Meng et al., 2022 (ROME).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from kn_edit.edits.least_step import least_step
 from kn_edit.edits.members import Place
 from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
 from kn_edit.models.clean import RunsIn
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.predict import lead, log_p
+from kn_edit.models.predict import lead
 from kn_edit.models.questions import Batch, Chain, Question, word_places
+from kn_edit.models.tree import Branch
 
-FEWEST_LAYERS = 4  # of a network, for some of them to lie low, and the last to stay as they are
-LOWEST, HIGHEST = 1 / 15, 0.4  # depth of the layers that write where subjects end
-FARTHEST = 2.0  # times the found shift, the smallest one of its direction is looked for
-
-
-def subject_layers(model: Model, settings: JointSettings, answer_layer: int) -> tuple[int, ...]:
-    """Layers that write where subjects end, evenly spread over the lower part of a network.
-
-    None in a network of few layers, none of which lies low.
-    """
-    if model.n_layers < FEWEST_LAYERS:
-        return ()
-    low, high = (round(depth * model.n_layers) for depth in (LOWEST, HIGHEST))
-    high = min(high, answer_layer - 1)
-    count = max(min(settings.subject_layers, high - low + 1), 0)
-    gap = (high - low) / max(count - 1, 1)
-    return tuple(low + round(number * gap) for number in range(count))
+ENOUGH = 0.02  # of the hidden state's length: a shorter step ends the search
 
 
 def subject_end(model: Model, chain: Chain, subject: str) -> int | None:
@@ -66,7 +49,7 @@ def end_place(model: Model, ids: Ids, end: int) -> Place:
 class SubjectRow:
     """A question, and where its text has the subject's last token.
 
-    wanted: its token is to lead; else it leads as it is, and is to go on so
+    wanted: its token is to lead; else whatever leads there is to go on so, and it has no say
     """
 
     question: Question
@@ -74,31 +57,12 @@ class SubjectRow:
     wanted: bool = True
 
 
-def kept_rows(model: Model, pairs: Sequence[tuple[Question, int]]) -> list[SubjectRow]:
-    """Rows of questions whose answers are to stay, with their subjects' ends. Raises NotFinite."""
-    best = (int(row.argmax()) for row in log_p(model, [question for question, _ in pairs]))
-    return [
-        SubjectRow(Question(question.ids, question.position, token), end, wanted=False)
-        for (question, end), token in zip(pairs, best, strict=True)
-    ]
-
-
 @dataclass(frozen=True, eq=False)
 class SubjectShift:
-    """What some layers write together at a place, each an equal part. shift: (d_model,)"""
+    """What a layer writes more at a place. shift: (d_model,); layer: None where there is none"""
 
-    layers: tuple[int, ...]
+    layer: int | None
     shift: Tensor
-
-    @contextmanager
-    def written(self, model: Model, places: Sequence[int]) -> Iterator[None]:
-        """Write it at some tokens, counted through all texts of a batch, inside the block."""
-        if not (places and self.layers):
-            yield
-            return
-        addition = _AtPlaces(sorted(set(places)), self.shift / len(self.layers))
-        with shifted(model, dict.fromkeys(self.layers, addition)):
-            yield
 
     def at_ends(self, model: Model, ends: Mapping[Ids, int]) -> RunsIn:
         """Write it in batches of questions, each where its text has the subject's end.
@@ -113,115 +77,189 @@ class SubjectShift:
             places = [
                 row * length + ends[question.ids] for question, row in rows if question.ids in ends
             ]
-            with self.written(model, places):
+            with _writing(model, self.layer, sorted(set(places)), self.shift):
                 yield
 
         return write
 
 
+@contextmanager
+def _writing(model: Model, layer: int | None, places: list[int], shift: Tensor) -> Iterator[None]:
+    """Write at some tokens inside the block. shift: (d_model,), or of each, (places, d_model)"""
+    if layer is None or not places:
+        yield
+        return
+    with shifted(model, {layer: _AtPlaces(places, shift.expand(len(places), -1))}):
+        yield
+
+
 @dataclass(frozen=True, eq=False)
 class _AtPlaces:
-    """Writes the same at some tokens, whatever the coefficients are. part: (d_model,)"""
+    """Writes at some tokens, whatever the coefficients are. parts: of each, (places, d_model)"""
 
-    places: list[int]  # counted through all texts
-    part: Tensor
+    places: list[int]  # counted through all texts, each once
+    parts: Tensor
 
     def written(self, coefficients: Tensor) -> Tensor:
         shape = coefficients.shape[:-1]
-        part = self.part.to(coefficients)
-        nothing = part.new_zeros(shape.numel(), len(part))
-        rows = part.expand(len(self.places), -1)
-        places = torch.tensor(self.places, device=part.device)
-        written: Tensor = nothing.index_put((places,), rows)
+        parts = self.parts.to(coefficients)
+        nothing = parts.new_zeros(shape.numel(), parts.shape[-1])
+        written: Tensor = nothing.index_put(
+            (torch.tensor(self.places, device=parts.device),), parts
+        )
         return written.view(*shape, -1)
 
 
 @dataclass(frozen=True, eq=False)
-class _GroupRows:
-    """Rows whose texts run together, from the lowest written layer on."""
+class _RowsAbove:
+    """Rows side by side from the lowest written layer on, each with tokens of its own there.
+
+    states: at the subjects' ends, below all shifts, (rows, d_model); ends: their places among the
+    tokens; run: the last layer's output where the rows ask, (rows, d_model)
+    """
 
     model: Model
-    group: TextGroup | TreeGroup
-    rows: tuple[SubjectRow, ...]
+    rows: Sequence[SubjectRow]
+    states: Tensor
+    ends: list[int]
+    run: Callable[[], Tensor]
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        return [self._place(row.question.ids, row.end) for row in self.rows]
+    @classmethod
+    def of_tree(cls, model: Model, group: TreeGroup, rows: Sequence[SubjectRow]) -> _RowsAbove:
+        """Nothing in front of a subject's end hears the shift, so that does not run again."""
+        branches = [Branch(row.question.ids, row.end) for row in rows]
+        tokens, order = group.tree.branches(group.hidden, group.layer, branches)
+        hidden = group.hidden[order]
+        lengths = [len(branch.ids) - branch.start for branch in branches]
+        ends = [sum(lengths[:number]) for number in range(len(rows))]
+        answers = [
+            end + row.question.position - row.end for end, row in zip(ends, rows, strict=True)
+        ]
 
-    @cached_property
-    def _answers(self) -> list[int]:
-        return [self._place(row.question.ids, row.question.position) for row in self.rows]
+        def run() -> Tensor:
+            return tokens.run(hidden, group.layer, answers)
+
+        return cls(model, rows, hidden[ends], ends, run)
+
+    @classmethod
+    def padded(cls, model: Model, group: TextGroup, rows: Sequence[SubjectRow]) -> _RowsAbove:
+        """All tokens of the texts run again: a masked LM's hear each other."""
+        number = {ids: place for place, ids in enumerate(group.texts)}
+        texts = [row.question.ids for row in rows]
+        hidden = group.hidden[[number[ids] for ids in texts]]
+        above = replace(group, texts=texts, hidden=hidden)
+        each, ends = range(len(rows)), [row.end for row in rows]
+        positions = [row.question.position for row in rows]
+
+        def run() -> Tensor:
+            return above.run(model)[each, positions]
+
+        places = [place * hidden.shape[1] + end for place, end in enumerate(ends)]
+        return cls(model, rows, hidden[each, ends], places, run)
+
+    def leads(self, layer: int, shift: Tensor, tokens: Tensor | None) -> _Leads:
+        """How each row stands where the layer writes the shift.
+
+        tokens: of the rows, (rows,); None takes for a row that is not wanted what leads there
+        """
+        parts = shift.expand(len(self.rows), -1).clone().requires_grad_()
+        with torch.enable_grad():
+            log_p = self.log_p(layer, parts)
+            if tokens is None:
+                tokens = log_p.argmax(1).where(~_wanted(self.rows, log_p), self.tokens)
+            leads = lead(log_p, tokens)
+        (gradients,) = torch.autograd.grad(leads.sum(), parts)
+        return _Leads(leads.detach(), gradients, tokens)
+
+    def log_p(self, layer: int, shift: Tensor) -> Tensor:
+        """Log-probabilities where the layer writes the shift, (rows, vocabulary).
+
+        shift: (d_model,), or of each row, (rows, d_model)
+        """
+        with _writing(self.model, layer, self.ends, shift):
+            return self.model.logits(self.run()).float().log_softmax(-1)
 
     @property
-    def sizes(self) -> Tensor:
-        """The lengths of the hidden states at the subjects' ends, below all shifts, (rows,)."""
-        states = self.group.hidden.flatten(0, -2)[self._ends].float()
-        return states.square().sum(-1).sqrt()
+    def tokens(self) -> Tensor:
+        """That the rows ask for, (rows,)."""
+        tokens = [row.question.token for row in self.rows]
+        return torch.tensor(tokens, device=self.states.device)
 
-    def leads(self, shift: SubjectShift) -> Tensor:
-        """By how much each row's token leads where the shift is written, (rows,)."""
-        model, group = self.model, self.group
-        with shift.written(model, self._ends):
-            if isinstance(group, TreeGroup):
-                hidden = group.tree.run(group.hidden, group.layer, self._answers)
-            else:
-                hidden = group.run(model).flatten(0, 1)[self._answers]
-        tokens = torch.tensor([row.question.token for row in self.rows], device=hidden.device)
-        return lead(model.logits(hidden).float().log_softmax(-1), tokens)
 
-    def _place(self, ids: Ids, position: int) -> int:
-        """A token of a text, counted through all texts."""
-        if isinstance(self.group, TreeGroup):
-            return self.group.tree.places[ids[: position + 1]]
-        return self.group.texts.index(ids) * self.group.hidden.shape[1] + position
+@dataclass(frozen=True, eq=False)
+class _Leads:
+    """By how much the token of each row leads, (rows,), and how that changes with the shift.
+
+    gradients: (rows, d_model); tokens: (rows,)
+    """
+
+    leads: Tensor
+    gradients: Tensor
+    tokens: Tensor
+
+
+def _wanted(rows: Sequence[SubjectRow], like: Tensor) -> Tensor:
+    return torch.tensor([row.wanted for row in rows], device=like.device)
 
 
 def subject_shift(
-    model: Model, rows: Sequence[SubjectRow], layers: tuple[int, ...], settings: JointSettings
+    model: Model, rows: Sequence[SubjectRow], layer: int | None, settings: JointSettings
 ) -> SubjectShift:
-    """The smallest shift by which a fact's new answer leads in all rows.
+    """The least shift by which a fact's new answer leads in all rows, as far as there is one.
 
-    Found by Adam on a squared hinge; then the smallest multiple is taken by which every wanted row
-    leads by the margin, or the shift as it was found where there is none. Zero where nothing is
-    asked.
+    Step by step: each is the least by which, as the gradients tell, every wanted row comes to lead
+    by the margin and no other row loses its lead (Gauss and Newton's method). Zero where nothing
+    is asked.
     """
-    if not (layers and rows):
-        return SubjectShift((), torch.zeros(model.d_model, device=model.device))
-    groups = _grouped(model, rows, layers[0])
-    wanted = torch.tensor([row.wanted for group in groups for row in group.rows])
-    wanted = wanted.to(model.device)
-
-    def leads(shift: Tensor) -> Tensor:
-        written = SubjectShift(layers, shift)
-        return torch.cat([group.leads(written) for group in groups])
-
-    size = float(torch.cat([group.sizes for group in groups]).median())
-    shift = torch.zeros(model.d_model, device=model.device, requires_grad=True)
-    optimizer = torch.optim.Adam([shift], lr=settings.subject_rate * size / model.d_model**0.5)
-    with torch.no_grad():
-        floor = leads(shift).clamp_max(settings.margin).masked_fill(wanted, settings.margin)
-    for _ in range(settings.subject_steps):
-        missing = (floor - leads(shift)).clamp_min(0)
-        if not missing.any():
+    shift = torch.zeros(model.d_model, device=model.device)
+    if layer is None or not rows:
+        return SubjectShift(None, shift)
+    groups = _grouped(model, rows, layer)
+    size = float(torch.cat([group.states for group in groups]).float().norm(dim=1).median())
+    margin, floor = settings.subject_margin, torch.empty(0)
+    standings: list[_Leads] = []
+    for number in range(settings.subject_steps):
+        earlier = [standing.tokens for standing in standings]
+        tokens: list[Tensor | None] = [*earlier] or [None] * len(groups)
+        standings = [
+            group.leads(layer, shift, of_group)
+            for group, of_group in zip(groups, tokens, strict=True)
+        ]
+        leads = torch.cat([standing.leads for standing in standings])
+        if number == 0:
+            wanted = torch.cat([_wanted(group.rows, leads) for group in groups])
+            floor = leads.clamp_max(margin).masked_fill(wanted, margin)
+        gradients = torch.cat([standing.gradients for standing in standings])
+        step = least_step(gradients, floor - leads)
+        length = float(step.norm()) / size
+        if length < ENOUGH:
             break
-        shift.grad = torch.autograd.grad(missing.square().sum(), shift)[0]
-        optimizer.step()
-    direction = shift.detach()
-    low, high = 0.0, FARTHEST
-    for _ in range(settings.subject_bisections):
-        middle = (low + high) / 2
-        with torch.no_grad():
-            enough = bool((leads(direction * middle)[wanted] >= settings.margin).all())
-        low, high = (low, middle) if enough else (middle, high)
-    return SubjectShift(layers, direction * (high if high < FARTHEST else 1.0))
+        shift = shift + step * min(1.0, settings.subject_step / length)
+    return SubjectShift(layer, shift)
 
 
-def _grouped(model: Model, rows: Sequence[SubjectRow], layer: int) -> list[_GroupRows]:
+def leads_behind(model: Model, rows: Sequence[SubjectRow], shift: SubjectShift) -> Tensor:
+    """By how much the token of each row leads where the shift is written, (rows,), in any order."""
+    layer = shift.layer or 0
+    with torch.no_grad():
+        return torch.cat(
+            [
+                lead(group.log_p(layer, shift.shift), group.tokens)
+                for group in _grouped(model, rows, layer)
+            ]
+        )
+
+
+def _grouped(model: Model, rows: Sequence[SubjectRow], layer: int) -> list[_RowsAbove]:
     """Rows by the texts that run together, at the input of a layer."""
     by_text: dict[Ids, list[SubjectRow]] = {}
     for row in rows:
         by_text.setdefault(row.question.ids, []).append(row)
-    return [
-        _GroupRows(model, group, tuple(row for ids in group.texts for row in by_text[ids]))
-        for group in Suffix(model, layer, by_text).groups(by_text)
-    ]
+    groups = []
+    for group in Suffix(model, layer, by_text).groups(by_text):
+        of_group = [row for ids in group.texts for row in by_text[ids]]
+        if isinstance(group, TreeGroup):
+            groups.append(_RowsAbove.of_tree(model, group, of_group))
+        else:
+            groups.append(_RowsAbove.padded(model, group, of_group))
+    return groups

@@ -37,7 +37,7 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
     provenance: dict[str, Any] = {
         "method": "joint",
         "layer": base.layer,
-        "subject_layers": [layer for layer in factors if layer != base.layer],
+        "subject_layer": base.subject_layer,
         "settings": asdict(base.settings),
         "targets": sum(len(member.targets) for member in ordered),
         "places": sum(len(member.places) for member in ordered),
@@ -83,30 +83,26 @@ def _at_answers(base: JointBase, members: Sequence[Member], held: Tensor) -> Joi
 
 
 def _where_subjects_end(surroundings: JointSurroundings) -> dict[int, JointSolution]:
-    """What each of the lower layers writes where subjects end, by layer."""
+    """What a lower layer writes where subjects end, by that layer; nothing where it has none."""
     base, settings = surroundings.base, surroundings.base.settings
     shifted = [member for member in surroundings.members if member.ends and member.shift.any()]
-    if not (base.subject_layers and shifted):
+    if base.subject_layer is None or not shifted:
         return {}
     keys = torch.cat([base.subject_keys(member.ends) for member in shifted])
     counts = torch.tensor([len(member.ends) for member in shifted], device=keys.device)
-    shifts = torch.stack([torch.from_numpy(member.shift) for member in shifted]).to(keys.device)
+    shifts = torch.stack([torch.from_numpy(member.shift) for member in shifted])
     held = surroundings.subject_held()
-    solutions = {}
-    for number, layer in enumerate(base.subject_layers):
-        base.progress("solving", number, len(base.subject_layers))
-        task = JointTask(
-            keys=keys[:, number],
-            target_of=torch.arange(len(shifted), device=keys.device).repeat_interleave(counts),
-            targets=shifts / len(base.subject_layers),
-            held=held.keys[:, number],
-            weights=held.weights.to(keys.device),
-            moment=base.subject_moments[number],
-            w_text=settings.w_subject_text,
-            stretch=settings.subject_share,
-        )
-        solutions[layer] = solve_jointly(task)
-    return solutions
+    task = JointTask(
+        keys=keys,
+        target_of=torch.arange(len(shifted), device=keys.device).repeat_interleave(counts),
+        targets=shifts.to(keys.device),
+        held=held.keys,
+        weights=held.weights.to(keys.device),
+        moment=base.subject_moment,
+        w_text=settings.w_subject_text,
+        stretch=settings.subject_share,
+    )
+    return {base.subject_layer: solve_jointly(task)}
 
 
 def _best(

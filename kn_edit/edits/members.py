@@ -29,7 +29,7 @@ from kn_edit.tensor_header import (
 )
 from kn_edit.untrusted import JsonProblem, parse_object
 
-FORMAT = "kn-member/1"
+FORMAT = "kn-member/2"
 METADATA_KEY = "kn_edit"
 MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most of it
 LIMITS = HeaderLimits(size=16 << 20, tensors=3, axes=2, values=MOST_VALUES, depth=10)
@@ -57,8 +57,8 @@ class Member:
     places: where tokens of the new answer are asked; target_of: which target each of them has
     held: places of its own that must stay; judges: places that judge, and are not held
     keys: coefficients of the layer at `places`, (places, d_ff); targets: (targets, d_model)
-    ends: places where prompts have the subject's last token; shift: what layers below write there
-    together, (d_model,), zero where they write nothing
+    ends: places where prompts have the subject's last token; shift: what another layer, below,
+    writes there, (d_model,), zero where it writes nothing
     """
 
     base: str
@@ -68,6 +68,7 @@ class Member:
     pack: bool
     prompts: tuple[str, ...]
     layer: int
+    subject_layer: int | None
     seed: int
     settings: Mapping[str, Any]
     places: tuple[Place, ...]
@@ -100,6 +101,7 @@ class Member:
             "pack": self.pack,
             "prompts": list(self.prompts),
             "layer": self.layer,
+            "subject_layer": self.subject_layer,
             "seed": self.seed,
             "settings": dict(self.settings),
             "places": _plain(self.places),
@@ -157,6 +159,7 @@ class Member:
             pack=bool(description["pack"]),
             prompts=tuple(map(str, description["prompts"])),
             layer=int(description["layer"]),
+            subject_layer=_whole_or_none(description["subject_layer"]),
             seed=int(description["seed"]),
             settings=dict(description["settings"]),
             places=_places(description["places"]),
@@ -176,6 +179,10 @@ class Member:
         if not all(0 <= target < len(targets) for target in member.target_of):
             raise ValueError("it names a target that it lacks")
         return member
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _plain(places: tuple[Place, ...]) -> list[list[Any]]:

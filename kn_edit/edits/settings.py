@@ -127,24 +127,22 @@ class JointSettings:
     w_text: float = 0.1  # of ordinary text, in units of all prompts
     held_facts: int = 200  # of each relation, that are held
     wordings: int = 6  # of each of these
-    subject_layers: int = 6  # layers that write where subjects end; 0: answers alone are written
-    subject_share: float = 0.65  # of the shift that would do there alone, that they write
-    subject_counted: float = 0.45  # of it, that targets at answers count on
-    subject_steps: int = 12  # that look for this shift, at most
-    subject_rate: float = 0.15  # length of a step, in units of the hidden state
-    subject_bisections: int = 4  # that look for the smallest shift of its direction
+    subject_share: float = 1.0  # of the shift where a subject ends, written; 0: answers alone
+    subject_counted: float = 0.6  # of it, that targets at answers count on
+    subject_margin: float = 2.0  # as margin, that this shift brings
+    subject_steps: int = 8  # that look for this shift, at most
+    subject_step: float = 0.2  # length of a step, at most, in units of the hidden state
     subject_wordings: int = 4  # of a fact, that it is found with; of a held one, that are held
-    w_subject_text: float = 2.0  # as w_text, for these layers
+    w_subject_text: float = 2.0  # as w_text, for this layer
 
     def __post_init__(self) -> None:
-        for name in ("margin", "rate", "stretch", "w_text"):
+        for name in ("margin", "rate", "stretch", "w_text", "subject_margin", "subject_step"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("subject_share", "subject_counted", "subject_rate", "w_subject_text"):
+        for name in ("subject_counted", "w_subject_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        require_number("the joint update's w_held", self.w_held, least=0)
+        for name in ("w_held", "subject_share"):
+            require_number(f"the joint update's {name}", getattr(self, name), least=0)
         for name in ("below", "bisections", "held_facts", "wordings"):
-            require_whole(f"the joint update's {name}", getattr(self, name), 0)
-        for name in ("subject_layers", "subject_bisections"):
             require_whole(f"the joint update's {name}", getattr(self, name), 0)
         for name in ("steps", "subject_steps", "subject_wordings"):
             require_whole(f"the joint update's {name}", getattr(self, name), 1)

@@ -2,14 +2,14 @@
 
 All tokens lie side by side in one call of a layer, where each attends to itself and to the tokens
 that it follows. In the last layer only the tokens that are asked about make more than keys and
-values.
+values. Where only the ends of texts run again, these are branches.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +30,7 @@ from kn_edit.models.questions import Question
 from kn_edit.models.trace import LayerCall, Trace, run_layer, trace
 
 Ids = tuple[int, ...]
+KeysAndValues = tuple[Tensor, Tensor]  # of one layer, each (1, key heads, tokens, width)
 MOST_TOKENS = 512  # of a tree, or one text; each token is compared with each
 PROBE: tuple[Ids, ...] = ((0, 1, 2, 3), (0, 1, 4), (5, 1))  # texts by which a model is checked
 
@@ -59,21 +60,119 @@ def trees(texts: Iterable[Ids]) -> Iterator[list[Ids]]:
         yield group
 
 
-@dataclass(frozen=True, eq=False)
-class TextTree:
-    """Some texts of a model, and how its layers are called with them.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PackedTokens:
+    """Tokens of some texts of a model side by side, and how its layers are called with them.
 
-    places: of each beginning of a text among the tokens; depths: the position of each in its text
-    visible: whether a token, row, attends to another, (tokens, tokens)
+    depths: the position of each in its text; visible: whether a token, row, attends to another;
+    tokens that do not run again come first, (tokens, tokens that do not + tokens)
     calls: of the layers, with a text of `length` tokens
+    lent: keys and values of tokens that do not run again, by layer
     """
 
     model: Model
-    places: Mapping[Ids, int]
     depths: Tensor  # (tokens,)
     visible: Tensor
     calls: Mapping[int, LayerCall]
     length: int
+    lent: Mapping[int, KeysAndValues] = field(default_factory=dict)
+
+    def run(self, hidden: Tensor, layer: int, queries: Sequence[int]) -> Tensor:
+        """Run the layers from the input of one of them on: the output at some tokens.
+
+        hidden: (tokens, d_model); queries: the tokens; their output is (queries, d_model)
+        """
+        model, last = self.model, self.model.n_layers - 1
+        hidden = self.climb(hidden, layer, last)
+        # Of its own, so that its gradients are added up by themselves, as those of a copy on
+        # another device are: sums in another order are rounded otherwise.
+        for_keys = hidden.view_as(hidden)
+        with packed_attention(model):
+            keys = self._keys(last, for_keys)
+            attend = self._attend(last, self.visible[list(queries)])
+            with attending(with_keys(attend, *keys)):
+                call = self._call(last, self.depths[list(queries)])
+                return run_layer(model, last, hidden[:, list(queries)], call)[0]
+
+    def climb(self, hidden: Tensor, layer: int, stop_at: int) -> Tensor:
+        """Run the layers from one of them up to another, without that: (1, tokens, d_model).
+
+        hidden: (tokens, d_model)
+        """
+        hidden = hidden[None]
+        with packed_attention(self.model):
+            for number in range(layer, stop_at):
+                call = self._call(number, self.depths)
+                with attending(self._attend(number, self.visible)):
+                    hidden = run_layer(self.model, number, hidden, call)
+        return hidden
+
+    def lending(self, hidden: Tensor, layer: int) -> dict[int, KeysAndValues]:
+        """Keys and values of all tokens in each layer from one on. hidden: (tokens, d_model)"""
+        pairs: dict[int, KeysAndValues] = {}
+        with torch.no_grad():
+            for number in range(layer, self.model.n_layers):
+                with packed_attention(self.model):
+                    pairs[number] = self._keys(number, hidden[None])
+                hidden = self.climb(hidden, number, number + 1)[0]
+        return pairs
+
+    def _keys(self, layer: int, hidden: Tensor) -> KeysAndValues:
+        """What a layer makes of its input, inside of `packed_attention`: (1, tokens, d_model)."""
+        try:
+            with attending(take_keys):
+                run_layer(self.model, layer, hidden, self._call(layer, self.depths))
+        except KeysTaken as taken:
+            return taken.key, taken.value
+        raise AssertionError("a layer of packed tokens attends by the function that is set")
+
+    def _attend(self, layer: int, visible: Tensor) -> Attend:
+        """Attention of tokens to those that they see, lent ones among them."""
+        if layer not in self.lent:
+            return _attend(visible)
+        attend, (lent_keys, lent_values) = _attend(visible), self.lent[layer]
+
+        def attend_to_all(
+            query: Tensor, key: Tensor, value: Tensor, scale: float, softcap: float | None
+        ) -> Tensor:
+            keys, values = torch.cat([lent_keys, key], 2), torch.cat([lent_values, value], 2)
+            return attend(query, keys, values, scale, softcap)
+
+        return attend_to_all
+
+    def _call(self, layer: int, depths: Tensor) -> LayerCall:
+        """How a layer is called with tokens at these positions, each of them in its own text."""
+        call = self.calls[layer]
+        mask = mask_of(self.model, layer, call)
+
+        def chosen(value: Any) -> Any:
+            if value is mask:
+                return None
+            if isinstance(value, tuple | list):
+                return type(value)(chosen(part) for part in value)
+            if not isinstance(value, Tensor) or self.length not in value.shape[:2]:
+                return value
+            return value[depths] if value.ndim == 1 else value[:1, depths.to(value.device)]
+
+        return LayerCall(
+            tuple(chosen(value) for value in call.args),
+            {name: chosen(value) for name, value in call.kwargs.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A text whose tokens from one on run for themselves, whatever other texts share with it."""
+
+    ids: Ids
+    start: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TextTree(PackedTokens):
+    """Some texts of a model as a tree. places: of each beginning of a text among the tokens"""
+
+    places: Mapping[Ids, int]
 
     @classmethod
     def of(
@@ -106,55 +205,43 @@ class TextTree:
         """The place where a question asks."""
         return self.places[question.ids[: question.position + 1]]
 
-    def run(self, hidden: Tensor, layer: int, queries: Sequence[int]) -> Tensor:
-        """Run the layers from the input of one of them on: the output at some tokens.
+    def branches(
+        self, hidden: Tensor, layer: int, branches: Sequence[Branch]
+    ) -> tuple[PackedTokens, list[int]]:
+        """The tokens of branches one behind the other, and which of the tree each of them is.
 
-        hidden: (tokens, d_model); queries: the tokens; their output is (queries, d_model)
+        What stands in front of them runs once, from the input of a layer on, and is lent to them.
+        hidden: (tokens of the tree, d_model) at that input
         """
-        model, last = self.model, self.model.n_layers - 1
-        hidden = self.climb(hidden, layer, last)
-        # Of its own, so that its gradients are added up by themselves, as those of a copy on
-        # another device are: sums in another order are rounded otherwise.
-        for_keys = hidden.view_as(hidden)
-        with packed_attention(model):
-            try:
-                with attending(take_keys):
-                    run_layer(model, last, for_keys, self._call(last, self.depths))
-            except KeysTaken as taken:
-                attend = with_keys(_attend(self.visible[list(queries)]), taken.key, taken.value)
-            with attending(attend):
-                call = self._call(last, self.depths[list(queries)])
-                return run_layer(model, last, hidden[:, list(queries)], call)[0]
+        fronts = [set(self.of_text(branch.ids[: branch.start])) for branch in branches]
+        front = sorted(set().union(*fronts))
+        order, lent, block = list[int](), list[list[bool]](), list[int]()
+        for number, (branch, in_front) in enumerate(zip(branches, fronts, strict=True)):
+            places = self.of_text(branch.ids)[branch.start :]
+            order += places
+            lent += [[place in in_front for place in front]] * len(places)
+            block += [number] * len(places)
+        blocks = torch.tensor(block)
+        within = self.visible[order][:, order] & (blocks[:, None] == blocks).to(self.visible.device)
+        to_lent = torch.tensor(lent, dtype=torch.bool).view(len(order), len(front))
+        tokens = PackedTokens(
+            model=self.model,
+            depths=self.depths[order],
+            visible=torch.cat([to_lent.to(within.device), within], 1),
+            calls=self.calls,
+            length=self.length,
+            lent=self._part(front).lending(hidden[front], layer) if front else {},
+        )
+        return tokens, order
 
-    def climb(self, hidden: Tensor, layer: int, stop_at: int) -> Tensor:
-        """Run the layers from one of them up to another, without that: (1, tokens, d_model).
-
-        hidden: (tokens, d_model)
-        """
-        hidden = hidden[None]
-        with packed_attention(self.model), attending(_attend(self.visible)):
-            for number in range(layer, stop_at):
-                call = self._call(number, self.depths)
-                hidden = run_layer(self.model, number, hidden, call)
-        return hidden
-
-    def _call(self, layer: int, depths: Tensor) -> LayerCall:
-        """How a layer is called with tokens at these positions, each of them in its own text."""
-        call = self.calls[layer]
-        mask = mask_of(self.model, layer, call)
-
-        def chosen(value: Any) -> Any:
-            if value is mask:
-                return None
-            if isinstance(value, tuple | list):
-                return type(value)(chosen(part) for part in value)
-            if not isinstance(value, Tensor) or self.length not in value.shape[:2]:
-                return value
-            return value[depths] if value.ndim == 1 else value[:1, depths.to(value.device)]
-
-        return LayerCall(
-            tuple(chosen(value) for value in call.args),
-            {name: chosen(value) for name, value in call.kwargs.items()},
+    def _part(self, tokens: Sequence[int]) -> PackedTokens:
+        """Some tokens, all of which that stand in front of others are among them."""
+        return PackedTokens(
+            model=self.model,
+            depths=self.depths[list(tokens)],
+            visible=self.visible[list(tokens)][:, list(tokens)],
+            calls=self.calls,
+            length=self.length,
         )
 
 
