@@ -59,21 +59,24 @@ class UpdateExam:
     def subject(self) -> str:
         return self.probes.edited[0].fact.subject
 
-    def answers(self, model: Model, judged: AnswersByKey) -> FactAnswers:
+    def answers(self, model: Model, judged: AnswersByKey) -> Readings:
         """What a model says before the edit. Raises NotFinite.
 
         judged: what it says to prompts that judge; facts share many of these
         """
-        old = tuple(assess(model, self.old))
-        return FactAnswers(old, read(model, self.probes, self.to, judged=judged))
+        return read(model, self.probes, self.to, judged=judged, old=self.old)
 
-    def answers_after(self, model: Model, before: FactAnswers, judged: AnswersByKey) -> FactAnswers:
+    def answers_after(self, model: Model, before: Readings, judged: AnswersByKey) -> Readings:
         """What a model says after the edit. before: without the edit; judged: as of `answers`"""
-        old = assess(model, self.old, finite=False)
-        readings = read(
-            model, self.probes, self.to, like=before.readings, finite=False, judged=judged
+        return read(
+            model,
+            self.probes,
+            self.to,
+            like=before,
+            finite=False,
+            judged=judged,
+            old=self.old,
         )
-        return FactAnswers(tuple(old), readings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +88,6 @@ class UpdatesExam:
     def measure(self, context: EditContext, delta: Delta) -> Measurement:
         """Measure over the prompts of all facts, and give the metrics of each. Raises NotFinite."""
         return _measured(context, delta, self.exams)
-
-
-@dataclass(frozen=True)
-class FactAnswers:
-    """What a model says of a fact. old: the edited prompts, asked for the answer before"""
-
-    old: tuple[Assessment, ...]
-    readings: Readings
 
 
 def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
@@ -111,26 +106,22 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
         after = [exam.answers_after(model, answers, judged_after) for exam, answers in pairs]
         neutral_after = neutral_perplexity(model, finite=False)
         earlier_after = earlier.right(model, finite=False)
-    old, new = _together(before), _together(after)
-    metrics = compare(old.readings, new.readings)
+    old, new = pooled(before), pooled(after)
+    metrics = compare(old, new)
     earlier_preserved = earlier.compared(earlier_before, earlier_after)
-    fact_metrics = [
-        compare(*(answers.readings for answers in pair)) for pair in zip(before, after, strict=True)
-    ]
+    fact_metrics = [compare(*pair) for pair in zip(before, after, strict=True)]
     faults, notices = _by_fact(context.gate, exams, metrics, fact_metrics)
     probes = [prompt for exam in exams for prompt in exam.probes.neighbours]
     several = len(exams) > 1
     return Measurement(
-        before=old.readings.edited,
-        after=new.readings.edited,
+        before=old.edited,
+        after=new.edited,
         metrics=metrics.plain()
         | _odds(old, new)
         | perplexity_metrics(neutral_before, neutral_after)
         | earlier_preserved.metrics(),
         faults=(*faults, *context.gate.undoing(earlier_preserved.share)),
-        unsound=not_numbers(
-            new.readings.not_numbers, new.readings.prompt_count, neutral_before, neutral_after
-        ),
+        unsound=not_numbers(new.not_numbers, new.prompt_count, neutral_before, neutral_after),
         notices=(
             *_unknown(exams, before),
             *_first_sentences(
@@ -140,8 +131,8 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
             *notices,
             *earlier_preserved.notices(),
         ),
-        paraphrases=new.readings.held_out,
-        changed=changes(model, probes, old.readings.neighbours, new.readings.neighbours),
+        paraphrases=new.held_out,
+        changed=changes(model, probes, old.neighbours, new.neighbours),
         harmful=bool(context.gate.harm(metrics.specificity)),
         by_fact=tuple(
             metrics_of_fact.plain() | _odds(*pair)
@@ -160,12 +151,6 @@ def _one_by_one(context: EditContext, exams: Sequence[UpdateExam]) -> Iterator[U
         if len(exams) > 1:
             context.progress("measuring", index, len(exams))
         yield exam
-
-
-def _together(answers_by_fact: Sequence[FactAnswers]) -> FactAnswers:
-    """The answers about several facts as one."""
-    old = tuple(answer for answers in answers_by_fact for answer in answers.old)
-    return FactAnswers(old, pooled([answers.readings for answers in answers_by_fact]))
 
 
 def _by_fact(
@@ -326,17 +311,17 @@ def _with_first_words(
     ]
 
 
-def _odds(before: FactAnswers, after: FactAnswers) -> dict[str, Any]:
+def _odds(before: Readings, after: Readings) -> dict[str, Any]:
     """Mean p of the old and the new answer on the edited prompts, before and after."""
     return {
         "p_old_before": fmean(answer.p for answer in before.old),
         "p_old_after": fmean(answer.p for answer in after.old),
-        "p_new_before": fmean(answer.p for answer in before.readings.edited),
-        "p_new_after": fmean(answer.p for answer in after.readings.edited),
+        "p_new_before": fmean(answer.p for answer in before.edited),
+        "p_new_after": fmean(answer.p for answer in after.edited),
     }
 
 
-def _unknown(exams: Sequence[UpdateExam], before: Sequence[FactAnswers]) -> tuple[str, ...]:
+def _unknown(exams: Sequence[UpdateExam], before: Sequence[Readings]) -> tuple[str, ...]:
     """A warning where the model did not know what it was to forget, and somebody stated it."""
     unknown = [
         (exam, answers.old[0].answer)

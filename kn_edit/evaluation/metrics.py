@@ -21,7 +21,7 @@ from kn_edit.models.greedy import Answer, answers, answers_along
 from kn_edit.models.model import Model
 from kn_edit.models.predict import NO_TOKEN
 from kn_edit.models.questions import Chain, ask, ask_openly
-from kn_edit.neurons.assess import Assessment, assess
+from kn_edit.neurons.assess import Asked, Assessment, assess_together
 
 FEWEST_TOKENS, MOST_TOKENS = 3, 8  # of another subject's answer that must stay
 
@@ -44,6 +44,7 @@ class Readings:
     held_out: tuple[Assessment, ...]
     neighbours: tuple[Answer, ...]  # what it says to each
     same_subject: tuple[Answer, ...] = ()
+    old: tuple[Assessment, ...] = ()  # the edited ones, asked for the answer before
 
     @property
     def prompt_count(self) -> int:
@@ -109,18 +110,21 @@ def read(
     like: Readings | None = None,
     finite: bool = True,
     judged: AnswersByKey | None = None,
+    old: Sequence[Chain] = (),
 ) -> Readings:
     """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead.
 
     like: what the model said before an edit, to be compared with; without it, the model says freely
     judged: what this model says to prompts that judge, to which more is added: facts share them
+    old: the edited prompts, asked for the answer before the edit
     """
     judged = {} if judged is None else judged
     edit_chains = _chains(model, probes.edited, answer)
-    edited = assess(model, edit_chains, answer, finite=finite, says=True)
     # What is said to paraphrases is shown after an edit only; finding it out costs runs.
-    paraphrases = _chains(model, probes.held_out, answer)
-    held_out = assess(model, paraphrases, answer, finite=finite, says=like is not None)
+    paraphrases = Asked(_chains(model, probes.held_out, answer), answer, says=like is not None)
+    edited, held_out, old_answers = assess_together(
+        model, [Asked(edit_chains, answer, says=True), paraphrases, Asked(old)], finite=finite
+    )
     other_prompts = (*probes.neighbours, *probes.same_subject)
     keys: list[AnswerKey]
     if like is None:
@@ -139,7 +143,11 @@ def read(
     other_answers = tuple(judged[key] for key in keys)
     neighbours = len(probes.neighbours)
     return Readings(
-        tuple(edited), tuple(held_out), other_answers[:neighbours], other_answers[neighbours:]
+        edited=tuple(edited),
+        held_out=tuple(held_out),
+        neighbours=other_answers[:neighbours],
+        same_subject=other_answers[neighbours:],
+        old=tuple(old_answers),
     )
 
 
@@ -155,6 +163,7 @@ def pooled(several: Sequence[Readings]) -> Readings:
         held_out=tuple(chain.from_iterable(readings.held_out for readings in several)),
         neighbours=tuple(chain.from_iterable(readings.neighbours for readings in several)),
         same_subject=tuple(chain.from_iterable(readings.same_subject for readings in several)),
+        old=tuple(chain.from_iterable(readings.old for readings in several)),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -94,6 +94,20 @@ def perplexity_of(answers: Sequence[Assessment]) -> float:
     return math.exp(-fmean(answer.log_p for answer in answers))
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Prompts to be assessed: the chains say which tokens answer, `answer` how to write them.
+
+    says: find out too what the model says. Where its answer is right, or is one token, that takes
+    no further run of the model; else as many as the longest answer has tokens left, for all
+    prompts together
+    """
+
+    chains: Sequence[Chain]
+    answer: str | None = None
+    says: bool = False
+
+
 def assess(
     model: Model,
     chains: Sequence[Chain],
@@ -102,20 +116,34 @@ def assess(
     finite: bool = True,
     says: bool = False,
 ) -> list[Assessment]:
-    """Assess prompts. The chains say which tokens answer, `answer` how to write them.
+    """Assess prompts: see `Asked`.
 
     finite: raise NotFinite where the model's answer is NaN; else its Assessment says so, in which
     the rank is the size of the vocabulary: NaN is never right
-    says: find out too what the model says. Where its answer is right, or is one token, that takes
-    no further run of the model; else as many as the longest answer has tokens left, for all
-    prompts together
     """
-    questions = [question for chain in chains for question in chain.questions]
+    return assess_together(model, [Asked(chains, answer, says)], finite=finite)[0]
+
+
+def assess_together(
+    model: Model, groups: Sequence[Asked], *, finite: bool = True
+) -> list[list[Assessment]]:
+    """Assess groups of prompts in one run, in which a text that several ask about runs once.
+
+    finite: as in `assess`
+    """
+    questions = [q for group in groups for chain in group.chains for q in chain.questions]
     rows = log_p(model, questions, finite=finite)
+    return [_assessed_group(model, group, rows, finite=finite) for group in groups]
+
+
+def _assessed_group(
+    model: Model, group: Asked, rows: Iterator[Tensor], *, finite: bool
+) -> list[Assessment]:
+    """Assess a group. rows: log-probabilities of its questions come next, (vocabulary,) each"""
     results, texts = [], []
-    for chain in chains:
+    for chain in group.chains:
         chain_rows = [next(rows) for _ in chain.questions]
-        text = chain.prompt.fact.answer if answer is None else answer
+        text = chain.prompt.fact.answer if group.answer is None else group.answer
         if finite or not any(map(is_nan, chain_rows)):
             results.append(_assessed(model, chain, text, chain_rows))
         else:
@@ -126,7 +154,7 @@ def assess(
                 )
             )
         texts.append(_forced_continuation(chain, chain_rows))
-    if not says:
+    if not group.says:
         return results
     go_on(model, texts, finite=finite)
     return [
