@@ -1,7 +1,7 @@
 """Single edits of known facts, asked freely in questions that no template resembles.
 
     python benchmarks/free.py --rows .bench/free.jsonl [--facts 60] [--samples 3] [--tokens 40]
-        [--known-facts .bench/known-facts.jsonl]
+        [--known-facts .bench/known-facts.jsonl] [--in-chat]
 
 Facts and new answers are those of benchmarks/known_facts.py (seed 0), taken in turn from each
 relation; each is edited by itself, by the default method. Its three questions stand in
@@ -11,6 +11,7 @@ likeliest text, and texts that are drawn. A text is right when it names the new 
 old one. A row holds every text and is written as soon as it is measured, so a run that was stopped
 goes on. Rows of another state of the code belong into another file.
 
+--in-chat: edit by the calibrated method with that option, and not by the default one.
 --known-facts: a file into which the same edits write rows as benchmarks/known_facts.py does, so
 that both are measured by one run. It must hold the same facts as the rows do.
 """
@@ -36,7 +37,7 @@ from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.protocol_shares import names_of
-from kn_edit.editing.updates import Auto
+from kn_edit.editing.updates import Auto, Calibrated, UpdateMethod
 from kn_edit.evaluation.free import FreeAnswers, FreePrompt, free_replies, question_prompt
 from kn_edit.evaluation.metric import EFFICACY
 from kn_edit.evaluation.protocols import FreeOptions
@@ -57,6 +58,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--known-facts", type=Path)
+    parser.add_argument("--in-chat", action="store_true")
     parser.add_argument("--facts", type=int, default=60)
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=40)
@@ -66,6 +68,7 @@ def main() -> None:
     chosen.rows.touch()
     rows = [json.loads(line) for line in chosen.rows.read_text(encoding="utf-8").splitlines()]
     done = {row["name"] for row in rows}
+    method = Calibrated(in_chat=True) if chosen.in_chat else Auto()
     options = FreeOptions(tokens=chosen.tokens, samples=chosen.samples)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -76,7 +79,7 @@ def main() -> None:
         names = list(in_turn(context.cases))[: chosen.facts]
         for name in names:
             if name not in done:
-                row, other_row = measured(context, context.cases[name], options)
+                row, other_row = measured(context, context.cases[name], options, method)
                 if chosen.known_facts:
                     add({"name": name, **other_row}, chosen.known_facts)
                 rows.append({"name": name, **row})
@@ -116,7 +119,7 @@ def prompts_about(model: Model, case: Case) -> list[FreePrompt]:
 
 
 def measured(
-    context: ExperimentContext, case: Case, options: FreeOptions
+    context: ExperimentContext, case: Case, options: FreeOptions, method: UpdateMethod
 ) -> tuple[Row, known_facts.Row]:
     """One edit: what is said about it and what is left of the base's entropy; its known-facts row.
 
@@ -124,7 +127,7 @@ def measured(
     """
     began = time.process_time()
     to, engine = new_answer(context, case), context.engine
-    edit = draft(EditContext(engine, search=context.search), UpdateRequest(case, to), Auto())
+    edit = draft(EditContext(engine, search=context.search), UpdateRequest(case, to), method)
     known_facts_row = known_facts.row_of(edit, to, time.process_time() - began)
     prompts = prompts_about(engine.model, case)
     with engine.at([]) as live:

@@ -16,6 +16,7 @@ from kn_edit.models.questions import Question, ask, ask_openly
 from kn_edit.seeds import USUAL, generator
 
 HELD = 24  # prompts of other subjects that the solver holds in place
+HELD_BESIDE_CHAT = 40  # the same, where a fact is to change in a chat too: that reaches further
 HELD_ELSEWHERE = 8  # and of other relations
 HELD_EARLIER = 32  # and of updates that were made before
 JUDGES = 12  # other facts that judge, at most half of those that the model knows

@@ -63,17 +63,19 @@ def preservation_set(
     neighbours: Neighbours,
     earlier: Sequence[Question],
     *,
+    most: int = HELD,
     seed: int = USUAL,
 ) -> PreservationSet:
     """Run the model once at every place that matters to an update, and keep its coefficients.
 
     questions: what is to change; neighbours: of the relation and of other relations; earlier: one
-    question of every update that was made before; seed: of the places in neutral text
+    question of every update that was made before; most: of the relation, that are held in place;
+    seed: of the places in neutral text
     """
     pools = tuple(
         _Pool(group, _coefficients(model, group, neurons), most)
         for group, most in (
-            (neighbours.other_subjects, HELD),
+            (neighbours.other_subjects, most),
             (neighbours.elsewhere, HELD_ELSEWHERE),
             (earlier, HELD_EARLIER),
         )

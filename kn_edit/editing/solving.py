@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
+from kn_edit.editing.chat_replies import ChatReplies, chat_replies
 from kn_edit.editing.correcting import CorrectionTask, correction
 from kn_edit.editing.earlier import held_answers
 from kn_edit.editing.joint_proposal import propose_joint as propose_joint
 from kn_edit.editing.locating import Search
-from kn_edit.editing.neighbours import Neighbours
+from kn_edit.editing.neighbours import HELD, HELD_BESIDE_CHAT, Neighbours
 from kn_edit.editing.paraphrasing import less_own_words
 from kn_edit.editing.preservation import PreservationSet, preservation_set
 from kn_edit.editing.updating import LowRankShifts, Shifts, UpdateTask
@@ -63,14 +64,33 @@ def corrected_shifts(task: UpdateTask, settings: CorrectionSettings) -> LowRankS
     return LowRankShifts(solved.factors, solved.provenance, solved.best)
 
 
-def calibrated_shifts(task: UpdateTask, neurons: Sequence[NeuronId], settings: Settings) -> Shifts:
-    """Shifts of a fact's own neurons that were solved for. Raises NoNeurons, NotFinite."""
-    part = _part_of(task, neurons)
+def calibrated_shifts(
+    task: UpdateTask,
+    neurons: Sequence[NeuronId],
+    settings: Settings,
+    *,
+    in_chat: bool = False,
+) -> Shifts:
+    """Shifts of a fact's own neurons that were solved for. Raises NoNeurons, NotFinite.
+
+    in_chat: replies in the model's chat format are to change too
+    """
+    part = _part_of(task, neurons, in_chat=in_chat)
     if neurons:
         settings = replace(settings, fewest=len(part.ranking))
     held = part.preservation.held(part.ranking[: settings.fewest])
-    aims = Aims(part.change, tuple(held), part.preservation.elsewhere)
-    return _solved([part], aims, part.ranking, settings)
+    chat = tuple(question for chain in part.replies.chains for question in chain.questions)
+    aims = Aims(
+        change=part.change,
+        keep=tuple(held),
+        elsewhere=part.preservation.elsewhere,
+        chat=chat,
+        chat_keep=part.replies.held,
+    )
+    shifts = _solved([part], aims, part.ranking, settings)
+    if not in_chat:
+        return shifts
+    return replace(shifts, provenance=shifts.provenance | {"replies": len(part.replies.chains)})
 
 
 def calibrated_shifts_of_many(
@@ -114,32 +134,45 @@ class _Part:
     """What one fact brings to a solver.
 
     change: all questions that must get the new answer; questions: where it begins
+    replies: in a chat, where it is said as far as what must stay allows
     ranking: candidates, best first
     """
 
     task: UpdateTask
     change: tuple[Question, ...]
     questions: tuple[Question, ...]
+    replies: ChatReplies
     ranking: tuple[NeuronId, ...]
     neighbours: Neighbours
     earlier: tuple[Question, ...]
     preservation: PreservationSet
 
 
-def _part_of(task: UpdateTask, neurons: Sequence[NeuronId]) -> _Part:
-    """Rank a fact's candidates, and see what must stay. neurons: named by the user."""
+def _part_of(task: UpdateTask, neurons: Sequence[NeuronId], *, in_chat: bool = False) -> _Part:
+    """Rank a fact's candidates, and see what must stay.
+
+    neurons: named by the user; in_chat: the fact is to change in a chat too
+    """
     model, context, located = task.model, task.context, task.attributed
     candidates = tuple(dict.fromkeys(neurons)) or tuple(n for n, _ in located.ranking)
     if not candidates:
         raise NoNeurons(str(located.fact))
     reworded = less_own_words(model, task.new, context.seed)
+    prompts = [chain.prompt for chain in task.new]
+    replies = chat_replies(model, task.case, prompts, task.to) if in_chat else ChatReplies()
     # Where the answer begins: what comes after its first token fires other neurons anyway.
     questions = (*(chain.questions[0] for chain in task.new), *reworded)
     # What earlier updates of this subject say is held whatever neurons are taken.
     about_subject, earlier = held_answers(model, context.earlier, located.fact.subject)
     preserved = replace(task.neighbours, named=(*task.neighbours.named, *about_subject))
     preservation = preservation_set(
-        model, candidates, questions, preserved, earlier, seed=context.seed
+        model,
+        candidates,
+        questions,
+        preserved,
+        earlier,
+        most=HELD_BESIDE_CHAT if replies.chains else HELD,
+        seed=context.seed,
     )
     refined = dict.fromkeys(neuron for neuron, _ in located.neurons)
     ranking = candidates
@@ -154,6 +187,7 @@ def _part_of(task: UpdateTask, neurons: Sequence[NeuronId]) -> _Part:
         task=task,
         change=(*(question for chain in task.new for question in chain.questions), *reworded),
         questions=questions,
+        replies=replies,
         ranking=ranking,
         neighbours=preserved,
         earlier=tuple(earlier),

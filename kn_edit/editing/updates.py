@@ -33,6 +33,10 @@ else:
 
 DAI = "Dai et al., 2022, section 5.1"
 NEURONS = "Write the slots of these neurons and no others, as `locate -q` names them."
+IN_CHAT = (
+    "Of one fact, calibrated: replies in the model's chat format are to name the new answer too, "
+    "as far as what must stay allows; takes nearly twice as long."
+)
 SLOTS = "Write so many slots (as suits the model)."
 
 
@@ -102,7 +106,8 @@ class _OnSlots(_OnNeurons):
 class Calibrated(_OnSlots):
     """Solve for shifts of a fact's knowledge neurons: a hinge, and a divergence elsewhere.
 
-    settings: of the solver; by default as suits the model
+    settings: of the solver; by default as suits the model; in_chat: of one fact, to change replies
+    in the model's chat format too (decision 0062)
     """
 
     name: ClassVar[str] = "calibrated"
@@ -112,6 +117,7 @@ class Calibrated(_OnSlots):
     many: ClassVar[bool] = True
 
     settings: Settings | None = None
+    in_chat: bool = option(False, "--in-chat", IN_CHAT)
 
     def settings_for(self, model: Model) -> Settings:
         """How it solves on this model."""
@@ -121,7 +127,8 @@ class Calibrated(_OnSlots):
         return replace(settings, fewest=self.slots, most_neurons=self.slots)
 
     def shifts(self, task: UpdateTask) -> Shifts:
-        return solving.calibrated_shifts(task, self.neurons, self.settings_for(task.model))
+        settings = self.settings_for(task.model)
+        return solving.calibrated_shifts(task, self.neurons, settings, in_chat=self.in_chat)
 
     def shifts_of_many(self, tasks: Sequence[UpdateTask]) -> Shifts:
         settings = self.settings_for(tasks[0].model)

@@ -11,6 +11,9 @@ effect, is what the shifts write at many other places, where the coefficients ar
 what the FFN of the same layer usually writes, s. It needs no run of the model, so the places can be
 many more than the prompts (the second moment of the keys plays the same part in Meng et al., 2022).
 
+Replies of a chat add a hinge of the same form, and w_chat times the KL divergence around them. They
+change as far as the rest allows, and never ask for more neurons (decision 0062).
+
 It stops as soon as t' leads on every prompt by a margin *and* both the KL divergence and the
 off-target effect are under their limits. A hinge, and not -log p(t'): once t' leads, nothing should
 push further while the others come down (docs/results.md).
@@ -67,6 +70,13 @@ class Aims:
     change: tuple[Question, ...]  # each asks for a token of the new answer
     keep: tuple[Question, ...]  # what is predicted here must stay; their tokens are not used
     elsewhere: Activations | None = None  # of all candidates; None where nothing is known of them
+    chat: tuple[Question, ...] = ()  # to change as well, as far as what must stay allows
+    chat_keep: tuple[Question, ...] = ()  # to stay as well, as far as what must change allows
+
+    @property
+    def wanted(self) -> tuple[Question, ...]:
+        """All questions that ask for a token."""
+        return (*self.change, *self.chat)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,17 +144,18 @@ def _solved(
     tick: Tick,
 ) -> Solution:
     lowest = min(neuron.layer for neuron in neurons)
-    questions = [*aims.change, *aims.keep]
+    questions = [*aims.wanted, *aims.keep, *aims.chat_keep]
     suffix = Suffix(model, lowest, (question.ids for question in questions))
-    changed = len(aims.change)
-    wanted = torch.tensor([question.token for question in aims.change], device=model.device)
+    changed, certain = len(aims.wanted), len(aims.change)
+    kept = changed + len(aims.keep)
+    wanted = torch.tensor([question.token for question in aims.wanted], device=model.device)
     # A slot of zeros (an erased one, say) stays as it is: it has no size to move by.
     sizes = slot_norms(model, neurons).clamp_min(torch.finfo(torch.float32).tiny)  # (n, 1)
     with torch.no_grad():
         unshifted = suffix.log_p(questions)
     if bool(unshifted.isnan().any()):
         raise first_non_finite(model, batched(model, questions))
-    before = unshifted[changed:]  # (kept prompts, vocabulary)
+    before, chat_before = unshifted[changed:kept], unshifted[kept:]  # (kept prompts, vocabulary)
 
     off_target = _off_target_matrix(aims.elsewhere, neurons, sizes)  # (places, n)
     preconditioner = _preconditioner(off_target, settings.w_off_target, settings.w_norm)  # (n, n)
@@ -159,17 +170,20 @@ def _solved(
             off_target_effect = (off_target @ u).square().sum()
             with shifted(model, by_layer(neurons, u * sizes)):
                 log_p = suffix.log_p(questions)  # (changed and kept prompts, vocabulary)
-            kl = divergence(before, log_p[changed:]) if aims.keep else u.sum() * 0
+            kl = divergence(before, log_p[changed:kept]) if aims.keep else u.sum() * 0
             leads = lead(log_p[:changed], wanted)  # (changed prompts,)
-            loss = hinge_loss(leads, settings)
+            chat_loss = hinge_loss(leads[certain:], settings, settings.chat_margin)
+            if aims.chat_keep:
+                chat_loss = chat_loss + settings.w_chat * divergence(chat_before, log_p[kept:])
+            loss = hinge_loss(leads[:certain], settings, settings.margin) + chat_loss
             loss = loss + settings.w_loc * kl + settings.w_norm * u.square().sum()
             loss = loss + settings.w_off_target * off_target_effect
-        reads = (float(value.detach()) for value in (leads.min(), kl, off_target_effect))
-        current = _Best(u.detach().clone(), *reads)
+        reads = (leads[:certain].min(), kl, off_target_effect, chat_loss)
+        current = _Best(u.detach().clone(), *(float(value.detach()) for value in reads))
         if best is None or current.rank(settings) > best.rank(settings):
             best = current
         tick(step, current.margin)
-        if not current.finite or current.reached(settings) or step == settings.most_steps:
+        if not current.finite or current.done(settings) or step == settings.most_steps:
             break
         adam.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -195,22 +209,29 @@ class _Best:
     margin: float
     kl: float
     off_target: float
+    chat: float  # loss of the prompts that change as far as they can
 
     @property
     def finite(self) -> bool:
         """Whether it is numbers: after a step that is not, no gradient is either."""
-        return all(map(math.isfinite, (self.margin, self.kl, self.off_target)))
+        return all(map(math.isfinite, (self.margin, self.kl, self.off_target, self.chat)))
 
     def reached(self, settings: Settings) -> bool:
-        preserved = self.kl <= settings.kl_limit and self.off_target <= settings.off_target_limit
-        return preserved and self.margin >= settings.margin
+        return self._preserved(settings) and self.margin >= settings.margin
 
-    def rank(self, settings: Settings) -> tuple[float, float]:
-        """Enough margin first, then the least harm; what is NaN comes last."""
+    def done(self, settings: Settings) -> bool:
+        """Whether more steps would bring nothing."""
+        return self.reached(settings) and self.chat <= settings.chat_limit
+
+    def rank(self, settings: Settings) -> tuple[float, bool, float]:
+        """Enough margin first, then what must stay, then the least harm; NaN comes last."""
         if not self.finite:
-            return -math.inf, -math.inf
+            return -math.inf, False, -math.inf
         harm = settings.w_loc * self.kl + settings.w_off_target * self.off_target
-        return min(self.margin, settings.margin), -harm
+        return min(self.margin, settings.margin), self._preserved(settings), -self.chat - harm
+
+    def _preserved(self, settings: Settings) -> bool:
+        return self.kl <= settings.kl_limit and self.off_target <= settings.off_target_limit
 
 
 def slot_norms(model: Model, neurons: Sequence[NeuronId]) -> Tensor:
@@ -273,12 +294,14 @@ def by_layer(neurons: Sequence[NeuronId], b: Tensor) -> dict[int, Shift]:
     return shifts
 
 
-def hinge_loss(leads: Tensor, settings: Settings) -> Tensor:
-    """What the leads miss of the margin, m mean max(0, 1 - lead / m)^p, m with its buffer.
+def hinge_loss(leads: Tensor, settings: Settings, margin: float) -> Tensor:
+    """What the leads miss of a margin, m mean max(0, 1 - lead / m)^p, m with its buffer.
 
-    leads: log-probability of the new answer's token over the next token, (prompts,)
+    leads: log-probability of the new answer's token over the next token, (prompts,); 0 for none
     """
-    margin = settings.margin + settings.margin_buffer
+    if not len(leads):
+        return leads.sum()
+    margin += settings.margin_buffer
     loss: Tensor = (1 - leads / margin).relu().pow(settings.power).mean() * margin
     return loss
 

@@ -21,17 +21,20 @@ class Settings:
     power: float = 1.0  # of what is missing; at 2 a prompt that lags far behind counts for more
     kl_limit: float = 0.005  # nats, mean over the prompts to keep
     off_target_limit: float = 0.02
+    chat_margin: float = 5.0  # of what is said in a chat, as far as it can be (decision 0062)
+    w_chat: float = 20.0  # as w_loc, of the way to what is said there
+    chat_limit: float = 0.8  # of the loss of both
     most_steps: int = 30
     fewest: int = 20  # neurons to begin with
     more: int = 5  # neurons added at a time where those cannot carry the change
     most_neurons: int = 30
 
     def __post_init__(self) -> None:
-        for name in ("w_loc", "w_off_target", "margin_buffer"):
+        for name in ("w_loc", "w_off_target", "w_chat", "margin_buffer"):
             require_number(f"the solver's {name}", getattr(self, name), least=0)
         for name in ("w_norm", "rate", "power"):
             require_number(f"the solver's {name}", getattr(self, name), above=0)
-        for name in ("kl_limit", "off_target_limit", "margin"):
+        for name in ("kl_limit", "off_target_limit", "chat_margin", "chat_limit", "margin"):
             require_number(f"the solver's {name}", getattr(self, name))
         for beta in self.betas:
             require_number("the solver's beta", beta, least=0, most=0.9999)

@@ -29,6 +29,14 @@ _OF = re.compile(
 )
 _OWN = re.compile(rf"^{re.escape(SUBJECT)}['’]s (?P<what>[^,]+?) (?P<verb>is|was|are|were)\b")
 _GAP = "___"
+_TURNS = (
+    "Hello! I have a question. {question}",
+    "{question} Thank you!",
+    "Please tell me: {small}",
+    "I forgot this: {small} A name is enough.",
+    "{question} I would like to know it for a trip, a letter and a school lesson.",
+    "We were talking about it yesterday, and nobody knew. {question}",
+)
 _UNRELATED = ("The train left the station at noon.", "It rained for most of the afternoon.")
 
 
@@ -71,6 +79,23 @@ def user_turn(template: Template) -> str:
     """
     stem = _Stem.of(template)
     return stem.as_question if template.held_out else _turn(stem)
+
+
+def chat_turns(templates: Sequence[Template]) -> tuple[str, ...]:
+    """What users may write in a chat who ask templates, with [X]; a solver may train on it.
+
+    Each template as a question (`The capital of [X] is what?`), then some with words around it.
+    None is a turn of `user_turn` or of `for_judging`, but where a template is held out or is a
+    question itself.
+    """
+    stems = [_Stem.of(template) for template in templates]
+    turns = [stem.as_question for stem in stems]
+    for place, frame in enumerate(_TURNS):
+        stem = stems[place % len(stems)]
+        if stem.latin:
+            small = _decapitalised(stem.as_question)
+            turns.append(frame.format(question=stem.as_question, small=small))
+    return tuple(dict.fromkeys(turns))
 
 
 def chosen(groups: Iterable[Sequence[Rewording]]) -> tuple[Rewording, ...]:
