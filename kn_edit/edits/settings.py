@@ -130,8 +130,8 @@ class JointSettings:
     w_text: float = 0.1  # of ordinary text, in units of all prompts
     held_facts: int = 200  # of each relation, that are held
     wordings: int = 6  # of each of these
-    subject_share: float = 1.0  # of the shift where a subject ends, written; 0: answers alone
-    subject_counted: float = 0.6  # of it, that targets at answers count on
+    subject_share: float = 0.7  # of the shift where a subject ends, written; 0: answers alone
+    subject_counted: float = 0.5  # of it, that targets at answers count on
     subject_margin: float = 2.0  # as margin, that this shift brings
     subject_steps: int = 8  # that look for this shift, at most
     subject_step: float = 0.2  # length of a step, at most, in units of the hidden state
