@@ -76,12 +76,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
         shift = _subject_shift(base, chains, ends, beside.about_subject)
-        # In some wordings less of it is heard than in the mean, and targets are to do there too.
-        counted = replace(shift, shift=base.settings.subject_counted * shift.shift)
-        questions = [row.question for row in rows]
-        in_place = counted.at_ends(model, _ends_of(model, questions, ends))
-        at_layer = RowsAtLayer.of(model, rows, base.layer, in_place)
-        targets = targets_of(at_layer, base.settings, base.usual)
+        states = _states(base, rows, shift, ends)
+        targets = targets_of(RowsAtLayer.joined(states), base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)
     member = Member(
         base=base.fingerprint,
@@ -98,7 +94,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         target_of=tuple(row.target for row in rows),
         held=places_of(beside.held),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
-        keys=at_layer.keys.cpu().numpy(),
+        keys=torch.stack([state.keys for state in states]).mean(0).cpu().numpy(),
         targets=targets.detach().float().cpu().numpy(),
         ends=tuple(sorted({end_place(model, ids, end) for ids, end in ends.items()})),
         shift=shift.shift.float().cpu().numpy(),
@@ -110,6 +106,27 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         judges=beside.judges,
         same_subject_judges=beside.same_subject_judges,
     )
+
+
+def _states(
+    base: JointBase, rows: Sequence[TargetRow], shift: SubjectShift, ends: dict[Ids, int]
+) -> list[RowsAtLayer]:
+    """The rows with as much of a shift as the least wording hears, and with all that is written.
+
+    Targets are to do in both: the last tokens of a long answer come and go with it.
+    """
+    settings, questions = base.settings, [row.question for row in rows]
+    places = _ends_of(base.model, questions, ends)
+    shares = (settings.subject_counted, settings.subject_share) if shift.shift.any() else (0.0,)
+    return [
+        RowsAtLayer.of(
+            base.model,
+            rows,
+            base.layer,
+            replace(shift, shift=share * shift.shift).at_ends(base.model, places),
+        )
+        for share in shares
+    ]
 
 
 def pack_of(relation: Relation) -> Relation | None:

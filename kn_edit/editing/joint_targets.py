@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -58,6 +58,15 @@ class RowsAtLayer:
             requests=tuple(requests),
             target_of=torch.tensor([row.target for row in rows], device=model.device),
             packed=traits(model, runs[0]).packed,
+        )
+
+    @classmethod
+    def joined(cls, states: Sequence[RowsAtLayer]) -> RowsAtLayer:
+        """The same rows in several states of what lies below, to be served by one target each."""
+        return replace(
+            states[0],
+            requests=tuple(request for state in states for request in state.requests),
+            target_of=torch.cat([state.target_of for state in states]),
         )
 
     @property
