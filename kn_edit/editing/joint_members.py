@@ -7,10 +7,11 @@ member, bit for bit on one machine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from operator import eq
 
 import torch
+from torch import Tensor
 
 from kn_edit.editing.finding import Finder, Pair, shared_out
 from kn_edit.editing.joint_base import JointBase, place_of, places_of
@@ -76,7 +77,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
         shift = _subject_shift(base, chains, ends, beside.about_subject)
-        states = _states(base, rows, shift, ends)
+        shares = base.settings.shares(pack=pack_of(case.relation) is not None)
+        states = _states(base, rows, [share * shift.shift for share in shares], ends)
         targets = targets_of(RowsAtLayer.joined(states), base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)
     member = Member(
@@ -109,23 +111,18 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
 
 
 def _states(
-    base: JointBase, rows: Sequence[TargetRow], shift: SubjectShift, ends: dict[Ids, int]
+    base: JointBase, rows: Sequence[TargetRow], shifts: Sequence[Tensor], ends: dict[Ids, int]
 ) -> list[RowsAtLayer]:
     """The rows with as much of a shift as the least wording hears, and with all that is written.
 
     Targets are to do in both: the last tokens of a long answer come and go with it.
+    shifts: (d_model,) each; one state is enough where none is
     """
-    settings, questions = base.settings, [row.question for row in rows]
-    places = _ends_of(base.model, questions, ends)
-    shares = (settings.subject_counted, settings.subject_share) if shift.shift.any() else (0.0,)
+    model, layer = base.model, base.subject_layer
+    places = _ends_of(model, [row.question for row in rows], ends)
     return [
-        RowsAtLayer.of(
-            base.model,
-            rows,
-            base.layer,
-            replace(shift, shift=share * shift.shift).at_ends(base.model, places),
-        )
-        for share in shares
+        RowsAtLayer.of(model, rows, base.layer, SubjectShift(layer, shift).at_ends(model, places))
+        for shift in (shifts if shifts[0].any() else shifts[:1])
     ]
 
 

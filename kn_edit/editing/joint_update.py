@@ -100,7 +100,7 @@ def _where_subjects_end(surroundings: JointSurroundings) -> dict[int, JointSolut
         weights=held.weights.to(keys.device),
         moment=base.subject_moment,
         w_text=settings.w_subject_text,
-        stretch=settings.subject_share,
+        stretch=keys.new_tensor([settings.shares(pack=member.pack)[1] for member in shifted]),
     )
     return {base.subject_layer: solve_jointly(task)}
 

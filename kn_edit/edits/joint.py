@@ -36,7 +36,7 @@ class JointTask:
     (rows,); targets: (t, d_model); held: coefficients where nothing is to change, (places, d_ff);
     weights: of held places, in units of a row, (places,); moment: E[c c^T] in ordinary text,
     (d_ff, d_ff); w_text: its weight, in units of all rows and places; stretch: times its target,
-    what its rows get in the mean
+    what its rows get in the mean, of all targets or of each, (t,)
     """
 
     keys: Tensor
@@ -46,7 +46,7 @@ class JointTask:
     weights: Tensor
     moment: Tensor
     w_text: float
-    stretch: float
+    stretch: float | Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,6 +132,8 @@ class JointSettings:
     wordings: int = 6  # of each of these
     subject_share: float = 0.7  # of the shift where a subject ends, written; 0: answers alone
     subject_counted: float = 0.5  # of it, that targets at answers count on
+    lone_share: float = 1.2  # the same of a fact beside which no relation is held
+    lone_counted: float = 0.9
     subject_margin: float = 2.0  # as margin, that this shift brings
     subject_steps: int = 8  # that look for this shift, at most
     subject_step: float = 0.2  # length of a step, at most, in units of the hidden state
@@ -141,7 +143,7 @@ class JointSettings:
     def __post_init__(self) -> None:
         for name in ("margin", "rate", "stretch", "w_text", "subject_margin", "subject_step"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("subject_counted", "w_subject_text"):
+        for name in ("subject_counted", "lone_share", "lone_counted", "w_subject_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         for name in ("w_held", "subject_share"):
             require_number(f"the joint update's {name}", getattr(self, name), least=0)
@@ -149,3 +151,15 @@ class JointSettings:
             require_whole(f"the joint update's {name}", getattr(self, name), 0)
         for name in ("steps", "subject_steps", "subject_wordings"):
             require_whole(f"the joint update's {name}", getattr(self, name), 1)
+
+    def shares(self, *, pack: bool) -> tuple[float, float]:
+        """How much of a shift is counted on, and how much is written.
+
+        pack: other facts of the fact's relation are held. Where they are not, what is written at
+        answers reaches other subjects, and more is left to what is written where subjects end.
+        """
+        if not self.subject_share:
+            return 0.0, 0.0
+        if pack:
+            return self.subject_counted, self.subject_share
+        return self.lone_counted, self.lone_share
