@@ -244,7 +244,7 @@ def test_an_edit_writes_both_where_subjects_end_and_where_answers_are(tmp_path, 
         before = contents(exported(workspace, "base"))
         facts = [(about("France"), "Rome"), (about("Japan"), "Cairo"), (about("Cuba"), "Oslo")]
         # In a random network what is written at a place changes all others: a third will do.
-        how = How(Joint(JointSettings(subject_share=0.3, subject_counted=0.2)), gate=FREE)
+        how = How(Joint(JointSettings(lone_share=0.3, lone_counted=0.2)), gate=FREE)
         done = workspace.update_many(facts, how=how)
         (edit,) = workspace.ledger.edits()
         assert edit.found["subject_layer"] in (1, 2, 3) and edit.found["layer"] == 4
