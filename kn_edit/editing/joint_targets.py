@@ -95,15 +95,18 @@ def targets_of(rows: RowsAtLayer, settings: JointSettings, usual: float) -> Tens
     """The smallest shifts of what a layer writes that bring each token to the front, (t, d_model).
 
     A direction is found by Adam on a squared hinge over all wordings; then the smallest multiple
-    of it is taken by which the token leads everywhere by the margin. usual: the length of what the
-    layer writes usually
+    of it is taken by which the token leads everywhere by its margin. A target's number is the place
+    of its token in the answer. usual: the length of what the layer writes usually
     """
     model = rows.model
     count = int(rows.target_of.max()) + 1
     targets = torch.zeros(count, model.d_model, device=model.device, requires_grad=True)
     optimizer = torch.optim.Adam([targets], lr=settings.rate * usual / model.d_model**0.5)
+    # A later token that leads by little has no target, and what others write takes its place.
+    margins = torch.full_like(rows.target_of, settings.margin, dtype=torch.float32)
+    margins[rows.target_of > 0] = settings.later_margin
     for _ in range(settings.steps):
-        missing = (settings.margin - rows.leads(targets)).clamp_min(0)
+        missing = (margins - rows.leads(targets)).clamp_min(0)
         if not missing.any():
             break
         targets.grad = torch.autograd.grad(missing.square().sum(), targets)[0]
@@ -115,7 +118,7 @@ def targets_of(rows: RowsAtLayer, settings: JointSettings, usual: float) -> Tens
         middle = (low + high) / 2
         least = directions.new_full((count,), torch.inf)
         with torch.no_grad():
-            leads = rows.leads(directions * middle[:, None])
-        enough = least.scatter_reduce(0, rows.target_of, leads, "amin") >= settings.margin
+            above = rows.leads(directions * middle[:, None]) - margins
+        enough = least.scatter_reduce(0, rows.target_of, above, "amin") >= 0
         low, high = torch.where(enough, low, middle), torch.where(enough, middle, high)
     return directions * high[:, None]

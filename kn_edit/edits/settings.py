@@ -122,6 +122,7 @@ class JointSettings:
 
     below: int = 1  # layers above the one that is written, in a causal LM that has enough of them
     margin: float = 1.0  # of log-probability over the next token, that a target brings alone
+    later_margin: float = 3.0  # of the second token of an answer, and those behind it
     steps: int = 16  # that look for a target, at most
     rate: float = 0.1  # length of a step, in units of what the layer usually writes
     bisections: int = 6  # that look for the smallest target of its direction
@@ -141,9 +142,11 @@ class JointSettings:
     w_subject_text: float = 2.0  # as w_text, for this layer
 
     def __post_init__(self) -> None:
-        for name in ("margin", "rate", "stretch", "w_text", "subject_margin", "subject_step"):
+        for name in ("margin", "later_margin", "rate", "stretch", "w_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("subject_counted", "lone_share", "lone_counted", "w_subject_text"):
+        for name in ("subject_margin", "subject_step", "subject_counted"):
+            require_number(f"the joint update's {name}", getattr(self, name), above=0)
+        for name in ("lone_share", "lone_counted", "w_subject_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         for name in ("w_held", "subject_share"):
             require_number(f"the joint update's {name}", getattr(self, name), least=0)
