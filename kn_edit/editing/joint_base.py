@@ -7,7 +7,7 @@ runs beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -76,14 +76,7 @@ class JointBase:
 
         Raises NotFinite.
         """
-        if not places:
-            return torch.empty(0, self.model.d_ff, device=self.model.device)
-        texts = [[list(place.ids), place.position] for place in places]
-        return self.files.array(
-            ["keys", self.layer, texts],
-            (len(places), self.model.d_ff),
-            lambda: keys_at(self.model, [question_at(place) for place in places], self.layer),
-        )
+        return self._keys(self.layer, places)
 
     @cached_property
     def subject_layer(self) -> int | None:
@@ -107,8 +100,13 @@ class JointBase:
 
         float32, (places, d_ff). Raises NotFinite.
         """
-        layer, width = self.subject_layer, self.model.d_ff
-        if not places or layer is None:
+        layer = self.subject_layer
+        return self._keys(0, ()) if layer is None else self._keys(layer, places)
+
+    def _keys(self, layer: int, places: Sequence[Place]) -> Tensor:
+        """Coefficients of a layer at places that belong together, kept by text."""
+        width = self.model.d_ff
+        if not places:
             return torch.empty(0, width, device=self.model.device)
         texts = [[list(place.ids), place.position] for place in places]
         return self.files.array(
@@ -130,12 +128,14 @@ class JointBase:
     @cached_property
     def subject_moment(self) -> Tensor:
         """The same of the layer that writes where subjects end, at every token of ordinary text."""
-        width, layer = self.model.d_ff, self.subject_layer
+        layer = self.subject_layer
         assert layer is not None
+        return in_float64(self._kept_moment(layer, lambda: self._moments((layer,))[layer]))
+
+    def _kept_moment(self, layer: int, compute: Callable[[], Tensor]) -> Tensor:
+        """A moment of all ordinary text from the cache; computed where that lacks it."""
         name = ["moment of all ordinary text", layer, self.seed]
-        return in_float64(
-            self.files.array(name, (width, width), lambda: self._moments((layer,))[layer])
-        )
+        return self.files.array(name, (self.model.d_ff, self.model.d_ff), compute)
 
     @cached_property
     def usual(self) -> float:
@@ -144,13 +144,10 @@ class JointBase:
         return float(self.files.array(name, (1,), self._usual))
 
     def _moment(self) -> Tensor:
-        self.progress("reading ordinary text", 0, 0)
         if self.model.causal:
-            texts = ordinary_texts(self.model, self.seed)
-            keys = coefficients_in(self.model, texts, [self.layer])[self.layer]
-        else:
-            keys = keys_at(self.model, everywhere(self.model, self.seed), self.layer)
-        return _second_moment(keys)
+            return self._moments((self.layer,))[self.layer]
+        self.progress("reading ordinary text", 0, 0)
+        return _second_moment(keys_at(self.model, everywhere(self.model, self.seed), self.layer))
 
     def _moments(self, layers: Sequence[int]) -> dict[int, Tensor]:
         """The second moment of each layer at every token of ordinary text, (d_ff, d_ff)."""
@@ -173,6 +170,8 @@ class JointBase:
             ]
             share = said_unseen(self.model, tried, layer, self.settings)
             scores[number] = share * (1 - leak(tried, keys, moments[layer]))
+        best = best_layer(layers, scores.tolist(), self.model.n_layers)
+        self._kept_moment(best, lambda: moments[best])  # the text is not read once more for it
         return scores
 
     def _usual(self) -> Tensor:

@@ -67,7 +67,7 @@ class _Beside:
 
 def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     """Compute what a fact needs to be updated with others. Raises CannotAsk, NotFinite."""
-    model = base.model
+    model, pack = base.model, pack_of(case.relation) is not None
     prompts = prompts_for(model, case.relation, case.fact)
     own = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     chains = own + _behind_text(base, prompts, to)
@@ -77,7 +77,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     # Grad is off where a caller works in inference mode, and nothing could be solved there.
     with torch.inference_mode(False):
         shift = _subject_shift(base, chains, ends, beside.about_subject)
-        shares = base.settings.shares(pack=pack_of(case.relation) is not None)
+        shares = base.settings.shares(pack=pack)
         states = _states(base, rows, [share * shift.shift for share in shares], ends)
         targets = targets_of(RowsAtLayer.joined(states), base.settings, base.usual)
     judging = (*beside.judges, *beside.same_subject_judges)
@@ -86,7 +86,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         relation=case.relation.name,
         subject=case.fact.subject,
         to=to,
-        pack=pack_of(case.relation) is not None,
+        pack=pack,
         prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
         layer=base.layer,
         subject_layer=base.subject_layer,

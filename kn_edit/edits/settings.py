@@ -142,11 +142,19 @@ class JointSettings:
     w_subject_text: float = 2.0  # as w_text, for this layer
 
     def __post_init__(self) -> None:
-        for name in ("margin", "later_margin", "rate", "stretch", "w_text"):
-            require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("subject_margin", "subject_step", "subject_counted"):
-            require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("lone_share", "lone_counted", "w_subject_text"):
+        for name in (
+            "margin",
+            "later_margin",
+            "rate",
+            "stretch",
+            "w_text",
+            "subject_counted",
+            "lone_share",
+            "lone_counted",
+            "subject_margin",
+            "subject_step",
+            "w_subject_text",
+        ):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         for name in ("w_held", "subject_share"):
             require_number(f"the joint update's {name}", getattr(self, name), least=0)

@@ -112,9 +112,10 @@ class PackedTokens:
         pairs: dict[int, KeysAndValues] = {}
         with torch.no_grad():
             for number in range(layer, self.model.n_layers):
+                if number > layer:
+                    hidden = self.climb(hidden, number - 1, number)[0]
                 with packed_attention(self.model):
                     pairs[number] = self._keys(number, hidden[None])
-                hidden = self.climb(hidden, number, number + 1)[0]
         return pairs
 
     def _keys(self, layer: int, hidden: Tensor) -> KeysAndValues:
