@@ -103,11 +103,18 @@ def test_scores_are_kept_by_version_and_taken_from_there(tmp_path):
         assert other != found[0]
 
 
+@pytest.fixture
+def empty_cache(tmp_path, monkeypatch):
+    """The user's cache outlives the folders of tests, whose names come again."""
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.usefixtures("empty_cache")
 def test_only_what_no_store_knows_is_asked_of_the_scorer_behind_it(tmp_path):
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
         asked = chains(live)
         behind = CountingScorer(workspace)
-        store = ScoreStore(str(tmp_path), (), {}, live.model)  # of which nothing is known yet
+        store = ScoreStore("another base", (), {}, live.model)  # of which nothing is known yet
         scorer = CachedScorer(behind, store)
         first = scores_of(scorer, asked[1:2], "riemann", 7)
         assert behind.asked == asked[1:2]
@@ -127,10 +134,11 @@ def test_only_what_no_store_knows_is_asked_of_the_scorer_behind_it(tmp_path):
         assert behind.asked == asked
 
 
+@pytest.mark.usefixtures("empty_cache")
 def test_prompts_that_are_done_are_kept_when_the_others_are_interrupted(tmp_path):
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
         asked = chains(live)
-        store = ScoreStore(str(tmp_path), (), {}, live.model)
+        store = ScoreStore("another base", (), {}, live.model)
         running = CachedScorer(LocalScorer(live.model), store).scores(asked, "adaptive", 20)
         place, scores = next(running)
         running.close()  # as Ctrl-C does
