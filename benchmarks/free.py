@@ -1,7 +1,7 @@
 """Single edits of known facts, asked freely in questions that no template resembles.
 
     python benchmarks/free.py --rows .bench/free.jsonl [--facts 60] [--samples 3] [--tokens 40]
-        [--known-facts .bench/known-facts.jsonl] [--in-chat]
+        [--known-facts .bench/known-facts.jsonl] [--in-chat | --joint]
 
 Facts and new answers are those of benchmarks/known_facts.py (seed 0), taken in turn from each
 relation; each is edited by itself, by the default method. Its three questions stand in
@@ -11,7 +11,8 @@ likeliest text, and texts that are drawn. A text is right when it names the new 
 old one. A row holds every text and is written as soon as it is measured, so a run that was stopped
 goes on. Rows of another state of the code belong into another file.
 
---in-chat: edit by the calibrated method with that option, and not by the default one.
+--in-chat: edit by the calibrated method with that option, and not by the default one; --joint: by
+the joint method, each fact a set of its own.
 --known-facts: a file into which the same edits write rows as benchmarks/known_facts.py does, so
 that both are measured by one run. It must hold the same facts as the rows do.
 """
@@ -37,7 +38,7 @@ from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.protocol_shares import names_of
-from kn_edit.editing.updates import Auto, Calibrated, UpdateMethod
+from kn_edit.editing.updates import Auto, Calibrated, Joint, UpdateMethod
 from kn_edit.evaluation.free import FreeAnswers, FreePrompt, free_replies, question_prompt
 from kn_edit.evaluation.metric import EFFICACY
 from kn_edit.evaluation.protocols import FreeOptions
@@ -58,7 +59,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--known-facts", type=Path)
-    parser.add_argument("--in-chat", action="store_true")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument("--in-chat", action="store_true")
+    way.add_argument("--joint", action="store_true")
     parser.add_argument("--facts", type=int, default=60)
     parser.add_argument("--samples", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=40)
@@ -68,7 +71,7 @@ def main() -> None:
     chosen.rows.touch()
     rows = [json.loads(line) for line in chosen.rows.read_text(encoding="utf-8").splitlines()]
     done = {row["name"] for row in rows}
-    method = Calibrated(in_chat=True) if chosen.in_chat else Auto()
+    method = Calibrated(in_chat=True) if chosen.in_chat else Joint() if chosen.joint else Auto()
     options = FreeOptions(tokens=chosen.tokens, samples=chosen.samples)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -71,7 +71,7 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
         "seconds": round(seconds, 1),
         "bytes": sum(change.nbytes for change in made.delta.tensors.values()),
         "neutral": made.metrics["neutral_after"] / made.metrics["neutral_before"],
-        "found": {key: made.found[key] for key in ("layer", "targets", "held_places", "reach")},
+        "found": {key: made.found[key] for key in ("layers", "places", "held_places", "share")},
         **{name: [fact.get(name) for fact in made.by_fact] for name in METRICS},
     }
 

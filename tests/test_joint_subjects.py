@@ -1,4 +1,4 @@
-"""What a joint update writes where subjects end: the places, the shift, and its part in an edit."""
+"""What a joint update writes where subjects end: the places, the shift, the layers."""
 
 from __future__ import annotations
 
@@ -11,22 +11,34 @@ from workspaces import CAPITAL, SHAPES, about, contents, exported, new_workspace
 
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
-from kn_edit.editing.joint_depth import best_layer, candidate_layers, leak, said_unseen, trials
+from kn_edit.editing.joint_depth import (
+    SEARCH,
+    best_layer,
+    candidate_layers,
+    leak,
+    said_unseen,
+    trials,
+)
+from kn_edit.editing.joint_ends import EndStates
 from kn_edit.editing.joint_subjects import (
+    ShiftSearch,
     SubjectRow,
     SubjectShift,
+    end_place,
     leads_behind,
+    prompt_end,
+    reading_end,
     subject_end,
     subject_shift,
 )
-from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow
 from kn_edit.editing.locating import Locator
 from kn_edit.edits.least_step import SLACK, least_step
 from kn_edit.edits.settings import JointSettings
+from kn_edit.edits.suffix import LowRankShift
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.predict import coefficients, lead, log_p
-from kn_edit.models.questions import Chain, ask
+from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.workspace import How, Joint
 
 DEEP = 6  # layers, enough for some to lie low
@@ -73,17 +85,34 @@ def by_hooks(model, shift: SubjectShift, row: SubjectRow, ask_model):
         handle.remove()
 
 
+def output_of(model, shift: SubjectShift, row: SubjectRow, above: int | None = None):
+    """What comes out where a subject ends, of the shift's layer or one above it."""
+    states = []
+
+    def looking(_module, _inputs, output):
+        output = output[0] if isinstance(output, tuple) else output
+        states.append(output.reshape(-1, output.shape[-1])[row.end].detach())
+
+    layer = shift.layer if above is None else above
+    handle = model.layers[layer].register_forward_hook(looking)
+    try:
+        by_hooks(model, shift, row, log_p)
+    finally:
+        handle.remove()
+    return states[0]
+
+
 def lead_of(model, shift: SubjectShift, row: SubjectRow) -> float:
     token = torch.tensor([row.question.token])
     return float(lead(by_hooks(model, shift, row, log_p)[None], token))
 
 
-def test_candidates_lie_below_the_answers_in_networks_of_some_layers():
-    assert candidate_layers(deep("llama"), 4) == (1, 2, 3)
-    assert candidate_layers(deep("llama"), 2) == (1,)
-    assert candidate_layers(tiny("llama"), 1) == ()  # two layers: none lies low
-    thirty = tiny("llama", num_hidden_layers=30)
-    assert candidate_layers(thirty, 28) == (3, 6, 9, 12, 15)
+def test_candidates_are_spread_and_the_last_layer_reads_what_they_write():
+    assert candidate_layers(tiny("llama", num_hidden_layers=1)) == (0,)
+    assert candidate_layers(tiny("llama")) == (0,)  # of two layers
+    assert candidate_layers(tiny("llama", num_hidden_layers=3)) == (1,)
+    assert candidate_layers(deep("llama")) == (1, 2, 3)
+    assert candidate_layers(tiny("llama", num_hidden_layers=30)) == (3, 6, 9, 12, 15)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -98,14 +127,25 @@ def test_a_subject_ends_at_its_last_token_before_the_answer(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_a_prompt_that_does_not_name_its_subject_is_read_up_to_its_answer(shape):
+    model = tiny(shape)
+    prompt = Prompt(Fact("own", "France", "Rome"), Template("the capital of [X] is [Y]"))
+    chain = ask(model, prompt)
+    position = chain.questions[0].position
+    end = subject_end(model, chain, "France")
+    assert reading_end(model, chain, "Japan") == position
+    assert reading_end(model, chain, "France") == end == prompt_end(model, prompt).position
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_the_least_shift_brings_the_answer_on(shape):
     """Asked of the whole network, with hooks of the test's own."""
     model, row = deep(shape), rows_of(deep(shape))[0]
-    settings = JointSettings(subject_steps=100, subject_step=0.1, subject_margin=0.3)
-    shift = subject_shift(model, [row], 1, settings)
+    search = ShiftSearch(margin=0.3, steps=100, step=0.1)
+    shift = subject_shift(model, [row], 1, search)
     assert lead_of(model, SubjectShift(1, torch.zeros_like(shift.shift)), row) < 0
-    assert lead_of(model, shift, row) == pytest.approx(settings.subject_margin, abs=0.1)
-    assert lead_of(model, replace(shift, shift=0.9 * shift.shift), row) < settings.subject_margin
+    assert lead_of(model, shift, row) == pytest.approx(search.margin, abs=0.1)
+    assert lead_of(model, replace(shift, shift=0.9 * shift.shift), row) < search.margin
 
 
 @pytest.mark.parametrize("shape", ["gpt_neox", "gemma2"])
@@ -113,7 +153,7 @@ def test_the_shift_is_found_as_far_as_norms_let_it_through(shape):
     """Norms, and what a random network attends to, limit what one place tells another."""
     model = deep(shape)
     row = rows_of(model)[0]
-    shift = subject_shift(model, [row], 1, JointSettings(subject_steps=100))
+    shift = subject_shift(model, [row], 1, ShiftSearch(margin=2.0, steps=100, step=0.2))
     nothing = SubjectShift(1, torch.zeros_like(shift.shift))
     assert lead_of(model, shift, row) > lead_of(model, nothing, row) + 0.2
 
@@ -122,9 +162,9 @@ def test_the_shift_is_found_as_far_as_norms_let_it_through(shape):
 def test_what_is_kept_leads_on_and_without_it_would_not(shape):
     model = deep(shape)
     *wanted, kept = rows_of(model)
-    settings = JointSettings(subject_steps=100, subject_margin=0.1)
+    search = ShiftSearch(margin=0.1, steps=100, step=0.2)
     alone, beside = (
-        subject_shift(model, rows, 1, settings) for rows in (wanted[:1], [wanted[0], kept])
+        subject_shift(model, rows, 1, search) for rows in (wanted[:1], [wanted[0], kept])
     )
     assert lead_of(model, beside, kept) > lead_of(model, alone, kept)
     assert lead_of(model, beside, wanted[0]) > lead_of(
@@ -151,28 +191,46 @@ def test_rows_that_run_from_their_subjects_on_stand_as_in_the_whole_network(shap
     )
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_keys_behind_a_shift_are_those_of_the_network_that_writes_it(shape):
+@pytest.mark.parametrize("shape", [*SHAPES, "gemma2", "gpt_neox"])
+def test_ends_run_as_in_the_whole_network(shape):
+    """Their coefficients and what comes out at the top, where a layer writes at them alone."""
     model = deep(shape)
     rows = [row for row in rows_of(model) if row.wanted]
+    places = [end_place(model, row.question.ids, row.end) for row in rows]
+    ends = EndStates.of(model, places, (1, 2, 3))
     draw = torch.Generator().manual_seed(0)
-    shift = SubjectShift(2, torch.randn(model.d_model, generator=draw))
-    ends = {row.question.ids: row.end for row in rows}
-    targets = [TargetRow(row.question, 0) for row in rows]
-    found = RowsAtLayer.of(model, targets, 4, shift.at_ends(model, ends)).keys
-    plain = RowsAtLayer.of(model, targets, 4).keys
-    for row, key in zip(rows, found, strict=True):
-        expected = by_hooks(model, shift, row, coefficients)[4]
-        assert torch.allclose(key, expected, rtol=1e-3, atol=1e-5)
-    assert not torch.allclose(found, plain, rtol=1e-2)
+    shift = SubjectShift(3, torch.randn(model.d_model, generator=draw))
+    top = ends.at_top(shift.shift.expand(len(rows), -1))
+    for row, place, key, state in zip(rows, places, ends.keys(), top, strict=True):
+        asked = replace(row, question=Question(place.ids, place.position, 0))
+        assert torch.allclose(
+            key, by_hooks(model, shift, asked, coefficients)[1], rtol=1e-3, atol=1e-5
+        )
+        assert torch.allclose(state, output_of(model, shift, asked), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, "gpt_neox"])
+def test_behind_a_layer_stands_what_it_writes(shape):
+    model = deep(shape)
+    row = rows_of(model)[0]
+    ends = EndStates.of(model, [end_place(model, row.question.ids, row.end)], (1, 2))
+    draw = torch.Generator().manual_seed(0)
+    values = torch.randn(1, model.d_model, generator=draw)
+    key = ends.keys()
+    written = key @ key.T @ values  # by u = c and v, at a place with coefficients c
+    behind = ends.behind(LowRankShift(key, values))
+    if model.causal:  # in a masked LM other tokens hear the shift too
+        by_hand = SubjectShift(1, written[0])
+        expected = output_of(model, by_hand, row, above=2)
+        assert torch.allclose(behind.at_top()[0], expected, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(behind.at_top(), ends.at_top(), rtol=1e-2)
 
 
 def test_nothing_is_shifted_where_nothing_is_asked_or_nothing_missing():
-    model, settings = deep("llama"), JointSettings()
-    assert not subject_shift(model, [], 1, settings).shift.any()
-    assert not subject_shift(model, rows_of(model), None, settings).shift.any()
+    model = deep("llama")
+    assert not subject_shift(model, [], 1, SEARCH).shift.any()
     sure = [replace(row, wanted=False) for row in rows_of(model)]
-    assert not subject_shift(model, sure, 1, settings).shift.any()
+    assert not subject_shift(model, sure, 1, SEARCH).shift.any()
 
 
 @pytest.mark.parametrize("figures", [1, 3, 12])
@@ -212,7 +270,7 @@ def test_a_base_that_knows_no_fact_tells_nothing_of_its_layers(tmp_path, monkeyp
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
         assert trials(live.model, base.locator, 0) == ()
-        assert base.subject_layer == 2
+        assert base.top_layer == 2 and base.layers == (0, 1, 2)
 
 
 def test_a_leak_is_what_another_subject_of_the_relation_hears(tmp_path, monkeypatch):
@@ -222,8 +280,8 @@ def test_a_leak_is_what_another_subject_of_the_relation_hears(tmp_path, monkeypa
         context = EditContext(workspace.engine, seed=2)  # scores are kept by base and seed
         base = JointBase.of(context, live, JointSettings())
         found = trials(live.model, base.locator, 2)
-        layer, scores = base.subject_layer, base._layer_scores((1, 2, 3))
-        share = said_unseen(live.model, found, layer, JointSettings())
+        layer, scores = base.top_layer, base._layer_scores((1, 2, 3))
+        share = said_unseen(live.model, found, layer)
     assert len(found) > 1
     one, two, alone = torch.eye(3)
     first = next(trial for trial in found)
@@ -238,18 +296,17 @@ def test_a_leak_is_what_another_subject_of_the_relation_hears(tmp_path, monkeypa
     )
 
 
-def test_an_edit_writes_both_where_subjects_end_and_where_answers_are(tmp_path, monkeypatch):
+def test_an_edit_writes_some_layers_and_goes_back_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
     with new_workspace(tmp_path) as workspace:
         before = contents(exported(workspace, "base"))
         facts = [(about("France"), "Rome"), (about("Japan"), "Cairo"), (about("Cuba"), "Oslo")]
-        # In a random network what is written at a place changes all others: a third will do.
-        how = How(Joint(JointSettings(lone_share=0.3, lone_counted=0.2)), gate=FREE)
+        strong = JointSettings(w_held=0.0, w_text=1e-5, steps=80, step=1.0, margin=3.0)
+        how = How(Joint(strong), gate=FREE)
         done = workspace.update_many(facts, how=how)
         (edit,) = workspace.ledger.edits()
-        assert edit.found["subject_layer"] in (1, 2, 3) and edit.found["layer"] == 4
-        assert [change.layer for change in edit.layers] == [edit.found["subject_layer"], 4]
-        assert done.draft.metrics["efficacy"] == 1.0
+        assert edit.found["layers"] == [change.layer for change in edit.layers]
+        assert len(edit.layers) > 1 and edit.found["share"] > 0.9
         workspace.revert(done.edit)
         assert contents(exported(workspace, "head")) == before
         backwards = workspace.update_many(facts[::-1], how=how, dry_run=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -15,13 +15,20 @@ from workspaces import QUICK, contents, exported, new_workspace
 
 from kn_edit.edits.members import BadMember, Member
 from kn_edit.edits.settings import JointSettings
-from kn_edit.errors import AmbiguousId, CannotSolveAgain, FactsDiffer, SameAnswer, UnknownId
+from kn_edit.errors import (
+    AmbiguousId,
+    CannotSolveAgain,
+    FactsDiffer,
+    SameAnswer,
+    SolvedOtherwise,
+    UnknownId,
+)
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger import EditRecord
 from kn_edit.workspace import Case, How, Joint, Workspace, case_of, to_json
 
 FREE = Gate(efficacy=0, specificity=0)
-SHORT = JointSettings(steps=4, bisections=2, held_facts=8, wordings=2)
+SHORT = JointSettings(steps=2, held_facts=8, wordings=2)
 HOW = How(Joint(SHORT), gate=FREE)
 NO_AGE = timedelta(0)
 
@@ -135,7 +142,7 @@ def test_a_fact_that_a_later_edit_changed_makes_an_edit_of_its_own(workspace):
 def test_other_settings_and_seeds_make_an_edit_of_their_own(workspace):
     add(workspace, "France", "Rome")
     workspace.update(capital("Japan"), "Oslo", how=How(Joint(SHORT), gate=FREE, seed=1))
-    stronger = replace(SHORT, stretch=3.0)
+    stronger = replace(SHORT, share=1.5)
     workspace.update(capital("Spain"), "Oslo", how=How(Joint(stronger), gate=FREE))
     assert [len(edit.facts) for edit in joint_edits(workspace)] == [1, 1, 1]
 
@@ -334,14 +341,28 @@ def test_a_fact_that_nobody_can_ask_again_keeps_its_set_as_it_is(workspace, monk
     assert len(answers(workspace)) == 2
 
 
+def test_a_set_that_was_solved_in_another_way_can_only_go_as_a_whole(workspace, monkeypatch):
+    for subject in ("France", "Japan"):
+        add(workspace, subject, "Oslo")
+    (edit,) = joint_edits(workspace)
+    monkeypatch.setattr(
+        "kn_edit.workspace.solving_again.fields",
+        lambda settings: [field for field in fields(settings) if field.name != "share"],
+    )
+    with pytest.raises(SolvedOtherwise, match=edit.id[:12]):
+        workspace.revert("capital: Japan")
+    assert len(answers(workspace)) == 2
+    workspace.revert(edit.id)
+    assert workspace.head.edits == ()
+
+
 def test_the_file_of_a_member_says_what_it_is_of(workspace):
     add(workspace, "France", "Rome")
     ((id_, path),) = member_files(workspace).items()
     member = Member.from_bytes(path.read_bytes(), id_)
     assert (member.relation, member.subject, member.to) == ("capital", "France", "Rome")
     assert member.base == workspace.base.fingerprint and member.id == id_
-    assert member.keys.shape == (len(member.places), workspace.engine.model.d_ff)
-    assert member.targets.shape == (1, workspace.engine.model.d_model)
+    assert member.shift.shape == (workspace.engine.model.d_model,) and member.ends
     with pytest.raises(BadMember):
         Member.from_bytes(path.read_bytes()[:-4], id_)
 
@@ -357,7 +378,7 @@ def test_what_is_held_is_computed_once(workspace, monkeypatch):
         raise AssertionError("the model ran")
 
     monkeypatch.setattr("kn_edit.editing.joint_base.keys_at", refused)
-    monkeypatch.setattr("kn_edit.editing.joint_members.targets_of", refused)
+    monkeypatch.setattr("kn_edit.editing.joint_members.subject_shift", refused)
     workspace.revert("capital: Japan")
     assert workspace.head.id == one
 

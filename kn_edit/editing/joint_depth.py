@@ -1,4 +1,4 @@
-"""Which layer of a base writes where subjects end: measured on the base, once.
+"""Up to which layer of a base a joint update writes where subjects end: measured on it, once.
 
 In low layers a shift that was found with some wordings of a fact says little in others; in high
 ones the coefficients of subjects come to resemble each other, so what is written for one is heard
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.editing.joint_subjects import (
+    ShiftSearch,
     SubjectRow,
     end_place,
     leads_behind,
@@ -30,18 +31,18 @@ from kn_edit.editing.joint_subjects import (
 )
 from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.edits.members import Place
-from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import CannotAsk
 from kn_edit.facts import Fact, Relation, bundled, load_relation, same_answer
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask
 from kn_edit.seeds import generator
 
-FEWEST_LAYERS = 4  # of a network, for some of them to lie low, and the last to stay as they are
+FEWEST_LAYERS = 4  # of a network, for some of them to lie low
 LOWEST, HIGHEST, CANDIDATES = 0.1, 0.5, 5  # depths of the candidates, and how many there are
 USUAL_DEPTH = 0.3  # where nothing tells: that of ROME's and MEMIT's layers
 RELATIONS, FACTS = 5, 3  # that are tried, and of each
 FOUND_WITH, UNSEEN = 2, 3  # wordings of a fact
+SEARCH = ShiftSearch(margin=2.0, steps=8, step=0.2)
 TRIED = (RELATIONS, FACTS, FOUND_WITH, UNSEEN)
 
 
@@ -58,17 +59,16 @@ class Trial:
     ends: tuple[Place, ...]
 
 
-def candidate_layers(model: Model, answer_layer: int) -> tuple[int, ...]:
-    """Layers that may write where subjects end: some below that of the answers, evenly spread.
+def candidate_layers(model: Model) -> tuple[int, ...]:
+    """Layers that may be the last that writes where subjects end, evenly spread.
 
-    None in a network of few layers, none of which lies low.
+    Of a network of few layers the last one below another: what it writes is read from there on.
     """
     if model.n_layers < FEWEST_LAYERS:
-        return ()
+        return (max(model.n_layers - 2, 0),)
     step = (HIGHEST - LOWEST) / (CANDIDATES - 1)
     depths = (LOWEST + number * step for number in range(CANDIDATES))
-    layers = {round(depth * model.n_layers) for depth in depths}
-    return tuple(sorted(layer for layer in layers if layer < answer_layer))
+    return tuple(sorted({round(depth * model.n_layers) for depth in depths}))
 
 
 def best_layer(layers: Sequence[int], scores: Sequence[float], n_layers: int) -> int:
@@ -120,10 +120,10 @@ def _trial(model: Model, relation: Relation, fact: Fact, facts: Sequence[Fact]) 
         )
 
 
-def said_unseen(model: Model, tried: Sequence[Trial], layer: int, settings: JointSettings) -> float:
+def said_unseen(model: Model, tried: Sequence[Trial], layer: int) -> float:
     """In which share of the other wordings the tokens of a new answer lead. Raises NotFinite."""
     leads = [
-        leads_behind(model, trial.unseen, subject_shift(model, trial.trained, layer, settings))
+        leads_behind(model, trial.unseen, subject_shift(model, trial.trained, layer, SEARCH))
         for trial in tried
     ]
     return float((torch.cat(leads) > 0).float().mean())

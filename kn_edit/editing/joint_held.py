@@ -1,12 +1,12 @@
 """What a joint update must leave alone: a function of the base, the set of facts and the settings.
 
-Other facts of each bundled relation, in several wordings; a few prompts of every other relation;
-what each fact brings along; neutral text. Neither what judges nor what is edited is held.
+Other facts of each edited bundled relation, in several wordings; a few prompts of every relation;
+what each fact brings along. Neither what judges nor what is edited is held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -14,8 +14,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from kn_edit.editing.joint_base import JointBase, places_of
-from kn_edit.editing.joint_subjects import end_place, subject_end
+from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_subjects import end_place, prompt_end
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import (
     FEWEST_JUDGES,
@@ -26,23 +26,21 @@ from kn_edit.editing.neighbours import (
     probes,
     prompts_of_pack,
 )
-from kn_edit.editing.neutral import held_in_place
 from kn_edit.edits.members import Member, Place
 from kn_edit.facts import Fact, Prompt, bundled, load_relation
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, ask_openly
+from kn_edit.models.questions import ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
 
 
 @dataclass(frozen=True, eq=False)
-class SubjectHeld:
-    """Where what is written where subjects end is to do nothing.
+class Held:
+    """Where nothing is to be written.
 
-    keys: coefficients of the layer that is written there, float32, (places, d_ff)
-    weights: (places,)
+    keys: coefficients of the layers, float32, (layers, places, d_ff); weights: (places,)
     """
 
     keys: Tensor
@@ -75,32 +73,22 @@ class JointSurroundings:
         """
         return {name: self._judges_of(name) for name in self._edited_subjects}
 
-    def held(self) -> Tensor:
-        """Coefficients where nothing is to change, float32, (places, d_ff)."""
-        edited = {place.ids for member in self.members for place in member.places}
-        groups = [*self._groups()]
-        parts: list[Tensor] = [self.base.keys(())]
-        for index, wanted in enumerate(_wanted(groups, self._judging_texts | edited)):
-            self.base.progress("asking others", index, len(groups))
-            if wanted:
-                parts.append(self.base.keys(groups[index])[wanted])
-        return torch.cat(parts)
-
-    def subject_held(self) -> SubjectHeld:
-        """The same where subjects end, and at the other tokens of a few prompts."""
+    def held(self) -> Held:
+        """Places that are held: where subjects end, and the other tokens of a few prompts."""
         base = self.base
         without = {place.ids for member in self.members for place in member.ends}
         for ids in self._judging_texts:
             without.update(_beginnings(base.model, ids))
-        groups = [*self._subject_groups()]
-        parts = [base.subject_keys(())]
-        weights = [torch.empty(0)]
+        groups = [*self._groups()]
+        parts, weights = [base.keys(())], [torch.empty(0)]
         chosen = _wanted([places for _, places in groups], without)
-        for (weight, places), wanted in zip(groups, chosen, strict=True):
+        for index, wanted in enumerate(chosen):
+            base.progress("asking others", index, len(groups))
+            weight, places = groups[index]
             if wanted:
-                parts.append(base.subject_keys(places)[wanted])
+                parts.append(base.keys(places)[:, wanted])
                 weights.append(torch.full((len(wanted),), weight))
-        return SubjectHeld(torch.cat(parts), torch.cat(weights))
+        return Held(torch.cat(parts, 1), torch.cat(weights))
 
     @cached_property
     def _judging_texts(self) -> frozenset[Ids]:
@@ -109,20 +97,21 @@ class JointSurroundings:
         prompts = (prompt for of_pack in self.judges.values() for prompt in of_pack)
         return frozenset(own | {ask_openly(self.base.model, prompt).ids for prompt in prompts})
 
-    def _subject_groups(self) -> Iterator[tuple[float, tuple[Place, ...]]]:
-        """Places where subjects end, and beside them, in groups, each with its weight."""
+    def _groups(self) -> Iterator[tuple[float, tuple[Place, ...]]]:
+        """Places in groups whose coefficients are computed together, each with its weight."""
         model, settings = self.base.model, self.base.settings
         for name in bundled():
             prompts = prompts_of_pack(model, name, 1, seed=self.base.seed)
-            yield 1.0, tuple(sorted({place for p in prompts if (place := _end(model, p))}))
+            yield 1.0, _ends(model, prompts)
         for name in self._edited_subjects:
             relation = load_relation(name)
             for number, fact in enumerate(self._other_facts(name)):
                 wordings = prompts_for(model, relation, fact)[: settings.wordings]
-                ends = {p: place for p in wordings if (place := _end(model, p))}
-                yield 1.0, tuple(sorted({*list(ends.values())[: settings.subject_wordings]}))
+                yield 1.0, _ends(model, wordings)
                 if number < BESIDE_FACTS:
-                    yield W_BESIDE, tuple(sorted(_beside(model, ends)))
+                    yield W_BESIDE, tuple(sorted(_beside(model, wordings)))
+        for member in self.members:
+            yield 1.0, member.held
 
     @cached_property
     def _edited_subjects(self) -> dict[str, set[str]]:
@@ -160,23 +149,6 @@ class JointSurroundings:
         unedited = (prompt for prompt in prompts if prompt.cloze not in self.edited_prompts)
         return tuple(islice(unedited, JUDGES))
 
-    def _groups(self) -> Iterator[tuple[Place, ...]]:
-        """Places that are held, in groups whose coefficients are computed together."""
-        model, settings = self.base.model, self.base.settings
-        yield places_of(held_in_place(model, self.base.seed))
-        names = {member.relation for member in self.members}
-        for name in bundled():
-            if names - {name}:
-                elsewhere = prompts_of_pack(model, name, 1, seed=self.base.seed)
-                yield places_of(ask_openly(model, prompt) for prompt in elsewhere)
-        for name in self._edited_subjects:
-            relation = load_relation(name)
-            for fact in self._other_facts(name):
-                prompts = prompts_for(model, relation, fact)[: settings.wordings]
-                yield places_of(ask_openly(model, prompt) for prompt in prompts)
-        for member in self.members:
-            yield member.held
-
 
 def _wanted(groups: Iterable[Sequence[Place]], without: Set[Ids]) -> Iterator[list[int]]:
     """Which places of each group are held: each once, and none of these texts."""
@@ -190,23 +162,18 @@ def _wanted(groups: Iterable[Sequence[Place]], without: Set[Ids]) -> Iterator[li
         held.update(group)
 
 
-def _end(model: Model, prompt: Prompt) -> Place | None:
-    """Where a prompt has its subject's last token; None where it does not name it."""
-    question = ask_openly(model, prompt)
-    end = subject_end(model, Chain(prompt, (question,)), prompt.fact.subject)
-    return None if end is None else end_place(model, question.ids, end)
+def _ends(model: Model, prompts: Iterable[Prompt]) -> tuple[Place, ...]:
+    """Where prompts have their subject's last token, sorted, each place once."""
+    return tuple(sorted({prompt_end(model, prompt) for prompt in prompts}))
 
 
-def _beside(model: Model, ends: Mapping[Prompt, Place]) -> set[Place]:
+def _beside(model: Model, prompts: Iterable[Prompt]) -> set[Place]:
     """All other tokens of some prompts."""
     places = set()
-    for prompt, end in ends.items():
-        ids = ask_openly(model, prompt).ids
-        places |= {
-            end_place(model, ids, position)
-            for position in range(len(ids))
-            if position != end.position
-        }
+    for prompt in prompts:
+        ids, end = ask_openly(model, prompt).ids, prompt_end(model, prompt)
+        positions = (position for position in range(len(ids)) if position != end.position)
+        places |= {end_place(model, ids, position) for position in positions}
     return places
 
 

@@ -6,34 +6,36 @@ member, bit for bit on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from operator import eq
 
 import torch
 from torch import Tensor
 
 from kn_edit.editing.finding import Finder, Pair, shared_out
-from kn_edit.editing.joint_base import JointBase, place_of, places_of
+from kn_edit.editing.joint_base import JointBase, places_of
 from kn_edit.editing.joint_subjects import (
+    ShiftSearch,
     SubjectRow,
-    SubjectShift,
     end_place,
+    prompt_end,
+    reading_end,
     subject_end,
     subject_shift,
 )
-from kn_edit.editing.joint_targets import RowsAtLayer, TargetRow, targets_of
 from kn_edit.editing.locating import every_prompt, prompts_for
-from kn_edit.editing.neighbours import SAME, neighbours
-from kn_edit.editing.paraphrasing import less_own_words, reworded
+from kn_edit.editing.neighbours import PROBES, SAME, neighbours
+from kn_edit.editing.paraphrasing import reworded
 from kn_edit.edits.members import Member
 from kn_edit.facts import Case, Prompt, Relation, Template, bundled, load_relation
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
-from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain, Question, ask, ask_openly
+from kn_edit.models.questions import Chain, ask, ask_openly
 
-KEPT = 4  # prompts about the subject, that what is written where it ends must leave as they are
+KEPT = 12  # prompts of other relations about the subject, that are answered as they are
+KEPT_WORDINGS = 2  # of each of them
+KEPT_GENERAL = 4  # and of other prompts about it
+NEARBY = 4  # prompts of other subjects that are held beside a fact of no pack
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
 
 
@@ -56,10 +58,10 @@ class MemberFact:
 class _Beside:
     """What stands beside a fact, whatever else is edited: what is held, and what judges.
 
-    about_subject: those held that ask otherwise about its subject, with their prompts
+    held: prompts of other subjects; about_subject: what asks otherwise about its own and is to stay
     """
 
-    held: tuple[Question, ...]
+    held: tuple[Prompt, ...]
     about_subject: tuple[Pair, ...]
     judges: tuple[Prompt, ...]
     same_subject_judges: tuple[Prompt, ...]
@@ -71,16 +73,15 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     prompts = prompts_for(model, case.relation, case.fact)
     own = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     chains = own + _behind_text(base, prompts, to)
-    rows = _rows(base, chains)
     beside = _beside(base, case)
-    ends = _ends(model, chains, case.fact.subject)
-    # Grad is off where a caller works in inference mode, and nothing could be solved there.
+    # Grad is off where a caller works in inference mode, and nothing could be found there.
     with torch.inference_mode(False):
-        shift = _subject_shift(base, chains, ends, beside.about_subject)
-        shares = base.settings.shares(pack=pack)
-        states = _states(base, rows, [share * shift.shift for share in shares], ends)
-        targets = targets_of(RowsAtLayer.joined(states), base.settings, base.usual)
+        shift = _shift(base, case, chains, beside.about_subject)
     judging = (*beside.judges, *beside.same_subject_judges)
+    ends = {
+        end_place(model, chain.questions[0].ids, reading_end(model, chain, case.fact.subject))
+        for chain in chains
+    }
     member = Member(
         base=base.fingerprint,
         relation=case.relation.name,
@@ -88,18 +89,13 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         to=to,
         pack=pack,
         prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
-        layer=base.layer,
-        subject_layer=base.subject_layer,
+        layers=base.layers,
         seed=base.seed,
         settings=asdict(base.settings),
-        places=tuple(place_of(row.question) for row in rows),
-        target_of=tuple(row.target for row in rows),
-        held=places_of(beside.held),
+        ends=tuple(sorted(ends)),
+        held=tuple(sorted({prompt_end(model, prompt) for prompt in beside.held})),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
-        keys=torch.stack([state.keys for state in states]).mean(0).cpu().numpy(),
-        targets=targets.detach().float().cpu().numpy(),
-        ends=tuple(sorted({end_place(model, ids, end) for ids, end in ends.items()})),
-        shift=shift.shift.float().cpu().numpy(),
+        shift=shift.float().cpu().numpy(),
     )
     return MemberFact(
         case=case,
@@ -108,22 +104,6 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         judges=beside.judges,
         same_subject_judges=beside.same_subject_judges,
     )
-
-
-def _states(
-    base: JointBase, rows: Sequence[TargetRow], shifts: Sequence[Tensor], ends: dict[Ids, int]
-) -> list[RowsAtLayer]:
-    """The rows with as much of a shift as the least wording hears, and with all that is written.
-
-    Targets are to do in both: the last tokens of a long answer come and go with it.
-    shifts: (d_model,) each; one state is enough where none is
-    """
-    model, layer = base.model, base.subject_layer
-    places = _ends_of(model, [row.question for row in rows], ends)
-    return [
-        RowsAtLayer.of(model, rows, base.layer, SubjectShift(layer, shift).at_ends(model, places))
-        for shift in (shifts if shifts[0].any() else shifts[:1])
-    ]
 
 
 def pack_of(relation: Relation) -> Relation | None:
@@ -135,11 +115,7 @@ def pack_of(relation: Relation) -> Relation | None:
 
 
 def _behind_text(base: JointBase, prompts: Sequence[Prompt], to: str) -> tuple[Chain, ...]:
-    """A causal LM's prompts behind other text, where they are few: a change is to outlive it.
-
-    Not in a chat or as a question: where all facts are asked in the same last words, the written
-    layer hardly tells them apart, and what is stretched to be heard there is heard everywhere.
-    """
+    """A causal LM's prompts behind other text, where they are few: a change is to outlive it."""
     missing = base.settings.wordings - len(prompts)
     if missing <= 0 or not base.model.causal:
         return ()
@@ -151,58 +127,40 @@ def _in_front(template: Template, _chat: ChatFrame | None) -> tuple[Rewording, .
     return tuple(rewording for rewording in for_solver(template) if rewording.kind in BEHIND_TEXT)
 
 
-def _rows(base: JointBase, chains: tuple[Chain, ...]) -> list[TargetRow]:
-    """Every token of every prompt's new answer; that of all wordings has one target."""
-    rows: dict[TargetRow, None] = {}
-    for chain in chains:
-        for token, question in enumerate(chain.questions):
-            rows[TargetRow(question, token)] = None
-    for question in less_own_words(base.model, chains, base.seed):
-        rows[TargetRow(question, 0)] = None
-    return list(rows)
+def _shift(
+    base: JointBase, case: Case, chains: Sequence[Chain], about_subject: Sequence[Pair]
+) -> Tensor:
+    """What is to come to the top layer's output where the subject ends, (d_model,).
 
-
-def _ends(model: Model, chains: Sequence[Chain], subject: str) -> dict[Ids, int]:
-    """Where the longest text of each prompt has the subject's last token, of those that have it."""
-    ends = ((chain.questions[-1].ids, subject_end(model, chain, subject)) for chain in chains)
-    return {ids: end for ids, end in ends if end is not None}
-
-
-def _ends_of(model: Model, questions: Sequence[Question], ends: dict[Ids, int]) -> dict[Ids, int]:
-    """The same, of questions about these prompts: about their beginnings in a causal LM, and with
-    some words of them unknown in a masked one."""
-    endings: dict[Ids, int] = {}
-    for question in questions:
-        ids = question.ids[: question.position + 1] if model.causal else question.ids
-        for text, end in ends.items():
-            alike = sum(map(eq, ids, text))
-            missing = 0 if model.causal else 1
-            if alike >= len(ids) - missing and (model.causal or len(ids) == len(text)):
-                endings[ids] = end
-    return endings
-
-
-def _subject_shift(
-    base: JointBase, chains: Sequence[Chain], ends: dict[Ids, int], about_subject: Sequence[Pair]
-) -> SubjectShift:
-    """What is written where the subject is named, for some of a fact's prompts to be answered anew.
-
-    What is asked otherwise about the subject is to be answered as it is.
+    With it some of a fact's prompts are answered anew, and what is asked otherwise about its
+    subject is answered as it is.
     """
     model, settings = base.model, base.settings
-    naming = [chain for chain in chains if chain.questions[-1].ids in ends]
     rows = [
-        SubjectRow(question, ends[chain.questions[-1].ids])
-        for chain in naming[: settings.subject_wordings]
+        SubjectRow(question, reading_end(model, chain, chain.prompt.fact.subject))
+        for chain in chains[: settings.wordings]
         for question in chain.questions
     ]
+    staying = [*list(_elsewhere(model, case))[:KEPT], *about_subject[:KEPT_GENERAL]]
     about = (
         (question, subject_end(model, Chain(prompt, (question,)), prompt.fact.subject))
-        for prompt, question in about_subject
+        for prompt, question in staying
     )
-    pairs = [(question, end) for question, end in about if end is not None]
-    rows += [SubjectRow(question, end, wanted=False) for question, end in pairs[:KEPT] if rows]
-    return subject_shift(model, rows, base.subject_layer, settings)
+    rows += [SubjectRow(question, end, wanted=False) for question, end in about if end is not None]
+    search = ShiftSearch(settings.margin, settings.steps, settings.step)
+    return subject_shift(model, rows, base.top_layer, search).shift
+
+
+def _elsewhere(model: Model, case: Case) -> Iterator[Pair]:
+    """What other bundled relations ask about the fact's subject, in wordings that judge nothing."""
+    for name in bundled():
+        if name == case.relation.name:
+            continue
+        relation = load_relation(name)
+        for fact in relation.facts:
+            if fact.subject == case.fact.subject:
+                wordings = prompts_for(model, relation, fact)[PROBES : PROBES + KEPT_WORDINGS]
+                yield from ((prompt, ask_openly(model, prompt)) for prompt in wordings)
 
 
 def _beside(base: JointBase, case: Case) -> _Beside:
@@ -216,14 +174,14 @@ def _beside(base: JointBase, case: Case) -> _Beside:
     if pack_of(case.relation) is None or case.neighbours or case.judges:
         preserved = neighbours(base.model, base.locator, case)
         return _Beside(
-            held=(*preserved.named, *preserved.other_subjects, *preserved.same_subject),
+            held=preserved.prompts[: len(preserved.named) + NEARBY],
             about_subject=tuple(pair for pair in pairs if pair[1] in preserved.same_subject),
             judges=preserved.judges,
             same_subject_judges=preserved.same_subject_judges,
         )
     about_subject, judges = shared_out(base.model, pairs, every=2, most=SAME)
     return _Beside(
-        held=tuple(question for _, question in about_subject),
+        held=(),
         about_subject=tuple(about_subject),
         judges=(),
         same_subject_judges=tuple(prompt for prompt, _ in judges),

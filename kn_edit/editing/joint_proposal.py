@@ -163,8 +163,8 @@ def _loaded(base: JointBase, record: FactRecord, load: LoadMember) -> Member | N
         return None
     with suppress(BadMember):
         member = Member.from_bytes(data, record.member)
-        same_base = member.base == base.fingerprint and member.keys.shape[1] == base.model.d_ff
-        if same_base and member.subject_layer == base.subject_layer:
+        same_base = member.base == base.fingerprint and len(member.shift) == base.model.d_model
+        if same_base and member.layers == base.layers:
             return member
     return None
 

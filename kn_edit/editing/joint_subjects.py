@@ -1,14 +1,13 @@
-"""What a joint update writes where a fact's subject is named: one shift, in one layer.
+"""What a joint update is to bring to where a fact's subject is named: one shift, at one layer.
 
 In the lower part of a network the coefficients at a subject's last token tell subjects apart; those
-at the answer do so only near its end. So a part of each new answer is brought on where its subject
-is named, and what then is missing is written at the answer: either alone reaches other subjects
-more. That facts are recalled at the subject's last token: Meng et al., 2022 (ROME).
+at the answer do so only near its end. That facts are recalled at the subject's last token: Meng et
+al., 2022 (ROME).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -17,15 +16,15 @@ from torch import Tensor
 
 from kn_edit.edits.least_step import least_step
 from kn_edit.edits.members import Place
-from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
-from kn_edit.models.clean import RunsIn
+from kn_edit.facts import Prompt
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
-from kn_edit.models.questions import Batch, Chain, Question, word_places
+from kn_edit.models.questions import Chain, Question, ask_openly, word_places
 from kn_edit.models.tree import Branch
 
+KEPT_LEAD = 2.0  # of an answer that is to stay, of the lead that it has, at most
 ENOUGH = 0.02  # of the hidden state's length: a shorter step ends the search
 
 
@@ -40,9 +39,22 @@ def subject_end(model: Model, chain: Chain, subject: str) -> int | None:
     return inside[-1]
 
 
+def reading_end(model: Model, chain: Chain, subject: str) -> int:
+    """Where a prompt has its subject's last token; where it does not name it, where it is asked:
+    then all of it says what it is about."""
+    end = subject_end(model, chain, subject)
+    return chain.questions[0].position if end is None else end
+
+
 def end_place(model: Model, ids: Ids, end: int) -> Place:
     """A place in a text, of which a causal LM reads no more."""
     return Place(ids[: end + 1] if model.causal else ids, end)
+
+
+def prompt_end(model: Model, prompt: Prompt) -> Place:
+    """Where a prompt has its subject's last token, whatever it is asked for; see `reading_end`."""
+    chain = Chain(prompt, (ask_openly(model, prompt),))
+    return end_place(model, chain.questions[0].ids, reading_end(model, chain, prompt.fact.subject))
 
 
 @dataclass(frozen=True)
@@ -57,36 +69,31 @@ class SubjectRow:
     wanted: bool = True
 
 
+@dataclass(frozen=True)
+class ShiftSearch:
+    """How a shift is looked for.
+
+    margin: of log-probability over the next token, that it brings alone; steps: at most; step: the
+    length of one, at most, in units of the hidden state
+    """
+
+    margin: float
+    steps: int
+    step: float
+
+
 @dataclass(frozen=True, eq=False)
 class SubjectShift:
-    """What a layer writes more at a place. shift: (d_model,); layer: None where there is none"""
+    """What a layer writes more at a place. shift: (d_model,)"""
 
-    layer: int | None
+    layer: int
     shift: Tensor
-
-    def at_ends(self, model: Model, ends: Mapping[Ids, int]) -> RunsIn:
-        """Write it in batches of questions, each where its text has the subject's end.
-
-        ends: by the texts that have one
-        """
-
-        @contextmanager
-        def write(questions: Sequence[Question], batch: Batch) -> Iterator[None]:
-            length = batch.ids.shape[1]
-            rows = zip(questions, batch.rows.tolist(), strict=True)
-            places = [
-                row * length + ends[question.ids] for question, row in rows if question.ids in ends
-            ]
-            with _writing(model, self.layer, sorted(set(places)), self.shift):
-                yield
-
-        return write
 
 
 @contextmanager
-def _writing(model: Model, layer: int | None, places: list[int], shift: Tensor) -> Iterator[None]:
+def writing(model: Model, layer: int, places: list[int], shift: Tensor) -> Iterator[None]:
     """Write at some tokens inside the block. shift: (d_model,), or of each, (places, d_model)"""
-    if layer is None or not places:
+    if not places:
         yield
         return
     with shifted(model, {layer: _AtPlaces(places, shift.expand(len(places), -1))}):
@@ -176,7 +183,7 @@ class _RowsAbove:
 
         shift: (d_model,), or of each row, (rows, d_model)
         """
-        with _writing(self.model, layer, self.ends, shift):
+        with writing(self.model, layer, self.ends, shift):
             return self.model.logits(self.run()).float().log_softmax(-1)
 
     @property
@@ -203,7 +210,7 @@ def _wanted(rows: Sequence[SubjectRow], like: Tensor) -> Tensor:
 
 
 def subject_shift(
-    model: Model, rows: Sequence[SubjectRow], layer: int | None, settings: JointSettings
+    model: Model, rows: Sequence[SubjectRow], layer: int, search: ShiftSearch
 ) -> SubjectShift:
     """The least shift by which a fact's new answer leads in all rows, as far as there is one.
 
@@ -212,13 +219,13 @@ def subject_shift(
     is asked.
     """
     shift = torch.zeros(model.d_model, device=model.device)
-    if layer is None or not rows:
-        return SubjectShift(None, shift)
+    if not rows:
+        return SubjectShift(layer, shift)
     groups = _grouped(model, rows, layer)
     size = float(torch.cat([group.states for group in groups]).float().norm(dim=1).median())
-    margin, floor = settings.subject_margin, torch.empty(0)
+    margin, floor = search.margin, torch.empty(0)
     standings: list[_Leads] = []
-    for number in range(settings.subject_steps):
+    for number in range(search.steps):
         earlier = [standing.tokens for standing in standings]
         tokens: list[Tensor | None] = [*earlier] or [None] * len(groups)
         standings = [
@@ -228,24 +235,23 @@ def subject_shift(
         leads = torch.cat([standing.leads for standing in standings])
         if number == 0:
             wanted = torch.cat([_wanted(group.rows, leads) for group in groups])
-            floor = leads.clamp_max(margin).masked_fill(wanted, margin)
+            floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, margin)
         gradients = torch.cat([standing.gradients for standing in standings])
         step = least_step(gradients, floor - leads)
         length = float(step.norm()) / size
         if length < ENOUGH:
             break
-        shift = shift + step * min(1.0, settings.subject_step / length)
+        shift = shift + step * min(1.0, search.step / length)
     return SubjectShift(layer, shift)
 
 
 def leads_behind(model: Model, rows: Sequence[SubjectRow], shift: SubjectShift) -> Tensor:
     """By how much the token of each row leads where the shift is written, (rows,), in any order."""
-    layer = shift.layer or 0
     with torch.no_grad():
         return torch.cat(
             [
-                lead(group.log_p(layer, shift.shift), group.tokens)
-                for group in _grouped(model, rows, layer)
+                lead(group.log_p(shift.layer, shift.shift), group.tokens)
+                for group in _grouped(model, rows, shift.layer)
             ]
         )
 

@@ -1,4 +1,8 @@
-"""A joint update: the one change of weights that a set of facts comes to."""
+"""A joint update: the one change of weights that a set of facts comes to.
+
+What a fact's shift does to the top layer's output is spread over the layers that write, from below:
+each writes an equal part of what then is missing (Meng et al., 2023, MEMIT, algorithm 1).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_ends import EndStates
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.updating import LowRankShifts
 from kn_edit.edits.joint import JointSolution, JointTask, solve_jointly
 from kn_edit.edits.members import Member
+from kn_edit.edits.suffix import LowRankShift
 from kn_edit.neuron import NeuronId
 
 RECORDED_SLOTS = 20  # slots that the record names, the best
@@ -25,24 +29,43 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
 
     A function of the set: the order in which the facts come changes no bit. Raises NotFinite.
     """
-    base, ordered = surroundings.base, surroundings.members
+    base, members = surroundings.base, surroundings.members
+    model, settings, layers = base.model, base.settings, base.layers
     held = surroundings.held()
     base.progress("solving", 0, 0)
-    solutions = _where_subjects_end(surroundings)
-    task = _at_answers(base, ordered, held)
-    if task is not None:
-        solutions[base.layer] = solve_jointly(task)
+    places = [place for member in members for place in member.ends]
+    subjects = {subject: number for number, subject in enumerate(_subjects(members))}
+    numbers = [subjects[member.subject] for member in members for _ in member.ends]
+    subject_of = torch.tensor(numbers, device=model.device)
+    shifts = _shifts_of(members, subjects).to(model.device)
+    ends = EndStates.of(model, places, layers)
+    states = before = ends.at_top()
+    wanted = ends.at_top(shifts[subject_of]) - before
+    goals = before + settings.share * wanted
+    solutions: dict[int, JointSolution] = {}
+    for number, layer in enumerate(layers):
+        writes = ends.writes((goals - states) / (len(layers) - number))
+        task = JointTask(
+            keys=ends.keys(),
+            target_of=subject_of,
+            targets=_means(writes, subject_of, len(subjects)),
+            held=held.keys[number],
+            weights=(settings.w_held * held.weights).to(model.device),
+            moment=base.moments[layer],
+            w_text=settings.w_text * model.d_ff,
+        )
+        solution = solutions[layer] = solve_jointly(task)
+        ends = ends.behind(LowRankShift(solution.u, solution.v))
+        states = ends.at_top()
     factors = {layer: (solution.u, solution.v) for layer, solution in solutions.items()}
     best = _best(factors)
     provenance: dict[str, Any] = {
         "method": "joint",
-        "layer": base.layer,
-        "subject_layer": base.subject_layer,
-        "settings": asdict(base.settings),
-        "targets": sum(len(member.targets) for member in ordered),
-        "places": sum(len(member.places) for member in ordered),
-        "held_places": len(held),
-        "share": {str(layer): float(solved.shares.mean()) for layer, solved in solutions.items()},
+        "layers": list(layers),
+        "settings": asdict(settings),
+        "places": len(places),
+        "held_places": held.keys.shape[1],
+        "share": _share(states - before, wanted),
         "reach": {str(layer): solved.reach for layer, solved in solutions.items()},
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": part} for neuron, part in best
@@ -51,58 +74,34 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
     return LowRankShifts(factors, provenance, best)
 
 
-def _at_answers(base: JointBase, members: Sequence[Member], held: Tensor) -> JointTask | None:
-    """The keys and targets of all members, one below the other, where answers are said.
+def _subjects(members: Sequence[Member]) -> list[str]:
+    """The subjects of facts, each once, in their order."""
+    return list(dict.fromkeys(member.subject for member in members))
 
-    A token that needs no target has no rows: it would stand in the way of those beside it that
-    need one. None where none needs one.
+
+def _shifts_of(members: Sequence[Member], subjects: Mapping[str, int]) -> Tensor:
+    """The sum of the shifts of each subject's facts, (subjects, d_model).
+
+    Several facts about one subject are written at the same places: each alone would be what the
+    others are not to be.
     """
-    target_of: list[int] = []
-    rows: list[Tensor] = []
-    targets: list[Tensor] = []
+    shifts = torch.zeros(len(subjects), len(members[0].shift))
     for member in members:
-        wanted = np.flatnonzero(np.abs(member.targets).max(axis=1))
-        number = {int(target): len(targets) + place for place, target in enumerate(wanted)}
-        rows_wanted = [row for row, target in enumerate(member.target_of) if target in number]
-        target_of += [number[member.target_of[row]] for row in rows_wanted]
-        rows.append(torch.from_numpy(member.keys[rows_wanted]))
-        targets += torch.from_numpy(member.targets[wanted])
-    if not targets:
-        return None
-    settings, device = base.settings, held.device
-    return JointTask(
-        keys=torch.cat(rows).to(device),
-        target_of=torch.tensor(target_of, device=device),
-        targets=torch.stack(targets).to(device),
-        held=held,
-        weights=torch.full((len(held),), settings.w_held, device=device),
-        moment=base.moment,
-        w_text=settings.w_text,
-        stretch=settings.stretch,
-    )
+        shifts[subjects[member.subject]] += torch.from_numpy(member.shift)
+    return shifts
 
 
-def _where_subjects_end(surroundings: JointSurroundings) -> dict[int, JointSolution]:
-    """What a lower layer writes where subjects end, by that layer; nothing where it has none."""
-    base, settings = surroundings.base, surroundings.base.settings
-    shifted = [member for member in surroundings.members if member.ends and member.shift.any()]
-    if base.subject_layer is None or not shifted:
-        return {}
-    keys = torch.cat([base.subject_keys(member.ends) for member in shifted])
-    counts = torch.tensor([len(member.ends) for member in shifted], device=keys.device)
-    shifts = torch.stack([torch.from_numpy(member.shift) for member in shifted])
-    held = surroundings.subject_held()
-    task = JointTask(
-        keys=keys,
-        target_of=torch.arange(len(shifted), device=keys.device).repeat_interleave(counts),
-        targets=shifts.to(keys.device),
-        held=held.keys,
-        weights=held.weights.to(keys.device),
-        moment=base.subject_moment,
-        w_text=settings.w_subject_text,
-        stretch=keys.new_tensor([settings.shares(pack=member.pack)[1] for member in shifted]),
-    )
-    return {base.subject_layer: solve_jointly(task)}
+def _means(rows: Tensor, subject_of: Tensor, subjects: int) -> Tensor:
+    """The mean of each subject's rows, (subjects, d_model)."""
+    counts = torch.bincount(subject_of, minlength=subjects).clamp_min(1)
+    sums = rows.new_zeros(subjects, rows.shape[1]).index_add_(0, subject_of, rows)
+    return sums / counts[:, None]
+
+
+def _share(came: Tensor, wanted: Tensor) -> float:
+    """How much of its shift came to each place along it, in the mean; of (places, d_model)."""
+    along = (came * wanted).sum(1)
+    return float((along / wanted.square().sum(1).clamp_min(1e-12)).mean())
 
 
 def _best(

@@ -37,6 +37,7 @@ class Neighbours:
     judges: tuple[Prompt, ...]  # other subjects; it never sees these
     same_subject: tuple[Question, ...] = ()  # other prompts about the edited subject: it holds them
     same_subject_judges: tuple[Prompt, ...] = ()  # and others, which it never sees
+    prompts: tuple[Prompt, ...] = ()  # of `named` and `other_subjects`, in this order
 
 
 def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
@@ -60,18 +61,19 @@ def neighbours(model: Model, base: Locator, case: Case) -> Neighbours:
             [*names, *(prompt.cloze for prompt in judges)], FOUND + JUDGES
         )
         held, spare = shared_out(model, pairs, every=3, most=JUDGES)
-        nearby = nearby if facts.held or facts.judges else [question for _, question in held]
+        nearby = nearby if facts.held or facts.judges else [prompt for prompt, _ in held]
         judges += [prompt for prompt, _ in spare[: max(0, JUDGES - len(judges))]]
     about_subject, subject_judges = shared_out(
         model, finder.same_subject(2 * SAME), every=2, most=SAME
     )
     return Neighbours(
         named=tuple(ask_openly(model, prompt) for prompt in named),
-        other_subjects=tuple(nearby),
+        other_subjects=tuple(ask_openly(model, prompt) for prompt in nearby),
         elsewhere=tuple(other_relations(model, case.relation.name, 1, seed=base.seed)),
         judges=tuple(judges) or _last_judges(model, case, base.seed),
         same_subject=tuple(question for _, question in about_subject),
         same_subject_judges=tuple(prompt for prompt, _ in subject_judges),
+        prompts=(*named, *nearby),
     )
 
 
@@ -100,10 +102,10 @@ def _shared_facts(base: Locator, case: Case, named: Collection[str]) -> _Facts:
     return _Facts([fact for fact in tried if fact not in judges], judges)
 
 
-def _in_turn(model: Model, relation: Relation, facts: Sequence[Fact]) -> list[Question]:
+def _in_turn(model: Model, relation: Relation, facts: Sequence[Fact]) -> list[Prompt]:
     """One prompt of each fact, each time the next template."""
     turns = [prompts_for(model, relation, fact) for fact in facts]
-    return [ask_openly(model, prompts[index % len(prompts)]) for index, prompts in enumerate(turns)]
+    return [prompts[index % len(prompts)] for index, prompts in enumerate(turns)]
 
 
 def _asked_of(

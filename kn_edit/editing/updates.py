@@ -174,14 +174,14 @@ class Correction(UpdateMethod):
 
 @dataclass(frozen=True)
 class Joint(UpdateMethod):
-    """Solve for many facts at once: a least-squares solution for each of two layers.
+    """Solve for many facts at once: a least-squares solution for each of a few layers.
 
     settings: of the solver; by default the usual ones
     """
 
     name: ClassVar[str] = "joint"
-    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decisions 0056, 0060, 0061"
-    edits: ClassVar[str] = "all value slots of two layers, a direction for each fact and token"
+    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decisions 0056, 0061, 0063"
+    edits: ClassVar[str] = "all value slots of a few layers, a direction for each fact"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
     many: ClassVar[bool] = True
 

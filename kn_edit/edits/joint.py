@@ -1,14 +1,14 @@
 """Shifts of all value slots of one layer for many facts at once: a single least-squares solution.
 
-Each fact has keys, the coefficients of the layer where its new answer is said, and a target, what
-the layer is to write there beside what it writes. With the keys as rows of K, a target for each row
+Each fact has keys, the coefficients of the layer where its subject ends, and a target, what the
+layer is to write there beside what it writes. With the keys as rows of K, a target for each row
 of them in R, and the coefficients H where nothing is to change, the shifts D, (d_ff, d_model), are
 
-    argmin |K D - R|^2 + |H D|^2 + w_text (rows of K and H) tr(D^T C D)
+    argmin |K D - R|^2 + |H D|^2 + w_text tr(D^T C D)
 
 with each row of H times the root of its weight, where C is the second moment of coefficients in
 ordinary text (Meng et al., 2023, MEMIT, has the first and the last term). With
-A = K^T K + H^T H + w_text n C this is A^-1 K^T R: its rank is the number of targets, so it is kept
+A = K^T K + H^T H + w_text C this is A^-1 K^T R: its rank is the number of targets, so it is kept
 as one direction of coefficients and one of values for each.
 
 What is solved for is a set: all sums are in float64, over rows in the order in which they are
@@ -25,7 +25,6 @@ from torch import Tensor
 from kn_edit.models.float64 import in_float64
 
 _RIDGE = 1e-5  # of the mean curvature is added to all directions, so that none is left out
-_LEAST_SHARE = 0.1  # of a target reaches its own rows, at least, for it to be stretched
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,7 @@ class JointTask:
     keys: coefficients where targets are wanted, (rows, d_ff); target_of: which target each row has,
     (rows,); targets: (t, d_model); held: coefficients where nothing is to change, (places, d_ff);
     weights: of held places, in units of a row, (places,); moment: E[c c^T] in ordinary text,
-    (d_ff, d_ff); w_text: its weight, in units of all rows and places; stretch: times its target,
-    what its rows get in the mean, of all targets or of each, (t,)
+    (d_ff, d_ff); w_text: its weight, in units of a row
     """
 
     keys: Tensor
@@ -46,60 +44,34 @@ class JointTask:
     weights: Tensor
     moment: Tensor
     w_text: float
-    stretch: float | Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class JointSolution:
     """Shifts u^T v of a layer's value slots.
 
-    shares: how much of its target each row gets along it, (rows,); reach: |what is written| at the
-    held places in the mean, in units of that at the rows
+    reach: |what is written| at the held places in the mean, in units of that at the rows
     """
 
     u: Tensor  # float32, (r, d_ff)
     v: Tensor  # float32, (r, d_model)
-    shares: Tensor
     reach: float
 
 
 def solve_jointly(task: JointTask) -> JointSolution:
-    """The shifts that bring every target to its rows and leave what is held as it is.
-
-    The least squares shrink targets, each by as much as others stand in its way, so each is
-    stretched until its own rows get `stretch` times it in the mean.
-    """
+    """The shifts that bring every target to its rows and leave what is held as it is."""
     keys, targets, held = map(in_float64, (task.keys, task.targets, task.held))
-    count = len(keys) + len(held)
     weighted = held * in_float64(task.weights).sqrt()[:, None]
-    curvature = (
-        keys.T @ keys + weighted.T @ weighted + task.w_text * count * in_float64(task.moment)
-    )
+    curvature = keys.T @ keys + weighted.T @ weighted + task.w_text * in_float64(task.moment)
     curvature.diagonal().add_(_RIDGE * curvature.diagonal().mean())
     target_of = task.target_of.to(keys.device)
     sums = keys.new_zeros(len(targets), keys.shape[1]).index_add_(0, target_of, keys)
     directions = torch.linalg.solve(curvature, sums.T).T  # (t, d_ff)
-    heard = keys @ directions.T  # (rows, t)
-    wanted = targets[target_of]  # (rows, d_model)
-    shares = _shares(heard @ targets, wanted)
-    rows = torch.bincount(target_of, minlength=len(targets)).clamp_min(1)
-    means = shares.new_zeros(len(targets)).index_add_(0, target_of, shares) / rows
-    stretched = targets * (task.stretch / means.clamp_min(_LEAST_SHARE))[:, None]
-    written = heard @ stretched
-    reached = (held @ directions.T @ stretched).norm(dim=1).sum() / max(len(held), 1)
-    u, v = _smaller(directions, stretched)
-    return JointSolution(
-        u=u.float(),
-        v=v.float(),
-        shares=_shares(written, wanted),
-        reach=float(reached / written.norm(dim=1).mean()),
-    )
-
-
-def _shares(written: Tensor, wanted: Tensor) -> Tensor:
-    """How much of its target each row gets along it, (rows,); of two tensors (rows, d_model)."""
-    along = (written * wanted).sum(1)
-    return along / wanted.square().sum(1).clamp_min(torch.finfo(wanted.dtype).tiny)
+    written = keys @ directions.T @ targets  # (rows, d_model)
+    reached = (held @ directions.T @ targets).norm(dim=1).sum() / max(len(held), 1)
+    u, v = _smaller(directions, targets)
+    size = written.norm(dim=1).mean().clamp_min(torch.finfo(written.dtype).tiny)
+    return JointSolution(u=u.float(), v=v.float(), reach=float(reached / size))
 
 
 def _smaller(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

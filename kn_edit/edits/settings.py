@@ -118,59 +118,22 @@ MASKED_CORRECTION = CorrectionSettings(
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How many facts are solved for at once, and what holds the rest (decision 0056)."""
+    """How many facts are solved for at once, and what holds the rest (decision 0063)."""
 
-    below: int = 1  # layers above the one that is written, in a causal LM that has enough of them
-    margin: float = 1.0  # of log-probability over the next token, that a target brings alone
-    later_margin: float = 3.0  # of the second token of an answer, and those behind it
-    steps: int = 16  # that look for a target, at most
-    rate: float = 0.1  # length of a step, in units of what the layer usually writes
-    bisections: int = 6  # that look for the smallest target of its direction
-    stretch: float = 1.8  # times its target, what a fact's own prompts get in the mean
-    w_held: float = 2.0  # of a prompt that must stay, in units of one that changes
-    w_text: float = 0.1  # of ordinary text, in units of all prompts
+    layers: int = 5  # that write, up to the measured one
+    margin: float = 9.0  # of log-probability over the next token, that a fact's shift brings alone
+    steps: int = 12  # that look for this shift, at most
+    step: float = 0.2  # length of one, at most, in units of the hidden state
+    wordings: int = 4  # of a fact, that its shift is found with; of a held one, that are held
+    share: float = 1.0  # of the shift, that is to be written
+    w_held: float = 0.5  # of a place that must stay, in units of one that changes
+    w_text: float = 1.0  # of ordinary text, in units of a row for each neuron of a layer
     held_facts: int = 200  # of each relation, that are held
-    wordings: int = 6  # of each of these
-    subject_share: float = 0.7  # of the shift where a subject ends, written; 0: answers alone
-    subject_counted: float = 0.5  # of it, that targets at answers count on
-    lone_share: float = 1.2  # the same of a fact beside which no relation is held
-    lone_counted: float = 0.9
-    subject_margin: float = 2.0  # as margin, that this shift brings
-    subject_steps: int = 8  # that look for this shift, at most
-    subject_step: float = 0.2  # length of a step, at most, in units of the hidden state
-    subject_wordings: int = 4  # of a fact, that it is found with; of a held one, that are held
-    w_subject_text: float = 2.0  # as w_text, for this layer
 
     def __post_init__(self) -> None:
-        for name in (
-            "margin",
-            "later_margin",
-            "rate",
-            "stretch",
-            "w_text",
-            "subject_counted",
-            "lone_share",
-            "lone_counted",
-            "subject_margin",
-            "subject_step",
-            "w_subject_text",
-        ):
+        for name in ("margin", "step", "share", "w_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
-        for name in ("w_held", "subject_share"):
-            require_number(f"the joint update's {name}", getattr(self, name), least=0)
-        for name in ("below", "bisections", "held_facts", "wordings"):
-            require_whole(f"the joint update's {name}", getattr(self, name), 0)
-        for name in ("steps", "subject_steps", "subject_wordings"):
+        require_number("the joint update's w_held", self.w_held, least=0)
+        require_whole("the joint update's held_facts", self.held_facts, 0)
+        for name in ("layers", "steps", "wordings"):
             require_whole(f"the joint update's {name}", getattr(self, name), 1)
-
-    def shares(self, *, pack: bool) -> tuple[float, float]:
-        """How much of a shift is counted on, and how much is written.
-
-        pack: other facts of the fact's relation are held. Where they are not, what is written at
-        answers reaches other subjects, and more is left to what is written where subjects end.
-        """
-        if not self.subject_share:
-            return 0.0, 0.0
-        if pack:
-            return self.subject_counted, self.subject_share
-        return self.lone_counted, self.lone_share

@@ -56,6 +56,7 @@ from kn_edit.errors.edits import (
     OneFactMethod,
     SameAnswer,
     SlotOverflow,
+    SolvedOtherwise,
 )
 from kn_edit.errors.exports import (
     CannotWrite,
@@ -443,6 +444,7 @@ __all__ = [
     "SlotOverflow",
     "SlotOverlap",
     "SlotsNotStored",
+    "SolvedOtherwise",
     "SpecialTokenInText",
     "StatementsDiffer",
     "SystemRefused",

@@ -125,6 +125,21 @@ class CannotSolveAgain(KnEditError):
 
 
 @dataclass
+class SolvedOtherwise(KnEditError):
+    """A joint edit of an earlier kn-edit, which solved it by other settings than there are now."""
+
+    exit_code = ExitCode.CONFLICT
+    edit: str
+
+    def __str__(self) -> str:
+        return (
+            f"the joint edit {short(self.edit)} was solved by an earlier kn-edit, in another way: "
+            "its facts cannot be solved for again without one of them"
+            + self.steps("revert the whole edit and update its facts anew")
+        )
+
+
+@dataclass
 class InvalidDelta(KnEditError):
     """Numbers or bytes that are not a well-formed delta."""
 

@@ -107,11 +107,16 @@ class PackedTokens:
                     hidden = run_layer(self.model, number, hidden, call)
         return hidden
 
-    def lending(self, hidden: Tensor, layer: int) -> dict[int, KeysAndValues]:
-        """Keys and values of all tokens in each layer from one on. hidden: (tokens, d_model)"""
+    def lending(
+        self, hidden: Tensor, layer: int, stop_at: int | None = None
+    ) -> dict[int, KeysAndValues]:
+        """Keys and values of all tokens in each layer from one up to another, without that.
+
+        hidden: (tokens, d_model); stop_at: None takes all layers
+        """
         pairs: dict[int, KeysAndValues] = {}
         with torch.no_grad():
-            for number in range(layer, self.model.n_layers):
+            for number in range(layer, self.model.n_layers if stop_at is None else stop_at):
                 if number > layer:
                     hidden = self.climb(hidden, number - 1, number)[0]
                 with packed_attention(self.model):
@@ -207,12 +212,12 @@ class TextTree(PackedTokens):
         return self.places[question.ids[: question.position + 1]]
 
     def branches(
-        self, hidden: Tensor, layer: int, branches: Sequence[Branch]
+        self, hidden: Tensor, layer: int, branches: Sequence[Branch], stop_at: int | None = None
     ) -> tuple[PackedTokens, list[int]]:
         """The tokens of branches one behind the other, and which of the tree each of them is.
 
         What stands in front of them runs once, from the input of a layer on, and is lent to them.
-        hidden: (tokens of the tree, d_model) at that input
+        hidden: (tokens of the tree, d_model) at that input; stop_at: they run up to this layer
         """
         fronts = [set(self.of_text(branch.ids[: branch.start])) for branch in branches]
         front = sorted(set().union(*fronts))
@@ -231,7 +236,7 @@ class TextTree(PackedTokens):
             visible=torch.cat([to_lent.to(within.device), within], 1),
             calls=self.calls,
             length=self.length,
-            lent=self._part(front).lending(hidden[front], layer) if front else {},
+            lent=self._part(front).lending(hidden[front], layer, stop_at) if front else {},
         )
         return tokens, order
 

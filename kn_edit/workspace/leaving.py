@@ -13,7 +13,7 @@ from kn_edit.workspace.solving_again import new_edit, solved_over
 def without_fact(workspace: OpenWorkspace, leaving: NamedMember, branch: str) -> VersionRecord:
     """Record the version in which a fact never was in its joint edit. Not of an edit's only fact.
 
-    Raises CannotSolveAgain, HeadMoved, and what running the model raises.
+    Raises CannotSolveAgain, SolvedOtherwise, HeadMoved, and what running the model raises.
     """
     stay = [fact for fact in leaving.edit.by_fact if fact.member != leaving.fact.member]
     of_them = f"of {count(len(stay) + 1, 'fact')} of edit {short(leaving.edit.id)}"

@@ -306,7 +306,7 @@ class OpenWorkspace:
     def _solved(self, pattern: EditRecord, facts: Sequence[FactRecord]) -> NewEdit:
         """A joint edit over recorded facts, by the settings and the seed of another one.
 
-        Raises CannotSolveAgain.
+        Raises CannotSolveAgain, SolvedOtherwise.
         """
         solved = advancing.solved_over(self.ledger, self.engine, pattern, facts)
         return advancing.new_edit(pattern, solved)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_proposal import SolvedSet, solved_again
 from kn_edit.editing.joint_sets import recordable
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.engine import Engine
+from kn_edit.errors import SolvedOtherwise
 from kn_edit.ledger import EditRecord, FactRecord, Ledger, NewEdit
 from kn_edit.ledger.records import JOINT
 
@@ -18,9 +20,12 @@ def solved_over(
 ) -> SolvedSet:
     """The joint edit over some facts, by the settings and the seed of another one.
 
-    Raises CannotSolveAgain.
+    Raises CannotSolveAgain, SolvedOtherwise.
     """
-    settings, seed = JointSettings(**edit.found["settings"]), int(edit.found["seed"])
+    recorded, seed = dict(edit.found["settings"]), int(edit.found["seed"])
+    if recorded.keys() != {field.name for field in fields(JointSettings)}:
+        raise SolvedOtherwise(edit.id)
+    settings = JointSettings(**recorded)
     context = EditContext(engine, seed=seed, progress=engine.progress)
     return solved_again(context, settings, facts, ledger.member)
 

@@ -164,7 +164,8 @@ class EditingVerbs(AskingVerbs):
 
         edit: the first digits of its id; of a fact, those of its member, or `relation: subject` as
         `show` names it. The facts that stay are solved for again.
-        Raises EditNotApplied, SlotOverlap, UnknownId, AmbiguousId, CannotSolveAgain.
+        Raises EditNotApplied, SlotOverlap, UnknownId, AmbiguousId, CannotSolveAgain,
+        SolvedOtherwise.
         """
         on = self._moved_branch
 
