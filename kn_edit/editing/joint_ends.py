@@ -8,6 +8,7 @@ tree (`models.tree`), whole texts do, with all that is written in them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +20,7 @@ from kn_edit.edits.suffix import LowRankShift, Suffix, TextGroup, TreeGroup, shi
 from kn_edit.models.coefficients import captured
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.trace import run_layer
+from kn_edit.models.trace import run_from
 from kn_edit.models.tree import Branch
 
 SAME = 1e-2  # of what is wanted: so little may be missing
@@ -49,9 +50,9 @@ class EndStates:
         for index, place in enumerate(places):
             number.setdefault(place.ids, []).append(index)
         groups = tuple(
-            _of_tree(model, group, places, number, top)
+            _of_tree(group, places, number, top)
             if isinstance(group, TreeGroup)
-            else _padded(model, group, places, number, bottom)
+            else _padded(model, group, places, number)
             for group in Suffix(model, bottom, number).groups(number)
         )
         return cls(model, bottom, top, len(places), groups)
@@ -102,18 +103,15 @@ class EndStates:
         """A layer's output at the places, float32. writes: what it writes more there"""
         parts, order = [], list[int]()
         for group in self.groups:
-            written = () if writes is None else group.tokens
-            additions = self._nothing if writes is None else writes[group.places]
-            with writing(self.model, layer, [*written], additions):
+            with ExitStack() as inside:
+                if writes is not None:
+                    additions = writes[group.places]
+                    inside.enter_context(writing(self.model, layer, group.tokens, additions))
                 output = group.climb(group.hidden, self.layer, layer + 1)
             parts.append(output.flatten(0, -2)[group.tokens])
             order += group.places
         number = torch.tensor(order, device=self.model.device).argsort()
         return torch.cat(parts).float()[number]
-
-    @property
-    def _nothing(self) -> Tensor:
-        return torch.zeros(0, self.model.d_model, device=self.model.device)
 
     def behind(self, shift: LowRankShift) -> EndStates:
         """The places at the input of the next layer, where this one also writes a shift."""
@@ -141,11 +139,7 @@ def _numbered(texts: Sequence[Ids], number: dict[Ids, list[int]]) -> Iterator[tu
 
 
 def _of_tree(
-    model: Model,
-    group: TreeGroup,
-    places: Sequence[Place],
-    number: dict[Ids, list[int]],
-    top: int,
+    group: TreeGroup, places: Sequence[Place], number: dict[Ids, list[int]], top: int
 ) -> _Group:
     indices = [index for _, index in _numbered(group.texts, number)]
     branches = [Branch(places[index].ids, places[index].position) for index in indices]
@@ -158,19 +152,13 @@ def _of_tree(
 
 
 def _padded(
-    model: Model,
-    group: TextGroup,
-    places: Sequence[Place],
-    number: dict[Ids, list[int]],
-    bottom: int,
+    model: Model, group: TextGroup, places: Sequence[Place], number: dict[Ids, list[int]]
 ) -> _Group:
     pairs = [*_numbered(group.texts, number)]
     length = group.hidden.shape[1]
 
     def climb(hidden: Tensor, layer: int, stop_at: int) -> Tensor:
-        for above in range(layer, stop_at):
-            hidden = run_layer(model, above, hidden, group.calls[above])
-        return hidden
+        return run_from(model, layer, hidden, group.calls, stop_at)
 
     return _Group(
         climb,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.editing.joint_base import JointBase
-from kn_edit.editing.joint_subjects import end_place, prompt_end
+from kn_edit.editing.joint_subjects import end_place, prompt_end, prompt_ends
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import (
     FEWEST_JUDGES,
@@ -102,12 +102,12 @@ class JointSurroundings:
         model, settings = self.base.model, self.base.settings
         for name in bundled():
             prompts = prompts_of_pack(model, name, 1, seed=self.base.seed)
-            yield 1.0, _ends(model, prompts)
+            yield 1.0, prompt_ends(model, prompts)
         for name in self._edited_subjects:
             relation = load_relation(name)
             for number, fact in enumerate(self._other_facts(name)):
                 wordings = prompts_for(model, relation, fact)[: settings.wordings]
-                yield 1.0, _ends(model, wordings)
+                yield 1.0, prompt_ends(model, wordings)
                 if number < BESIDE_FACTS:
                     yield W_BESIDE, tuple(sorted(_beside(model, wordings)))
         for member in self.members:
@@ -160,11 +160,6 @@ def _wanted(groups: Iterable[Sequence[Place]], without: Set[Ids]) -> Iterator[li
             if place.ids not in without and place not in held
         ]
         held.update(group)
-
-
-def _ends(model: Model, prompts: Iterable[Prompt]) -> tuple[Place, ...]:
-    """Where prompts have their subject's last token, sorted, each place once."""
-    return tuple(sorted({prompt_end(model, prompt) for prompt in prompts}))
 
 
 def _beside(model: Model, prompts: Iterable[Prompt]) -> set[Place]:

@@ -17,8 +17,8 @@ from kn_edit.editing.joint_base import JointBase, places_of
 from kn_edit.editing.joint_subjects import (
     ShiftSearch,
     SubjectRow,
-    end_place,
-    prompt_end,
+    chain_end,
+    prompt_ends,
     reading_end,
     subject_end,
     subject_shift,
@@ -78,10 +78,6 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     with torch.inference_mode(False):
         shift = _shift(base, case, chains, beside.about_subject)
     judging = (*beside.judges, *beside.same_subject_judges)
-    ends = {
-        end_place(model, chain.questions[0].ids, reading_end(model, chain, case.fact.subject))
-        for chain in chains
-    }
     member = Member(
         base=base.fingerprint,
         relation=case.relation.name,
@@ -92,8 +88,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         layers=base.layers,
         seed=base.seed,
         settings=asdict(base.settings),
-        ends=tuple(sorted(ends)),
-        held=tuple(sorted({prompt_end(model, prompt) for prompt in beside.held})),
+        ends=tuple(sorted({chain_end(model, chain) for chain in chains})),
+        held=prompt_ends(model, beside.held),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
         shift=shift.float().cpu().numpy(),
     )

@@ -7,7 +7,7 @@ al., 2022 (ROME).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -51,10 +51,20 @@ def end_place(model: Model, ids: Ids, end: int) -> Place:
     return Place(ids[: end + 1] if model.causal else ids, end)
 
 
+def chain_end(model: Model, chain: Chain) -> Place:
+    """Where a prompt has the last token of its fact's subject; see `reading_end`."""
+    end = reading_end(model, chain, chain.prompt.fact.subject)
+    return end_place(model, chain.questions[0].ids, end)
+
+
 def prompt_end(model: Model, prompt: Prompt) -> Place:
-    """Where a prompt has its subject's last token, whatever it is asked for; see `reading_end`."""
-    chain = Chain(prompt, (ask_openly(model, prompt),))
-    return end_place(model, chain.questions[0].ids, reading_end(model, chain, prompt.fact.subject))
+    """The same of a prompt, whatever it is asked for."""
+    return chain_end(model, Chain(prompt, (ask_openly(model, prompt),)))
+
+
+def prompt_ends(model: Model, prompts: Iterable[Prompt]) -> tuple[Place, ...]:
+    """The same of some prompts, sorted, each place once."""
+    return tuple(sorted({prompt_end(model, prompt) for prompt in prompts}))
 
 
 @dataclass(frozen=True)

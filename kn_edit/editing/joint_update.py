@@ -34,7 +34,8 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
     held = surroundings.held()
     base.progress("solving", 0, 0)
     places = [place for member in members for place in member.ends]
-    subjects = {subject: number for number, subject in enumerate(_subjects(members))}
+    names = dict.fromkeys(member.subject for member in members)
+    subjects = {name: number for number, name in enumerate(names)}
     numbers = [subjects[member.subject] for member in members for _ in member.ends]
     subject_of = torch.tensor(numbers, device=model.device)
     shifts = _shifts_of(members, subjects).to(model.device)
@@ -72,11 +73,6 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
         ],
     }
     return LowRankShifts(factors, provenance, best)
-
-
-def _subjects(members: Sequence[Member]) -> list[str]:
-    """The subjects of facts, each once, in their order."""
-    return list(dict.fromkeys(member.subject for member in members))
 
 
 def _shifts_of(members: Sequence[Member], subjects: Mapping[str, int]) -> Tensor:

@@ -15,7 +15,7 @@ from kn_edit.models.batching import packed
 from kn_edit.models.coefficients import captured
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, distinct_rows
-from kn_edit.models.trace import LayerCall, run_layer, trace
+from kn_edit.models.trace import LayerCall, run_from, trace
 from kn_edit.models.tree import TextTree, fits, trees
 from kn_edit.models.usage import Ids
 
@@ -86,12 +86,8 @@ class TextGroup:
 
         stop_at: leave before this layer
         """
-        hidden = self.hidden
-        for layer, call in sorted(self.calls.items()):
-            if layer == stop_at:
-                break
-            hidden = run_layer(model, layer, hidden, call)
-        return hidden
+        bottom = min(self.calls, default=model.n_layers)
+        return run_from(model, bottom, self.hidden, self.calls, stop_at)
 
     def rows(self, values: Tensor, number: int) -> Tensor:
         """What belongs to one of the texts, (tokens, width), of values at all places."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -21,8 +20,6 @@ from kn_edit.models.trace import LayerCall, SharedPrefix, Trace, trace, trace_la
 
 MASK = "attention_mask"
 TOGETHER = 512  # tokens of one batch, or a single prompt
-
-RunsIn = Callable[[Sequence[Question], Batch], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +67,8 @@ class CleanRun:
         return sum(part.nbytes for prefix in prefixes for part in (prefix.keys, prefix.values))
 
 
-def clean_runs(
-    model: Model, questions: Sequence[Question], within: RunsIn | None = None
-) -> list[CleanRun]:
-    """Run questions, those of similar length side by side. Raises what trace raises.
-
-    within: what each batch of them runs in
-    """
+def clean_runs(model: Model, questions: Sequence[Question]) -> list[CleanRun]:
+    """Run questions, those of similar length side by side. Raises what trace raises."""
     runs: dict[int, CleanRun] = {}
     places = range(len(questions))
     for group in grouped_by_length(places, lambda place: len(_read(model, questions[place]))):
@@ -85,7 +77,7 @@ def clean_runs(
         for start in range(0, len(group), together):
             part = group[start : start + together]
             with torch.no_grad():
-                batch_runs = _run_together(model, [questions[place] for place in part], within)
+                batch_runs = _run_together(model, [questions[place] for place in part])
             runs |= zip(part, batch_runs, strict=True)
     return [runs[place] for place in places]
 
@@ -165,13 +157,11 @@ class _BatchRun:
         return Prefix(keys=keys[:, :position], values=values[:, :position], bias=bias)
 
 
-def _run_together(
-    model: Model, questions: Sequence[Question], within: RunsIn | None
-) -> list[CleanRun]:
+def _run_together(model: Model, questions: Sequence[Question]) -> list[CleanRun]:
     read = [replace(question, ids=_read(model, question)) for question in questions]
     batch = batched(model, read)
     cache = _new_cache(model) if model.causal else None
-    with within(read, batch) if within else nullcontext(), recorded(model, batch) as outputs:
+    with recorded(model, batch) as outputs:
         run = trace(model, batch.ids, mask=batch.mask, cache=cache, answers=batch)
     run_batch = _BatchRun(model=model, batch=batch, trace=run, outputs=outputs, cache=cache)
     return [run_batch.question(number, question.ids) for number, question in enumerate(read)]

@@ -7,7 +7,7 @@ over the batch, so a layer can be called again with more rows than the network w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -148,9 +148,18 @@ def run_layer(model: Model, layer: int, hidden: Tensor, call: LayerCall) -> Tens
     return _hidden(model.layers[layer](hidden, *call.args, **call.kwargs))
 
 
-def run_from(model: Model, layer: int, hidden: Tensor, calls: dict[int, LayerCall]) -> Tensor:
-    """Run the layers from the input of `layer` to the output of the last one."""
-    for number in range(layer, model.n_layers):
+def run_from(
+    model: Model,
+    layer: int,
+    hidden: Tensor,
+    calls: Mapping[int, LayerCall],
+    stop_at: int | None = None,
+) -> Tensor:
+    """Run the layers from the input of `layer` to the output of the last one.
+
+    stop_at: leave before this layer
+    """
+    for number in range(layer, model.n_layers if stop_at is None else stop_at):
         hidden = run_layer(model, number, hidden, calls[number])
     return hidden
 
