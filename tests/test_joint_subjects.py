@@ -35,6 +35,7 @@ from kn_edit.editing.locating import Locator
 from kn_edit.edits.least_step import SLACK, least_step
 from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import LowRankShift
+from kn_edit.errors import NotFinite
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.predict import coefficients, lead, log_p
@@ -231,6 +232,13 @@ def test_nothing_is_shifted_where_nothing_is_asked_or_nothing_missing():
     assert not subject_shift(model, [], 1, SEARCH).shift.any()
     sure = [replace(row, wanted=False) for row in rows_of(model)]
     assert not subject_shift(model, sure, 1, SEARCH).shift.any()
+
+
+def test_a_model_that_gives_no_numbers_is_refused_and_not_left_as_it_is():
+    model = deep("llama")
+    model.downs[4].weight.data[0, 0] = float("nan")
+    with pytest.raises(NotFinite, match="layer 4"):
+        subject_shift(model, rows_of(deep("llama")), 1, SEARCH)
 
 
 @pytest.mark.parametrize("figures", [1, 3, 12])

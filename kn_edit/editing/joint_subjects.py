@@ -19,9 +19,10 @@ from kn_edit.edits.members import Place
 from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
 from kn_edit.facts import Prompt
 from kn_edit.models.encoding import Ids
+from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
-from kn_edit.models.questions import Chain, Question, ask_openly, word_places
+from kn_edit.models.questions import Chain, Question, ask_openly, batched, word_places
 from kn_edit.models.tree import Branch
 
 KEPT_LEAD = 2.0  # of an answer that is to stay, of the lead that it has, at most
@@ -226,7 +227,7 @@ def subject_shift(
 
     Step by step: each is the least by which, as the gradients tell, every wanted row comes to lead
     by the margin and no other row loses its lead (Gauss and Newton's method). Zero where nothing
-    is asked.
+    is asked. Raises NotFinite.
     """
     shift = torch.zeros(model.d_model, device=model.device)
     if not rows:
@@ -243,6 +244,8 @@ def subject_shift(
             for group, of_group in zip(groups, tokens, strict=True)
         ]
         leads = torch.cat([standing.leads for standing in standings])
+        if bool(leads.isnan().any()):
+            raise first_non_finite(model, batched(model, [row.question for row in rows]))
         if number == 0:
             wanted = torch.cat([_wanted(group.rows, leads) for group in groups])
             floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, margin)
