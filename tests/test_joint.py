@@ -12,10 +12,15 @@ import torch
 from samples import TORTURE
 from workspaces import CAPITALS, SHAPES, about, contents, exported, new_workspace
 
+from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.locating import prompts_for
 from kn_edit.edits.joint import JointTask, solve_jointly
+from kn_edit.edits.members import STAYS, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
+from kn_edit.facts import Fact, Prompt, Relation
+from kn_edit.models.model import Model
 from kn_edit.workspace import How, Joint, Workspace, case_of
 
 FREE = Gate(efficacy=0, specificity=0)
@@ -172,13 +177,27 @@ def test_a_set_of_facts_has_one_delta_in_whatever_order_they_come(workspace):
     assert fewer not in deltas
 
 
-def test_facts_about_one_subject_add_up(workspace):
+def test_facts_about_one_subject_get_one_shift_that_is_found_for_all_of_them(
+    workspace, monkeypatch
+):
     """They are written at the same places, where each alone would be in the way of the others."""
+    searches: list[tuple[set[ShiftRow], int]] = []
+    shift = JointBase.shift
+
+    def counting(base: JointBase, rows, facts: int = 1) -> torch.Tensor:
+        searches.append((set(rows), facts))
+        return shift(base, rows, facts)
+
+    monkeypatch.setattr(JointBase, "shift", counting)
     own = [
         (case_of(subject="France", answer="Paris", prompts=["the capital of [X] [Y]"]), "Rome"),
         (case_of(subject="France", answer="euro", prompts=["the currency of [X] [Y]"]), "yen"),
     ]
     draft = workspace.update_many(own, how=STRONG, dry_run=True).draft
+    (capital, _), (currency, _), (together, facts) = searches
+    asked = {row for row in capital | currency if row.token != STAYS}
+    assert facts == 2 and {row for row in together if row.token != STAYS} == asked
+    assert not {row.place for row in asked} & {row.place for row in together if row.token == STAYS}
     assert draft.found["share"] == pytest.approx(1.0, abs=0.05)
     (layer,) = draft.delta.tensors.values()
     assert layer.rank == 1
@@ -218,6 +237,26 @@ def test_shifts_come_where_subjects_end_in_every_family(shape, tmp_path):
         draft = workspace.update_many(ending_rows(), how=STRONG, dry_run=True).draft
     assert draft.found["share"] == pytest.approx(1.0, abs=0.15)
     assert draft.metrics["p_new_after"] > 3 * draft.metrics["p_new_before"]
+
+
+def test_a_subject_that_is_edited_is_held_by_no_relation_and_judges_none(workspace, monkeypatch):
+    """Where it ends its coefficients are much the same, whatever is asked about it."""
+    held: list[tuple[str, str]] = []
+
+    def counting(model: Model, relation: Relation, fact: Fact) -> tuple[Prompt, ...]:
+        held.append((relation.name, fact.subject))
+        return prompts_for(model, relation, fact)
+
+    monkeypatch.setattr("kn_edit.editing.joint_held.prompts_for", counting)
+    own = [
+        (case_of(relation="capital", subject="France"), "Rome"),
+        (case_of(relation="currency", subject="Japan"), "euro"),
+    ]
+    found = workspace.update_many(own, how=HOW, dry_run=True).draft.found
+    assert {relation for relation, _ in held} == {"capital", "currency"}
+    assert not {"France", "Japan"} & {subject for _, subject in held}
+    judges = [text for one in found["by_fact"] for text in one["judged_by"]["neighbours"]]
+    assert judges and not [text for text in judges if "France" in text or "Japan" in text]
 
 
 def test_what_judges_is_not_held(workspace, monkeypatch):

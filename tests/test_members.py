@@ -8,11 +8,15 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from samples import TORTURE
 from workspaces import QUICK, contents, exported, new_workspace
 
+from kn_edit.editing.joint_members import LONE_JUDGES
+from kn_edit.editing.joint_subjects import SubjectShift, subject_shift
+from kn_edit.editing.neighbours import FEWEST_JUDGES
 from kn_edit.edits.members import BadMember, Member
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import (
@@ -42,6 +46,12 @@ def workspace(tmp_path) -> Iterator[Workspace]:
 def capital(subject: str) -> Case:
     """A fact of the pack, of whose words the tokenizer of a tiny model knows some."""
     return case_of(relation="capital", subject=subject)
+
+
+def lone(subject: str) -> Case:
+    """A fact in words of one's own, beside which its file tells no other."""
+    case = case_of(subject=subject, answer="Paris", prompts=["the capital of [X] [Y]"])
+    return replace(case, relation=replace(case.relation, facts=()))
 
 
 def add(workspace: Workspace, subject: str, to: str) -> str:
@@ -378,9 +388,42 @@ def test_what_is_held_is_computed_once(workspace, monkeypatch):
         raise AssertionError("the model ran")
 
     monkeypatch.setattr("kn_edit.editing.joint_base.keys_at", refused)
-    monkeypatch.setattr("kn_edit.editing.joint_members.subject_shift", refused)
+    monkeypatch.setattr("kn_edit.editing.joint_base.subject_shift", refused)
     workspace.revert("capital: Japan")
     assert workspace.head.id == one
+
+
+def test_an_update_that_was_interrupted_goes_on_where_it_was(workspace, tmp_path, monkeypatch):
+    """The shifts that were found are kept, one by one."""
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
+    rows = [(capital("France"), "Rome"), (capital("Japan"), "Oslo")]
+    searched: list[int] = []
+
+    def stopped(*given: Any) -> SubjectShift:
+        if len(searched) == 1:
+            raise KeyboardInterrupt
+        return counted(*given)
+
+    def counted(*given: Any) -> SubjectShift:
+        searched.append(1)
+        return subject_shift(*given)
+
+    monkeypatch.setattr("kn_edit.editing.joint_base.subject_shift", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        workspace.update_many(rows, how=HOW)
+    monkeypatch.setattr("kn_edit.editing.joint_base.subject_shift", counted)
+    workspace.update_many(rows, how=HOW)
+    assert len(searched) == 2
+
+
+def test_a_large_set_is_judged_by_fewer_prompts_of_each_fact(workspace, monkeypatch):
+    own = [(lone(subject), "Rome") for subject in ("France", "Japan")]
+    judged = []
+    for prompts in (2400, 4):
+        monkeypatch.setattr("kn_edit.editing.joint_proposal.JUDGING", prompts)
+        draft = workspace.update_many(own, how=HOW, dry_run=True).draft
+        judged.append([one["neighbours"] for one in draft.by_fact])
+    assert max(judged[0]) == LONE_JUDGES and judged[1] == [FEWEST_JUDGES] * 2
 
 
 def test_a_damaged_cache_costs_time_only(workspace, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import ray
 from tiny_models import tiny_folder
 from workspaces import CAPITAL, TEMPLATES, about, known_by, quick
 
-from kn_edit.editing import evaluating
+from kn_edit.editing import evaluating, joint_members, measuring
 from kn_edit.editing.locating import prompts_for
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.scores import LocalScorer
@@ -29,7 +29,7 @@ from kn_edit.errors import BadSetting, ClusterFailed, KnEditError
 from kn_edit.experiments import assessing, scaling
 from kn_edit.experiments.context import ExperimentContext, Plan
 from kn_edit.models.questions import ask
-from kn_edit.workspace import Workspace, case_of, to_json
+from kn_edit.workspace import How, Joint, Workspace, case_of, to_json
 
 TORTURE = "KN_EDIT_TORTURE" in os.environ
 KILLS = 20 if TORTURE else 1
@@ -229,6 +229,22 @@ def test_a_version_is_evaluated_by_workers_as_by_this_process(
             evaluations.append(to_json.evaluation(each.evaluate()))
     assert evaluations[0] == evaluations[1]
     assert len(evaluations[0]["updates"]) == len(EDITS)
+
+
+def test_a_set_of_facts_is_solved_and_measured_with_workers_as_by_this_process(
+    workspace, model, tmp_path, branch, monkeypatch
+):
+    monkeypatch.setattr(joint_members, "SHARE", 1)  # so that two workers have a share
+    monkeypatch.setattr(measuring, "EXAMS", 1)
+    drafts = []
+    with Workspace.init(model, tmp_path) as alone:
+        for place, each in (("alone", alone), ("workers", workspace)):
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+            done = each.update_many(EDITS, how=How(Joint()), accept=True, dry_run=True)
+            drafts.append(done.draft)
+    assert drafts[0].delta.id == drafts[1].delta.id
+    assert drafts[0].members == drafts[1].members
+    assert drafts[0].by_fact == drafts[1].by_fact and len(drafts[0].by_fact) == len(EDITS)
 
 
 def test_rows_of_experiments_are_made_by_workers_as_by_this_process(workspace, model, tmp_path):

@@ -25,8 +25,9 @@ from kn_edit.editing.joint_depth import (
     said_unseen,
     trials,
 )
+from kn_edit.editing.joint_subjects import ShiftSearch, SubjectRow, subject_shift
 from kn_edit.editing.locating import Locator
-from kn_edit.edits.members import Place
+from kn_edit.edits.members import STAYS, Place, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.key_files import KeyFiles
 from kn_edit.engine.version import ModelVersion
@@ -89,6 +90,23 @@ class JointBase:
             lambda: self._layer_scores(candidates),
         )
         return best_layer(candidates, scores.tolist(), self.model.n_layers)
+
+    def shift(self, rows: Sequence[ShiftRow], facts: int = 1) -> Tensor:
+        """The least shift of the top layer's output where a subject ends, by these rows.
+
+        facts: that these rows are of; each adds as many steps as one takes. (d_model,), float32,
+        kept by all that it depends on. Raises NotFinite.
+        """
+        settings = self.settings
+        search = ShiftSearch(settings.margin, facts * settings.steps, settings.step)
+
+        def compute() -> Tensor:
+            # Grad is off where a caller works in inference mode, and nothing could be found there.
+            with torch.inference_mode(False):
+                return subject_shift(self.model, _searched(rows), self.top_layer, search).shift
+
+        name = ["shift", self.top_layer, vars(search), [row.plain for row in rows]]
+        return self.files.array(name, (self.model.d_model,), compute)
 
     def keys(self, places: Sequence[Place]) -> Tensor:
         """Coefficients of the layers at places that belong together, kept by text.
@@ -165,6 +183,17 @@ def places_of(questions: Iterable[Question]) -> tuple[Place, ...]:
 def question_at(place: Place) -> Question:
     """The question that asks at a place; its token means nothing."""
     return Question(place.ids, place.position, 0)
+
+
+def _searched(rows: Iterable[ShiftRow]) -> list[SubjectRow]:
+    return [
+        SubjectRow(
+            Question(row.place.ids, row.place.position, max(row.token, 0)),
+            row.end,
+            wanted=row.token != STAYS,
+        )
+        for row in rows
+    ]
 
 
 def keys_at(model: Model, questions: Sequence[Question], layers: Sequence[int]) -> Tensor:

@@ -33,6 +33,9 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
+# Facts of every bundled relation that are held: how many to pass over, how many then to take. Those
+# between are the last ones to judge.
+EVERY_RELATION = ((0, OTHER_FACTS), (2 * OTHER_FACTS, 36))
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
 
 
@@ -68,15 +71,16 @@ class JointSurroundings:
     def judges(self) -> dict[str, tuple[Prompt, ...]]:
         """The prompts that judge the facts of each bundled relation, by its name.
 
-        One seeded order of the facts that the base knows serves all: the first ones of them that
-        are not edited, at most half of as many again.
+        One seeded order of the facts that the base knows serves all: the first ones of them about
+        subjects that are not edited, at most half of as many again.
         """
-        return {name: self._judges_of(name) for name in self._edited_subjects}
+        return {name: self._judges_of(name) for name in self._edited_relations}
 
     def held(self) -> Held:
         """Places that are held: where subjects end, and the other tokens of a few prompts."""
         base = self.base
         without = {place.ids for member in self.members for place in member.ends}
+        without.update(place.ids for place in self._about_subjects)
         for ids in self._judging_texts:
             without.update(_beginnings(base.model, ids))
         groups = [*self._groups()]
@@ -97,13 +101,30 @@ class JointSurroundings:
         prompts = (prompt for of_pack in self.judges.values() for prompt in of_pack)
         return frozenset(own | {ask_openly(self.base.model, prompt).ids for prompt in prompts})
 
+    @cached_property
+    def _of_every_relation(self) -> list[list[Prompt]]:
+        """Prompts of a few facts of every bundled relation, whatever is edited."""
+        return [
+            prompts_of_pack(self.base.model, name, 1, skip=skip, most=most, seed=self.base.seed)
+            for name in bundled()
+            for skip, most in EVERY_RELATION
+        ]
+
+    @cached_property
+    def _about_subjects(self) -> tuple[Place, ...]:
+        """Those of them that are about what is edited, or about what judges."""
+        judging = (prompt.fact.subject for of_pack in self.judges.values() for prompt in of_pack)
+        subjects = self._subjects.union(judging)
+        prompts = (prompt for group in self._of_every_relation for prompt in group)
+        selected = (prompt for prompt in prompts if prompt.fact.subject in subjects)
+        return prompt_ends(self.base.model, selected)
+
     def _groups(self) -> Iterator[tuple[float, tuple[Place, ...]]]:
         """Places in groups whose coefficients are computed together, each with its weight."""
         model, settings = self.base.model, self.base.settings
-        for name in bundled():
-            prompts = prompts_of_pack(model, name, 1, seed=self.base.seed)
+        for prompts in self._of_every_relation:
             yield 1.0, prompt_ends(model, prompts)
-        for name in self._edited_subjects:
+        for name in self._edited_relations:
             relation = load_relation(name)
             for number, fact in enumerate(self._other_facts(name)):
                 wordings = prompts_for(model, relation, fact)[: settings.wordings]
@@ -114,25 +135,27 @@ class JointSurroundings:
             yield 1.0, member.held
 
     @cached_property
-    def _edited_subjects(self) -> dict[str, set[str]]:
-        """The edited subjects of each bundled relation, by its name, sorted."""
-        subjects: dict[str, set[str]] = {}
-        for member in self.members:
-            if member.pack:
-                subjects.setdefault(member.relation, set()).add(member.subject)
-        return dict(sorted(subjects.items()))
+    def _edited_relations(self) -> list[str]:
+        """The bundled relations of which facts are edited, sorted."""
+        return sorted({member.relation for member in self.members if member.pack})
+
+    @cached_property
+    def _subjects(self) -> frozenset[str]:
+        """What is edited, whatever is asked about it."""
+        return frozenset(member.subject for member in self.members)
 
     def _other_facts(self, name: str) -> list[Fact]:
-        """Facts of a bundled relation that are held: none that is edited, and none that judges."""
-        edited = self._edited_subjects[name]
-        judging = {prompt.fact.subject for prompt in self.judges[name]}
-        return [fact for fact in load_relation(name).facts if fact.subject not in edited | judging][
-            : self.base.settings.held_facts
-        ]
+        """Facts of a bundled relation that are held: about no subject that is edited, or judges.
+
+        Where a subject ends, much is the same whatever is asked about it: to hold what one relation
+        asks of it is to hold back what is edited in another.
+        """
+        without = self._subjects.union(prompt.fact.subject for prompt in self.judges[name])
+        facts = [fact for fact in load_relation(name).facts if fact.subject not in without]
+        return facts[: self.base.settings.held_facts]
 
     def _judges_of(self, name: str) -> tuple[Prompt, ...]:
-        base, relation = self.base, load_relation(name)
-        edited = self._edited_subjects[name]
+        base, relation, edited = self.base, load_relation(name), self._subjects
         known_facts = (
             fact for fact in base.locator.each_known_fact(relation) if fact.subject not in edited
         )

@@ -9,33 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-import torch
-from torch import Tensor
-
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
-from kn_edit.editing.joint_base import JointBase, places_of
-from kn_edit.editing.joint_subjects import (
-    ShiftSearch,
-    SubjectRow,
-    chain_end,
-    prompt_ends,
-    reading_end,
-    subject_end,
-    subject_shift,
-)
+from kn_edit.editing.joint_base import JointBase, place_of, places_of
+from kn_edit.editing.joint_subjects import chain_end, prompt_ends, reading_end, subject_end
 from kn_edit.editing.locating import every_prompt, prompts_for
+from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import PROBES, SAME, neighbours
 from kn_edit.editing.paraphrasing import reworded
-from kn_edit.edits.members import Member
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.members import STAYS, Member, ShiftRow
+from kn_edit.edits.settings import JointSettings
+from kn_edit.engine.engine import Engine
+from kn_edit.engine.shares import InOrder
 from kn_edit.facts import Case, Prompt, Relation, Template, bundled, load_relation
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask, ask_openly
 
-KEPT = 12  # prompts of other relations about the subject, that are answered as they are
-KEPT_WORDINGS = 2  # of each of them
+KEPT = 6  # prompts of other relations about the subject, that are answered as they are
+KEPT_WORDINGS = 1  # of each of them
 KEPT_GENERAL = 4  # and of other prompts about it
 NEARBY = 4  # prompts of other subjects that are held beside a fact of no pack
+LONE_JUDGES = 6  # and that judge it, at least
+SHARE = 4  # facts that one worker looks at before the next share
+FEW = 4  # prompts; a causal LM's fact with fewer is asked behind other text too
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
 
 
@@ -67,6 +65,39 @@ class _Beside:
     same_subject_judges: tuple[Prompt, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class MembersShare:
+    """Facts that are looked at by one worker. seed: of everything that is drawn"""
+
+    updates: tuple[UpdateRequest, ...]
+    settings: JointSettings
+    seed: int
+
+    def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[MemberFact]:
+        """deltas: none, as facts are looked at in the base. Raises CannotAsk, NotFinite."""
+        with engine.at(deltas) as live:
+            base = JointBase.of(
+                EditContext(engine, progress=engine.progress, seed=self.seed), live, self.settings
+            )
+            return [member_fact(base, update.case, update.to) for update in self.updates]
+
+
+def member_facts(
+    context: EditContext, updates: Sequence[UpdateRequest], settings: JointSettings
+) -> list[MemberFact]:
+    """What facts need, each by itself, by whatever computes. Raises CannotAsk, NotFinite."""
+    shares = [
+        MembersShare(tuple(updates[start : start + SHARE]), settings, context.seed)
+        for start in range(0, len(updates), SHARE)
+    ]
+    facts: list[MemberFact] = []
+    context.progress("asking", 0, len(updates))
+    for of_share in InOrder(context.engine.workers.results((), shares)):
+        facts += of_share
+        context.progress("asking", len(facts), len(updates))
+    return facts
+
+
 def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     """Compute what a fact needs to be updated with others. Raises CannotAsk, NotFinite."""
     model, pack = base.model, pack_of(case.relation) is not None
@@ -74,9 +105,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
     own = tuple(ask(model, prompt, to) for prompt in prompts)  # a bad answer ends here
     chains = own + _behind_text(base, prompts, to)
     beside = _beside(base, case)
-    # Grad is off where a caller works in inference mode, and nothing could be found there.
-    with torch.inference_mode(False):
-        shift = _shift(base, case, chains, beside.about_subject)
+    rows = _rows(base, case, chains, beside.about_subject)
     judging = (*beside.judges, *beside.same_subject_judges)
     member = Member(
         base=base.fingerprint,
@@ -91,7 +120,8 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         ends=tuple(sorted({chain_end(model, chain) for chain in chains})),
         held=prompt_ends(model, beside.held),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
-        shift=shift.float().cpu().numpy(),
+        rows=rows,
+        shift=base.shift(rows).cpu().numpy(),
     )
     return MemberFact(
         case=case,
@@ -112,7 +142,7 @@ def pack_of(relation: Relation) -> Relation | None:
 
 def _behind_text(base: JointBase, prompts: Sequence[Prompt], to: str) -> tuple[Chain, ...]:
     """A causal LM's prompts behind other text, where they are few: a change is to outlive it."""
-    missing = base.settings.wordings - len(prompts)
+    missing = min(base.settings.wordings, FEW) - len(prompts)
     if missing <= 0 or not base.model.causal:
         return ()
     rewordings = reworded(base.model, prompts, to, _in_front, missing)
@@ -123,18 +153,15 @@ def _in_front(template: Template, _chat: ChatFrame | None) -> tuple[Rewording, .
     return tuple(rewording for rewording in for_solver(template) if rewording.kind in BEHIND_TEXT)
 
 
-def _shift(
+def _rows(
     base: JointBase, case: Case, chains: Sequence[Chain], about_subject: Sequence[Pair]
-) -> Tensor:
-    """What is to come to the top layer's output where the subject ends, (d_model,).
-
-    With it some of a fact's prompts are answered anew, and what is asked otherwise about its
-    subject is answered as it is.
-    """
-    model, settings = base.model, base.settings
+) -> tuple[ShiftRow, ...]:
+    """What the shift is found with: some of a fact's prompts are to be answered anew, and what is
+    asked otherwise about its subject as it is."""
+    model, subject = base.model, case.fact.subject
     rows = [
-        SubjectRow(question, reading_end(model, chain, chain.prompt.fact.subject))
-        for chain in chains[: settings.wordings]
+        ShiftRow(place_of(question), reading_end(model, chain, subject), question.token)
+        for chain in chains[: base.settings.wordings]
         for question in chain.questions
     ]
     staying = [*list(_elsewhere(model, case))[:KEPT], *about_subject[:KEPT_GENERAL]]
@@ -142,9 +169,8 @@ def _shift(
         (question, subject_end(model, Chain(prompt, (question,)), prompt.fact.subject))
         for prompt, question in staying
     )
-    rows += [SubjectRow(question, end, wanted=False) for question, end in about if end is not None]
-    search = ShiftSearch(settings.margin, settings.steps, settings.step)
-    return subject_shift(model, rows, base.top_layer, search).shift
+    rows += [ShiftRow(place_of(question), end, STAYS) for question, end in about if end is not None]
+    return tuple(rows)
 
 
 def _elsewhere(model: Model, case: Case) -> Iterator[Pair]:
@@ -167,7 +193,8 @@ def _beside(base: JointBase, case: Case) -> _Beside:
     """
     finder = Finder.of(base.model, case, base.seed)
     pairs = finder.same_subject(2 * SAME)
-    if pack_of(case.relation) is None or case.neighbours or case.judges:
+    lone = len(case.relation.facts) <= 1 and not case.neighbours
+    if not lone and (pack_of(case.relation) is None or case.neighbours or case.judges):
         preserved = neighbours(base.model, base.locator, case)
         return _Beside(
             held=preserved.prompts[: len(preserved.named) + NEARBY],
@@ -175,10 +202,26 @@ def _beside(base: JointBase, case: Case) -> _Beside:
             judges=preserved.judges,
             same_subject_judges=preserved.same_subject_judges,
         )
-    about_subject, judges = shared_out(base.model, pairs, every=2, most=SAME)
+    held, judges = _nearby(base.model, finder) if lone else ((), ())
+    about_subject, subject_judges = shared_out(base.model, pairs, every=2, most=SAME)
     return _Beside(
-        held=(),
+        held=held,
         about_subject=tuple(about_subject),
-        judges=(),
-        same_subject_judges=tuple(prompt for prompt, _ in judges),
+        judges=judges,
+        same_subject_judges=tuple(prompt for prompt, _ in subject_judges),
     )
+
+
+def _nearby(model: Model, finder: Finder) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
+    """Prompts of other subjects: those that are held beside a fact alone, and those that judge it.
+
+    What the user names judges; it is filled up.
+    """
+    named = [prompt for prompt, _ in finder.askable(finder.case.judges)]
+    missing = max(0, LONE_JUDGES - len(named))
+    texts = [prompt.cloze for prompt in named]
+    pairs = finder.other_subject_prompts(texts, 2 * max(NEARBY, missing) if missing else NEARBY)
+    held, judges = (
+        shared_out(model, pairs, every=2, most=missing) if missing else (pairs, list[Pair]())
+    )
+    return tuple(prompt for prompt, _ in held[:NEARBY]), (*named, *(prompt for prompt, _ in judges))

@@ -11,11 +11,12 @@ from kn_edit.canonical import short
 from kn_edit.editing.drafts import EditContext, Proposal
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
-from kn_edit.editing.joint_members import MemberFact, member_fact
+from kn_edit.editing.joint_members import MemberFact, member_fact, member_facts
 from kn_edit.editing.joint_sets import JointSet, LoadMember
 from kn_edit.editing.joint_update import joint_shifts
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, UpdateRequest
+from kn_edit.editing.neighbours import FEWEST_JUDGES
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.requests import case_again, message_of
 from kn_edit.editing.updating import (
@@ -35,6 +36,7 @@ from kn_edit.ledger.records import JOINT, MEMBER, FactRecord
 from kn_edit.models.questions import ask, asked_otherwise
 
 FULLY_RECORDED = 200  # facts of a set
+JUDGING = 2400  # prompts of their own that judge new facts, in all; no fact has fewer than four
 
 
 def propose_joint(
@@ -48,19 +50,17 @@ def propose_joint(
     joined = context.joined
     keys = [fact_key(update.case.relation, update.case.fact) for update in updates]
     stay = joined.without(keys) if joined else ()
+    new = member_facts(context, updates, settings)
     with context.engine.at([]) as live:
         base = JointBase.of(context, live, settings)
-        new = []
-        for index, update in enumerate(updates):
-            context.progress("asking", index, len(updates))
-            new.append(member_fact(base, update.case, update.to))
         remaining = (
             [_recorded_member(base, record, joined.load) for record in stay] if joined else []
         )
         members = [*(fact.member for fact in remaining), *(fact.member for fact in new)]
         surroundings = JointSurroundings.of(base, members)
         shifts = joint_shifts(surroundings)
-        judged = [_judged(surroundings, fact) for fact in new]
+        judges = max(FEWEST_JUDGES, JUDGING // len(new))
+        judged = [_judged(surroundings, fact, judges) for fact in new]
     changes = [change_of(fact.case, fact.member.to) for fact in new]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(new))
     entries = [
@@ -177,20 +177,25 @@ class _Judged:
     notices: tuple[str, ...]
 
 
-def _judged(surroundings: JointSurroundings, fact: MemberFact) -> _Judged:
-    """What a new fact of a set is measured by."""
+def _judged(surroundings: JointSurroundings, fact: MemberFact, most: int) -> _Judged:
+    """What a new fact of a set is measured by.
+
+    most: prompts of other subjects that judge it alone, and half as many about its own
+    """
     model, case, to = surroundings.base.model, fact.case, fact.member.to
-    edited = surroundings.edited_prompts
-    judges = surroundings.judges.get(case.relation.name, ()) if fact.member.pack else ()
+    edited, relation = surroundings.edited_prompts, case.relation
+    shared = surroundings.judges.get(relation.name, ()) if fact.member.pack else ()
 
     def unedited(prompts: Sequence[Prompt]) -> tuple[Prompt, ...]:
         return tuple(prompt for prompt in prompts if prompt.cloze not in edited)
 
     probes = Probes(
         edited=fact.prompts,
-        held_out=judging_paraphrases(model, case.relation, case.fact, to),
-        neighbours=unedited(fact.judges) or judges or surroundings.last_judges(case.relation.name),
-        same_subject=unedited(fact.same_subject_judges),
+        held_out=judging_paraphrases(model, relation, case.fact, to),
+        neighbours=unedited(fact.judges)[:most]
+        or shared
+        or surroundings.last_judges(relation.name),
+        same_subject=unedited(fact.same_subject_judges)[: most // 2],
     )
     old = tuple(ask(model, prompt) for prompt in fact.prompts)
     new = [ask(model, prompt, to) for prompt in fact.prompts]

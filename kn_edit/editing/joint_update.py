@@ -6,18 +6,19 @@ each writes an equal part of what then is missing (Meng et al., 2023, MEMIT, alg
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_ends import EndStates
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.updating import LowRankShifts
 from kn_edit.edits.joint import JointSolution, JointTask, solve_jointly
-from kn_edit.edits.members import Member
+from kn_edit.edits.members import STAYS, Member, ShiftRow
 from kn_edit.edits.suffix import LowRankShift
 from kn_edit.neuron import NeuronId
 
@@ -38,7 +39,7 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
     subjects = {name: number for number, name in enumerate(names)}
     numbers = [subjects[member.subject] for member in members for _ in member.ends]
     subject_of = torch.tensor(numbers, device=model.device)
-    shifts = _shifts_of(members, subjects).to(model.device)
+    shifts = _shifts_of(base, members, names)
     ends = EndStates.of(model, places, layers)
     states = before = ends.at_top()
     wanted = ends.at_top(shifts[subject_of]) - before
@@ -75,16 +76,29 @@ def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
     return LowRankShifts(factors, provenance, best)
 
 
-def _shifts_of(members: Sequence[Member], subjects: Mapping[str, int]) -> Tensor:
-    """The sum of the shifts of each subject's facts, (subjects, d_model).
+def _shifts_of(base: JointBase, members: Sequence[Member], subjects: Iterable[str]) -> Tensor:
+    """What each subject's facts take together, (subjects, d_model).
 
-    Several facts about one subject are written at the same places: each alone would be what the
-    others are not to be.
+    Several facts about one subject are written at the same places, so one shift is to do for all:
+    each alone would be what the others are not to be.
     """
-    shifts = torch.zeros(len(subjects), len(members[0].shift))
+    facts: dict[str, list[Member]] = {subject: [] for subject in subjects}
     for member in members:
-        shifts[subjects[member.subject]] += torch.from_numpy(member.shift)
-    return shifts
+        facts[member.subject].append(member)
+    shifts = [
+        base.shift(_together(of_subject), len(of_subject))
+        if len(of_subject) > 1
+        else torch.tensor(of_subject[0].shift)
+        for of_subject in facts.values()
+    ]
+    return torch.stack([shift.to(base.model.device) for shift in shifts])
+
+
+def _together(members: Sequence[Member]) -> list[ShiftRow]:
+    """The rows of facts about one subject: what one of them answers anew, no other one keeps."""
+    rows = dict.fromkeys(row for member in members for row in member.rows)
+    anew = {row.place for row in rows if row.token != STAYS}
+    return [row for row in rows if row.token != STAYS or row.place not in anew]
 
 
 def _means(rows: Tensor, subject_of: Tensor, subjects: int) -> Tensor:

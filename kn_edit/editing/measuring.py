@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
@@ -14,6 +14,8 @@ from kn_edit.editing.locating import chains_for
 from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.editing.neutral import neutral_perplexity, perplexity_metrics
 from kn_edit.edits.delta import Delta
+from kn_edit.engine.engine import Engine
+from kn_edit.engine.shares import ThisProcess, shared
 from kn_edit.errors import BadField, EmptyField, listed
 from kn_edit.evaluation.changes import changes
 from kn_edit.evaluation.gate import Gate, not_numbers
@@ -36,6 +38,7 @@ from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
 from kn_edit.seeds import USUAL
 
+EXAMS = 16  # that one worker takes before the next share
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 MOST_NAMED = 6  # facts of one edit that are named
 MOST_NAME = 80  # letters of each
@@ -90,20 +93,44 @@ class UpdatesExam:
         return _measured(context, delta, self.exams)
 
 
+@dataclass(frozen=True, eq=False)
+class ReadingsShare:
+    """Exams that one worker takes at a version, each with what the model said before the edit;
+    None where that is asked."""
+
+    exams: tuple[tuple[UpdateExam, Readings | None], ...]
+
+    def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Readings]:
+        """Raises NotFinite before the edit; after it what is NaN is marked instead."""
+        judged: AnswersByKey = {}
+        readings = []
+        with engine.at(deltas) as live:
+            for index, (exam, before) in enumerate(self.exams):
+                if len(self.exams) > 1:
+                    engine.progress("measuring", index, len(self.exams))
+                readings.append(
+                    exam.answers(live.model, judged)
+                    if before is None
+                    else exam.answers_after(live.model, before, judged)
+                )
+        return readings
+
+
 def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
     """Measure an update of one fact or several: all before it, then all after it."""
     subjects = {exam.subject for exam in exams}
-    judged_before: AnswersByKey = {}
-    judged_after: AnswersByKey = {}
-    with context.engine.at(context.deltas) as live:
+    deltas, engine = context.deltas_with(delta), context.engine
+    # A few prompts are asked sooner than a worker has loaded a model.
+    workers = engine.workers if len(exams) > EXAMS else ThisProcess(engine)
+    before = shared(workers, context.deltas, [(exam, None) for exam in exams], ReadingsShare, EXAMS)
+    pairs = [*zip(exams, before, strict=True)]
+    with engine.at(context.deltas) as live:
         model = live.model
         earlier = EarlierAnswers.of(model, context.earlier, subjects)
-        before = [exam.answers(model, judged_before) for exam in _one_by_one(context, exams)]
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
-    with context.engine.at(context.deltas_with(delta)) as live:
+    after = shared(workers, deltas, pairs, ReadingsShare, EXAMS)
+    with engine.at(deltas) as live:
         model = live.model
-        pairs = zip(_one_by_one(context, exams), before, strict=True)
-        after = [exam.answers_after(model, answers, judged_after) for exam, answers in pairs]
         neutral_after = neutral_perplexity(model, finite=False)
         earlier_after = earlier.right(model, finite=False)
     old, new = pooled(before), pooled(after)
@@ -143,14 +170,6 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
         if several
         else (),
     )
-
-
-def _one_by_one(context: EditContext, exams: Sequence[UpdateExam]) -> Iterator[UpdateExam]:
-    """Give the exams one by one; where there are several, progress counts them."""
-    for index, exam in enumerate(exams):
-        if len(exams) > 1:
-            context.progress("measuring", index, len(exams))
-        yield exam
 
 
 def _by_fact(

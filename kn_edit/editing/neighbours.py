@@ -171,15 +171,21 @@ def other_prompts(
 
 
 def prompts_of_pack(
-    model: Model, name: str, per_fact: int = PROBES, *, skip: int = 0, seed: int = USUAL
+    model: Model,
+    name: str,
+    per_fact: int = PROBES,
+    *,
+    skip: int = 0,
+    most: int = OTHER_FACTS,
+    seed: int = USUAL,
 ) -> list[Prompt]:
-    """A few prompts of a few facts of a bundled relation; see `other_prompts`."""
+    """A few prompts of a few facts of a bundled relation; see `other_prompts`. most: facts"""
     relation = load_relation(name)
     facts = list(relation.facts)
     generator(seed, f"facts of {relation.name}").shuffle(facts)
     return [
         prompt
-        for fact in facts[skip : skip + OTHER_FACTS]
+        for fact in facts[skip : skip + most]
         for prompt in prompts_for(model, relation, fact)[:per_fact]
     ]
 

@@ -180,7 +180,7 @@ class Joint(UpdateMethod):
     """
 
     name: ClassVar[str] = "joint"
-    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decisions 0056, 0061, 0063"
+    source: ClassVar[str] = "least squares over keys: Meng et al., 2023; decisions 0061, 0063, 0064"
     edits: ClassVar[str] = "all value slots of a few layers, a direction for each fact"
     needs: ClassVar[frozenset[Need]] = frozenset({Need.NEIGHBOURS, Need.STATISTICS})
     many: ClassVar[bool] = True

@@ -29,10 +29,12 @@ from kn_edit.tensor_header import (
 )
 from kn_edit.untrusted import JsonProblem, parse_object
 
-FORMAT = "kn-member/3"
+FORMAT = "kn-member/4"
 METADATA_KEY = "kn_edit"
 MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most of it
 LIMITS = HeaderLimits(size=16 << 20, tensors=1, axes=1, values=MOST_VALUES, depth=10)
+
+STAYS = -1  # in place of a token
 
 Floats = NDArray[np.float32]
 
@@ -47,6 +49,24 @@ class Place:
 
     ids: tuple[int, ...]
     position: int
+
+
+@dataclass(frozen=True, order=True)
+class ShiftRow:
+    """What a shift is found with: where a model is asked, and where that text has the subject's
+    last token.
+
+    token: that is to lead; STAYS: whatever leads is to go on so
+    """
+
+    place: Place
+    end: int
+    token: int
+
+    @property
+    def plain(self) -> list[Any]:
+        """The row as JSON has it."""
+        return [list(self.place.ids), self.place.position, self.end, self.token]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -71,6 +91,7 @@ class Member:
     ends: tuple[Place, ...]
     held: tuple[Place, ...]
     judges: tuple[Place, ...]
+    rows: tuple[ShiftRow, ...]
     shift: Floats
 
     @cached_property
@@ -99,6 +120,7 @@ class Member:
             "ends": _plain(self.ends),
             "held": _plain(self.held),
             "judges": _plain(self.judges),
+            "rows": [row.plain for row in self.rows],
         }
         header = {
             "__metadata__": {METADATA_KEY: canonical_json(description).decode("ascii")},
@@ -145,6 +167,7 @@ class Member:
             ends=_places(description["ends"]),
             held=_places(description["held"]),
             judges=_places(description["judges"]),
+            rows=_rows(description["rows"]),
             shift=shift,
         )
 
@@ -155,6 +178,13 @@ def _plain(places: tuple[Place, ...]) -> list[list[Any]]:
 
 def _places(values: Any) -> tuple[Place, ...]:
     return tuple(Place(tuple(map(int, ids)), int(position)) for ids, position in values)
+
+
+def _rows(values: Any) -> tuple[ShiftRow, ...]:
+    return tuple(
+        ShiftRow(Place(tuple(map(int, ids)), int(position)), int(end), int(token))
+        for ids, position, end, token in values
+    )
 
 
 def _tensor(place: TensorPlace, data: bytes) -> Floats:

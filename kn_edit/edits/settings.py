@@ -118,16 +118,16 @@ MASKED_CORRECTION = CorrectionSettings(
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How many facts are solved for at once, and what holds the rest (decision 0063)."""
+    """How many facts are solved for at once, and what holds the rest (decisions 0063 and 0064)."""
 
-    layers: int = 5  # that write, up to the measured one
+    layers: int = 7  # that write, up to the measured one
     margin: float = 9.0  # of log-probability over the next token, that a fact's shift brings alone
     steps: int = 12  # that look for this shift, at most
     step: float = 0.2  # length of one, at most, in units of the hidden state
-    wordings: int = 4  # of a fact, that its shift is found with; of a held one, that are held
+    wordings: int = 6  # of a fact, that its shift is found with; of a held one, that are held
     share: float = 1.0  # of the shift, that is to be written
     w_held: float = 0.5  # of a place that must stay, in units of one that changes
-    w_text: float = 1.0  # of ordinary text, in units of a row for each neuron of a layer
+    w_text: float = 2.0  # of ordinary text, in units of a row for each neuron of a layer
     held_facts: int = 200  # of each relation, that are held
 
     def __post_init__(self) -> None:
