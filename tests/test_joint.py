@@ -12,7 +12,10 @@ import torch
 from samples import TORTURE
 from workspaces import CAPITALS, SHAPES, about, contents, exported, new_workspace
 
+from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_held import JointSurroundings
+from kn_edit.editing.joint_members import member_fact
 from kn_edit.editing.locating import prompts_for
 from kn_edit.edits.joint import JointTask, solve_jointly
 from kn_edit.edits.members import STAYS, ShiftRow
@@ -257,6 +260,19 @@ def test_a_subject_that_is_edited_is_held_by_no_relation_and_judges_none(workspa
     assert not {"France", "Japan"} & {subject for _, subject in held}
     judges = [text for one in found["by_fact"] for text in one["judged_by"]["neighbours"]]
     assert judges and not [text for text in judges if "France" in text or "Japan" in text]
+
+
+def test_the_last_ones_to_judge_are_about_no_edited_subject(workspace):
+    """Prompts of other relations, where a relation has too few of its own."""
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        last = JointSurroundings.of(base, []).last_judges("capital")
+        subject, beside = last[0].fact.subject, [prompt.fact.subject for prompt in last]
+        relation = case_of(relation=last[0].fact.relation, subject=subject)
+        member = member_fact(base, relation, "Rome").member
+        remaining = JointSurroundings.of(base, [member]).last_judges("capital")
+    assert len(set(beside)) > 1 and remaining
+    assert subject not in {prompt.fact.subject for prompt in remaining}
 
 
 def test_what_judges_is_not_held(workspace, monkeypatch):

@@ -169,7 +169,11 @@ class JointSurroundings:
         """Prompts of other relations, where those of a relation are too few to judge its facts."""
         base = self.base
         prompts = other_prompts(base.model, name, 1, skip=OTHER_FACTS, seed=base.seed)
-        unedited = (prompt for prompt in prompts if prompt.cloze not in self.edited_prompts)
+        unedited = (
+            prompt
+            for prompt in prompts
+            if prompt.fact.subject not in self._subjects and prompt.cloze not in self.edited_prompts
+        )
         return tuple(islice(unedited, JUDGES))
 
 
