@@ -33,10 +33,10 @@ from kn_edit.models.model import Model
 from kn_edit.models.questions import ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
+W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
 # Facts of every bundled relation that are held: how many to pass over, how many then to take. Those
 # between are the last ones to judge.
 EVERY_RELATION = ((0, OTHER_FACTS), (2 * OTHER_FACTS, 36))
-W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
 
 
 @dataclass(frozen=True, eq=False)

@@ -90,6 +90,10 @@ def member_facts(
         MembersShare(tuple(updates[start : start + SHARE]), settings, context.seed)
         for start in range(0, len(updates), SHARE)
     ]
+    if context.engine.workers.several:
+        with context.engine.at([]) as live:
+            # The layers are measured here and kept, and not once more by each worker.
+            assert JointBase.of(context, live, settings).layers
     facts: list[MemberFact] = []
     context.progress("asking", 0, len(updates))
     for of_share in InOrder(context.engine.workers.results((), shares)):
