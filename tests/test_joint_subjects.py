@@ -30,6 +30,7 @@ from kn_edit.editing.joint_subjects import (
     reading_end,
     subject_end,
     subject_shift,
+    subject_shifts,
 )
 from kn_edit.editing.locating import Locator
 from kn_edit.edits.least_step import SLACK, least_step
@@ -186,8 +187,8 @@ def test_rows_that_run_from_their_subjects_on_stand_as_in_the_whole_network(shap
     rows += [SubjectRow(q, subject_end(model, twice, "France")) for q in twice.questions]
     draw = torch.Generator().manual_seed(0)
     shift = SubjectShift(2, torch.randn(model.d_model, generator=draw))
-    expected = sorted(lead_of(model, shift, row) for row in rows)
-    assert leads_behind(model, rows, shift).sort().values.tolist() == pytest.approx(
+    expected = [lead_of(model, shift, row) for row in rows]
+    assert leads_behind(model, [rows], 2, shift.shift[None]).tolist() == pytest.approx(
         expected, abs=1e-4
     )
 
@@ -225,6 +226,27 @@ def test_behind_a_layer_stands_what_it_writes(shape):
         expected = output_of(model, by_hand, row, above=2)
         assert torch.allclose(behind.at_top()[0], expected, rtol=1e-3, atol=1e-4)
     assert not torch.allclose(behind.at_top(), ends.at_top(), rtol=1e-2)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_shift_is_found_beside_those_of_other_subjects_as_alone(shape):
+    model = deep(shape)
+    *wanted, kept = rows_of(model)
+    search = ShiftSearch(margin=0.3, steps=6, step=0.1)
+    rows = [[wanted[-1]], [], [wanted[0], kept], [wanted[0]]]
+    together = subject_shifts(model, rows, 1, search)
+    for own, shift in zip(rows, together, strict=True):
+        alone = subject_shift(model, own, 1, search).shift
+        assert bool(shift.any()) == bool(own)
+        assert torch.allclose(shift, alone, rtol=1e-3, atol=1e-4 * float(alone.norm() + 1))
+    behind = leads_behind(model, rows, 1, together)
+    alone = torch.cat(
+        [
+            leads_behind(model, [own], 1, shift[None])
+            for own, shift in zip(rows, together, strict=True)
+        ]
+    )
+    assert torch.allclose(behind, alone, atol=1e-4)
 
 
 def test_nothing_is_shifted_where_nothing_is_asked_or_nothing_missing():

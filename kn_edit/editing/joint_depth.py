@@ -27,7 +27,7 @@ from kn_edit.editing.joint_subjects import (
     end_place,
     leads_behind,
     subject_end,
-    subject_shift,
+    subject_shifts,
 )
 from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.edits.members import Place
@@ -122,11 +122,9 @@ def _trial(model: Model, relation: Relation, fact: Fact, facts: Sequence[Fact]) 
 
 def said_unseen(model: Model, tried: Sequence[Trial], layer: int) -> float:
     """In which share of the other wordings the tokens of a new answer lead. Raises NotFinite."""
-    leads = [
-        leads_behind(model, trial.unseen, subject_shift(model, trial.trained, layer, SEARCH))
-        for trial in tried
-    ]
-    return float((torch.cat(leads) > 0).float().mean())
+    shifts = subject_shifts(model, [trial.trained for trial in tried], layer, SEARCH)
+    leads = leads_behind(model, [trial.unseen for trial in tried], layer, shifts)
+    return float((leads > 0).float().mean())
 
 
 def leak(tried: Sequence[Trial], keys: Sequence[Tensor], moment: Tensor) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
@@ -21,7 +22,7 @@ from kn_edit.edits.delta import Delta
 from kn_edit.edits.members import STAYS, Member, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.engine import Engine
-from kn_edit.engine.shares import InOrder
+from kn_edit.engine.shares import shared
 from kn_edit.facts import Case, Prompt, Relation, Template, bundled, load_relation
 from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
 from kn_edit.models.model import Model
@@ -79,27 +80,25 @@ class MembersShare:
             base = JointBase.of(
                 EditContext(engine, progress=engine.progress, seed=self.seed), live, self.settings
             )
-            return [member_fact(base, update.case, update.to) for update in self.updates]
+            facts: list[MemberFact] = []
+            for update in self.updates:
+                engine.progress("asking", len(facts), len(self.updates))
+                facts.append(member_fact(base, update.case, update.to))
+            return facts
 
 
 def member_facts(
     context: EditContext, updates: Sequence[UpdateRequest], settings: JointSettings
 ) -> list[MemberFact]:
     """What facts need, each by itself, by whatever computes. Raises CannotAsk, NotFinite."""
-    shares = [
-        MembersShare(tuple(updates[start : start + SHARE]), settings, context.seed)
-        for start in range(0, len(updates), SHARE)
-    ]
-    if context.engine.workers.several:
-        with context.engine.at([]) as live:
+    engine = context.engine
+    if engine.workers.several:
+        with engine.at([]) as live:
             # The layers are measured here and kept, and not once more by each worker.
             assert JointBase.of(context, live, settings).layers
-    facts: list[MemberFact] = []
-    context.progress("asking", 0, len(updates))
-    for of_share in InOrder(context.engine.workers.results((), shares)):
-        facts += of_share
-        context.progress("asking", len(facts), len(updates))
-    return facts
+    share_of = partial(MembersShare, settings=settings, seed=context.seed)
+    tell = partial(context.progress, "asking")
+    return shared(engine.workers, (), updates, share_of, SHARE, tell)
 
 
 def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:

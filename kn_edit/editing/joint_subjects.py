@@ -132,18 +132,22 @@ class _AtPlaces:
 class _RowsAbove:
     """Rows side by side from the lowest written layer on, each with tokens of its own there.
 
-    states: at the subjects' ends, below all shifts, (rows, d_model); ends: their places among the
-    tokens; run: the last layer's output where the rows ask, (rows, d_model)
+    places: of the rows among all; states: at the subjects' ends, below all shifts, (rows, d_model);
+    ends: their places among the tokens; run: the last layer's output where the rows ask, (rows,
+    d_model)
     """
 
     model: Model
     rows: Sequence[SubjectRow]
+    places: list[int]
     states: Tensor
     ends: list[int]
     run: Callable[[], Tensor]
 
     @classmethod
-    def of_tree(cls, model: Model, group: TreeGroup, rows: Sequence[SubjectRow]) -> _RowsAbove:
+    def of_tree(
+        cls, model: Model, group: TreeGroup, rows: Sequence[SubjectRow], places: list[int]
+    ) -> _RowsAbove:
         """Nothing in front of a subject's end hears the shift, so that does not run again."""
         branches = [Branch(row.question.ids, row.end) for row in rows]
         tokens, order = group.tree.branches(group.hidden, group.layer, branches)
@@ -157,10 +161,12 @@ class _RowsAbove:
         def run() -> Tensor:
             return tokens.run(hidden, group.layer, answers)
 
-        return cls(model, rows, hidden[ends], ends, run)
+        return cls(model, rows, places, hidden[ends], ends, run)
 
     @classmethod
-    def padded(cls, model: Model, group: TextGroup, rows: Sequence[SubjectRow]) -> _RowsAbove:
+    def padded(
+        cls, model: Model, group: TextGroup, rows: Sequence[SubjectRow], places: list[int]
+    ) -> _RowsAbove:
         """All tokens of the texts run again: a masked LM's hear each other."""
         number = {ids: place for place, ids in enumerate(group.texts)}
         texts = [row.question.ids for row in rows]
@@ -172,15 +178,16 @@ class _RowsAbove:
         def run() -> Tensor:
             return above.run(model)[each, positions]
 
-        places = [place * hidden.shape[1] + end for place, end in enumerate(ends)]
-        return cls(model, rows, hidden[each, ends], places, run)
+        at_ends = [number * hidden.shape[1] + end for number, end in enumerate(ends)]
+        return cls(model, rows, places, hidden[each, ends], at_ends, run)
 
-    def leads(self, layer: int, shift: Tensor, tokens: Tensor | None) -> _Leads:
-        """How each row stands where the layer writes the shift.
+    def leads(self, layer: int, shifts: Tensor, tokens: Tensor | None) -> _Leads:
+        """How each row stands where the layer writes its shift.
 
-        tokens: of the rows, (rows,); None takes for a row that is not wanted what leads there
+        shifts: of the rows, (rows, d_model); tokens: of the rows, (rows,); None takes for a row
+        that is not wanted what leads there
         """
-        parts = shift.expand(len(self.rows), -1).clone().requires_grad_()
+        parts = shifts.clone().requires_grad_()
         with torch.enable_grad():
             log_p = self.log_p(layer, parts)
             if tokens is None:
@@ -189,12 +196,9 @@ class _RowsAbove:
         (gradients,) = torch.autograd.grad(leads.sum(), parts)
         return _Leads(leads.detach(), gradients, tokens)
 
-    def log_p(self, layer: int, shift: Tensor) -> Tensor:
-        """Log-probabilities where the layer writes the shift, (rows, vocabulary).
-
-        shift: (d_model,), or of each row, (rows, d_model)
-        """
-        with writing(self.model, layer, self.ends, shift):
+    def log_p(self, layer: int, shifts: Tensor) -> Tensor:
+        """Log-probabilities where the layer writes the shift of each row, (rows, vocabulary)."""
+        with writing(self.model, layer, self.ends, shifts):
             return self.model.logits(self.run()).float().log_softmax(-1)
 
     @property
@@ -225,60 +229,91 @@ def subject_shift(
 ) -> SubjectShift:
     """The least shift by which a fact's new answer leads in all rows, as far as there is one.
 
-    Step by step: each is the least by which, as the gradients tell, every wanted row comes to lead
-    by the margin and no other row loses its lead (Gauss and Newton's method). Zero where nothing
-    is asked. Raises NotFinite.
+    Zero where nothing is asked. Raises NotFinite.
     """
-    shift = torch.zeros(model.d_model, device=model.device)
+    (shift,) = subject_shifts(model, [rows], layer, search)
+    return SubjectShift(layer, shift)
+
+
+def subject_shifts(
+    model: Model, rows_of: Sequence[Sequence[SubjectRow]], layer: int, search: ShiftSearch
+) -> Tensor:
+    """The least shift of each of several subjects, by rows of its own; (subjects, d_model).
+
+    Step by step: each is the least by which, as the gradients tell, every wanted row comes to lead
+    by the margin and no other row loses its lead (Gauss and Newton's method). All rows run
+    together, so the last bits of a shift depend on the other subjects. Raises NotFinite.
+    """
+    shifts = torch.zeros(len(rows_of), model.d_model, device=model.device)
+    rows = [row for of_subject in rows_of for row in of_subject]
     if not rows:
-        return SubjectShift(layer, shift)
+        return shifts
     groups = _grouped(model, rows, layer)
-    size = float(torch.cat([group.states for group in groups]).float().norm(dim=1).median())
-    margin, floor = search.margin, torch.empty(0)
+    order = torch.tensor([place for group in groups for place in group.places])
+    numbers = torch.tensor([number for number, own in enumerate(rows_of) for _ in own])
+    subject_of = numbers[order].to(model.device)
+    states = torch.cat([group.states for group in groups]).float()
+    of_subjects = {
+        number: (subject_of == number).nonzero()[:, 0] for number, own in enumerate(rows_of) if own
+    }
+    sizes = {number: float(states[own].norm(dim=1).median()) for number, own in of_subjects.items()}
+    floor = torch.empty(0)
     standings: list[_Leads] = []
     for number in range(search.steps):
         earlier = [standing.tokens for standing in standings]
         tokens: list[Tensor | None] = [*earlier] or [None] * len(groups)
+        parts = torch.split(shifts[subject_of], [len(group.rows) for group in groups])
         standings = [
-            group.leads(layer, shift, of_group)
-            for group, of_group in zip(groups, tokens, strict=True)
+            group.leads(layer, part, of_group)
+            for group, part, of_group in zip(groups, parts, tokens, strict=True)
         ]
         leads = torch.cat([standing.leads for standing in standings])
         if bool(leads.isnan().any()):
             raise first_non_finite(model, batched(model, [row.question for row in rows]))
         if number == 0:
             wanted = torch.cat([_wanted(group.rows, leads) for group in groups])
-            floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, margin)
+            floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, search.margin)
         gradients = torch.cat([standing.gradients for standing in standings])
-        step = least_step(gradients, floor - leads)
-        length = float(step.norm()) / size
-        if length < ENOUGH:
+        for subject, own in [*of_subjects.items()]:
+            step = least_step(gradients[own], floor[own] - leads[own])
+            length = float(step.norm()) / sizes[subject]
+            if length < ENOUGH:
+                del of_subjects[subject]
+            else:
+                shifts[subject] += step * min(1.0, search.step / length)
+        if not of_subjects:
             break
-        shift = shift + step * min(1.0, search.step / length)
-    return SubjectShift(layer, shift)
+    return shifts
 
 
-def leads_behind(model: Model, rows: Sequence[SubjectRow], shift: SubjectShift) -> Tensor:
-    """By how much the token of each row leads where the shift is written, (rows,), in any order."""
+def leads_behind(
+    model: Model, rows_of: Sequence[Sequence[SubjectRow]], layer: int, shifts: Tensor
+) -> Tensor:
+    """By how much the token of each row leads where its subject's shift is written, (rows,).
+
+    rows_of: of each subject; shifts: (subjects, d_model)
+    """
+    rows = [row for of_subject in rows_of for row in of_subject]
+    numbers = torch.tensor([number for number, own in enumerate(rows_of) for _ in own])
+    leads = torch.empty(len(rows), device=model.device)
     with torch.no_grad():
-        return torch.cat(
-            [
-                lead(group.log_p(shift.layer, shift.shift), group.tokens)
-                for group in _grouped(model, rows, shift.layer)
-            ]
-        )
+        for group in _grouped(model, rows, layer):
+            log_p = group.log_p(layer, shifts[numbers[group.places].to(model.device)])
+            leads[group.places] = lead(log_p, group.tokens)
+    return leads
 
 
 def _grouped(model: Model, rows: Sequence[SubjectRow], layer: int) -> list[_RowsAbove]:
     """Rows by the texts that run together, at the input of a layer."""
-    by_text: dict[Ids, list[SubjectRow]] = {}
-    for row in rows:
-        by_text.setdefault(row.question.ids, []).append(row)
+    by_text: dict[Ids, list[int]] = {}
+    for place, row in enumerate(rows):
+        by_text.setdefault(row.question.ids, []).append(place)
     groups = []
     for group in Suffix(model, layer, by_text).groups(by_text):
-        of_group = [row for ids in group.texts for row in by_text[ids]]
+        places = [place for ids in group.texts for place in by_text[ids]]
+        of_group = [rows[place] for place in places]
         if isinstance(group, TreeGroup):
-            groups.append(_RowsAbove.of_tree(model, group, of_group))
+            groups.append(_RowsAbove.of_tree(model, group, of_group, places))
         else:
-            groups.append(_RowsAbove.padded(model, group, of_group))
+            groups.append(_RowsAbove.padded(model, group, of_group, places))
     return groups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -122,13 +123,15 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
     deltas, engine = context.deltas_with(delta), context.engine
     # A few prompts are asked sooner than a worker has loaded a model.
     workers = engine.workers if len(exams) > EXAMS else ThisProcess(engine)
-    before = shared(workers, context.deltas, [(exam, None) for exam in exams], ReadingsShare, EXAMS)
+    tell = partial(engine.progress, "measuring")
+    unasked = [(exam, None) for exam in exams]
+    before = shared(workers, context.deltas, unasked, ReadingsShare, EXAMS, tell)
     pairs = [*zip(exams, before, strict=True)]
     with engine.at(context.deltas) as live:
         model = live.model
         earlier = EarlierAnswers.of(model, context.earlier, subjects)
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
-    after = shared(workers, deltas, pairs, ReadingsShare, EXAMS)
+    after = shared(workers, deltas, pairs, ReadingsShare, EXAMS, tell)
     with engine.at(deltas) as live:
         model = live.model
         neutral_after = neutral_perplexity(model, finite=False)

@@ -58,7 +58,8 @@ def with_protocols(
     context = ProtocolContext(options=plan.free, rounding=plan.rounding, edited=edited)
     for name in plan.names:
         share_of = partial(_SHARES[name], context=context)
-        answers = shared(engine.workers, deltas, facts, share_of, PER_SHARE)
+        tell = partial(engine.progress, f"protocol {name.value}")
+        answers = shared(engine.workers, deltas, facts, share_of, PER_SHARE, tell)
         updates = [
             replace(update, protocols={**update.protocols, name: answer})
             for update, answer in zip(updates, answers, strict=True)

@@ -88,13 +88,22 @@ def shared(
     items: Sequence[S],
     share_of: Callable[[tuple[S, ...]], Share[Sequence[T]]],
     most: int,
+    tell: Callable[[int, int], None],
 ) -> list[T]:
     """One result for each item, which workers compute in shares of at most so many.
 
-    Where only one works, it is one share: what items have in common is computed once. What an item
-    comes to must not depend on the others of its share.
+    Where only one works, it is one share, which tells its progress itself: what items have in
+    common is computed once. What an item comes to must not depend on the others of its share.
+
+    tell: called with how many items are computed, of how many, as workers hand in their shares
     """
     most = most if workers.several else max(len(items), 1)
     shares = [share_of(tuple(items[start : start + most])) for start in range(0, len(items), most)]
-    results = InOrder(workers.results(deltas, shares))
-    return [value for values in results for value in values]
+    results: dict[int, Sequence[T]] = {}
+    if workers.several:
+        tell(0, len(items))
+    for number, values in workers.results(deltas, shares):
+        results[number] = values
+        if workers.several:
+            tell(sum(map(len, results.values())), len(items))
+    return [value for number in range(len(shares)) for value in results[number]]
