@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
@@ -16,7 +16,8 @@ from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import member_fact
-from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.locating import Locator, prompts_for
+from kn_edit.editing.neighbours import JUDGES
 from kn_edit.edits.joint import JointTask, solve_jointly
 from kn_edit.edits.members import STAYS, ShiftRow
 from kn_edit.edits.settings import JointSettings
@@ -24,6 +25,7 @@ from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
+from kn_edit.models.questions import Chain
 from kn_edit.workspace import How, Joint, Workspace, case_of
 
 FREE = Gate(efficacy=0, specificity=0)
@@ -273,6 +275,23 @@ def test_the_last_ones_to_judge_are_about_no_edited_subject(workspace):
         remaining = JointSurroundings.of(base, [member]).last_judges("capital")
     assert len(set(beside)) > 1 and remaining
     assert subject not in {prompt.fact.subject for prompt in remaining}
+
+
+def test_the_last_ones_to_judge_are_those_that_the_base_gets_right(workspace, monkeypatch):
+    asked: list[Prompt] = []
+    known: list[Prompt] = []
+
+    def right(_: Locator, chains: Sequence[Chain]) -> list[bool]:
+        asked.extend(chain.prompt for chain in chains)
+        return [chain.prompt in known for chain in chains]
+
+    monkeypatch.setattr(Locator, "right", right)
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        surroundings = JointSurroundings.of(base, [])
+        assert len(surroundings.last_judges("capital")) == JUDGES  # whichever
+        known.append(asked[-1])
+        assert surroundings.last_judges("capital") == tuple(known)
 
 
 def test_what_judges_is_not_held(workspace, monkeypatch):
