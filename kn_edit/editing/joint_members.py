@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from hashlib import sha256
 
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
@@ -218,13 +219,19 @@ def _beside(base: JointBase, case: Case) -> _Beside:
 def _nearby(model: Model, finder: Finder) -> tuple[tuple[Prompt, ...], tuple[Prompt, ...]]:
     """Prompts of other subjects: those that are held beside a fact alone, and those that judge it.
 
-    What the user names judges; it is filled up.
+    What the user names judges; it is filled up. A name is held by all facts or judges all of them:
+    what judges one fact is not held by another one, and of a thousand facts little would be left.
     """
     named = [prompt for prompt, _ in finder.askable(finder.case.judges)]
     missing = max(0, LONE_JUDGES - len(named))
     texts = [prompt.cloze for prompt in named]
-    pairs = finder.other_subject_prompts(texts, 2 * max(NEARBY, missing) if missing else NEARBY)
-    held, judges = (
-        shared_out(model, pairs, every=2, most=missing) if missing else (pairs, list[Pair]())
-    )
-    return tuple(prompt for prompt, _ in held[:NEARBY]), (*named, *(prompt for prompt, _ in judges))
+    pairs = finder.other_subject_prompts(texts, 4 * max(NEARBY, missing))
+    held = tuple(prompt for prompt, _ in pairs if not judges(prompt.fact.subject))
+    judging = [pair for pair in pairs if judges(pair[0].fact.subject)]
+    _, spare = shared_out(model, judging[: 2 * missing], every=2, most=missing)
+    return held[:NEARBY], (*named, *(prompt for prompt, _ in spare))
+
+
+def judges(name: str) -> bool:
+    """Whether a name that is found for a lone fact judges it, or else is held: half of all do."""
+    return bool(sha256(name.casefold().encode()).digest()[0] % 2)
