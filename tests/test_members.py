@@ -15,8 +15,8 @@ from samples import TORTURE
 from workspaces import QUICK, contents, exported, new_workspace
 
 from kn_edit.editing.joint_members import LONE_JUDGES
+from kn_edit.editing.joint_proposal import FEWEST_OF_SET
 from kn_edit.editing.joint_subjects import SubjectShift, subject_shift
-from kn_edit.editing.neighbours import FEWEST_JUDGES
 from kn_edit.edits.members import BadMember, Member
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import (
@@ -423,7 +423,7 @@ def test_a_large_set_is_judged_by_fewer_prompts_of_each_fact(workspace, monkeypa
         monkeypatch.setattr("kn_edit.editing.joint_proposal.JUDGING", prompts)
         draft = workspace.update_many(own, how=HOW, dry_run=True).draft
         judged.append([one["neighbours"] for one in draft.by_fact])
-    assert max(judged[0]) == LONE_JUDGES and judged[1] == [FEWEST_JUDGES] * 2
+    assert max(judged[0]) == LONE_JUDGES and judged[1] == [FEWEST_OF_SET] * 2
 
 
 def test_a_damaged_cache_costs_time_only(workspace, tmp_path, monkeypatch):

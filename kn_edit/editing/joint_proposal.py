@@ -16,7 +16,6 @@ from kn_edit.editing.joint_sets import JointSet, LoadMember
 from kn_edit.editing.joint_update import joint_shifts
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, UpdateRequest
-from kn_edit.editing.neighbours import FEWEST_JUDGES
 from kn_edit.editing.paraphrasing import judging_paraphrases
 from kn_edit.editing.requests import case_again, message_of
 from kn_edit.editing.updating import (
@@ -36,7 +35,8 @@ from kn_edit.ledger.records import JOINT, MEMBER, FactRecord
 from kn_edit.models.questions import ask, asked_otherwise
 
 FULLY_RECORDED = 200  # facts of a set
-JUDGING = 2400  # prompts of their own that judge new facts, in all; no fact has fewer than four
+JUDGING = 2400  # prompts of their own that judge new facts, in all
+FEWEST_OF_SET = 2  # prompts of its own that judge a fact of a large set
 
 
 def propose_joint(
@@ -59,7 +59,7 @@ def propose_joint(
         members = [*(fact.member for fact in remaining), *(fact.member for fact in new)]
         surroundings = JointSurroundings.of(base, members)
         shifts = joint_shifts(surroundings)
-        judges = max(FEWEST_JUDGES, JUDGING // len(new))
+        judges = max(FEWEST_OF_SET, JUDGING // len(new))
         judged = [_judged(surroundings, fact, judges) for fact in new]
     changes = [change_of(fact.case, fact.member.to) for fact in new]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(new))

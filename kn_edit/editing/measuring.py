@@ -16,22 +16,26 @@ from kn_edit.editing.neighbours import OTHER_FACTS, PROBES, other_relations
 from kn_edit.editing.neutral import neutral_perplexity, perplexity_metrics
 from kn_edit.edits.delta import Delta
 from kn_edit.engine.engine import Engine
-from kn_edit.engine.shares import ThisProcess, shared
+from kn_edit.engine.shares import ThisProcess, Workers, shared
 from kn_edit.errors import BadField, EmptyField, listed
 from kn_edit.evaluation.changes import changes
 from kn_edit.evaluation.gate import Gate, not_numbers
 from kn_edit.evaluation.metrics import (
+    AnswerKey,
     AnswersByKey,
     Metrics,
     Probes,
     Readings,
+    answers_by_key,
     compare,
+    judging_keys,
     nan_count,
     pooled,
     read,
     same_tokens,
 )
 from kn_edit.facts import Fact, Prompt, Relation, check_field
+from kn_edit.models.greedy import Answer
 from kn_edit.models.model import Model
 from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Chain, Question
@@ -39,6 +43,7 @@ from kn_edit.neurons.assess import Assessment, assess, perplexity_of
 from kn_edit.safetext import shortened
 from kn_edit.seeds import USUAL
 
+PROMPTS = 64  # that judge, and that one worker asks together
 EXAMS = 16  # that one worker takes before the next share
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 MOST_NAMED = 6  # facts of one edit that are named
@@ -62,6 +67,10 @@ class UpdateExam:
     @property
     def subject(self) -> str:
         return self.probes.edited[0].fact.subject
+
+    def keys(self, model: Model, before: Readings | None) -> list[AnswerKey]:
+        """The prompts that judge it; see `judging_keys`."""
+        return judging_keys(model, self.probes, self.to, before)
 
     def answers(self, model: Model, judged: AnswersByKey) -> Readings:
         """What a model says before the edit. Raises NotFinite.
@@ -95,18 +104,38 @@ class UpdatesExam:
 
 
 @dataclass(frozen=True, eq=False)
-class ReadingsShare:
-    """Exams that one worker takes at a version, each with what the model said before the edit;
-    None where that is asked."""
+class JudgingShare:
+    """Prompts that judge, which one worker asks at a version. after: the edit"""
 
-    exams: tuple[tuple[UpdateExam, Readings | None], ...]
+    keys: tuple[AnswerKey, ...]
+    after: bool
+
+    def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Answer]:
+        """What the model says to each. Raises NotFinite before the edit."""
+        answers: AnswersByKey = {}
+        with engine.at(deltas) as live:
+            for start in range(0, len(self.keys), PROMPTS):
+                engine.progress("asking others", start, len(self.keys))
+                part = self.keys[start : start + PROMPTS]
+                answers |= answers_by_key(live.model, part, finite=not self.after)
+        return [answers[key] for key in self.keys]
+
+
+@dataclass(frozen=True, eq=False)
+class ReadingsShare:
+    """Exams that one worker takes at a version.
+
+    Each with what the model said before the edit, None where that is asked; and with what it says
+    now to the prompts that judge.
+    """
+
+    exams: tuple[tuple[UpdateExam, Readings | None, AnswersByKey], ...]
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Readings]:
         """Raises NotFinite before the edit; after it what is NaN is marked instead."""
-        judged: AnswersByKey = {}
         readings = []
         with engine.at(deltas) as live:
-            for index, (exam, before) in enumerate(self.exams):
+            for index, (exam, before, judged) in enumerate(self.exams):
                 if len(self.exams) > 1:
                     engine.progress("measuring", index, len(self.exams))
                 readings.append(
@@ -123,15 +152,12 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
     deltas, engine = context.deltas_with(delta), context.engine
     # A few prompts are asked sooner than a worker has loaded a model.
     workers = engine.workers if len(exams) > EXAMS else ThisProcess(engine)
-    tell = partial(engine.progress, "measuring")
-    unasked = [(exam, None) for exam in exams]
-    before = shared(workers, context.deltas, unasked, ReadingsShare, EXAMS, tell)
-    pairs = [*zip(exams, before, strict=True)]
+    before = _readings(engine, workers, context.deltas, [(exam, None) for exam in exams])
     with engine.at(context.deltas) as live:
         model = live.model
         earlier = EarlierAnswers.of(model, context.earlier, subjects)
         neutral_before, earlier_before = neutral_perplexity(model), earlier.right(model)
-    after = shared(workers, deltas, pairs, ReadingsShare, EXAMS, tell)
+    after = _readings(engine, workers, deltas, [*zip(exams, before, strict=True)])
     with engine.at(deltas) as live:
         model = live.model
         neutral_after = neutral_perplexity(model, finite=False)
@@ -173,6 +199,32 @@ def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -
         if several
         else (),
     )
+
+
+def _readings(
+    engine: Engine,
+    workers: Workers,
+    deltas: Sequence[Delta],
+    exams: Sequence[tuple[UpdateExam, Readings | None]],
+) -> list[Readings]:
+    """What a version says of each exam; first to the prompts that judge, which exams share."""
+    keys = [exam.keys(engine.model, before) for exam, before in exams]
+    every = [*dict.fromkeys(key for own in keys for key in own)]
+    after = any(before is not None for _, before in exams)
+    answers = shared(
+        workers,
+        deltas,
+        every,
+        partial(JudgingShare, after=after),
+        PROMPTS,
+        partial(engine.progress, "asking others"),
+    )
+    judged = dict(zip(every, answers, strict=True))
+    each = [
+        (*exam, {key: judged[key] for key in own}) for exam, own in zip(exams, keys, strict=True)
+    ]
+    tell = partial(engine.progress, "measuring")
+    return shared(workers, deltas, each, ReadingsShare, EXAMS, tell)
 
 
 def _by_fact(

@@ -130,7 +130,10 @@ class LocalityShare:
                 LocalityAnswers(
                     {
                         name: Preserved.of(
-                            model, prompts, old[name], said_again(model, prompts, old[name])
+                            model,
+                            prompts,
+                            old[name],
+                            said_again(model, prompts, [said.path for said in old[name]]),
                         )
                         for name, prompts in of_fact.items()
                     }

@@ -125,21 +125,8 @@ def read(
     edited, held_out, old_answers = assess_together(
         model, [Asked(edit_chains, answer, says=True), paraphrases, Asked(old)], finite=finite
     )
-    other_prompts = (*probes.neighbours, *probes.same_subject)
-    keys: list[AnswerKey]
-    if like is None:
-        count = whole_answer(edit_chains)
-        keys = [(prompt, count) for prompt in other_prompts]
-        missing = _missing(keys, judged)
-        new = [prompt for prompt, _ in missing]
-        answers_now = whole_answers(model, new, [count] * len(new), finite=finite)
-    else:
-        before = dict(zip(other_prompts, (*like.neighbours, *like.same_subject), strict=True))
-        keys = [(prompt, before[prompt].path) for prompt in other_prompts]
-        missing = _missing(keys, judged)
-        new = [prompt for prompt, _ in missing]
-        answers_now = said_again(model, new, [before[prompt] for prompt in new], finite=finite)
-    judged.update(zip(missing, answers_now, strict=True))
+    keys = judging_keys(model, probes, answer, like)
+    judged.update(answers_by_key(model, [key for key in keys if key not in judged], finite=finite))
     other_answers = tuple(judged[key] for key in keys)
     neighbours = len(probes.neighbours)
     return Readings(
@@ -151,9 +138,30 @@ def read(
     )
 
 
-def _missing(keys: Sequence[AnswerKey], answers_by_key: AnswersByKey) -> list[AnswerKey]:
-    """The keys that have no answer yet, each once."""
-    return [key for key in dict.fromkeys(keys) if key not in answers_by_key]
+def judging_keys(
+    model: Model, probes: Probes, answer: str, like: Readings | None
+) -> list[AnswerKey]:
+    """The prompts that judge an edit, with how many tokens of each answer count.
+
+    like: what was said before; then with the tokens of that answer
+    """
+    prompts = (*probes.neighbours, *probes.same_subject)
+    if like is None:
+        count = whole_answer(_chains(model, probes.edited, answer))
+        return [(prompt, count) for prompt in prompts]
+    before = (*like.neighbours, *like.same_subject)
+    return [(prompt, said.path) for prompt, said in zip(prompts, before, strict=True)]
+
+
+def answers_by_key(model: Model, keys: Sequence[AnswerKey], *, finite: bool = True) -> AnswersByKey:
+    """What a model says to prompts that judge. Raises NotFinite."""
+    counts = {(prompt, how): how for prompt, how in keys if isinstance(how, int)}
+    paths = {(prompt, how): how for prompt, how in keys if not isinstance(how, int)}
+    freely = whole_answers(
+        model, [prompt for prompt, _ in counts], [*counts.values()], finite=finite
+    )
+    again = said_again(model, [prompt for prompt, _ in paths], [*paths.values()], finite=finite)
+    return dict(zip([*counts, *paths], [*freely, *again], strict=True))
 
 
 def pooled(several: Sequence[Readings]) -> Readings:
@@ -210,11 +218,15 @@ def whole_answers(
 
 
 def said_again(
-    model: Model, prompts: Sequence[Prompt], before: Sequence[Answer], *, finite: bool = True
+    model: Model,
+    prompts: Sequence[Prompt],
+    paths: Sequence[tuple[int, ...]],
+    *,
+    finite: bool = True,
 ) -> tuple[Answer, ...]:
-    """What a model says to prompts where it said these answers before. Raises NotFinite."""
+    """What a model says to prompts where it said these tokens before. Raises NotFinite."""
     questions = [ask_openly(model, prompt) for prompt in prompts]
-    return answers_along(model, questions, [answer.path for answer in before], finite=finite)
+    return answers_along(model, questions, paths, finite=finite)
 
 
 def _stated(model: Model, prompt: Prompt, count: int) -> tuple[int, ...]:
