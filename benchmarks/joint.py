@@ -8,7 +8,8 @@ Facts that the model knows, of several relations in turns, and their new answers
 solved for, generalization on held-out wordings, specificity by whole answers of other subjects
 that no solver held. Brackets: 95% bootstrap intervals over the facts. Neutral text: its perplexity
 after the edit, times that before. Seconds are those of the processor, of one thread, measuring
-included.
+included. The second table has the efficacy that is left where all weights of the edited model are
+rounded, and its share of the efficacy without rounding.
 """
 
 from __future__ import annotations
@@ -17,20 +18,28 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 
+from kn_edit.editing.asking_again import version_at
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
+from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.method import UpdateRequest, UpdatesRequest
 from kn_edit.editing.updates import Joint
+from kn_edit.edits.delta import Delta
 from kn_edit.evaluation.statistics import mean
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.experiments.sequence import in_turns
 from kn_edit.experiments.updating import METRICS, new_answer
+from kn_edit.models.number_formats import Rounding
+from kn_edit.models.questions import ask
+from kn_edit.neurons.assess import assess
 from kn_edit.workspace import Workspace
 
 
@@ -71,13 +80,28 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
         "seconds": round(seconds, 1),
         "bytes": sum(change.nbytes for change in made.delta.tensors.values()),
         "neutral": made.metrics["neutral_after"] / made.metrics["neutral_before"],
+        "rounded": {each.value: rounded(context, made.delta, requests, each) for each in Rounding},
         "found": {key: made.found[key] for key in ("layers", "places", "held_places", "share")},
         **{name: [fact.get(name) for fact in made.by_fact] for name in METRICS},
     }
 
 
+def rounded(
+    context: ExperimentContext, delta: Delta, requests: Sequence[UpdateRequest], rounding: Rounding
+) -> list[float]:
+    """The efficacy of each fact where the edited model's weights are rounded."""
+    model = context.engine.model
+    chains = [
+        [ask(model, prompt, to) for prompt in prompts_for(model, case.relation, case.fact)]
+        for case, to in ((request.case, request.to) for request in requests)
+    ]
+    with version_at(context.engine, [delta], rounding) as live:
+        answers = iter(assess(live, [chain for own in chains for chain in own], finite=False))
+    return [fmean(next(answers).right for _ in own) for own in chains]
+
+
 def table(row: dict[str, object]) -> str:
-    """The row as Markdown."""
+    """The row as two Markdown tables."""
     head = ("facts", *METRICS, "neutral text", "CPU s", "kB a fact")
     shares = []
     for name in METRICS:
@@ -86,7 +110,21 @@ def table(row: dict[str, object]) -> str:
         shares.append(str(mean([value for value in values if value is not None])))
     facts, size = int(str(row["facts"])), float(str(row["bytes"]))
     cells = (facts, *shares, f"{row['neutral']:.3f}", row["seconds"], f"{size / facts / 1000:.1f}")
-    lines = [head, ["---"] * len(head), cells]
+    return f"{_markdown(head, [cells])}\n\n{_markdown(*_of_rounding(row))}"
+
+
+def _of_rounding(row: dict[str, object]) -> tuple[Sequence[str], list[Sequence[object]]]:
+    exact, by_format = row["efficacy"], row["rounded"]
+    assert isinstance(exact, list) and isinstance(by_format, dict)
+    cells = [
+        (name, mean(values), f"{fmean(values) / fmean(exact):.3f}")
+        for name, values in by_format.items()
+    ]
+    return ("weights", "efficacy", "of the efficacy"), [*cells]
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
