@@ -34,16 +34,16 @@ def test_results_stand_in_the_order_of_their_items(count):
     told: list[tuple[int, int]] = []
     items = range(count)
     for workers in (Backwards(), ThisProcess(None)):
-        results = shared(workers, (), items, Doubled, 3, lambda *step: told.append(step))
+        results = shared(workers, (), items, Doubled, 3, tell=lambda *step: told.append(step))
         assert results == [2 * number for number in items]
 
 
 def test_it_is_told_how_many_items_workers_have_handed_in():
     told: list[tuple[int, int]] = []
-    shared(Backwards(), (), range(7), Doubled, 3, lambda *step: told.append(step))
+    shared(Backwards(), (), range(7), Doubled, 3, tell=lambda *step: told.append(step))
     assert told == [(0, 7), (1, 7), (4, 7), (7, 7)]
     told.clear()
-    shared(ThisProcess(None), (), range(7), Doubled, 3, lambda *step: told.append(step))
+    shared(ThisProcess(None), (), range(7), Doubled, 3, tell=lambda *step: told.append(step))
     assert told == []  # its one share tells its own progress
 
 

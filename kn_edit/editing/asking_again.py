@@ -172,7 +172,7 @@ class AnswersShare:
         with version_at(engine, [], self.rounding) as model:
             old = whole_answers(model, prompts, [tokens for _, tokens in self.prompts])
         with version_at(engine, deltas, self.rounding) as model:
-            new = said_again(model, prompts, [said.path for said in old])
+            new = said_again(model, prompts, [answer.path for answer in old])
         return [*zip(old, new, strict=True)]
 
 

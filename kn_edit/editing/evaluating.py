@@ -159,17 +159,17 @@ def ask_again(
     )
     asking_others = partial(engine.progress, "asking others")
     judges_share = partial(JudgesShare, edited=edited, seed=seed)
-    askable = shared(engine.workers, deltas, cases, judges_share, UPDATES, asking_others)
+    askable = shared(engine.workers, deltas, cases, judges_share, UPDATES, tell=asking_others)
     counts = _most_tokens(askable)
     answers_share = partial(AnswersShare, rounding=rounding)
     answer_pairs = shared(
-        engine.workers, deltas, [*counts.items()], answers_share, PROMPTS, asking_others
+        engine.workers, deltas, [*counts.items()], answers_share, PROMPTS, tell=asking_others
     )
     answers = dict(zip(counts, answer_pairs, strict=True))
     pairs = [(update, update.answers_among(answers)) for update in askable]
     updates_share = partial(UpdatesShare, rounding=rounding)
     asking_again = partial(engine.progress, "asking again")
-    updates = shared(engine.workers, deltas, pairs, updates_share, UPDATES, asking_again)
+    updates = shared(engine.workers, deltas, pairs, updates_share, UPDATES, tell=asking_again)
     progress("neutral text", 0, 0)
     with version_at(engine, [], rounding) as model:
         before = _Neutral.of(model)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from hashlib import sha256
 
+from kn_edit.canonical import digest
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
 from kn_edit.editing.joint_base import JointBase, place_of, places_of
@@ -99,7 +99,7 @@ def member_facts(
             assert JointBase.of(context, live, settings).layers
     share_of = partial(MembersShare, settings=settings, seed=context.seed)
     tell = partial(context.progress, "asking")
-    return shared(engine.workers, (), updates, share_of, SHARE, tell)
+    return shared(engine.workers, (), updates, share_of, SHARE, tell=tell)
 
 
 def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
@@ -234,4 +234,4 @@ def _nearby(model: Model, finder: Finder) -> tuple[tuple[Prompt, ...], tuple[Pro
 
 def judges(name: str) -> bool:
     """Whether a name that is found for a lone fact judges it, or else is held: half of all do."""
-    return bool(sha256(name.casefold().encode()).digest()[0] % 2)
+    return int(digest(name.casefold().encode())[:2], 16) % 2 == 1

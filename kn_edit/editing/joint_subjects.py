@@ -161,7 +161,7 @@ class _RowsAbove:
         def run() -> Tensor:
             return tokens.run(hidden, group.layer, answers)
 
-        return cls(model, rows, places, hidden[ends], ends, run)
+        return cls(model, rows, places, hidden[ends], ends=ends, run=run)
 
     @classmethod
     def padded(
@@ -179,7 +179,7 @@ class _RowsAbove:
             return above.run(model)[each, positions]
 
         at_ends = [number * hidden.shape[1] + end for number, end in enumerate(ends)]
-        return cls(model, rows, places, hidden[each, ends], at_ends, run)
+        return cls(model, rows, places, hidden[each, ends], ends=at_ends, run=run)
 
     def leads(self, layer: int, shifts: Tensor, tokens: Tensor | None) -> _Leads:
         """How each row stands where the layer writes its shift.
@@ -250,13 +250,16 @@ def subject_shifts(
         return shifts
     groups = _grouped(model, rows, layer)
     order = torch.tensor([place for group in groups for place in group.places])
-    numbers = torch.tensor([number for number, own in enumerate(rows_of) for _ in own])
-    subject_of = numbers[order].to(model.device)
+    subject_of = _numbers(rows_of)[order].to(model.device)
     states = torch.cat([group.states for group in groups]).float()
     of_subjects = {
-        number: (subject_of == number).nonzero()[:, 0] for number, own in enumerate(rows_of) if own
+        number: (subject_of == number).nonzero()[:, 0]
+        for number in range(len(rows_of))
+        if rows_of[number]
     }
-    sizes = {number: float(states[own].norm(dim=1).median()) for number, own in of_subjects.items()}
+    sizes = {
+        number: float(states[places].norm(dim=1).median()) for number, places in of_subjects.items()
+    }
     floor = torch.empty(0)
     standings: list[_Leads] = []
     for number in range(search.steps):
@@ -274,8 +277,8 @@ def subject_shifts(
             wanted = torch.cat([_wanted(group.rows, leads) for group in groups])
             floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, search.margin)
         gradients = torch.cat([standing.gradients for standing in standings])
-        for subject, own in [*of_subjects.items()]:
-            step = least_step(gradients[own], floor[own] - leads[own])
+        for subject, places in [*of_subjects.items()]:
+            step = least_step(gradients[places], floor[places] - leads[places])
             length = float(step.norm()) / sizes[subject]
             if length < ENOUGH:
                 del of_subjects[subject]
@@ -286,6 +289,11 @@ def subject_shifts(
     return shifts
 
 
+def _numbers(rows_of: Sequence[Sequence[SubjectRow]]) -> Tensor:
+    """Which subject each row is about, (rows,)."""
+    return torch.tensor([number for number, rows in enumerate(rows_of) for _ in rows])
+
+
 def leads_behind(
     model: Model, rows_of: Sequence[Sequence[SubjectRow]], layer: int, shifts: Tensor
 ) -> Tensor:
@@ -294,7 +302,7 @@ def leads_behind(
     rows_of: of each subject; shifts: (subjects, d_model)
     """
     rows = [row for of_subject in rows_of for row in of_subject]
-    numbers = torch.tensor([number for number, own in enumerate(rows_of) for _ in own])
+    numbers = _numbers(rows_of)
     leads = torch.empty(len(rows), device=model.device)
     with torch.no_grad():
         for group in _grouped(model, rows, layer):

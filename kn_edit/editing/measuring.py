@@ -209,22 +209,23 @@ def _readings(
 ) -> list[Readings]:
     """What a version says of each exam; first to the prompts that judge, which exams share."""
     keys = [exam.keys(engine.model, before) for exam, before in exams]
-    every = [*dict.fromkeys(key for own in keys for key in own)]
+    distinct = [*dict.fromkeys(key for exam_keys in keys for key in exam_keys)]
     after = any(before is not None for _, before in exams)
     answers = shared(
         workers,
         deltas,
-        every,
+        distinct,
         partial(JudgingShare, after=after),
         PROMPTS,
-        partial(engine.progress, "asking others"),
+        tell=partial(engine.progress, "asking others"),
     )
-    judged = dict(zip(every, answers, strict=True))
-    each = [
-        (*exam, {key: judged[key] for key in own}) for exam, own in zip(exams, keys, strict=True)
+    judged = dict(zip(distinct, answers, strict=True))
+    answered = [
+        (*exam, {key: judged[key] for key in exam_keys})
+        for exam, exam_keys in zip(exams, keys, strict=True)
     ]
     tell = partial(engine.progress, "measuring")
-    return shared(workers, deltas, each, ReadingsShare, EXAMS, tell)
+    return shared(workers, deltas, answered, ReadingsShare, EXAMS, tell=tell)
 
 
 def _by_fact(

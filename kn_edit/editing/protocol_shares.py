@@ -133,7 +133,7 @@ class LocalityShare:
                             model,
                             prompts,
                             old[name],
-                            said_again(model, prompts, [said.path for said in old[name]]),
+                            said_again(model, prompts, [answer.path for answer in old[name]]),
                         )
                         for name, prompts in of_fact.items()
                     }

@@ -59,7 +59,7 @@ def with_protocols(
     for name in plan.names:
         share_of = partial(_SHARES[name], context=context)
         tell = partial(engine.progress, f"protocol {name.value}")
-        answers = shared(engine.workers, deltas, facts, share_of, PER_SHARE, tell)
+        answers = shared(engine.workers, deltas, facts, share_of, PER_SHARE, tell=tell)
         updates = [
             replace(update, protocols={**update.protocols, name: answer})
             for update, answer in zip(updates, answers, strict=True)

@@ -88,6 +88,7 @@ def shared(
     items: Sequence[S],
     share_of: Callable[[tuple[S, ...]], Share[Sequence[T]]],
     most: int,
+    *,
     tell: Callable[[int, int], None],
 ) -> list[T]:
     """One result for each item, which workers compute in shares of at most so many.

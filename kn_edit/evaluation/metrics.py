@@ -150,7 +150,7 @@ def judging_keys(
         count = whole_answer(_chains(model, probes.edited, answer))
         return [(prompt, count) for prompt in prompts]
     before = (*like.neighbours, *like.same_subject)
-    return [(prompt, said.path) for prompt, said in zip(prompts, before, strict=True)]
+    return [(prompt, reply.path) for prompt, reply in zip(prompts, before, strict=True)]
 
 
 def answers_by_key(model: Model, keys: Sequence[AnswerKey], *, finite: bool = True) -> AnswersByKey:
