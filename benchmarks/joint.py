@@ -9,7 +9,8 @@ solved for, generalization on held-out wordings, specificity by whole answers of
 that no solver held. Brackets: 95% bootstrap intervals over the facts. Neutral text: its perplexity
 after the edit, times that before. Seconds are those of the processor, of one thread, measuring
 included. The second table has the efficacy that is left where all weights of the edited model are
-rounded, and its share of the efficacy without rounding.
+rounded, its share of the efficacy without rounding, and for comparison the share of its answers
+about these facts that the base keeps where its weights are rounded.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.experiments.sequence import in_turns
 from kn_edit.experiments.updating import METRICS, new_answer
+from kn_edit.facts import Case
 from kn_edit.models.number_formats import Rounding
 from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
@@ -73,6 +75,8 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
     began = time.process_time()
     made = draft(editing, UpdatesRequest(requests), Joint())
     seconds = time.process_time() - began
+    answers = [(request.case, request.to) for request in requests]
+    before = [(case, case.fact.answer) for case in cases]
     return {
         "relations": list(context.plan.relations),
         "facts": len(cases),
@@ -80,24 +84,31 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
         "seconds": round(seconds, 1),
         "bytes": sum(change.nbytes for change in made.delta.tensors.values()),
         "neutral": made.metrics["neutral_after"] / made.metrics["neutral_before"],
-        "rounded": {each.value: rounded(context, made.delta, requests, each) for each in Rounding},
+        "rounded": {each.value: rounded(context, [made.delta], answers, each) for each in Rounding},
+        "base_rounded": {
+            name: rounded(context, [], before, each)
+            for name, each in (("float32", None), *((each.value, each) for each in Rounding))
+        },
         "found": {key: made.found[key] for key in ("layers", "places", "held_places", "share")},
         **{name: [fact.get(name) for fact in made.by_fact] for name in METRICS},
     }
 
 
 def rounded(
-    context: ExperimentContext, delta: Delta, requests: Sequence[UpdateRequest], rounding: Rounding
+    context: ExperimentContext,
+    deltas: Sequence[Delta],
+    answers: Sequence[tuple[Case, str]],
+    rounding: Rounding | None,
 ) -> list[float]:
-    """The efficacy of each fact where the edited model's weights are rounded."""
+    """The share of each fact's prompts that give an answer where all weights are rounded."""
     model = context.engine.model
     chains = [
-        [ask(model, prompt, to) for prompt in prompts_for(model, case.relation, case.fact)]
-        for case, to in ((request.case, request.to) for request in requests)
+        [ask(model, prompt, answer) for prompt in prompts_for(model, case.relation, case.fact)]
+        for case, answer in answers
     ]
-    with version_at(context.engine, [delta], rounding) as live:
-        answers = iter(assess(live, [chain for own in chains for chain in own], finite=False))
-    return [fmean(next(answers).right for _ in own) for own in chains]
+    with version_at(context.engine, deltas, rounding) as live:
+        given = iter(assess(live, [chain for own in chains for chain in own], finite=False))
+    return [fmean(next(given).right for _ in own) for own in chains]
 
 
 def table(row: dict[str, object]) -> str:
@@ -114,13 +125,19 @@ def table(row: dict[str, object]) -> str:
 
 
 def _of_rounding(row: dict[str, object]) -> tuple[Sequence[str], list[Sequence[object]]]:
-    exact, by_format = row["efficacy"], row["rounded"]
-    assert isinstance(exact, list) and isinstance(by_format, dict)
+    exact, by_format, base = row["efficacy"], row["rounded"], row["base_rounded"]
+    assert isinstance(exact, list) and isinstance(by_format, dict) and isinstance(base, dict)
+    known = fmean(base["float32"])
     cells = [
-        (name, mean(values), f"{fmean(values) / fmean(exact):.3f}")
+        (
+            name,
+            mean(values),
+            f"{fmean(values) / fmean(exact):.3f}",
+            f"{fmean(base[name]) / known:.3f}",
+        )
         for name, values in by_format.items()
     ]
-    return ("weights", "efficacy", "of the efficacy"), [*cells]
+    return ("weights", "efficacy", "of the efficacy", "of the base's answers"), [*cells]
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
