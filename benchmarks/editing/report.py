@@ -193,6 +193,7 @@ def plots(results: Sequence[Result]) -> Mapping[str, str]:
                 },
                 "edits",
                 "efficacy",
+                logarithmic=True,
             )
     return found
 

@@ -23,9 +23,17 @@ SIZE = (7.0, 3.6)  # inches
 
 
 def curves(
-    lines: Mapping[str, Mapping[float, Estimate]], across: str, up: str, *, unit: float = 1.0
+    lines: Mapping[str, Mapping[float, Estimate]],
+    across: str,
+    up: str,
+    *,
+    unit: float = 1.0,
+    logarithmic: bool = False,
 ) -> str:
-    """Lines with intervals: label -> place -> estimate. unit: values are divided by it."""
+    """Lines with intervals: label -> place -> estimate.
+
+    unit: values are divided by it; logarithmic: places are, which are above zero
+    """
 
     def draw(axes: Axes) -> None:
         for index, (label, points) in enumerate(lines.items()):
@@ -36,6 +44,8 @@ def curves(
                 list(points), values, [low, high], label=_label(label), capsize=3, **_look(index)
             )
         axes.axhline(0, color="0.6", linewidth=0.8, zorder=0)
+        if logarithmic:
+            axes.set_xscale("log")
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         _legend(axes)
@@ -132,10 +142,12 @@ def _label(text: str) -> str:
 
 
 def _look(index: int) -> dict[str, Any]:
+    # The seventh line has the first one's colour again, with another marker and other dashes.
+    turn = index + index // len(COLOURS)
     style = {
-        "color": COLOURS[index % 6],
-        "marker": MARKERS[index % 6],
-        "linestyle": STYLES[index % 6],
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[turn % len(MARKERS)],
+        "linestyle": STYLES[turn % len(STYLES)],
     }
     return {**style, "markersize": 5, "linewidth": 1.6}
 
