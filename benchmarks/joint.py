@@ -29,7 +29,7 @@ import torch
 from kn_edit.editing.asking_again import version_at
 from kn_edit.editing.drafting import draft
 from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.locating import prompts_for
+from kn_edit.editing.locating import chains_for
 from kn_edit.editing.method import UpdateRequest, UpdatesRequest
 from kn_edit.editing.updates import Joint
 from kn_edit.edits.delta import Delta
@@ -40,7 +40,6 @@ from kn_edit.experiments.sequence import in_turns
 from kn_edit.experiments.updating import METRICS, new_answer
 from kn_edit.facts import Case
 from kn_edit.models.number_formats import Rounding
-from kn_edit.models.questions import ask
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace import Workspace
 
@@ -102,10 +101,7 @@ def rounded(
 ) -> list[float]:
     """The share of each fact's prompts that give an answer where all weights are rounded."""
     model = context.engine.model
-    chains = [
-        [ask(model, prompt, answer) for prompt in prompts_for(model, case.relation, case.fact)]
-        for case, answer in answers
-    ]
+    chains = [chains_for(model, case.relation, case.fact, answer) for case, answer in answers]
     with version_at(context.engine, deltas, rounding) as live:
         given = iter(assess(live, [chain for own in chains for chain in own], finite=False))
     return [fmean(next(given).right for _ in own) for own in chains]

@@ -27,11 +27,10 @@ from kn_edit.editing.neighbours import (
     prompts_of_pack,
 )
 from kn_edit.edits.members import Member, Place
-from kn_edit.errors import CannotAsk
 from kn_edit.facts import Fact, Prompt, bundled, load_relation
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.questions import ask, ask_openly
+from kn_edit.models.questions import ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
@@ -178,24 +177,12 @@ class JointSurroundings:
             for prompt in prompts
             if prompt.fact.subject not in self._subjects and prompt.cloze not in self.edited_prompts
         ]
-        answerable = [prompt for prompt in unedited if _answerable(base.model, prompt)]
         right = (
             prompt
-            for start in range(0, len(answerable), JUDGES)
-            for prompt in answered_right(
-                base.model, base.locator, answerable[start : start + JUDGES]
-            )
+            for start in range(0, len(unedited), JUDGES)
+            for prompt in answered_right(base.model, base.locator, unedited[start : start + JUDGES])
         )
         return tuple(islice(right, JUDGES)) or tuple(unedited[:JUDGES])
-
-
-def _answerable(model: Model, prompt: Prompt) -> bool:
-    """Whether a model has the words of a prompt's answer."""
-    try:
-        ask(model, prompt)
-    except CannotAsk:
-        return False
-    return True
 
 
 def _wanted(groups: Iterable[Sequence[Place]], without: Set[Ids]) -> Iterator[list[int]]:

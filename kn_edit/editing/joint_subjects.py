@@ -102,12 +102,12 @@ class SubjectShift:
 
 
 @contextmanager
-def writing(model: Model, layer: int, places: list[int], shift: Tensor) -> Iterator[None]:
-    """Write at some tokens inside the block. shift: (d_model,), or of each, (places, d_model)"""
+def writing(model: Model, layer: int, places: list[int], parts: Tensor) -> Iterator[None]:
+    """Write at some tokens inside the block. parts: what at each, (places, d_model)"""
     if not places:
         yield
         return
-    with shifted(model, {layer: _AtPlaces(places, shift.expand(len(places), -1))}):
+    with shifted(model, {layer: _AtPlaces(places, parts)}):
         yield
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from kn_edit.editing.finding import Finder, shared_out
 from kn_edit.editing.locating import Locator, prompts_for
+from kn_edit.errors import CannotAsk
 from kn_edit.facts import Case, Fact, Prompt, Relation, bundled, load_relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Question, ask, ask_openly
+from kn_edit.models.questions import Chain, Question, ask, ask_openly
 from kn_edit.seeds import USUAL, generator
 
 HELD = 24  # prompts of other subjects that the solver holds in place
@@ -191,7 +193,14 @@ def prompts_of_pack(
 
 
 def answered_right(model: Model, base: Locator, judging: Sequence[Prompt]) -> tuple[Prompt, ...]:
-    """A prompt that the model gets wrong anyway says little about harm."""
-    stated = [prompt for prompt in judging if prompt.fact.stated]
-    right = iter(base.right([ask(model, prompt) for prompt in stated]))
-    return tuple(p for p in judging if not p.fact.stated or next(right))
+    """A prompt that the model gets wrong anyway says little about harm.
+
+    So does one whose answer it has no words for.
+    """
+    chains: dict[Prompt, Chain] = {}
+    for prompt in judging:
+        if prompt.fact.stated:
+            with suppress(CannotAsk):
+                chains[prompt] = ask(model, prompt)
+    right = dict(zip(chains, base.right([*chains.values()]), strict=True))
+    return tuple(p for p in judging if not p.fact.stated or right.get(p, False))
