@@ -43,6 +43,8 @@ from kn_edit.models.number_formats import Rounding
 from kn_edit.neurons.assess import assess
 from kn_edit.workspace import Workspace
 
+FOUND = ("layers", "places", "held_places", "share", "answers")  # of how the edit was made
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -88,7 +90,9 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
             name: rounded(context, [], before, each)
             for name, each in (("float32", None), *((each.value, each) for each in Rounding))
         },
-        "found": {key: made.found[key] for key in ("layers", "places", "held_places", "share")},
+        "found": {
+            key: made.found[key] for key in ("layers", "places", "held_places", "share", "answers")
+        },
         **{name: [fact.get(name) for fact in made.by_fact] for name in METRICS},
     }
 
@@ -123,17 +127,16 @@ def table(row: dict[str, object]) -> str:
 def _of_rounding(row: dict[str, object]) -> tuple[Sequence[str], list[Sequence[object]]]:
     exact, by_format, base = row["efficacy"], row["rounded"], row["base_rounded"]
     assert isinstance(exact, list) and isinstance(by_format, dict) and isinstance(base, dict)
-    known = fmean(base["float32"])
     cells = [
-        (
-            name,
-            mean(values),
-            f"{fmean(values) / fmean(exact):.3f}",
-            f"{fmean(base[name]) / known:.3f}",
-        )
+        (name, mean(values), _share(values, exact), _share(base[name], base["float32"]))
         for name, values in by_format.items()
     ]
     return ("weights", "efficacy", "of the efficacy", "of the base's answers"), [*cells]
+
+
+def _share(values: Sequence[float], exact: Sequence[float]) -> str:
+    """What is left of a figure, in the mean; nothing where there was none."""
+    return f"{fmean(values) / fmean(exact):.3f}" if fmean(exact) else ""
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -23,7 +23,7 @@ from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import member_fact
-from kn_edit.editing.joint_update import joint_shifts
+from kn_edit.editing.joint_update import EndsPart, joint_shifts
 from kn_edit.edits.members import Member
 from kn_edit.edits.settings import JointSettings
 from kn_edit.facts import Case, read_cases
@@ -80,7 +80,8 @@ class _Solver:
     def digest(self, members: list[Member]) -> str:
         """The digest of the delta that these facts come to."""
         with self._context.engine.at([]):
-            shifts = joint_shifts(JointSurroundings.of(self._base, members))
+            ends = EndsPart.of(JointSurroundings.of(self._base, members))
+        shifts = joint_shifts(self._context.engine, ends)
         return shifts.delta(self._context.engine.place).id
 
 

@@ -25,7 +25,8 @@ from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.questions import Chain
+from kn_edit.models.predict import first_tokens
+from kn_edit.models.questions import Chain, ask_openly
 from kn_edit.workspace import How, Joint, Workspace, case_of
 
 FREE = Gate(efficacy=0, specificity=0)
@@ -301,7 +302,23 @@ def test_what_judges_is_not_held(workspace, monkeypatch):
         held.append(len(given.held))
         return solve_jointly(given)
 
-    monkeypatch.setattr("kn_edit.editing.joint_update.solve_jointly", counting)
+    monkeypatch.setattr("kn_edit.editing.joint_spread.solve_jointly", counting)
     found = workspace.update_many(rows(), how=HOW, dry_run=True).draft.found
     judges = {text for one in found["by_fact"] for text in one["judged_by"]["neighbours"]}
     assert judges and held == [found["held_places"]]
+
+
+def test_answers_of_others_are_held_as_the_base_gives_them(workspace):
+    """Neither what judges nor what is edited, nor anything about its subject; each place once."""
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        fact = member_fact(base, case_of(relation="capital", subject="France"), "Rome")
+        surroundings = JointSurroundings.of(base, [fact.member])
+        held = surroundings.held_answers()
+        assert [question.token for question in held] == first_tokens(live.model, held)
+        texts = [live.model.tokenizer.decode(question.ids) for question in held]
+        judges = surroundings.judges["capital"]
+        judging = {ask_openly(live.model, prompt).ids for prompt in judges}
+    assert judging and not judging & {question.ids for question in held}
+    assert not [text for text in texts if "France" in text]
+    assert len({(question.ids, question.position) for question in held}) == len(held) > 0

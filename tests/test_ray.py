@@ -11,20 +11,23 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 import pytest
 import ray
+import torch
 from tiny_models import tiny_folder
 from workspaces import CAPITAL, TEMPLATES, about, known_by, quick
 
 from kn_edit.editing import evaluating, joint_members, measuring
+from kn_edit.editing.joint_answers import TOGETHER, AnswersShare, WantedLead
 from kn_edit.editing.locating import prompts_for
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.scores import LocalScorer
 from kn_edit.engine.shared_scoring import PROMPTS, ScoreShare, SharedScorer
-from kn_edit.engine.shares import ThisProcess
+from kn_edit.engine.shares import ThisProcess, shared
 from kn_edit.errors import BadSetting, ClusterFailed, KnEditError
 from kn_edit.experiments import assessing, scaling
 from kn_edit.experiments.context import ExperimentContext, Plan
@@ -245,6 +248,19 @@ def test_a_set_of_facts_is_solved_and_measured_with_workers_as_by_this_process(
     assert drafts[0].delta.id == drafts[1].delta.id
     assert drafts[0].members == drafts[1].members
     assert drafts[0].by_fact == drafts[1].by_fact and len(drafts[0].by_fact) == len(EDITS)
+
+
+def test_answers_are_asked_again_by_workers_as_by_this_process(chains, workspace, workers):
+    wanted = [WantedLead(question, 2.0) for chain in chains * 2 for question in chain.questions]
+    ask_again = partial(AnswersShare, layers=(1,), step=1.0)
+    standings = shared(workers, [], wanted, ask_again, TOGETHER, tell=lambda _number, _of: None)
+    alone = ask_again(tuple(wanted)).computed(workspace.engine, [])
+    assert len(standings) == len(alone) > TOGETHER
+    for standing, expected in zip(standings, alone, strict=True):
+        assert torch.equal(standing.keys, expected.keys)
+        assert (standing.shift is None) == (expected.shift is None)
+        assert expected.shift is None or torch.equal(standing.shift, expected.shift)
+    assert any(standing.shift is not None for standing in standings)
 
 
 def test_rows_of_experiments_are_made_by_workers_as_by_this_process(workspace, model, tmp_path):

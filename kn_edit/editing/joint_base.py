@@ -7,7 +7,7 @@ runs beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_depth import (
+    FEWEST_LAYERS,
     SEARCH,
     TRIED,
     best_layer,
@@ -27,6 +28,7 @@ from kn_edit.editing.joint_depth import (
 )
 from kn_edit.editing.joint_subjects import ShiftSearch, SubjectRow, subject_shift
 from kn_edit.editing.locating import Locator
+from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.members import STAYS, Place, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.key_files import KeyFiles
@@ -35,10 +37,13 @@ from kn_edit.models.batching import side_by_side
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
+from kn_edit.models.predict import first_tokens
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in
 from kn_edit.progress import Progress
+
+ANSWER_DEPTH = 0.93  # of the last layer that writes where answers are
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +82,18 @@ class JointBase:
         """
         top = self.top_layer
         return tuple(range(max(0, top - self.settings.layers + 1), top + 1))
+
+    @cached_property
+    def answer_layers(self) -> tuple[int, ...]:
+        """The layers that write where answers are, above those that write where subjects end.
+
+        None where the network is too shallow. Raises NotFinite.
+        """
+        if self.model.n_layers < FEWEST_LAYERS:
+            return ()
+        top = round(ANSWER_DEPTH * (self.model.n_layers - 1))
+        bottom = max(self.layers[-1], top - self.settings.answer_layers) + 1
+        return tuple(range(bottom, top + 1))
 
     @cached_property
     def top_layer(self) -> int:
@@ -123,20 +140,58 @@ class JointBase:
             lambda: keys_at(self.model, [question_at(place) for place in places], self.layers),
         )
 
-    @cached_property
-    def moments(self) -> dict[int, Tensor]:
+    def leaders(self, places: Sequence[Place]) -> list[int]:
+        """The token that leads at each of some places that belong together, kept by text.
+
+        Raises NotFinite.
+        """
+        if not places:
+            return []
+        texts = [[list(place.ids), place.position] for place in places]
+        questions = [question_at(place) for place in places]
+        tokens = self.files.array(
+            ["leading tokens", texts],
+            (len(places),),
+            lambda: torch.tensor(first_tokens(self.model, questions)),
+        )
+        return [int(token) for token in tokens.tolist()]  # exact in float32 up to 16 million
+
+    @property
+    def end_moments(self) -> dict[int, Tensor]:
         """The second moment of each layer's coefficients at every token of ordinary text.
 
-        float64, (d_ff, d_ff)
+        Of those that write where subjects end; float64, (d_ff, d_ff).
         """
-        shape = (len(self.layers), self.model.d_ff, self.model.d_ff)
-        name = ["moments of ordinary text", self.layers, self.seed]
+        return self._kept_moments("moments of ordinary text", self.layers, self._moments)
 
-        def compute() -> Tensor:
-            return torch.stack([*self._moments(self.layers).values()])
+    @property
+    def answer_moments(self) -> dict[int, Tensor]:
+        """The same of the layers that write where answers are.
 
-        moments = in_float64(self.files.array(name, shape, compute))
-        return dict(zip(self.layers, moments, strict=True))
+        A masked LM answers at masked tokens alone, so these are what is read of its neutral text.
+        """
+        layers = self.answer_layers
+        if self.model.causal:
+            return self._kept_moments("moments of ordinary text", layers, self._moments)
+        return self._kept_moments("moments of masked text", layers, self._moments_of_masked)
+
+    def _kept_moments(
+        self,
+        name: str,
+        layers: tuple[int, ...],
+        compute: Callable[[Sequence[int]], dict[int, Tensor]],
+    ) -> dict[int, Tensor]:
+        shape = (len(layers), self.model.d_ff, self.model.d_ff)
+        moments = self.files.array(
+            [name, layers, self.seed], shape, lambda: torch.stack([*compute(layers).values()])
+        )
+        return dict(zip(layers, in_float64(moments), strict=True))
+
+    def _moments_of_masked(self, layers: Sequence[int]) -> dict[int, Tensor]:
+        """The second moment of each layer where neutral text is masked, (d_ff, d_ff)."""
+        self.progress("reading ordinary text", 0, 0)
+        keys = keys_at(self.model, everywhere(self.model, self.seed), layers)
+        return {layer: _second_moment(rows) for layer, rows in zip(layers, keys, strict=True)}
 
     def _moments(self, layers: Sequence[int]) -> dict[int, Tensor]:
         """The second moment of each layer at every token of ordinary text, (d_ff, d_ff)."""

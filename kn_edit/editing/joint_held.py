@@ -12,10 +12,16 @@ from functools import cached_property
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from kn_edit.editing.joint_base import JointBase
-from kn_edit.editing.joint_subjects import end_place, prompt_end, prompt_ends
+from kn_edit.editing.joint_spread import Held
+from kn_edit.editing.joint_subjects import (
+    end_place,
+    held_rows,
+    prompt_end,
+    prompt_ends,
+    row_ends,
+)
 from kn_edit.editing.locating import prompts_for
 from kn_edit.editing.neighbours import (
     FEWEST_JUDGES,
@@ -26,28 +32,18 @@ from kn_edit.editing.neighbours import (
     probes,
     prompts_of_pack,
 )
-from kn_edit.edits.members import Member, Place
+from kn_edit.edits.members import Member, Place, ShiftRow
 from kn_edit.facts import Fact, Prompt, bundled, load_relation
 from kn_edit.models.encoding import Ids
 from kn_edit.models.model import Model
-from kn_edit.models.questions import ask_openly
+from kn_edit.models.questions import Question, ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
+ANSWER_FACTS, ANSWER_WORDINGS = 40, 2  # of each edited relation, whose answers are held
 # Facts of every bundled relation that are held: how many to pass over, how many then to take. Those
 # between are the last ones to judge.
 EVERY_RELATION = ((0, OTHER_FACTS), (2 * OTHER_FACTS, 36))
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Where nothing is to be written.
-
-    keys: coefficients of the layers, float32, (layers, places, d_ff); weights: (places,)
-    """
-
-    keys: Tensor
-    weights: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +90,25 @@ class JointSurroundings:
                 weights.append(torch.full((len(wanted),), weight))
         return Held(torch.cat(parts, 1), torch.cat(weights))
 
+    def held_answers(self) -> list[Question]:
+        """What else is asked, and is to be answered as the base does: with the token that leads.
+
+        Each place once; not what judges, nor what is edited.
+        """
+        base = self.base
+        edited = {row.place for member in self.members for row in member.rows}
+        about_subjects = set(self._about_subjects)
+        held: dict[Place, int] = {}
+        for rows in self._answer_groups():
+            places = [row.place for row in rows]
+            ends = [end_place(base.model, row.place.ids, row.end) for row in rows]
+            leaders = base.leaders(places)
+            for place, end, token in zip(places, ends, leaders, strict=True):
+                judging = place.ids in self._judging_texts
+                if place not in edited and end not in about_subjects and not judging:
+                    held.setdefault(place, token)
+        return [Question(place.ids, place.position, token) for place, token in held.items()]
+
     @cached_property
     def _judging_texts(self) -> frozenset[Ids]:
         """The texts of all prompts that judge."""
@@ -132,7 +147,19 @@ class JointSurroundings:
                 if number < BESIDE_FACTS:
                     yield W_BESIDE, tuple(sorted(_beside(model, wordings)))
         for member in self.members:
-            yield 1.0, member.held
+            yield 1.0, row_ends(model, member.held)
+
+    def _answer_groups(self) -> Iterator[Sequence[ShiftRow]]:
+        """Prompts whose answers are held, in groups that are asked together."""
+        model = self.base.model
+        for prompts in self._of_every_relation[:: len(EVERY_RELATION)]:
+            yield held_rows(model, prompts)
+        for name in self._edited_relations:
+            relation = load_relation(name)
+            for fact in self._other_facts(name)[:ANSWER_FACTS]:
+                yield held_rows(model, prompts_for(model, relation, fact)[:ANSWER_WORDINGS])
+        for member in self.members:
+            yield member.held
 
     @cached_property
     def _edited_relations(self) -> list[str]:

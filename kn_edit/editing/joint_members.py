@@ -14,7 +14,7 @@ from kn_edit.canonical import digest
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
 from kn_edit.editing.joint_base import JointBase, place_of, places_of
-from kn_edit.editing.joint_subjects import chain_end, prompt_ends, reading_end, subject_end
+from kn_edit.editing.joint_subjects import chain_end, held_rows, reading_end, subject_end
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import PROBES, SAME, neighbours
@@ -122,7 +122,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         seed=base.seed,
         settings=asdict(base.settings),
         ends=tuple(sorted({chain_end(model, chain) for chain in chains})),
-        held=prompt_ends(model, beside.held),
+        held=tuple(sorted(set(held_rows(model, beside.held)))),
         judges=places_of(ask_openly(model, prompt) for prompt in judging),
         rows=rows,
         shift=base.shift(rows).cpu().numpy(),

@@ -13,7 +13,7 @@ from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import MemberFact, member_fact, member_facts
 from kn_edit.editing.joint_sets import JointSet, LoadMember
-from kn_edit.editing.joint_update import joint_shifts
+from kn_edit.editing.joint_update import EndsPart, joint_shifts
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, UpdateRequest
 from kn_edit.editing.paraphrasing import judging_paraphrases
@@ -58,9 +58,10 @@ def propose_joint(
         )
         members = [*(fact.member for fact in remaining), *(fact.member for fact in new)]
         surroundings = JointSurroundings.of(base, members)
-        shifts = joint_shifts(surroundings)
+        ends = EndsPart.of(surroundings)
         judges = max(FEWEST_OF_SET, JUDGING // len(new))
         judged = [_judged(surroundings, fact, judges) for fact in new]
+    shifts = joint_shifts(context.engine, ends)
     changes = [change_of(fact.case, fact.member.to) for fact in new]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(new))
     entries = [
@@ -117,7 +118,8 @@ def solved_again(
     with context.engine.at([]) as live:
         base = JointBase.of(context, live, settings)
         remaining = [_recorded_member(base, record, load) for record in facts]
-        shifts = joint_shifts(JointSurroundings.of(base, [fact.member for fact in remaining]))
+        ends = EndsPart.of(JointSurroundings.of(base, [fact.member for fact in remaining]))
+    shifts = joint_shifts(context.engine, ends)
     return SolvedSet(
         delta=shifts.delta(context.engine.place),
         facts=tuple(fact.record for fact in remaining),

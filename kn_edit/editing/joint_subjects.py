@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kn_edit.edits.least_step import least_step
-from kn_edit.edits.members import Place
+from kn_edit.edits.members import STAYS, Place, ShiftRow
 from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
 from kn_edit.facts import Prompt
 from kn_edit.models.encoding import Ids
@@ -61,6 +61,24 @@ def chain_end(model: Model, chain: Chain) -> Place:
 def prompt_end(model: Model, prompt: Prompt) -> Place:
     """The same of a prompt, whatever it is asked for."""
     return chain_end(model, Chain(prompt, (ask_openly(model, prompt),)))
+
+
+def held_rows(model: Model, prompts: Iterable[Prompt]) -> list[ShiftRow]:
+    """Prompts as they are held: where each is asked, and where it has its subject's last token."""
+    questions = ((prompt, ask_openly(model, prompt)) for prompt in prompts)
+    return [
+        ShiftRow(
+            Place(question.ids, question.position),
+            reading_end(model, Chain(prompt, (question,)), prompt.fact.subject),
+            STAYS,
+        )
+        for prompt, question in questions
+    ]
+
+
+def row_ends(model: Model, rows: Iterable[ShiftRow]) -> tuple[Place, ...]:
+    """Where prompts have their subjects' last tokens, sorted, each place once."""
+    return tuple(sorted({end_place(model, row.place.ids, row.end) for row in rows}))
 
 
 def prompt_ends(model: Model, prompts: Iterable[Prompt]) -> tuple[Place, ...]:
@@ -236,14 +254,23 @@ def subject_shift(
 
 
 def subject_shifts(
-    model: Model, rows_of: Sequence[Sequence[SubjectRow]], layer: int, search: ShiftSearch
+    model: Model,
+    rows_of: Sequence[Sequence[SubjectRow]],
+    layer: int,
+    search: ShiftSearch,
+    *,
+    enough: float | None = None,
 ) -> Tensor:
     """The least shift of each of several subjects, by rows of its own; (subjects, d_model).
 
     Step by step: each is the least by which, as the gradients tell, every wanted row comes to lead
     by the margin and no other row loses its lead (Gauss and Newton's method). All rows run
-    together, so the last bits of a shift depend on the other subjects. Raises NotFinite.
+    together, so the last bits of a shift depend on the other subjects.
+
+    enough: a shorter step ends a search, in units of the hidden state; None takes ENOUGH
+    Raises NotFinite.
     """
+    enough = ENOUGH if enough is None else enough
     shifts = torch.zeros(len(rows_of), model.d_model, device=model.device)
     rows = [row for of_subject in rows_of for row in of_subject]
     if not rows:
@@ -280,7 +307,7 @@ def subject_shifts(
         for subject, places in [*of_subjects.items()]:
             step = least_step(gradients[places], floor[places] - leads[places])
             length = float(step.norm()) / sizes[subject]
-            if length < ENOUGH:
+            if length < enough:
                 del of_subjects[subject]
             else:
                 shifts[subject] += step * min(1.0, search.step / length)

@@ -1,79 +1,110 @@
 """A joint update: the one change of weights that a set of facts comes to.
 
-What a fact's shift does to the top layer's output is spread over the layers that write, from below:
-each writes an equal part of what then is missing (Meng et al., 2023, MEMIT, algorithm 1).
+What facts' shifts do to an early layer's output where their subjects end is spread over the layers
+up to it; what then is left to be said is written in late layers, where answers are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from kn_edit.editing.joint_answers import AnswersTask, answers_part
 from kn_edit.editing.joint_base import JointBase
-from kn_edit.editing.joint_ends import EndStates
 from kn_edit.editing.joint_held import JointSurroundings
+from kn_edit.editing.joint_spread import Spread, SpreadTask, Targets, spread
 from kn_edit.editing.updating import LowRankShifts
-from kn_edit.edits.joint import JointSolution, JointTask, solve_jointly
+from kn_edit.edits.build import low_rank_delta
 from kn_edit.edits.members import STAYS, Member, ShiftRow
-from kn_edit.edits.suffix import LowRankShift
+from kn_edit.edits.settings import JointSettings
+from kn_edit.engine.engine import Engine
 from kn_edit.neuron import NeuronId
 
 RECORDED_SLOTS = 20  # slots that the record names, the best
 
 
-def joint_shifts(surroundings: JointSurroundings) -> LowRankShifts:
+@dataclass(frozen=True, eq=False)
+class EndsPart:
+    """What a set of facts writes where its subjects end, and what is to be asked again with it.
+
+    places: where they end; held_places: where nothing is to be written
+    """
+
+    layers: tuple[int, ...]
+    settings: JointSettings
+    written: Spread
+    places: int
+    held_places: int
+    answers: AnswersTask | None
+
+    @classmethod
+    def of(cls, surroundings: JointSurroundings) -> EndsPart:
+        """At the base. Raises NotFinite."""
+        base, task = surroundings.base, _ends_task(surroundings)
+        return cls(
+            layers=base.layers,
+            settings=base.settings,
+            written=spread(base.model, task),
+            places=len(task.targets.places),
+            held_places=len(task.held.weights),
+            answers=AnswersTask.of(surroundings),
+        )
+
+
+def joint_shifts(engine: Engine, ends: EndsPart) -> LowRankShifts:
     """Shifts of value slots that say the new answers of a set of facts.
 
     A function of the set: the order in which the facts come changes no bit. Raises NotFinite.
     """
-    base, members = surroundings.base, surroundings.members
-    model, settings, layers = base.model, base.settings, base.layers
-    held = surroundings.held()
-    base.progress("solving", 0, 0)
-    places = [place for member in members for place in member.ends]
-    names = dict.fromkeys(member.subject for member in members)
-    subjects = {name: number for number, name in enumerate(names)}
-    numbers = [subjects[member.subject] for member in members for _ in member.ends]
-    subject_of = torch.tensor(numbers, device=model.device)
-    shifts = _shifts_of(base, members, names)
-    ends = EndStates.of(model, places, layers)
-    states = before = ends.at_top()
-    wanted = ends.at_top(shifts[subject_of]) - before
-    goals = before + settings.share * wanted
-    solutions: dict[int, JointSolution] = {}
-    for number, layer in enumerate(layers):
-        writes = ends.writes((goals - states) / (len(layers) - number))
-        task = JointTask(
-            keys=ends.keys(),
-            target_of=subject_of,
-            targets=_means(writes, subject_of, len(subjects)),
-            held=held.keys[number],
-            weights=(settings.w_held * held.weights).to(model.device),
-            moment=base.moments[layer],
-            w_text=settings.w_text * model.d_ff,
-        )
-        solution = solutions[layer] = solve_jointly(task)
-        ends = ends.behind(LowRankShift(solution.u, solution.v))
-        states = ends.at_top()
-    factors = {layer: (solution.u, solution.v) for layer, solution in solutions.items()}
+    at_ends = low_rank_delta(engine.place, _factors(ends.written))
+    answers = answers_part(engine, at_ends, ends.answers) if ends.answers else None
+    factors = _factors(ends.written) | (_factors(answers.written) if answers else {})
     best = _best(factors)
     provenance: dict[str, Any] = {
         "method": "joint",
-        "layers": list(layers),
-        "settings": asdict(settings),
-        "places": len(places),
-        "held_places": held.keys.shape[1],
-        "share": _share(states - before, wanted),
-        "reach": {str(layer): solved.reach for layer, solved in solutions.items()},
+        "layers": list(ends.layers),
+        "settings": asdict(ends.settings),
+        "places": ends.places,
+        "held_places": ends.held_places,
+        "share": ends.written.share,
+        "reach": ends.written.reach,
+        "answers": answers.provenance if answers else None,
         "neurons": [
             {"layer": neuron.layer, "index": neuron.index, "score": part} for neuron, part in best
         ],
     }
     return LowRankShifts(factors, provenance, best)
+
+
+def _factors(written: Spread) -> dict[int, tuple[Tensor, Tensor]]:
+    """The factors of each layer's shifts."""
+    return {layer: (each.u, each.v) for layer, each in written.solutions.items()}
+
+
+def _ends_task(surroundings: JointSurroundings) -> SpreadTask:
+    """What is to be written where subjects end."""
+    base, members = surroundings.base, surroundings.members
+    held = surroundings.held()
+    base.progress("solving", 0, 0)
+    names = dict.fromkeys(member.subject for member in members)
+    subjects = {name: number for number, name in enumerate(names)}
+    numbers = [subjects[member.subject] for member in members for _ in member.ends]
+    return SpreadTask(
+        targets=Targets(
+            places=[place for member in members for place in member.ends],
+            target_of=torch.tensor(numbers, device=base.model.device),
+            shifts=_shifts_of(base, members, names),
+        ),
+        layers=base.layers,
+        held=replace(held, weights=base.settings.w_held * held.weights),
+        moments=base.end_moments,
+        w_text=base.settings.w_text,
+        share=base.settings.share,
+    )
 
 
 def _shifts_of(base: JointBase, members: Sequence[Member], subjects: Iterable[str]) -> Tensor:
@@ -99,19 +130,6 @@ def _together(members: Sequence[Member]) -> list[ShiftRow]:
     rows = dict.fromkeys(row for member in members for row in member.rows)
     anew = {row.place for row in rows if row.token != STAYS}
     return [row for row in rows if row.token != STAYS or row.place not in anew]
-
-
-def _means(rows: Tensor, subject_of: Tensor, subjects: int) -> Tensor:
-    """The mean of each subject's rows, (subjects, d_model)."""
-    counts = torch.bincount(subject_of, minlength=subjects).clamp_min(1)
-    sums = rows.new_zeros(subjects, rows.shape[1]).index_add_(0, subject_of, rows)
-    return sums / counts[:, None]
-
-
-def _share(came: Tensor, wanted: Tensor) -> float:
-    """How much of its shift came to each place along it, in the mean; of (places, d_model)."""
-    along = (came * wanted).sum(1)
-    return float((along / wanted.square().sum(1).clamp_min(1e-12)).mean())
 
 
 def _best(

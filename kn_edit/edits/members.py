@@ -29,7 +29,7 @@ from kn_edit.tensor_header import (
 )
 from kn_edit.untrusted import JsonProblem, parse_object
 
-FORMAT = "kn-member/4"
+FORMAT = "kn-member/5"
 METADATA_KEY = "kn_edit"
 MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most of it
 LIMITS = HeaderLimits(size=16 << 20, tensors=1, axes=1, values=MOST_VALUES, depth=10)
@@ -53,8 +53,8 @@ class Place:
 
 @dataclass(frozen=True, order=True)
 class ShiftRow:
-    """What a shift is found with: where a model is asked, and where that text has the subject's
-    last token.
+    """What is asked, or held: where a model is asked, and where that text has the subject's last
+    token.
 
     token: that is to lead; STAYS: whatever leads is to go on so
     """
@@ -75,7 +75,7 @@ class Member:
 
     base: fingerprint; pack: the relation is the bundled pack of that name; prompts: that are edited
     layers: that write; ends: places where its prompts have the subject's last token
-    held: places of its own that must stay; judges: places that judge, and are not held
+    held: prompts about other subjects that must stay; judges: places that judge, and are not held
     shift: what is to come to the last layer's output at the ends, (d_model,)
     """
 
@@ -89,7 +89,7 @@ class Member:
     seed: int
     settings: Mapping[str, Any]
     ends: tuple[Place, ...]
-    held: tuple[Place, ...]
+    held: tuple[ShiftRow, ...]
     judges: tuple[Place, ...]
     rows: tuple[ShiftRow, ...]
     shift: Floats
@@ -118,7 +118,7 @@ class Member:
             "seed": self.seed,
             "settings": dict(self.settings),
             "ends": _plain(self.ends),
-            "held": _plain(self.held),
+            "held": [row.plain for row in self.held],
             "judges": _plain(self.judges),
             "rows": [row.plain for row in self.rows],
         }
@@ -165,7 +165,7 @@ class Member:
             seed=int(description["seed"]),
             settings=dict(description["settings"]),
             ends=_places(description["ends"]),
-            held=_places(description["held"]),
+            held=_rows(description["held"]),
             judges=_places(description["judges"]),
             rows=_rows(description["rows"]),
             shift=shift,

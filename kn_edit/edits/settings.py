@@ -129,11 +129,15 @@ class JointSettings:
     w_held: float = 0.5  # of a place that must stay, in units of one that changes
     w_text: float = 2.0  # of ordinary text, in units of a row for each neuron of a layer
     held_facts: int = 200  # of each relation, that are held
+    answer_layers: int = 4  # that write where answers are; none: 0
+    answer_margin: float = 9.0  # of log-probability, that an answer is to have there in the end
+    w_answer_text: float = 0.5  # as w_text, in these layers
 
     def __post_init__(self) -> None:
-        for name in ("margin", "step", "share", "w_text"):
+        for name in ("margin", "step", "share", "w_text", "answer_margin", "w_answer_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         require_number("the joint update's w_held", self.w_held, least=0)
-        require_whole("the joint update's held_facts", self.held_facts, 0)
+        for name in ("held_facts", "answer_layers"):
+            require_whole(f"the joint update's {name}", getattr(self, name), 0)
         for name in ("layers", "steps", "wordings"):
             require_whole(f"the joint update's {name}", getattr(self, name), 1)

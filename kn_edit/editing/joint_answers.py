@@ -1,0 +1,244 @@
+"""What a joint update writes late in a network, where answers are: what is left to be said there.
+
+The more subjects are edited, the more of what is written where they end is heard, a little of each,
+at all other tokens. So with that written the facts' prompts are asked again, and prompts about
+others. Where a new answer lacks its margin, or what the base answers its lead, the least shift at
+the answer that brings it there is looked for, and all of these are spread over a few late layers: a
+prompt that nearly says a new answer has other coefficients there than one that says another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kn_edit.editing.joint_base import place_of
+from kn_edit.editing.joint_held import JointSurroundings
+from kn_edit.editing.joint_spread import Held, Spread, SpreadTask, Targets, spread
+from kn_edit.editing.joint_subjects import ShiftSearch, SubjectRow, subject_shifts
+from kn_edit.edits.delta import Delta
+from kn_edit.edits.members import STAYS, Member, Place
+from kn_edit.engine.engine import Engine
+from kn_edit.engine.shares import shared
+from kn_edit.models.batching import side_by_side
+from kn_edit.models.finite import first_non_finite
+from kn_edit.models.model import Model
+from kn_edit.models.predict import BATCH, lead
+from kn_edit.models.questions import Question, batched
+from kn_edit.models.trace import trace
+
+TOGETHER = 64  # questions that run together, whoever computes them
+HELD_LEAD = 0.5  # of log-probability, that what the base answers gets back
+STEPS = 6  # of a search, at most
+ENOUGH = 0.002  # of the hidden state's length, which is long there: a shorter step ends a search
+
+
+@dataclass(frozen=True)
+class WantedLead:
+    """A question, whose token is to lead by a margin, of log-probability, with the edit."""
+
+    question: Question
+    margin: float
+
+
+@dataclass(frozen=True, eq=False)
+class AnswersTask:
+    """What is to be said with the edit, and what is written for it.
+
+    layers: that write; new: answers of the facts; held: what the base answers to other prompts
+    moments: of each layer, (d_ff, d_ff); w_text: of them; w_held: of what is answered as it was
+    step: length of one step of a search, at most, in units of the hidden state
+    """
+
+    layers: tuple[int, ...]
+    new: tuple[WantedLead, ...]
+    held: tuple[WantedLead, ...]
+    moments: Mapping[int, Tensor]
+    w_text: float
+    w_held: float
+    step: float
+
+    @classmethod
+    def of(cls, surroundings: JointSurroundings) -> AnswersTask | None:
+        """None where nothing is asked, or the network has no layer for it. Raises NotFinite."""
+        base = surroundings.base
+        settings = base.settings
+        layers, questions = base.answer_layers, _questions_of(surroundings.members)
+        if not layers or not questions:
+            return None
+        return cls(
+            layers=layers,
+            new=tuple(WantedLead(question, settings.answer_margin) for question in questions),
+            held=tuple(WantedLead(question, HELD_LEAD) for question in surroundings.held_answers()),
+            moments=base.answer_moments,
+            w_text=settings.w_answer_text,
+            w_held=settings.w_held,
+            step=settings.step,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class AnswersPart:
+    """What is written where answers are.
+
+    missing: answers of the facts that lacked their margin; lost: of the others, their lead
+    """
+
+    task: AnswersTask
+    written: Spread
+    missing: int
+    lost: int
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """As it is recorded."""
+        return {
+            "layers": list(self.task.layers),
+            "asked": len(self.task.new),
+            "missing": self.missing,
+            "held": len(self.task.held),
+            "lost": self.lost,
+            "share": self.written.share,
+            "reach": self.written.reach,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """How a question stands. On the CPU.
+
+    keys: coefficients of the layers there, float32, (layers, d_ff)
+    shift: the least of the last layer's output that brings the answer to its margin, (d_model,);
+    None where it has it, or nearly
+    """
+
+    keys: Tensor
+    shift: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class AnswersShare:
+    """Questions that one worker asks of the edited model. layers: that write; step: of a search"""
+
+    wanted: tuple[WantedLead, ...]
+    layers: tuple[int, ...]
+    step: float
+
+    def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Standing]:
+        """How each stands with these deltas. Raises NotFinite."""
+        standings: list[Standing] = []
+        with engine.at(deltas) as live:
+            for start in range(0, len(self.wanted), TOGETHER):
+                engine.progress("asking again", start, len(self.wanted))
+                standings += self._standings(live.model, self.wanted[start : start + TOGETHER])
+        return standings
+
+    def _standings(self, model: Model, wanted: Sequence[WantedLead]) -> Iterator[Standing]:
+        """How questions stand that run together."""
+        leads, keys = _leads_and_keys(model, [each.question for each in wanted], self.layers)
+        short = [place for place, each in enumerate(wanted) if float(leads[place]) < each.margin]
+        shifts: dict[int, Tensor] = {}
+        for margin in sorted({wanted[place].margin for place in short}):
+            places = [place for place in short if wanted[place].margin == margin]
+            questions = [wanted[place].question for place in places]
+            rows = [[SubjectRow(question, question.position)] for question in questions]
+            search = ShiftSearch(margin, STEPS, self.step)
+            # Grad is off where a caller works in inference mode: nothing could be found there.
+            with torch.inference_mode(False):
+                found = subject_shifts(model, rows, self.layers[-1], search, enough=ENOUGH)
+            moved = zip(places, found.cpu(), strict=True)
+            shifts |= {place: shift for place, shift in moved if bool(shift.any())}
+        for place in range(len(wanted)):
+            yield Standing(keys[:, place].cpu(), shifts.get(place))
+
+
+def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPart | None:
+    """What is left to be written where answers are, with what is written where subjects end.
+
+    None where nothing is left. Raises NotFinite.
+    """
+    wanted = (*task.new, *task.held)
+    share_of = partial(AnswersShare, layers=task.layers, step=task.step)
+    tell = partial(engine.progress, "asking again")
+    standings = shared(engine.workers, [at_ends], wanted, share_of, TOGETHER, tell=tell)
+    short = [place for place, standing in enumerate(standings) if standing.shift is not None]
+    if not short:
+        return None
+    engine.progress("solving", 0, 0)
+    with engine.at([at_ends]) as live:
+        written = spread(live.model, _spread_task(task, standings, live.model.device))
+    missing = sum(place < len(task.new) for place in short)
+    return AnswersPart(task, written, missing, lost=len(short) - missing)
+
+
+def _spread_task(
+    task: AnswersTask, standings: Sequence[Standing], device: torch.device
+) -> SpreadTask:
+    """What the layers are to write: shifts where there are any, and nothing where all is well."""
+    places: list[Place] = []
+    shifts: list[Tensor] = []
+    keys: list[Tensor] = []
+    weights: list[float] = []
+    wanted = (*task.new, *task.held)
+    for number, (each, standing) in enumerate(zip(wanted, standings, strict=True)):
+        if standing.shift is None:
+            keys.append(standing.keys)
+            weights.append(1.0 if number < len(task.new) else task.w_held)
+        else:
+            places.append(place_of(each.question))
+            shifts.append(standing.shift)
+    none = standings[0].keys[:, None][:, :0]
+    return SpreadTask(
+        targets=Targets(
+            places, torch.arange(len(places), device=device), torch.stack(shifts).to(device)
+        ),
+        layers=task.layers,
+        held=Held((torch.stack(keys, 1) if keys else none).to(device), torch.tensor(weights)),
+        moments=task.moments,
+        w_text=task.w_text,
+    )
+
+
+def _questions_of(members: Sequence[Member]) -> list[Question]:
+    """What the facts' prompts ask for, each once."""
+    rows = (row for member in members for row in member.rows if row.token != STAYS)
+    questions = (Question(row.place.ids, row.place.position, row.token) for row in rows)
+    return list(dict.fromkeys(questions))
+
+
+def _leads_and_keys(
+    model: Model, questions: Sequence[Question], layers: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """By how much the token of each question leads, and its coefficients in some layers.
+
+    float32, (questions,), on the CPU, and (layers, questions, d_ff). Raises NotFinite.
+    """
+    leads = torch.empty(len(questions))
+    keys = torch.empty(len(layers), len(questions), model.d_ff, device=model.device)
+    for group in side_by_side(model, questions):
+        of_group = [questions[place] for place in group]
+        batch = batched(model, of_group)
+        with torch.no_grad():
+            run = trace(model, batch.ids, mask=batch.mask, answers=batch)
+            assert run.output is not None
+            output = run.output[:, 0] if model.causal else batch.at_answer(run.output)
+            leads[group] = _leads(model, output, of_group).cpu()
+        if bool(leads[group].isnan().any()):
+            raise first_non_finite(model, batch)
+        keys[:, group] = torch.stack([run.coefficients[layer][:, 0] for layer in layers]).to(keys)
+    return leads, keys
+
+
+def _leads(model: Model, output: Tensor, questions: Sequence[Question]) -> Tensor:
+    """By how much the token of each question leads, with the last layer's output there."""
+    parts = []
+    for start in range(0, len(questions), BATCH):
+        log_p = model.logits(output[start : start + BATCH]).float().log_softmax(-1)
+        tokens = [question.token for question in questions[start : start + BATCH]]
+        parts.append(lead(log_p, torch.tensor(tokens, device=log_p.device)))
+    return torch.cat(parts)
