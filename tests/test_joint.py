@@ -25,7 +25,7 @@ from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Relation
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens
+from kn_edit.models.predict import first_tokens, lead, log_p
 from kn_edit.models.questions import Chain, ask_openly
 from kn_edit.workspace import How, Joint, Workspace, case_of
 
@@ -314,8 +314,12 @@ def test_answers_of_others_are_held_as_the_base_gives_them(workspace):
         base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
         fact = member_fact(base, case_of(relation="capital", subject="France"), "Rome")
         surroundings = JointSurroundings.of(base, [fact.member])
-        held = surroundings.held_answers()
+        leads = surroundings.held_answers()
+        held = [*leads]
         assert [question.token for question in held] == first_tokens(live.model, held)
+        rows = torch.stack([*log_p(live.model, held)])
+        expected = lead(rows, torch.tensor([question.token for question in held]))
+        assert [*leads.values()] == pytest.approx(expected.tolist(), abs=1e-4)
         texts = [live.model.tokenizer.decode(question.ids) for question in held]
         judges = surroundings.judges["capital"]
         judging = {ask_openly(live.model, prompt).ids for prompt in judges}

@@ -55,8 +55,8 @@ def task(model, **changed: Any) -> AnswersTask:
     held = [replace(question, token=token) for question, token in zip(openly, leaders, strict=True)]
     parts: dict[str, Any] = {
         "layers": LAST,
-        "new": tuple(WantedLead(question, MARGIN) for question in new),
-        "held": tuple(WantedLead(question, 0.1) for question in held),
+        "new": tuple(WantedLead(question, MARGIN, question) for question in new),
+        "held": tuple(WantedLead(question, 0.1, question) for question in held),
         "moments": {layer: torch.eye(model.d_ff).double() for layer in range(model.n_layers)},
         "w_text": 1e-7,
         "w_held": 1.0,
@@ -103,12 +103,24 @@ def test_new_answers_get_their_margin_and_others_their_lead_back(workspace):
         assert min(leads(live.model, questions(wanted.held))) > 0
 
 
+def test_what_is_written_for_one_fact_is_the_same_in_all_wordings(workspace):
+    engine, early = workspace.engine, at_ends(workspace.engine, 0.0)
+    with engine.at([]) as live:
+        wanted = task(live.model)
+    shared = tuple(replace(each, target="a fact") for each in wanted.new)
+    part = answers_part(engine, early, replace(wanted, new=shared, held=()))
+    alone = answers_part(engine, early, replace(wanted, held=()))
+    assert part is not None and alone is not None and part.missing == alone.missing > 1
+    assert len(part.written.solutions[1].u) == 1
+    assert len(alone.written.solutions[1].u) == alone.missing
+
+
 def test_nothing_is_written_where_nothing_is_missing(workspace):
     engine = workspace.engine
     with engine.at([]) as live:
         wanted = task(live.model)
-    new = tuple(WantedLead(question, -100.0) for question in questions(wanted.new))
-    held = tuple(WantedLead(question, 0.0) for question in questions(wanted.held))
+    new = tuple(WantedLead(question, -100.0, question) for question in questions(wanted.new))
+    held = tuple(WantedLead(question, 0.0, question) for question in questions(wanted.held))
     nothing = replace(wanted, new=new, held=held)
     assert answers_part(engine, at_ends(engine, 0.0), nothing) is None
 

@@ -251,7 +251,9 @@ def test_a_set_of_facts_is_solved_and_measured_with_workers_as_by_this_process(
 
 
 def test_answers_are_asked_again_by_workers_as_by_this_process(chains, workspace, workers):
-    wanted = [WantedLead(question, 2.0) for chain in chains * 2 for question in chain.questions]
+    wanted = [
+        WantedLead(question, 2.0, question) for chain in chains * 2 for question in chain.questions
+    ]
     ask_again = partial(AnswersShare, layers=(1,), step=1.0)
     standings = shared(workers, [], wanted, ask_again, TOGETHER, tell=lambda _number, _of: None)
     alone = ask_again(tuple(wanted)).computed(workspace.engine, [])

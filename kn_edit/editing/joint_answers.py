@@ -9,7 +9,7 @@ prompt that nearly says a new answer has other coefficients there than one that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,17 +33,21 @@ from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 
 TOGETHER = 64  # questions that run together, whoever computes them
-HELD_LEAD = 0.5  # of log-probability, that what the base answers gets back
+HELD_LEAD = 0.5  # of log-probability, that what the base answers gets back; half of its own at most
 STEPS = 6  # of a search, at most
 ENOUGH = 0.002  # of the hidden state's length, which is long there: a shorter step ends a search
 
 
 @dataclass(frozen=True)
 class WantedLead:
-    """A question, whose token is to lead by a margin, of log-probability, with the edit."""
+    """A question, whose token is to lead by a margin, of log-probability, with the edit.
+
+    target: what is written for one fact's token is the same in all of its wordings
+    """
 
     question: Question
     margin: float
+    target: Hashable
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +72,17 @@ class AnswersTask:
         """None where nothing is asked, or the network has no layer for it. Raises NotFinite."""
         base = surroundings.base
         settings = base.settings
-        layers, questions = base.answer_layers, _questions_of(surroundings.members)
-        if not layers or not questions:
+        layers = base.answer_layers
+        new = _new_answers(surroundings.members, settings.answer_margin)
+        if not layers or not new:
             return None
         return cls(
             layers=layers,
-            new=tuple(WantedLead(question, settings.answer_margin) for question in questions),
-            held=tuple(WantedLead(question, HELD_LEAD) for question in surroundings.held_answers()),
+            new=new,
+            held=tuple(
+                WantedLead(question, min(HELD_LEAD, lead / 2), question)
+                for question, lead in surroundings.held_answers().items()
+            ),
             moments=base.answer_moments,
             w_text=settings.w_answer_text,
             w_held=settings.w_held,
@@ -181,7 +189,8 @@ def _spread_task(
 ) -> SpreadTask:
     """What the layers are to write: shifts where there are any, and nothing where all is well."""
     places: list[Place] = []
-    shifts: list[Tensor] = []
+    shifts: dict[Hashable, list[Tensor]] = {}  # of each target
+    targets: list[Hashable] = []
     keys: list[Tensor] = []
     weights: list[float] = []
     wanted = (*task.new, *task.held)
@@ -191,11 +200,16 @@ def _spread_task(
             weights.append(1.0 if number < len(task.new) else task.w_held)
         else:
             places.append(place_of(each.question))
-            shifts.append(standing.shift)
+            targets.append(each.target)
+            shifts.setdefault(each.target, []).append(standing.shift)
+    numbers = {target: number for number, target in enumerate(shifts)}
+    means = torch.stack([torch.stack(of_target).mean(0) for of_target in shifts.values()])
     none = standings[0].keys[:, None][:, :0]
     return SpreadTask(
         targets=Targets(
-            places, torch.arange(len(places), device=device), torch.stack(shifts).to(device)
+            places,
+            torch.tensor([numbers[target] for target in targets], device=device),
+            means.to(device),
         ),
         layers=task.layers,
         held=Held((torch.stack(keys, 1) if keys else none).to(device), torch.tensor(weights)),
@@ -204,11 +218,15 @@ def _spread_task(
     )
 
 
-def _questions_of(members: Sequence[Member]) -> list[Question]:
-    """What the facts' prompts ask for, each once."""
-    rows = (row for member in members for row in member.rows if row.token != STAYS)
-    questions = (Question(row.place.ids, row.place.position, row.token) for row in rows)
-    return list(dict.fromkeys(questions))
+def _new_answers(members: Sequence[Member], margin: float) -> tuple[WantedLead, ...]:
+    """What the facts' prompts are to be answered with, each prompt once."""
+    leads: dict[Question, WantedLead] = {}
+    for member in members:
+        for row in member.rows:
+            if row.token != STAYS:
+                question = Question(row.place.ids, row.place.position, row.token)
+                leads.setdefault(question, WantedLead(question, margin, (member.id, row.token)))
+    return tuple(leads.values())
 
 
 def _leads_and_keys(

@@ -37,7 +37,7 @@ from kn_edit.models.batching import side_by_side
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.float64 import in_float64
 from kn_edit.models.model import Model
-from kn_edit.models.predict import first_tokens
+from kn_edit.models.predict import log_p
 from kn_edit.models.questions import Question, batched
 from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in
@@ -140,21 +140,25 @@ class JointBase:
             lambda: keys_at(self.model, [question_at(place) for place in places], self.layers),
         )
 
-    def leaders(self, places: Sequence[Place]) -> list[int]:
-        """The token that leads at each of some places that belong together, kept by text.
+    def leaders(self, places: Sequence[Place]) -> list[tuple[int, float]]:
+        """The token that leads at each of some places that belong together, and by how much.
 
-        Raises NotFinite.
+        In log-probability; kept by text. Raises NotFinite.
         """
         if not places:
             return []
         texts = [[list(place.ids), place.position] for place in places]
         questions = [question_at(place) for place in places]
-        tokens = self.files.array(
-            ["leading tokens", texts],
-            (len(places),),
-            lambda: torch.tensor(first_tokens(self.model, questions)),
-        )
-        return [int(token) for token in tokens.tolist()]  # exact in float32 up to 16 million
+
+        def compute() -> Tensor:
+            best = [row.topk(2) for row in log_p(self.model, questions)]
+            return torch.stack(
+                [torch.stack([top.indices[0], top.values[0] - top.values[1]]) for top in best]
+            )
+
+        rows = self.files.array(["leading tokens", texts], (len(places), 2), compute)
+        # A token's number is exact in float32 up to 16 million.
+        return [(int(token), lead) for token, lead in rows.tolist()]
 
     @property
     def end_moments(self) -> dict[int, Tensor]:

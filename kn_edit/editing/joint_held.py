@@ -90,24 +90,27 @@ class JointSurroundings:
                 weights.append(torch.full((len(wanted),), weight))
         return Held(torch.cat(parts, 1), torch.cat(weights))
 
-    def held_answers(self) -> list[Question]:
+    def held_answers(self) -> dict[Question, float]:
         """What else is asked, and is to be answered as the base does: with the token that leads.
 
-        Each place once; not what judges, nor what is edited.
+        With its lead in the base, in log-probability. Each place once; not what judges, nor what is
+        edited. Raises NotFinite.
         """
         base = self.base
         edited = {row.place for member in self.members for row in member.rows}
         about_subjects = set(self._about_subjects)
-        held: dict[Place, int] = {}
+        held: dict[Place, tuple[int, float]] = {}
         for rows in self._answer_groups():
-            places = [row.place for row in rows]
-            ends = [end_place(base.model, row.place.ids, row.end) for row in rows]
-            leaders = base.leaders(places)
-            for place, end, token in zip(places, ends, leaders, strict=True):
-                judging = place.ids in self._judging_texts
-                if place not in edited and end not in about_subjects and not judging:
-                    held.setdefault(place, token)
-        return [Question(place.ids, place.position, token) for place, token in held.items()]
+            leaders = base.leaders([row.place for row in rows])
+            for row, leader in zip(rows, leaders, strict=True):
+                end = end_place(base.model, row.place.ids, row.end)
+                judging = row.place.ids in self._judging_texts
+                if row.place not in edited and end not in about_subjects and not judging:
+                    held.setdefault(row.place, leader)
+        return {
+            Question(place.ids, place.position, token): lead
+            for place, (token, lead) in held.items()
+        }
 
     @cached_property
     def _judging_texts(self) -> frozenset[Ids]:
