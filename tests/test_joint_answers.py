@@ -185,6 +185,18 @@ def test_an_edit_writes_late_what_is_left_to_be_said(tmp_path, monkeypatch):
         assert contents(exported(workspace, "head")) == before
 
 
+def test_without_a_fact_its_answers_were_never_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
+    facts = [(about(subject), to) for subject, to in NEW.items()]
+    how = How(Joint(JointSettings(w_text=1e-3, w_answer_text=1e-3, steps=4)), gate=FREE)
+    with new_workspace(tmp_path) as workspace:
+        without = workspace.update_many(facts[:2], how=how, dry_run=True).draft
+        workspace.update_many(facts, how=how)
+        workspace.revert("capital: Cuba")
+        assert workspace.head.edits == (without.delta.id,)
+    assert without.found["answers"]["missing"] > 0
+
+
 def test_a_network_of_few_layers_writes_at_no_answer(workspace):
     with workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
