@@ -14,8 +14,8 @@ from kn_edit.editing import joint_answers
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_answers import (
     AnswersPart,
-    AnswersShare,
     AnswersTask,
+    StandingsShare,
     WantedLead,
     answers_part,
 )
@@ -132,7 +132,7 @@ def test_questions_stand_as_in_the_whole_network_whatever_is_asked_beside_them(
     engine, early = workspace.engine, at_ends(workspace.engine, 0.3)
     with engine.at([]) as live:
         wanted = (*task(live.model).new, *task(live.model).held)
-    standings = AnswersShare(wanted, LAST, 1.0).computed(engine, [early])
+    standings = StandingsShare(wanted, LAST, 1.0).computed(engine, [early])
     with engine.at([early]) as live:
         keys = coefficients(live.model, questions(wanted))[:, list(LAST)]
         missing = [
@@ -145,7 +145,9 @@ def test_questions_stand_as_in_the_whole_network_whatever_is_asked_beside_them(
     parts = [
         standing
         for start in range(0, len(wanted), 2)
-        for standing in AnswersShare(wanted[start : start + 2], LAST, 1.0).computed(engine, [early])
+        for standing in StandingsShare(wanted[start : start + 2], LAST, 1.0).computed(
+            engine, [early]
+        )
     ]
     for standing, alone in zip(standings, parts, strict=True):
         assert torch.equal(standing.keys, alone.keys)

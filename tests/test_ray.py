@@ -22,7 +22,7 @@ from tiny_models import tiny_folder
 from workspaces import CAPITAL, TEMPLATES, about, known_by, quick
 
 from kn_edit.editing import evaluating, joint_members, measuring
-from kn_edit.editing.joint_answers import TOGETHER, AnswersShare, WantedLead
+from kn_edit.editing.joint_answers import TOGETHER, StandingsShare, WantedLead
 from kn_edit.editing.locating import prompts_for
 from kn_edit.engine.cluster import Cluster
 from kn_edit.engine.scores import LocalScorer
@@ -254,7 +254,7 @@ def test_answers_are_asked_again_by_workers_as_by_this_process(chains, workspace
     wanted = [
         WantedLead(question, 2.0, question) for chain in chains * 2 for question in chain.questions
     ]
-    ask_again = partial(AnswersShare, layers=(1,), step=1.0)
+    ask_again = partial(StandingsShare, layers=(1,), step=1.0)
     standings = shared(workers, [], wanted, ask_again, TOGETHER, tell=lambda _number, _of: None)
     alone = ask_again(tuple(wanted)).computed(workspace.engine, [])
     assert len(standings) == len(alone) > TOGETHER

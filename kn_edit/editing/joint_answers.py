@@ -130,7 +130,7 @@ class Standing:
 
 
 @dataclass(frozen=True, eq=False)
-class AnswersShare:
+class StandingsShare:
     """Questions that one worker asks of the edited model. layers: that write; step: of a search"""
 
     wanted: tuple[WantedLead, ...]
@@ -171,7 +171,7 @@ def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPa
     None where nothing is left. Raises NotFinite.
     """
     wanted = (*task.new, *task.held)
-    share_of = partial(AnswersShare, layers=task.layers, step=task.step)
+    share_of = partial(StandingsShare, layers=task.layers, step=task.step)
     tell = partial(engine.progress, "asking again")
     standings = shared(engine.workers, [at_ends], wanted, share_of, TOGETHER, tell=tell)
     short = [place for place, standing in enumerate(standings) if standing.shift is not None]
