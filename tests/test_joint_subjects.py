@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_models import tiny
+from tiny_models import DEEP, deep_folder, tiny
 from workspaces import CAPITAL, SHAPES, about, contents, exported, new_workspace
 
 from kn_edit.editing.drafts import EditContext
@@ -43,7 +43,6 @@ from kn_edit.models.predict import coefficients, lead, log_p
 from kn_edit.models.questions import Chain, Question, ask
 from kn_edit.workspace import How, Joint
 
-DEEP = 6  # layers, enough for some to lie low
 LAYERS = {"gpt2": {"n_layer": DEEP}}
 FREE = Gate(efficacy=0, specificity=0)
 
@@ -341,11 +340,3 @@ def test_an_edit_writes_some_layers_and_goes_back_bit_for_bit(tmp_path, monkeypa
         assert contents(exported(workspace, "head")) == before
         backwards = workspace.update_many(facts[::-1], how=how, dry_run=True)
         assert backwards.draft.delta.id == done.edit
-
-
-def deep_folder(shape, folder, dtype, seed):
-    model = tiny(shape, dtype, seed, num_hidden_layers=DEEP)
-    folder.mkdir(parents=True)
-    model.net.save_pretrained(folder)
-    model.tokenizer.save_pretrained(folder)
-    return folder

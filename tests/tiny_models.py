@@ -22,6 +22,7 @@ from kn_edit.models.logging import quiet_loading
 from kn_edit.models.model import Model
 
 D_MODEL, D_FF, HEADS, LAYERS = 32, 64, 4, 2
+DEEP = 6  # layers, enough for some to lie low
 POSITIONS = 64
 WINDOW = 4  # of the families that attend locally; shorter than every prompt of the tests
 
@@ -105,6 +106,15 @@ def tiny_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in _files(shape, dtype, seed).items():
         (folder / name).write_bytes(data)
+    return folder
+
+
+def deep_folder(shape: str, folder: Path, dtype: torch.dtype, seed: int) -> Path:
+    """The same with DEEP layers, of a family that names them as most do."""
+    model = tiny(shape, dtype, seed, num_hidden_layers=DEEP)
+    folder.mkdir(parents=True)
+    model.net.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
     return folder
 
 
