@@ -90,9 +90,7 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
             name: rounded(context, [], before, each)
             for name, each in (("float32", None), *((each.value, each) for each in Rounding))
         },
-        "found": {
-            key: made.found[key] for key in ("layers", "places", "held_places", "share", "answers")
-        },
+        "found": {key: made.found[key] for key in FOUND},
         **{name: [fact.get(name) for fact in made.by_fact] for name in METRICS},
     }
 

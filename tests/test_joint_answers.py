@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import tiny
+from tiny_models import deep_folder
 from workspaces import CAPITAL, CAPITALS, SHAPES, about, contents, exported, new_workspace
 
 from kn_edit.editing import joint_answers
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_answers import (
-    AnswersPart,
     AnswersTask,
     StandingsShare,
     WantedLead,
@@ -34,7 +33,6 @@ FREE = Gate(efficacy=0, specificity=0)
 MARGIN = 2.0
 NEW = {"France": "Rome", "Japan": "Cairo", "Cuba": "Oslo"}
 LAST = (1,)  # of two layers
-DEEP = 6  # layers
 
 
 @pytest.fixture(params=SHAPES)
@@ -73,11 +71,6 @@ def at_ends(engine, size: float) -> Delta:
     return low_rank_delta(engine.place, {0: (u, v)})
 
 
-def delta_of(engine, part: AnswersPart) -> Delta:
-    factors = {layer: (each.u, each.v) for layer, each in part.written.solutions.items()}
-    return low_rank_delta(engine.place, factors)
-
-
 def leads(model, questions) -> list[float]:
     rows = torch.stack([*log_p(model, questions)])
     return lead(rows, torch.tensor([question.token for question in questions])).tolist()
@@ -98,7 +91,7 @@ def test_new_answers_get_their_margin_and_others_their_lead_back(workspace):
     assert part is not None and part.written.share == pytest.approx(1.0, abs=0.1)
     assert part.lost == sum(value < 0.1 for value in before) > 0
     assert part.provenance["asked"] == 3 and part.provenance["held"] == 4
-    with engine.at([early, delta_of(engine, part)]) as live:
+    with engine.at([early, low_rank_delta(engine.place, part.written.factors)]) as live:
         assert min(leads(live.model, questions(wanted.new))) > 0.7 * MARGIN
         assert min(leads(live.model, questions(wanted.held))) > 0
 
@@ -153,14 +146,6 @@ def test_questions_stand_as_in_the_whole_network_whatever_is_asked_beside_them(
         assert torch.equal(standing.keys, alone.keys)
         assert (standing.shift is None) == (alone.shift is None)
         assert standing.shift is None or torch.equal(standing.shift, alone.shift)
-
-
-def deep_folder(shape, folder, dtype, seed):
-    model = tiny(shape, dtype, seed, num_hidden_layers=DEEP)
-    folder.mkdir(parents=True)
-    model.net.save_pretrained(folder)
-    model.tokenizer.save_pretrained(folder)
-    return folder
 
 
 def test_an_edit_writes_late_what_is_left_to_be_said(tmp_path, monkeypatch):

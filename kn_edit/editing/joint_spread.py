@@ -67,6 +67,11 @@ class Spread:
     share: float
 
     @property
+    def factors(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """Of each layer's shifts u^T v: u, (r, d_ff), and v, (r, d_model)."""
+        return {layer: (solved.u, solved.v) for layer, solved in self.solutions.items()}
+
+    @property
     def reach(self) -> dict[str, float]:
         """What is written at held places, in units of that at the others, by layer."""
         return {str(layer): solution.reach for layer, solution in self.solutions.items()}

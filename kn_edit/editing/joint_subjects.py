@@ -82,8 +82,8 @@ def row_ends(model: Model, rows: Iterable[ShiftRow]) -> tuple[Place, ...]:
 
 
 def prompt_ends(model: Model, prompts: Iterable[Prompt]) -> tuple[Place, ...]:
-    """The same of some prompts, sorted, each place once."""
-    return tuple(sorted({prompt_end(model, prompt) for prompt in prompts}))
+    """The same of prompts, whatever they are asked for."""
+    return row_ends(model, held_rows(model, prompts))
 
 
 @dataclass(frozen=True)

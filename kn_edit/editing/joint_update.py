@@ -60,9 +60,9 @@ def joint_shifts(engine: Engine, ends: EndsPart) -> LowRankShifts:
 
     A function of the set: the order in which the facts come changes no bit. Raises NotFinite.
     """
-    at_ends = low_rank_delta(engine.place, _factors(ends.written))
+    at_ends = low_rank_delta(engine.place, ends.written.factors)
     answers = answers_part(engine, at_ends, ends.answers) if ends.answers else None
-    factors = _factors(ends.written) | (_factors(answers.written) if answers else {})
+    factors = ends.written.factors | (answers.written.factors if answers else {})
     best = _best(factors)
     provenance: dict[str, Any] = {
         "method": "joint",
@@ -78,11 +78,6 @@ def joint_shifts(engine: Engine, ends: EndsPart) -> LowRankShifts:
         ],
     }
     return LowRankShifts(factors, provenance, best)
-
-
-def _factors(written: Spread) -> dict[int, tuple[Tensor, Tensor]]:
-    """The factors of each layer's shifts."""
-    return {layer: (each.u, each.v) for layer, each in written.solutions.items()}
 
 
 def _ends_task(surroundings: JointSurroundings) -> SpreadTask:
