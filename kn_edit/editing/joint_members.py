@@ -17,7 +17,7 @@ from kn_edit.editing.joint_base import JointBase, place_of, places_of
 from kn_edit.editing.joint_subjects import chain_end, held_rows, reading_end, subject_end
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.method import UpdateRequest
-from kn_edit.editing.neighbours import PROBES, SAME, neighbours
+from kn_edit.editing.neighbours import PROBES, neighbours
 from kn_edit.editing.paraphrasing import reworded
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.members import STAYS, Member, ShiftRow
@@ -31,9 +31,10 @@ from kn_edit.models.questions import Chain, ask, ask_openly
 
 KEPT = 6  # prompts of other relations about the subject, that are answered as they are
 KEPT_WORDINGS = 1  # of each of them
-KEPT_GENERAL = 4  # and of other prompts about it
+KEPT_GENERAL = 2  # and of other prompts about it
 NEARBY = 4  # prompts of other subjects that are held beside a fact of no pack
-LONE_JUDGES = 6  # and that judge it, at least
+LONE_JUDGES = 4  # and that judge it, at least
+SUBJECT_JUDGES = 4  # other prompts about its subject that judge it, at most
 SHARE = 4  # facts that one worker looks at before the next share
 FEW = 4  # prompts; a causal LM's fact with fewer is asked behind other text too
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
@@ -196,7 +197,7 @@ def _beside(base: JointBase, case: Case) -> _Beside:
     (`joint_held`), unless the user named others.
     """
     finder = Finder.of(base.model, case, base.seed)
-    pairs = finder.same_subject(2 * SAME)
+    pairs = finder.same_subject(2 * SUBJECT_JUDGES)
     lone = len(case.relation.facts) <= 1 and not case.neighbours
     if not lone and (pack_of(case.relation) is None or case.neighbours or case.judges):
         preserved = neighbours(base.model, base.locator, case)
@@ -207,7 +208,7 @@ def _beside(base: JointBase, case: Case) -> _Beside:
             same_subject_judges=preserved.same_subject_judges,
         )
     held, judges = _nearby(base.model, finder) if lone else ((), ())
-    about_subject, subject_judges = shared_out(base.model, pairs, every=2, most=SAME)
+    about_subject, subject_judges = shared_out(base.model, pairs, every=2, most=SUBJECT_JUDGES)
     return _Beside(
         held=held,
         about_subject=tuple(about_subject),

@@ -26,7 +26,7 @@ from kn_edit.models.questions import Chain, Question, ask_openly, batched, word_
 from kn_edit.models.tree import Branch
 
 KEPT_LEAD = 2.0  # of an answer that is to stay, of the lead that it has, at most
-ENOUGH = 0.02  # of the hidden state's length: a shorter step ends the search
+ENOUGH = 0.05  # of the hidden state's length: a shorter step ends the search
 
 
 def subject_end(model: Model, chain: Chain, subject: str) -> int | None:
