@@ -103,12 +103,14 @@ class ShiftSearch:
     """How a shift is looked for.
 
     margin: of log-probability over the next token, that it brings alone; steps: at most; step: the
-    length of one, at most, in units of the hidden state
+    length of one, at most, in units of the hidden state; back: of the shift so far, that each step
+    goes back before it looks for what is missing, so that what later ones do without is taken back
     """
 
     margin: float
     steps: int
     step: float
+    back: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +307,9 @@ def subject_shifts(
             floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, search.margin)
         gradients = torch.cat([standing.gradients for standing in standings])
         for subject, places in [*of_subjects.items()]:
-            step = least_step(gradients[places], floor[places] - leads[places])
+            back = search.back * shifts[subject]
+            missing = floor[places] - leads[places] + gradients[places] @ back
+            step = least_step(gradients[places], missing) - back
             length = float(step.norm()) / sizes[subject]
             if length < enough:
                 del of_subjects[subject]

@@ -122,8 +122,8 @@ class JointSettings:
 
     layers: int = 7  # that write, up to the measured one
     margin: float = 9.0  # of log-probability over the next token, that a fact's shift brings alone
-    steps: int = 8  # that look for this shift, at most
-    step: float = 0.3  # length of one, at most, in units of the hidden state
+    steps: int = 12  # that look for this shift, at most
+    step: float = 0.2  # length of one, at most, in units of the hidden state
     wordings: int = 6  # of a fact, that its shift is found with; of a held one, that are held
     share: float = 1.0  # of the shift, that is to be written
     w_held: float = 0.5  # of a place that must stay, in units of one that changes
