@@ -23,14 +23,14 @@ from kn_edit.editing.joint_spread import Held, Spread, SpreadTask, Targets, spre
 from kn_edit.editing.joint_subjects import ShiftSearch, SubjectRow, subject_shifts
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.members import STAYS, Member, Place
+from kn_edit.edits.suffix import Suffix
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
-from kn_edit.models.batching import side_by_side
+from kn_edit.models.encoding import Ids
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
-from kn_edit.models.predict import BATCH, lead
+from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched
-from kn_edit.models.trace import trace
 
 TOGETHER = 64  # questions that run together, whoever computes them
 HELD_LEAD = 0.5  # of log-probability, that what the base answers gets back; half of its own at most
@@ -140,7 +140,8 @@ class StandingsShare:
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Standing]:
         """How each stands with these deltas. Raises NotFinite."""
         standings: list[Standing] = []
-        with engine.at(deltas) as live:
+        # Grad is off where a caller works in inference mode: nothing could be found there.
+        with engine.at(deltas) as live, torch.inference_mode(False):
             for start in range(0, len(self.wanted), TOGETHER):
                 engine.progress("asking again", start, len(self.wanted))
                 standings += self._standings(live.model, self.wanted[start : start + TOGETHER])
@@ -148,21 +149,26 @@ class StandingsShare:
 
     def _standings(self, model: Model, wanted: Sequence[WantedLead]) -> Iterator[Standing]:
         """How questions stand that run together."""
-        leads, keys = _leads_and_keys(model, [each.question for each in wanted], self.layers)
+        questions = [each.question for each in wanted]
+        # All that is asked runs up to the lowest layer that writes once, whatever then is short.
+        texts = Suffix(model, self.layers[0], [question.ids for question in questions])
+        keys = _keys(texts, questions, self.layers)
+        leads = _leads(texts, questions)
+        if bool(leads.isnan().any()):
+            raise first_non_finite(model, batched(model, questions))
         short = [place for place, each in enumerate(wanted) if float(leads[place]) < each.margin]
+        top = self.layers[-1]
+        short_texts = texts.above(top, [questions[place].ids for place in short])
         shifts: dict[int, Tensor] = {}
         for margin in sorted({wanted[place].margin for place in short}):
             places = [place for place in short if wanted[place].margin == margin]
-            questions = [wanted[place].question for place in places]
-            rows = [[SubjectRow(question, question.position)] for question in questions]
-            search = ShiftSearch(margin, STEPS, self.step)
-            # Grad is off where a caller works in inference mode: nothing could be found there.
-            with torch.inference_mode(False):
-                found = subject_shifts(model, rows, self.layers[-1], search, enough=ENOUGH)
+            rows = [[SubjectRow(questions[place], questions[place].position)] for place in places]
+            search = ShiftSearch(margin, STEPS, self.step, enough=ENOUGH)
+            found = subject_shifts(model, rows, top, search, short_texts)
             moved = zip(places, found.cpu(), strict=True)
             shifts |= {place: shift for place, shift in moved if bool(shift.any())}
         for place in range(len(wanted)):
-            yield Standing(keys[:, place].cpu(), shifts.get(place))
+            yield Standing(keys[place].cpu(), shifts.get(place))
 
 
 def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPart | None:
@@ -229,34 +235,21 @@ def _new_answers(members: Sequence[Member], margin: float) -> tuple[WantedLead, 
     return tuple(leads.values())
 
 
-def _leads_and_keys(
-    model: Model, questions: Sequence[Question], layers: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """By how much the token of each question leads, and its coefficients in some layers.
-
-    float32, (questions,), on the CPU, and (layers, questions, d_ff). Raises NotFinite.
-    """
-    leads = torch.empty(len(questions))
-    keys = torch.empty(len(layers), len(questions), model.d_ff, device=model.device)
-    for group in side_by_side(model, questions):
-        of_group = [questions[place] for place in group]
-        batch = batched(model, of_group)
-        with torch.no_grad():
-            run = trace(model, batch.ids, mask=batch.mask, answers=batch)
-            assert run.output is not None
-            output = run.output[:, 0] if model.causal else batch.at_answer(run.output)
-            leads[group] = _leads(model, output, of_group).cpu()
-        if bool(leads[group].isnan().any()):
-            raise first_non_finite(model, batch)
-        keys[:, group] = torch.stack([run.coefficients[layer][:, 0] for layer in layers]).to(keys)
-    return leads, keys
+def _keys(texts: Suffix, questions: Sequence[Question], layers: Sequence[int]) -> list[Tensor]:
+    """Coefficients of some layers where questions ask, of each (layers, d_ff)."""
+    asked: dict[Ids, list[int]] = {}
+    for number, question in enumerate(questions):
+        asked.setdefault(question.ids, []).append(number)
+    keys: dict[int, Tensor] = {}
+    for ids, of_layers in texts.coefficients(asked, layers):
+        at_tokens = torch.stack([of_layers[layer] for layer in layers])
+        keys |= {number: at_tokens[:, questions[number].position] for number in asked[ids]}
+    return [keys[number] for number in range(len(questions))]
 
 
-def _leads(model: Model, output: Tensor, questions: Sequence[Question]) -> Tensor:
-    """By how much the token of each question leads, with the last layer's output there."""
-    parts = []
-    for start in range(0, len(questions), BATCH):
-        log_p = model.logits(output[start : start + BATCH]).float().log_softmax(-1)
-        tokens = [question.token for question in questions[start : start + BATCH]]
-        parts.append(lead(log_p, torch.tensor(tokens, device=log_p.device)))
-    return torch.cat(parts)
+def _leads(texts: Suffix, questions: Sequence[Question]) -> Tensor:
+    """By how much the token of each question leads, float32, (questions,), on the CPU."""
+    with torch.no_grad():
+        log_p = texts.log_p(questions)
+    tokens = torch.tensor([question.token for question in questions], device=log_p.device)
+    return lead(log_p, tokens).cpu()

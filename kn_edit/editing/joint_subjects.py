@@ -26,7 +26,7 @@ from kn_edit.models.questions import Chain, Question, ask_openly, batched, word_
 from kn_edit.models.tree import Branch
 
 KEPT_LEAD = 2.0  # of an answer that is to stay, of the lead that it has, at most
-ENOUGH = 0.05  # of the hidden state's length: a shorter step ends the search
+ENOUGH = 0.02  # of the hidden state's length: a shorter step ends the search
 
 
 def subject_end(model: Model, chain: Chain, subject: str) -> int | None:
@@ -104,13 +104,15 @@ class ShiftSearch:
 
     margin: of log-probability over the next token, that it brings alone; steps: at most; step: the
     length of one, at most, in units of the hidden state; back: of the shift so far, that each step
-    goes back before it looks for what is missing, so that what later ones do without is taken back
+    goes back before it looks for what is missing, so that what later ones do without is taken back;
+    enough: a shorter step ends it, in units of the hidden state
     """
 
     margin: float
     steps: int
     step: float
     back: float = 0.0
+    enough: float = ENOUGH
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +262,7 @@ def subject_shifts(
     rows_of: Sequence[Sequence[SubjectRow]],
     layer: int,
     search: ShiftSearch,
-    *,
-    enough: float | None = None,
+    texts: Suffix | None = None,
 ) -> Tensor:
     """The least shift of each of several subjects, by rows of its own; (subjects, d_model).
 
@@ -269,15 +270,14 @@ def subject_shifts(
     by the margin and no other row loses its lead (Gauss and Newton's method). All rows run
     together, so the last bits of a shift depend on the other subjects.
 
-    enough: a shorter step ends a search, in units of the hidden state; None takes ENOUGH
+    texts: of the rows, at the layer's input, where they ran up to it before
     Raises NotFinite.
     """
-    enough = ENOUGH if enough is None else enough
     shifts = torch.zeros(len(rows_of), model.d_model, device=model.device)
     rows = [row for of_subject in rows_of for row in of_subject]
     if not rows:
         return shifts
-    groups = _grouped(model, rows, layer)
+    groups = _grouped(model, rows, layer, texts)
     order = torch.tensor([place for group in groups for place in group.places])
     subject_of = _numbers(rows_of)[order].to(model.device)
     states = torch.cat([group.states for group in groups]).float()
@@ -311,7 +311,7 @@ def subject_shifts(
             missing = floor[places] - leads[places] + gradients[places] @ back
             step = least_step(gradients[places], missing) - back
             length = float(step.norm()) / sizes[subject]
-            if length < enough:
+            if length < search.enough:
                 del of_subjects[subject]
             else:
                 shifts[subject] += step * min(1.0, search.step / length)
@@ -342,13 +342,18 @@ def leads_behind(
     return leads
 
 
-def _grouped(model: Model, rows: Sequence[SubjectRow], layer: int) -> list[_RowsAbove]:
-    """Rows by the texts that run together, at the input of a layer."""
+def _grouped(
+    model: Model, rows: Sequence[SubjectRow], layer: int, texts: Suffix | None = None
+) -> list[_RowsAbove]:
+    """Rows by the texts that run together, at the input of a layer.
+
+    texts: of the rows, there; None runs them up to it
+    """
     by_text: dict[Ids, list[int]] = {}
     for place, row in enumerate(rows):
         by_text.setdefault(row.question.ids, []).append(place)
     groups = []
-    for group in Suffix(model, layer, by_text).groups(by_text):
+    for group in (texts or Suffix(model, layer, by_text)).groups(by_text):
         places = [place for ids in group.texts for place in by_text[ids]]
         of_group = [rows[place] for place in places]
         if isinstance(group, TreeGroup):

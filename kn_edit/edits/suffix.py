@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from kn_edit.models.tree import TextTree, fits, trees
 from kn_edit.models.usage import Ids
 
 STEP = 4  # texts are padded to a multiple of so many tokens
+
+# How the layers of a model are called with texts of a length: whatever the texts and weights are.
+_calls: WeakKeyDictionary[Model, dict[int, Mapping[int, LayerCall]]] = WeakKeyDictionary()
 
 
 class Addition(Protocol):
@@ -125,7 +129,6 @@ class Suffix:
     def __init__(self, model: Model, layer: int, texts: Iterable[Ids]) -> None:
         self._model, self._layer = model, layer
         self._hidden: dict[Ids, Tensor] = {}  # of each text, (tokens, d_model)
-        self._calls: dict[int, Mapping[int, LayerCall]] = {}  # by length
         known = list(dict.fromkeys(texts))
         longest, rows = distinct_rows(known, within=model.causal)
         for group in packed(longest, padded=model.causal):
@@ -136,6 +139,16 @@ class Suffix:
                 self._hidden[ids] = inputs[row, : len(ids)].clone()
         for ids, row in zip(known, rows, strict=True):
             self._hidden[ids] = self._hidden[longest[row]][: len(ids)]
+
+    def above(self, layer: int, texts: Iterable[Ids]) -> Suffix:
+        """Some of the texts from the input of a higher layer on."""
+        higher = Suffix(self._model, layer, ())
+        for group in self.groups(texts):
+            with torch.no_grad():
+                hidden = group.run(self._model, stop_at=layer)
+            for number, ids in enumerate(group.texts):
+                higher._hidden[ids] = group.rows(hidden, number)
+        return higher
 
     def groups(self, texts: Iterable[Ids]) -> Iterator[TextGroup | TreeGroup]:
         """Put texts into groups that run together: as trees, or padded, the shorter ones first."""
@@ -221,11 +234,12 @@ class Suffix:
 
     def _calls_of(self, text: Ids, length: int) -> Mapping[int, LayerCall]:
         """How the layers are called with texts of a length, for as many of them as wished."""
-        if length not in self._calls:
+        of_model = _calls.setdefault(self._model, {})
+        if length not in of_model:
             ids = (*text, *text[:1] * (length - len(text)))
-            with torch.no_grad():
-                calls = trace(self._model, torch.tensor([ids], device=self._model.device)).calls
-            self._calls[length] = {
-                layer: call for layer, call in calls.items() if layer >= self._layer
-            }
-        return self._calls[length]
+            # Kept, so a caller that works in inference mode must not leave others such tensors.
+            with torch.inference_mode(False), torch.no_grad():
+                run = trace(self._model, torch.tensor([ids], device=self._model.device))
+            of_model[length] = run.calls
+        calls = of_model[length]
+        return {layer: call for layer, call in calls.items() if layer >= self._layer}
