@@ -14,7 +14,13 @@ from kn_edit.canonical import digest
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.finding import Finder, Pair, shared_out
 from kn_edit.editing.joint_base import JointBase, place_of, places_of
-from kn_edit.editing.joint_subjects import chain_end, held_rows, reading_end, subject_end
+from kn_edit.editing.joint_subjects import (
+    chain_end,
+    held_rows,
+    reading_end,
+    row_ends,
+    subject_end,
+)
 from kn_edit.editing.locating import every_prompt, prompts_for
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import PROBES, neighbours
@@ -128,6 +134,9 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         rows=rows,
         shift=base.shift(rows).cpu().numpy(),
     )
+    # What the set will ask about these is computed where the fact is, and kept: workers share it.
+    base.keys(row_ends(model, member.held))
+    base.leaders([row.place for row in member.held])
     return MemberFact(
         case=case,
         member=member,
