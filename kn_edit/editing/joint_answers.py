@@ -163,8 +163,8 @@ class StandingsShare:
         for margin in sorted({wanted[place].margin for place in short}):
             places = [place for place in short if wanted[place].margin == margin]
             rows = [[SubjectRow(questions[place], questions[place].position)] for place in places]
-            search = ShiftSearch(margin, STEPS, self.step, enough=ENOUGH)
-            found = subject_shifts(model, rows, top, search, short_texts)
+            search = ShiftSearch(margin, STEPS, self.step)
+            found = subject_shifts(model, rows, top, search, enough=ENOUGH, texts=short_texts)
             moved = zip(places, found.cpu(), strict=True)
             shifts |= {place: shift for place, shift in moved if bool(shift.any())}
         for place in range(len(wanted)):

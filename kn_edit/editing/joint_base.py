@@ -43,7 +43,6 @@ from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in
 from kn_edit.progress import Progress
 
-BACK = 0.1  # of a shift, that each step of its search takes back first (decision 0067)
 ANSWER_DEPTH = 0.93  # of the last layer that writes where answers are
 
 
@@ -116,7 +115,7 @@ class JointBase:
         kept by all that it depends on. Raises NotFinite.
         """
         settings = self.settings
-        search = ShiftSearch(settings.margin, facts * settings.steps, settings.step, BACK)
+        search = ShiftSearch(settings.margin, facts * settings.steps, settings.step)
 
         def compute() -> Tensor:
             # Grad is off where a caller works in inference mode, and nothing could be found there.

@@ -37,10 +37,10 @@ from kn_edit.models.questions import Chain, ask, ask_openly
 
 KEPT = 6  # prompts of other relations about the subject, that are answered as they are
 KEPT_WORDINGS = 1  # of each of them
-KEPT_GENERAL = 2  # and of other prompts about it
+KEPT_GENERAL = 4  # and of other prompts about it
 NEARBY = 4  # prompts of other subjects that are held beside a fact of no pack
 LONE_JUDGES = 4  # and that judge it, at least
-SUBJECT_JUDGES = 2  # other prompts about its subject that judge it, at most
+SUBJECT_JUDGES = 4  # other prompts about its subject that judge it, at most
 SHARE = 4  # facts that one worker looks at before the next share
 FEW = 4  # prompts; a causal LM's fact with fewer is asked behind other text too
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at

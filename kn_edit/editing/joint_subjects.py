@@ -103,16 +103,12 @@ class ShiftSearch:
     """How a shift is looked for.
 
     margin: of log-probability over the next token, that it brings alone; steps: at most; step: the
-    length of one, at most, in units of the hidden state; back: of the shift so far, that each step
-    goes back before it looks for what is missing, so that what later ones do without is taken back;
-    enough: a shorter step ends it, in units of the hidden state
+    length of one, at most, in units of the hidden state
     """
 
     margin: float
     steps: int
     step: float
-    back: float = 0.0
-    enough: float = ENOUGH
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,6 +258,8 @@ def subject_shifts(
     rows_of: Sequence[Sequence[SubjectRow]],
     layer: int,
     search: ShiftSearch,
+    *,
+    enough: float | None = None,
     texts: Suffix | None = None,
 ) -> Tensor:
     """The least shift of each of several subjects, by rows of its own; (subjects, d_model).
@@ -270,9 +268,11 @@ def subject_shifts(
     by the margin and no other row loses its lead (Gauss and Newton's method). All rows run
     together, so the last bits of a shift depend on the other subjects.
 
+    enough: a shorter step ends a search, in units of the hidden state; None takes ENOUGH
     texts: of the rows, at the layer's input, where they ran up to it before
     Raises NotFinite.
     """
+    enough = ENOUGH if enough is None else enough
     shifts = torch.zeros(len(rows_of), model.d_model, device=model.device)
     rows = [row for of_subject in rows_of for row in of_subject]
     if not rows:
@@ -307,11 +307,9 @@ def subject_shifts(
             floor = leads.clamp_max(KEPT_LEAD).masked_fill(wanted, search.margin)
         gradients = torch.cat([standing.gradients for standing in standings])
         for subject, places in [*of_subjects.items()]:
-            back = search.back * shifts[subject]
-            missing = floor[places] - leads[places] + gradients[places] @ back
-            step = least_step(gradients[places], missing) - back
+            step = least_step(gradients[places], floor[places] - leads[places])
             length = float(step.norm()) / sizes[subject]
-            if length < search.enough:
+            if length < enough:
                 del of_subjects[subject]
             else:
                 shifts[subject] += step * min(1.0, search.step / length)
