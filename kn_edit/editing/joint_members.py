@@ -38,7 +38,7 @@ from kn_edit.models.questions import Chain, ask, ask_openly
 KEPT = 6  # prompts of other relations about the subject, that are answered as they are
 KEPT_WORDINGS = 1  # of each of them
 KEPT_GENERAL = 4  # and of other prompts about it
-NEARBY = 4  # prompts of other subjects that are held beside a fact of no pack
+NEARBY = 8  # prompts of other subjects that are held beside a fact of no pack
 LONE_JUDGES = 4  # and that judge it, at least
 SUBJECT_JUDGES = 4  # other prompts about its subject that judge it, at most
 SHARE = 4  # facts that one worker looks at before the next share
