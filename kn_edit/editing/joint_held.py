@@ -40,7 +40,7 @@ from kn_edit.models.questions import Question, ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
-ANSWER_FACTS, ANSWER_WORDINGS = 40, 2  # of each edited relation, whose answers are held
+ANSWER_WORDINGS = 2  # of each held fact of an edited relation, whose answers are held
 # Facts of every bundled relation that are held: how many to pass over, how many then to take. Those
 # between are the last ones to judge.
 EVERY_RELATION = ((0, OTHER_FACTS), (2 * OTHER_FACTS, 36))
@@ -159,7 +159,7 @@ class JointSurroundings:
             yield held_rows(model, prompts)
         for name in self._edited_relations:
             relation = load_relation(name)
-            for fact in self._other_facts(name)[:ANSWER_FACTS]:
+            for fact in self._other_facts(name):
                 yield held_rows(model, prompts_for(model, relation, fact)[:ANSWER_WORDINGS])
         for member in self.members:
             yield member.held
