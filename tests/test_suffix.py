@@ -69,6 +69,45 @@ def test_coefficients_are_those_of_the_whole_network(shape):
         torch.testing.assert_close(by_layer[1], expected[ids][1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_texts_go_on_from_a_higher_layer(shape):
+    model = tiny(shape)
+    chosen = TEXTS[:2]
+    higher = Suffix(model, 1, TEXTS).above(LAYERS - 1, chosen)
+    asked = [question for question in questions(model.causal) if question.ids in chosen]
+    with torch.no_grad(), shifted(model, {0: shift(0), LAYERS - 1: shift(1)}):
+        ours = higher.log_p(asked)
+    with torch.no_grad(), shifted(model, {LAYERS - 1: shift(1)}):
+        expected = torch.stack(list(log_p(model, asked)))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", ["llama", "gptj", "bert"])
+def test_what_is_kept_for_other_texts_can_be_differentiated_through(shape):
+    model = tiny(shape)
+    with torch.inference_mode():
+        Suffix(model, 1, TEXTS).log_p(questions(model.causal))
+    suffix = Suffix(model, 1, TEXTS)
+    part = shift(0)
+    part.v.requires_grad_()
+    with shifted(model, {1: part}):
+        suffix.log_p(questions(model.causal)).sum().backward()
+    assert part.v.grad is not None and part.v.grad.abs().max() > 0
+
+
+def test_how_layers_are_called_is_kept_for_other_texts():
+    model = tiny("llama")
+    Suffix(model, 1, TEXTS).log_p(questions(causal=True))
+    ran: list[int] = []
+    handle = model.layers[-1].register_forward_pre_hook(lambda *_: ran.append(1))
+    other = [(*ids[:-1], 13) for ids in TEXTS]
+    suffix = Suffix(model, 1, other)
+    suffix.log_p([Question(ids, len(ids) - 1, 0) for ids in other])
+    handle.remove()
+    # Texts end before it, then it makes keys of all tokens, and answers where they are asked.
+    assert len(ran) == 3
+
+
 def test_nothing_asked_is_answered_by_no_rows():
     model = tiny("llama")
     assert Suffix(model, 0, TEXTS).log_p([]).shape == (0, model.n_tokens)
