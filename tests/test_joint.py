@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -16,6 +17,7 @@ from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import member_fact
+from kn_edit.editing.joint_subjects import held_rows
 from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.editing.neighbours import JUDGES
 from kn_edit.edits.joint import JointTask, solve_jointly
@@ -326,3 +328,32 @@ def test_answers_of_others_are_held_as_the_base_gives_them(workspace):
     assert judging and not judging & {question.ids for question in held}
     assert not [text for text in texts if "France" in text]
     assert len({(question.ids, question.position) for question in held}) == len(held) > 0
+
+
+def test_the_more_facts_of_a_relation_are_edited_the_more_answers_of_others_are_held(
+    workspace, monkeypatch
+):
+    monkeypatch.setattr("kn_edit.editing.joint_held.ANSWER_FACTS", 2)
+    monkeypatch.setattr("kn_edit.editing.joint_held.ANSWERS_BESIDE", 3)
+    asked: list[str] = []
+
+    def noting(model: Model, prompts: Sequence[Prompt]) -> list[ShiftRow]:
+        asked.extend(prompt.fact.subject for prompt in prompts)
+        return held_rows(model, prompts)
+
+    def facts_held(*edited: str) -> list[str]:
+        """Facts of which several wordings are held, others are of every relation."""
+        members = [
+            member_fact(base, case_of(relation="capital", subject=subject), "Rome").member
+            for subject in edited
+        ]
+        asked.clear()
+        JointSurroundings.of(base, members).held_answers()
+        return [subject for subject, one_more in pairwise(asked) if subject == one_more]
+
+    monkeypatch.setattr("kn_edit.editing.joint_held.held_rows", noting)
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        fewer, more = facts_held("France"), facts_held("France", "Japan")
+    assert len(fewer) == 3 and len(more) == 6
+    assert not {"France", "Japan"} & {*more}

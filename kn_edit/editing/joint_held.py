@@ -6,6 +6,7 @@ what each fact brings along. Neither what judges nor what is edited is held.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +41,9 @@ from kn_edit.models.questions import Question, ask_openly
 
 BESIDE_FACTS = 3  # of each relation, whose prompts are held at their other tokens too
 W_BESIDE = 10.0  # of such a token, in units of a place where a subject ends
-ANSWER_WORDINGS = 2  # of each held fact of an edited relation, whose answers are held
+# Facts of an edited relation whose answers are held: so many at least, and so many for each that is
+# edited; each in so many wordings.
+ANSWER_FACTS, ANSWERS_BESIDE, ANSWER_WORDINGS = 40, 8, 2
 # Facts of every bundled relation that are held: how many to pass over, how many then to take. Those
 # between are the last ones to judge.
 EVERY_RELATION = ((0, OTHER_FACTS), (2 * OTHER_FACTS, 36))
@@ -157,9 +160,11 @@ class JointSurroundings:
         model = self.base.model
         for prompts in self._of_every_relation[:: len(EVERY_RELATION)]:
             yield held_rows(model, prompts)
+        edited = Counter(member.relation for member in self.members if member.pack)
         for name in self._edited_relations:
             relation = load_relation(name)
-            for fact in self._other_facts(name):
+            most = max(ANSWER_FACTS, ANSWERS_BESIDE * edited[name])
+            for fact in self._other_facts(name)[:most]:
                 yield held_rows(model, prompts_for(model, relation, fact)[:ANSWER_WORDINGS])
         for member in self.members:
             yield member.held
