@@ -85,7 +85,7 @@ class AnswersTask:
             ),
             moments=base.answer_moments,
             w_text=settings.w_answer_text,
-            w_held=settings.w_held,
+            w_held=settings.w_answer_held,
             step=settings.step,
         )
 
