@@ -34,7 +34,7 @@ from kn_edit.workspace import How, Joint, Workspace, case_of
 FREE = Gate(efficacy=0, specificity=0)
 HOW = How(Joint(), gate=FREE)
 # Random weights take longer steps, and more of them; and nothing but the facts is to count.
-ALONE = JointSettings(w_held=0.0, w_text=1e-5, steps=80, step=1.0, margin=3.0)
+ALONE = JointSettings(w_held=0.0, w_answer_held=0.0, w_text=1e-5, steps=80, step=1.0, margin=3.0)
 STRONG = How(Joint(ALONE), gate=FREE)
 ROWS = (("France", "Rome"), ("Japan", "Cairo"), ("Italy", "Oslo"))
 CAPITAL_OF = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome"}

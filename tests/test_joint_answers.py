@@ -151,7 +151,9 @@ def test_questions_stand_as_in_the_whole_network_whatever_is_asked_beside_them(
 def test_an_edit_writes_late_what_is_left_to_be_said(tmp_path, monkeypatch):
     monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
     facts = [(about(subject), to) for subject, to in NEW.items()]
-    settings = JointSettings(w_held=0.0, w_text=1e-5, w_answer_text=1e-5, step=1.0, steps=4)
+    settings = JointSettings(
+        w_held=0.0, w_text=1e-5, w_answer_held=0.0, w_answer_text=1e-5, step=1.0, steps=4
+    )
     with new_workspace(tmp_path) as workspace:
         before = contents(exported(workspace, "base"))
         without = workspace.update_many(
