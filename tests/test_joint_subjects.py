@@ -330,7 +330,9 @@ def test_an_edit_writes_some_layers_and_goes_back_bit_for_bit(tmp_path, monkeypa
     with new_workspace(tmp_path) as workspace:
         before = contents(exported(workspace, "base"))
         facts = [(about("France"), "Rome"), (about("Japan"), "Cairo"), (about("Cuba"), "Oslo")]
-        strong = JointSettings(w_held=0.0, w_text=1e-5, steps=80, step=1.0, margin=3.0)
+        strong = JointSettings(
+            w_held=0.0, w_answer_held=0.0, w_text=1e-5, steps=80, step=1.0, margin=3.0
+        )
         how = How(Joint(strong), gate=FREE)
         done = workspace.update_many(facts, how=how)
         (edit,) = workspace.ledger.edits()
