@@ -85,3 +85,18 @@ def test_the_document_is_of_openapi_3_1_with_an_example_for_each_verb(
         for method, operation in route.items():
             if TAGS & {*operation.get("tags", ())}:
                 assert operation["summary"], (method, path)
+
+
+def test_every_route_declares_what_is_answered_before_it_is_reached(operations: list[Any]) -> None:
+    before = {"401", "403", "408", "413", "421", "422", "429"}
+    tagged = TAGS | {"openai", "answers", "access"}
+    for path, route in operations[0].schema.raw_schema["paths"].items():
+        for method, operation in route.items():
+            if tagged & {*operation.get("tags", ())}:
+                assert before <= {*operation["responses"]}, (method, path)
+    for operation in operations:
+        named = {each.name: "1" for each in operation.path_parameters}
+        case = operation.Case(headers={"Host": "elsewhere.example"}, path_parameters=named)
+        answer = case.call(timeout=60)
+        case.validate_response(answer, checks=CHECKS)
+        assert answer.status_code == 421, operation.label

@@ -109,15 +109,19 @@ def problem_answer(document: Mapping[str, Any]) -> Response:
 Declared = dict[int | str, dict[str, Any]]
 
 
+# What any route may answer, whatever it does: who asks is refused, or how, or what is sent.
+EVERYWHERE = frozenset({401, 403, 408, 413, 421, 422, 429})
+
+
 def declared(*statuses: int) -> Declared:
-    """The problems that a route declares, for OpenAPI."""
+    """The problems that a route declares beside those of every route, for OpenAPI."""
     return {
         status: {
             "description": HTTPStatus(status).phrase,
             "model": Problem,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
-        for status in sorted({*statuses, 422})
+        for status in sorted({*statuses, *EVERYWHERE})
     }
 
 

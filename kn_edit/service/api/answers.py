@@ -28,7 +28,7 @@ MOST_TEXT = 200_000  # characters of a prompt; what the model takes is told by i
 SIDES = ("a", "b")
 _LOG = logging.getLogger(__name__)
 _STREAM = {"content": {MEDIA_TYPE: {}}, "description": "A stream of server-sent events."}
-_PROBLEMS = declared(404, 409, 429, 503, 507)  # as what a version and a live model raise
+_PROBLEMS = declared(404, 409, 503, 507)  # as what a version and a live model raise
 
 router = APIRouter(tags=["answers"])
 Reader = Annotated[Caller, require(Role.READER)]

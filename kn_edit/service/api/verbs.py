@@ -30,7 +30,7 @@ from kn_edit.service.service import Service, TheService
 from kn_edit.service.work import VERBS, Verb
 
 router = APIRouter(tags=["verbs"])
-PROBLEMS = (400, 403, 404, 409, 500, 502, 503, 507)  # 422 is declared everywhere
+PROBLEMS = (400, 404, 409, 500, 502, 503, 507)
 EXAMPLES: dict[str, dict[str, Any]] = {
     "assess": {"relation": "capital", "subject": "France"},
     "locate": {"relation": "capital", "subject": "France"},

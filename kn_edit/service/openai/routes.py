@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
@@ -17,6 +18,7 @@ from kn_edit.service.openai import names
 from kn_edit.service.openai.errors import OpenAIRoute, document
 from kn_edit.service.openai.replies import Reply
 from kn_edit.service.openai.requests import ChatRequest, CompletionRequest
+from kn_edit.service.problems import EVERYWHERE
 from kn_edit.service.replies import Json
 from kn_edit.service.service import Service, TheService
 from kn_edit.service.transcript import Transcript
@@ -25,6 +27,7 @@ from kn_edit.workspace.answers import Piece
 
 DONE = "[DONE]"
 _ERRORS: dict[int | str, dict[str, Any]] = {
+    **{status: {"description": HTTPStatus(status).phrase} for status in sorted(EVERYWHERE)},
     400: {"description": "A parameter is wrong, or cannot be honoured"},
     404: {"description": "No version has this name"},
     429: {"description": "Too many wait; `Retry-After` says for how long"},
