@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,8 @@ from samples import sampled
 sys.path.insert(0, str(Path(__file__).parent / "torture"))
 
 from commands import COMMANDS
-from library import compiler
+from disk import read_trace
+from library import LIBRARY, built, compiler
 from warm import Warm
 
 FULL = os.environ.get("KN_EDIT_TORTURE") == "1"
@@ -96,3 +98,62 @@ def test_a_signal_leaves_the_old_state_or_the_new_and_a_true_sentence(sweep, nam
 @pytest.mark.parametrize("name", commands_of("full disks"))
 def test_a_full_disk_ends_in_a_typed_error_and_the_command_works_once_there_is_room(sweep, name):
     assert sweep("full disks", name, 1, "full disks") == []
+
+
+# --- the tools themselves ------------------------------------------------------------------------
+
+WRITERS, WRITES = 8, 200
+MANY_WRITERS = f"""
+import os, sys, threading
+from pathlib import Path
+from library import Fault, Library, Mode
+
+root, trace = Path(sys.argv[1]), os.open(sys.argv[2], os.O_CREAT | os.O_WRONLY)
+
+def write(number):
+    with open(root / str(number), "wb", buffering=0) as file:
+        for _ in range({WRITES}):
+            file.write(b"%d." % number * 50)
+
+library = Library()
+library.arm(root, Fault(Mode.COUNT), trace=trace)
+threads = [threading.Thread(target=write, args=(number,)) for number in range({WRITERS})]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+library.disarm()
+print(library.count)
+"""
+
+
+def test_a_trace_tells_what_threads_wrote_at_the_same_time(tmp_path):
+    root, trace, library = tmp_path / "root", tmp_path / "trace", str(built(tmp_path))
+    root.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", MANY_WRITERS, str(root), str(trace)],
+        env={
+            **os.environ,
+            "LD_PRELOAD": library,
+            LIBRARY: library,
+            "PYTHONPATH": str(Path(__file__).parent / "torture"),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    operations = list(read_trace(trace))
+    assert Counter(each.kind for each in operations) == {
+        "create": WRITERS,
+        "write": WRITERS * WRITES,
+    }
+    for each in operations:
+        if each.kind == "write":
+            assert each.data == f"{Path(each.path).name}.".encode() * 50
+    assert int(ran.stdout) == WRITERS * (WRITES + 2)  # with the creation and the end of each
+
+
+def test_a_sweep_that_breaks_says_why_and_leaves_the_others_to_be_tried(warm):
+    with pytest.raises(AssertionError, match="KeyError: 'no such command'"):
+        warm.ask("kills", "no such command", 1)
+    assert warm.ask("kills", "tag", 1)["failures"] == []

@@ -122,7 +122,7 @@ _Noreturn static void killed(void) { syscall(SYS_kill, getpid(), SIGKILL); for (
 /* Before an operation: 0 to go on, 1 to do a part of it and die, -1 to fail with errno. */
 static int meets(int kind, const char *path) {
     if (!(state.kinds & kind)) return 0;
-    long now = ++state.count;
+    long now = __atomic_add_fetch(&state.count, 1, __ATOMIC_SEQ_CST);
     if (state.mode == COUNT || now < state.at || (now > state.at && state.mode != FAIL_ON)) return 0;
     state.hits++;
     if (state.report >= 0 && state.hits == 1) {
@@ -138,7 +138,8 @@ static int meets(int kind, const char *path) {
     }
 }
 
-/* One record of the trace: a line of numbers, then the paths, then the data. */
+/* One record of the trace: a line of numbers, then the paths, then the data. It is one write, so
+ * that what threads do at the same time does not come between its parts. */
 static void traced(int kind, const char *path, const char *other, unsigned long inode,
                    off_t offset, size_t size, const void *data) {
     if (state.trace < 0) return;
@@ -146,8 +147,8 @@ static void traced(int kind, const char *path, const char *other, unsigned long 
     char line[2 * PATH_MAX + 160];
     int length = snprintf(line, sizeof line, "%s %lu %lld %zu %zu %zu\n%s%s", name_of(kind), inode,
                           (long long)offset, size, strlen(path), strlen(other), path, other);
-    syscall(SYS_write, state.trace, line, length);
-    if (data) syscall(SYS_write, state.trace, data, size);
+    struct iovec parts[] = {{line, length}, {(void *)data, data ? size : 0}};
+    syscall(SYS_writev, state.trace, parts, 2);
     errno = kept;
 }
 

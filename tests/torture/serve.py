@@ -1,8 +1,9 @@
 """The warm process: requests as JSON lines on stdin, reports as JSON lines on stdout.
 
 A request names a sweep, a command, how many points (null: all), and a seed:
-`{"sweep": "kills", "command": "tag", "points": 10, "seed": 0}`. pytest starts it through
-tests/torture/warm.py, and so can a person who looks for the cause of a failure.
+`{"sweep": "kills", "command": "tag", "points": 10, "seed": 0}`. A sweep that broke is answered
+`{"broke": TRACEBACK}`, and the next one is served. pytest starts it through tests/torture/warm.py,
+and so can a person who looks for the cause of a failure.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
+from typing import Any
 
 import torch
 from replays import power_cuts
@@ -39,10 +42,17 @@ def main() -> None:
         for line in sys.stdin:
             request = json.loads(line)
             began = time.monotonic()
-            sweep = SWEEPS[request["sweep"]]
-            reply = report(*sweep(stage, request["command"], request["points"], request["seed"]))
+            reply = _reply(stage, request)
             reply["seconds"] = round(time.monotonic() - began, 2)
             print(json.dumps(reply), file=answers, flush=True)
+
+
+def _reply(stage: Stage, request: dict[str, Any]) -> dict[str, Any]:
+    sweep = SWEEPS[request["sweep"]]
+    try:
+        return report(*sweep(stage, request["command"], request["points"], request["seed"]))
+    except Exception:
+        return {"broke": traceback.format_exc()}
 
 
 if __name__ == "__main__":

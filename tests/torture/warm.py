@@ -51,13 +51,17 @@ class Warm:
         return cls(process, hub)
 
     def ask(self, sweep: str, command: str, points: int | None, seed: int = 0) -> dict[str, Any]:
-        """The report of a sweep: its trials, its failures, its seconds."""
+        """The report of a sweep: its trials, its failures, its seconds.
+
+        Raises AssertionError with the traceback of a sweep that broke; others can be asked for.
+        """
         assert self.process.stdin and self.process.stdout
         request = {"sweep": sweep, "command": command, "points": points, "seed": seed}
         print(json.dumps(request), file=self.process.stdin, flush=True)
         line = self.process.stdout.readline()
         assert line, "the warm process ended; its traceback is above"
         reply: dict[str, Any] = json.loads(line)
+        assert "broke" not in reply, reply["broke"]
         return reply
 
     def stop(self) -> None:
