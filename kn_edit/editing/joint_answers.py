@@ -150,21 +150,22 @@ class StandingsShare:
     def _standings(self, model: Model, wanted: Sequence[WantedLead]) -> Iterator[Standing]:
         """How questions stand that run together."""
         questions = [each.question for each in wanted]
-        # All that is asked runs up to the lowest layer that writes once, whatever then is short.
-        texts = Suffix(model, self.layers[0], [question.ids for question in questions])
-        keys = _keys(texts, questions, self.layers)
-        leads = _leads(texts, questions)
+        texts = [question.ids for question in questions]
+        at_lowest = Suffix(model, self.layers[0], texts)
+        keys = _keys(at_lowest, questions, self.layers)
+        # What leads is asked from the top one on, and so is what brings there what does not.
+        top = self.layers[-1]
+        at_top = at_lowest.above(top, texts)
+        leads = _leads(at_top, questions)
         if bool(leads.isnan().any()):
             raise first_non_finite(model, batched(model, questions))
         short = [place for place, each in enumerate(wanted) if float(leads[place]) < each.margin]
-        top = self.layers[-1]
-        short_texts = texts.above(top, [questions[place].ids for place in short])
         shifts: dict[int, Tensor] = {}
         for margin in sorted({wanted[place].margin for place in short}):
             places = [place for place in short if wanted[place].margin == margin]
             rows = [[SubjectRow(questions[place], questions[place].position)] for place in places]
             search = ShiftSearch(margin, STEPS, self.step)
-            found = subject_shifts(model, rows, top, search, enough=ENOUGH, texts=short_texts)
+            found = subject_shifts(model, rows, top, search, enough=ENOUGH, texts=at_top)
             moved = zip(places, found.cpu(), strict=True)
             shifts |= {place: shift for place, shift in moved if bool(shift.any())}
         for place in range(len(wanted)):
