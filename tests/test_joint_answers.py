@@ -19,6 +19,8 @@ from kn_edit.editing.joint_answers import (
     answers_part,
 )
 from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_held import JointSurroundings
+from kn_edit.editing.joint_members import member_fact
 from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.build import low_rank_delta
 from kn_edit.edits.delta import Delta
@@ -184,6 +186,20 @@ def test_without_a_fact_its_answers_were_never_written(tmp_path, monkeypatch):
         workspace.revert("capital: Cuba")
         assert workspace.head.edits == (without.delta.id,)
     assert without.found["answers"]["missing"] > 0
+
+
+def test_an_answer_of_a_fact_with_few_prompts_is_to_lead_further(tmp_path, monkeypatch):
+    """Other wordings stand for those that it is asked in elsewhere; here hardly any does."""
+    monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
+    settings = JointSettings(answer_margin=2.0, answer_margin_few=3.0)
+    with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, settings)
+        member = member_fact(base, about("Japan"), "Cairo").member
+        few, many = ("one", "two", "three"), ("one", "two", "three", "four")
+        for prompts, margin in ((few, 3.0), (many, 2.0)):
+            surroundings = JointSurroundings.of(base, [replace(member, prompts=prompts)])
+            task = AnswersTask.of(surroundings)
+            assert task is not None and {each.margin for each in task.new} == {margin}
 
 
 def test_a_network_of_few_layers_writes_at_no_answer(workspace):

@@ -23,6 +23,7 @@ from kn_edit.editing.joint_spread import Held, Spread, SpreadTask, Targets, spre
 from kn_edit.editing.joint_subjects import ShiftSearch, SubjectRow, subject_shifts
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.members import STAYS, Member, Place
+from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
@@ -73,7 +74,7 @@ class AnswersTask:
         base = surroundings.base
         settings = base.settings
         layers = base.answer_layers
-        new = _new_answers(surroundings.members, settings.answer_margin)
+        new = _new_answers(surroundings.members, settings)
         if not layers or not new:
             return None
         return cls(
@@ -225,10 +226,12 @@ def _spread_task(
     )
 
 
-def _new_answers(members: Sequence[Member], margin: float) -> tuple[WantedLead, ...]:
+def _new_answers(members: Sequence[Member], settings: JointSettings) -> tuple[WantedLead, ...]:
     """What the facts' prompts are to be answered with, each prompt once."""
     leads: dict[Question, WantedLead] = {}
     for member in members:
+        few = member.has_few_prompts
+        margin = settings.answer_margin_few if few else settings.answer_margin
         for row in member.rows:
             if row.token != STAYS:
                 question = Question(row.place.ids, row.place.position, row.token)

@@ -26,7 +26,7 @@ from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import PROBES, neighbours
 from kn_edit.editing.paraphrasing import reworded
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.members import STAYS, Member, ShiftRow
+from kn_edit.edits.members import FEW_PROMPTS, STAYS, Member, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
@@ -42,7 +42,6 @@ NEARBY = 8  # prompts of other subjects that are held beside a fact of no pack
 LONE_JUDGES = 4  # and that judge it, at least
 SUBJECT_JUDGES = 4  # other prompts about its subject that judge it, at most
 SHARE = 4  # facts that one worker looks at before the next share
-FEW = 4  # prompts; a causal LM's fact with fewer is asked behind other text too
 BEHIND_TEXT = ("sentence in front", "list")  # kinds of rewordings that a joint update looks at
 
 
@@ -156,7 +155,7 @@ def pack_of(relation: Relation) -> Relation | None:
 
 def _behind_text(base: JointBase, prompts: Sequence[Prompt], to: str) -> tuple[Chain, ...]:
     """A causal LM's prompts behind other text, where they are few: a change is to outlive it."""
-    missing = min(base.settings.wordings, FEW) - len(prompts)
+    missing = min(base.settings.wordings, FEW_PROMPTS) - len(prompts)
     if missing <= 0 or not base.model.causal:
         return ()
     rewordings = reworded(base.model, prompts, to, _in_front, missing)

@@ -35,6 +35,7 @@ MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most o
 LIMITS = HeaderLimits(size=16 << 20, tensors=1, axes=1, values=MOST_VALUES, depth=10)
 
 STAYS = -1  # in place of a token
+FEW_PROMPTS = 4  # a fact with fewer is asked in hardly any wording but its own
 
 Floats = NDArray[np.float32]
 
@@ -98,6 +99,11 @@ class Member:
     def id(self) -> str:
         """The sha256 of its file, 64 hex digits."""
         return digest(self.to_bytes())
+
+    @property
+    def has_few_prompts(self) -> bool:
+        """Whether hardly any wording stands for those that it will be asked in."""
+        return len(self.prompts) < FEW_PROMPTS
 
     @property
     def order(self) -> tuple[str, ...]:
