@@ -136,8 +136,8 @@ class JointSettings:
     w_answer_held: float = 0.125  # as w_held, in these layers
 
     def __post_init__(self) -> None:
-        late = ("answer_margin", "answer_margin_few", "w_answer_text")
-        for name in ("margin", "step", "share", "w_text", *late):
+        margins = ("margin", "answer_margin", "answer_margin_few")
+        for name in (*margins, "step", "share", "w_text", "w_answer_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         for name in ("w_held", "w_answer_held"):
             require_number(f"the joint update's {name}", getattr(self, name), least=0)
