@@ -20,6 +20,7 @@ from kn_edit.models.trace import LayerCall, run_from, trace
 from kn_edit.models.tree import TextTree, fits, trees
 from kn_edit.models.usage import Ids
 
+Coefficients = dict[int, Tensor]  # of a text by layer, float32, (tokens, d_ff)
 STEP = 4  # texts are padded to a multiple of so many tokens
 
 # How the layers of a model are called with texts of a length: whatever the texts and weights are.
@@ -130,25 +131,46 @@ class Suffix:
         self._model, self._layer = model, layer
         self._hidden: dict[Ids, Tensor] = {}  # of each text, (tokens, d_model)
         known = list(dict.fromkeys(texts))
-        longest, rows = distinct_rows(known, within=model.causal)
-        for group in packed(longest, padded=model.causal):
-            batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in group])
-            with torch.no_grad():
-                inputs = trace(model, batch.ids, mask=batch.mask, stop_at=layer).inputs[layer]
-            for ids, row in zip(group, batch.rows.tolist(), strict=True):
-                self._hidden[ids] = inputs[row, : len(ids)].clone()
-        for ids, row in zip(known, rows, strict=True):
-            self._hidden[ids] = self._hidden[longest[row]][: len(ids)]
+        if layer and known:
+            bottom = Suffix(model, 0, ())
+            if bottom._fits_tree(max(known, key=len)):
+                bottom._hidden = _inputs(model, 0, known)
+                self._hidden = bottom.above(layer, known)._hidden
+                return
+        self._hidden = _inputs(model, layer, known)
 
     def above(self, layer: int, texts: Iterable[Ids]) -> Suffix:
         """Some of the texts from the input of a higher layer on."""
+        return self.climbed(layer, texts, ())[0]
+
+    def climbed(
+        self, layer: int, texts: Iterable[Ids], below: Sequence[int]
+    ) -> tuple[Suffix, dict[Ids, Coefficients]]:
+        """Some of the texts from the input of a higher layer on, and coefficients of each.
+
+        below: the layers of these, lower ones than that
+        """
         higher = Suffix(self._model, layer, ())
+        coefficients: dict[Ids, Coefficients] = {}
         for group in self.groups(texts):
-            with torch.no_grad():
-                hidden = group.run(self._model, stop_at=layer)
+            hidden, of_texts = self._climb(group, layer, below)
+            coefficients |= of_texts
             for number, ids in enumerate(group.texts):
                 higher._hidden[ids] = group.rows(hidden, number)
-        return higher
+        return higher, coefficients
+
+    def _climb(
+        self, group: TextGroup | TreeGroup, stop_at: int, layers: Sequence[int]
+    ) -> tuple[Tensor, dict[Ids, Coefficients]]:
+        """The input of a layer, of all texts of a group, and coefficients of layers below it."""
+        model = self._model
+        with torch.no_grad(), captured(model, layers=layers) as by_layer:
+            hidden = group.run(model, stop_at=stop_at)
+        values = {layer: by_layer[layer].to(model.device).float() for layer in layers}
+        return hidden, {
+            ids: {layer: group.rows(values[layer], number) for layer in layers}
+            for number, ids in enumerate(group.texts)
+        }
 
     def groups(self, texts: Iterable[Ids]) -> Iterator[TextGroup | TreeGroup]:
         """Put texts into groups that run together: as trees, or padded, the shorter ones first."""
@@ -213,17 +235,10 @@ class Suffix:
 
     def coefficients(
         self, texts: Iterable[Ids], layers: Sequence[int]
-    ) -> Iterator[tuple[Ids, dict[int, Tensor]]]:
-        """Each text once with its coefficients, float32, (tokens, d_ff), of each layer.
-
-        No layer above these is run.
-        """
+    ) -> Iterator[tuple[Ids, Coefficients]]:
+        """Each text once with its coefficients of each layer. No layer above these is run."""
         for group in self.groups(texts):
-            with torch.no_grad(), captured(self._model) as by_layer:
-                group.run(self._model, stop_at=max(layers) + 1)
-            values = {layer: by_layer[layer].to(self._model.device).float() for layer in layers}
-            for number, ids in enumerate(group.texts):
-                yield ids, {layer: group.rows(values[layer], number) for layer in layers}
+            yield from self._climb(group, max(layers) + 1, layers)[1].items()
 
     def _padded_length(self, length: int) -> int:
         """The length that texts are padded to, so that there are few lengths to make calls of."""
@@ -243,3 +258,18 @@ class Suffix:
             of_model[length] = run.calls
         calls = of_model[length]
         return {layer: call for layer, call in calls.items() if layer >= self._layer}
+
+
+def _inputs(model: Model, layer: int, texts: Sequence[Ids]) -> dict[Ids, Tensor]:
+    """What texts come to at the input of a layer, each (tokens, d_model)."""
+    hidden: dict[Ids, Tensor] = {}
+    longest, rows = distinct_rows(texts, within=model.causal)
+    for group in packed(longest, padded=model.causal):
+        batch = batched(model, [Question(ids, len(ids) - 1, 0) for ids in group])
+        with torch.no_grad():
+            inputs = trace(model, batch.ids, mask=batch.mask, stop_at=layer).inputs[layer]
+        for ids, row in zip(group, batch.rows.tolist(), strict=True):
+            hidden[ids] = inputs[row, : len(ids)].clone()
+    for ids, row in zip(texts, rows, strict=True):
+        hidden[ids] = hidden[longest[row]][: len(ids)]
+    return hidden

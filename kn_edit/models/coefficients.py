@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -15,11 +15,13 @@ Change = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def captured(model: Model, of: Change | None = None) -> Iterator[dict[int, Tensor]]:
+def captured(
+    model: Model, of: Change | None = None, layers: Iterable[int] | None = None
+) -> Iterator[dict[int, Tensor]]:
     """Collect the coefficients of every layer that runs inside the block, {layer: (..., d_ff)}.
 
     The leading axes are those that the network uses: (batch, tokens), or their product in OPT.
-    of: what is kept of them
+    of: what is kept of them; layers: that are looked at, None: all
     """
     by_layer: dict[int, Tensor] = {}
 
@@ -30,7 +32,8 @@ def captured(model: Model, of: Change | None = None) -> Iterator[dict[int, Tenso
 
         return look
 
-    with replaced(model, {layer: keep(layer) for layer in range(model.n_layers)}):
+    looked_at = range(model.n_layers) if layers is None else layers
+    with replaced(model, {layer: keep(layer) for layer in looked_at}):
         yield by_layer
 
 
