@@ -116,16 +116,26 @@ def shared_out(
     The first that the model is decided about judges, or the first: an answer that is hardly
     likelier than the next one says little about harm when they change places.
     """
-    sure = decided(model, [question for _, question in pairs])
-    split: tuple[list[Pair], list[Pair]] = ([], [])
-    for start in range(0, len(pairs), every):
-        group = range(start, min(start + every, len(pairs)))
-        judge = (
-            next((index for index in group if sure[index]), start) if len(split[1]) < most else None
-        )
-        for index in group:
-            split[index == judge].append(pairs[index])
-    return split
+    groups = [range(start, min(start + every, len(pairs))) for start in range(0, len(pairs), every)]
+    judges = _first_decided(model, pairs, groups[:most])
+    return (
+        [pair for index, pair in enumerate(pairs) if index not in judges],
+        [pairs[index] for index in sorted(judges)],
+    )
+
+
+def _first_decided(model: Model, pairs: Sequence[Pair], groups: Sequence[range]) -> set[int]:
+    """The first of each group that the model is decided about, or its first."""
+    chosen: set[int] = set()
+    for number in range(max(map(len, groups), default=0)):
+        # What comes behind one that the model is decided about is not asked.
+        groups = [group for group in groups if chosen.isdisjoint(group)]
+        asked = [group[number] for group in groups if number < len(group)]
+        if not asked:
+            break
+        sure = decided(model, [pairs[index][1] for index in asked])
+        chosen.update(index for index, is_sure in zip(asked, sure, strict=True) if is_sure)
+    return chosen.union(group[0] for group in groups if chosen.isdisjoint(group))
 
 
 def decided(model: Model, questions: Sequence[Question]) -> list[bool]:
