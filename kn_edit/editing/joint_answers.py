@@ -152,11 +152,11 @@ class StandingsShare:
         """How questions stand that run together."""
         questions = [each.question for each in wanted]
         texts = [question.ids for question in questions]
-        at_lowest = Suffix(model, self.layers[0], texts)
-        keys = _keys(at_lowest, questions, self.layers)
         # What leads is asked from the top one on, and so is what brings there what does not.
-        top = self.layers[-1]
-        at_top = at_lowest.above(top, texts)
+        *lower, top = self.layers
+        at_top, coefficients = Suffix(model, self.layers[0], texts).climbed(top, texts, lower)
+        for ids, of_top in at_top.coefficients(texts, [top]):
+            coefficients[ids] |= of_top
         leads = _leads(at_top, questions)
         if bool(leads.isnan().any()):
             raise first_non_finite(model, batched(model, questions))
@@ -169,8 +169,10 @@ class StandingsShare:
             found = subject_shifts(model, rows, top, search, enough=ENOUGH, texts=at_top)
             moved = zip(places, found.cpu(), strict=True)
             shifts |= {place: shift for place, shift in moved if bool(shift.any())}
-        for place in range(len(wanted)):
-            yield Standing(keys[place].cpu(), shifts.get(place))
+        for place, question in enumerate(questions):
+            of_layers = coefficients[question.ids]
+            keys = torch.stack([of_layers[layer][question.position] for layer in self.layers])
+            yield Standing(keys.cpu(), shifts.get(place))
 
 
 def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPart | None:
@@ -178,10 +180,7 @@ def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPa
 
     None where nothing is left. Raises NotFinite.
     """
-    wanted = (*task.new, *task.held)
-    share_of = partial(StandingsShare, layers=task.layers, step=task.step)
-    tell = partial(engine.progress, "asking again")
-    standings = shared(engine.workers, [at_ends], wanted, share_of, TOGETHER, tell=tell)
+    standings = _standings(engine, at_ends, task)
     short = [place for place, standing in enumerate(standings) if standing.shift is not None]
     if not short:
         return None
@@ -190,6 +189,23 @@ def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPa
         written = spread(live.model, _spread_task(task, standings, live.model.device))
     missing = sum(place < len(task.new) for place in short)
     return AnswersPart(task, written, missing, lost=len(short) - missing)
+
+
+def _standings(engine: Engine, at_ends: Delta, task: AnswersTask) -> list[Standing]:
+    """How all questions stand with what is written where subjects end."""
+    wanted = (*task.new, *task.held)
+    # Texts that begin alike run together, and what they share runs once.
+    order = sorted(range(len(wanted)), key=lambda place: _text_of(wanted[place]))
+    share_of = partial(StandingsShare, layers=task.layers, step=task.step)
+    tell = partial(engine.progress, "asking again")
+    in_order = [wanted[place] for place in order]
+    found = shared(engine.workers, [at_ends], in_order, share_of, TOGETHER, tell=tell)
+    standings = dict(zip(order, found, strict=True))
+    return [standings[place] for place in range(len(wanted))]
+
+
+def _text_of(wanted: WantedLead) -> tuple[Ids, int, int]:
+    return (wanted.question.ids, wanted.question.position, wanted.question.token)
 
 
 def _spread_task(
@@ -237,18 +253,6 @@ def _new_answers(members: Sequence[Member], settings: JointSettings) -> tuple[Wa
                 question = Question(row.place.ids, row.place.position, row.token)
                 leads.setdefault(question, WantedLead(question, margin, (member.id, row.token)))
     return tuple(leads.values())
-
-
-def _keys(texts: Suffix, questions: Sequence[Question], layers: Sequence[int]) -> list[Tensor]:
-    """Coefficients of some layers where questions ask, of each (layers, d_ff)."""
-    asked: dict[Ids, list[int]] = {}
-    for number, question in enumerate(questions):
-        asked.setdefault(question.ids, []).append(number)
-    keys: dict[int, Tensor] = {}
-    for ids, of_layers in texts.coefficients(asked, layers):
-        at_tokens = torch.stack([of_layers[layer] for layer in layers])
-        keys |= {number: at_tokens[:, questions[number].position] for number in asked[ids]}
-    return [keys[number] for number in range(len(questions))]
 
 
 def _leads(texts: Suffix, questions: Sequence[Question]) -> Tensor:
