@@ -26,10 +26,10 @@ from kn_edit.edits.build import low_rank_delta
 from kn_edit.edits.delta import Delta
 from kn_edit.edits.settings import JointSettings
 from kn_edit.evaluation.gate import Gate
-from kn_edit.facts import Fact, Prompt
+from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.predict import coefficients, first_tokens, lead, log_p
 from kn_edit.models.questions import Question, ask, ask_openly
-from kn_edit.workspace import How, Joint
+from kn_edit.workspace import How, Joint, case_of
 
 FREE = Gate(efficacy=0, specificity=0)
 MARGIN = 2.0
@@ -195,11 +195,23 @@ def test_an_answer_of_a_fact_with_few_prompts_is_to_lead_further(tmp_path, monke
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, settings)
         member = member_fact(base, about("Japan"), "Cairo").member
-        few, many = ("one", "two", "three"), ("one", "two", "three", "four")
-        for prompts, margin in ((few, 3.0), (many, 2.0)):
-            surroundings = JointSurroundings.of(base, [replace(member, prompts=prompts)])
+        for few, margin in ((True, 3.0), (False, 2.0)):
+            surroundings = JointSurroundings.of(base, [replace(member, few_prompts=few)])
             task = AnswersTask.of(surroundings)
             assert task is not None and {each.margin for each in task.new} == {margin}
+
+
+def test_held_out_prompts_do_not_make_a_facts_prompts_many(workspace):
+    """What no solver sees is not to change an edit."""
+    texts = ["the capital of [X] [Y]", "the city of [X] [Y]", "the river of [X] [Y]", "[X] [Y]"]
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
+        for held_out, few in ((1, True), (0, False)):
+            case = case_of(subject="Japan", answer="Tokyo", prompts=texts)
+            number = len(texts) - held_out
+            templates = tuple(Template(t, held_out=i >= number) for i, t in enumerate(texts))
+            case = replace(case, relation=replace(case.relation, templates=templates))
+            assert member_fact(base, case, "Cairo").member.few_prompts == few
 
 
 def test_a_network_of_few_layers_writes_at_no_answer(workspace):

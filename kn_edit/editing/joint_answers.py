@@ -246,8 +246,7 @@ def _new_answers(members: Sequence[Member], settings: JointSettings) -> tuple[Wa
     """What the facts' prompts are to be answered with, each prompt once."""
     leads: dict[Question, WantedLead] = {}
     for member in members:
-        few = member.has_few_prompts
-        margin = settings.answer_margin_few if few else settings.answer_margin
+        margin = settings.answer_margin_few if member.few_prompts else settings.answer_margin
         for row in member.rows:
             if row.token != STAYS:
                 question = Question(row.place.ids, row.place.position, row.token)

@@ -124,6 +124,7 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         to=to,
         pack=pack,
         prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
+        few_prompts=len(prompts) < FEW_PROMPTS,
         layers=base.layers,
         seed=base.seed,
         settings=asdict(base.settings),

@@ -131,7 +131,7 @@ class JointSettings:
     held_facts: int = 200  # of each relation, that are held
     answer_layers: int = 4  # that write where answers are; none: 0
     answer_margin: float = 9.0  # of log-probability, that an answer is to have there in the end
-    answer_margin_few: float = 12.0  # of a fact with few prompts (`Member.has_few_prompts`)
+    answer_margin_few: float = 12.0  # of a fact with few prompts (`Member.few_prompts`)
     w_answer_text: float = 0.25  # as w_text, in these layers
     w_answer_held: float = 0.125  # as w_held, in these layers
 
