@@ -6,7 +6,8 @@
 Facts that the model knows, of several relations in turns, and their new answers, are those of
 `kn-edit reproduce` with this seed; none is left out. Efficacy is asked on the prompts that were
 solved for, generalization on held-out wordings, specificity by whole answers of other subjects
-that no solver held. Brackets: 95% bootstrap intervals over the facts. Neutral text: its perplexity
+that no solver held. Brackets: 95% bootstrap intervals over the facts; of specificity over the
+relations, as the same prompts judge all facts of one. Neutral text: its perplexity
 after the edit, times that before. Seconds are those of the processor, of one thread, measuring
 included. The second table has the efficacy that is left where all weights of the edited model are
 rounded, its share of the efficacy without rounding, and for comparison the share of its answers
@@ -33,7 +34,8 @@ from kn_edit.editing.locating import chains_for
 from kn_edit.editing.method import UpdateRequest, UpdatesRequest
 from kn_edit.editing.updates import Joint
 from kn_edit.edits.delta import Delta
-from kn_edit.evaluation.statistics import mean
+from kn_edit.evaluation.metric import SPECIFICITY
+from kn_edit.evaluation.statistics import Estimate, mean, mean_of_groups
 from kn_edit.experiments.context import ExperimentContext
 from kn_edit.experiments.reproduce import plan_of
 from kn_edit.experiments.sequence import in_turns
@@ -81,6 +83,7 @@ def measured(context: ExperimentContext, facts: int) -> dict[str, object]:
     return {
         "relations": list(context.plan.relations),
         "facts": len(cases),
+        "relation_of": [case.relation.name for case in cases],
         "seed": context.plan.seed,
         "seconds": round(seconds, 1),
         "bytes": sum(change.nbytes for change in made.delta.tensors.values()),
@@ -112,14 +115,23 @@ def rounded(
 def table(row: dict[str, object]) -> str:
     """The row as two Markdown tables."""
     head = ("facts", *METRICS, "neutral text", "CPU s", "kB a fact")
-    shares = []
-    for name in METRICS:
-        values = row[name]
-        assert isinstance(values, list)
-        shares.append(str(mean([value for value in values if value is not None])))
+    shares = [str(_estimate(row, name)) for name in METRICS]
     facts, size = int(str(row["facts"])), float(str(row["bytes"]))
     cells = (facts, *shares, f"{row['neutral']:.3f}", row["seconds"], f"{size / facts / 1000:.1f}")
     return f"{_markdown(head, [cells])}\n\n{_markdown(*_of_rounding(row))}"
+
+
+def _estimate(row: dict[str, object], name: str) -> Estimate:
+    """The mean of a metric over the facts that have it."""
+    values, relations = row[name], row["relation_of"]
+    assert isinstance(values, list) and isinstance(relations, list)
+    groups: dict[str, list[float]] = {}
+    for relation, value in zip(relations, values, strict=True):
+        if value is not None:
+            groups.setdefault(relation, []).append(value)
+    if name == SPECIFICITY.name:
+        return mean_of_groups([*groups.values()])
+    return mean([value for value in values if value is not None])
 
 
 def _of_rounding(row: dict[str, object]) -> tuple[Sequence[str], list[Sequence[object]]]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kn_edit.evaluation.statistics import change, harmonic, mean, percent
+from kn_edit.evaluation.statistics import change, harmonic, mean, mean_of_groups, percent
 
 shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=30)
 
@@ -24,6 +24,28 @@ def test_more_facts_make_the_interval_narrower():
     few, many = mean([0.0, 1.0] * 5), mean([0.0, 1.0] * 500)
     assert few.high - few.low > 3 * (many.high - many.low)
     assert many.high - many.low == pytest.approx(2 * 1.96 * (0.25 / 1000) ** 0.5, rel=0.15)
+
+
+def test_values_that_belong_together_count_as_one_for_the_interval():
+    """Fifty facts that one prompt judges say no more than that prompt does."""
+    alike = [[0.0] * 50, [1.0] * 50, [0.0] * 50, [1.0] * 50]
+    by_groups, by_values = mean_of_groups(alike), mean([value for of in alike for value in of])
+    four = mean([0.0, 1.0, 0.0, 1.0])
+    assert (by_groups.value, by_groups.count) == (by_values.value, by_values.count) == (0.5, 200)
+    assert (by_groups.low, by_groups.high) == (four.low, four.high)
+    assert by_groups.high - by_groups.low > 5 * (by_values.high - by_values.low)
+
+
+@given(shares)
+def test_a_value_in_each_group_is_the_mean_over_values(values):
+    found, expected = mean_of_groups([[value] for value in values]), mean(values)
+    assert (found.low, found.value, found.high) == pytest.approx(
+        (expected.low, expected.value, expected.high)
+    )
+
+
+def test_larger_groups_count_for_more():
+    assert mean_of_groups([[1.0, 1.0, 1.0], [0.0]]).value == 0.75
 
 
 def test_the_same_values_give_the_same_interval():
