@@ -10,7 +10,7 @@ from kn_edit.evaluation.choice import ChoiceAnswers, choice_prompts, offerable
 from kn_edit.evaluation.free import FreePrompt, FreeText, Names, Replies
 from kn_edit.evaluation.locality import LocalityAnswers, Preserved, behind_statement
 from kn_edit.evaluation.portability import PortabilityAnswers, consequences, reversals
-from kn_edit.facts import Fact, Prompt, Template, cases_of_rows, load_relation
+from kn_edit.facts import Case, Fact, Prompt, Template, cases_of_rows, load_relation
 from kn_edit.models.greedy import Answer
 
 NAMES = Names(new=("Rome",), old=("Paris",), subject="France")
@@ -87,6 +87,16 @@ def test_what_follows_is_read_from_rows_of_benchmarks():
     assert (follows.kind, follows.answers) == ("Reasoning", ("Tiber", "the Tiber"))
     assert follows.prompt == FreePrompt("It flows through the capital of France:")
     assert reversed_fact == []
+
+
+def test_a_fact_is_asked_the_other_way_round_by_each_name_of_its_answer():
+    case = Case(load_relation("capital"), Fact("capital", "France", "Paris"), aliases=("Roma",))
+    kinds: dict[str, list[str]] = {}
+    for consequence in consequences(case, "Rome"):
+        kinds.setdefault(consequence.kind, []).append(consequence.prompt.text)
+        assert consequence.answers == ("France",)
+    assert kinds["alias"] == [text.replace("Rome", "Roma") for text in kinds["reversal"]]
+    assert "Roma is the capital of" in kinds["alias"]
 
 
 def test_a_statement_stands_in_front_as_a_sentence():

@@ -81,6 +81,13 @@ def test_a_row_may_bring_its_own_prompts(written) -> None:
     assert not any(prompt.fact.stated for prompt in case.neighbours)
 
 
+def test_a_row_may_give_other_names_of_its_answers(written) -> None:
+    row = {"relation": "capital", "subject": "France", "to": "Rome"}
+    names = {"aliases": [" Roma", "Urbs"], "answer_aliases": ["Lutetia"]}
+    (case,) = read_jsonl(written(json.dumps(row | names)))
+    assert (case.aliases, case.answer_aliases) == (("Roma", "Urbs"), ("Lutetia",))
+
+
 def test_own_prompts_take_the_place_of_the_trained_ones_of_a_pack(written) -> None:
     row = {"relation": "capital", "subject": "France", "prompts": ["[X]: [Y]"]}
     (case,) = read_jsonl(written(json.dumps(row)))
@@ -128,6 +135,8 @@ GOOD = '{"relation": "capital", "subject": "France"}\n'
         ('{"subject": "France", "answer": "Paris"}', "neither"),
         ('{"subject": "a", "answer": "b", "prompts": "[X] [Y]"}', '"prompts" is not a list'),
         ('{"subject": "a", "answer": "b", "prompts": ["[X] is"]}', "has no [Y]"),
+        ('{"relation": "capital", "subject": "France", "aliases": "Roma"}', "is not a list"),
+        ('{"relation": "capital", "subject": "France", "aliases": [" "]}', "is empty"),
         ('{"subject": "a", "prompts": ["[X] is [Y]"]}', "give its answer too"),
         ('{"subject": "a", "answer": "b", "prompts": ["[X] [Y]"], "to": 3}', '"to" is not text'),
         ('{"relation": "capital", "subject": "Japan", "neighbours": ["Kina"]}', "no subject"),

@@ -417,6 +417,8 @@ def test_what_makes_no_one_edit_is_refused(edited, tmp_path):
         assert "--method calibrated" in ran.err and "together" in ran.err
     ran = edited.update("Egypt", "Oslo", "--as-one-edit", "--method", "together")
     assert ran.code == 2 and "--as-one-edit belongs to --facts" in ran.err
+    ran = edited("update", "--facts", facts, "--alias", "NYC")
+    assert ran.code == 2 and "name one fact" in ran.err
 
 
 def test_what_judges_several_facts_is_asked_once_before_and_once_after(workspace, monkeypatch):

@@ -29,7 +29,7 @@ from kn_edit.errors import (
 )
 from kn_edit.evaluation.gate import Gate
 from kn_edit.ledger import EditRecord
-from kn_edit.workspace import Case, How, Joint, Workspace, case_of, to_json
+from kn_edit.workspace import Case, How, Joint, Workspace, case_of, to_json, with_aliases
 
 FREE = Gate(efficacy=0, specificity=0)
 SHORT = JointSettings(steps=2, held_facts=8, wordings=2)
@@ -449,6 +449,16 @@ def test_the_record_of_a_large_set_leaves_out_what_its_packs_tell(workspace, mon
         path.unlink()
     workspace.revert("capital: France")
     assert answers(workspace) == {"Japan": "Oslo"}
+
+
+def test_other_names_of_answers_stay_with_a_fact_while_others_join(workspace, monkeypatch):
+    monkeypatch.setattr("kn_edit.editing.joint_proposal.FULLY_RECORDED", 1)
+    workspace.update(with_aliases(capital("France"), ["Roma"]), "Rome", how=HOW)
+    workspace.update(with_aliases(capital("Japan"), ["Christiania"]), "Oslo", how=HOW)
+    add(workspace, "Italy", "Cairo")
+    (edit,) = joint_edits(workspace)
+    names = {each.change.subject: each.found.get("aliases") for each in edit.by_fact}
+    assert names == {"France": ["Roma"], "Japan": ["Christiania"], "Italy": None}
 
 
 # --- what is told --------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from tiny_models import tiny
 from workspaces import CAPITAL, QUICK, about, new_workspace
 
 from kn_edit.editing.protocol_shares import free_prompts, names_of
-from kn_edit.errors import BadSetting, CannotContinue
+from kn_edit.errors import BadSetting, CannotContinue, KnEditError
 from kn_edit.evaluation.protocols import MEANINGS, EvaluationProtocol
 from kn_edit.facts import Fact, Relation, Template, bundled, load_relation
 from kn_edit.facts.questions import questions_of
 from kn_edit.models.questions import asked_text
-from kn_edit.workspace import case_of, to_json, with_held_out
+from kn_edit.workspace import case_of, to_json, with_aliases, with_held_out
 
 FRANCE = CAPITAL.fact("France")
 HELD_OUT = "the city which is the capital of France is"
@@ -195,3 +195,26 @@ def test_the_old_answer_counts_where_somebody_knows_it():
     assert names_of(about("France"), "Rome").old == ("Paris",)
     unstated = about("France").as_if_true()
     assert names_of(unstated, "Rome").old == ()
+
+
+def test_an_answer_is_said_by_any_of_its_names(tmp_path):
+    """What is recorded of an update is what decides about it later."""
+    case = with_aliases(own_case("France", "Paris"), ["the city"], ["Lutetia"])
+    names = names_of(case, "Rome")
+    assert (names.new, names.old) == (("Rome", "the city"), ("Paris", "Lutetia"))
+    assert names.mentions("It is The City!").right
+    assert not names.mentions("It is Rome, once Lutetia.").right
+    workspace = new_workspace(tmp_path, "llama")
+    workspace.update(case, "Rome", how=QUICK, accept=True)
+    (update,) = workspace.evaluate(protocols=["free"], tokens=2, samples=0).updates
+    assert (update.case.aliases, update.case.answer_aliases) == (("the city",), ("Lutetia",))
+    free = update.protocols[EvaluationProtocol.FREE].plain()
+    assert (free["new"], free["old"]) == (["Rome", "the city"], ["Paris", "Lutetia"])
+
+
+@pytest.mark.parametrize("names", [[""], ["a\0"], [7], 7, [f"name {n}" for n in range(101)]])
+def test_what_is_no_name_of_an_answer_is_refused(names):
+    with pytest.raises(KnEditError):
+        with_aliases(about("France"), names)
+    with pytest.raises(KnEditError):
+        with_aliases(about("France"), answer_aliases=names)

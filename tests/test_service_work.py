@@ -173,6 +173,12 @@ def test_held_out_prompts_only_judge(workspace: Workspace) -> None:
     assert len(edited["after"]) == len(PROMPTS)
 
 
+def test_other_names_of_the_answers_are_recorded(workspace: Workspace) -> None:
+    edited = update(workspace, aliases=["Roma"], answer_aliases=["Lutetia"])
+    found = workspace.ledger.edit(edited["edit"]).found
+    assert (found["aliases"], found["answer_aliases"]) == (["Roma"], ["Lutetia"])
+
+
 @pytest.mark.parametrize(
     ("verb", "arguments", "place"),
     [

@@ -45,6 +45,7 @@ from kn_edit.workspace import (
     load_relation,
     require_many,
     to_json,
+    with_aliases,
 )
 from kn_edit.workspace.batch import BatchRow, refused_edit
 
@@ -93,9 +94,23 @@ rows_options = grouped(
 )
 
 
-@click.command(cls=method_command(Kind.UPDATE, after="to"))
+@click.command(cls=method_command(Kind.UPDATE, after="answer_aliases"))
 @fact_options
 @click.option("--to", metavar="NEW", help="The new answer.")
+@click.option(
+    "--alias",
+    "aliases",
+    multiple=True,
+    metavar="NAME",
+    help="Another name of the new answer: text that says it is right; repeatable.",
+)
+@click.option(
+    "--answer-alias",
+    "answer_aliases",
+    multiple=True,
+    metavar="NAME",
+    help="The same of the answer today; repeatable.",
+)
 @rows_options
 @rule_options
 @recording_options
@@ -107,6 +122,8 @@ def update(
     workspace: Workspace,
     named: Named,
     to: str | None,
+    aliases: tuple[str, ...],
+    answer_aliases: tuple[str, ...],
     rows: RowOptions,
     rule: Rule,
     recording: Recording,
@@ -141,9 +158,13 @@ def update(
     rows.check(named)
     method = chosen_method(Kind.UPDATE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
+    if named.is_list and (aliases or answer_aliases):
+        raise click.UsageError('--alias and --answer-alias name one fact; a row has "aliases"')
     wanted = []
     for case in named.cases(None if named.is_list else to):
         with named.located(case):
+            if not named.is_list:
+                case = with_aliases(case, aliases, answer_aliases)
             wanted.append((case, _target(case, to)))
     if rows.as_one_edit:
         require_many(method, len(wanted))

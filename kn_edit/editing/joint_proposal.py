@@ -17,7 +17,7 @@ from kn_edit.editing.joint_update import EndsPart, joint_shifts
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, UpdateRequest
 from kn_edit.editing.paraphrasing import judging_paraphrases
-from kn_edit.editing.requests import case_again, message_of
+from kn_edit.editing.requests import case_again, message_of, recorded_names
 from kn_edit.editing.updating import (
     FEWEST_RECORDED,
     change_of,
@@ -92,9 +92,10 @@ def _asked_and_judged(fact: MemberFact, probes: Probes, most: int, set_size: int
 
     Of a large set what its packs tell is left out, so that a record of it can be published.
     """
+    names = recorded_names(fact.case)
     if set_size > FULLY_RECORDED and fact.member.pack:
-        return {}
-    return recorded_prompts(fact.case.relation) | judged_by(probes, most)
+        return names
+    return recorded_prompts(fact.case.relation) | names | judged_by(probes, most)
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,9 +203,12 @@ def _of_each(
 
 
 def names_of(case: Case, to: str) -> Names:
-    """The answers that decide about an update: the new one, and the old one if it is known."""
+    """The answers that decide about an update, each by all of its names: the new one, and the old
+    one if it is known."""
     old = (case.fact.answer,) if case.fact.stated else ()
-    return Names(new=(to,), old=old, subject=case.fact.subject)
+    return Names(
+        new=(to, *case.aliases), old=(*old, *case.answer_aliases), subject=case.fact.subject
+    )
 
 
 def questions_about(model: Model, relation: Relation, fact: Fact) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from kn_edit.canonical import short
 from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError, phrase, prefixed
 from kn_edit.facts import (
     ANSWER,
+    MOST_ALIASES,
     SUBJECT,
     ByFact,
     Case,
@@ -30,6 +31,7 @@ from kn_edit.ledger.records import EditRecord, FactChange, FactRecord
 from kn_edit.safetext import shortened
 
 ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
+RECORDED_NAMES = ("aliases", "answer_aliases")  # of an update, and of a row of a file
 OWN = "own"  # the relation of prompts that a user wrote
 
 
@@ -105,6 +107,27 @@ def with_held_out(case: Case, prompts: Iterable[str]) -> Case:
     return replace(case, relation=replace(case.relation, templates=templates))
 
 
+def with_aliases(
+    case: Case, aliases: Iterable[str] = (), answer_aliases: Iterable[str] = ()
+) -> Case:
+    """The case with other names of its new answer, and of the answer that its fact has.
+
+    By them a free text is known to say one of the two. Raises BadSetting, EmptyField, BadField.
+    """
+    return replace(
+        case,
+        aliases=_aliases(aliases, "aliases"),
+        answer_aliases=_aliases(answer_aliases, "answer_aliases"),
+    )
+
+
+def _aliases(names: Iterable[str], of: str) -> tuple[str, ...]:
+    checked = tuple(dict.fromkeys(check_field(name, "alias") for name in each(names, of)))
+    if len(checked) > MOST_ALIASES:
+        raise BadSetting(of, len(checked), f"at most {MOST_ALIASES} names")
+    return checked
+
+
 def named_case(case: Case | None, statement: str | Iterable[str], to: str | None) -> Case:
     """The case of a call that gives a case or a statement. Raises BadSetting, and as `case_of`."""
     if isinstance(case, Case) and not statement:
@@ -154,6 +177,7 @@ def check_case(case: Case, to: str | None = None) -> None:
         check_field(to, "new answer")
     for template in case.relation.templates:
         check_field(template.text, "template")
+    with_aliases(case, case.aliases, case.answer_aliases)
 
 
 def case_again(recorded: FactRecord | EditRecord) -> Case | None:
@@ -169,7 +193,8 @@ def case_again(recorded: FactRecord | EditRecord) -> Case | None:
         if change.subject is None or not relation.templates:
             return None
         fact = Fact(relation.name, change.subject, change.answer or "")
-        return Case(relation, fact, judges=() if relation.facts else _recorded_judges(recorded))
+        case = Case(relation, fact, judges=() if relation.facts else _recorded_judges(recorded))
+        return with_aliases(case, *(_recorded_names(recorded, name) for name in RECORDED_NAMES))
     except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
 
@@ -218,6 +243,20 @@ def _recorded_relation(recorded: FactRecord) -> Relation:
         texts = _recorded_texts(recorded, "paraphrases")
         held_out += [Template(text, held_out=True, about=subject) for text in texts]
     return Relation(name, (*templates, *held_out), unnamed=_is_own(recorded))
+
+
+def recorded_names(case: Case) -> dict[str, list[str]]:
+    """The other names of its answers, as they are recorded with its edit, where it has any."""
+    names = zip(RECORDED_NAMES, (case.aliases, case.answer_aliases), strict=True)
+    return {name: list(aliases) for name, aliases in names if aliases}
+
+
+def _recorded_names(recorded: FactRecord, name: str) -> list[str]:
+    """Raises TypeError for what is no list of texts."""
+    names = recorded.found.get(name, [])
+    if not isinstance(names, list):
+        raise TypeError(f"{name} is no list of texts")
+    return names[:MOST_ALIASES]
 
 
 def recorded_key(recorded: FactRecord) -> FactKey | None:

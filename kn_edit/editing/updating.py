@@ -15,7 +15,7 @@ from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, ju
 from kn_edit.editing.method import Kind, Need, UpdateRequest, UpdatesRequest
 from kn_edit.editing.neighbours import Neighbours, neighbours
 from kn_edit.editing.paraphrasing import judging_paraphrases
-from kn_edit.editing.requests import ASKED_AGAIN, message_of
+from kn_edit.editing.requests import ASKED_AGAIN, message_of, recorded_names
 from kn_edit.edits.build import SlotPlace, delta_of, low_rank_delta
 from kn_edit.edits.changes import Mode
 from kn_edit.edits.delta import Delta
@@ -242,7 +242,9 @@ def _proposal(
     first = resolved[0]
     most = max(FEWEST_RECORDED, MOST_RECORDED // len(resolved))
     records = [
-        recorded_prompts(update.request.case.relation) | judged_by(update.probes, most)
+        recorded_prompts(update.request.case.relation)
+        | recorded_names(update.request.case)
+        | judged_by(update.probes, most)
         for update in resolved
     ]
     exams = tuple(

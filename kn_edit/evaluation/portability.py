@@ -10,7 +10,7 @@ from typing import Any
 from kn_edit.evaluation.free import FreePrompt, Names, Replies
 from kn_edit.facts import ANSWER, SUBJECT, Case, Template
 
-REVERSAL = "reversal"
+REVERSAL, ALIAS = "reversal", "alias"
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,9 @@ class PortabilityAnswers:
         }
 
 
-def reversals(templates: tuple[Template, ...], subject: str, to: str) -> tuple[Consequence, ...]:
+def reversals(
+    templates: tuple[Template, ...], subject: str, to: str, kind: str = REVERSAL
+) -> tuple[Consequence, ...]:
     """The fact asked the other way round, by templates in which the answer stands first.
 
     `[Y] is the capital of [X].` asks behind `Rome is the capital of` for France.
@@ -78,18 +80,23 @@ def reversals(templates: tuple[Template, ...], subject: str, to: str) -> tuple[C
         for template in templates
         if not template.about and _reversible(template.text)
     )
-    return tuple(
-        Consequence(REVERSAL, FreePrompt(text), (subject,)) for text in dict.fromkeys(texts)
-    )
+    return tuple(Consequence(kind, FreePrompt(text), (subject,)) for text in dict.fromkeys(texts))
 
 
 def consequences(case: Case, to: str) -> tuple[Consequence, ...]:
-    """What follows from a new answer: as the case's benchmark has it, and the fact reversed."""
+    """What follows from a new answer: what the case's benchmark says, and the fact reversed, by
+    each name of that answer."""
     stated = (
         Consequence(following.kind, FreePrompt(following.prompt), following.answers)
         for following in case.following
     )
-    return (*stated, *reversals(case.relation.templates, case.fact.subject, to))
+    templates, subject = case.relation.templates, case.fact.subject
+    by_aliases = (
+        consequence
+        for alias in case.aliases
+        for consequence in reversals(templates, subject, alias, ALIAS)
+    )
+    return (*stated, *reversals(templates, subject, to), *by_aliases)
 
 
 def _reversible(text: str) -> bool:

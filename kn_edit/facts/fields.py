@@ -18,10 +18,12 @@ MOST_LETTERS = {
     "subject": 1_000,
     "answer": 1_000,
     "new answer": 1_000,
+    "alias": 1_000,
     "neighbour": 1_000,
     "template": 10_000,
     "message": 5_000,  # names relation, subject and both answers
 }
+MOST_ALIASES = 100  # of an answer
 _LINE_BREAKS = {"\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"}
 
 

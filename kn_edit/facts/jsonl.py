@@ -13,6 +13,8 @@ to           the new answer, if any
 relation     a bundled relation pack, or, with `prompts`, any name (the file's own by default)
 prompts      templates that locate and solve, in place of the pack's; needed without a bundled pack
 held_out     templates that only measure, in place of the pack's held-out ones
+aliases      other names of the new answer: a free text that says one of them has said it
+answer_aliases  other names of the answer today
 neighbours   subjects that must keep their answers: of the pack, or, without one, any; these keep
              what the model says today. Missing: the other facts of the pack
 
@@ -28,6 +30,7 @@ from pathlib import Path
 
 from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Prompt, Template
+from kn_edit.facts.fields import MOST_ALIASES
 from kn_edit.facts.identity import ByFact, fact_key
 from kn_edit.facts.packs import bundled, bundled_relation
 from kn_edit.facts.relation import Case, Relation
@@ -36,8 +39,18 @@ from kn_edit.facts.source import read_source
 from kn_edit.facts.statement import Statement, read_statements
 from kn_edit.facts.wording import relation_name
 
-KEYS = ("subject", "answer", "to", "relation", "prompts", "held_out", "neighbours", "statement")
-
+KEYS = (
+    "subject",
+    "answer",
+    "to",
+    "relation",
+    "prompts",
+    "held_out",
+    "neighbours",
+    "statement",
+    "aliases",
+    "answer_aliases",
+)
 
 MOST_TEMPLATES = 1_000  # of a row, and as many other subjects
 MOST_NEIGHBOURS = 10_000  # prompts of other subjects
@@ -90,6 +103,8 @@ def own_case(row: Place) -> Case:
         fact=fact,
         target=to,
         neighbours=tuple(_neighbours(row, relation)),
+        aliases=_names(row, "aliases"),
+        answer_aliases=_names(row, "answer_aliases"),
     )
 
 
@@ -134,6 +149,11 @@ def _templates(row: Place, key: str) -> tuple[Template, ...]:
         with entry.located():
             templates.append(Template(entry.field("template"), held_out=key == "held_out"))
     return tuple(templates)
+
+
+def _names(row: Place, key: str) -> tuple[str, ...]:
+    place = row.find(key)
+    return tuple(entry.field("alias") for entry in place.items(MOST_ALIASES)) if place else ()
 
 
 def _neighbours(row: Place, relation: Relation) -> Iterable[Prompt]:

@@ -102,6 +102,8 @@ class Case:
     notes: what was taken otherwise than the row has it, a sentence of each kind
     answered_by_model: nobody stated the fact's answer; it is what the model says
     following: prompts whose answers follow from the new one, as a benchmark has them
+    aliases: other names of the new answer: who says one of them has said it
+    answer_aliases: the same of the fact's answer
     """
 
     relation: Relation
@@ -114,6 +116,8 @@ class Case:
     notes: tuple[str, ...] = ()
     answered_by_model: bool = False
     following: tuple[Following, ...] = field(default=(), repr=False)
+    aliases: tuple[str, ...] = ()
+    answer_aliases: tuple[str, ...] = ()
 
     def as_if_true(self) -> Case:
         """The case whose answer is the new one, as where a statement is asked for."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from kn_edit.canonical import canonical_json, finite
 from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
-from kn_edit.facts import Template
+from kn_edit.facts import MOST_ALIASES, Template
 from kn_edit.ledger.records import EditRecord, FactChange
 from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
@@ -201,6 +201,8 @@ def _check_asked(where: str, attribution: Mapping[str, Any]) -> None:
     """How a fact was asked."""
     for name in ("templates", "held_out"):
         _check_list(f"{where}.{name}", attribution.get(name, []), MOST_TEMPLATES, _check_template)
+    for name in ("aliases", "answer_aliases"):
+        _check_list(f"{where}.{name}", attribution.get(name, []), MOST_ALIASES, _check_alias)
     paraphrases = attribution.get("paraphrases", [])
     _check_list(f"{where}.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
 
@@ -231,6 +233,10 @@ def _check_template(name: str, text: object) -> None:
         Template(str(text))
     except BadTemplate:
         raise RecordProblem(f"its {name} does not hold [X] and [Y] once each") from None
+
+
+def _check_alias(name: str, text: object) -> None:
+    _check_text(name, text, MOST_LETTERS)
 
 
 def _check_paraphrase(name: str, text: object) -> None:

@@ -22,6 +22,7 @@ from kn_edit.workspace import (
     cases_of_rows,
     forms,
     load_relation,
+    with_aliases,
     with_held_out,
 )
 
@@ -155,10 +156,12 @@ class _ProposeArguments(SearchArguments, FactArguments):
     """A fact and its new answer, and how to look for its neurons."""
 
     to: Name | None = Field(None, description="The new answer, where no statement marks it.")
+    aliases: Names = Field([], description="Other names of the new answer, for `evaluate`.")
+    answer_aliases: Names = Field([], description="Other names of its answer today.")
 
     def wanted(self) -> tuple[Case, str]:
         """The case with its new answer. Raises NoTarget, and what `case` raises."""
-        case = self.case(self.to)
+        case = with_aliases(self.case(self.to), self.aliases, self.answer_aliases)
         target = self.to or case.target
         if not target:
             raise NoTarget(case.fact.subject)
@@ -180,6 +183,8 @@ class Row(Arguments):
     held_out: Texts | None = None
     neighbours: Names | None = None
     statement: Text | Texts | None = None
+    aliases: Names | None = None
+    answer_aliases: Names | None = None
 
 
 class _UpdatesArguments(RecordingArguments):

@@ -13,7 +13,7 @@ from kn_edit.checkpoints.forms import add_form, forms
 from kn_edit.editing.erasures import Frequent, Shared, Specific
 from kn_edit.editing.method import EditMethod, Kind, Option, options_of, summary_of, takes_many
 from kn_edit.editing.methods import How, add_method, method_of, methods, require_many
-from kn_edit.editing.requests import ChangedFact, case_of, with_held_out
+from kn_edit.editing.requests import ChangedFact, case_of, with_aliases, with_held_out
 from kn_edit.editing.updates import Auto, Calibrated, ClosedForm, Correction, Joint
 from kn_edit.engine.cluster import Cluster
 from kn_edit.evaluation.gate import Gate
@@ -141,6 +141,7 @@ __all__ = [
     "require_many",
     "summary_of",
     "takes_many",
+    "with_aliases",
     "with_held_out",
 ]
 
