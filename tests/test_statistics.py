@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kn_edit.evaluation.statistics import change, harmonic, mean, mean_of_groups, percent
+from kn_edit.evaluation.statistics import (
+    change,
+    harmonic,
+    mean,
+    mean_of_groups,
+    mean_of_shared,
+    percent,
+)
 
 shares = st.lists(st.floats(0.01, 1), min_size=1, max_size=30)
 
@@ -42,6 +49,28 @@ def test_a_value_in_each_group_is_the_mean_over_values(values):
     assert (found.low, found.value, found.high) == pytest.approx(
         (expected.low, expected.value, expected.high)
     )
+
+
+def test_prompts_that_judge_all_updates_decide_how_sure_their_mean_is():
+    outcomes = [(prompt, float(prompt % 2)) for prompt in range(6)]
+    shared, alone = mean_of_shared([outcomes] * 100), mean([value for _, value in outcomes])
+    assert (shared.value, shared.count) == (0.5, 100)
+    assert shared.high - shared.low == pytest.approx(alone.high - alone.low, abs=0.1)
+
+
+def test_prompts_of_each_update_leave_the_interval_over_updates():
+    values = [float(number % 2) for number in range(60)]
+    rows = [
+        [((number, prompt), value) for prompt in range(30)] for number, value in enumerate(values)
+    ]
+    own, over_updates = mean_of_shared(rows), mean(values)
+    assert own.value == over_updates.value
+    assert own.high - own.low == pytest.approx(over_updates.high - over_updates.low, rel=0.15)
+
+
+def test_each_update_counts_as_much_however_many_prompts_judge_it():
+    assert mean_of_shared([[("a", 1.0), ("b", 1.0), ("c", 1.0)], [("d", 0.0)]]).value == 0.5
+    assert mean_of_shared([[("a", 0.75)]]).low == 0.75
 
 
 def test_larger_groups_count_for_more():

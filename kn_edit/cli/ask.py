@@ -121,7 +121,8 @@ def evaluate(workspace: Workspace, version: str, asking: Asking, seed: int, outp
 
     Of its updates: efficacy, generalization, specificity and their harmonic mean, the neighbours
     drawn several times. Of the model: perplexity on neutral text, and the n-gram entropy of
-    what it generates. Brackets are 95% bootstrap intervals over updates.
+    what it generates. Brackets are 95% bootstrap intervals over updates, of specificity also
+    over the prompts that judge, as many of them judge several updates.
 
     These figures feed the answer in (protocol `teacher-forced`), as papers mostly do. What an edit
     is worth to who talks to the model, other protocols tell. They take seconds for each update:

@@ -38,7 +38,7 @@ from kn_edit.evaluation.protocols import (
     EvaluationProtocol,
     ProtocolPlan,
 )
-from kn_edit.evaluation.statistics import Estimate, harmonic, mean
+from kn_edit.evaluation.statistics import Estimate, harmonic, mean, mean_of_shared
 from kn_edit.facts import ByFact, Case, Prompt, fact_key
 from kn_edit.ledger.records import EditRecord
 from kn_edit.models.model import Model
@@ -60,7 +60,8 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A version against the base. Estimates are over updates, with bootstrap intervals."""
+    """A version against the base. Estimates are over updates, with bootstrap intervals; that of
+    specificity is resampled in the prompts too, many of which judge several updates."""
 
     updates: tuple[Update, ...]
     estimates: Mapping[str, Estimate | None]  # by metric
@@ -177,7 +178,7 @@ def ask_again(
         after = _Neutral.of(model)
     return Evaluation(
         updates=tuple(updates),
-        estimates=_estimates(updates),
+        estimates=_estimates(updates) | {SPECIFICITY.name: _specificity(askable, answers)},
         by_seed=_by_seed(askable, answers),
         perplexity=Comparison(before.perplexity, after.perplexity),
         entropy=None
@@ -227,6 +228,16 @@ def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
         metric.name: _over([update.value_of(metric) for update in updates])
         for metric in measured_of_updates()
     }
+
+
+def _specificity(
+    updates: Sequence[AskableUpdate], answers: Mapping[Prompt, AnswerPair]
+) -> Estimate | None:
+    """The mean over the updates that anything judges; many of these prompts judge several."""
+    kept = {prompt: float(old.kept_by(new)) for prompt, (old, new) in answers.items()}
+    rows = [[(prompt, kept[prompt]) for prompt in update.every_judge] for update in updates]
+    judged = [row for row in rows if row]
+    return mean_of_shared(judged) if judged else None
 
 
 def _means(several: Sequence[Mapping[str, float | None]]) -> dict[str, Estimate | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,30 @@ def mean_of_groups(groups: Sequence[Sequence[float]]) -> Estimate:
     picks = _picks(len(groups))
     drawn = sums[picks].sum(1) / counts[picks].sum(1)
     return _estimate(float(sums.sum() / counts.sum()), drawn, int(counts.sum()))
+
+
+def mean_of_shared(rows: Sequence[Sequence[tuple[Hashable, float]]]) -> Estimate:
+    """The mean over rows of each row's mean, resampled in the rows and in what the values are of.
+
+    For updates of one version that are judged by prompts, many of which they share: each row is the
+    values of an update, each with its prompt, and an interval over updates alone would be too
+    narrow (the pigeonhole bootstrap; Owen, 2007). No row is empty.
+    """
+    numbers: dict[Hashable, int] = {}
+    of = np.asarray([numbers.setdefault(name, len(numbers)) for row in rows for name, _ in row])
+    values = np.asarray([value for row in rows for _, value in row], float)
+    starts = np.cumsum([0, *map(len, rows)])[:-1]
+    draws = np.random.default_rng(USUAL)
+    drawn = []
+    for picks in _picks(len(rows)):
+        times = np.bincount(draws.integers(len(numbers), size=len(numbers)), minlength=len(numbers))
+        weights = times[of]
+        counts = np.add.reduceat(weights, starts)[picks]
+        sums = np.add.reduceat(weights * values, starts)[picks]
+        if counts.any():  # all prompts of the drawn rows may be left out
+            drawn.append((sums[counts > 0] / counts[counts > 0]).mean())
+    means = np.add.reduceat(values, starts) / np.add.reduceat(np.ones(len(values)), starts)
+    return _estimate(float(means.mean()), np.asarray(drawn), len(rows))
 
 
 def change(before: Sequence[float], after: Sequence[float]) -> Estimate:

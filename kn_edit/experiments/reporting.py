@@ -213,7 +213,8 @@ def _figures(evaluation: Evaluation) -> Section:
         for update in evaluation.updates
     )
     text = (
-        "Asked anew, the version beside the base. Brackets: 95% bootstrap intervals over updates. "
+        "Asked anew, the version beside the base. Brackets: 95% bootstrap intervals over updates, "
+        "of specificity also over the prompts that judge. "
         "Shares are teacher-forced; what the model says freely is in the last column."
     )
     if evaluation.passed_over:

@@ -15,6 +15,7 @@ from kn_edit.editing.evaluating import ask_again
 from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.requests import Earlier
 from kn_edit.edits.delta import Delta
+from kn_edit.evaluation.metric import SPECIFICITY
 from kn_edit.evaluation.plots import series
 from kn_edit.evaluation.report import made_folder
 from kn_edit.evaluation.section import Claim, Plot, Section, Table
@@ -89,7 +90,10 @@ def _look(context: ExperimentContext, names: Sequence[str], deltas: Sequence[Del
     engine, seed = context.engine, context.plan.seed
     evaluation = ask_again(engine, deltas, cases, silent, seed)
     shares = {key: [getattr(update, key) for update in evaluation.updates] for key in METRICS}
+    specificity = evaluation.specificity
     return shares | {
+        # Many prompts judge several updates, so shares of these alone do not tell how sure it is.
+        "specificity_estimate": None if specificity is None else asdict(specificity),
         "perplexity": asdict(evaluation.perplexity),
         "entropy": None if evaluation.entropy is None else asdict(evaluation.entropy),
     }
@@ -138,7 +142,7 @@ def section(rows: Sequence[Row]) -> Section:
         f"and no update names, drawn with {DRAWS} seeds, beside the base's first tokens; the "
         "score is their harmonic mean. Perplexity is that of text that no solver saw, n-gram "
         "entropy that of what a causal LM says freely. Brackets: 95% bootstrap intervals over "
-        "updates."
+        "updates, of specificity also over the prompts that judge."
     )
     curves: dict[str, dict[float, float]] = {
         key: {number: estimates[number][key].value for number in looks if key in estimates[number]}
@@ -155,7 +159,10 @@ def section(rows: Sequence[Row]) -> Section:
 
 def _estimates(look: Row) -> dict[str, Estimate]:
     values_by_metric = {key: [value for value in look[key] if value is not None] for key in METRICS}
-    return {key: mean(values) for key, values in values_by_metric.items() if values}
+    estimates = {key: mean(values) for key, values in values_by_metric.items() if values}
+    if look.get("specificity_estimate"):
+        estimates[SPECIFICITY.name] = Estimate(**look["specificity_estimate"])
+    return estimates
 
 
 def _ratio(pair: Mapping[str, float]) -> float:
