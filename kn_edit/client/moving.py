@@ -13,8 +13,8 @@ class MovingVerbs(LookingVerbs):
     """Edits, moves, questions to the model, files, the Hub.
 
     Keywords that are not listed are the arguments of the command, with its names: relation,
-    subject, answer, prompts, neighbours, statement, method and its options, rule, steps, threshold,
-    seed, accept, dry_run, min_efficacy, min_specificity.
+    subject, answer, prompts, neighbours, statement, aliases, answer_aliases, method and its
+    options, rule, steps, threshold, seed, accept, dry_run, min_efficacy, min_specificity.
     branch: to act on, by default the service's current one; expected_head: the id of the version
     that it has to be at, by default the one that it is at when the call begins.
     """
