@@ -137,3 +137,19 @@ def test_whatever_a_record_names_as_its_judges_the_edit_is_asked_again(tmp_path)
         assert len(updates) == len(JUDGED_BY)
         assert all(update.specificity is not None for update in updates)
         assert all(update.generalization is not None for update in updates)
+
+
+@pytest.mark.parametrize("names", [None, 7, "Roma", {"a": 1}, [" "], [7, None], ["a\0"]])
+def test_what_is_no_name_of_an_answer_loses_no_fact(tmp_path, names):
+    with new_workspace(tmp_path) as workspace:
+        edit = recorded(workspace, found={"templates": SOUND, "aliases": names})
+        case = case_again(workspace.ledger.edit(edit))
+    assert case is not None and case.aliases == ()
+
+
+def test_of_names_that_were_recorded_the_sound_ones_count(tmp_path):
+    names = ["Roma", "", "the city"] + ["more"] * 200
+    with new_workspace(tmp_path) as workspace:
+        edit = recorded(workspace, found={"templates": SOUND, "answer_aliases": names})
+        case = case_again(workspace.ledger.edit(edit))
+    assert case is not None and case.answer_aliases == ("Roma", "the city", "more")

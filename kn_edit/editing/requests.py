@@ -8,7 +8,16 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from kn_edit.canonical import short
-from kn_edit.errors import BadSetting, BadTemplate, FactNotNamed, KnEditError, phrase, prefixed
+from kn_edit.errors import (
+    BadField,
+    BadSetting,
+    BadTemplate,
+    EmptyField,
+    FactNotNamed,
+    KnEditError,
+    phrase,
+    prefixed,
+)
 from kn_edit.facts import (
     ANSWER,
     MOST_ALIASES,
@@ -252,11 +261,13 @@ def recorded_names(case: Case) -> dict[str, list[str]]:
 
 
 def _recorded_names(recorded: FactRecord, name: str) -> list[str]:
-    """Raises TypeError for what is no list of texts."""
-    names = recorded.found.get(name, [])
-    if not isinstance(names, list):
-        raise TypeError(f"{name} is no list of texts")
-    return names[:MOST_ALIASES]
+    """The names among those that anybody recorded, as many as a case may have."""
+    names = recorded.found.get(name)
+    checked = []
+    for alias in names[:MOST_ALIASES] if isinstance(names, list) else ():
+        with suppress(EmptyField, BadField):
+            checked.append(check_field(alias, "alias"))
+    return checked
 
 
 def recorded_key(recorded: FactRecord) -> FactKey | None:

@@ -35,7 +35,7 @@ MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most o
 LIMITS = HeaderLimits(size=16 << 20, tensors=1, axes=1, values=MOST_VALUES, depth=10)
 
 STAYS = -1  # in place of a token
-FEW_PROMPTS = 4  # that are no held-out ones; fewer hardly stand for those that it is asked in
+FEW_PROMPTS = 4  # without held-out ones; fewer hardly stand for all that a fact is asked in
 
 Floats = NDArray[np.float32]
 
