@@ -94,23 +94,55 @@ rows_options = grouped(
 )
 
 
+@dataclass(frozen=True)
+class NewAnswer:
+    """The new answer of a fact, and other names: of it, and of the answer today."""
+
+    to: str | None
+    aliases: tuple[str, ...]
+    answer_aliases: tuple[str, ...]
+
+    def check(self, named: Named) -> None:
+        """Raise UsageError for what is not said of a file."""
+        if named.is_list and (self.aliases or self.answer_aliases):
+            raise click.UsageError('--alias and --answer-alias name one fact; a row has "aliases"')
+
+    def wanted(self, case: Case) -> tuple[Case, str]:
+        """A case with these names, and its new answer. Raises NoTarget, EmptyField, BadField."""
+        if self.aliases or self.answer_aliases:
+            case = with_aliases(case, self.aliases, self.answer_aliases)
+        target = self.to or case.target
+        if not target:
+            raise NoTarget(case.fact.subject)
+        return case, target
+
+
+new_answer_options = grouped(
+    "new_answer",
+    NewAnswer,
+    (
+        click.option("--to", metavar="NEW", help="The new answer."),
+        click.option(
+            "--alias",
+            "aliases",
+            multiple=True,
+            metavar="NAME",
+            help="Another name of the new answer: text that says it is right; repeatable.",
+        ),
+        click.option(
+            "--answer-alias",
+            "answer_aliases",
+            multiple=True,
+            metavar="NAME",
+            help="The same of the answer today; repeatable.",
+        ),
+    ),
+)
+
+
 @click.command(cls=method_command(Kind.UPDATE, after="answer_aliases"))
 @fact_options
-@click.option("--to", metavar="NEW", help="The new answer.")
-@click.option(
-    "--alias",
-    "aliases",
-    multiple=True,
-    metavar="NAME",
-    help="Another name of the new answer: text that says it is right; repeatable.",
-)
-@click.option(
-    "--answer-alias",
-    "answer_aliases",
-    multiple=True,
-    metavar="NAME",
-    help="The same of the answer today; repeatable.",
-)
+@new_answer_options
 @rows_options
 @rule_options
 @recording_options
@@ -121,9 +153,7 @@ rows_options = grouped(
 def update(
     workspace: Workspace,
     named: Named,
-    to: str | None,
-    aliases: tuple[str, ...],
-    answer_aliases: tuple[str, ...],
+    new_answer: NewAnswer,
     rows: RowOptions,
     rule: Rule,
     recording: Recording,
@@ -156,16 +186,13 @@ def update(
       kn-edit update --facts edits.jsonl --json
     """
     rows.check(named)
+    new_answer.check(named)
     method = chosen_method(Kind.UPDATE, options)
     how = How(method, rule.search(), recording.gate(workspace.gate), rule.seed)
-    if named.is_list and (aliases or answer_aliases):
-        raise click.UsageError('--alias and --answer-alias name one fact; a row has "aliases"')
     wanted = []
-    for case in named.cases(None if named.is_list else to):
+    for case in named.cases(None if named.is_list else new_answer.to):
         with named.located(case):
-            if not named.is_list:
-                case = with_aliases(case, aliases, answer_aliases)
-            wanted.append((case, _target(case, to)))
+            wanted.append(new_answer.wanted(case))
     if rows.as_one_edit:
         require_many(method, len(wanted))
 
@@ -291,13 +318,6 @@ def tell_forecast(seconds: float, work: str, output: Output) -> None:
     """Notice how long some work will take."""
     verb = "take" if work.endswith("rows") else "takes"
     output.notice(f"{work} {verb} about {roughly(seconds)} on this machine")
-
-
-def _target(case: Case, to: str | None) -> str:
-    target = to or case.target
-    if not target:
-        raise NoTarget(case.fact.subject)
-    return target
 
 
 def _make_and_show(make: Callable[[], Edited], recording: Recording, output: Output) -> None:

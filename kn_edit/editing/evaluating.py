@@ -234,8 +234,8 @@ def _specificity(
     updates: Sequence[AskableUpdate], answers: Mapping[Prompt, AnswerPair]
 ) -> Estimate | None:
     """The mean over the updates that anything judges; many of these prompts judge several."""
-    kept = {prompt: float(old.kept_by(new)) for prompt, (old, new) in answers.items()}
-    rows = [[(prompt, kept[prompt]) for prompt in update.every_judge] for update in updates]
+    preserved = {prompt: float(old.kept_by(new)) for prompt, (old, new) in answers.items()}
+    rows = [[(prompt, preserved[prompt]) for prompt in update.every_judge] for update in updates]
     judged = [row for row in rows if row]
     return mean_of_shared(judged) if judged else None
 

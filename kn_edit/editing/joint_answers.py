@@ -199,8 +199,8 @@ def _standings(engine: Engine, at_ends: Delta, task: AnswersTask) -> list[Standi
     share_of = partial(StandingsShare, layers=task.layers, step=task.step)
     tell = partial(engine.progress, "asking again")
     in_order = [wanted[place] for place in order]
-    found = shared(engine.workers, [at_ends], in_order, share_of, TOGETHER, tell=tell)
-    standings = dict(zip(order, found, strict=True))
+    answers = shared(engine.workers, [at_ends], in_order, share_of, TOGETHER, tell=tell)
+    standings = dict(zip(order, answers, strict=True))
     return [standings[place] for place in range(len(wanted))]
 
 
