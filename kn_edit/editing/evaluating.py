@@ -10,7 +10,6 @@ from statistics import fmean
 from kn_edit.canonical import short
 from kn_edit.editing.asking_again import (
     DRAWS,
-    AnswerPair,
     AnswersShare,
     AskableUpdate,
     Edited,
@@ -167,6 +166,7 @@ def ask_again(
         engine.workers, deltas, [*counts.items()], answers_share, PROMPTS, tell=asking_others
     )
     answers = dict(zip(counts, answer_pairs, strict=True))
+    preserved = {prompt: old.kept_by(new) for prompt, (old, new) in answers.items()}
     pairs = [(update, update.answers_among(answers)) for update in askable]
     updates_share = partial(UpdatesShare, rounding=rounding)
     asking_again = partial(engine.progress, "asking again")
@@ -178,8 +178,8 @@ def ask_again(
         after = _Neutral.of(model)
     return Evaluation(
         updates=tuple(updates),
-        estimates=_estimates(updates) | {SPECIFICITY.name: _specificity(askable, answers)},
-        by_seed=_by_seed(askable, answers),
+        estimates=_estimates(updates) | {SPECIFICITY.name: _specificity(askable, preserved)},
+        by_seed=_by_seed(askable, preserved),
         perplexity=Comparison(before.perplexity, after.perplexity),
         entropy=None
         if before.entropy is None or after.entropy is None
@@ -214,10 +214,9 @@ def _most_tokens(updates: Sequence[AskableUpdate]) -> dict[Prompt, int]:
 
 
 def _by_seed(
-    updates: Sequence[AskableUpdate], answers: Mapping[Prompt, AnswerPair]
+    updates: Sequence[AskableUpdate], preserved: Mapping[Prompt, bool]
 ) -> tuple[float, ...]:
     """Specificity over the prompts of all updates that one seed drew."""
-    preserved = {prompt: old.kept_by(new) for prompt, (old, new) in answers.items()}
     drawn = [[p for update in updates for p in update.judges[index]] for index in range(DRAWS)]
     return tuple(fmean(preserved[p] for p in prompts) for prompts in drawn if prompts)
 
@@ -231,11 +230,10 @@ def _estimates(updates: Sequence[Update]) -> dict[str, Estimate | None]:
 
 
 def _specificity(
-    updates: Sequence[AskableUpdate], answers: Mapping[Prompt, AnswerPair]
+    updates: Sequence[AskableUpdate], preserved: Mapping[Prompt, bool]
 ) -> Estimate | None:
     """The mean over the updates that anything judges; many of these prompts judge several."""
-    preserved = {prompt: float(old.kept_by(new)) for prompt, (old, new) in answers.items()}
-    rows = [[(prompt, preserved[prompt]) for prompt in update.every_judge] for update in updates]
+    rows = [[(prompt, float(preserved[prompt])) for prompt in update.every_judge] for update in updates]
     judged = [row for row in rows if row]
     return mean_of_shared(judged) if judged else None
 

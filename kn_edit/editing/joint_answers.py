@@ -27,7 +27,6 @@ from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
-from kn_edit.models.encoding import Ids
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
@@ -195,17 +194,14 @@ def _standings(engine: Engine, at_ends: Delta, task: AnswersTask) -> list[Standi
     """How all questions stand with what is written where subjects end."""
     wanted = (*task.new, *task.held)
     # Texts that begin alike run together, and what they share runs once.
-    order = sorted(range(len(wanted)), key=lambda place: _text_of(wanted[place]))
+    keys = [(place_of(each.question), each.question.token) for each in wanted]
+    order = sorted(range(len(wanted)), key=keys.__getitem__)
     share_of = partial(StandingsShare, layers=task.layers, step=task.step)
     tell = partial(engine.progress, "asking again")
     in_order = [wanted[place] for place in order]
     answers = shared(engine.workers, [at_ends], in_order, share_of, TOGETHER, tell=tell)
     standings = dict(zip(order, answers, strict=True))
     return [standings[place] for place in range(len(wanted))]
-
-
-def _text_of(wanted: WantedLead) -> tuple[Ids, int, int]:
-    return (wanted.question.ids, wanted.question.position, wanted.question.token)
 
 
 def _spread_task(

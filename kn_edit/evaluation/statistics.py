@@ -71,7 +71,8 @@ def mean_of_shared(rows: Sequence[Sequence[tuple[Hashable, float]]]) -> Estimate
     numbers: dict[Hashable, int] = {}
     of = np.asarray([numbers.setdefault(name, len(numbers)) for row in rows for name, _ in row])
     values = np.asarray([value for row in rows for _, value in row], float)
-    starts = np.cumsum([0, *map(len, rows)])[:-1]
+    lengths = np.asarray([*map(len, rows)])
+    starts = lengths.cumsum() - lengths
     draws = np.random.default_rng(USUAL)
     drawn = []
     for picks in _picks(len(rows)):
@@ -81,7 +82,7 @@ def mean_of_shared(rows: Sequence[Sequence[tuple[Hashable, float]]]) -> Estimate
         sums = np.add.reduceat(weights * values, starts)[picks]
         if counts.any():  # all prompts of the drawn rows may be left out
             drawn.append((sums[counts > 0] / counts[counts > 0]).mean())
-    means = np.add.reduceat(values, starts) / np.add.reduceat(np.ones(len(values)), starts)
+    means = np.add.reduceat(values, starts) / lengths
     return _estimate(float(means.mean()), np.asarray(drawn), len(rows))
 
 
