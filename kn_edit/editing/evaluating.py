@@ -233,7 +233,9 @@ def _specificity(
     updates: Sequence[AskableUpdate], preserved: Mapping[Prompt, bool]
 ) -> Estimate | None:
     """The mean over the updates that anything judges; many of these prompts judge several."""
-    rows = [[(prompt, float(preserved[prompt])) for prompt in update.every_judge] for update in updates]
+    rows = [
+        [(prompt, float(preserved[prompt])) for prompt in update.every_judge] for update in updates
+    ]
     judged = [row for row in rows if row]
     return mean_of_shared(judged) if judged else None
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from kn_edit.editing.requests import RECORDED_NAMES, message_of, recorded_key
+from kn_edit.editing.requests import message_of, recorded_key
 from kn_edit.edits.settings import JointSettings
-from kn_edit.facts import FactKey
+from kn_edit.facts import ALIAS_FIELDS, FactKey
 from kn_edit.ledger.records import MEMBER, EditRecord, FactChange, FactRecord
 
 # What is recorded of a fact alone; all else that is recorded is of its edit.
-OF_A_FACT = ("own", "templates", "held_out", "paraphrases", *RECORDED_NAMES, "judged_by", MEMBER)
+OF_A_FACT = ("own", "templates", "held_out", "paraphrases", *ALIAS_FIELDS, "judged_by", MEMBER)
 _OF_AN_EDIT = ("neutral_", "earlier")  # begin the names of figures that no fact has alone
 
 LoadMember = Callable[[str], bytes | None]  # the file of a member by its id; None: it is not here

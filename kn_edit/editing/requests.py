@@ -19,6 +19,7 @@ from kn_edit.errors import (
     prefixed,
 )
 from kn_edit.facts import (
+    ALIAS_FIELDS,
     ANSWER,
     MOST_ALIASES,
     SUBJECT,
@@ -40,7 +41,6 @@ from kn_edit.ledger.records import EditRecord, FactChange, FactRecord
 from kn_edit.safetext import shortened
 
 ASKED_AGAIN = 64  # templates of a recorded edit, and as many held-out ones
-RECORDED_NAMES = ("aliases", "answer_aliases")  # of an update, and of a row of a file
 OWN = "own"  # the relation of prompts that a user wrote
 
 
@@ -203,7 +203,7 @@ def case_again(recorded: FactRecord | EditRecord) -> Case | None:
             return None
         fact = Fact(relation.name, change.subject, change.answer or "")
         case = Case(relation, fact, judges=() if relation.facts else _recorded_judges(recorded))
-        return with_aliases(case, *(_recorded_names(recorded, name) for name in RECORDED_NAMES))
+        return with_aliases(case, *(_recorded_names(recorded, name) for name in ALIAS_FIELDS))
     except (KnEditError, TypeError):  # recorded under other rules, or by somebody else
         return None
 
@@ -256,7 +256,7 @@ def _recorded_relation(recorded: FactRecord) -> Relation:
 
 def recorded_names(case: Case) -> dict[str, list[str]]:
     """The other names of its answers, as they are recorded with its edit, where it has any."""
-    names = zip(RECORDED_NAMES, (case.aliases, case.answer_aliases), strict=True)
+    names = zip(ALIAS_FIELDS, (case.aliases, case.answer_aliases), strict=True)
     return {name: list(aliases) for name, aliases in names if aliases}
 
 

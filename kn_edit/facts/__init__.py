@@ -3,7 +3,7 @@
 from kn_edit.facts.cases import cases_of_rows, read_cases
 from kn_edit.facts.counterfact import read_counterfact
 from kn_edit.facts.fact import ANSWER, SUBJECT, Fact, Prompt, Template, same_answer
-from kn_edit.facts.fields import MOST_ALIASES, MOST_LETTERS, check_field
+from kn_edit.facts.fields import ALIAS_FIELDS, MOST_ALIASES, MOST_LETTERS, check_field
 from kn_edit.facts.identity import ByFact, FactKey, fact_key
 from kn_edit.facts.jsonl import read_jsonl
 from kn_edit.facts.neutral import neutral_sentences, ordinary_sentences
@@ -14,6 +14,7 @@ from kn_edit.facts.sentences import Sentences, read_sentences, split_at
 from kn_edit.facts.statement import Statement, is_marked, read_statements
 
 __all__ = [
+    "ALIAS_FIELDS",
     "ANSWER",
     "MOST_ALIASES",
     "MOST_LETTERS",

@@ -24,6 +24,8 @@ MOST_LETTERS = {
     "message": 5_000,  # names relation, subject and both answers
 }
 MOST_ALIASES = 100  # of an answer
+# Other names of a new answer, and of the answer today, as rows of files and records have them.
+ALIAS_FIELDS = ("aliases", "answer_aliases")
 _LINE_BREAKS = {"\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"}
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from kn_edit.facts.document import Place
 from kn_edit.facts.fact import Fact, Prompt, Template
-from kn_edit.facts.fields import MOST_ALIASES
+from kn_edit.facts.fields import ALIAS_FIELDS, MOST_ALIASES
 from kn_edit.facts.identity import ByFact, fact_key
 from kn_edit.facts.packs import bundled, bundled_relation
 from kn_edit.facts.relation import Case, Relation
@@ -48,8 +48,7 @@ KEYS = (
     "held_out",
     "neighbours",
     "statement",
-    "aliases",
-    "answer_aliases",
+    *ALIAS_FIELDS,
 )
 
 MOST_TEMPLATES = 1_000  # of a row, and as many other subjects

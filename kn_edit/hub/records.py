@@ -16,7 +16,7 @@ from typing import Any
 
 from kn_edit.canonical import canonical_json, finite
 from kn_edit.errors import BadTemplate, InvalidRecipe, NotPublishable
-from kn_edit.facts import MOST_ALIASES, Template
+from kn_edit.facts import ALIAS_FIELDS, MOST_ALIASES, Template
 from kn_edit.ledger.records import EditRecord, FactChange
 from kn_edit.untrusted import JsonProblem, nested_deeper, parse_json
 
@@ -201,7 +201,7 @@ def _check_asked(where: str, attribution: Mapping[str, Any]) -> None:
     """How a fact was asked."""
     for name in ("templates", "held_out"):
         _check_list(f"{where}.{name}", attribution.get(name, []), MOST_TEMPLATES, _check_template)
-    for name in ("aliases", "answer_aliases"):
+    for name in ALIAS_FIELDS:
         _check_list(f"{where}.{name}", attribution.get(name, []), MOST_ALIASES, _check_alias)
     paraphrases = attribution.get("paraphrases", [])
     _check_list(f"{where}.paraphrases", paraphrases, MOST_TEMPLATES, _check_paraphrase)
