@@ -13,15 +13,16 @@ import torch
 from samples import TORTURE
 from workspaces import CAPITALS, SHAPES, about, contents, exported, new_workspace
 
+from kn_edit.editing import joint_base
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import member_fact
-from kn_edit.editing.joint_subjects import held_rows
+from kn_edit.editing.joint_subjects import ShiftSearch, SubjectShift, held_rows
 from kn_edit.editing.locating import Locator, prompts_for
 from kn_edit.editing.neighbours import JUDGES
 from kn_edit.edits.joint import JointTask, solve_jointly
-from kn_edit.edits.members import STAYS, ShiftRow
+from kn_edit.edits.members import STAYS, Place, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.errors import BadSetting
 from kn_edit.evaluation.gate import Gate
@@ -214,6 +215,26 @@ def test_facts_about_one_subject_get_one_shift_that_is_found_for_all_of_them(
     assert draft.found["share"] == pytest.approx(1.0, abs=0.05)
     (layer,) = draft.delta.tensors.values()
     assert layer.rank == 1
+
+
+@pytest.mark.parametrize(("facts", "steps"), [(1, 5), (2, 10), (4, 20), (5, 20), (1000, 20)])
+def test_a_shift_for_many_facts_takes_no_more_steps_than_one_for_a_few(
+    workspace, tmp_path, monkeypatch, facts, steps
+):
+    """Else what it takes would grow with the square of their number."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which keeps no shift yet
+    searches: list[ShiftSearch] = []
+
+    def counting(model, _rows, layer, search):
+        searches.append(search)
+        return SubjectShift(layer, torch.zeros(model.d_model))
+
+    monkeypatch.setattr(joint_base, "subject_shift", counting)
+    with workspace.engine.at([]) as live:
+        base = JointBase.of(EditContext(workspace.engine), live, JointSettings(steps=5))
+        base.shift([ShiftRow(Place((1, 2, 3), 2), 1, 4)], facts)
+    (search,) = searches
+    assert search.steps == steps
 
 
 def test_a_fact_alone_is_updated_by_it_too(workspace):

@@ -239,15 +239,22 @@ def test_a_set_of_facts_is_solved_and_measured_with_workers_as_by_this_process(
 ):
     monkeypatch.setattr(joint_members, "SHARE", 1)  # so that two workers have a share
     monkeypatch.setattr(measuring, "EXAMS", 1)
+    # Two facts about each subject, so that both workers look for a shift of several.
+    currency = partial(case_of, prompts=["the currency of [X] [Y]"])
+    edits = [
+        *EDITS,
+        (currency(subject="France", answer="euro"), "yen"),
+        (currency(subject="Japan", answer="yen"), "euro"),
+    ]
     drafts = []
     with Workspace.init(model, tmp_path) as alone:
         for place, each in (("alone", alone), ("workers", workspace)):
             monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
-            done = each.update_many(EDITS, how=How(Joint()), accept=True, dry_run=True)
+            done = each.update_many(edits, how=How(Joint()), accept=True, dry_run=True)
             drafts.append(done.draft)
     assert drafts[0].delta.id == drafts[1].delta.id
     assert drafts[0].members == drafts[1].members
-    assert drafts[0].by_fact == drafts[1].by_fact and len(drafts[0].by_fact) == len(EDITS)
+    assert drafts[0].by_fact == drafts[1].by_fact and len(drafts[0].by_fact) == len(edits)
 
 
 def test_answers_are_asked_again_by_workers_as_by_this_process(chains, workspace, workers):

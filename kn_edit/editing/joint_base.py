@@ -44,6 +44,7 @@ from kn_edit.models.usage import coefficients_in
 from kn_edit.progress import Progress
 
 ANSWER_DEPTH = 0.93  # of the last layer that writes where answers are
+MOST_ADDING = 4  # facts about one subject that add steps to the search of their shift
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +112,12 @@ class JointBase:
     def shift(self, rows: Sequence[ShiftRow], facts: int = 1) -> Tensor:
         """The least shift of the top layer's output where a subject ends, by these rows.
 
-        facts: that these rows are of; each adds as many steps as one takes. (d_model,), float32,
-        kept by all that it depends on. Raises NotFinite.
+        facts: that these rows are of; each of the first ones adds as many steps as one takes.
+        (d_model,), float32, kept by all that it depends on. Raises NotFinite.
         """
         settings = self.settings
-        search = ShiftSearch(settings.margin, facts * settings.steps, settings.step)
+        steps = min(facts, MOST_ADDING) * settings.steps
+        search = ShiftSearch(settings.margin, steps, settings.step)
 
         def compute() -> Tensor:
             # Grad is off where a caller works in inference mode, and nothing could be found there.

@@ -13,6 +13,7 @@ from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_members import MemberFact, member_fact, member_facts
 from kn_edit.editing.joint_sets import JointSet, LoadMember
+from kn_edit.editing.joint_shifts import shifts_by_subject
 from kn_edit.editing.joint_update import EndsPart, joint_shifts
 from kn_edit.editing.measuring import MOST_RECORDED, UpdateExam, UpdatesExam, judged_by
 from kn_edit.editing.method import Kind, UpdateRequest
@@ -51,14 +52,12 @@ def propose_joint(
     keys = [fact_key(update.case.relation, update.case.fact) for update in updates]
     stay = joined.without(keys) if joined else ()
     new = member_facts(context, updates, settings)
+    remaining = _recorded_members(context, settings, stay, joined.load) if joined else []
+    members = [*(fact.member for fact in remaining), *(fact.member for fact in new)]
+    subject_shifts = shifts_by_subject(context, members, settings)
     with context.engine.at([]) as live:
-        base = JointBase.of(context, live, settings)
-        remaining = (
-            [_recorded_member(base, record, joined.load) for record in stay] if joined else []
-        )
-        members = [*(fact.member for fact in remaining), *(fact.member for fact in new)]
-        surroundings = JointSurroundings.of(base, members)
-        ends = EndsPart.of(surroundings)
+        surroundings = JointSurroundings.of(JointBase.of(context, live, settings), members)
+        ends = EndsPart.of(surroundings, subject_shifts)
         judges = max(FEWEST_OF_SET, JUDGING // len(new))
         judged = [_judged(surroundings, fact, judges) for fact in new]
     shifts = joint_shifts(context.engine, ends)
@@ -116,10 +115,12 @@ def solved_again(
     context: EditContext, settings: JointSettings, facts: Sequence[FactRecord], load: LoadMember
 ) -> SolvedSet:
     """The joint edit over recorded facts. Raises CannotSolveAgain."""
+    remaining = _recorded_members(context, settings, facts, load)
+    members = [fact.member for fact in remaining]
+    subject_shifts = shifts_by_subject(context, members, settings)
     with context.engine.at([]) as live:
-        base = JointBase.of(context, live, settings)
-        remaining = [_recorded_member(base, record, load) for record in facts]
-        ends = EndsPart.of(JointSurroundings.of(base, [fact.member for fact in remaining]))
+        surroundings = JointSurroundings.of(JointBase.of(context, live, settings), members)
+        ends = EndsPart.of(surroundings, subject_shifts)
     shifts = joint_shifts(context.engine, ends)
     return SolvedSet(
         delta=shifts.delta(context.engine.place),
@@ -141,6 +142,15 @@ class _RecordedMember:
 def _computed(remaining: Sequence[_RecordedMember]) -> dict[str, bytes]:
     """The files of members that had to be computed again, by id."""
     return {fact.member.id: fact.member.to_bytes() for fact in remaining if fact.computed}
+
+
+def _recorded_members(
+    context: EditContext, settings: JointSettings, records: Sequence[FactRecord], load: LoadMember
+) -> list[_RecordedMember]:
+    """Recorded facts with their members. Raises CannotSolveAgain."""
+    with context.engine.at([]) as live:
+        base = JointBase.of(context, live, settings)
+        return [_recorded_member(base, record, load) for record in records]
 
 
 def _recorded_member(base: JointBase, record: FactRecord, load: LoadMember) -> _RecordedMember:

@@ -6,7 +6,7 @@ up to it; what then is left to be said is written in late layers, where answers 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,12 +14,10 @@ import torch
 from torch import Tensor
 
 from kn_edit.editing.joint_answers import AnswersTask, answers_part
-from kn_edit.editing.joint_base import JointBase
 from kn_edit.editing.joint_held import JointSurroundings
 from kn_edit.editing.joint_spread import Spread, SpreadTask, Targets, spread
 from kn_edit.editing.updating import LowRankShifts
 from kn_edit.edits.build import low_rank_delta
-from kn_edit.edits.members import STAYS, Member, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.engine import Engine
 from kn_edit.neuron import NeuronId
@@ -42,9 +40,9 @@ class EndsPart:
     answers: AnswersTask | None
 
     @classmethod
-    def of(cls, surroundings: JointSurroundings) -> EndsPart:
-        """At the base. Raises NotFinite."""
-        base, task = surroundings.base, _ends_task(surroundings)
+    def of(cls, surroundings: JointSurroundings, shifts: Mapping[str, Tensor]) -> EndsPart:
+        """At the base. shifts: of each subject, (d_model,). Raises NotFinite."""
+        base, task = surroundings.base, _ends_task(surroundings, shifts)
         return cls(
             layers=base.layers,
             settings=base.settings,
@@ -80,7 +78,7 @@ def joint_shifts(engine: Engine, ends: EndsPart) -> LowRankShifts:
     return LowRankShifts(factors, provenance, best)
 
 
-def _ends_task(surroundings: JointSurroundings) -> SpreadTask:
+def _ends_task(surroundings: JointSurroundings, shifts: Mapping[str, Tensor]) -> SpreadTask:
     """What is to be written where subjects end."""
     base, members = surroundings.base, surroundings.members
     held = surroundings.held()
@@ -92,7 +90,7 @@ def _ends_task(surroundings: JointSurroundings) -> SpreadTask:
         targets=Targets(
             places=[place for member in members for place in member.ends],
             target_of=torch.tensor(numbers, device=base.model.device),
-            shifts=_shifts_of(base, members, names),
+            shifts=torch.stack([shifts[name] for name in names]).to(base.model.device),
         ),
         layers=base.layers,
         held=replace(held, weights=base.settings.w_held * held.weights),
@@ -100,31 +98,6 @@ def _ends_task(surroundings: JointSurroundings) -> SpreadTask:
         w_text=base.settings.w_text,
         share=base.settings.share,
     )
-
-
-def _shifts_of(base: JointBase, members: Sequence[Member], subjects: Iterable[str]) -> Tensor:
-    """What each subject's facts take together, (subjects, d_model).
-
-    Several facts about one subject are written at the same places, so one shift is to do for all:
-    each alone would be what the others are not to be.
-    """
-    facts: dict[str, list[Member]] = {subject: [] for subject in subjects}
-    for member in members:
-        facts[member.subject].append(member)
-    shifts = [
-        base.shift(_together(of_subject), len(of_subject))
-        if len(of_subject) > 1
-        else torch.tensor(of_subject[0].shift)
-        for of_subject in facts.values()
-    ]
-    return torch.stack([shift.to(base.model.device) for shift in shifts])
-
-
-def _together(members: Sequence[Member]) -> list[ShiftRow]:
-    """The rows of facts about one subject: what one of them answers anew, no other one keeps."""
-    rows = dict.fromkeys(row for member in members for row in member.rows)
-    anew = {row.place for row in rows if row.token != STAYS}
-    return [row for row in rows if row.token != STAYS or row.place not in anew]
 
 
 def _best(
