@@ -89,7 +89,7 @@ def main() -> None:
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        os.environ["XDG_CACHE_HOME"] = str(folder / "cache here")
+        os.environ["KN_EDIT_CACHE"] = str(folder / "cache here")
         with Workspace.init(chosen.model, folder / "work") as alone:
             rows = known_rows(alone, chosen.facts)
             start, began = time.process_time(), time.monotonic()
@@ -101,7 +101,7 @@ def main() -> None:
             share, result = traffic(alone, rows)
             print(f"a share: {share} bytes; what it comes to: {result} bytes", flush=True)
         for workers in chosen.workers:
-            os.environ["XDG_CACHE_HOME"] = str(folder / f"cache {workers}")
+            os.environ["KN_EDIT_CACHE"] = str(folder / f"cache {workers}")
             with Workspace.open(folder / "work", cluster=Cluster(workers)) as workspace:
                 before = clocks(workspace, workers)
                 start, began = time.process_time(), time.monotonic()

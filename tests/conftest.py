@@ -70,16 +70,24 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def temporary_files(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """A folder of temporary files for each file of tests, and for all that it starts.
 
     `gc` removes what killed commands left there: it must not meet those of tests beside it, nor
     what Ray has in /tmp, where paths are short. The name is short, for sockets.
+
+    kn-edit's cache is there, too. What is kept in it was computed beside other prompts, and has
+    other last digits for it: with one cache, the order of the files would decide them. Only where
+    the demo model is needed it is the user's, as that is fetched once.
     """
     leftovers = caches.private_leftovers
     folder = str(tmp_path_factory.mktemp("t"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
+        if not needs_demo(request):
+            patch.setenv("KN_EDIT_CACHE", f"{folder}/cache")
         patch.setattr(tempfile, "tempdir", folder)
         patch.setattr(
             caches,
@@ -87,6 +95,12 @@ def temporary_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             lambda: (path for path in leftovers() if path.parent != Path("/tmp")),
         )
         yield
+
+
+def needs_demo(request: pytest.FixtureRequest) -> bool:
+    """Whether a test of this file, of those that run, needs the demo model."""
+    beside = (item for item in request.session.items if item.path == request.path)
+    return any(item.get_closest_marker("demo") for item in beside)
 
 
 @pytest.fixture(params=DATABASES)

@@ -37,6 +37,7 @@ from kn_edit.models.encoding import plain_ids, text_ids
 from kn_edit.models.model import Model
 from kn_edit.models.questions import ask, ask_between, ask_openly, asked_otherwise, places
 
+DEMO = cache_folder() / "smollm2-135m-instruct"  # the user's, found before tests set theirs aside
 TEXTS = [
     'the capital of France is Paris.\nthe capital is called "Rome" (Italy), it costs $5. ',
     "法国的首都是巴黎。日本の首都は東京です。the capital of Japan is Tokyo?\nTokyo",
@@ -348,11 +349,11 @@ def test_prompts_of_the_packs_are_the_same_tokens_as_ever_for_the_masked_demo():
 
 
 @pytest.mark.skipif(
-    not (cache_folder() / "smollm2-135m-instruct" / "tokenizer.json").exists(),
+    not (DEMO / "tokenizer.json").exists(),
     reason="the demo model's tokenizer is not in the cache",
 )
 def test_prompts_of_the_packs_are_the_same_tokens_as_ever_for_the_demo():
-    tokenizer = AutoTokenizer.from_pretrained(cache_folder() / "smollm2-135m-instruct")
+    tokenizer = AutoTokenizer.from_pretrained(DEMO)
     model = with_tokenizer(tokenizer, hidden_size=8, num_attention_heads=2, intermediate_size=8)
     for one in pack_prompts(causal=True):
         chain = ask(model, one)

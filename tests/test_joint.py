@@ -222,7 +222,7 @@ def test_a_shift_for_many_facts_takes_no_more_steps_than_one_for_a_few(
     workspace, tmp_path, monkeypatch, facts, steps
 ):
     """Else what it takes would grow with the square of their number."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # which keeps no shift yet
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))  # which keeps no shift yet
     searches: list[ShiftSearch] = []
 
     def counting(model, _rows, layer, search):

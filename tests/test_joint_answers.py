@@ -223,7 +223,7 @@ def test_a_network_of_few_layers_writes_at_no_answer(workspace):
 def test_a_masked_model_is_read_where_its_text_is_masked(tmp_path, monkeypatch):
     """It answers nowhere else."""
     monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
     with new_workspace(tmp_path / "w", "bert") as workspace, workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
         moments = base.answer_moments

@@ -59,15 +59,10 @@ def model(tmp_path_factory):
 def workspace(model, tmp_path_factory):
     """A workspace with two workers, which all tests of this file share."""
     folder = tmp_path_factory.mktemp("w")
-    cache = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
     Workspace.init(model, folder).close()
     with Workspace.open(folder, cluster=Cluster(2)) as workspace:
         yield workspace
     assert ray_processes_below(os.getpid()) == {}
-    os.environ.pop("XDG_CACHE_HOME")
-    if cache is not None:
-        os.environ["XDG_CACHE_HOME"] = cache
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +244,7 @@ def test_a_set_of_facts_is_solved_and_measured_with_workers_as_by_this_process(
     drafts = []
     with Workspace.init(model, tmp_path) as alone:
         for place, each in (("alone", alone), ("workers", workspace)):
-            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / place))
+            monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / place))
             done = each.update_many(edits, how=How(Joint()), accept=True, dry_run=True)
             drafts.append(done.draft)
     assert drafts[0].delta.id == drafts[1].delta.id
@@ -344,7 +339,7 @@ ASKED_TEMPLATES = (
 
 @pytest.mark.timeout(900)
 def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     Workspace.init(model, tmp_path / "w").close()
     command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
