@@ -33,7 +33,7 @@ from kn_edit.errors import (
 from kn_edit.evaluation.fluency import perplexity
 from kn_edit.evaluation.gate import Gate, not_numbers
 from kn_edit.evaluation.metric import Figure
-from kn_edit.evaluation.metrics import Metrics, Probes, compare, read
+from kn_edit.evaluation.metrics import AskedProbes, Metrics, Probes, compare, read
 from kn_edit.evaluation.statistics import change, harmonic, mean
 from kn_edit.facts import Fact, Prompt, Template
 from kn_edit.models.model import Model
@@ -267,9 +267,10 @@ def test_the_gate_counts_answers_that_are_nan():
     sound, broken = tiny("llama"), spoiled("llama")
     other = replace(PROMPT, fact=Fact("capital", "Japan", "Tokyo"))
     probes = Probes((PROMPT,), (), (other,))
-    after = read(broken, probes, "Rome", finite=False)
+    asked = [AskedProbes(probes, "Rome")]
+    (after,) = read(broken, asked, finite=False)
     assert (after.prompt_count, after.not_numbers) == (2, 2)
-    metrics = compare(read(sound, probes, "Rome"), after)
+    metrics = compare(*read(sound, asked), after)
     assert (metrics.efficacy, metrics.specificity) == (0.0, 0.0)
     assert compare(after, after).specificity == 0.0  # one NaN does not equal another
     (reason,) = not_numbers(2, 2, 10.0, NAN)

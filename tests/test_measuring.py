@@ -14,6 +14,7 @@ from workspaces import QUICK, new_workspace
 from kn_edit.editing.measuring import judged_by
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metrics import (
+    AskedProbes,
     Probes,
     compare,
     read,
@@ -141,9 +142,10 @@ def test_answers_that_are_stated_and_right_take_one_run_of_all_of_them():
 def test_prompts_about_the_same_subject_have_a_measure_of_their_own():
     sound, broken = tiny("llama"), tiny("llama", seed=1)
     probes = Probes((PARIS,), (), (OTHERS[0],), tuple(OTHERS[1:]))
-    before = read(sound, probes, "Rome")
-    same = compare(before, read(sound, probes, "Rome", like=before))
-    other = compare(before, read(broken, probes, "Rome", like=before))
+    (before,) = read(sound, [AskedProbes(probes, "Rome")])
+    again = [AskedProbes(probes, "Rome", like=before)]
+    same = compare(before, *read(sound, again))
+    other = compare(before, *read(broken, again))
     assert (same.same_subject, other.same_subject) == (1.0, 0.0)
     plain = same.plain()
     counts = [plain[name] for name in ("same_subject_prompts", "prompts", "paraphrases")]

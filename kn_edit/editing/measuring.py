@@ -23,6 +23,7 @@ from kn_edit.evaluation.gate import Gate, not_numbers
 from kn_edit.evaluation.metrics import (
     AnswerKey,
     AnswersByKey,
+    AskedProbes,
     Metrics,
     Probes,
     Readings,
@@ -72,24 +73,12 @@ class UpdateExam:
         """The prompts that judge it; see `judging_keys`."""
         return judging_keys(model, self.probes, self.to, before)
 
-    def answers(self, model: Model, judged: AnswersByKey) -> Readings:
-        """What a model says before the edit. Raises NotFinite.
+    def asked_probes(self, before: Readings | None, judged: AnswersByKey) -> AskedProbes:
+        """How its probes are asked. before: what was said without the edit, None of that itself
 
-        judged: what it says to prompts that judge; facts share many of these
+        judged: what is said to prompts that judge; facts share many of these
         """
-        return read(model, self.probes, self.to, judged=judged, old=self.old)
-
-    def answers_after(self, model: Model, before: Readings, judged: AnswersByKey) -> Readings:
-        """What a model says after the edit. before: without the edit; judged: as of `answers`"""
-        return read(
-            model,
-            self.probes,
-            self.to,
-            like=before,
-            finite=False,
-            judged=judged,
-            old=self.old,
-        )
+        return AskedProbes(self.probes, self.to, like=before, judged=judged, old=self.old)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,17 +122,10 @@ class ReadingsShare:
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Readings]:
         """Raises NotFinite before the edit; after it what is NaN is marked instead."""
-        readings = []
+        probes = [exam.asked_probes(before, judged) for exam, before, judged in self.exams]
+        after = any(before is not None for _, before, _ in self.exams)
         with engine.at(deltas) as live:
-            for index, (exam, before, judged) in enumerate(self.exams):
-                if len(self.exams) > 1:
-                    engine.progress("measuring", index, len(self.exams))
-                readings.append(
-                    exam.answers(live.model, judged)
-                    if before is None
-                    else exam.answers_after(live.model, before, judged)
-                )
-        return readings
+            return read(live.model, probes, finite=not after)
 
 
 def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 
 from kn_edit.errors import CannotAsk
@@ -102,39 +102,71 @@ AnswerKey = tuple[Prompt, int | tuple[int, ...]]
 AnswersByKey = dict[AnswerKey, Answer]
 
 
-def read(
-    model: Model,
-    probes: Probes,
-    answer: str,
-    *,
-    like: Readings | None = None,
-    finite: bool = True,
-    judged: AnswersByKey | None = None,
-    old: Sequence[Chain] = (),
-) -> Readings:
-    """Ask a model the probes. Raises NotFinite; finite: False marks what is NaN instead.
+@dataclass(frozen=True, eq=False)
+class AskedProbes:
+    """The probes of an edit, and how they are asked.
 
-    like: what the model said before an edit, to be compared with; without it, the model says freely
-    judged: what this model says to prompts that judge, to which more is added: facts share them
+    answer: the new one; like: what the model said before the edit, to be compared with; without it,
+    the model says freely; judged: what the model says to prompts that judge, as far as it is known
     old: the edited prompts, asked for the answer before the edit
     """
-    judged = {} if judged is None else judged
-    edit_chains = _chains(model, probes.edited, answer)
-    # What is said to paraphrases is shown after an edit only; finding it out costs runs.
-    paraphrases = Asked(_chains(model, probes.held_out, answer), answer, says=like is not None)
-    edited, held_out, old_answers = assess_together(
-        model, [Asked(edit_chains, answer, says=True), paraphrases, Asked(old)], finite=finite
-    )
-    keys = judging_keys(model, probes, answer, like)
-    judged.update(answers_by_key(model, [key for key in keys if key not in judged], finite=finite))
-    other_answers = tuple(judged[key] for key in keys)
-    neighbours = len(probes.neighbours)
+
+    probes: Probes
+    answer: str
+    like: Readings | None = None
+    judged: Mapping[AnswerKey, Answer] = field(default_factory=dict)
+    old: Sequence[Chain] = ()
+
+
+def read(model: Model, edits: Sequence[AskedProbes], *, finite: bool = True) -> list[Readings]:
+    """Ask a model the probes of several edits, side by side.
+
+    Raises NotFinite; finite: False marks what is NaN instead.
+    """
+    assessed = _assessed(model, edits, finite=finite)
+    keys = [judging_keys(model, edit.probes, edit.answer, edit.like) for edit in edits]
+    judged = {key: answer for edit in edits for key, answer in edit.judged.items()}
+    unknown = dict.fromkeys(key for edit_keys in keys for key in edit_keys if key not in judged)
+    judged |= answers_by_key(model, [*unknown], finite=finite)
+    return [
+        _readings(edit, of_edit, [judged[key] for key in edit_keys])
+        for edit, of_edit, edit_keys in zip(edits, assessed, keys, strict=True)
+    ]
+
+
+def _assessed(
+    model: Model, edits: Sequence[AskedProbes], *, finite: bool
+) -> Iterator[tuple[list[Assessment], ...]]:
+    """Of each edit: its prompts and paraphrases asked for the new answer, and for the old one."""
+    groups = [
+        group
+        for edit in edits
+        for group in (
+            Asked(_chains(model, edit.probes.edited, edit.answer), edit.answer, says=True),
+            # What is said to paraphrases is shown after an edit only; finding it out costs runs.
+            Asked(
+                _chains(model, edit.probes.held_out, edit.answer),
+                edit.answer,
+                says=edit.like is not None,
+            ),
+            Asked(edit.old),
+        )
+    ]
+    return zip(*[iter(assess_together(model, groups, finite=finite))] * 3, strict=True)
+
+
+def _readings(
+    edit: AskedProbes, assessed: Sequence[Sequence[Assessment]], judging: Sequence[Answer]
+) -> Readings:
+    """What a model answers to the probes of one edit. judging: to those that judge, in order"""
+    edited, held_out, old = map(tuple, assessed)
+    neighbours = len(edit.probes.neighbours)
     return Readings(
-        edited=tuple(edited),
-        held_out=tuple(held_out),
-        neighbours=other_answers[:neighbours],
-        same_subject=other_answers[neighbours:],
-        old=tuple(old_answers),
+        edited=edited,
+        held_out=held_out,
+        neighbours=tuple(judging[:neighbours]),
+        same_subject=tuple(judging[neighbours:]),
+        old=old,
     )
 
 

@@ -133,13 +133,24 @@ def assess_together(
     """
     questions = [q for group in groups for chain in group.chains for q in chain.questions]
     rows = log_p(model, questions, finite=finite)
-    return [_assessed_group(model, group, rows, finite=finite) for group in groups]
+    assessed = [_assessed_group(model, group, rows, finite=finite) for group in groups]
+    saying = [texts for group, (_, texts) in zip(groups, assessed, strict=True) if group.says]
+    go_on(model, [text for texts in saying for text in texts], finite=finite)
+    return [
+        [_with_what_is_said(model, *pair) for pair in zip(results, texts, strict=True)]
+        if group.says
+        else results
+        for group, (results, texts) in zip(groups, assessed, strict=True)
+    ]
 
 
 def _assessed_group(
     model: Model, group: Asked, rows: Iterator[Tensor], *, finite: bool
-) -> list[Assessment]:
-    """Assess a group. rows: log-probabilities of its questions come next, (vocabulary,) each"""
+) -> tuple[list[Assessment], list[Continuation]]:
+    """Assess a group; and what it says to each prompt, as far as its rows show.
+
+    rows: log-probabilities of its questions come next, (vocabulary,) each
+    """
     results, texts = [], []
     for chain in group.chains:
         chain_rows = [next(rows) for _ in chain.questions]
@@ -154,15 +165,13 @@ def _assessed_group(
                 )
             )
         texts.append(_forced_continuation(chain, chain_rows))
-    if not group.says:
-        return results
-    go_on(model, texts, finite=finite)
-    return [
-        replace(result, says=words_of(model, text.tokens), says_p=math.exp(text.log_p))
-        if text.tokens
-        else replace(result, says=NOT_A_NUMBER[0][0])
-        for result, text in zip(results, texts, strict=True)
-    ]
+    return results, texts
+
+
+def _with_what_is_said(model: Model, result: Assessment, text: Continuation) -> Assessment:
+    if not text.tokens:
+        return replace(result, says=NOT_A_NUMBER[0][0])
+    return replace(result, says=words_of(model, text.tokens), says_p=math.exp(text.log_p))
 
 
 def _assessed(model: Model, chain: Chain, text: str, rows: Sequence[Tensor]) -> Assessment:
