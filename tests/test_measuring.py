@@ -11,7 +11,8 @@ from test_greedy import chain_of
 from tiny_models import CAUSAL, tiny
 from workspaces import QUICK, new_workspace
 
-from kn_edit.editing.measuring import judged_by
+from kn_edit.editing import measuring
+from kn_edit.editing.measuring import ReadingsShare, judged_by
 from kn_edit.evaluation.gate import Gate
 from kn_edit.evaluation.metrics import (
     AskedProbes,
@@ -230,3 +231,27 @@ def test_what_no_field_may_hold_is_not_recorded_of_what_judged():
         "neighbours": [prompt.cloze for prompt in OTHERS],
         "same_subject": [],
     }
+
+
+def test_several_updates_come_to_the_same_by_one_worker_as_by_two(tmp_path, monkeypatch):
+    """To the last bit: what runs together must not depend on who computes."""
+    monkeypatch.setattr(measuring, "EXAMS", 2)
+    edits = [
+        AskedProbes(
+            Probes((replace(PARIS, fact=Fact("capital", subject, "Oslo")),), (PARIS,), ()), to
+        )
+        for subject, to in (("France", "Rome"), ("Japan", "Cairo"), ("the United States", "Rome"))
+    ]
+    steps = []
+    with new_workspace(tmp_path, "llama") as workspace:
+        engine = workspace.engine
+        monkeypatch.setattr(engine, "progress", lambda *step: steps.append(step))
+        alone = ReadingsShare(tuple(edits), after=False).computed(engine, [])
+        assert [step for step in steps if step[0] == "measuring"] == [
+            ("measuring", 0, 3),
+            ("measuring", 2, 3),
+        ]
+        first, second = (
+            ReadingsShare(part, after=False) for part in (tuple(edits[:2]), (edits[2],))
+        )
+        assert alone == [*first.computed(engine, []), *second.computed(engine, [])]

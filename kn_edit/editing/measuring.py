@@ -45,7 +45,7 @@ from kn_edit.safetext import shortened
 from kn_edit.seeds import USUAL
 
 PROMPTS = 64  # that judge, and that one worker asks together
-EXAMS = 16  # that one worker takes before the next share
+EXAMS = 16  # that are taken together, whoever takes them
 MOST_RECORDED = 64  # prompts of each kind by which an update was judged
 MOST_NAMED = 6  # facts of one edit that are named
 MOST_NAME = 80  # letters of each
@@ -112,20 +112,21 @@ class JudgingShare:
 
 @dataclass(frozen=True, eq=False)
 class ReadingsShare:
-    """Exams that one worker takes at a version.
+    """Probes of updates, which one worker asks at a version. after: the edit"""
 
-    Each with what the model said before the edit, None where that is asked; and with what it says
-    now to the prompts that judge.
-    """
-
-    exams: tuple[tuple[UpdateExam, Readings | None, AnswersByKey], ...]
+    edits: tuple[AskedProbes, ...]
+    after: bool
 
     def computed(self, engine: Engine, deltas: Sequence[Delta]) -> list[Readings]:
         """Raises NotFinite before the edit; after it what is NaN is marked instead."""
-        probes = [exam.asked_probes(before, judged) for exam, before, judged in self.exams]
-        after = any(before is not None for _, before, _ in self.exams)
+        readings: list[Readings] = []
         with engine.at(deltas) as live:
-            return read(live.model, probes, finite=not after)
+            for start in range(0, len(self.edits), EXAMS):
+                if len(self.edits) > 1:
+                    engine.progress("measuring", start, len(self.edits))
+                part = self.edits[start : start + EXAMS]
+                readings += read(live.model, part, finite=not self.after)
+        return readings
 
 
 def _measured(context: EditContext, delta: Delta, exams: Sequence[UpdateExam]) -> Measurement:
@@ -202,12 +203,12 @@ def _readings(
         tell=partial(engine.progress, "asking others"),
     )
     judged = dict(zip(distinct, answers, strict=True))
-    answered = [
-        (*exam, {key: judged[key] for key in exam_keys})
-        for exam, exam_keys in zip(exams, keys, strict=True)
+    edits = [
+        exam.asked_probes(before, {key: judged[key] for key in exam_keys})
+        for (exam, before), exam_keys in zip(exams, keys, strict=True)
     ]
     tell = partial(engine.progress, "measuring")
-    return shared(workers, deltas, answered, ReadingsShare, EXAMS, tell=tell)
+    return shared(workers, deltas, edits, partial(ReadingsShare, after=after), EXAMS, tell=tell)
 
 
 def _by_fact(
