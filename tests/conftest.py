@@ -69,9 +69,18 @@ settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 
+@pytest.fixture(scope="session")
+def demo_files(request: pytest.FixtureRequest) -> frozenset[Path]:
+    """The files with a test that runs and needs the demo model."""
+    items = request.session.items
+    return frozenset(item.path for item in items if item.get_closest_marker("demo"))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def temporary_files(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    demo_files: frozenset[Path],
 ) -> Iterator[None]:
     """A folder of temporary files for each file of tests, and for all that it starts.
 
@@ -86,7 +95,7 @@ def temporary_files(
     folder = str(tmp_path_factory.mktemp("t"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
-        if not needs_demo(request):
+        if request.path not in demo_files:
             patch.setenv("KN_EDIT_CACHE", f"{folder}/cache")
         patch.setattr(tempfile, "tempdir", folder)
         patch.setattr(
@@ -95,12 +104,6 @@ def temporary_files(
             lambda: (path for path in leftovers() if path.parent != Path("/tmp")),
         )
         yield
-
-
-def needs_demo(request: pytest.FixtureRequest) -> bool:
-    """Whether a test of this file, of those that run, needs the demo model."""
-    beside = (item for item in request.session.items if item.path == request.path)
-    return any(item.get_closest_marker("demo") for item in beside)
 
 
 @pytest.fixture(params=DATABASES)
