@@ -20,8 +20,8 @@ from kn_edit.edits.suffix import Suffix, TextGroup, TreeGroup, shifted
 from kn_edit.facts import Prompt
 from kn_edit.models.encoding import Ids
 from kn_edit.models.finite import first_non_finite
+from kn_edit.models.head import LEADING, leads_of
 from kn_edit.models.model import Model
-from kn_edit.models.predict import lead
 from kn_edit.models.questions import Chain, Question, ask_openly, batched, word_places
 from kn_edit.models.tree import Branch
 
@@ -205,19 +205,18 @@ class _RowsAbove:
         shifts: of the rows, (rows, d_model); tokens: of the rows, (rows,); None takes for a row
         that is not wanted what leads there
         """
+        if tokens is None:
+            tokens = self.tokens.masked_fill(~_wanted(self.rows, shifts), LEADING)
         parts = shifts.clone().requires_grad_()
-        with torch.enable_grad():
-            log_p = self.log_p(layer, parts)
-            if tokens is None:
-                tokens = log_p.argmax(1).where(~_wanted(self.rows, log_p), self.tokens)
-            leads = lead(log_p, tokens)
+        with torch.enable_grad(), writing(self.model, layer, self.ends, parts):
+            leads, tokens = leads_of(self.model, self.run(), tokens)
         (gradients,) = torch.autograd.grad(leads.sum(), parts)
         return _Leads(leads.detach(), gradients, tokens)
 
-    def log_p(self, layer: int, shifts: Tensor) -> Tensor:
-        """Log-probabilities where the layer writes the shift of each row, (rows, vocabulary)."""
-        with writing(self.model, layer, self.ends, shifts):
-            return self.model.logits(self.run()).float().log_softmax(-1)
+    def leads_alone(self, layer: int, shifts: Tensor) -> Tensor:
+        """By how much the token of each row leads there, (rows,)."""
+        with torch.no_grad(), writing(self.model, layer, self.ends, shifts):
+            return leads_of(self.model, self.run(), self.tokens)[0]
 
     @property
     def tokens(self) -> Tensor:
@@ -333,10 +332,9 @@ def leads_behind(
     rows = [row for of_subject in rows_of for row in of_subject]
     numbers = _numbers(rows_of)
     leads = torch.empty(len(rows), device=model.device)
-    with torch.no_grad():
-        for group in _grouped(model, rows, layer):
-            log_p = group.log_p(layer, shifts[numbers[group.places].to(model.device)])
-            leads[group.places] = lead(log_p, group.tokens)
+    for group in _grouped(model, rows, layer):
+        of_group = shifts[numbers[group.places].to(model.device)]
+        leads[group.places] = group.leads_alone(layer, of_group)
     return leads
 
 

@@ -1,8 +1,11 @@
-"""p(answer) and its gradient, without the logits of all rows in memory.
+"""What is asked of the head while something is looked for: p(answer), or an answer's lead.
 
 d p_t / d logits = p_t (1_t - p), so the gradient needs one more product with the output embedding,
 and no second softmax. Both products go over the vocabulary in pieces that stay in the processor's
 cache, with a running maximum, and the gradient is there when p is.
+
+A lead is the difference of two logits, as the softmax takes the same from both: its gradient needs
+two rows of the output embedding, and no product with all of it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from torch import Tensor
 from kn_edit.models.model import Model
 
 PIECE_BYTES = 8 << 20  # of one piece of logits in float32, on the CPU
+LEADING = -1  # in place of a token: whichever leads
 GPU_PIECE_BYTES = 256 << 20  # a GPU has no use for small products
 LEAST_WORDS = 1024  # of a piece: with fewer, products are slow
 
@@ -31,18 +35,63 @@ def p_of(model: Model, hidden: Tensor, tokens: Tensor) -> Tensor:
 
     hidden: the last layer's output, (rows, d_model); tokens: (rows,)
     """
-    embedding = model.net.get_output_embeddings()
-    plain = type(embedding) is torch.nn.Linear and embedding.weight.device.type != "meta"
-    features = _features(model, embedding, hidden) if plain else None
-    if features is None:
+    embedded = _embedded(model, hidden)
+    if embedded is None:
         logits = model.logits(hidden)
         exact = torch.promote_types(logits.dtype, torch.float32)
         p = logits.softmax(-1, dtype=exact)
         return p.gather(-1, tokens.to(p.device)[:, None])[:, 0]
+    embedding, features = embedded
     weight = embedding.weight
-    features, tokens = features.to(weight.device), tokens.to(weight.device)
     apply: Any = _Answer.apply
-    return torch.as_tensor(apply(features, tokens, weight, embedding.bias, model.softcap))
+    p = apply(features, tokens.to(weight.device), weight, embedding.bias, model.softcap)
+    return torch.as_tensor(p)
+
+
+def leads_of(model: Model, hidden: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much the token of each row leads over every other, in log-probability, and the tokens.
+
+    Both (rows,), the leads float32 at least; differentiable by the hidden states.
+    hidden: the last layer's output, (rows, d_model); tokens: (rows,), LEADING for whichever leads
+    """
+    embedded = _embedded(model, hidden)
+    if embedded is None:
+        logits = model.logits(hidden)
+        pairs = _with_rivals(logits.detach(), tokens)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        of_pairs = logits.gather(1, pairs)
+    else:
+        embedding, features = embedded
+        weight, bias = embedding.weight.detach(), embedding.bias
+        with torch.no_grad():
+            pairs = _with_rivals(torch.nn.functional.linear(features, weight, bias), tokens)
+        exact = torch.promote_types(features.dtype, torch.float32)
+        of_pairs = (weight[pairs].to(exact) * features.to(exact)[:, None]).sum(2)
+        if bias is not None:
+            of_pairs = of_pairs + bias.detach()[pairs]
+        if model.softcap is not None:
+            of_pairs = torch.tanh(of_pairs / model.softcap) * model.softcap
+    return of_pairs[:, 0] - of_pairs[:, 1], pairs[:, 0]
+
+
+def _with_rivals(logits: Tensor, tokens: Tensor) -> Tensor:
+    """The token of each row, and the likeliest other one, (rows, 2)."""
+    tokens = tokens.to(logits.device)
+    tokens = torch.where(tokens == LEADING, logits.argmax(1), tokens)
+    rivals = logits.scatter(1, tokens[:, None], -torch.inf).argmax(1)
+    return torch.stack([tokens, rivals], 1)
+
+
+def _embedded(model: Model, hidden: Tensor) -> tuple[torch.nn.Linear, Tensor] | None:
+    """The output embedding, and what it multiplies, (rows, width), on its device.
+
+    None where the head does without a plain one.
+    """
+    embedding = model.net.get_output_embeddings()
+    if type(embedding) is not torch.nn.Linear or embedding.weight.device.type == "meta":
+        return None
+    features = _features(model, embedding, hidden)
+    return None if features is None else (embedding, features.to(embedding.weight.device))
 
 
 def _features(model: Model, embedding: torch.nn.Linear, hidden: Tensor) -> Tensor | None:
