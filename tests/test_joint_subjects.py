@@ -34,8 +34,9 @@ from kn_edit.editing.joint_subjects import (
 )
 from kn_edit.editing.locating import Locator
 from kn_edit.edits.least_step import SLACK, least_step
+from kn_edit.edits.members import Place
 from kn_edit.edits.settings import JointSettings
-from kn_edit.edits.suffix import LowRankShift
+from kn_edit.edits.suffix import LowRankShift, Suffix
 from kn_edit.errors import NotFinite
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Template
@@ -208,6 +209,43 @@ def test_ends_run_as_in_the_whole_network(shape):
             key, by_hooks(model, shift, asked, coefficients)[1], rtol=1e-3, atol=1e-5
         )
         assert torch.allclose(state, output_of(model, shift, asked), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("shape", "adds"), [("llama", True), ("gpt_neox", True), ("gemma2", False)]
+)
+def test_what_a_layer_is_to_write_is_looked_for_where_a_norm_stands_behind_it(shape, adds, dtype):
+    """And not where a sum takes it in, however little it is and however coarse the numbers are."""
+    model = deep(shape)
+    model.net.to(dtype)
+    rows = [row for row in rows_of(model) if row.wanted]
+    ends = EndStates.of(model, [end_place(model, row.question.ids, row.end) for row in rows], (2,))
+    draw = torch.Generator().manual_seed(0)
+    wanted = torch.randn(len(rows), model.d_model, generator=draw)
+    wanted *= 0.03 * ends.at_top().norm() / wanted.norm()
+    writes = ends.writes(wanted)
+    assert torch.equal(writes, wanted) == (shape != "gemma2")
+    if dtype == torch.float32:  # what bfloat16 shows of so little is mostly its rounding
+        came = ends.at_top(writes) - ends.at_top()
+        assert float((came - wanted).norm()) <= 0.5 * float(wanted.norm())
+    assert torch.equal(ends.writes(0 * wanted), 0 * wanted)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, "gpt_neox"])
+def test_places_of_texts_that_ran_before_are_those_of_texts_that_run_again(shape):
+    model = deep(shape)
+    rows = [row for row in rows_of(model) if row.wanted]
+    places = [Place(row.question.ids, row.question.position) for row in rows]
+    texts = [place.ids for place in places]
+    ran = Suffix(model, 2, texts)
+    kept = Suffix.from_inputs(model, 2, {ids: ran.input_of(ids) for ids in texts})
+    again, before = (
+        EndStates.of(model, places, (2, 3)),
+        EndStates.of(model, places, (2, 3), kept),
+    )
+    assert torch.allclose(before.keys(), again.keys(), rtol=1e-4, atol=1e-5)
+    assert torch.allclose(before.at_top(), again.at_top(), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, "gpt_neox"])

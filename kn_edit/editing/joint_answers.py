@@ -27,6 +27,7 @@ from kn_edit.edits.settings import JointSettings
 from kn_edit.edits.suffix import Suffix
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
+from kn_edit.models.encoding import Ids
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
 from kn_edit.models.predict import lead
@@ -117,16 +118,28 @@ class AnswersPart:
 
 
 @dataclass(frozen=True, eq=False)
+class Lacking:
+    """What a question lacks whose answer is short of its margin. On the CPU.
+
+    shift: the least of the last layer's output that brings the answer there, (d_model,)
+    text: of the question at the input of the lowest layer that writes late, (tokens, d_model):
+    who spreads the shift need not run it from below again
+    """
+
+    shift: Tensor
+    text: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Standing:
     """How a question stands. On the CPU.
 
     keys: coefficients of the layers there, float32, (layers, d_ff)
-    shift: the least of the last layer's output that brings the answer to its margin, (d_model,);
-    None where it has it, or nearly
+    lacking: None where the answer has its margin, or nearly
     """
 
     keys: Tensor
-    shift: Tensor | None
+    lacking: Lacking | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,25 +166,28 @@ class StandingsShare:
         texts = [question.ids for question in questions]
         # What leads is asked from the top one on, and so is what brings there what does not.
         *lower, top = self.layers
-        at_top, coefficients = Suffix(model, self.layers[0], texts).climbed(top, texts, lower)
+        at_first = Suffix(model, self.layers[0], texts)
+        at_top, coefficients = at_first.climbed(top, texts, lower)
         for ids, of_top in at_top.coefficients(texts, [top]):
             coefficients[ids] |= of_top
         leads = _leads(at_top, questions)
         if bool(leads.isnan().any()):
             raise first_non_finite(model, batched(model, questions))
         short = [place for place, each in enumerate(wanted) if float(leads[place]) < each.margin]
-        shifts: dict[int, Tensor] = {}
+        lacking: dict[int, Lacking] = {}
         for margin in sorted({wanted[place].margin for place in short}):
             places = [place for place in short if wanted[place].margin == margin]
             rows = [[SubjectRow(questions[place], questions[place].position)] for place in places]
             search = ShiftSearch(margin, STEPS, self.step)
             found = subject_shifts(model, rows, top, search, enough=ENOUGH, texts=at_top)
-            moved = zip(places, found.cpu(), strict=True)
-            shifts |= {place: shift for place, shift in moved if bool(shift.any())}
+            for place, shift in zip(places, found.cpu(), strict=True):
+                if bool(shift.any()):
+                    text = at_first.input_of(texts[place])
+                    lacking[place] = Lacking(shift.clone(), text.cpu().clone())
         for place, question in enumerate(questions):
             of_layers = coefficients[question.ids]
             keys = torch.stack([of_layers[layer][question.position] for layer in self.layers])
-            yield Standing(keys.cpu(), shifts.get(place))
+            yield Standing(keys.cpu(), lacking.get(place))
 
 
 def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPart | None:
@@ -180,12 +196,12 @@ def answers_part(engine: Engine, at_ends: Delta, task: AnswersTask) -> AnswersPa
     None where nothing is left. Raises NotFinite.
     """
     standings = _standings(engine, at_ends, task)
-    short = [place for place, standing in enumerate(standings) if standing.shift is not None]
+    short = [place for place, standing in enumerate(standings) if standing.lacking]
     if not short:
         return None
     engine.progress("solving", 0, 0)
     with engine.at([at_ends]) as live:
-        written = spread(live.model, _spread_task(task, standings, live.model.device))
+        written = spread(live.model, _spread_task(live.model, task, standings))
     missing = sum(place < len(task.new) for place in short)
     return AnswersPart(task, written, missing, lost=len(short) - missing)
 
@@ -204,37 +220,38 @@ def _standings(engine: Engine, at_ends: Delta, task: AnswersTask) -> list[Standi
     return [standings[place] for place in range(len(wanted))]
 
 
-def _spread_task(
-    task: AnswersTask, standings: Sequence[Standing], device: torch.device
-) -> SpreadTask:
+def _spread_task(model: Model, task: AnswersTask, standings: Sequence[Standing]) -> SpreadTask:
     """What the layers are to write: shifts where there are any, and nothing where all is well."""
     places: list[Place] = []
+    texts: dict[Ids, Tensor] = {}
     shifts: dict[Hashable, list[Tensor]] = {}  # of each target
     targets: list[Hashable] = []
     keys: list[Tensor] = []
     weights: list[float] = []
     wanted = (*task.new, *task.held)
     for number, (each, standing) in enumerate(zip(wanted, standings, strict=True)):
-        if standing.shift is None:
+        if standing.lacking is None:
             keys.append(standing.keys)
             weights.append(1.0 if number < len(task.new) else task.w_held)
         else:
             places.append(place_of(each.question))
             targets.append(each.target)
-            shifts.setdefault(each.target, []).append(standing.shift)
+            texts[each.question.ids] = standing.lacking.text
+            shifts.setdefault(each.target, []).append(standing.lacking.shift)
     numbers = {target: number for number, target in enumerate(shifts)}
     means = torch.stack([torch.stack(of_target).mean(0) for of_target in shifts.values()])
     none = standings[0].keys[:, None][:, :0]
     return SpreadTask(
         targets=Targets(
             places,
-            torch.tensor([numbers[target] for target in targets], device=device),
-            means.to(device),
+            torch.tensor([numbers[target] for target in targets], device=model.device),
+            means.to(model.device),
         ),
         layers=task.layers,
-        held=Held((torch.stack(keys, 1) if keys else none).to(device), torch.tensor(weights)),
+        held=Held((torch.stack(keys, 1) if keys else none).to(model.device), torch.tensor(weights)),
         moments=task.moments,
         w_text=task.w_text,
+        texts=Suffix.from_inputs(model, task.layers[0], texts),
     )
 
 

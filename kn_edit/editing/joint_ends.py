@@ -43,8 +43,17 @@ class EndStates:
     groups: tuple[_Group, ...]
 
     @classmethod
-    def of(cls, model: Model, places: Sequence[Place], layers: Sequence[int]) -> EndStates:
-        """Run places up to the first of the layers."""
+    def of(
+        cls,
+        model: Model,
+        places: Sequence[Place],
+        layers: Sequence[int],
+        texts: Suffix | None = None,
+    ) -> EndStates:
+        """Places at the first of the layers.
+
+        texts: of the places, there; None runs them up to it
+        """
         bottom, top = layers[0], layers[-1]
         number: dict[Ids, list[int]] = {}
         for index, place in enumerate(places):
@@ -53,7 +62,7 @@ class EndStates:
             _of_tree(group, places, number, top)
             if isinstance(group, TreeGroup)
             else _padded(model, group, places, number)
-            for group in Suffix(model, bottom, number).groups(number)
+            for group in (texts or Suffix(model, bottom, number)).groups(number)
         )
         return cls(model, bottom, top, len(places), groups)
 
@@ -103,10 +112,16 @@ class EndStates:
     def _adds(self, wanted: Tensor) -> bool:
         """Whether the layer's output moves by what it writes more. wanted: (all places, d_model)"""
         places = sorted(place for group in self.groups for place in group.places)
+        length = float(wanted[places].norm())
+        if not length:
+            return True
         with torch.no_grad():
-            came = self._output(self.layer, wanted) - self._output(self.layer, None)
-        missing = (came - wanted[places]).norm()
-        return float(missing) <= SAME * float(wanted[places].norm())
+            before = self._output(self.layer, None)
+            # As long as the output is: less would be lost in the rounding of bfloat16.
+            tried = wanted * (float(before.norm()) / length)
+            came = self._output(self.layer, tried) - before
+        missing = (came - tried[places]).norm()
+        return float(missing) <= SAME * float(tried[places].norm())
 
     def _output(self, layer: int, writes: Tensor | None) -> Tensor:
         """A layer's output at the places, float32. writes: what it writes more there"""

@@ -15,7 +15,7 @@ from torch import Tensor
 from kn_edit.editing.joint_ends import EndStates
 from kn_edit.edits.joint import JointSolution, JointTask, solve_jointly
 from kn_edit.edits.members import Place
-from kn_edit.edits.suffix import LowRankShift
+from kn_edit.edits.suffix import LowRankShift, Suffix
 from kn_edit.models.model import Model
 
 
@@ -49,6 +49,7 @@ class SpreadTask:
 
     layers: one above the other; moments: of each layer, (d_ff, d_ff); w_text: of them, in units of
     a row for each neuron of a layer; share: of the targets, that is to come
+    texts: of the targets' places at the first layer, where they ran up to it before
     """
 
     targets: Targets
@@ -57,6 +58,7 @@ class SpreadTask:
     moments: Mapping[int, Tensor]
     w_text: float
     share: float = 1.0
+    texts: Suffix | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def spread(model: Model, task: SpreadTask) -> Spread:
     """Shifts of the layers' slots by which all targets come, as far as what is held lets them."""
     layers, held, targets = task.layers, task.held, task.targets
     target_of, shifts = targets.target_of, targets.shifts
-    ends = EndStates.of(model, targets.places, layers)
+    ends = EndStates.of(model, targets.places, layers, task.texts)
     states = before = ends.at_top()
     wanted = ends.at_top(shifts[target_of]) - before
     goals = before + task.share * wanted

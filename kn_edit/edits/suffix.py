@@ -139,6 +139,17 @@ class Suffix:
                 return
         self._hidden = _inputs(model, layer, known)
 
+    @classmethod
+    def from_inputs(cls, model: Model, layer: int, inputs: Mapping[Ids, Tensor]) -> Suffix:
+        """Texts that ran up to a layer before. inputs: of the layer, each (tokens, d_model)"""
+        suffix = cls(model, layer, ())
+        suffix._hidden = {ids: hidden.to(model.device) for ids, hidden in inputs.items()}
+        return suffix
+
+    def input_of(self, text: Ids) -> Tensor:
+        """The input of the layer, of one of the texts, (tokens, d_model)."""
+        return self._hidden[text]
+
     def above(self, layer: int, texts: Iterable[Ids]) -> Suffix:
         """Some of the texts from the input of a higher layer on."""
         return self.climbed(layer, texts, ())[0]
