@@ -341,6 +341,14 @@ def test_the_report_shows_every_method_with_its_score_and_intervals():
     assert all("<svg" in each for each in drawn.values())
 
 
+def test_the_report_of_one_edit_of_a_model_that_ended_its_text_at_once():
+    one: dict[str, object] = {"by_fact": {"efficacy": [1.0], "entropy": [0.0]}}
+    alone = one | {"count": 1, "facts": 1}
+    text = report([result("unedited", [], **alone), result("memit", [], **alone)])
+    assert "### zsre, 1 edit\n\nseed 0; 1 fact.\n" in text
+    assert "| memit | 1.000 | 1.000 [1.00, 1.00] | - | - | - | - | - | 1.500 | 3 |" in text
+
+
 def _log_p(model, place, shift) -> float:
     """Log-probability of a place's answer, by a whole run, a shift added to layer 0's output."""
 

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.editing.facts import DATASETS
 from kn_edit.evaluation.plots import bars, curves
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
+from kn_edit.figures import count
 
 Result = dict[str, Any]
 
@@ -69,12 +70,12 @@ def _lines(file: Path) -> list[str]:
 def report(results: Sequence[Result]) -> str:
     """Two tables for every data set and count: what is said, and what papers score."""
     parts = []
-    for (dataset, count, order), rows in _groups(results):
+    for (dataset, edits, order), rows in _groups(results):
         seeds = sorted({row["seed"] for row in rows})
         facts = sum(row["facts"] for row in rows) // len({row["method"] for row in rows})
         asked = f"in the order {order}, " if order != "drawn" else ""
-        title = f"{dataset}, {count} edits"
-        parts.append(f"### {title}\n\n{asked}seed {', '.join(map(str, seeds))}; {facts} facts.\n")
+        parts.append(f"### {dataset}, {count(edits, 'edit')}\n")
+        parts.append(f"{asked}seed {', '.join(map(str, seeds))}; {count(facts, 'fact')}.\n")
         parts.append(_table(rows, SCORED, FREE))
         parts.append(_table(rows, AS_PAPERS, ()))
         if retained := _retention(rows):
@@ -86,8 +87,8 @@ def _groups(results: Sequence[Result]) -> Iterator[tuple[tuple[str, int, str], l
     def key(row: Result) -> tuple[int, int, str]:
         return DATASETS.index(row["dataset"]), row["count"], row["order"]
 
-    for (dataset, count, order), rows in groupby(sorted(results, key=key), key):
-        yield (DATASETS[dataset], count, order), list(rows)
+    for (dataset, edits, order), rows in groupby(sorted(results, key=key), key):
+        yield (DATASETS[dataset], edits, order), list(rows)
 
 
 def _by_method(rows: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -136,7 +137,7 @@ def _entropy(rows: Sequence[Result], runs: Sequence[Result]) -> str:
     """The entropy of what is generated, as a share of the unedited model's."""
     plain = [row for row in rows if row["method"] == "unedited"]
     before, after = values(plain, "entropy"), values(runs, "entropy")
-    if not before or not after:
+    if not after or not sum(before):  # who ends a text at once has none
         return "-"
     return f"{(sum(after) / len(after)) / (sum(before) / len(before)):.2f}"
 
