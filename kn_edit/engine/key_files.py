@@ -23,7 +23,7 @@ from kn_edit.engine.score_files import MAX_KEYS, keys_folder, trim_keys
 from kn_edit.engine.version import ModelVersion
 from kn_edit.untrusted import read_bounded
 
-FORMAT = 1  # raise it when the numbers of a file come out otherwise
+FORMAT = 2  # raise it when the numbers of a file come out otherwise
 MOST_BYTES = 512 << 20  # of one file
 _TRIMMED_AFTER = 0.1  # of the bound was written
 _SEAL = 32  # bytes at the end of a file: the sha256 of those before
