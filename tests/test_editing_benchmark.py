@@ -349,6 +349,18 @@ def test_the_report_of_one_edit_of_a_model_that_ended_its_text_at_once():
     assert "| memit | 1.000 | 1.000 [1.00, 1.00] | - | - | - | - | - | 1.500 | 3 |" in text
 
 
+def test_the_report_of_another_order_says_which_and_compares_with_the_unedited_model():
+    rows = [
+        result("memit", [0.0, 1.0], order="grouped"),
+        result("unedited", [0.0, 0.0]),
+        result("unedited", [0.0, 0.0], count=9, by_fact={"entropy": [30.0]}),
+    ]
+    drawn, grouped, _ = report(rows).split("### zsre, ")[1:]
+    assert drawn.startswith("2 edits\n") and "memit" not in drawn
+    assert grouped.startswith("2 edits, grouped\n") and "| unedited" not in grouped
+    assert "| 1.00 | 1.500 | 3 |" in grouped  # of the entropy that is the same in any order
+
+
 def _log_p(model, place, shift) -> float:
     """Log-probability of a place's answer, by a whole run, a shift added to layer 0's output."""
 

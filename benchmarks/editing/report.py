@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.editing.facts import DATASETS
+from benchmarks.editing.orders import DRAWN, ORDERS
 from kn_edit.evaluation.plots import bars, curves
 from kn_edit.evaluation.statistics import Estimate, harmonic, mean
 from kn_edit.figures import count
@@ -73,22 +74,31 @@ def report(results: Sequence[Result]) -> str:
     for (dataset, edits, order), rows in _groups(results):
         seeds = sorted({row["seed"] for row in rows})
         facts = sum(row["facts"] for row in rows) // len({row["method"] for row in rows})
-        asked = f"in the order {order}, " if order != "drawn" else ""
-        parts.append(f"### {dataset}, {count(edits, 'edit')}\n")
-        parts.append(f"{asked}seed {', '.join(map(str, seeds))}; {count(facts, 'fact')}.\n")
-        parts.append(_table(rows, SCORED, FREE))
-        parts.append(_table(rows, AS_PAPERS, ()))
+        ordered = f", {order}" if order != DRAWN else ""
+        parts.append(f"### {dataset}, {count(edits, 'edit')}{ordered}\n")
+        parts.append(f"seed {', '.join(map(str, seeds))}; {count(facts, 'fact')}.\n")
+        parts.append(_table(rows, SCORED, FREE, _unedited(results, rows)))
+        parts.append(_table(rows, AS_PAPERS, (), ()))
         if retained := _retention(rows):
             parts.append(retained)
     return "\n".join(parts)
 
 
 def _groups(results: Sequence[Result]) -> Iterator[tuple[tuple[str, int, str], list[Result]]]:
-    def key(row: Result) -> tuple[int, int, str]:
-        return DATASETS.index(row["dataset"]), row["count"], row["order"]
+    orders = list(ORDERS)
+
+    def key(row: Result) -> tuple[int, int, int]:
+        return DATASETS.index(row["dataset"]), row["count"], orders.index(row["order"])
 
     for (dataset, edits, order), rows in groupby(sorted(results, key=key), key):
-        yield (DATASETS[dataset], edits, order), list(rows)
+        yield (DATASETS[dataset], edits, orders[order]), list(rows)
+
+
+def _unedited(results: Sequence[Result], rows: Sequence[Result]) -> list[Result]:
+    """What the unedited model says to the facts of some rows, which no order changes."""
+    asked = {(row["dataset"], row["count"], row["seed"]) for row in rows}
+    plain = [row for row in results if row["method"] == "unedited"]
+    return [row for row in plain if (row["dataset"], row["count"], row["seed"]) in asked]
 
 
 def _by_method(rows: Sequence[Result]) -> Iterator[tuple[str, list[Result]]]:
@@ -108,8 +118,13 @@ def estimates(runs: Sequence[Result], names: Sequence[str]) -> dict[str, Estimat
     return {name: mean(found) for name in names if (found := values(runs, name))}
 
 
-def _table(rows: Sequence[Result], names: Sequence[str], further: Sequence[str]) -> str:
-    """A row for each method. further: columns beside those that make the score"""
+def _table(
+    rows: Sequence[Result], names: Sequence[str], further: Sequence[str], plain: Sequence[Result]
+) -> str:
+    """A row for each method.
+
+    further: columns beside those that make the score; plain: the unedited model's rows
+    """
     scored = bool(further)
     head = ["method", *names, *further]
     if scored:
@@ -122,7 +137,7 @@ def _table(rows: Sequence[Result], names: Sequence[str], further: Sequence[str])
         if scored:
             score = harmonic([found[name].value for name in names if name in found])
             cells[1:1] = [f"{score:.3f}"]
-            cells += [_entropy(rows, runs), *_means(runs)]
+            cells += [_entropy(plain, runs), *_means(runs)]
         lines.append(cells)
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -133,9 +148,8 @@ def _cell(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
-def _entropy(rows: Sequence[Result], runs: Sequence[Result]) -> str:
+def _entropy(plain: Sequence[Result], runs: Sequence[Result]) -> str:
     """The entropy of what is generated, as a share of the unedited model's."""
-    plain = [row for row in rows if row["method"] == "unedited"]
     before, after = values(plain, "entropy"), values(runs, "entropy")
     if not after or not sum(before):  # who ends a text at once has none
         return "-"
@@ -168,7 +182,7 @@ def _retention(rows: Sequence[Result]) -> str:
 
 def plots(results: Sequence[Result]) -> Mapping[str, str]:
     """Bars for every data set at its largest count, and the score by the count of edits."""
-    drawn = [row for row in results if row["order"] == "drawn"]
+    drawn = [row for row in results if row["order"] == DRAWN]
     found: dict[str, str] = {}
     for dataset in DATASETS:
         of_dataset = [row for row in drawn if row["dataset"] == dataset]
