@@ -21,6 +21,7 @@ from benchmarks.editing.measuring import (
     neutral,
     spoken,
 )
+from benchmarks.editing.orders import DRAWN
 
 RETAINED, SHARE = 100, 10  # the first facts, at most a tenth of all, are measured at once too
 
@@ -34,7 +35,7 @@ class Run:
     method: str
     count: int
     seed: int
-    order: str = "drawn"
+    order: str = DRAWN
 
 
 class Results:
