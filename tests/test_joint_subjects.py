@@ -10,11 +10,13 @@ from tiny_models import DEEP, deep_folder, tiny
 from workspaces import CAPITAL, SHAPES, about, contents, exported, new_workspace
 
 from kn_edit.editing.drafts import EditContext
-from kn_edit.editing.joint_base import JointBase
+from kn_edit.editing.joint_base import JointBase, keys_at, question_at
 from kn_edit.editing.joint_depth import (
     SEARCH,
     best_layer,
     candidate_layers,
+    late_candidates,
+    late_layers,
     leak,
     said_unseen,
     trials,
@@ -332,6 +334,20 @@ def test_the_layer_is_the_best_and_the_usual_one_where_nothing_tells():
     assert best_layer((3, 6, 9, 12), (0.0, 0.0, 0.0, 0.0), 30) == 9
 
 
+def test_late_layers_are_those_around_the_least_leak_that_have_little_more():
+    layers = (20, 21, 22, 23, 24, 25)
+    assert late_layers(layers, (0.8, 0.3, 0.7, 0.3, 0.2, 0.25), 26) == (23, 24, 25)
+    assert late_layers(layers, (0.8, 0.3, 0.2, 0.25, 0.9, 0.2), 26) == (21, 22, 23)
+    assert late_layers(layers, (0.0,) * 6, 26) == (20, 21, 22, 23, 24, 25)  # nothing tells
+    assert late_layers(layers, (0.0,) * 6, 30) == (23, 24, 25)
+
+
+def test_late_layers_lie_between_those_where_subjects_end_and_the_last_one():
+    assert late_candidates(tiny("llama", num_hidden_layers=30), above=9) == tuple(range(19, 29))
+    assert late_candidates(tiny("llama", num_hidden_layers=5), above=2) == (3,)
+    assert late_candidates(tiny("llama", num_hidden_layers=4), above=2) == ()
+
+
 def test_a_base_that_knows_no_fact_tells_nothing_of_its_layers(tmp_path, monkeypatch):
     monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
@@ -349,7 +365,17 @@ def test_a_leak_is_what_another_subject_of_the_relation_hears(tmp_path, monkeypa
         found = trials(live.model, base.locator, 2)
         layer, scores = base.top_layer, base._layer_scores((1, 2, 3))
         share = said_unseen(live.model, found, layer)
+        leaks = base._answer_leaks((2, 3))
+        late = base.answer_layers
+        assert all(place.position == len(place.ids) - 1 for t in found for place in t.answers)
+        keys = [
+            keys_at(live.model, [question_at(place) for place in trial.answers], (2, 3))[1].mean(0)
+            for trial in found
+        ]
+        moment = base._moments((3,))[3]
     assert len(found) > 1
+    assert float(leaks[1]) == pytest.approx(leak(found, keys, moment)) and 0 < float(leaks[1]) < 1
+    assert late and late[-1] < DEEP and late[0] > layer
     one, two, alone = torch.eye(3)
     first = next(trial for trial in found)
     pair = [first, replace(first)]

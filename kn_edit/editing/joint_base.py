@@ -17,11 +17,13 @@ from torch import Tensor
 from kn_edit.editing.correction_texts import ordinary_texts
 from kn_edit.editing.drafts import EditContext
 from kn_edit.editing.joint_depth import (
-    FEWEST_LAYERS,
     SEARCH,
     TRIED,
+    Trial,
     best_layer,
     candidate_layers,
+    late_candidates,
+    late_layers,
     leak,
     said_unseen,
     trials,
@@ -43,7 +45,6 @@ from kn_edit.models.trace import trace
 from kn_edit.models.usage import coefficients_in
 from kn_edit.progress import Progress
 
-ANSWER_DEPTH = 0.93  # of the last layer that writes where answers are
 MOST_ADDING = 4  # facts about one subject that add steps to the search of their shift
 
 
@@ -86,15 +87,20 @@ class JointBase:
 
     @cached_property
     def answer_layers(self) -> tuple[int, ...]:
-        """The layers that write where answers are, above those that write where subjects end.
+        """The layers that write where answers are: the top ones where subjects are apart there.
 
-        None where the network is too shallow. Raises NotFinite.
+        As measured (`joint_depth`); none in a network of few layers. Raises NotFinite.
         """
-        if self.model.n_layers < FEWEST_LAYERS:
+        candidates = late_candidates(self.model, above=self.layers[-1])
+        if not candidates or not self.settings.answer_layers:
             return ()
-        top = round(ANSWER_DEPTH * (self.model.n_layers - 1))
-        bottom = max(self.layers[-1], top - self.settings.answer_layers) + 1
-        return tuple(range(bottom, top + 1))
+        leaks = self.files.array(
+            ["leaks where answers are", candidates, self.seed, TRIED],
+            (len(candidates),),
+            lambda: self._answer_leaks(candidates),
+        )
+        late = late_layers(candidates, leaks.tolist(), self.model.n_layers)
+        return late[-self.settings.answer_layers :]
 
     @cached_property
     def top_layer(self) -> int:
@@ -176,10 +182,10 @@ class JointBase:
 
         A masked LM answers at masked tokens alone, so these are what is read of its neutral text.
         """
-        layers = self.answer_layers
-        if self.model.causal:
-            return self._kept_moments("moments of ordinary text", layers, self._moments)
-        return self._kept_moments("moments of masked text", layers, self._moments_of_masked)
+        kind = "ordinary" if self.model.causal else "masked"
+        return self._kept_moments(
+            f"moments of {kind} text", self.answer_layers, self._moments_at_answers
+        )
 
     def _kept_moments(
         self,
@@ -192,6 +198,10 @@ class JointBase:
             [name, layers, self.seed], shape, lambda: torch.stack([*compute(layers).values()])
         )
         return dict(zip(layers, in_float64(moments), strict=True))
+
+    def _moments_at_answers(self, layers: Sequence[int]) -> dict[int, Tensor]:
+        """The second moment of each layer where text is answered, (d_ff, d_ff)."""
+        return self._moments(layers) if self.model.causal else self._moments_of_masked(layers)
 
     def _moments_of_masked(self, layers: Sequence[int]) -> dict[int, Tensor]:
         """The second moment of each layer where neutral text is masked, (d_ff, d_ff)."""
@@ -207,7 +217,7 @@ class JointBase:
 
     def _layer_scores(self, layers: Sequence[int]) -> Tensor:
         """How well each layer would do as the last that writes where subjects end."""
-        tried = trials(self.model, self.locator, self.seed)
+        tried = self._trials
         if not tried:
             return torch.zeros(len(layers))
         moments = self._moments(layers)
@@ -223,6 +233,27 @@ class JointBase:
             share = said_unseen(self.model, tried, layer)
             scores[number] = share * (1 - leak(tried, keys, moments[layer]))
         return scores
+
+    def _answer_leaks(self, layers: Sequence[int]) -> Tensor:
+        """What an edit of one subject gives to another where they are answered, of each layer."""
+        tried = self._trials
+        if not tried:
+            return torch.zeros(len(layers))
+        moments = self._moments_at_answers(layers)
+        keys = [
+            keys_at(self.model, [question_at(place) for place in trial.answers], layers).mean(1)
+            for trial in tried
+        ]
+        leaks = [
+            leak(tried, [of_trial[number] for of_trial in keys], moments[layer])
+            for number, layer in enumerate(layers)
+        ]
+        return torch.tensor(leaks)
+
+    @cached_property
+    def _trials(self) -> tuple[Trial, ...]:
+        """Facts that the base knows, which show what its layers are fit for."""
+        return trials(self.model, self.locator, self.seed)
 
 
 def _second_moment(keys: Tensor) -> Tensor:

@@ -129,7 +129,7 @@ class JointSettings:
     w_held: float = 0.5  # of a place that must stay, in units of one that changes
     w_text: float = 2.0  # of ordinary text, in units of a row for each neuron of a layer
     held_facts: int = 200  # of each relation, that are held
-    answer_layers: int = 4  # that write where answers are; none: 0
+    answer_layers: int = 8  # that write where answers are, at most; none: 0
     answer_margin: float = 9.0  # of log-probability, that an answer is to have there in the end
     answer_margin_few: float = 12.0  # of a fact with few prompts (`Member.few_prompts`)
     w_answer_text: float = 0.25  # as w_text, in these layers
