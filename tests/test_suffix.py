@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,7 +12,7 @@ from tiny_models import D_FF, D_MODEL, LAYERS, SHAPES, tiny
 
 from kn_edit.edits.suffix import LowRankShift, Suffix, shifted
 from kn_edit.models.batching import GROUP_COST, MOST_ROWS, packed
-from kn_edit.models.predict import log_p
+from kn_edit.models.predict import lead, log_p
 from kn_edit.models.questions import Question
 from kn_edit.models.usage import coefficients_by_text, usual_sizes
 
@@ -38,6 +40,22 @@ def test_what_is_shifted_from_a_layer_on_is_predicted_as_by_the_whole(shape):
         expected = torch.stack(list(log_p(model, asked)))
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
     assert (expected - torch.stack(list(log_p(model, asked)))).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_lead_is_that_of_the_log_probabilities(shape):
+    model = tiny(shape)
+    asked = [
+        replace(question, token=token) for token, question in enumerate(questions(model.causal), 6)
+    ]
+    suffix = Suffix(model, 1, [question.ids for question in asked])
+    with shifted(model, {1: shift(0)}):
+        ours = suffix.leads(asked)
+        with torch.no_grad():
+            expected = lead(suffix.log_p(asked), torch.tensor([each.token for each in asked]))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+    assert expected.std() > 0.01 and not ours.requires_grad
+    assert suffix.leads([]).shape == (0,)
 
 
 @pytest.mark.parametrize("shape", ["llama", "bert"])

@@ -30,7 +30,6 @@ from kn_edit.engine.shares import shared
 from kn_edit.models.encoding import Ids
 from kn_edit.models.finite import first_non_finite
 from kn_edit.models.model import Model
-from kn_edit.models.predict import lead
 from kn_edit.models.questions import Question, batched
 
 TOGETHER = 64  # questions that run together, whoever computes them
@@ -170,7 +169,7 @@ class StandingsShare:
         at_top, coefficients = at_first.climbed(top, texts, lower)
         for ids, of_top in at_top.coefficients(texts, [top]):
             coefficients[ids] |= of_top
-        leads = _leads(at_top, questions)
+        leads = at_top.leads(questions).cpu()
         if bool(leads.isnan().any()):
             raise first_non_finite(model, batched(model, questions))
         short = [place for place, each in enumerate(wanted) if float(leads[place]) < each.margin]
@@ -265,11 +264,3 @@ def _new_answers(members: Sequence[Member], settings: JointSettings) -> tuple[Wa
                 question = Question(row.place.ids, row.place.position, row.token)
                 leads.setdefault(question, WantedLead(question, margin, (member.id, row.token)))
     return tuple(leads.values())
-
-
-def _leads(texts: Suffix, questions: Sequence[Question]) -> Tensor:
-    """By how much the token of each question leads, float32, (questions,), on the CPU."""
-    with torch.no_grad():
-        log_p = texts.log_p(questions)
-    tokens = torch.tensor([question.token for question in questions], device=log_p.device)
-    return lead(log_p, tokens).cpu()

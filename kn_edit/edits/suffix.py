@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kn_edit.models.batching import packed
 from kn_edit.models.coefficients import captured
+from kn_edit.models.head import leads_of
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Question, batched, distinct_rows
 from kn_edit.models.trace import LayerCall, run_from, trace
@@ -211,25 +212,37 @@ class Suffix:
         The questions are about texts of the suffix, or beginnings of them in a causal LM.
         """
         model = self._model
-        asked: dict[Ids, list[int]] = {}
-        texts, rows = distinct_rows([question.ids for question in questions], within=model.causal)
-        for index, row in enumerate(rows):
-            asked.setdefault(texts[row], []).append(index)
         parts = [] if questions else [torch.empty(0, model.n_tokens, device=model.device)]
         order: list[int] = []
-        for indices, hidden in self._at_questions(asked, questions):
+        for indices, hidden in self._at_questions(questions):
             parts.append(model.logits(hidden).float().log_softmax(-1))
             order += indices
-        places = torch.tensor(order, dtype=torch.long).argsort()
-        return torch.cat(parts)[places.to(model.device)]
+        return torch.cat(parts)[_places(order).to(model.device)]
 
-    def _at_questions(
-        self, asked: Mapping[Ids, list[int]], questions: Sequence[Question]
-    ) -> Iterator[tuple[list[int], Tensor]]:
-        """Indices of some questions, and the last layer's output there, (questions, d_model).
+    def leads(self, questions: Sequence[Question]) -> Tensor:
+        """By how much the token of each question leads, in log-probability, float32, (questions,).
 
-        asked: texts, and the indices of the questions about each
+        The questions are about texts of the suffix, or beginnings of them in a causal LM.
         """
+        model = self._model
+        tokens = torch.tensor([question.token for question in questions], dtype=torch.long)
+        parts = [torch.empty(0, device=model.device)]
+        order: list[int] = []
+        with torch.no_grad():
+            for indices, hidden in self._at_questions(questions):
+                leads, _ = leads_of(model, hidden, tokens[indices])
+                parts.append(leads.float().to(model.device))
+                order += indices
+        return torch.cat(parts)[_places(order).to(model.device)]
+
+    def _at_questions(self, questions: Sequence[Question]) -> Iterator[tuple[list[int], Tensor]]:
+        """Indices of some questions, and the last layer's output there, (questions, d_model)."""
+        asked: dict[Ids, list[int]] = {}
+        texts, rows = distinct_rows(
+            [question.ids for question in questions], within=self._model.causal
+        )
+        for index, row in enumerate(rows):
+            asked.setdefault(texts[row], []).append(index)
         for group in self.groups(asked):
             pairs = [(row, index) for row, ids in enumerate(group.texts) for index in asked[ids]]
             indices = [index for _, index in pairs]
@@ -269,6 +282,11 @@ class Suffix:
             of_model[length] = run.calls
         calls = of_model[length]
         return {layer: call for layer, call in calls.items() if layer >= self._layer}
+
+
+def _places(order: Sequence[int]) -> Tensor:
+    """Where each question's row lies, of rows in an order of questions, (questions,)."""
+    return torch.tensor(order, dtype=torch.long).argsort()
 
 
 def _inputs(model: Model, layer: int, texts: Sequence[Ids]) -> dict[Ids, Tensor]:
