@@ -148,7 +148,6 @@ def test_nothing_held_and_nothing_known_of_text_is_solved_too():
         {"w_held": -1},
         {"w_answer_held": -1},
         {"answer_margin": 0},
-        {"answer_margin_few": -1},
         {"w_answer_text": 0},
         {"answer_layers": -1},
         {"steps": 0},

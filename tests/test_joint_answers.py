@@ -25,6 +25,7 @@ from kn_edit.editing.joint_members import member_fact
 from kn_edit.editing.neutral import everywhere
 from kn_edit.edits.build import low_rank_delta
 from kn_edit.edits.delta import Delta
+from kn_edit.edits.members import STAYS, Member
 from kn_edit.edits.settings import JointSettings
 from kn_edit.evaluation.gate import Gate
 from kn_edit.facts import Fact, Prompt, Template
@@ -187,30 +188,35 @@ def test_without_a_fact_its_answers_were_never_written(tmp_path, monkeypatch):
     assert without.found["answers"]["missing"] > 0
 
 
-def test_an_answer_of_a_fact_with_few_prompts_is_to_lead_further(tmp_path, monkeypatch):
-    """Other wordings stand for those that it is asked in elsewhere; here hardly any does."""
+def test_an_answer_is_to_lead_by_its_margin(tmp_path, monkeypatch):
     monkeypatch.setattr("workspaces.tiny_folder", deep_folder)
-    settings = JointSettings(answer_margin=2.0, answer_margin_few=3.0)
+    settings = JointSettings(answer_margin=2.0)
     with new_workspace(tmp_path) as workspace, workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, settings)
         member = member_fact(base, about("Japan"), "Cairo").member
-        for few, margin in ((True, 3.0), (False, 2.0)):
-            surroundings = JointSurroundings.of(base, [replace(member, few_prompts=few)])
-            task = AnswersTask.of(surroundings)
-            assert task is not None and {each.margin for each in task.new} == {margin}
+        task = AnswersTask.of(JointSurroundings.of(base, [member]))
+    wanted = {row.token for row in member.rows} - {STAYS}
+    assert task is not None and {each.margin for each in task.new} == {2.0}
+    assert {each.question.token for each in task.new} == wanted
+    assert {each.margin for each in task.held} and all(each.margin <= 0.5 for each in task.held)
 
 
-def test_held_out_prompts_do_not_make_a_facts_prompts_many(workspace):
-    """What no solver sees is not to change an edit."""
+def test_held_out_prompts_change_nothing_that_is_asked(workspace):
+    """What no solver sees is not to change an edit: fewer than four are asked behind text, too."""
     texts = ["the capital of [X] [Y]", "the city of [X] [Y]", "the river of [X] [Y]", "[X] [Y]"]
+
+    def member(*templates: Template) -> Member:
+        case = case_of(subject="Japan", answer="Tokyo", prompts=texts)
+        case = replace(case, relation=replace(case.relation, templates=templates))
+        return member_fact(base, case, "Cairo").member
+
     with workspace.engine.at([]) as live:
         base = JointBase.of(EditContext(workspace.engine), live, JointSettings())
-        for held_out, few in ((1, True), (0, False)):
-            case = case_of(subject="Japan", answer="Tokyo", prompts=texts)
-            number = len(texts) - held_out
-            templates = tuple(Template(t, held_out=i >= number) for i, t in enumerate(texts))
-            case = replace(case, relation=replace(case.relation, templates=templates))
-            assert member_fact(base, case, "Cairo").member.few_prompts == few
+        *three, fourth = map(Template, texts)
+        few, many = member(*three), member(*three, fourth)
+        beside = member(*three, replace(fourth, held_out=True))
+    assert beside.rows == few.rows != many.rows
+    assert len(many.ends) == 4 and len(few.ends) == (4 if base.model.causal else 3)
 
 
 def test_a_network_of_few_layers_writes_at_no_answer(workspace):

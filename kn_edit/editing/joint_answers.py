@@ -256,9 +256,9 @@ def _spread_task(model: Model, task: AnswersTask, standings: Sequence[Standing])
 
 def _new_answers(members: Sequence[Member], settings: JointSettings) -> tuple[WantedLead, ...]:
     """What the facts' prompts are to be answered with, each prompt once."""
+    margin = settings.answer_margin
     leads: dict[Question, WantedLead] = {}
     for member in members:
-        margin = settings.answer_margin_few if member.few_prompts else settings.answer_margin
         for row in member.rows:
             if row.token != STAYS:
                 question = Question(row.place.ids, row.place.position, row.token)

@@ -26,7 +26,7 @@ from kn_edit.editing.method import UpdateRequest
 from kn_edit.editing.neighbours import PROBES, neighbours
 from kn_edit.editing.paraphrasing import reworded
 from kn_edit.edits.delta import Delta
-from kn_edit.edits.members import FEW_PROMPTS, STAYS, Member, ShiftRow
+from kn_edit.edits.members import STAYS, Member, ShiftRow
 from kn_edit.edits.settings import JointSettings
 from kn_edit.engine.engine import Engine
 from kn_edit.engine.shares import shared
@@ -35,6 +35,7 @@ from kn_edit.facts.paraphrases import ChatFrame, Rewording, for_solver
 from kn_edit.models.model import Model
 from kn_edit.models.questions import Chain, ask, ask_openly
 
+FEW_PROMPTS = 4  # without held-out ones; fewer hardly stand for all that a fact is asked in
 KEPT = 6  # prompts of other relations about the subject, that are answered as they are
 KEPT_WORDINGS = 1  # of each of them
 KEPT_GENERAL = 4  # and of other prompts about it
@@ -124,7 +125,6 @@ def member_fact(base: JointBase, case: Case, to: str) -> MemberFact:
         to=to,
         pack=pack,
         prompts=tuple(p.cloze for p in every_prompt(model, case.relation, case.fact)),
-        few_prompts=len(prompts) < FEW_PROMPTS,
         layers=base.layers,
         seed=base.seed,
         settings=asdict(base.settings),

@@ -29,13 +29,12 @@ from kn_edit.tensor_header import (
 )
 from kn_edit.untrusted import JsonProblem, parse_object
 
-FORMAT = "kn-member/6"
+FORMAT = "kn-member/7"
 METADATA_KEY = "kn_edit"
 MOST_VALUES = 2_000_000  # of the description: tokens of held prompts are most of it
 LIMITS = HeaderLimits(size=16 << 20, tensors=1, axes=1, values=MOST_VALUES, depth=10)
 
 STAYS = -1  # in place of a token
-FEW_PROMPTS = 4  # without held-out ones; fewer hardly stand for all that a fact is asked in
 
 Floats = NDArray[np.float32]
 
@@ -75,7 +74,7 @@ class Member:
     """One fact of a joint edit, with what it takes to solve for it among others.
 
     base: fingerprint; pack: the relation is the bundled pack of that name
-    prompts: that are edited, and held-out ones; few_prompts: fewer than FEW_PROMPTS are edited
+    prompts: that are edited, and held-out ones
     layers: that write; ends: places where its prompts have the subject's last token
     held: prompts about other subjects that must stay; judges: places that judge, and are not held
     shift: what is to come to the last layer's output at the ends, (d_model,)
@@ -87,7 +86,6 @@ class Member:
     to: str
     pack: bool
     prompts: tuple[str, ...]
-    few_prompts: bool
     layers: tuple[int, ...]
     seed: int
     settings: Mapping[str, Any]
@@ -117,7 +115,6 @@ class Member:
             "to": self.to,
             "pack": self.pack,
             "prompts": list(self.prompts),
-            "few_prompts": self.few_prompts,
             "layers": list(self.layers),
             "seed": self.seed,
             "settings": dict(self.settings),
@@ -165,7 +162,6 @@ class Member:
             to=str(description["to"]),
             pack=bool(description["pack"]),
             prompts=tuple(map(str, description["prompts"])),
-            few_prompts=bool(description["few_prompts"]),
             layers=tuple(map(int, description["layers"])),
             seed=int(description["seed"]),
             settings=dict(description["settings"]),

@@ -118,7 +118,7 @@ MASKED_CORRECTION = CorrectionSettings(
 
 @dataclass(frozen=True)
 class JointSettings:
-    """How many facts are solved for at once, and what holds the rest (decisions 0063 and 0064)."""
+    """How many facts are solved for at once, and what holds the rest (decisions 0064, 0072)."""
 
     layers: int = 7  # that write, up to the measured one
     margin: float = 9.0  # of log-probability over the next token, that a fact's shift brings alone
@@ -130,14 +130,12 @@ class JointSettings:
     w_text: float = 2.0  # of ordinary text, in units of a row for each neuron of a layer
     held_facts: int = 200  # of each relation, that are held
     answer_layers: int = 8  # that write where answers are, at most; none: 0
-    answer_margin: float = 9.0  # of log-probability, that an answer is to have there in the end
-    answer_margin_few: float = 12.0  # of a fact with few prompts (`Member.few_prompts`)
+    answer_margin: float = 12.0  # of log-probability, that an answer is to have there in the end
     w_answer_text: float = 0.25  # as w_text, in these layers
     w_answer_held: float = 0.125  # as w_held, in these layers
 
     def __post_init__(self) -> None:
-        margins = ("margin", "answer_margin", "answer_margin_few")
-        for name in (*margins, "step", "share", "w_text", "w_answer_text"):
+        for name in ("margin", "answer_margin", "step", "share", "w_text", "w_answer_text"):
             require_number(f"the joint update's {name}", getattr(self, name), above=0)
         for name in ("w_held", "w_answer_held"):
             require_number(f"the joint update's {name}", getattr(self, name), least=0)
