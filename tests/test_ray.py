@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
@@ -12,7 +13,6 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -327,28 +327,18 @@ def test_a_share_that_ends_each_of_its_workers_ends_the_job(workspace, chains, w
 # --- the command line ----------------------------------------------------------------------------
 
 
-ASKED = (("Japan", "Tokyo"), ("France", "Paris"))
-ASKED_TEMPLATES = (
-    "the capital of [X] is [Y]",
-    "[X] is a country , the capital is [Y]",
-    "the city of [X] is [Y]",
-)
-
-
 @pytest.mark.timeout(900)
 def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path, monkeypatch):
-    monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     Workspace.init(model, tmp_path / "w").close()
     command = [*KN_EDIT, "--workspace", str(tmp_path / "w"), "locate", "--engine", "ray"]
-    # Once more where it was done before the signal, or Ray lost that while it started.
-    asked = product(ASKED, ASKED_TEMPLATES)
-    for wait, ((subject, answer), template) in zip((0, 0.5, 2, 5, 10, 20), asked, strict=True):
+    question = ["--prompt", "the capital of [X] is [Y]", "--subject=Japan", "--answer=Tokyo"]
+    # Once more where Ray lost the signal while it started, later; where all was done, earlier.
+    wait, lost, done = 0.0, 0.0, math.inf
+    for attempt in range(10):
+        monkeypatch.setenv("KN_EDIT_CACHE", str(tmp_path / f"cache-{attempt}"))
         process = subprocess.Popen(
-            [*command, "--prompt", template, f"--subject={subject}", f"--answer={answer}"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [*command, *question], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         while process.poll() is None and not ray_processes_below(process.pid):
             time.sleep(0.05)
@@ -356,8 +346,10 @@ def test_the_command_line_ends_rays_processes_when_it_is_stopped(model, tmp_path
         started = ray_processes_below(process.pid)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=100)
-        if process.returncode != 0:
+        if started and process.returncode != 0:
             break
+        lost, done = (wait, done) if started else (lost, wait)
+        wait = 2 * wait + 0.5 if done == math.inf else (lost + done) / 2
     assert started and process.returncode == 130, error
     assert error.strip().splitlines()[-1].startswith("stopped")
     deadline = time.monotonic() + 30
