@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -212,12 +212,11 @@ class Suffix:
         The questions are about texts of the suffix, or beginnings of them in a causal LM.
         """
         model = self._model
-        parts = [] if questions else [torch.empty(0, model.n_tokens, device=model.device)]
-        order: list[int] = []
-        for indices, hidden in self._at_questions(questions):
-            parts.append(model.logits(hidden).float().log_softmax(-1))
-            order += indices
-        return torch.cat(parts)[_places(order).to(model.device)]
+        if not questions:
+            return torch.empty(0, model.n_tokens, device=model.device)
+        return self._of_each(
+            questions, lambda _, hidden: model.logits(hidden).float().log_softmax(-1)
+        )
 
     def leads(self, questions: Sequence[Question]) -> Tensor:
         """By how much the token of each question leads, in log-probability, float32, (questions,).
@@ -225,15 +224,30 @@ class Suffix:
         The questions are about texts of the suffix, or beginnings of them in a causal LM.
         """
         model = self._model
-        tokens = torch.tensor([question.token for question in questions], dtype=torch.long)
-        parts = [torch.empty(0, device=model.device)]
-        order: list[int] = []
+        if not questions:
+            return torch.empty(0, device=model.device)
+        tokens = torch.tensor([question.token for question in questions])
+
+        def of_some(indices: list[int], hidden: Tensor) -> Tensor:
+            return leads_of(model, hidden, tokens[indices])[0].float().to(model.device)
+
         with torch.no_grad():
-            for indices, hidden in self._at_questions(questions):
-                leads, _ = leads_of(model, hidden, tokens[indices])
-                parts.append(leads.float().to(model.device))
-                order += indices
-        return torch.cat(parts)[_places(order).to(model.device)]
+            return self._of_each(questions, of_some)
+
+    def _of_each(
+        self, questions: Sequence[Question], of_some: Callable[[list[int], Tensor], Tensor]
+    ) -> Tensor:
+        """A row of each question, in their order, (questions, ...).
+
+        of_some: gives those of some indices, by the last layer's output there, (indices, d_model)
+        """
+        parts: list[Tensor] = []
+        order: list[int] = []
+        for indices, hidden in self._at_questions(questions):
+            parts.append(of_some(indices, hidden))
+            order += indices
+        places = torch.tensor(order, dtype=torch.long).argsort()
+        return torch.cat(parts)[places.to(self._model.device)]
 
     def _at_questions(self, questions: Sequence[Question]) -> Iterator[tuple[list[int], Tensor]]:
         """Indices of some questions, and the last layer's output there, (questions, d_model)."""
@@ -282,11 +296,6 @@ class Suffix:
             of_model[length] = run.calls
         calls = of_model[length]
         return {layer: call for layer, call in calls.items() if layer >= self._layer}
-
-
-def _places(order: Sequence[int]) -> Tensor:
-    """Where each question's row lies, of rows in an order of questions, (questions,)."""
-    return torch.tensor(order, dtype=torch.long).argsort()
 
 
 def _inputs(model: Model, layer: int, texts: Sequence[Ids]) -> dict[Ids, Tensor]:
